@@ -1,0 +1,22 @@
+# Flags common to all targets.
+add_library(varve_flags INTERFACE)
+target_include_directories(varve_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
+target_compile_definitions(varve_flags INTERFACE _FILE_OFFSET_BITS=64 _GNU_SOURCE)
+target_compile_options(varve_flags INTERFACE -Wall -Wextra -Wshadow -Wnon-virtual-dtor)
+if(VARVE_WERROR)
+  target_compile_options(varve_flags INTERFACE -Werror)
+endif()
+if(VARVE_SANITIZE)
+  target_compile_options(varve_flags INTERFACE -fsanitize=${VARVE_SANITIZE} -fno-omit-frame-pointer)
+  target_link_options(varve_flags INTERFACE -fsanitize=${VARVE_SANITIZE})
+endif()
+
+# Links take a good part of an edit-to-test loop; mold does them in a fraction of the time.
+find_program(VARVE_MOLD mold)
+if(VARVE_MOLD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  target_link_options(varve_flags INTERFACE -fuse-ld=mold)
+endif()
+find_program(VARVE_CCACHE ccache)
+if(VARVE_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${VARVE_CCACHE})
+endif()
