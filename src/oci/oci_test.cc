@@ -1,0 +1,132 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "oci/image_config.h"
+#include "oci/manifest.h"
+#include "oci/reference.h"
+
+namespace varve::oci {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+TEST(Reference, FamiliarNamesAreDockerHubs) {
+  Reference ref = *ParseReference("node:20-bookworm-slim");
+  EXPECT_EQ(ref.String(), "docker.io/library/node:20-bookworm-slim");
+  EXPECT_EQ(ref.Familiar(), "node:20-bookworm-slim");
+  EXPECT_EQ(ParseReference("grafana/loki")->Familiar(), "grafana/loki");
+  EXPECT_EQ(ParseReference("node")->WithDefaultTag().String(), "docker.io/library/node:latest");
+}
+
+TEST(Reference, ADomainHasADotAPortOrIsLocalhost) {
+  EXPECT_EQ(ParseReference("localhost/a")->domain, "localhost");
+  EXPECT_EQ(ParseReference("127.0.0.1:5000/a/b:c")->domain, "127.0.0.1:5000");
+  EXPECT_EQ(ParseReference("127.0.0.1:5000/a/b:c")->tag, "c");
+  EXPECT_EQ(ParseReference("ghcr.example/x")->path, "x");
+  EXPECT_EQ(ParseReference("myorg/x")->domain, "docker.io");
+}
+
+TEST(Reference, DigestsNameExactly) {
+  std::string digest = Digest::Of("x").ToString();
+  Reference ref = *ParseReference("a/b:1@" + digest);
+  EXPECT_EQ(ref.Identifier(), digest);
+  EXPECT_EQ(ref.String(), "docker.io/a/b:1@" + digest);
+}
+
+TEST(Reference, RefusesWhatRegistriesRefuse) {
+  EXPECT_THAT(ParseReference("Node").error().message, HasSubstr("lowercase"));
+  for (const char* bad : {"", "a/", "/a", "a//b", "a:-tag", "a@sha256:12", "-a", "a__b___c", "a b"}) {
+    EXPECT_FALSE(ParseReference(bad)) << bad;
+  }
+}
+
+TEST(Platform, Normalises) {
+  EXPECT_EQ(ParsePlatform("linux/x86_64")->ToString(), "linux/amd64");
+  EXPECT_EQ(ParsePlatform("linux/aarch64")->ToString(), "linux/arm64");
+  EXPECT_EQ(ParsePlatform("linux/arm64/v8")->ToString(), "linux/arm64");
+  EXPECT_EQ(ParsePlatform("linux/arm")->ToString(), "linux/arm/v7");
+  EXPECT_EQ(ParsePlatform("arm64")->ToString(), "linux/arm64");
+  EXPECT_FALSE(ParsePlatform("a/b/c/d"));
+  EXPECT_FALSE(ParsePlatform("toaster"));
+}
+
+TEST(Platform, ArmRunsLowerVariantsOnly) {
+  Platform v7 = *ParsePlatform("linux/arm/v7"), v6 = *ParsePlatform("linux/arm/v6");
+  EXPECT_TRUE(Matches(v7, v6));
+  EXPECT_FALSE(Matches(v6, v7));
+  EXPECT_TRUE(FitsBetter(v7, v7, v6));
+}
+
+Descriptor Some(std::string_view type, std::string text, const char* platform = nullptr) {
+  Descriptor d{.media_type = std::string(type), .digest = Digest::Of(text), .size = text.size()};
+  if (platform != nullptr) d.platform = *ParsePlatform(platform);
+  return d;
+}
+
+TEST(Manifest, RoundTripsInGosForm) {
+  Manifest manifest{.config = Some(kOciConfig, "c"), .layers = {Some(kOciLayerGzip, "l")}};
+  std::string text = Serialise(manifest);
+  EXPECT_THAT(text, testing::StartsWith("{\n  \"schemaVersion\": 2,\n  \"mediaType\": "
+                                        "\"application/vnd.oci.image.manifest.v1+json\",\n"));
+  Manifest back = *ParseManifest(text);
+  EXPECT_EQ(back.config, manifest.config);
+  EXPECT_EQ(back.layers, manifest.layers);
+}
+
+TEST(Manifest, HostileDocumentsAreRefused) {
+  EXPECT_FALSE(ParseManifest("{}"));
+  EXPECT_FALSE(ParseManifest(R"({"schemaVersion":1})"));
+  EXPECT_FALSE(ParseManifest(R"({"schemaVersion":2,"config":{},"manifests":[]})"));
+  std::string digest = Digest::Of("x").ToString();
+  EXPECT_FALSE(ParseManifest(R"({"schemaVersion":2,"config":{"digest":")" + digest +
+                             R"(","size":-1},"layers":[]})"));
+  EXPECT_FALSE(ParseManifest(R"({"schemaVersion":2,"config":{"digest":"sha256:../../etc","size":1}})"));
+}
+
+TEST(Index, PicksThePlatformAndNoAttestation) {
+  Index index{.manifests = {Some(kOciManifest, "arm", "linux/arm64"),
+                            Some(kOciManifest, "amd", "linux/amd64")}};
+  index.manifests.push_back(Some(kOciManifest, "att"));
+  index.manifests.back().annotations = {{"vnd.docker.reference.type", "attestation-manifest"}};
+  EXPECT_EQ(index.Find(*ParsePlatform("linux/amd64"))->digest, Digest::Of("amd"));
+  EXPECT_EQ(index.Find(*ParsePlatform("linux/s390x")), nullptr);
+  EXPECT_EQ(ParseIndex(Serialise(index))->manifests, index.manifests);
+}
+
+TEST(ImageConfig, UnknownMembersSurvive) {
+  auto config = *ImageConfig::Parse(
+      R"({"os":"linux","architecture":"amd64","x":{"y":1},"config":{"Z":[1],"Entrypoint":null,"Cmd":[]}})");
+  config.SetEnv("A", "1");
+  config.SetEnv("B", "2");
+  config.SetEnv("A", "3");
+  EXPECT_EQ(config.Serialise(),
+            R"({"architecture":"amd64","config":{"Cmd":[],"Entrypoint":null,"Env":["A=3","B=2"],)"
+            R"("Z":[1]},"os":"linux","x":{"y":1}})");
+}
+
+TEST(ImageConfig, ScratchHasAPathAndARoot) {
+  ImageConfig config = ImageConfig::Scratch(*ParsePlatform("linux/amd64"));
+  EXPECT_EQ(config.working_dir(), "/");
+  EXPECT_THAT(config.env(), ElementsAre(testing::StartsWith("PATH=")));
+}
+
+TEST(ImageConfig, HistoryAndDiffIdsRoundTrip) {
+  ImageConfig config;
+  DiffId layer(Digest::Of("layer"));
+  config.set_diff_ids({layer});
+  config.AddHistory({.created = Timestamp{0}, .created_by = "RUN <x>", .empty_layer = true});
+  ImageConfig back = *ImageConfig::Parse(config.Serialise());
+  EXPECT_THAT(back.diff_ids(), ElementsAre(layer));
+  EXPECT_EQ(back.history(), config.history());
+  EXPECT_THAT(config.Serialise(), HasSubstr("RUN \\u003cx\\u003e"));
+}
+
+TEST(ChainOf, IsTheSpecsRecurrence) {
+  DiffId a(Digest::Of("a")), b(Digest::Of("b"));
+  EXPECT_EQ(ChainOf({a}).value, a.value);
+  EXPECT_EQ(ChainOf({a, b}).value, Digest::Of(a.ToString() + " " + b.ToString()));
+}
+
+}  // namespace
+}  // namespace varve::oci

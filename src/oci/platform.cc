@@ -1,0 +1,152 @@
+#include "oci/platform.h"
+
+#include <sys/utsname.h>
+
+#include <algorithm>
+
+#include "base/strings.h"
+
+namespace varve::oci {
+
+namespace {
+
+std::string NormaliseArchitecture(std::string arch, std::string* variant) {
+  arch = ToLower(arch);
+  if (arch == "x86_64" || arch == "x86-64") return "amd64";
+  if (arch == "i386" || arch == "i486" || arch == "i586" || arch == "i686") return "386";
+  if (arch == "aarch64" || arch == "arm64") {
+    if (*variant == "8" || *variant == "v8") variant->clear();
+    return "arm64";
+  }
+  if (arch == "armhf" || arch == "armv7l" || arch == "armv7") {
+    if (variant->empty()) *variant = "v7";
+    return "arm";
+  }
+  if (arch == "armel" || arch == "armv6l") {
+    *variant = "v6";
+    return "arm";
+  }
+  if (arch == "arm") {
+    if (variant->empty()) *variant = "v7";
+    if (variant->size() == 1) *variant = "v" + *variant;
+  }
+  return arch;
+}
+
+bool IsKnownOs(const std::string& text) {
+  static constexpr std::string_view kSystems[] = {"linux", "windows", "darwin", "freebsd",
+                                                  "netbsd", "openbsd", "solaris", "aix", "android",
+                                                  "dragonfly", "illumos", "js", "plan9", "wasip1"};
+  return std::ranges::find(kSystems, text) != std::end(kSystems);
+}
+
+bool IsKnownArchitecture(const std::string& text) {
+  static constexpr std::string_view kNames[] = {
+      "386", "amd64", "arm", "arm64", "loong64", "mips", "mipsle", "mips64", "mips64le", "ppc64",
+      "ppc64le", "riscv64", "s390x", "wasm"};
+  return std::ranges::find(kNames, text) != std::end(kNames);
+}
+
+int VariantNumber(const std::string& variant) {
+  return variant.size() == 2 && variant[0] == 'v' ? variant[1] - '0' : 0;
+}
+
+}  // namespace
+
+std::string Platform::ToString() const {
+  std::string out = os + "/" + architecture;
+  return variant.empty() ? out : out + "/" + variant;
+}
+
+Platform Normalise(Platform platform) {
+  platform.os = ToLower(platform.os);
+  if (platform.os == "macos") platform.os = "darwin";
+  platform.variant = ToLower(platform.variant);
+  platform.architecture = NormaliseArchitecture(platform.architecture, &platform.variant);
+  return platform;
+}
+
+Result<Platform> ParsePlatform(std::string_view text) {
+  auto bad = [&] {
+    Error error = Invalid("\"{}\" is not a platform", text);
+    error.hint = "platforms look like linux/amd64 or linux/arm64/v8";
+    return error;
+  };
+  if (text == "local") return HostPlatform();
+  std::vector<std::string> parts = Split(text, '/');
+  for (const std::string& part : parts) {
+    if (part.empty() || part.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                               "0123456789_.()-") != part.npos) {
+      return bad();
+    }
+  }
+  // Windows platforms may carry a version: "windows(10.0.17763)/amd64".
+  std::string version;
+  if (size_t open = parts[0].find('('); open != std::string::npos && parts[0].ends_with(')')) {
+    version = parts[0].substr(open + 1, parts[0].size() - open - 2);
+    parts[0].resize(open);
+  }
+  Platform platform;
+  if (parts.size() == 1) {
+    std::string variant, arch = NormaliseArchitecture(parts[0], &variant);
+    std::string os = ToLower(parts[0]);
+    if (IsKnownOs(os)) {
+      platform = HostPlatform();
+      platform.os = os;
+    } else if (IsKnownArchitecture(arch)) {
+      platform = {.os = HostPlatform().os, .architecture = arch, .variant = variant};
+    } else {
+      return bad();
+    }
+  } else if (parts.size() <= 3) {
+    platform = {.os = parts[0], .architecture = parts[1],
+                .variant = parts.size() == 3 ? parts[2] : ""};
+  } else {
+    return bad();
+  }
+  platform.os_version = version;
+  return Normalise(std::move(platform));
+}
+
+const Platform& HostPlatform() {
+  static const Platform host = [] {
+    utsname name;
+    uname(&name);
+    return Normalise({.os = "linux", .architecture = name.machine});
+  }();
+  return host;
+}
+
+bool Matches(const Platform& wanted, const Platform& image) {
+  Platform a = Normalise(wanted), b = Normalise(image);
+  if (a.os != b.os || a.architecture != b.architecture) return false;
+  if (!a.os_version.empty() && !b.os_version.empty() && a.os_version != b.os_version) return false;
+  if (a.variant == b.variant) return true;
+  if (a.architecture == "arm") return VariantNumber(b.variant) <= VariantNumber(a.variant);
+  // An image that asks for more than the baseline (amd64/v3) runs only where that is wanted; one that
+  // asks for less runs everywhere.
+  return VariantNumber(b.variant) <= std::max(VariantNumber(a.variant), 1);
+}
+
+bool FitsBetter(const Platform& wanted, const Platform& a, const Platform& b) {
+  bool a_fits = Matches(wanted, a), b_fits = Matches(wanted, b);
+  if (a_fits != b_fits) return a_fits;
+  return VariantNumber(Normalise(a).variant) > VariantNumber(Normalise(b).variant);
+}
+
+Json ToJson(const Platform& platform) {
+  Json json;
+  json.Set("architecture", platform.architecture).Set("os", platform.os);
+  json.SetIf(!platform.os_version.empty(), "os.version", platform.os_version);
+  json.SetIf(!platform.os_features.empty(), "os.features", Json::Strings(platform.os_features));
+  json.SetIf(!platform.variant.empty(), "variant", platform.variant);
+  return json;
+}
+
+Platform PlatformFromJson(const Json& json) {
+  return {.os = json.GetString("os"), .architecture = json.GetString("architecture"),
+          .variant = json.GetString("variant"), .os_version = json.GetString("os.version"),
+          .os_features = json.GetStrings("os.features")};
+}
+
+}  // namespace varve::oci
