@@ -1,0 +1,32 @@
+// A place that holds records and the data that they name: the local store, a directory, a registry,
+// GitHub's cache, S3, a previous image.
+//
+// All methods block and are safe from any thread. Absent is not failed: an absent record is an empty
+// optional, an Error means that the tier could not answer, and the caller goes on without it for the
+// rest of the job (invariant I7).
+#pragma once
+
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "cache/step_record.h"
+
+namespace varve::cache {
+
+class RecordStore {
+ public:
+  virtual ~RecordStore() = default;
+  // One entry per key, in order. One round trip for a remote tier, however many keys.
+  virtual Result<std::vector<std::optional<StepRecord>>> GetMany(const std::vector<StepKey>& keys) = 0;
+  // Replaces a record of the same key. The layers it names must be there before (invariant I4).
+  virtual Status Put(const StepRecord& record) = 0;
+  // Forgets a record whose data is gone; absent is fine.
+  virtual Status Drop(const StepKey& key) = 0;
+  // Earlier records of the same step, newest first, for explanations; by slot, then by op digest.
+  virtual Result<std::vector<StepRecord>> Earlier(const std::string& slot, const Digest& op_digest,
+                                                  size_t limit) = 0;
+};
+
+}  // namespace varve::cache

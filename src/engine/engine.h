@@ -1,0 +1,60 @@
+// Builds a graph: asks the cache for what it can, runs the rest.
+//
+// One coordinator thread (the caller's) owns all state of a build and blocks only on its mailbox;
+// resolving, look-ups, downloads and steps run on pools and come back as one message each. What to do
+// is decided by Plan, what a key is by ComputeKey; this file only moves work and facts between them.
+#pragma once
+
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "cache/tier.h"
+#include "engine/interfaces.h"
+#include "engine/keys.h"
+#include "graph/graph.h"
+#include "tree/tree.h"
+
+namespace varve::engine {
+
+struct Services {
+  cache::RecordStore& records;
+  tree::TreeStore& trees;
+  SourceResolver& resolver;
+  StepRunner& runner;
+  StepLocks& locks;
+  Observer& observer;
+  Clock& clock;
+};
+
+struct Request {
+  const graph::Graph& graph;
+  std::vector<graph::Ref> wanted;
+  bool want_data = true;            // false: records are enough (type=cacheonly)
+  bool dry_run = false;             // stop where the first step would run
+  std::string salt;                 // --cache-salt
+  std::string project;              // names the files that are built, so that slots are theirs
+  size_t max_running = 64;          // steps at once; they mostly wait for their own processes
+};
+
+struct Totals {
+  int cached = 0;                   // steps answered by records
+  int ran = 0;
+  int rounds = 0;                   // look-up batches
+  Nanos saved{0};
+  uint64_t new_bytes = 0;
+};
+
+struct Outcome {
+  std::optional<Error> error;       // what ended the build
+  std::optional<graph::StepIndex> failed_step;
+  std::vector<StepOutcome> steps;   // by step index
+  std::vector<cache::Rootfs> wanted;  // of a successful build, as Request::wanted
+  std::vector<graph::StepIndex> would_run;  // dry run
+  Totals totals;
+};
+
+Outcome Build(const Request& request, const Services& services, std::stop_token stop);
+
+}  // namespace varve::engine

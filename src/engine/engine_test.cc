@@ -1,0 +1,231 @@
+#include "engine/engine.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "engine/fake_world.h"
+
+namespace varve::engine {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::UnorderedElementsAre;
+
+class EngineTest : public ::testing::Test {
+ protected:
+  EngineTest() {
+    world.images["node"] = "node v1";
+    world.sources["context"] = {{"package.json", "{}"}, {"src/a.js", "a"}, {"README", "r"}};
+  }
+  FakeWorld world;
+  graph::Graph graph;
+};
+
+TEST_F(EngineTest, SecondBuildRunsNothing) {
+  auto run = AddRun(graph, "make", AddImage(graph, "node"));
+  ASSERT_FALSE(world.Build(graph, {{run}}).error);
+  EXPECT_THAT(world.ran, ElementsAre("make"));
+  Outcome again = world.Build(graph, {{run}});
+  EXPECT_THAT(world.ran, IsEmpty());
+  EXPECT_EQ(again.totals.cached, 1);
+  EXPECT_EQ(again.totals.ran, 0);
+}
+
+TEST_F(EngineTest, WholeChainIsLookedUpInOneRound) {
+  auto step = AddImage(graph, "node");
+  for (int i = 0; i < 20; ++i) step = AddRun(graph, std::to_string(i), step);
+  world.Build(graph, {{step}});
+  Outcome again = world.Build(graph, {{step}});
+  EXPECT_EQ(again.totals.rounds, 1);
+  EXPECT_EQ(again.totals.cached, 20);
+}
+
+TEST_F(EngineTest, NothingIsPulledWhenEverythingHits) {
+  auto run = AddRun(graph, "make", AddImage(graph, "node"));
+  world.Build(graph, {{run}});
+  EXPECT_EQ(world.pulls, 1);
+  world.layers.clear();
+  Outcome again = world.Build(graph, {{run}}, /*want_data=*/false);
+  EXPECT_FALSE(again.error);
+  EXPECT_EQ(world.pulls, 1);
+  EXPECT_THAT(world.ran, IsEmpty());
+}
+
+TEST_F(EngineTest, AChangedFileReRunsOnlyWhatReadsIt) {
+  auto base = AddImage(graph, "node");
+  auto context = AddContext(graph);
+  auto deps = AddRun(graph, "npm ci", AddCopy(graph, "package.json", context, base));
+  auto app = AddRun(graph, "build", AddCopy(graph, "src", context, deps));
+  world.Build(graph, {{app}});
+  world.sources["context"]["src/a.js"] = "changed";
+  ASSERT_FALSE(world.Build(graph, {{app}}).error);
+  EXPECT_THAT(world.ran, ElementsAre("COPY src", "build"));
+  EXPECT_EQ(Summarise(world.reasons[app - 1]), "src/a.js: content changed");
+  EXPECT_EQ(Summarise(world.reasons[app]), "the step before it changed");
+}
+
+TEST_F(EngineTest, AnUnreadFileCausesNoMiss) {
+  auto copy = AddCopy(graph, "src", AddContext(graph), -1);
+  world.Build(graph, {{copy}});
+  world.sources["context"]["README"] = "changed";
+  world.Build(graph, {{copy}});
+  EXPECT_THAT(world.ran, IsEmpty());
+}
+
+TEST_F(EngineTest, AMissingFileFailsTheStepThatNamesIt) {
+  auto copy = AddCopy(graph, "nothing", AddContext(graph), -1);
+  Outcome outcome = world.Build(graph, {{copy}});
+  ASSERT_TRUE(outcome.error);
+  EXPECT_EQ(outcome.failed_step, copy);
+  EXPECT_THAT(outcome.error->message, HasSubstr("\"/nothing\": not found"));
+}
+
+TEST_F(EngineTest, AStageThatGivesTheSameFilesCutsOff) {
+  auto base = AddImage(graph, "node");
+  auto context = AddContext(graph);
+  // The builder reads src but its output file "out/lint" depends on what it sees; the last stage
+  // copies only "bin", which the base gave.
+  auto builder = AddRun(graph, "lint", AddCopy(graph, "src", context, base, "b"), "b");
+  auto last = AddRun(graph, "pack", AddCopy(graph, "bin", builder, -1));
+  world.Build(graph, {{last}});
+  EXPECT_TRUE(world.Ran("pack"));
+  world.sources["context"]["src/a.js"] = "changed";
+  world.Build(graph, {{last}});
+  EXPECT_THAT(world.ran, ElementsAre("COPY src", "lint"));
+}
+
+TEST_F(EngineTest, AMiddleStageIsNotRebuiltWhenItsLayersAreGone) {
+  auto base = AddImage(graph, "node");
+  auto builder = AddRun(graph, "compile", base, "b");
+  auto copy = AddCopy(graph, "out", builder, -1);
+  world.Build(graph, {{copy}});
+  StepKey key = world.Build(graph, {{builder}}).steps[builder].key;
+  DiffId compiled = world.records.at(key).outputs[0].layers.back();
+  world.layers.erase(compiled);
+  ASSERT_FALSE(world.Build(graph, {{copy}}).error);
+  EXPECT_THAT(world.ran, IsEmpty());
+}
+
+TEST_F(EngineTest, AHitWhoseLayersAreGoneRunsOnceMore) {
+  auto run = AddRun(graph, "make", AddImage(graph, "node"));
+  Outcome first = world.Build(graph, {{run}});
+  world.layers.erase(first.wanted[0].layers.back());
+  Outcome second = world.Build(graph, {{run}});
+  ASSERT_FALSE(second.error) << second.error->message;
+  EXPECT_THAT(world.ran, ElementsAre("make"));
+  EXPECT_EQ(Summarise(world.reasons[run]), "first build of this step");
+}
+
+TEST_F(EngineTest, WhatRanAgainAndCameOutDifferentlyIsReadAnew) {
+  auto base = AddImage(graph, "node");
+  auto builder = AddRun(graph, "date", base, "b");
+  auto copy = AddCopy(graph, "out", builder, -1);
+  auto after = AddRun(graph, "use", copy);
+  world.unstable = {"date"};
+  Outcome first = world.Build(graph, {{after}});
+  // The middle stage's layer and the final steps' records are lost; the stage must run again, gives
+  // something else, and what follows must be keyed by that.
+  world.layers.clear();
+  for (auto i : {copy, after}) world.records.erase(first.steps[i].key);
+  Outcome second = world.Build(graph, {{after}});
+  ASSERT_FALSE(second.error) << second.error->message;
+  EXPECT_THAT(world.ran, ElementsAre("date", "COPY out", "use"));
+  EXPECT_NE(first.steps[copy].key, second.steps[copy].key);
+}
+
+TEST_F(EngineTest, ARerunOfAnUnstableStepDoesNotCascadeThroughLineage) {
+  auto base = AddImage(graph, "node");
+  auto apt = AddRun(graph, "apt", base);
+  auto make = AddRun(graph, "make", apt);
+  world.unstable = {"apt"};
+  Outcome first = world.Build(graph, {{make}});
+  world.records.erase(first.steps[apt].key);
+  world.Build(graph, {{make}});
+  EXPECT_THAT(world.ran, IsEmpty());
+}
+
+TEST_F(EngineTest, EqualStepsOfTwoStagesRunOnce) {
+  auto base = AddImage(graph, "node");
+  auto a = AddRun(graph, "apt", base, "a");
+  auto b = AddRun(graph, "apt", base, "b");
+  auto merged = AddCopy(graph, "out", a, static_cast<int>(b));
+  ASSERT_FALSE(world.Build(graph, {{merged}}).error);
+  EXPECT_THAT(world.ran, UnorderedElementsAre("apt", "COPY out"));
+}
+
+TEST_F(EngineTest, NoCacheRunsEverythingAndReplacesRecords) {
+  auto base = AddImage(graph, "node");
+  auto a = AddRun(graph, "a", base);
+  auto b = AddRun(graph, "b", a);
+  world.unstable = {"a", "b"};
+  Outcome first = world.Build(graph, {{b}});
+  graph.steps[a].no_cache = true;
+  Outcome second = world.Build(graph, {{b}});
+  EXPECT_THAT(world.ran, ElementsAre("a", "b"));
+  EXPECT_EQ(Summarise(world.reasons[a]), "--no-cache");
+  graph.steps[a].no_cache = false;
+  Outcome third = world.Build(graph, {{b}});
+  EXPECT_EQ(third.wanted[0].layers, second.wanted[0].layers);
+  EXPECT_NE(third.wanted[0].layers, first.wanted[0].layers);
+}
+
+TEST_F(EngineTest, AFailedStepEndsTheBuildAndNamesItself) {
+  auto base = AddImage(graph, "node");
+  auto bad = AddRun(graph, "bad", base);
+  auto after = AddRun(graph, "after", bad);
+  world.failing = {"bad"};
+  Outcome outcome = world.Build(graph, {{after}});
+  ASSERT_TRUE(outcome.error);
+  EXPECT_EQ(outcome.error->code, Code::kExec);
+  EXPECT_EQ(outcome.failed_step, bad);
+  EXPECT_EQ(outcome.steps[bad].status, StepStatus::kFailed);
+  EXPECT_EQ(outcome.steps[after].status, StepStatus::kNotNeeded);
+  EXPECT_TRUE(world.records.empty());
+}
+
+TEST_F(EngineTest, ABrokenCacheNeverFailsTheBuild) {
+  auto run = AddRun(graph, "make", AddImage(graph, "node"));
+  world.records_fail = true;
+  EXPECT_FALSE(world.Build(graph, {{run}}).error);
+  EXPECT_THAT(world.ran, ElementsAre("make"));
+}
+
+TEST_F(EngineTest, AnUnneededStageIsNotTouched) {
+  auto base = AddImage(graph, "node");
+  AddRun(graph, "unneeded", AddImage(graph, "missing image"));
+  auto run = AddRun(graph, "make", base);
+  EXPECT_FALSE(world.Build(graph, {{run}}).error);
+  EXPECT_THAT(world.ran, ElementsAre("make"));
+}
+
+TEST_F(EngineTest, ANewBaseImageIsTheReason) {
+  auto run = AddRun(graph, "make", AddImage(graph, "node"));
+  world.Build(graph, {{run}});
+  world.images["node"] = "node v2";
+  world.Build(graph, {{run}});
+  EXPECT_EQ(Summarise(world.reasons[run]), "the base image changed");
+}
+
+TEST_F(EngineTest, CancellingBeforeTheStartRunsNothing) {
+  auto run = AddRun(graph, "make", AddImage(graph, "node"));
+  std::stop_source stop;
+  stop.request_stop();
+  Outcome outcome = world.Build(graph, {{run}}, true, stop.get_token());
+  ASSERT_TRUE(outcome.error);
+  EXPECT_EQ(outcome.error->code, Code::kCancelled);
+}
+
+TEST_F(EngineTest, DryRunSaysWhatWouldRun) {
+  auto run = AddRun(graph, "make", AddImage(graph, "node"));
+  Request request{.graph = graph, .wanted = {{run}}, .dry_run = true};
+  Services services{world, world.trees, world, world, world, world, world.clock};
+  Outcome outcome = Build(request, services, {});
+  EXPECT_FALSE(outcome.error);
+  EXPECT_THAT(outcome.would_run, ElementsAre(run));
+  EXPECT_THAT(world.ran, IsEmpty());
+}
+
+}  // namespace
+}  // namespace varve::engine

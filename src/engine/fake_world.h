@@ -1,0 +1,284 @@
+// The engine's world made of maps, for tests: no process, no disk, no clock.
+//
+// Sources are maps of path to text. Running a step writes one file, named after the step's command,
+// whose text is a digest of everything the step could see; a step listed in `unstable` mixes in a
+// counter, so that it never gives the same twice. Every run checks invariant I1: the content it was
+// handed is the content that its key claims.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "graph/reads.h"
+
+namespace varve::engine {
+
+class FakeWorld final : public cache::RecordStore,
+                        public SourceResolver,
+                        public StepRunner,
+                        public StepLocks,
+                        public Observer,
+                        public StepSink {
+ public:
+  // --- What a test sets ------------------------------------------------------------------------------
+  std::map<std::string, std::map<std::string, std::string>> sources;  // local source name → files
+  std::map<std::string, std::string> images;                          // reference → chain text
+  std::set<std::string> unstable;                                     // commands
+  std::set<std::string> failing;                                      // commands
+  bool records_fail = false;                                          // every look-up is an error
+
+  // --- What a test reads -----------------------------------------------------------------------------
+  std::map<StepKey, cache::StepRecord> records;
+  std::set<DiffId> layers;                      // "on this machine"
+  std::vector<std::string> ran;                 // commands, in order of completion
+  std::map<graph::StepIndex, std::vector<Reason>> reasons;
+  std::map<graph::StepIndex, StepStatus> finished;
+  int get_many_calls = 0;
+  int pulls = 0;
+  tree::MemoryTreeStore trees;
+  FakeClock clock;
+
+  Outcome Build(const graph::Graph& graph, std::vector<graph::Ref> wanted, bool want_data = true,
+                std::stop_token stop = {}) {
+    ran.clear();
+    reasons.clear();
+    finished.clear();
+    Request request{.graph = graph, .wanted = std::move(wanted), .want_data = want_data,
+                    .project = "test"};
+    Services services{*this, trees, *this, *this, *this, *this, clock};
+    return engine::Build(request, services, stop);
+  }
+
+  bool Ran(const std::string& command) {
+    return std::find(ran.begin(), ran.end(), command) != ran.end();
+  }
+
+  // The text that a wanted output has at `path`, as its content digest; empty when absent.
+  std::string ContentAt(const cache::Rootfs& rootfs, const std::string& path) {
+    auto node = tree::Lookup(trees, rootfs.tree_root, RelPath(path));
+    if (!node || !*node) return "";
+    return (*node)->digest.Hex();
+  }
+
+  // --- RecordStore -----------------------------------------------------------------------------------
+  Result<std::vector<std::optional<cache::StepRecord>>> GetMany(
+      const std::vector<StepKey>& keys) override {
+    std::lock_guard lock(mutex_);
+    ++get_many_calls;
+    if (records_fail) return Unavailable("records are down");
+    std::vector<std::optional<cache::StepRecord>> out;
+    for (const StepKey& key : keys) {
+      auto it = records.find(key);
+      out.push_back(it == records.end() ? std::nullopt : std::optional(it->second));
+    }
+    return out;
+  }
+  Status Put(const cache::StepRecord& record) override {
+    std::lock_guard lock(mutex_);
+    for (const auto& output : record.outputs) {
+      for (const DiffId& layer : output.layers) EXPECT_TRUE(layers.contains(layer)) << "I4";
+    }
+    records[record.key] = record;
+    order_.push_back(record.key);
+    return Ok();
+  }
+  Status Drop(const StepKey& key) override {
+    std::lock_guard lock(mutex_);
+    records.erase(key);
+    return Ok();
+  }
+  Result<std::vector<cache::StepRecord>> Earlier(const std::string& slot, const Digest&,
+                                                 size_t limit) override {
+    std::lock_guard lock(mutex_);
+    std::vector<cache::StepRecord> out;
+    for (auto it = order_.rbegin(); it != order_.rend() && out.size() < limit; ++it) {
+      auto record = records.find(*it);
+      if (record != records.end() && record->second.slot == slot) out.push_back(record->second);
+    }
+    return out;
+  }
+
+  // --- SourceResolver --------------------------------------------------------------------------------
+  Result<Pin> Resolve(const graph::Graph& graph, graph::StepIndex step, StepSink&,
+                      std::stop_token) override {
+    std::lock_guard lock(mutex_);
+    const graph::Op& op = graph.steps[step].op;
+    if (const auto* image = std::get_if<graph::ImageSource>(&op)) {
+      auto it = images.find(image->reference);
+      if (it == images.end()) return NotFound("image {} not found", image->reference);
+      DiffId layer(Digest::Of(it->second));
+      // As in the real world, the tree is known where the layers are unpacked.
+      Pin pin{{{layer}, Digest()}, ChainId(Digest::Of("chain " + it->second)),
+              layers.contains(layer)};
+      if (pin.data_local) {
+        TRY_ASSIGN(pin.rootfs.tree_root, ImageTree(layer));
+      }
+      return pin;
+    }
+    const auto& local = std::get<graph::LocalSource>(op);
+    tree::TreeEditor edit(trees, tree::EmptyTree());
+    for (const auto& [path, text] : sources[local.name]) {
+      TRY(edit.Put(RelPath(path), File(text)));
+    }
+    TRY_ASSIGN(Digest root, edit.Commit());
+    return Pin{{{}, root}, {}, true};
+  }
+
+  // --- StepRunner ------------------------------------------------------------------------------------
+  Result<RunResult> Run(const RunRequest& request, StepSink&, std::stop_token) override {
+    std::lock_guard lock(mutex_);
+    const graph::Step& step = request.graph.steps[request.step];
+    std::string command = CommandOf(step);
+    CheckKey(request, step);
+    if (failing.contains(command)) return Error{Code::kExec, command + " failed", ""};
+    std::string seen = graph::CanonicalOp(step).DumpCanonical();
+    cache::Rootfs base{{}, tree::EmptyTree()};
+    for (const graph::InputUse& use : graph::InputUses(step)) {
+      const cache::Rootfs& rootfs = request.inputs[static_cast<size_t>(use.input)].rootfs;
+      for (const DiffId& layer : rootfs.layers) EXPECT_TRUE(layers.contains(layer)) << command;
+      if (use.lineage) {
+        base = rootfs;
+        seen += "base " + rootfs.tree_root.Hex();
+      } else {
+        seen += "read " + SelectionOf(rootfs, use).Hex();
+      }
+    }
+    if (unstable.contains(command)) seen += std::to_string(++counter_);
+    cache::Rootfs out = base;
+    tree::TreeEditor edit(trees, base.tree_root.empty() ? tree::EmptyTree() : base.tree_root);
+    TRY(edit.Put(RelPath("out/" + command), File(seen)));
+    TRY_ASSIGN(out.tree_root, edit.Commit());
+    DiffId layer(Digest::Of("layer of " + seen));
+    out.layers.push_back(layer);
+    layers.insert(layer);
+    ran.push_back(command);
+    return RunResult{{out}, 100, "log of " + command};
+  }
+
+  Result<std::vector<cache::Rootfs>> Obtain(const graph::Graph& graph, graph::StepIndex step,
+                                            const std::vector<cache::Rootfs>& outputs, StepSink&,
+                                            std::stop_token) override {
+    std::lock_guard lock(mutex_);
+    std::vector<cache::Rootfs> out = outputs;
+    if (std::holds_alternative<graph::ImageSource>(graph.steps[step].op)) {
+      ++pulls;
+      for (const DiffId& layer : out[0].layers) layers.insert(layer);
+      TRY_ASSIGN(out[0].tree_root, ImageTree(out[0].layers[0]));
+      return out;
+    }
+    if (!AllHere(outputs)) return NotFound("layers are gone");
+    return out;
+  }
+
+  bool HasLocally(const std::vector<cache::Rootfs>& outputs) override {
+    std::lock_guard lock(mutex_);
+    return AllHere(outputs);
+  }
+
+  // --- StepLocks, Observer, StepSink -----------------------------------------------------------------
+  Result<std::unique_ptr<Lock>> Acquire(const StepKey&, bool* waited, std::stop_token) override {
+    *waited = false;
+    return std::unique_ptr<Lock>();
+  }
+  void Started(graph::StepIndex) override {}
+  void Explained(graph::StepIndex step, const std::vector<Reason>& why) override {
+    reasons[step] = why;
+  }
+  void Finished(graph::StepIndex step, const StepOutcome& outcome, const Error*) override {
+    finished[step] = outcome.status;
+  }
+  StepSink& SinkOf(graph::StepIndex) override { return *this; }
+  void Log(int, std::string_view) override {}
+  void Progress(const std::string&, uint64_t, uint64_t, bool) override {}
+
+  static tree::Node File(const std::string& text) {
+    tree::Node node;
+    node.mode = 0644;
+    node.size = text.size();
+    node.digest = Digest::Of(text);
+    return node;
+  }
+
+ private:
+  static std::string CommandOf(const graph::Step& step) {
+    if (const auto* exec = std::get_if<graph::Exec>(&step.op)) return exec->args.back();
+    return step.name;
+  }
+  Result<Digest> ImageTree(const DiffId& layer) {
+    tree::TreeEditor edit(trees, tree::EmptyTree());
+    TRY(edit.Put(RelPath("bin/sh"), File(layer.Hex())));
+    return edit.Commit();
+  }
+  bool AllHere(const std::vector<cache::Rootfs>& outputs) const {
+    for (const auto& output : outputs) {
+      for (const DiffId& layer : output.layers) {
+        if (!layers.contains(layer)) return false;
+      }
+    }
+    return true;
+  }
+  Digest SelectionOf(const cache::Rootfs& rootfs, const graph::InputUse& use) {
+    auto digest = tree::SelectionDigest(trees, rootfs.tree_root, use.selectors);
+    EXPECT_TRUE(digest);
+    return digest ? *digest : Digest();
+  }
+  void CheckKey(const RunRequest& request, const graph::Step& step) {
+    std::vector<InputFact> facts;
+    std::string preimage;
+    for (const graph::InputUse& use : graph::InputUses(step)) {
+      const RunInput& input = request.inputs[static_cast<size_t>(use.input)];
+      if (use.lineage || input.rootfs.tree_root.empty()) continue;
+      content_[request.key].insert(SelectionOf(input.rootfs, use));
+    }
+    EXPECT_LE(content_[request.key].size(), graph::InputUses(step).size())
+        << "I1: one key, two contents";
+  }
+
+  std::mutex mutex_;
+  std::vector<StepKey> order_;
+  std::map<StepKey, std::set<Digest>> content_;
+  int counter_ = 0;
+};
+
+// --- Graphs in the tests' words ------------------------------------------------------------------------
+
+inline graph::StepIndex AddContext(graph::Graph& graph, std::string name = "context") {
+  return graph.Add({.op = graph::LocalSource{.name = name}, .name = name});
+}
+
+inline graph::StepIndex AddImage(graph::Graph& graph, std::string reference) {
+  return graph.Add({.op = graph::ImageSource{.reference = reference}, .name = "FROM " + reference});
+}
+
+// RUN `command` on `base`.
+inline graph::StepIndex AddRun(graph::Graph& graph, std::string command, graph::StepIndex base,
+                               std::string stage = "main") {
+  graph::Exec exec{.args = {"sh", "-c", command},
+                   .mounts = {graph::Mount{.target = "/", .input = 0, .output = 0}}};
+  return graph.Add(
+      {.op = exec, .inputs = {{base}}, .name = "RUN " + command, .stage = std::move(stage)});
+}
+
+// COPY `path` of `from` onto `base` (or scratch when base is -1).
+inline graph::StepIndex AddCopy(graph::Graph& graph, std::string path, graph::StepIndex from,
+                                int base, std::string stage = "main") {
+  graph::Step step{.name = "COPY " + path, .stage = std::move(stage)};
+  graph::FileOp file;
+  if (base >= 0) {
+    file.base = 0;
+    step.inputs.push_back({static_cast<graph::StepIndex>(base)});
+  }
+  file.actions.push_back(graph::Copy{
+      .input = static_cast<int>(step.inputs.size()), .from = {.path = path}, .dest = "/"});
+  step.inputs.push_back({from});
+  step.op = file;
+  return graph.Add(std::move(step));
+}
+
+}  // namespace varve::engine

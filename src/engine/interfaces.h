@@ -1,0 +1,122 @@
+// What the engine needs of the world. Module exec implements these with real sources, sandboxes and
+// layers; tests implement them with maps.
+//
+// Blocking calls run on the engine's pools, never on the coordinator thread, each with a stop token
+// that is checked at every wait.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "cache/step_record.h"
+#include "engine/explain.h"
+#include "graph/graph.h"
+
+namespace varve::engine {
+
+// The resolved identity of a source.
+struct Pin {
+  cache::Rootfs rootfs;             // image: layers; others: tree_root
+  std::optional<ChainId> chain;     // image sources
+  bool data_local = false;          // layers (or the context's files) are on this machine
+};
+
+// Where a step's output and progress go while it works. Safe from any thread.
+class StepSink {
+ public:
+  virtual ~StepSink() = default;
+  virtual void Log(int stream, std::string_view data) = 0;  // 1: stdout, 2: stderr
+  // A part of the work, such as one layer's download: bytes so far, of `total` (0: unknown).
+  virtual void Progress(const std::string& id, uint64_t current, uint64_t total, bool done) = 0;
+};
+
+class SourceResolver {
+ public:
+  virtual ~SourceResolver() = default;
+  // Called once for each source step of a build.
+  virtual Result<Pin> Resolve(const graph::Graph& graph, graph::StepIndex step, StepSink& sink,
+                              std::stop_token stop) = 0;
+};
+
+struct RunInput {
+  graph::StepIndex step;            // where it comes from; sources may be asked for by this
+  bool is_source = false;
+  cache::Rootfs rootfs;
+};
+
+struct RunRequest {
+  const graph::Graph& graph;
+  graph::StepIndex step;
+  StepKey key;
+  std::vector<RunInput> inputs;     // as Step::inputs; all of them are on this machine
+  std::optional<DiffId> similar;    // the layer that an earlier run of this step added
+};
+
+struct RunResult {
+  std::vector<cache::Rootfs> outputs;  // committed: their layers are visible and leased
+  uint64_t new_bytes = 0;              // size of the layers added
+  std::string log;                     // the last 256 KiB of output
+};
+
+class StepRunner {
+ public:
+  virtual ~StepRunner() = default;
+  // kExec when the process failed; everything it made is gone then.
+  virtual Result<RunResult> Run(const RunRequest& request, StepSink& sink, std::stop_token stop) = 0;
+  // Leases the layers and brings them to this machine: from a tier, or by pulling an image. Returns
+  // the outputs, with tree roots filled in as far as they have become known. kNotFound when they
+  // cannot be had any more (the record is dropped and the step runs).
+  virtual Result<std::vector<cache::Rootfs>> Obtain(const graph::Graph& graph, graph::StepIndex step,
+                                                    const std::vector<cache::Rootfs>& outputs,
+                                                    StepSink& sink, std::stop_token stop) = 0;
+  // Leases the layers if all are on this machine. Quick: runs on the coordinator thread.
+  virtual bool HasLocally(const std::vector<cache::Rootfs>& outputs) = 0;
+};
+
+// One of several processes on a state root works on a key at a time.
+class StepLocks {
+ public:
+  virtual ~StepLocks() = default;
+  class Lock {
+   public:
+    virtual ~Lock() = default;
+  };
+  // Blocks. `waited` tells that another process held the key: its record may be there now.
+  virtual Result<std::unique_ptr<Lock>> Acquire(const StepKey& key, bool* waited,
+                                                std::stop_token stop) = 0;
+};
+
+enum class StepStatus {
+  kNotNeeded,   // nothing wanted its result
+  kCached,      // answered by a record; a source whose content was not needed or was here
+  kRan,
+  kFailed,
+  kCancelled,
+};
+
+struct StepOutcome {
+  StepStatus status = StepStatus::kNotNeeded;
+  StepKey key;
+  Nanos wall{0};                    // of this build
+  Nanos saved{0};                   // what the record cost to make, for kCached
+  uint64_t new_bytes = 0;
+  std::vector<Reason> reasons;      // why it ran
+  std::string tier;                 // where a record came from
+};
+
+// Told what happens, for progress and history. Calls come from the coordinator thread, except that
+// sinks are used by whoever does the work.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  virtual void Started(graph::StepIndex step) = 0;
+  virtual void Explained(graph::StepIndex step, const std::vector<Reason>& reasons) = 0;
+  virtual void Finished(graph::StepIndex step, const StepOutcome& outcome, const Error* error) = 0;
+  virtual StepSink& SinkOf(graph::StepIndex step) = 0;  // lives as long as the observer
+};
+
+}  // namespace varve::engine

@@ -1,0 +1,100 @@
+// What to do next: the pure state machine of one build. No I/O, no threads, no clock.
+//
+// Facts go in through the On… calls; Next() says which actions have become possible and necessary,
+// each exactly once. The engine performs them and reports back. Steps are visited from the wanted
+// outputs backwards, stopping at hits:
+//
+//   resolve   a source's pin (all of them: keys need pins)
+//   key       all that the key rests on is known
+//   look_up   keyed, and never asked for; everything that has a key is asked in one batch
+//   obtain    layers of a known result must be on this machine: a step that runs, or the export,
+//             needs them
+//   run       missed, wanted, and every input is here
+//
+// A step whose key is not known yet, because it reads the content of a stage that must run first,
+// does not hold back its lineage: a parent that missed is run meanwhile, since a child's record
+// hardly ever outlives its parent's. (Waiting would serialise every first build.)
+//
+// Invariant I1: one result per key in a job. Steps with equal keys share the first result.
+// Invariant I4: a hit whose layers are gone is a miss once: OnDataGone, then the step runs.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "cache/step_record.h"
+#include "graph/graph.h"
+
+namespace varve::engine {
+
+class Plan {
+ public:
+  // `want_data`: the wanted outputs' layers are needed here (an export follows).
+  Plan(const graph::Graph& graph, const std::vector<graph::Ref>& wanted, bool want_data);
+
+  struct Actions {
+    std::vector<graph::StepIndex> resolve, key, look_up, obtain, run;
+    bool empty() const {
+      return resolve.empty() && key.empty() && look_up.empty() && obtain.empty() && run.empty();
+    }
+  };
+  Actions Next();
+
+  // Facts. Each is the answer to one action.
+  void OnPin(graph::StepIndex step, cache::Rootfs rootfs, bool is_image, bool data_local);
+  void OnKey(graph::StepIndex step, StepKey key);
+  void OnKeyUnknown(graph::StepIndex step);  // asked too early: ask again when an input changes
+  void OnLookUp(graph::StepIndex step, std::optional<std::vector<cache::Rootfs>> outputs,
+                bool data_local);
+  void OnObtained(graph::StepIndex step, std::vector<cache::Rootfs> outputs);
+  // The layers of a hit cannot be had any more. False when that has happened to this key before.
+  bool OnDataGone(graph::StepIndex step);
+  // Also settles every other step of the same key; returns those.
+  std::vector<graph::StepIndex> OnRan(graph::StepIndex step, std::vector<cache::Rootfs> outputs);
+
+  bool Done() const;  // every wanted output is known, and here if it has to be
+  bool Reachable(graph::StepIndex step) const { return states_[step].reachable; }
+  bool NoCache(graph::StepIndex step) const { return states_[step].no_cache; }
+  // Known results; null until then. Of a source: one output.
+  const std::vector<cache::Rootfs>* Outputs(graph::StepIndex step) const;
+  bool IsImage(graph::StepIndex step) const { return states_[step].is_image; }
+  const std::optional<StepKey>& Key(graph::StepIndex step) const { return states_[step].key; }
+
+ private:
+  enum class LookUp : uint8_t { kNotAsked, kAsked, kHit, kMiss };
+  enum Demand : uint8_t { kNone, kResult, kData };
+
+  struct State {
+    bool reachable = false;
+    bool no_cache = false;      // this step's own, or inherited through lineage
+    bool source = false;
+    bool is_image = false;
+    bool busy = false;          // an action for it is under way
+    bool key_blocked = false;   // asked too early
+    bool data_local = false;
+    LookUp look_up = LookUp::kNotAsked;
+    std::optional<StepKey> key;
+    std::optional<std::vector<cache::Rootfs>> outputs;
+    // Of a hit whose layers went away.
+    std::optional<StepKey> gone_key;
+    std::optional<std::vector<cache::Rootfs>> gone_outputs;
+  };
+
+  bool KeyInputsKnown(graph::StepIndex step) const;
+  bool InputsHere(graph::StepIndex step) const;
+  bool KeyIsBusy(graph::StepIndex step) const;
+  void DemandInputs(graph::StepIndex step, Demand demand);
+  void DemandForKey(graph::StepIndex step);
+  void Settle(graph::StepIndex step, std::vector<cache::Rootfs> outputs);
+  void Forget(graph::StepIndex changed);
+
+  const graph::Graph& graph_;
+  std::vector<graph::Ref> wanted_;
+  bool want_data_;
+  std::vector<State> states_;
+  std::vector<std::vector<bool>> lineage_;  // [step][input]
+  std::vector<uint8_t> demand_;             // scratch of Next()
+};
+
+}  // namespace varve::engine
