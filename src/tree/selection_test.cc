@@ -265,8 +265,7 @@ TEST(Selector, JsonNamesOnlyWhatIsSet) {
             R"("include":["i"],"exclude":["e"],"parents":true})");
 }
 
-// --- Random trees: what a selection covers and what it does not
-// ------------------------------------
+// --- Random trees: what a selection covers and what it does not ---
 
 struct RandomTree {
   std::mt19937& random;
@@ -384,8 +383,7 @@ TEST(SelectionProperty, DigestChangesExactlyWhenWhatIsVisibleChanges) {
   EXPECT_GT(unchanged, 1000);
 }
 
-// --- Compare
-// ---------------------------------------------------------------------------------------
+// --- Compare ---
 
 std::string Differences(TreeStore& store, const Digest& before, const Digest& after,
                         std::string_view below = "", size_t limit = 100) {

@@ -17,6 +17,9 @@
 // any later write gets a stamp later than t. A file that is too young is hashed again by the next
 // build, which will find it settled.
 //
+// Not covered, as in git and make: a program that keeps changing a file through a shared mapping while
+// the build reads it. The kernel stamps such a file only when a clean page is first written.
+//
 // Format, version 1. Integers little-endian, offsets from the start of the file:
 //
 //   file      := header block* paths directory*
