@@ -77,7 +77,7 @@ Result<std::shared_ptr<const Directory>> GetDirectory(TreeStore& store, const Di
   static const auto empty = std::make_shared<const Directory>();
   if (digest == EmptyTree()) return empty;
   TRY_ASSIGN(auto directory, store.Get(digest));
-  if (!directory) return NotFound("tree object {} is not in the store", digest.ToString());
+  if (!directory) return Corrupt("tree object {} is not in the store", digest.ToString());
   return directory;
 }
 

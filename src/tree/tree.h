@@ -80,7 +80,7 @@ class TreeStore {
   virtual Status Put(const std::vector<std::pair<Digest, std::string>>& objects) = 0;
 };
 
-// The directory named by `digest`. kNotFound, naming the digest, when the store does not have it.
+// The directory named by `digest`. kCorrupt, naming the digest, when the store does not have it.
 Result<std::shared_ptr<const Directory>> GetDirectory(TreeStore& store, const Digest& digest);
 
 // Deepest path that is accepted, in parts. A path that Linux can name is at most 4096 bytes, which
@@ -100,7 +100,7 @@ class MemoryTreeStore final : public TreeStore {
 };
 
 // The node at `path`, symlinks in it not followed; absent: nothing. The root gives a nameless
-// directory node, mode 0755. kNotFound with the digest when a needed object is not in the store.
+// directory node, mode 0755. kCorrupt with the digest when a needed object is not in the store.
 Result<std::optional<Node>> Lookup(TreeStore& store, const Digest& root, const RelPath& path);
 
 // The path that `path` leads to when symlinks are followed inside the tree, as in a chroot (".."

@@ -121,7 +121,7 @@ TEST(Lookup, FindsNodesAndTellsAbsentFromMissingObjects) {
   MemoryTreeStore other;
   auto missing = Lookup(other, root, RelPath("usr"));
   ASSERT_FALSE(missing);
-  EXPECT_EQ(missing.error().code, Code::kNotFound);
+  EXPECT_EQ(missing.error().code, Code::kCorrupt);
   EXPECT_NE(missing.error().message.find(root.Hex()), std::string::npos);
 }
 

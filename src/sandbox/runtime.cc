@@ -1,0 +1,109 @@
+#include "sandbox/runtime.h"
+
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "base/json.h"
+#include "base/rel_path.h"
+#include "base/strings.h"
+#include "sandbox/capabilities.h"
+#include "sys/namespace.h"
+#include "sys/probe.h"
+
+namespace varve::sandbox {
+
+Result<Runtime> FindRuntime() {
+  if (const char* wanted = std::getenv("VARVE_RUNTIME"); wanted != nullptr && *wanted != '\0') {
+    std::string_view name =
+        std::string_view(wanted).substr(std::string_view(wanted).rfind('/') + 1);
+    Runtime runtime;
+    if (name.starts_with("crun")) {
+      runtime.kind = RuntimeKind::kCrun;
+    } else if (name.starts_with("runc")) {
+      runtime.kind = RuntimeKind::kRunc;
+    } else {
+      return Invalid("VARVE_RUNTIME={}: the runtime should be crun or runc", wanted);
+    }
+    auto path = sys::FindProgram(wanted);
+    if (!path) return NotFound("VARVE_RUNTIME={}: there is no such program", wanted);
+    runtime.path = *path;
+    return runtime;
+  }
+  if (auto path = sys::FindProgram("crun")) return Runtime{RuntimeKind::kCrun, *path};
+  if (auto path = sys::FindProgram("runc")) return Runtime{RuntimeKind::kRunc, *path};
+  Error error = NotFound("cannot run steps: neither crun nor runc is on PATH");
+  error.hint = "install crun (recommended) or runc, or set VARVE_RUNTIME to its path";
+  return error;
+}
+
+Host ProbeHost() {
+  Host host;
+  utsname name{};
+  if (uname(&name) == 0) host.machine = name.machine;
+  host.make_user_namespace = !sys::CanMount();
+  host.user_namespace = host.make_user_namespace || sys::InUserNamespace();
+  // A new user namespace has all capabilities.
+  host.capabilities = host.make_user_namespace ? ~uint64_t{0} : AvailableCapabilities();
+  host.cgroup2_mount = sys::DetectCgroupLayout() != sys::CgroupLayout::kV2;
+  return host;
+}
+
+const Host& ThisHost() {
+  static const Host host = ProbeHost();
+  return host;
+}
+
+sys::SpawnSpec RuntimeCommand(const Runtime& runtime, const Host& host, const std::string& root,
+                              const std::string& bundle, const std::string& id) {
+  sys::SpawnSpec command;
+  command.argv = {runtime.path, "--root", root, "--log", bundle + "/log", "--log-format", "json"};
+  const bool crun = runtime.kind == RuntimeKind::kCrun;
+  if (crun) command.argv.push_back("--cgroup-manager=disabled");
+  command.argv.insert(command.argv.end(), {"run", "--bundle", bundle, id});
+  command.env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                 "XDG_RUNTIME_DIR=" + bundle};
+  command.cwd = "/";
+  command.new_session = true;
+  command.parent_death_signal = SIGKILL;
+  command.new_namespaces = CLONE_NEWNS | CLONE_NEWPID;
+  constexpr unsigned long kFlags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+  command.mounts.push_back({"proc", "/proc", "proc", kFlags});
+  if (host.user_namespace) {
+    // A cgroup2 mount takes rights over the cgroup namespace.
+    command.new_namespaces |= CLONE_NEWCGROUP;
+    command.mounts.push_back({"cgroup2", "/sys/fs/cgroup", "cgroup2", kFlags});
+  } else if (crun && host.cgroup2_mount) {
+    command.mounts.push_back({"cgroup2", "/sys/fs/cgroup", "cgroup2", kFlags});
+  }
+  if (host.make_user_namespace) command.new_namespaces |= CLONE_NEWUSER;
+  return command;
+}
+
+std::string LastLogError(std::string_view log) {
+  std::string last;
+  for (const std::string& line : Split(log, '\n')) {
+    auto entry = Json::Parse(line);
+    if (entry && entry->GetString("level") == "error") last = entry->GetString("msg");
+  }
+  return last;
+}
+
+Error RuntimeError(const Runtime& runtime, std::string_view message) {
+  Error error = MakeError(Code::kExec, "cannot start the step's process: {}: {}",
+                          runtime.kind == RuntimeKind::kCrun ? "crun" : "runc", message);
+  std::string lower = ToLower(message);
+  if (lower.find("executable file") != std::string::npos ||
+      lower.find("no such file or directory") != std::string::npos) {
+    error.hint = "check that the program and its interpreter are in the image and on PATH";
+  } else if (lower.find("exec format error") != std::string::npos) {
+    error.hint = "the image is for another platform: pass --platform, or register qemu with binfmt";
+  }
+  return error;
+}
+
+}  // namespace varve::sandbox

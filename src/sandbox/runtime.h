@@ -1,0 +1,41 @@
+// How each OCI runtime is called, and what it says when it fails.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "sandbox/sandbox.h"
+#include "sys/process.h"
+
+namespace varve::sandbox {
+
+// What the machine and this process's privileges ask for; probed once.
+struct Host {
+  std::string machine;               // uname -m
+  bool user_namespace = false;       // already in one (or about to make one): only ids 0 exist
+  bool make_user_namespace = false;  // not root: the runtime gets a user namespace of its own
+  uint64_t capabilities = 0;         // to hand on to steps
+  bool cgroup2_mount = false;        // /sys/fs/cgroup is not a plain cgroup2
+};
+const Host& ThisHost();
+Host ProbeHost();
+
+// RunWith on a machine as described.
+Result<Outcome> RunOn(const Host& host, const Runtime& runtime, const Spec& spec,
+                      const std::string& state_dir, const OutputSink& sink, std::stop_token stop);
+
+// The process that runs `bundle` to its end: the runtime as pid 1 of a new pid namespace. /proc is
+// mounted anew for it, since the runtime finds its own child there; crun refuses hybrid and v1
+// cgroup layouts, so those are covered by a plain cgroup2 in its private mount namespace.
+// `root` is the runtime's state directory, the same one for all runs.
+sys::SpawnSpec RuntimeCommand(const Runtime& runtime, const Host& host, const std::string& root,
+                              const std::string& bundle, const std::string& id);
+
+// The last error in a runtime's JSON log; empty if there is none.
+std::string LastLogError(std::string_view log);
+
+// That error for the user.
+Error RuntimeError(const Runtime& runtime, std::string_view message);
+
+}  // namespace varve::sandbox

@@ -1,0 +1,235 @@
+#include "sys/mounts.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <functional>
+
+#include "sys/namespace.h"
+#include "sys/open.h"
+#include "sys/overlay.h"
+#include "sys/probe.h"
+#include "sys/remove.h"
+#include "sys/tempdir.h"
+
+namespace varve::sys {
+namespace {
+
+// Each test mounts in a child process with a private mount namespace, whatever the machine allows
+// the test itself.
+void InPrivateNamespace(const std::function<void()>& body) {
+  pid_t pid = fork();
+  ASSERT_GE(pid, 0);
+  if (pid == 0) {
+    Status entered = EnterPrivateMountNamespace();
+    EXPECT_TRUE(entered) << entered.error().ToString();
+    body();
+    _exit(testing::Test::HasFailure() ? 1 : 0);
+  }
+  int status = 0;
+  waitpid(pid, &status, 0);
+  EXPECT_EQ(status, 0) << "see the failures above";
+}
+
+class MountsTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!CanMount()) GTEST_SKIP() << "needs CAP_SYS_ADMIN";
+    auto dir = TempDir::Create(testing::TempDir(), "mounts-");
+    ASSERT_TRUE(dir);
+    dir_ = std::move(*dir);
+    for (const char* name : {"upper", "work", "target", "source"})
+      ASSERT_TRUE(MkdirAll(Path(name)));
+  }
+  std::string Path(const std::string& name) { return dir_.path() + "/" + name; }
+  std::string Lower(int i) {
+    std::string path = Path("lower" + std::to_string(i));
+    EXPECT_TRUE(MkdirAll(path));
+    EXPECT_TRUE(WriteFileAtomically(fmt::format("{}/f{}", path, i), std::to_string(i)));
+    EXPECT_TRUE(WriteFileAtomically(path + "/shared", std::to_string(i)));
+    return path;
+  }
+  bool Writable(const std::string& directory) {
+    return OpenFile(directory + "/probe", O_CREAT | O_WRONLY).has_value();
+  }
+  TempDir dir_;
+};
+
+TEST_F(MountsTest, BindIsReadOnlyWhenAskedAndUnmountsWithItsOwner) {
+  InPrivateNamespace([&] {
+    ASSERT_TRUE(WriteFileAtomically(Path("source/f"), "x"));
+    {
+      BindOptions options;
+      options.read_only = true;
+      auto mount = BindMount(Path("source"), Path("target"), options);
+      ASSERT_TRUE(mount) << mount.error().ToString();
+      EXPECT_EQ(*ReadFile(Path("target/f")), "x");
+      EXPECT_FALSE(Writable(Path("target")));
+      EXPECT_TRUE(Writable(Path("source")));
+    }
+    EXPECT_FALSE(std::filesystem::exists(Path("target/f")));
+  });
+}
+
+TEST_F(MountsTest, RecursiveReadOnlyCoversInnerMounts) {
+  InPrivateNamespace([&] {
+    ASSERT_TRUE(MkdirAll(Path("source/inner")));
+    auto inner = MountTmpfs(Path("source/inner"));
+    ASSERT_TRUE(inner);
+    BindOptions options;
+    options.read_only = options.recursive = true;
+    auto mount = BindMount(Path("source"), Path("target"), options);
+    ASSERT_TRUE(mount) << mount.error().ToString();
+    EXPECT_FALSE(Writable(Path("target/inner")));
+    EXPECT_TRUE(Writable(Path("source/inner")));
+  });
+}
+
+TEST_F(MountsTest, RemoveAllStopsAtAMount) {
+  InPrivateNamespace([&] {
+    ASSERT_TRUE(MkdirAll(Path("source/inner")));
+    auto inner = MountTmpfs(Path("source/inner"));
+    ASSERT_TRUE(inner);
+    ASSERT_TRUE(WriteFileAtomically(Path("source/inner/keep"), "x"));
+    EXPECT_FALSE(RemoveAll(Path("source")));
+    EXPECT_TRUE(std::filesystem::exists(Path("source/inner/keep")));
+  });
+}
+
+class OverlayTest : public MountsTest, public testing::WithParamInterface<OverlayApi> {
+ protected:
+  OverlaySpec Stack(int lowers, bool writable) {
+    OverlaySpec spec;
+    for (int i = 0; i < lowers; ++i) spec.lowers.push_back(Lower(i));
+    if (writable) {
+      spec.upper = Path("upper");
+      spec.work = Path("work");
+    }
+    spec.api = GetParam();
+    return spec;
+  }
+  // fsconfig's lowerdir+ is newer than some kernels that varve runs on.
+  bool Unsupported() {
+    return GetParam() == OverlayApi::kFsconfig && GetKernelVersion() < KernelVersion{6, 5};
+  }
+};
+
+TEST_P(OverlayTest, TopmostLayerWinsAndWritesGoToUpper) {
+  if (Unsupported()) GTEST_SKIP() << "needs Linux 6.5";
+  InPrivateNamespace([&] {
+    auto mount = MountOverlay(Stack(3, true), Path("target"));
+    ASSERT_TRUE(mount) << mount.error().ToString();
+    EXPECT_EQ(*ReadFile(Path("target/shared")), "0");
+    EXPECT_EQ(*ReadFile(Path("target/f2")), "2");
+    EXPECT_TRUE(Writable(Path("target")));
+    EXPECT_TRUE(std::filesystem::exists(Path("upper/probe")));
+    ASSERT_EQ(unlink(Path("target/f1").c_str()), 0);
+    struct stat st;
+    ASSERT_EQ(lstat(Path("upper/f1").c_str(), &st), 0);
+    EXPECT_TRUE(S_ISCHR(st.st_mode) && st.st_rdev == 0);
+  });
+}
+
+TEST_P(OverlayTest, WithoutUpperItIsReadOnly) {
+  if (Unsupported()) GTEST_SKIP() << "needs Linux 6.5";
+  InPrivateNamespace([&] {
+    auto mount = MountOverlay(Stack(2, false), Path("target"));
+    ASSERT_TRUE(mount) << mount.error().ToString();
+    EXPECT_EQ(*ReadFile(Path("target/f1")), "1");
+    EXPECT_FALSE(Writable(Path("target")));
+  });
+}
+
+TEST_P(OverlayTest, HundredsOfLayers) {
+  if (Unsupported()) GTEST_SKIP() << "needs Linux 6.5";
+  const int count = GetParam() == OverlayApi::kOptions ? 150 : 400;
+  InPrivateNamespace([&] {
+    auto mount = MountOverlay(Stack(count, true), Path("target"));
+    ASSERT_TRUE(mount) << mount.error().ToString();
+    EXPECT_EQ(*ReadFile(fmt::format("{}/f{}", Path("target"), count - 1)),
+              std::to_string(count - 1));
+    EXPECT_EQ(*ReadFile(Path("target/shared")), "0");
+  });
+}
+
+TEST_P(OverlayTest, DegenerateStacks) {
+  if (Unsupported()) GTEST_SKIP() << "needs Linux 6.5";
+  InPrivateNamespace([&] {
+    {
+      auto one = MountOverlay(Stack(1, false), Path("target"));
+      ASSERT_TRUE(one) << one.error().ToString();
+      EXPECT_EQ(*ReadFile(Path("target/f0")), "0");
+      EXPECT_FALSE(Writable(Path("target")));
+    }
+    {
+      auto none = MountOverlay(Stack(0, false), Path("target"));
+      ASSERT_TRUE(none) << none.error().ToString();
+      EXPECT_TRUE(std::filesystem::is_empty(Path("target")));
+      EXPECT_FALSE(Writable(Path("target")));
+    }
+    auto upper_only = MountOverlay(Stack(0, true), Path("target"));
+    ASSERT_TRUE(upper_only) << upper_only.error().ToString();
+    EXPECT_TRUE(Writable(Path("target")));
+    EXPECT_TRUE(std::filesystem::exists(Path("upper/probe")));
+  });
+}
+
+TEST_P(OverlayTest, VolatileMountWorksAndMissingLayerIsNamed) {
+  if (Unsupported()) GTEST_SKIP() << "needs Linux 6.5";
+  InPrivateNamespace([&] {
+    OverlaySpec spec = Stack(2, true);
+    spec.volatile_upper = true;
+    {
+      auto mount = MountOverlay(spec, Path("target"));
+      ASSERT_TRUE(mount) << mount.error().ToString();
+    }
+    spec = Stack(2, false);
+    spec.lowers.push_back(Path("absent"));
+    auto mount = MountOverlay(spec, Path("target"));
+    ASSERT_FALSE(mount);
+    EXPECT_THAT(mount.error().message, testing::HasSubstr("absent"));
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Apis, OverlayTest,
+                         testing::Values(OverlayApi::kFsconfig, OverlayApi::kOptions),
+                         [](const testing::TestParamInfo<OverlayApi>& api) {
+                           return api.param == OverlayApi::kFsconfig ? "fsconfig" : "options";
+                         });
+
+TEST_F(MountsTest, OverlayLimitIsAnError) {
+  OverlaySpec spec;
+  spec.lowers.assign(kMaxOverlayLowers + 1, "/");
+  auto mount = MountOverlay(spec, Path("target"));
+  ASSERT_FALSE(mount);
+  EXPECT_EQ(mount.error().code, Code::kInvalid);
+}
+
+TEST_F(MountsTest, UserNamespaceCanMount) {
+  if (!UserNamespacesUsable()) GTEST_SKIP() << "needs user namespaces";
+  pid_t pid = fork();
+  if (pid == 0) {
+    Status entered = EnterUserNamespace();
+    bool good =
+        entered && InUserNamespace() && CanMount() && MountTmpfs(Path("target")).has_value();
+    _exit(good ? 0 : 1);
+  }
+  int status = 0;
+  waitpid(pid, &status, 0);
+  EXPECT_EQ(status, 0);
+}
+
+TEST_F(MountsTest, OverlayProbeLeavesNothing) {
+  InPrivateNamespace([&] {
+    (void)OverlayUsable(Path("source"));
+    EXPECT_TRUE(std::filesystem::is_empty(Path("source")));
+  });
+}
+
+}  // namespace
+}  // namespace varve::sys
