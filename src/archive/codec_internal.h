@@ -1,0 +1,16 @@
+// The codecs' own constructors; users go through archive/codec.h.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "archive/codec.h"
+
+namespace varve::archive {
+
+std::unique_ptr<Compressor> MakeGzipWriter(Writer& out, std::optional<int> level, size_t threads);
+std::unique_ptr<Reader> MakeGzipReader(Reader& in);
+std::unique_ptr<Compressor> MakeZstdWriter(Writer& out, std::optional<int> level, size_t threads);
+std::unique_ptr<Reader> MakeZstdReader(Reader& in);
+
+}  // namespace varve::archive

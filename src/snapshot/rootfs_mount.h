@@ -1,0 +1,32 @@
+// A stack of layers as one directory: an overlay mount, or a copy where overlay cannot be mounted.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "snapshot/layer_store.h"
+
+namespace varve::snapshot {
+
+class RootfsMount {
+ public:
+  virtual ~RootfsMount() = default;             // unmounts
+  virtual const std::string& path() const = 0;  // the merged directory
+  // For a writable mount: unmounts and brings the changes into the draft's upper(), in overlay form.
+  // In overlay mode they are there already; the copying fallback computes them.
+  virtual Status Finish() = 0;
+};
+
+// `draft` null: read-only. Any number of layers, also none. `scratch` is an existing private
+// directory for the mount point, on the file system of the layers. The mount is made in the calling
+// process's mount namespace.
+Result<std::unique_ptr<RootfsMount>> MountRootfs(LayerStore& layers, const std::vector<DiffId>& stack,
+                                                 LayerDraft* draft, const std::string& scratch);
+
+// True when overlayfs can be mounted on this file system by this process; probed once per root.
+// VARVE_NO_OVERLAY=1 forces the copying fallback.
+bool OverlayUsable(const std::string& root);
+
+}  // namespace varve::snapshot
