@@ -1,0 +1,414 @@
+#include "cli/build_flags.h"
+
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <filesystem>
+
+#include "base/strings.h"
+#include "cli/version.h"
+
+namespace varve::cli {
+
+namespace {
+
+std::string Environment(const std::string& name) {
+  const char* value = std::getenv(name.c_str());
+  return value ? value : "";
+}
+
+// "K=V"; a lone "K" takes its value from the environment and is dropped when unset (reference §2).
+void AddKeyValue(const std::string& text, bool from_environment,
+                 std::vector<std::pair<std::string, std::string>>& out) {
+  size_t eq = text.find('=');
+  if (eq != text.npos) {
+    out.emplace_back(text.substr(0, eq), text.substr(eq + 1));
+  } else if (!from_environment) {
+    out.emplace_back(text, "");
+  } else if (std::getenv(text.c_str()) != nullptr) {
+    out.emplace_back(text, Environment(text));
+  }
+}
+
+Result<ProgressMode> ParseProgress(const std::string& text) {
+  static const std::pair<const char*, ProgressMode> kModes[] = {
+      {"auto", ProgressMode::kAuto},   {"tty", ProgressMode::kTty},
+      {"plain", ProgressMode::kPlain}, {"quiet", ProgressMode::kQuiet},
+      {"rawjson", ProgressMode::kRawJson}, {"none", ProgressMode::kNone}};
+  for (const auto& [name, mode] : kModes) {
+    if (text == name) return mode;
+  }
+  return Invalid("invalid progress mode \"{}\": use auto, tty, plain, quiet, rawjson or none", text);
+}
+
+// The flags as text, before their grammars are applied.
+struct RawBuild {
+  std::vector<std::string> build_args, build_contexts, labels, annotations, outputs, platforms,
+      no_cache_filter, secrets, ssh, add_hosts, ulimits, resources, cache_from, cache_to, attest;
+  std::string network, shm_size, progress = "auto", call = "build", provenance, sbom, builder;
+  bool check = false, output_given = false;
+  std::string memory, memory_swap, cpu_shares, cpu_period, cpu_quota, cpuset_cpus, cpuset_mems;
+};
+
+void DefineBuild(CLI::App& app, BuildFlags& flags, RawBuild& raw) {
+  app.add_option("context", flags.context, "Build context: directory, URL of a git repository or "
+                                           "archive, or - for a tar or Dockerfile on stdin");
+  app.add_option("-f,--file", flags.file, "Dockerfile (default: CONTEXT/Dockerfile; - for stdin)");
+  app.add_option("-t,--tag", flags.tags, "Name of the image, NAME[:TAG] (repeatable)")
+      ->allow_extra_args(false);
+  app.add_option("--build-arg", raw.build_args, "Build argument K=V, or K from the environment")
+      ->allow_extra_args(false);
+  app.add_option("--build-context", raw.build_contexts,
+                 "Named context NAME=VALUE: directory, docker-image://, oci-layout://, URL")
+      ->allow_extra_args(false);
+  app.add_option("--target", flags.target, "Stage to build");
+  app.add_option("--platform", raw.platforms, "Platform of the image")->allow_extra_args(false);
+  app.add_flag("--no-cache", flags.no_cache, "Run every step again");
+  app.add_option("--no-cache-filter", raw.no_cache_filter, "Run the steps of these stages again")
+      ->allow_extra_args(false);
+  app.add_flag("--pull", flags.pull, "Ask the registry for base images even if they are here");
+  app.add_option("--label", raw.labels, "Label K=V of the image")->allow_extra_args(false);
+  app.add_option("--annotation", raw.annotations, "Annotation [TYPE:]K=V of the image")
+      ->allow_extra_args(false);
+  app.add_option("--secret", raw.secrets, "Secret for RUN: id=ID[,src=FILE|env=VARIABLE]")
+      ->allow_extra_args(false);
+  app.add_option("--ssh", raw.ssh, "SSH agent or keys for RUN: default|ID[=SOCKET|KEY,…]")
+      ->allow_extra_args(false)->expected(1);
+  app.add_option("--add-host", raw.add_hosts, "Entry of /etc/hosts in RUN, HOST:IP")
+      ->allow_extra_args(false);
+  app.add_option("--allow", flags.allow, "Entitlement: network.host, security.insecure, device")
+      ->allow_extra_args(false);
+  app.add_option("--network", raw.network, "Network of RUN: default, none, host");
+  app.add_option("--shm-size", raw.shm_size, "Size of /dev/shm in RUN (default 64m)");
+  app.add_option("--ulimit", raw.ulimits, "Limit in RUN, NAME=SOFT[:HARD]")->allow_extra_args(false);
+  app.add_option("--resource", raw.resources, "Limit of RUN: memory=1g, cpu-shares=512, …")
+      ->allow_extra_args(false);
+  app.add_option("--cgroup-parent", flags.cgroup_parent, "Parent cgroup of RUN");
+  app.add_option("--progress", raw.progress, "auto, tty, plain, quiet or rawjson");
+  app.add_flag("-q,--quiet", flags.quiet, "Print nothing but the image ID");
+  app.add_option("--iidfile", flags.iidfile, "Write the image ID to this file");
+  app.add_option("--metadata-file", flags.metadata_file, "Write the build's result as JSON");
+  app.add_option_function<std::vector<std::string>>(
+         "-o,--output",
+         [&raw](const std::vector<std::string>& values) {
+           raw.output_given = true;
+           raw.outputs = values;
+         },
+         "Where the result goes: DIR, -, or type=image|oci|docker|local|tar|registry|cacheonly,…")
+      ->allow_extra_args(false);
+  app.add_flag("--push", flags.push, "Push the image to its registry");
+  app.add_flag("--load", flags.load, "Load the image into docker or podman, whichever answers");
+  app.add_option("--call", raw.call, "build, check, outline, targets, or graph");
+  app.add_flag("--check", raw.check, "Same as --call=check");
+  app.add_option("--cache-salt", flags.salt, "Text mixed into every key: another one is another cache");
+  app.add_flag("--stats", flags.stats, "Print counters and timings at the end");
+  app.add_option("--cache-from", raw.cache_from, "External cache to read")->allow_extra_args(false);
+  app.add_option("--cache-to", raw.cache_to, "External cache to write")->allow_extra_args(false);
+  app.add_option("--attest", raw.attest, "Attestation: type=sbom|provenance,…")
+      ->allow_extra_args(false);
+  app.add_option("--provenance", raw.provenance, "Same as --attest=type=provenance");
+  app.add_option("--sbom", raw.sbom, "Same as --attest=type=sbom");
+  app.add_option("--builder", raw.builder, "Accepted for scripts written for Buildx; has no effect")
+      ->group("");
+  // Accepted as docker build accepts them, without effect (reference cli.md §2, hidden flags).
+  for (const char* name : {"--rm", "--force-rm", "--compress", "--squash"}) {
+    app.add_flag(name)->group("");
+  }
+  app.add_option("-m,--memory", raw.memory)->group("");
+  app.add_option("--memory-swap", raw.memory_swap)->group("");
+  app.add_option("-c,--cpu-shares", raw.cpu_shares)->group("");
+  app.add_option("--cpu-period", raw.cpu_period)->group("");
+  app.add_option("--cpu-quota", raw.cpu_quota)->group("");
+  app.add_option("--cpuset-cpus", raw.cpuset_cpus)->group("");
+  app.add_option("--cpuset-mems", raw.cpuset_mems)->group("");
+}
+
+Status ApplyResources(BuildFlags& flags, const RawBuild& raw) {
+  static constexpr std::string_view kNames[] = {"memory", "memory-swap", "cpu-shares", "cpu-period",
+                                                "cpu-quota", "cpuset-cpus", "cpuset-mems"};
+  const std::string* hidden[] = {&raw.memory,    &raw.memory_swap, &raw.cpu_shares, &raw.cpu_period,
+                                 &raw.cpu_quota, &raw.cpuset_cpus, &raw.cpuset_mems};
+  for (size_t i = 0; i < std::size(kNames); ++i) {
+    if (!hidden[i]->empty()) flags.resources[std::string(kNames[i])] = *hidden[i];
+  }
+  for (const std::string& text : raw.resources) {
+    size_t eq = text.find('=');
+    std::string name = text.substr(0, eq);
+    if (eq == text.npos || std::ranges::find(kNames, name) == std::end(kNames)) {
+      auto near = NearestWord(name, kNames);
+      return Invalid("invalid resource \"{}\"{}", text,
+                     near ? fmt::format(": did you mean {}=…?", *near) : "");
+    }
+    flags.resources[name] = text.substr(eq + 1);
+  }
+  return Ok();
+}
+
+Status ApplyOutputs(BuildFlags& flags, const RawBuild& raw) {
+  bool console = isatty(STDOUT_FILENO) != 0;
+  if (raw.output_given && raw.outputs.size() == 1 && raw.outputs[0].empty()) {
+    flags.output_disabled = true;
+  } else {
+    for (const std::string& text : raw.outputs) {
+      TRY_ASSIGN(auto output, exporter::ParseOutput(text, console));
+      flags.outputs.push_back(std::move(output));
+    }
+  }
+  for (const std::string& text : raw.annotations) {
+    TRY_ASSIGN(auto annotations, exporter::ParseAnnotation(text));
+    flags.annotations.insert(flags.annotations.end(), annotations.begin(), annotations.end());
+  }
+  bool files = std::ranges::any_of(flags.outputs, [](const auto& o) {
+    return o.type == exporter::OutputType::kLocal || o.type == exporter::OutputType::kTar;
+  });
+  if (files && !flags.iidfile.empty()) {
+    return Invalid("--iidfile needs an image output: local and tar outputs have no image ID");
+  }
+  return Ok();
+}
+
+Status ApplyRefused(const RawBuild& raw) {
+  auto refuse = [](std::string_view flag, std::string_view why) {
+    Error error = Invalid("{} is not supported by this version of varve", flag);
+    error.hint = why;
+    return error;
+  };
+  if (!raw.cache_from.empty() || !raw.cache_to.empty()) {
+    return refuse("--cache-from/--cache-to", "the local cache is always used; leave the flag out");
+  }
+  auto wanted = [](const std::string& text) { return !text.empty() && text != "false"; };
+  bool attest = std::ranges::any_of(raw.attest, [](const std::string& text) {
+    return text.find("disabled=true") == text.npos;
+  });
+  if (attest || wanted(raw.provenance) || wanted(raw.sbom)) {
+    return refuse("attestations", "pass --provenance=false, or leave the flag out");
+  }
+  return Ok();
+}
+
+Status ApplyBuild(BuildFlags& flags, RawBuild& raw) {
+  for (const auto& text : raw.build_args) AddKeyValue(text, true, flags.build_args);
+  for (const auto& text : raw.labels) AddKeyValue(text, false, flags.labels);
+  for (const auto& text : raw.build_contexts) {
+    TRY_ASSIGN(auto context, ParseBuildContext(text));
+    flags.build_contexts.push_back(std::move(context));
+  }
+  if (raw.platforms.empty() && !Environment("DOCKER_DEFAULT_PLATFORM").empty()) {
+    raw.platforms.push_back(Environment("DOCKER_DEFAULT_PLATFORM"));
+  }
+  auto split_into = [](const std::vector<std::string>& values, std::vector<std::string>& out) {
+    for (const auto& value : values) {
+      for (const auto& part : Split(value, ',')) {
+        if (!TrimSpace(part).empty()) out.emplace_back(TrimSpace(part));
+      }
+    }
+  };
+  split_into(raw.platforms, flags.platforms);
+  split_into(raw.no_cache_filter, flags.no_cache_filter);
+  for (const auto& text : raw.secrets) {
+    TRY_ASSIGN(auto secret, ParseSecret(text));
+    flags.secrets.push_back(std::move(secret));
+  }
+  for (const auto& text : raw.ssh) {
+    TRY_ASSIGN(auto ssh, ParseSsh(text));
+    flags.ssh.push_back(std::move(ssh));
+  }
+  for (const auto& text : raw.add_hosts) {
+    TRY_ASSIGN(auto hosts, ParseAddHost(text));
+    flags.extra_hosts.insert(flags.extra_hosts.end(), hosts.begin(), hosts.end());
+  }
+  for (const auto& text : raw.ulimits) {
+    TRY_ASSIGN(auto ulimit, ParseUlimit(text));
+    flags.ulimits.push_back(std::move(ulimit));
+  }
+  if (!raw.shm_size.empty()) {
+    TRY_ASSIGN(flags.shm_size, ParseRamBytes(raw.shm_size));
+  }
+  if (raw.network == "none") {
+    flags.network = graph::NetworkMode::kNone;
+  } else if (raw.network == "host") {
+    flags.network = graph::NetworkMode::kHost;
+  } else if (!raw.network.empty() && raw.network != "default") {
+    return Invalid("invalid network mode \"{}\": use default, none or host", raw.network);
+  }
+  if (raw.progress == "auto" && !Environment("BUILDKIT_PROGRESS").empty()) {
+    raw.progress = Environment("BUILDKIT_PROGRESS");
+  }
+  TRY_ASSIGN(flags.progress, ParseProgress(raw.progress));
+  if (flags.no_cache && !flags.no_cache_filter.empty()) {
+    return Invalid("--no-cache and --no-cache-filter exclude each other");
+  }
+  std::vector<std::string> call = Split(raw.check ? "check" : raw.call, ',');
+  flags.call = call[0] == "lint" ? "check" : call[0];
+  static constexpr std::string_view kCalls[] = {"build", "check", "outline", "targets", "graph"};
+  if (std::ranges::find(kCalls, flags.call) == std::end(kCalls)) {
+    return Invalid("invalid --call \"{}\": use build, check, outline, targets or graph", flags.call);
+  }
+  for (size_t i = 1; i < call.size(); ++i) {
+    if (call[i].starts_with("format=")) flags.call_format = call[i].substr(7);
+  }
+  TRY(ApplyResources(flags, raw));
+  TRY(ApplyOutputs(flags, raw));
+  TRY(ApplyRefused(raw));
+  if (flags.context.empty()) {
+    Error error = Invalid("varve build needs a context: a directory, a URL or -");
+    error.hint = "to build the current directory: varve build .";
+    return error;
+  }
+  return Ok();
+}
+
+}  // namespace
+
+Result<SecretFlag> ParseSecret(std::string_view value) {
+  TRY_ASSIGN(auto fields, ParseCsvRecord(value));
+  SecretFlag secret;
+  std::string type;
+  for (const std::string& field : fields) {
+    size_t eq = field.find('=');
+    std::string key = ToLower(field.substr(0, eq));
+    if (eq == field.npos) return Invalid("invalid field \"{}\" of --secret: key=value expected", field);
+    std::string text = field.substr(eq + 1);
+    if (key == "id") {
+      secret.id = text;
+    } else if (key == "src" || key == "source") {
+      secret.path = text;
+    } else if (key == "env") {
+      secret.variable = text;
+    } else if (key == "type" && (text == "file" || text == "env")) {
+      type = text;
+    } else if (key == "type") {
+      return Invalid("unsupported secret type \"{}\": use file or env", text);
+    } else {
+      return Invalid("unexpected key \"{}\" in --secret: use id, src, env or type", key);
+    }
+  }
+  if (secret.id.empty()) return Invalid("--secret \"{}\" has no id", value);
+  if (type == "env" && secret.variable.empty()) {
+    secret.variable = std::exchange(secret.path, "");
+  }
+  if (secret.path.empty() && secret.variable.empty()) {
+    (std::getenv(secret.id.c_str()) && type != "file" ? secret.variable : secret.path) = secret.id;
+  }
+  return secret;
+}
+
+Result<SshFlag> ParseSsh(std::string_view value) {
+  SshFlag ssh;
+  size_t eq = value.find('=');
+  ssh.id = value.substr(0, eq);
+  if (ssh.id.empty()) return Invalid("--ssh \"{}\" has no id", value);
+  if (eq != value.npos) {
+    for (const std::string& path : Split(value.substr(eq + 1), ',')) ssh.paths.push_back(path);
+  }
+  return ssh;
+}
+
+Result<std::vector<std::pair<std::string, std::string>>> ParseAddHost(std::string_view value) {
+  auto bad = [&] { return Invalid("invalid --add-host \"{}\": HOST:IP or HOST=IP expected", value); };
+  size_t at = value.find_first_of("=:");
+  if (at == value.npos || at == 0 || at + 1 == value.size()) return bad();
+  std::string host(value.substr(0, at));
+  std::vector<std::pair<std::string, std::string>> hosts;
+  for (std::string ip : Split(value.substr(at + 1), ',')) {
+    if (ip == "host-gateway") {
+      return Invalid("--add-host {}:host-gateway needs a docker engine; name the address", host);
+    }
+    if (ip.starts_with('[') && ip.ends_with(']')) ip = ip.substr(1, ip.size() - 2);
+    if (ip.empty() || ip.find_first_not_of("0123456789abcdefABCDEF.:") != ip.npos) return bad();
+    hosts.emplace_back(host, ip);
+  }
+  return hosts;
+}
+
+Result<graph::Ulimit> ParseUlimit(std::string_view value) {
+  static constexpr std::string_view kNames[] = {
+      "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice",
+      "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack"};
+  size_t eq = value.find('=');
+  graph::Ulimit limit{.name = std::string(value.substr(0, eq))};
+  if (std::ranges::find(kNames, limit.name) == std::end(kNames)) {
+    auto near = NearestWord(limit.name, kNames);
+    return Invalid("invalid ulimit \"{}\"{}", limit.name,
+                   near ? fmt::format(": did you mean {}?", *near) : "");
+  }
+  auto parts = Split(eq == value.npos ? "" : value.substr(eq + 1), ':');
+  auto soft = ParseInt(parts[0]);
+  auto hard = parts.size() > 1 ? ParseInt(parts[1]) : soft;
+  if (!soft || !hard || parts.size() > 2) {
+    return Invalid("invalid ulimit \"{}\": NAME=SOFT[:HARD] expected", value);
+  }
+  if (*hard != -1 && (*soft == -1 || *soft > *hard)) {
+    return Invalid("invalid ulimit \"{}\": the soft limit is above the hard limit", value);
+  }
+  limit.soft = *soft;
+  limit.hard = *hard;
+  return limit;
+}
+
+Result<std::pair<std::string, std::string>> ParseBuildContext(std::string_view value) {
+  size_t eq = value.find('=');
+  if (eq == value.npos || eq == 0 || eq + 1 == value.size()) {
+    return Invalid("invalid --build-context \"{}\": NAME=VALUE expected", value);
+  }
+  std::string name = ToLower(value.substr(0, eq));
+  if (name.ends_with(":latest")) name.resize(name.size() - 7);
+  return std::pair(name, std::string(value.substr(eq + 1)));
+}
+
+Result<CommandLine> ParseCommandLine(int argc, char** argv) {
+  CommandLine line;
+  CLI::App app("varve builds container images; its product is the cache.", "varve");
+  app.set_version_flag("-v,--version", std::string("varve ") + kVersion);
+  app.require_subcommand(0, 1);
+  auto add_globals = [&](CLI::App& to) {
+    to.add_option("--root", line.global.root, "State directory (default: $VARVE_ROOT, else "
+                                              "/var/lib/varve for root)");
+    to.add_flag("-D,--debug", line.global.debug, "Log what varve does to stderr");
+  };
+  add_globals(app);
+
+  RawBuild raw;
+  CLI::App* build = app.add_subcommand("build", "Build an image from a Dockerfile")->alias("b");
+  add_globals(*build);
+  DefineBuild(*build, line.build, raw);
+  app.add_subcommand("version", "Print the version");
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    line.message = app.help();
+    return line;
+  } catch (const CLI::CallForVersion&) {
+    line.message = std::string("varve ") + kVersion + "\n";
+    return line;
+  } catch (const CLI::ParseError& e) {
+    Error error = Invalid("{}", e.what());
+    error.hint = "see varve --help, varve build --help";
+    std::vector<std::string> names;
+    for (const CLI::Option* option : build->get_options()) {
+      for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+    }
+    std::vector<std::string_view> views(names.begin(), names.end());
+    for (int i = 1; i < argc; ++i) {
+      std::string word = Split(argv[i], '=')[0];
+      if (!word.starts_with("--") || std::ranges::find(names, word) != names.end()) continue;
+      if (auto near = NearestWord(word, views)) {
+        error = Invalid("unknown flag {}", word);
+        error.hint = fmt::format("did you mean {}?", *near);
+        break;
+      }
+    }
+    return error;
+  }
+  if (app.get_subcommands().empty()) {
+    line.message = app.help();
+    return line;
+  }
+  line.command = app.get_subcommands()[0]->get_name();
+  if (line.command == "build") TRY(ApplyBuild(line.build, raw));
+  return line;
+}
+
+}  // namespace varve::cli

@@ -1,0 +1,161 @@
+#include "exec/exec_step.h"
+
+#include <algorithm>
+
+#include "base/metric.h"
+#include "base/strings.h"
+#include "exec/step_mounts.h"
+#include "sys/open.h"
+
+namespace varve::exec {
+
+namespace {
+
+constexpr size_t kMaxRecordedLog = 256 << 10;
+
+// Passes output on and keeps the end of it for the record.
+class RecordingSink final : public engine::StepSink {
+ public:
+  explicit RecordingSink(engine::StepSink& out) : out_(out) {}
+  void Log(int stream, std::string_view data) override {
+    log_ += data;
+    if (log_.size() > 2 * kMaxRecordedLog) log_.erase(0, log_.size() - kMaxRecordedLog);
+    out_.Log(stream, data);
+  }
+  void Progress(const std::string& id, uint64_t current, uint64_t total, bool done) override {
+    out_.Progress(id, current, total, done);
+  }
+  std::string TakeLog() {
+    if (log_.size() > kMaxRecordedLog) log_.erase(0, log_.size() - kMaxRecordedLog);
+    return std::move(log_);
+  }
+
+ private:
+  engine::StepSink& out_;
+  std::string log_;
+};
+
+sandbox::ResourceLimits LimitsOf(const std::map<std::string, std::string>& resources) {
+  sandbox::ResourceLimits limits;
+  auto bytes = [](const std::string& text) -> std::optional<int64_t> {
+    if (text == "-1") return -1;
+    auto value = ParseRamBytes(text);
+    if (!value) return {};
+    return static_cast<int64_t>(*value);
+  };
+  for (const auto& [name, value] : resources) {
+    if (name == "memory") limits.memory = bytes(value);
+    if (name == "memory-swap") limits.memory_swap = bytes(value);
+    auto number = ParseInt(value);
+    if (name == "cpu-shares" && number) limits.cpu_shares = static_cast<uint64_t>(*number);
+    if (name == "cpu-period" && number) limits.cpu_period = static_cast<uint64_t>(*number);
+    if (name == "cpu-quota" && number) limits.cpu_quota = *number;
+    if (name == "cpuset-cpus") limits.cpuset_cpus = value;
+    if (name == "cpuset-mems") limits.cpuset_mems = value;
+  }
+  return limits;
+}
+
+Result<sandbox::Spec> SpecOf(const graph::Exec& exec, const std::string& rootfs,
+                             const StepMounts& mounts) {
+  sandbox::Spec spec;
+  spec.rootfs = rootfs;
+  spec.args = exec.args;
+  spec.env = exec.env;
+  for (const auto* more : {&exec.proxy_env, &mounts.env()}) {
+    for (const std::string& entry : *more) {
+      std::string name = entry.substr(0, entry.find('=') + 1);
+      bool set = std::ranges::any_of(exec.env, [&](const auto& e) { return e.starts_with(name); });
+      if (!set || more == &mounts.env()) spec.env.push_back(entry);
+    }
+  }
+  spec.cwd = exec.cwd.empty() ? "/" : exec.cwd;
+  if (!exec.hostname.empty()) spec.hostname = exec.hostname;
+  spec.mounts = mounts.specs();
+  spec.network = exec.network == graph::NetworkMode::kNone ? sandbox::Network::kNone
+                                                           : sandbox::Network::kHost;
+  spec.security = exec.security == graph::SecurityMode::kInsecure ? sandbox::Security::kInsecure
+                                                                  : sandbox::Security::kSandbox;
+  for (const auto& [host, ip] : exec.extra_hosts) spec.extra_hosts.push_back({host, ip});
+  if (exec.shm_size != 0) spec.shm_size = exec.shm_size;
+  for (const graph::Ulimit& u : exec.ulimits) spec.ulimits.push_back({u.name, u.soft, u.hard});
+  spec.limits = LimitsOf(exec.resources);
+  spec.cgroup_parent = exec.cgroup_parent;
+  TRY_ASSIGN(Fd root, sys::OpenDir(rootfs));
+  TRY_ASSIGN(spec.user, sandbox::ResolveExecUser(root.get(), exec.user));
+  return spec;
+}
+
+Error ExitError(const graph::Exec& exec, const sandbox::Outcome& outcome) {
+  Error error{Code::kExec,
+              fmt::format("process \"{}\" did not complete successfully: exit code: {}",
+                          Join(exec.args, " "), outcome.exit_code), ""};
+  if (outcome.exit_code == 137) {
+    error.hint = "killed by SIGKILL: the machine, or a limit of --resource, may be out of memory";
+  } else if (outcome.exit_code == 127) {
+    error.hint = "127 is the shell's \"command not found\"";
+  } else if (outcome.exit_code == 126) {
+    error.hint = "126 is the shell's \"found, but cannot be executed\"";
+  }
+  return error;
+}
+
+}  // namespace
+
+Result<engine::RunResult> RunExecStep(const Job& job, const engine::RunRequest& request,
+                                      engine::StepSink& sink, std::stop_token stop) {
+  METRIC("exec.run_step");
+  const auto& exec = std::get<graph::Exec>(request.graph.steps[request.step].op);
+  if (!exec.devices.empty()) {
+    Error error = Invalid("RUN --device={} needs a CDI registry, which varve does not read",
+                          exec.devices[0]);
+    error.hint = "remove --device, or run this step with another builder";
+    return error;
+  }
+  auto root = std::ranges::find(exec.mounts, "/", &graph::Mount::target);
+  CHECK(root != exec.mounts.end());
+  cache::Rootfs base{{}, tree::EmptyTree()};
+  if (root->input >= 0) base = request.inputs[static_cast<size_t>(root->input)].rootfs;
+
+  TRY_ASSIGN(sys::TempDir scratch, sys::TempDir::Create(job.scratch, "run-"));
+  TRY_ASSIGN(auto draft, job.layers.NewDraft());
+  std::string rootfs = scratch.path() + "/rootfs";
+  TRY(sys::MkdirAll(rootfs, 0755));
+  bool read_only = root->readonly && root->output < 0;
+  TRY_ASSIGN(auto mount, snapshot::MountRootfs(job.layers, base.layers, draft.get(), rootfs));
+
+  StepMounts mounts(job, request, exec, scratch.path());
+  TRY(mounts.Prepare(sink, stop));
+  RecordingSink recording(sink);
+  MaskingSink masking(recording, mounts.secrets());
+  TRY_ASSIGN(sandbox::Spec spec, SpecOf(exec, mount->path(), mounts));
+  spec.read_only_rootfs = read_only;
+  auto on_output = [&](sys::Stream stream, std::string_view data) {
+    masking.Log(stream == sys::Stream::kStdout ? 1 : 2, data);
+  };
+  auto outcome = sandbox::Run(spec, job.runtime_state, on_output, stop);
+  masking.Flush();
+  if (!outcome) return Error(std::move(outcome).error());
+  if (outcome->exit_code != 0) return ExitError(exec, *outcome);
+
+  TRY(mount->Finish());
+  mount.reset();
+  engine::RunResult result;
+  result.log = recording.TakeLog();
+  TRY_ASSIGN(auto others, mounts.CommitOutputs(stop));
+  if (root->output >= 0) {
+    TRY_ASSIGN(snapshot::Layer layer, job.layers.Commit(std::move(draft), {}, stop));
+    TRY_ASSIGN(cache::Rootfs made, WithLayer(job, base, layer.diff_id));
+    result.new_bytes = layer.tar_size;
+    others.emplace_back(root->output, std::move(made));
+  }
+  for (auto& [output, made] : others) {
+    if (result.outputs.size() <= static_cast<size_t>(output)) {
+      result.outputs.resize(static_cast<size_t>(output) + 1, {{}, tree::EmptyTree()});
+    }
+    result.outputs[static_cast<size_t>(output)] = std::move(made);
+  }
+  return result;
+}
+
+}  // namespace varve::exec

@@ -1,0 +1,216 @@
+#include "exec/file_step.h"
+
+#include <fcntl.h>
+
+#include <map>
+
+#include "base/metric.h"
+#include "base/strings.h"
+#include "exec/unpack.h"
+#include "sandbox/user.h"
+#include "tree/pattern.h"
+
+namespace varve::exec {
+
+namespace {
+
+constexpr uint64_t kMaxPasswd = 8 << 20;
+
+// The actions of one step, in order, on one layer.
+class FileStep {
+ public:
+  FileStep(const Job& job, const engine::RunRequest& request, const graph::FileOp& op,
+           snapshot::LayerDraft& draft, const SimilarLayer* similar, engine::StepSink& sink,
+           std::stop_token stop)
+      : job_(job), request_(request), sink_(sink), stop_(stop),
+        writer_(job.layers, job.trees, BaseOf(request, op), draft),
+        copy_(writer_, job.trees, similar, stop) {}
+
+  static cache::Rootfs BaseOf(const engine::RunRequest& request, const graph::FileOp& op) {
+    if (op.base >= 0) return request.inputs[static_cast<size_t>(op.base)].rootfs;
+    return {{}, tree::EmptyTree()};
+  }
+
+  Status Run(const graph::FileOp& op) {
+    for (const graph::FileAction& action : op.actions) {
+      if (stop_.stop_requested()) return Cancelled("cancelled");
+      TRY(std::visit([this](const auto& a) { return Do(a); }, action));
+    }
+    TRY(copy_.Finish());
+    return writer_.Finish();
+  }
+
+  TreeCopy& copy() { return copy_; }
+
+ private:
+  Result<std::optional<Ownership>> OwnerOf(const graph::Owner& owner) {
+    if (!owner.given()) return std::optional<Ownership>();
+    if (!passwd_) {
+      TRY_ASSIGN(auto passwd, writer_.ReadBaseFile(RelPath("etc/passwd"), kMaxPasswd));
+      TRY_ASSIGN(auto group, writer_.ReadBaseFile(RelPath("etc/group"), kMaxPasswd));
+      passwd_ = passwd.value_or("");
+      group_ = group.value_or("");
+    }
+    std::string spec = owner.group.empty() ? owner.user : owner.user + ":" + owner.group;
+    std::optional<std::string> unknown;
+    TRY_ASSIGN(sandbox::User user, sandbox::ResolveChownUser(spec, *passwd_, group_, &unknown));
+    if (unknown) {
+      sink_.Log(2, fmt::format("warning: --chown={}: \"{}\" is not in the image's /etc/passwd or "
+                               "/etc/group; 0 is used\n", spec, *unknown));
+    }
+    return std::optional<Ownership>(Ownership{user.uid, user.gid});
+  }
+
+  Attributes AttributesFor(uint32_t mode, const std::optional<Ownership>& owner) const {
+    Attributes out{.mode = mode, .mtime = job_.clock.Now()};
+    if (owner) {
+      out.uid = owner->uid;
+      out.gid = owner->gid;
+    }
+    return out;
+  }
+
+  Result<InputFiles*> Input(int index) {
+    auto it = inputs_.find(index);
+    if (it == inputs_.end()) {
+      TRY_ASSIGN(InputFiles files, OpenInput(job_, request_.inputs[static_cast<size_t>(index)]));
+      it = inputs_.emplace(index, std::move(files)).first;
+    }
+    return &it->second;
+  }
+
+  Status Do(const graph::Copy& action) {
+    TRY_ASSIGN(auto owner, OwnerOf(action.owner));
+    TRY_ASSIGN(FileMode mode, FileMode::Parse(action.mode));
+    TRY_ASSIGN(InputFiles * files, Input(action.input));
+    const cache::Rootfs& rootfs = request_.inputs[static_cast<size_t>(action.input)].rootfs;
+    CopySource source = files->AsCopySource(rootfs);
+    if (!action.unpack) return copy_.Copy(source, action, owner, mode);
+    TRY_ASSIGN(auto matches, tree::FindMatches(job_.trees, source.tree_root, action.from));
+    for (const tree::Match& match : matches) {
+      bool unpacked = false;
+      if (match.node.type == tree::NodeType::kFile) {
+        TRY_ASSIGN(RelPath dest, writer_.Resolve(RelPath(action.dest), true));
+        TRY_ASSIGN(unpacked, UnpackArchive(source.root, match.path, writer_, dest, owner, stop_));
+      }
+      if (!unpacked) TRY(copy_.CopyMatch(source, action, match, owner, mode));
+    }
+    return Ok();
+  }
+
+  Status Do(const graph::MakeFile& action) {
+    TRY_ASSIGN(auto owner, OwnerOf(action.owner));
+    TRY_ASSIGN(RelPath path, writer_.Resolve(RelPath(action.path), true));
+    TRY(writer_.Directory(path.Parent(), AttributesFor(0755, owner)));
+    TRY(writer_.ClearForFile(path));
+    return writer_.PutText(path, AttributesFor(action.mode, owner), action.data);
+  }
+
+  Status Do(const graph::MakeDirectory& action) {
+    TRY_ASSIGN(auto owner, OwnerOf(action.owner));
+    TRY_ASSIGN(RelPath path, writer_.Resolve(RelPath(action.path), true));
+    if (!action.make_parents) {
+      TRY_ASSIGN(auto parent, writer_.Lookup(path.Parent()));
+      if (!parent) return NotFound("mkdir {}: its parent does not exist", path.Absolute());
+      TRY_ASSIGN(auto existing, writer_.Lookup(path));
+      if (existing) return Invalid("mkdir {}: it exists", path.Absolute());
+    }
+    TRY_ASSIGN(auto existing, writer_.Lookup(path));
+    if (existing && existing->IsDirectory()) return Ok();
+    TRY(writer_.Directory(path, AttributesFor(action.mode, owner)));
+    return Ok();
+  }
+
+  Status Do(const graph::Remove& action) {
+    TRY_ASSIGN(RelPath path, writer_.Resolve(RelPath(action.path), false));
+    if (action.allow_wildcard && tree::HasWildcards(action.path)) {
+      return RemoveMatches(path, action.allow_not_found);
+    }
+    TRY_ASSIGN(bool removed, writer_.Remove(path));
+    if (!removed && !action.allow_not_found) return NotFound("rm {}: not found", path.Absolute());
+    return Ok();
+  }
+
+  Status RemoveMatches(const RelPath& pattern, bool allow_not_found) {
+    tree::Selector selector{.path = pattern.str(), .wildcards = true, .allow_empty = true,
+                            .follow_last = false};
+    const graph::FileOp& op = std::get<graph::FileOp>(request_.graph.steps[request_.step].op);
+    TRY_ASSIGN(auto matches,
+               tree::FindMatches(job_.trees, BaseOf(request_, op).tree_root, selector));
+    for (const tree::Match& match : matches) TRY(writer_.Remove(match.path));
+    if (matches.empty() && !allow_not_found) {
+      return NotFound("rm {}: nothing matches", pattern.Absolute());
+    }
+    return Ok();
+  }
+
+  Status Do(const graph::MakeSymlink& action) {
+    TRY_ASSIGN(auto owner, OwnerOf(action.owner));
+    TRY_ASSIGN(RelPath path, writer_.Resolve(RelPath(action.path), false));
+    TRY(writer_.Directory(path.Parent(), AttributesFor(0755, owner)));
+    TRY(writer_.ClearForFile(path));
+    return writer_.PutSymlink(path, AttributesFor(0777, owner), action.target);
+  }
+
+  const Job& job_;
+  const engine::RunRequest& request_;
+  engine::StepSink& sink_;
+  std::stop_token stop_;
+  LayerWriter writer_;
+  std::map<int, InputFiles> inputs_;  // before copy_: its threads read from these
+  TreeCopy copy_;
+  std::optional<std::string> passwd_;
+  std::string group_;
+};
+
+// A context may have changed between the walk that keyed it and the copy: bytes under a key must be
+// the bytes that the key names.
+Status VerifyContent(const tree::LayerIndex& index, const std::map<std::string, Digest>& expected) {
+  for (const tree::LayerEntry& entry : index) {
+    if (entry.whiteout || entry.node.type != tree::NodeType::kFile) continue;
+    auto it = expected.find(entry.path.str());
+    if (it != expected.end() && it->second != entry.node.digest) {
+      Error error = Invalid("{} changed while the build was reading it", entry.path.Absolute());
+      error.hint = "build again once nothing writes to the context";
+      return error;
+    }
+  }
+  return Ok();
+}
+
+std::optional<SimilarLayer> OpenSimilar(const Job& job, const std::optional<DiffId>& layer) {
+  if (!layer) return {};
+  auto here = job.layers.Has(*layer);
+  if (!here || !*here) return {};
+  auto index = job.layers.Index(*layer);
+  if (!index) return {};
+  return SimilarLayer{job.layers.Directory(*layer), std::move(*index)};
+}
+
+}  // namespace
+
+Result<engine::RunResult> RunFileStep(const Job& job, const engine::RunRequest& request,
+                                      engine::StepSink& sink, std::stop_token stop) {
+  METRIC("exec.file_step");
+  const auto& op = std::get<graph::FileOp>(request.graph.steps[request.step].op);
+  TRY_ASSIGN(auto draft, job.layers.NewDraft());
+  std::map<std::string, Digest> expected;
+  snapshot::LayerStore::KnownDigests known;
+  {
+    std::optional<SimilarLayer> similar = OpenSimilar(job, request.similar);
+    FileStep step(job, request, op, *draft, similar ? &*similar : nullptr, sink, stop);
+    TRY(step.Run(op));
+    expected = step.copy().expected();
+    known = step.copy().known();
+    Counter("exec.files_linked").Add(static_cast<int64_t>(step.copy().linked_files()));
+  }
+  TRY_ASSIGN(snapshot::Layer layer, job.layers.Commit(std::move(draft), known, stop));
+  if (!expected.empty()) {
+    TRY_ASSIGN(tree::LayerIndex index, job.layers.Index(layer.diff_id));
+    TRY(VerifyContent(index, expected));
+  }
+  TRY_ASSIGN(cache::Rootfs rootfs, WithLayer(job, FileStep::BaseOf(request, op), layer.diff_id));
+  return engine::RunResult{{std::move(rootfs)}, layer.tar_size, ""};
+}
+
+}  // namespace varve::exec

@@ -1,0 +1,29 @@
+#include "exec/job.h"
+
+#include "sys/open.h"
+
+namespace varve::exec {
+
+Result<InputFiles> OpenInput(const Job& job, const engine::RunInput& input) {
+  InputFiles files;
+  files.path = job.directories.DirectoryOf(input.step);
+  if (files.path.empty()) {
+    TRY_ASSIGN(files.mount_point, sys::TempDir::Create(job.scratch, "input-"));
+    TRY_ASSIGN(files.mount, snapshot::MountRootfs(job.layers, input.rootfs.layers, nullptr,
+                                                  files.mount_point.path()));
+    files.path = files.mount->path();
+  }
+  TRY_ASSIGN(files.root, sys::OpenDir(files.path));
+  return files;
+}
+
+Result<cache::Rootfs> WithLayer(const Job& job, const cache::Rootfs& base, const DiffId& layer) {
+  TRY_ASSIGN(tree::LayerIndex index, job.layers.Index(layer));
+  cache::Rootfs out = base;
+  out.layers.push_back(layer);
+  const Digest& below = base.tree_root.empty() ? tree::EmptyTree() : base.tree_root;
+  TRY_ASSIGN(out.tree_root, tree::ApplyLayer(job.trees, below, index));
+  return out;
+}
+
+}  // namespace varve::exec

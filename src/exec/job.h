@@ -1,0 +1,67 @@
+// What the steps of one build have at hand.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "engine/interfaces.h"
+#include "exec/secrets.h"
+#include "exec/tree_copy.h"
+#include "snapshot/layer_store.h"
+#include "snapshot/rootfs_mount.h"
+#include "sys/tempdir.h"
+#include "tree/tree.h"
+
+namespace varve::cache {
+class CacheMounts;
+}
+
+namespace varve::exec {
+
+// Where a source that is a directory on this machine (context, git checkout, http body) has its files.
+// Asked by step index; empty: the step is no such source.
+class SourceDirectories {
+ public:
+  virtual ~SourceDirectories() = default;
+  virtual std::string DirectoryOf(graph::StepIndex step) const = 0;
+};
+
+struct SshAgent {
+  std::string id;
+  std::string socket;   // of a running agent
+};
+
+struct Job {
+  snapshot::LayerStore& layers;
+  tree::TreeStore& trees;
+  cache::CacheMounts& cache_mounts;
+  const SourceDirectories& directories;
+  const Secrets& secrets;
+  std::vector<SshAgent> ssh;
+  std::string scratch;        // private directory on the file system of the layers
+  std::string runtime_state;  // state directory of the OCI runtime
+  std::string mount_namespace;  // BUILDKIT_CACHE_MOUNT_NS
+  Clock& clock;
+};
+
+// An input as files that can be read: a directory source as it lies there, a stack of layers mounted
+// read-only.
+struct InputFiles {
+  sys::TempDir mount_point;
+  std::unique_ptr<snapshot::RootfsMount> mount;
+  Fd root;
+  std::string path;
+  CopySource AsCopySource(const cache::Rootfs& rootfs) const {
+    return {.root = root.get(), .tree_root = rootfs.tree_root, .immutable = mount != nullptr};
+  }
+};
+Result<InputFiles> OpenInput(const Job& job, const engine::RunInput& input);
+
+// Applies `index` of a new layer on `base`: the result of a step that added one layer.
+Result<cache::Rootfs> WithLayer(const Job& job, const cache::Rootfs& base, const DiffId& layer);
+
+}  // namespace varve::exec

@@ -1,0 +1,336 @@
+#include "exec/layer_writer.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "sys/open.h"
+#include "sys/reflink.h"
+#include "sys/remove.h"
+#include "sys/xattr.h"
+
+namespace varve::exec {
+
+namespace {
+
+using tree::Node;
+using tree::NodeType;
+
+timespec ToTimespec(Timestamp time) {
+  int64_t seconds = time.seconds();
+  return {seconds, time.nanos - seconds * 1'000'000'000};
+}
+
+NodeType TypeOf(mode_t mode) {
+  switch (mode & S_IFMT) {
+    case S_IFDIR: return NodeType::kDirectory;
+    case S_IFLNK: return NodeType::kSymlink;
+    case S_IFCHR: return NodeType::kCharDevice;
+    case S_IFBLK: return NodeType::kBlockDevice;
+    case S_IFIFO: return NodeType::kFifo;
+    case S_IFSOCK: return NodeType::kSocket;
+    default: return NodeType::kFile;
+  }
+}
+
+bool IsWhiteout(const struct stat& st) { return S_ISCHR(st.st_mode) && st.st_rdev == 0; }
+
+constexpr const char* kOpaqueNames[] = {"trusted.overlay.opaque", "user.overlay.opaque"};
+
+bool IsOpaque(int fd) {
+  for (const char* name : kOpaqueNames) {
+    char value = 0;
+    if (fgetxattr(fd, name, &value, 1) == 1 && value == 'y') return true;
+  }
+  return false;
+}
+
+Error At(const RelPath& path, const char* call) {
+  return ErrnoError(errno, fmt::format("{} {}", call, path.Absolute()));
+}
+
+}  // namespace
+
+Status ApplyAttributes(int fd, const Attributes& attributes) {
+  // Owner first: chown clears the setuid bits that chmod sets.
+  if (fchown(fd, attributes.uid, attributes.gid) != 0) return ErrnoError(errno, "chown");
+  if (fchmod(fd, attributes.mode & 07777) != 0) return ErrnoError(errno, "chmod");
+  for (const auto& [name, value] : attributes.xattrs) TRY(sys::SetXattr(fd, name, value));
+  if (attributes.mtime) {
+    timespec times[2] = {ToTimespec(*attributes.mtime), ToTimespec(*attributes.mtime)};
+    if (futimens(fd, times) != 0) return ErrnoError(errno, "utimens");
+  }
+  return Ok();
+}
+
+LayerWriter::LayerWriter(snapshot::LayerStore& layers, tree::TreeStore& trees,
+                         const cache::Rootfs& base, snapshot::LayerDraft& draft)
+    : layers_(layers), trees_(trees), base_(base),
+      base_root_(base.tree_root.empty() ? tree::EmptyTree() : base.tree_root),
+      upper_(draft.upper()), upper_fd_(open(draft.upper().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {}
+
+Result<std::optional<Node>> LayerWriter::LookupUpper(const RelPath& path, bool* hidden) {
+  *hidden = false;
+  RelPath at;
+  Fd directory(dup(upper_fd_.get()));
+  for (std::string_view part : path.Parts()) {
+    at = at.Join(part);
+    std::string name(part);
+    struct stat st;
+    if (fstatat(directory.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
+      if (errno == ENOENT) return std::optional<Node>();
+      return At(at, "stat");
+    }
+    if (IsWhiteout(st)) {
+      *hidden = true;
+      return std::optional<Node>();
+    }
+    if (at == path) {
+      Node node{.name = name, .type = TypeOf(st.st_mode), .mode = st.st_mode & 07777,
+                .uid = st.st_uid, .gid = st.st_gid};
+      if (node.type == NodeType::kSymlink) {
+        TRY_ASSIGN(node.target, sys::ReadLink(directory.get(), name));
+      }
+      return std::optional<Node>(std::move(node));
+    }
+    if (!S_ISDIR(st.st_mode)) {
+      *hidden = true;
+      return std::optional<Node>();
+    }
+    Fd next(openat(directory.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!next) return At(at, "open");
+    *hidden = *hidden || IsOpaque(next.get());
+    directory = std::move(next);
+  }
+  return std::optional<Node>(Node{.type = NodeType::kDirectory, .mode = 0755});
+}
+
+Result<std::optional<Node>> LayerWriter::Lookup(const RelPath& path) {
+  bool hidden = false;
+  TRY_ASSIGN(auto upper, LookupUpper(path, &hidden));
+  if (upper || hidden) return upper;
+  return tree::Lookup(trees_, base_root_, path);
+}
+
+Result<RelPath> LayerWriter::Resolve(const RelPath& path, bool follow_last) {
+  constexpr int kMaxLinks = 255;
+  RelPath done;
+  std::string rest = path.str();
+  for (int links = 0; !rest.empty();) {
+    size_t slash = rest.find('/');
+    std::string part = rest.substr(0, slash);
+    rest = slash == rest.npos ? "" : rest.substr(slash + 1);
+    RelPath next = done.Join(part);
+    bool last = rest.empty();
+    if (part == ".." || part == "." || part.empty() || (last && !follow_last)) {
+      done = next;
+      continue;
+    }
+    TRY_ASSIGN(auto node, Lookup(next));
+    if (!node || node->type != NodeType::kSymlink) {
+      done = next;
+      continue;
+    }
+    if (++links > kMaxLinks) {
+      return Invalid("too many levels of symbolic links: {}", path.Absolute());
+    }
+    if (node->target.starts_with('/')) done = RelPath();
+    rest = last ? node->target : node->target + "/" + rest;
+    while (rest.starts_with('/')) rest.erase(0, 1);
+  }
+  return done;
+}
+
+std::optional<Timestamp> LayerWriter::BaseTime(const RelPath& path) const {
+  for (auto layer = base_.layers.rbegin(); layer != base_.layers.rend(); ++layer) {
+    struct stat st;
+    std::string file = layers_.Directory(*layer) + path.Absolute();
+    if (lstat(file.c_str(), &st) == 0 && S_ISDIR(st.st_mode)) {
+      return Timestamp{st.st_mtim.tv_sec * 1'000'000'000 + st.st_mtim.tv_nsec};
+    }
+  }
+  return {};
+}
+
+Status LayerWriter::CopyUpDirectory(const RelPath& path, const Node& node) {
+  std::string host = upper_ + path.Absolute();
+  if (mkdir(host.c_str(), 0700) != 0) return At(path, "mkdir");
+  Attributes attributes{.mode = node.mode, .uid = node.uid, .gid = node.gid, .mtime = BaseTime(path),
+                        .xattrs = node.xattrs};
+  return SetDirectory(path, attributes);
+}
+
+Result<Fd> LayerWriter::Directory(const RelPath& path, const Attributes& missing,
+                                  DirectoryState* state) {
+  RelPath at;
+  auto tell = [&](DirectoryState what) {
+    if (state != nullptr && at == path) *state = what;
+  };
+  tell(DirectoryState::kWasWritten);
+  for (std::string_view part : path.Parts()) {
+    at = at.Join(part);
+    bool hidden = false;
+    TRY_ASSIGN(auto upper, LookupUpper(at, &hidden));
+    if (upper) {
+      if (!upper->IsDirectory()) {
+        return Invalid("cannot copy to non-directory: {}", at.Absolute());
+      }
+      tell(DirectoryState::kWasWritten);
+      continue;
+    }
+    std::optional<Node> below;
+    if (!hidden) {
+      TRY_ASSIGN(below, tree::Lookup(trees_, base_root_, at));
+    }
+    if (below && !below->IsDirectory()) {
+      return Invalid("cannot copy to non-directory: {}", at.Absolute());
+    }
+    if (below) {
+      TRY(CopyUpDirectory(at, *below));
+      tell(DirectoryState::kCopiedUp);
+      continue;
+    }
+    std::string host = upper_ + at.Absolute();
+    // A whiteout of ours: what was removed before becomes an opaque directory.
+    struct stat st;
+    bool was_removed = lstat(host.c_str(), &st) == 0 && IsWhiteout(st);
+    if (was_removed && unlink(host.c_str()) != 0) return At(at, "unlink");
+    if (mkdir(host.c_str(), 0700) != 0) return At(at, "mkdir");
+    if (was_removed) TRY(sys::SetXattr(host, kOpaqueNames[geteuid() == 0 ? 0 : 1], "y"));
+    TRY(SetDirectory(at, missing));
+    tell(DirectoryState::kMade);
+  }
+  if (path.IsRoot()) return Fd(dup(upper_fd_.get()));
+  return OpenFile(upper_ + path.Absolute(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+}
+
+Result<std::shared_ptr<const tree::Directory>> LayerWriter::BaseDirectory(const RelPath& path) {
+  TRY_ASSIGN(auto node, tree::Lookup(trees_, base_root_, path));
+  if (path.IsRoot()) return trees_.Get(base_root_);
+  if (!node || !node->IsDirectory()) return std::shared_ptr<const tree::Directory>();
+  return trees_.Get(node->digest);
+}
+
+Status LayerWriter::SetDirectory(const RelPath& path, const Attributes& attributes) {
+  TRY_ASSIGN(Fd fd, OpenFile(upper_ + path.Absolute(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  Attributes now = attributes;
+  now.mtime.reset();
+  TRY(ApplyAttributes(fd.get(), now));
+  if (attributes.mtime) directory_times_[path] = *attributes.mtime;
+  return Ok();
+}
+
+Status LayerWriter::ClearForFile(const RelPath& path) {
+  TRY_ASSIGN(auto node, Lookup(path));
+  if (node && node->IsDirectory()) {
+    return Invalid("cannot replace to directory {} with file", path.Absolute());
+  }
+  if (unlinkat(upper_fd_.get(), path.str().c_str(), 0) != 0 && errno != ENOENT) {
+    return At(path, "unlink");
+  }
+  return Ok();
+}
+
+Status LayerWriter::PutFile(const RelPath& path, const Attributes& attributes, int source) {
+  TRY_ASSIGN(Fd fd, OpenFile(upper_ + path.Absolute(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
+  auto copied = sys::CopyFileContents(source, fd.get());
+  if (!copied) return Error(std::move(copied).error()).With("copy " + path.Absolute());
+  return ApplyAttributes(fd.get(), attributes);
+}
+
+Status LayerWriter::PutText(const RelPath& path, const Attributes& attributes,
+                            std::string_view text) {
+  TRY_ASSIGN(Fd fd, OpenFile(upper_ + path.Absolute(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
+  TRY(FdWriter(fd.get()).Write(text));
+  return ApplyAttributes(fd.get(), attributes);
+}
+
+Status LayerWriter::PutSymlink(const RelPath& path, const Attributes& attributes,
+                               const std::string& target) {
+  std::string host = upper_ + path.Absolute();
+  if (symlink(target.c_str(), host.c_str()) != 0) return At(path, "symlink");
+  if (lchown(host.c_str(), attributes.uid, attributes.gid) != 0) return At(path, "chown");
+  if (attributes.mtime) {
+    timespec times[2] = {ToTimespec(*attributes.mtime), ToTimespec(*attributes.mtime)};
+    if (utimensat(AT_FDCWD, host.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0) return At(path, "utimens");
+  }
+  return Ok();
+}
+
+Status LayerWriter::PutDevice(const RelPath& path, const Attributes& attributes, NodeType type,
+                              uint64_t rdev) {
+  std::string host = upper_ + path.Absolute();
+  mode_t kind = type == NodeType::kCharDevice    ? S_IFCHR
+                : type == NodeType::kBlockDevice ? S_IFBLK
+                                                 : S_IFIFO;
+  dev_t device = makedev(static_cast<unsigned>(rdev >> 32), static_cast<unsigned>(rdev));
+  if (kind == S_IFCHR && device == 0) {
+    return Invalid("{} is a 0:0 character device, which layers use to mark a removed file",
+                   path.Absolute());
+  }
+  if (mknod(host.c_str(), kind | 0600, kind == S_IFIFO ? 0 : device) != 0) return At(path, "mknod");
+  if (lchown(host.c_str(), attributes.uid, attributes.gid) != 0) return At(path, "chown");
+  if (chmod(host.c_str(), attributes.mode & 07777) != 0) return At(path, "chmod");
+  if (attributes.mtime) {
+    timespec times[2] = {ToTimespec(*attributes.mtime), ToTimespec(*attributes.mtime)};
+    if (utimensat(AT_FDCWD, host.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0) return At(path, "utimens");
+  }
+  return Ok();
+}
+
+Status LayerWriter::PutHardLink(const RelPath& path, const RelPath& existing) {
+  if (linkat(upper_fd_.get(), existing.str().c_str(), upper_fd_.get(), path.str().c_str(), 0) != 0) {
+    return At(path, "link");
+  }
+  return Ok();
+}
+
+Result<bool> LayerWriter::Remove(const RelPath& path) {
+  if (path.IsRoot()) return Invalid("the root directory cannot be removed");
+  TRY_ASSIGN(auto node, Lookup(path));
+  if (!node) return false;
+  TRY(sys::RemoveAll(upper_ + path.Absolute()));
+  std::erase_if(directory_times_, [&](const auto& entry) { return entry.first.IsWithin(path); });
+  bool hidden = false;
+  TRY_ASSIGN(auto upper, LookupUpper(path, &hidden));
+  TRY_ASSIGN(auto below, tree::Lookup(trees_, base_root_, path));
+  if (hidden || !below) return true;
+  TRY_ASSIGN(Fd parent, Directory(path.Parent(), Attributes{}));
+  std::string name(path.Name());
+  if (mknodat(parent.get(), name.c_str(), S_IFCHR, 0) != 0) return At(path, "whiteout");
+  return true;
+}
+
+Status LayerWriter::Finish() {
+  // Children before parents is not needed: setting a time does not touch the parent's.
+  for (const auto& [path, time] : directory_times_) {
+    timespec times[2] = {ToTimespec(time), ToTimespec(time)};
+    if (utimensat(AT_FDCWD, (upper_ + path.Absolute()).c_str(), times, AT_SYMLINK_NOFOLLOW) != 0) {
+      return At(path, "utimens");
+    }
+  }
+  return Ok();
+}
+
+Result<std::optional<std::string>> LayerWriter::ReadBaseFile(const RelPath& path, uint64_t limit) {
+  TRY_ASSIGN(RelPath resolved, tree::ResolveLinks(trees_, base_root_, path, true));
+  TRY_ASSIGN(auto node, tree::Lookup(trees_, base_root_, resolved));
+  if (!node || node->type != NodeType::kFile) return std::optional<std::string>();
+  // The tree says that it exists, so the topmost layer that has it is the one that shows.
+  for (auto layer = base_.layers.rbegin(); layer != base_.layers.rend(); ++layer) {
+    auto root = sys::OpenDir(layers_.Directory(*layer));
+    if (!root) return Error(std::move(root).error());
+    auto fd = sys::OpenInRoot(root->get(), resolved, O_RDONLY | O_NONBLOCK, 0, {.no_symlinks = true});
+    if (!fd) continue;
+    FdReader reader(fd->get());
+    TRY_ASSIGN(std::string text, ReadAll(reader, limit));
+    return std::optional<std::string>(std::move(text));
+  }
+  return Corrupt("{} is in the tree of the base, but in none of its layers", resolved.Absolute());
+}
+
+}  // namespace varve::exec

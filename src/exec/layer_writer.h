@@ -1,0 +1,103 @@
+// Writes one layer by file actions, without mounting anything: what COPY, ADD, WORKDIR and the file
+// actions of a graph become.
+//
+// The upper directory of a draft is filled as overlayfs would fill it if the actions were done in the
+// merged view: parents that exist below are copied up with their attributes, new ones are made,
+// removals leave whiteouts. What exists below is known from the base's tree; the kernel is not asked.
+// (A mount would give the same semantics for free, but every file would be created through overlayfs,
+// twice as slow, and hard links to an earlier layer of the same step would be impossible.)
+//
+// Paths given here have their symlinks resolved already (Resolve). One thread.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "cache/step_record.h"
+#include "snapshot/layer_store.h"
+#include "tree/tree.h"
+
+namespace varve::exec {
+
+struct Attributes {
+  uint32_t mode = 0755;
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+  std::optional<Timestamp> mtime;  // nothing: left to the clock
+  tree::Xattrs xattrs;
+};
+
+class LayerWriter {
+ public:
+  LayerWriter(snapshot::LayerStore& layers, tree::TreeStore& trees, const cache::Rootfs& base,
+              snapshot::LayerDraft& draft);
+
+  // The merged view: what was written, else what is below. Names, types and attributes only.
+  Result<std::optional<tree::Node>> Lookup(const RelPath& path);
+
+  // Follows symlinks of the merged view, as in a chroot. Parts that do not exist stay as written.
+  Result<RelPath> Resolve(const RelPath& path, bool follow_last);
+
+  // Makes sure that `path` is a directory in the upper directory: copies it up, or makes it and its
+  // missing parents with `missing`. kInvalid when something else is in the way. The descriptor is fit
+  // for *at calls; `state` tells what was done for the last directory.
+  enum class DirectoryState { kMade, kCopiedUp, kWasWritten };
+  Result<Fd> Directory(const RelPath& path, const Attributes& missing,
+                       DirectoryState* state = nullptr);
+
+  // The base's object for a directory; null when the base has none there.
+  Result<std::shared_ptr<const tree::Directory>> BaseDirectory(const RelPath& path);
+
+  // Sets the attributes of a directory that is in the upper directory. The mtime is set by Finish(),
+  // after everything in it has been written.
+  Status SetDirectory(const RelPath& path, const Attributes& attributes);
+
+  // Makes way for something that is no directory: removes what was written at `path`. kInvalid when a
+  // directory is in the way, written or below.
+  Status ClearForFile(const RelPath& path);
+
+  // Create in a parent that Directory() has made, where ClearForFile() was called or nothing can be.
+  // `source` is copied from its start.
+  Status PutFile(const RelPath& path, const Attributes& attributes, int source);
+  Status PutText(const RelPath& path, const Attributes& attributes, std::string_view text);
+  Status PutSymlink(const RelPath& path, const Attributes& attributes, const std::string& target);
+  Status PutDevice(const RelPath& path, const Attributes& attributes, tree::NodeType type,
+                   uint64_t rdev);
+  Status PutHardLink(const RelPath& path, const RelPath& existing);
+
+  // Removes from the merged view; false when there was nothing.
+  Result<bool> Remove(const RelPath& path);
+
+  // Sets the times of directories. Call once, last.
+  Status Finish();
+
+  const std::string& upper() const { return upper_; }
+  int upper_fd() const { return upper_fd_.get(); }
+
+  // The content of a regular file of the base; nothing when there is none. For /etc/passwd.
+  Result<std::optional<std::string>> ReadBaseFile(const RelPath& path, uint64_t limit);
+
+ private:
+  // What the upper directory has at `path`. `hidden`: the base does not show through there.
+  Result<std::optional<tree::Node>> LookupUpper(const RelPath& path, bool* hidden);
+  Status CopyUpDirectory(const RelPath& path, const tree::Node& node);
+  std::optional<Timestamp> BaseTime(const RelPath& path) const;
+
+  snapshot::LayerStore& layers_;
+  tree::TreeStore& trees_;
+  const cache::Rootfs base_;
+  const Digest base_root_;
+  const std::string upper_;
+  Fd upper_fd_;
+  std::map<RelPath, Timestamp> directory_times_;
+};
+
+// Applies mode, owner, xattrs and (if given) mtime to an open file.
+Status ApplyAttributes(int fd, const Attributes& attributes);
+
+}  // namespace varve::exec

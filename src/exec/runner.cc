@@ -1,0 +1,202 @@
+#include "exec/runner.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "base/metric.h"
+#include "base/strings.h"
+#include "cache/step_locks.h"
+#include "exec/exec_step.h"
+#include "exec/file_step.h"
+#include "graph/reads.h"
+#include "oci/image_config.h"
+#include "sys/open.h"
+
+namespace varve::exec {
+
+namespace {
+
+source::OnProgress ProgressTo(engine::StepSink& sink) {
+  return [&sink](const std::string& id, uint64_t current, uint64_t total, bool done) {
+    sink.Progress(id, current, total, done);
+  };
+}
+
+class HeldLock final : public engine::StepLocks::Lock {
+ public:
+  explicit HeldLock(std::unique_ptr<cache::KeyLock> lock) : lock_(std::move(lock)) {}
+
+ private:
+  std::unique_ptr<cache::KeyLock> lock_;
+};
+
+}  // namespace
+
+Runner::Runner(RunnerOptions options, RunnerStores stores)
+    : options_(std::move(options)), stores_(stores), secrets_(options_.secrets),
+      cache_mounts_(options_.root, stores.clock) {}
+Runner::~Runner() = default;
+
+Result<std::unique_ptr<Runner>> Runner::Create(RunnerOptions options, RunnerStores stores) {
+  std::unique_ptr<Runner> runner(new Runner(std::move(options), stores));
+  TRY(runner->secrets_.Check());
+  TRY_ASSIGN(runner->scratch_, sys::TempDir::Create(runner->options_.root + "/tmp", "job-"));
+  const std::string& scratch = runner->scratch_.path();
+  runner->job_ = std::make_unique<Job>(Job{
+      .layers = stores.layers, .trees = stores.local, .cache_mounts = runner->cache_mounts_,
+      .directories = *runner, .secrets = runner->secrets_, .ssh = runner->options_.ssh,
+      .scratch = scratch, .runtime_state = scratch + "/runtime",
+      .mount_namespace = runner->options_.mount_namespace, .clock = stores.clock});
+  return runner;
+}
+
+// --- Sources -----------------------------------------------------------------------------------------
+
+Result<engine::Pin> Runner::Resolve(const graph::Graph& graph, graph::StepIndex step,
+                                    engine::StepSink& sink, std::stop_token stop) {
+  const graph::Step& source = graph.steps[step];
+  if (const auto* image = std::get_if<graph::ImageSource>(&source.op)) {
+    TRY_ASSIGN(auto resolved, stores_.images.Resolve(image->reference, source.platform,
+                                                     image->resolve_mode, stop));
+    return PinImage(step, std::move(resolved));
+  }
+  if (const auto* layout = std::get_if<graph::OciLayoutSource>(&source.op)) {
+    std::string reference = layout->digest ? layout->digest->ToString() : layout->reference;
+    TRY_ASSIGN(auto resolved,
+               stores_.images.ResolveLayout(layout->path, reference, source.platform));
+    return PinImage(step, std::move(resolved));
+  }
+  if (const auto* local = std::get_if<graph::LocalSource>(&source.op)) {
+    return ResolveLocal(graph, step, *local, sink, stop);
+  }
+  if (const auto* git = std::get_if<graph::GitSource>(&source.op)) {
+    return ResolveGit(graph, step, *git, sink, stop);
+  }
+  return ResolveHttp(step, std::get<graph::HttpSource>(source.op), sink, stop);
+}
+
+Result<engine::Pin> Runner::PinImage(graph::StepIndex step, source::ResolvedImage image) {
+  engine::Pin pin{.rootfs = {image.diff_ids, Digest()}, .chain = image.chain};
+  TRY_ASSIGN(auto here, stores_.images.FindLocally(image));
+  if (here) {
+    pin.rootfs = std::move(*here);
+    pin.data_local = true;
+  }
+  images_.Lock()->insert_or_assign(step, std::move(image));
+  return pin;
+}
+
+Result<engine::Pin> Runner::ResolveLocal(const graph::Graph& graph, graph::StepIndex step,
+                                         const graph::LocalSource& op, engine::StepSink& sink,
+                                         std::stop_token stop) {
+  METRIC("exec.walk_context");
+  auto directory = options_.directories.find(op.name);
+  if (directory == options_.directories.end()) {
+    return Internal("no directory was given for the context \"{}\"", op.name);
+  }
+  source::ContextSpec spec{.directory = directory->second, .exclude = op.exclude,
+                           .include = op.include, .reach = graph::Reach(graph, step)};
+  char resolved[PATH_MAX];
+  const char* real = realpath(spec.directory.c_str(), resolved);
+  spec.stat_cache_file = fmt::format("{}/contexts/{}", options_.root,
+                                     Digest::Of(real ? real : spec.directory).Hex().substr(0, 32));
+  TRY_ASSIGN(source::ContextTree tree, source::WalkContext(spec, stores_.local, stop));
+  Counter("context.files").Add(static_cast<int64_t>(tree.files));
+  Counter("context.hashed_files").Add(static_cast<int64_t>(tree.hashed_files));
+  Counter("context.hashed_bytes").Add(static_cast<int64_t>(tree.hashed_bytes));
+  sink.Progress(fmt::format("{} files, {} read", tree.files, FormatBytes(tree.hashed_bytes)),
+                tree.bytes, 0, true);
+  source_directories_.Lock()->insert_or_assign(step, spec.directory);
+  return engine::Pin{.rootfs = {{}, tree.root}, .data_local = true};
+}
+
+std::string Runner::DirectoryOf(graph::StepIndex step) const {
+  auto directories = source_directories_.Lock();
+  auto it = directories->find(step);
+  return it == directories->end() ? "" : it->second;
+}
+
+// --- Results -----------------------------------------------------------------------------------------
+
+bool Runner::HasLocally(const std::vector<cache::Rootfs>& outputs) {
+  for (const cache::Rootfs& output : outputs) {
+    for (const DiffId& layer : output.layers) {
+      auto here = stores_.layers.Has(layer);
+      if (!here || !*here) return false;
+    }
+  }
+  return true;
+}
+
+Result<std::vector<cache::Rootfs>> Runner::Obtain(const graph::Graph&, graph::StepIndex step,
+                                                  const std::vector<cache::Rootfs>& outputs,
+                                                  engine::StepSink& sink, std::stop_token stop) {
+  std::optional<source::ResolvedImage> image;
+  {
+    auto images = images_.Lock();
+    auto it = images->find(step);
+    if (it != images->end()) image = it->second;
+  }
+  if (image) {
+    METRIC("exec.pull");
+    TRY_ASSIGN(cache::Rootfs rootfs, stores_.images.Pull(*image, ProgressTo(sink), stop));
+    return std::vector<cache::Rootfs>{std::move(rootfs)};
+  }
+  if (!HasLocally(outputs)) return NotFound("layers of the step's record are not in the store");
+  return outputs;
+}
+
+Result<std::unique_ptr<engine::StepLocks::Lock>> Runner::Acquire(const StepKey& key, bool* waited,
+                                                                 std::stop_token stop) {
+  TRY_ASSIGN(auto lock, cache::LockKey(options_.root, key, waited, stop));
+  return std::unique_ptr<Lock>(std::make_unique<HeldLock>(std::move(lock)));
+}
+
+// --- Steps -------------------------------------------------------------------------------------------
+
+Result<engine::RunResult> Runner::Run(const engine::RunRequest& request, engine::StepSink& sink,
+                                      std::stop_token stop) {
+  const graph::Op& op = request.graph.steps[request.step].op;
+  if (std::holds_alternative<graph::Exec>(op)) return RunExecStep(*job_, request, sink, stop);
+  if (std::holds_alternative<graph::FileOp>(op)) return RunFileStep(*job_, request, sink, stop);
+  if (std::holds_alternative<graph::Merge>(op)) {
+    TRY_ASSIGN(cache::Rootfs merged, MergeInputs(request.inputs));
+    return engine::RunResult{{std::move(merged)}, 0, ""};
+  }
+  if (std::holds_alternative<graph::Diff>(op)) {
+    TRY_ASSIGN(cache::Rootfs diff, DiffInputs(request.inputs[0], request.inputs[1]));
+    return engine::RunResult{{std::move(diff)}, 0, ""};
+  }
+  return Internal("step \"{}\" is a source and cannot be run",
+                  request.graph.steps[request.step].name);
+}
+
+// Whole detached stacks, one on the other: no byte moves (invariant I2).
+Result<cache::Rootfs> Runner::MergeInputs(const std::vector<engine::RunInput>& inputs) {
+  if (inputs.empty()) return cache::Rootfs{{}, tree::EmptyTree()};
+  cache::Rootfs out = inputs[0].rootfs;
+  for (size_t i = 1; i < inputs.size(); ++i) {
+    for (const DiffId& layer : inputs[i].rootfs.layers) {
+      TRY_ASSIGN(out, WithLayer(*job_, out, layer));
+    }
+  }
+  return out;
+}
+
+Result<cache::Rootfs> Runner::DiffInputs(const engine::RunInput& lower,
+                                         const engine::RunInput& upper) {
+  const auto &below = lower.rootfs.layers, &all = upper.rootfs.layers;
+  if (all.size() < below.size() || !std::equal(below.begin(), below.end(), all.begin())) {
+    Error error = Invalid("diff of two file systems that do not build on each other");
+    error.hint = "varve computes diffs only where the upper one was made on the lower one";
+    return error;
+  }
+  cache::Rootfs out{{}, tree::EmptyTree()};
+  for (size_t i = below.size(); i < all.size(); ++i) {
+    TRY_ASSIGN(out, WithLayer(*job_, out, all[i]));
+  }
+  return out;
+}
+
+}  // namespace varve::exec

@@ -1,0 +1,87 @@
+// The engine's interfaces made real: sources, steps and locks of one build on one state root.
+//
+// One Runner serves one build. Safe from the engine's pool threads.
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/guarded.h"
+#include "cache/cache_mounts.h"
+#include "cache/local_store.h"
+#include "engine/interfaces.h"
+#include "exec/job.h"
+#include "source/context.h"
+#include "source/image.h"
+
+namespace varve::exec {
+
+struct RunnerOptions {
+  std::string root;                                 // state root
+  std::map<std::string, std::string> directories;   // local source name → directory
+  std::map<std::string, SecretSource> secrets;
+  std::vector<SshAgent> ssh;
+  std::string mount_namespace;                      // BUILDKIT_CACHE_MOUNT_NS
+};
+
+struct RunnerStores {
+  snapshot::LayerStore& layers;
+  cache::LocalStore& local;
+  source::ImageStore& images;
+  Clock& clock;
+};
+
+class Runner final : public engine::SourceResolver,
+                     public engine::StepRunner,
+                     public engine::StepLocks,
+                     public SourceDirectories {
+ public:
+  static Result<std::unique_ptr<Runner>> Create(RunnerOptions options, RunnerStores stores);
+  ~Runner() override;
+
+  Result<engine::Pin> Resolve(const graph::Graph& graph, graph::StepIndex step,
+                              engine::StepSink& sink, std::stop_token stop) override;
+  Result<engine::RunResult> Run(const engine::RunRequest& request, engine::StepSink& sink,
+                                std::stop_token stop) override;
+  Result<std::vector<cache::Rootfs>> Obtain(const graph::Graph& graph, graph::StepIndex step,
+                                            const std::vector<cache::Rootfs>& outputs,
+                                            engine::StepSink& sink, std::stop_token stop) override;
+  bool HasLocally(const std::vector<cache::Rootfs>& outputs) override;
+  Result<std::unique_ptr<Lock>> Acquire(const StepKey& key, bool* waited,
+                                        std::stop_token stop) override;
+  std::string DirectoryOf(graph::StepIndex step) const override;
+
+  const source::ContextTree& context_totals() const { return context_totals_; }
+
+ private:
+  Runner(RunnerOptions options, RunnerStores stores);
+  Result<engine::Pin> ResolveLocal(const graph::Graph& graph, graph::StepIndex step,
+                                   const graph::LocalSource& op, engine::StepSink& sink,
+                                   std::stop_token stop);
+  Result<engine::Pin> ResolveDirectory(const graph::Graph& graph, graph::StepIndex step,
+                                       const std::string& directory, std::stop_token stop);
+  Result<engine::Pin> ResolveGit(const graph::Graph& graph, graph::StepIndex step,
+                                 const graph::GitSource& op, engine::StepSink& sink,
+                                 std::stop_token stop);
+  Result<engine::Pin> ResolveHttp(graph::StepIndex step, const graph::HttpSource& op,
+                                  engine::StepSink& sink, std::stop_token stop);
+  Result<engine::Pin> PinImage(graph::StepIndex step, source::ResolvedImage image);
+  Result<cache::Rootfs> MergeInputs(const std::vector<engine::RunInput>& inputs);
+  Result<cache::Rootfs> DiffInputs(const engine::RunInput& lower, const engine::RunInput& upper);
+
+  RunnerOptions options_;
+  RunnerStores stores_;
+  Secrets secrets_;
+  cache::CacheMounts cache_mounts_;
+  sys::TempDir scratch_;
+  std::unique_ptr<Job> job_;
+  mutable Guarded<std::map<graph::StepIndex, std::string>> source_directories_;
+  Guarded<std::map<graph::StepIndex, source::ResolvedImage>> images_;
+  source::ContextTree context_totals_;
+};
+
+}  // namespace varve::exec

@@ -1,0 +1,232 @@
+#include "exec/step_mounts.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <climits>
+#include <cstdlib>
+
+#include "base/strings.h"
+#include "cache/cache_mounts.h"
+#include "sys/mounts.h"
+#include "sys/open.h"
+
+namespace varve::exec {
+
+// A bind mount with its own writable layer over an input.
+struct StepMounts::Written {
+  int output = -1;
+  cache::Rootfs base;
+  std::unique_ptr<snapshot::LayerDraft> draft;
+  std::unique_ptr<snapshot::RootfsMount> mount;
+};
+
+struct StepMounts::Held {
+  std::vector<InputFiles> inputs;
+  std::vector<Written> written;
+  std::vector<std::unique_ptr<snapshot::LayerDraft>> drafts;  // of copied directories
+  std::vector<cache::CacheMounts::Use> caches;
+  sys::Mount secrets;
+  std::string secrets_path;
+};
+
+StepMounts::StepMounts(const Job& job, const engine::RunRequest& request, const graph::Exec& exec,
+                       std::string scratch)
+    : job_(job), request_(request), exec_(exec), scratch_(std::move(scratch)),
+      held_(std::make_unique<Held>()) {}
+StepMounts::~StepMounts() = default;
+
+Result<std::string> StepMounts::Scratch(const char* kind) {
+  std::string path = fmt::format("{}/{}-{}", scratch_, kind, ++counter_);
+  TRY(sys::MkdirAll(path, 0755));
+  return path;
+}
+
+Result<std::string> StepMounts::PathInside(int root, const std::string& root_path,
+                                           const std::string& path) {
+  RelPath inside(path);
+  if (inside.IsRoot()) return root_path;
+  auto fd = sys::OpenInRoot(root, inside, O_PATH);
+  if (!fd) {
+    if (fd.error().code == Code::kNotFound) return NotFound("\"{}\": not found", inside.Absolute());
+    return Error(std::move(fd).error());
+  }
+  // The descriptor's own path, so that a symlink swapped later is not followed again by mount(2).
+  char buffer[PATH_MAX];
+  ssize_t n = readlink(sys::FdPath(fd->get()).c_str(), buffer, sizeof(buffer));
+  if (n <= 0) return ErrnoError(errno, "readlink");
+  return std::string(buffer, static_cast<size_t>(n));
+}
+
+Status StepMounts::PrepareBind(const graph::Mount& mount, std::stop_token stop) {
+  sandbox::MountSpec spec{.target = mount.target, .read_only = mount.readonly};
+  cache::Rootfs base{{}, tree::EmptyTree()};
+  std::string directory;
+  if (mount.input >= 0) {
+    const engine::RunInput& input = request_.inputs[static_cast<size_t>(mount.input)];
+    base = input.rootfs;
+    directory = job_.directories.DirectoryOf(input.step);
+  }
+  if (!directory.empty()) {
+    // A context is copied, never shown: the step must see what the tree says (ignored files are not
+    // in it), must not see it change, and must not write to the user's files.
+    const engine::RunInput& input = request_.inputs[static_cast<size_t>(mount.input)];
+    TRY_ASSIGN(auto draft, job_.layers.NewDraft());
+    TRY_ASSIGN(InputFiles files, OpenInput(job_, input));
+    LayerWriter writer(job_.layers, job_.trees, {{}, tree::EmptyTree()}, *draft);
+    {
+      TreeCopy copy(writer, job_.trees, nullptr, stop);
+      graph::Copy action{.from = {.path = mount.source}, .dest = "/content"};
+      TRY(copy.Copy(files.AsCopySource(input.rootfs), action, {}, FileMode()));
+      TRY(copy.Finish());
+    }
+    TRY(writer.Finish());
+    spec.source = draft->upper() + "/content";
+    held_->drafts.push_back(std::move(draft));
+    specs_.push_back(std::move(spec));
+    return Ok();
+  }
+  if (mount.readonly && mount.output < 0) {
+    InputFiles files;
+    if (mount.input >= 0) {
+      TRY_ASSIGN(files, OpenInput(job_, request_.inputs[static_cast<size_t>(mount.input)]));
+      TRY_ASSIGN(spec.source, PathInside(files.root.get(), files.path, mount.source));
+    } else {
+      TRY_ASSIGN(spec.source, Scratch("empty"));
+    }
+    held_->inputs.push_back(std::move(files));
+    specs_.push_back(std::move(spec));
+    return Ok();
+  }
+  Written written{.output = mount.output, .base = base};
+  TRY_ASSIGN(written.draft, job_.layers.NewDraft());
+  TRY_ASSIGN(std::string point, Scratch("bind"));
+  TRY_ASSIGN(written.mount,
+             snapshot::MountRootfs(job_.layers, base.layers, written.draft.get(), point));
+  TRY_ASSIGN(Fd root, sys::OpenDir(written.mount->path()));
+  TRY_ASSIGN(spec.source, PathInside(root.get(), written.mount->path(), mount.source));
+  held_->written.push_back(std::move(written));
+  specs_.push_back(std::move(spec));
+  return Ok();
+}
+
+Status StepMounts::PrepareCache(const graph::Mount& mount, engine::StepSink& sink,
+                                std::stop_token stop) {
+  std::string key = job_.mount_namespace + "/" + mount.cache_id;
+  const engine::RunInput* from =
+      mount.input >= 0 ? &request_.inputs[static_cast<size_t>(mount.input)] : nullptr;
+  if (from != nullptr) {
+    // Initialised from another content, it is another mount (reference cache.md, "Cache mounts").
+    std::string layers;
+    for (const DiffId& layer : from->rootfs.layers) layers += layer.Hex();
+    key += ":" + Digest::Of(layers + from->rootfs.tree_root.Hex() + mount.source).Hex();
+  }
+  cache::CacheMounts::Request request{.key = key, .id = mount.cache_id, .sharing = mount.sharing ==
+                                          graph::CacheSharing::kLocked    ? cache::MountSharing::kLocked
+                                          : mount.sharing == graph::CacheSharing::kPrivate
+                                              ? cache::MountSharing::kPrivate
+                                              : cache::MountSharing::kShared};
+  request.on_wait = [&] {
+    sink.Log(2, fmt::format("waiting for cache mount {} to become free\n", mount.cache_id));
+  };
+  TRY_ASSIGN(cache::CacheMounts::Use use, job_.cache_mounts.Acquire(request, stop));
+  if (use.is_new()) {
+    if (from != nullptr) {
+      TRY_ASSIGN(InputFiles files, OpenInput(job_, *from));
+      TRY_ASSIGN(std::string source, PathInside(files.root.get(), files.path, mount.source));
+      // `cp` keeps every attribute; the directory is a private one that nobody else sees yet.
+      TRY(sys::RunAndRead({.argv = {"cp", "-a", "--reflink=auto", source + "/.", use.path()}}, stop));
+    } else {
+      if (chmod(use.path().c_str(), mount.mode == 0 ? 0755 : mount.mode) != 0 ||
+          chown(use.path().c_str(), mount.uid, mount.gid) != 0) {
+        return ErrnoError(errno, "cache mount " + mount.cache_id);
+      }
+    }
+    TRY(use.MarkInitialised());
+  }
+  specs_.push_back({.source = use.path(), .target = mount.target, .read_only = mount.readonly});
+  held_->caches.push_back(std::move(use));
+  return Ok();
+}
+
+Status StepMounts::PrepareSecret(const graph::Mount& mount) {
+  TRY_ASSIGN(auto value, job_.secrets.Get(mount.secret_id));
+  if (!value) {
+    if (!mount.required) return Ok();
+    Error error = NotFound("secret \"{}\" is required by this step, but was not given",
+                           mount.secret_id);
+    error.hint = fmt::format("pass --secret id={},src=FILE or --secret id={},env=VARIABLE",
+                             mount.secret_id, mount.secret_id);
+    return error;
+  }
+  secrets_.push_back(*value);
+  if (!mount.env_name.empty()) env_.push_back(mount.env_name + "=" + *value);
+  if (mount.target.empty()) return Ok();
+  if (held_->secrets_path.empty()) {
+    TRY_ASSIGN(held_->secrets_path, Scratch("secrets"));
+    TRY_ASSIGN(held_->secrets, sys::MountTmpfs(held_->secrets_path, 0, 0700,
+                                               {.nosuid = true, .nodev = true}));
+  }
+  std::string path = fmt::format("{}/{}", held_->secrets_path, ++counter_);
+  TRY_ASSIGN(Fd fd, OpenFile(path, O_WRONLY | O_CREAT | O_EXCL, 0600));
+  TRY(FdWriter(fd.get()).Write(*value));
+  unsigned mode = mount.mode == 0 ? 0400 : mount.mode;
+  if (fchown(fd.get(), mount.uid, mount.gid) != 0 || fchmod(fd.get(), mode) != 0) {
+    return ErrnoError(errno, "secret file");
+  }
+  specs_.push_back({.source = path, .target = mount.target, .read_only = true, .nosuid = true,
+                    .nodev = true, .noexec = (mode & 0111) == 0});
+  return Ok();
+}
+
+Status StepMounts::PrepareSsh(const graph::Mount& mount) {
+  std::string id = mount.secret_id.empty() ? "default" : mount.secret_id;
+  for (const SshAgent& agent : job_.ssh) {
+    if (agent.id != id) continue;
+    struct stat st;
+    if (stat(agent.socket.c_str(), &st) != 0) return ErrnoError(errno, "ssh agent " + id);
+    std::string target = mount.target.empty()
+                             ? fmt::format("/run/buildkit/ssh_agent.{}", ssh_sockets_)
+                             : mount.target;
+    if (ssh_sockets_++ == 0) env_.push_back("SSH_AUTH_SOCK=" + target);
+    specs_.push_back({.source = agent.socket, .target = target});
+    return Ok();
+  }
+  if (!mount.required) return Ok();
+  Error error = NotFound("ssh \"{}\" is required by this step, but was not given", id);
+  error.hint = fmt::format("pass --ssh {}", id);
+  return error;
+}
+
+Status StepMounts::Prepare(engine::StepSink& sink, std::stop_token stop) {
+  for (const graph::Mount& mount : exec_.mounts) {
+    if (mount.target == "/") continue;
+    switch (mount.type) {
+      case graph::MountType::kBind: TRY(PrepareBind(mount, stop)); break;
+      case graph::MountType::kCache: TRY(PrepareCache(mount, sink, stop)); break;
+      case graph::MountType::kTmpfs:
+        specs_.push_back({.kind = sandbox::MountKind::kTmpfs, .target = mount.target, .nosuid = true,
+                          .size = mount.tmpfs_size});
+        break;
+      case graph::MountType::kSecret: TRY(PrepareSecret(mount)); break;
+      case graph::MountType::kSsh: TRY(PrepareSsh(mount)); break;
+    }
+  }
+  return Ok();
+}
+
+Result<std::vector<std::pair<int, cache::Rootfs>>> StepMounts::CommitOutputs(std::stop_token stop) {
+  std::vector<std::pair<int, cache::Rootfs>> outputs;
+  for (Written& written : held_->written) {
+    TRY(written.mount->Finish());
+    written.mount.reset();
+    if (written.output < 0) continue;
+    TRY_ASSIGN(snapshot::Layer layer, job_.layers.Commit(std::move(written.draft), {}, stop));
+    TRY_ASSIGN(cache::Rootfs rootfs, WithLayer(job_, written.base, layer.diff_id));
+    outputs.emplace_back(written.output, std::move(rootfs));
+  }
+  return outputs;
+}
+
+}  // namespace varve::exec

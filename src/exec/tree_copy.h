@@ -1,0 +1,73 @@
+// Copies what selectors match from a source into a layer being written: the heart of COPY and ADD.
+//
+// The source's Tree, not its directory, says what is copied: an ignored file is not in the tree, and a
+// file that appears meanwhile is not looked at. Directories are made by the calling thread in the
+// order of the walk; files are created by a few threads, a batch of one directory at a time.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "exec/file_mode.h"
+#include "exec/layer_writer.h"
+#include "graph/graph.h"
+#include "tree/selection.h"
+
+namespace varve::exec {
+
+// Files to copy from. `root` shows exactly what `tree_root` describes, or more.
+struct CopySource {
+  int root = -1;
+  Digest tree_root;
+  bool immutable = false;  // layers: content is what the tree says. A context may change under us.
+};
+
+struct Ownership {
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+};
+
+// An earlier layer of the same step. Files of it that are equal in every respect are hard-linked
+// instead of copied: layers are immutable, so sharing an inode is safe.
+struct SimilarLayer {
+  std::string directory;  // …/fs
+  tree::LayerIndex index;
+};
+
+class TreeCopy {
+ public:
+  TreeCopy(LayerWriter& writer, tree::TreeStore& trees, const SimilarLayer* similar,
+           std::stop_token stop);
+  ~TreeCopy();
+
+  // One Copy action (without unpacking). `owner`: of --chown; nothing keeps the source's.
+  Status Copy(const CopySource& source, const graph::Copy& action, std::optional<Ownership> owner,
+              const FileMode& mode);
+
+  // Copies one match to where it belongs under `action.dest`; also used by ADD for what is no archive.
+  Status CopyMatch(const CopySource& source, const graph::Copy& action, const tree::Match& match,
+                   std::optional<Ownership> owner, const FileMode& mode);
+
+  // Waits until all files are there and makes the hard links. Call once, before LayerWriter::Finish.
+  Status Finish();
+
+  // Content that must be in the layer now, by path: copied from sources that may have changed
+  // meanwhile. To be compared with the committed index.
+  const std::map<std::string, Digest>& expected() const;
+  // Content that is known without reading it again.
+  const snapshot::LayerStore::KnownDigests& known() const;
+  uint64_t linked_files() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// The path that a match gets: `dest` is a directory when it ends in '/' or exists as one.
+Result<RelPath> Destination(LayerWriter& writer, const graph::Copy& action, const tree::Match& match);
+
+}  // namespace varve::exec

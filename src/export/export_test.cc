@@ -1,0 +1,186 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "archive/tar.h"
+#include "cache/root.h"
+#include "export/archive_output.h"
+#include "export/files_output.h"
+#include "sys/tempdir.h"
+
+namespace varve::exporter {
+namespace {
+
+namespace fs = std::filesystem;
+
+class ExportTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (geteuid() != 0) GTEST_SKIP() << "mounting needs root";
+    directory = *sys::TempDir::Create(testing::TempDir(), "export-");
+    ASSERT_TRUE(cache::PrepareRoot(directory.path()));
+    layers = *snapshot::OpenLayerStore(directory.path());
+    local = std::move(cache::OpenLocalStore(directory.path(), clock)->store);
+    blobs = cas::MakeMemoryStore();
+    stores.emplace(ExportStores{*layers, *local, *blobs, nullptr, clock});
+    input.config = oci::ImageConfig::Scratch(*oci::ParsePlatform("linux/amd64"));
+    AddLayer("a", "1");
+    AddLayer("b", "2");
+  }
+  void AddLayer(const std::string& name, const std::string& text) {
+    auto draft = *layers->NewDraft();
+    std::ofstream(draft->upper() + "/" + name) << text;
+    input.rootfs.layers.push_back(layers->Commit(std::move(draft), {}, {})->diff_id);
+    input.config.AddHistory({.created_by = "COPY " + name});
+  }
+  std::string Tar(const Image& image, const std::vector<std::string>& names, bool docker = false) {
+    StringWriter out;
+    Status written = WriteArchive(image, names, docker, *blobs, out);
+    EXPECT_TRUE(written) << written.error().message;
+    return out.text;
+  }
+  std::map<std::string, std::string> Files(const std::string& tar) {
+    std::map<std::string, std::string> files;
+    StringReader in(tar);
+    archive::TarReader reader(in, false);
+    while (auto entry = *reader.Next()) files[entry->name] = *ReadAll(reader.content(), 1 << 20);
+    return files;
+  }
+
+  FakeClock clock;
+  sys::TempDir directory;
+  std::unique_ptr<snapshot::LayerStore> layers;
+  std::unique_ptr<cache::LocalStore> local;
+  std::unique_ptr<cas::BlobStore> blobs;
+  std::optional<ExportStores> stores;
+  ImageInput input;
+};
+
+TEST_F(ExportTest, ConfigNamesEveryLayerAndDatesItself) {
+  Image image = *MakeImage(input, {}, *stores, nullptr, {});
+  oci::ImageConfig config = *oci::ImageConfig::Parse(image.config);
+  EXPECT_EQ(config.diff_ids(), input.rootfs.layers);
+  EXPECT_EQ(config.history().size(), 2u);
+  EXPECT_EQ(config.created(), clock.Now());
+  EXPECT_EQ(image.manifest.layers.size(), 2u);
+  EXPECT_EQ(image.manifest.layers[0].media_type, oci::kOciLayerGzip);
+}
+
+TEST_F(ExportTest, HistoryIsCompletedOrMarked) {
+  input.config.set_history({});
+  EXPECT_EQ(FinishConfig(input, input.rootfs.layers, {}, clock).history().size(), 2u);
+  input.config.set_history({{.created_by = "1"}, {.created_by = "2"}, {.created_by = "3"}});
+  auto history = FinishConfig(input, input.rootfs.layers, {}, clock).history();
+  EXPECT_TRUE(history[0].empty_layer);
+  EXPECT_FALSE(history[1].empty_layer);
+}
+
+TEST_F(ExportTest, AnEpochDatesOnlyWhatThisBuildAdded) {
+  input.base_history = 1;
+  auto history = input.config.history();
+  history[0].created = Timestamp{999'000'000'000};
+  history[1].created = clock.Now();
+  input.config.set_history(history);
+  auto dated = FinishConfig(input, input.rootfs.layers, 100, clock);
+  EXPECT_EQ(dated.history()[0].created->seconds(), 999);
+  EXPECT_EQ(dated.history()[1].created->seconds(), 100);
+}
+
+TEST_F(ExportTest, ASecondExportCompressesNothing) {
+  Image first = *MakeImage(input, {}, *stores, nullptr, {});
+  int compressed = 0;
+  auto count = [&](const std::string&, uint64_t, uint64_t, bool done) { compressed += done; };
+  Image second = *MakeImage(input, {}, *stores, count, {});
+  EXPECT_EQ(first.manifest_digest, second.manifest_digest);
+  EXPECT_EQ(compressed, 0);
+  Output zstd{.compression = LayerCompression::kZstd};
+  Image other = *MakeImage(input, zstd, *stores, count, {});
+  EXPECT_EQ(compressed, 2);
+  EXPECT_EQ(other.manifest.layers[0].media_type, oci::kOciLayerZstd);
+  EXPECT_EQ(other.config_digest, first.config_digest);
+}
+
+TEST_F(ExportTest, TheStoredImageHasTheSameIdAndNoBlobs) {
+  Image stored = *MakeStoredImage(input, {}, *stores);
+  Image image = *MakeImage(input, {}, *stores, nullptr, {});
+  EXPECT_EQ(stored.config_digest, image.config_digest);
+  EXPECT_FALSE(*blobs->Size(stored.manifest.layers[0].digest));
+}
+
+TEST_F(ExportTest, RewrittenTimestampsMakeLayersIndependentOfTheClock) {
+  Output output{.source_date_epoch = 100, .rewrite_timestamp = true};
+  Image one = *MakeImage(input, output, *stores, nullptr, {});
+  input.rootfs.layers.clear();
+  input.config.set_history({});
+  AddLayer("a", "1");
+  AddLayer("b", "2");
+  Image two = *MakeImage(input, output, *stores, nullptr, {});
+  EXPECT_EQ(one.manifest_digest, two.manifest_digest);
+}
+
+TEST_F(ExportTest, AnOciArchiveIsALayout) {
+  Image image = *MakeImage(input, {}, *stores, nullptr, {});
+  auto files = Files(Tar(image, {"docker.io/library/app:1"}));
+  EXPECT_EQ(files["oci-layout"], R"({"imageLayoutVersion":"1.0.0"})");
+  Json index = *Json::Parse(files["index.json"]);
+  const Json& entry = index.GetArray("manifests")[0];
+  EXPECT_EQ(entry.GetString("digest"), image.manifest_digest.ToString());
+  EXPECT_EQ(entry.Find("annotations")->GetString("org.opencontainers.image.ref.name"), "1");
+  EXPECT_TRUE(files.contains("blobs/sha256/" + image.config_digest.Hex()));
+  EXPECT_FALSE(files.contains("manifest.json"));
+}
+
+TEST_F(ExportTest, ADockerArchiveNamesFamiliarTags) {
+  Image image = *MakeImage(input, {.oci_media_types = false}, *stores, nullptr, {});
+  EXPECT_EQ(image.manifest.media_type, oci::kDockerManifest);
+  auto files = Files(Tar(image, {"docker.io/library/app:1"}, true));
+  Json manifest = *Json::Parse(files["manifest.json"]);
+  EXPECT_EQ(manifest.as_array()[0].GetStrings("RepoTags"), std::vector<std::string>{"app:1"});
+}
+
+TEST_F(ExportTest, ALayoutDirectoryKeepsOtherNames) {
+  Image image = *MakeImage(input, {}, *stores, nullptr, {});
+  std::string out = directory.path() + "/layout";
+  ASSERT_TRUE(WriteLayoutDirectory(image, {"docker.io/library/a:1"}, false, *blobs, out));
+  ASSERT_TRUE(WriteLayoutDirectory(image, {"docker.io/library/b:1"}, false, *blobs, out));
+  ASSERT_TRUE(WriteLayoutDirectory(image, {"docker.io/library/b:1"}, false, *blobs, out));
+  std::ifstream in(out + "/index.json");
+  std::string text{std::istreambuf_iterator<char>(in), {}};
+  EXPECT_EQ(Json::Parse(text)->GetArray("manifests").size(), 2u);
+}
+
+TEST_F(ExportTest, FilesGoToADirectoryAndExtraOnesOnlyWhenAsked) {
+  std::string out = directory.path() + "/out", scratch = directory.path() + "/tmp";
+  fs::create_directories(out);
+  std::ofstream(out + "/old") << "x";
+  ASSERT_TRUE(CopyFiles(*layers, input.rootfs, {}, scratch, out, false, {}));
+  EXPECT_TRUE(fs::exists(out + "/a"));
+  EXPECT_TRUE(fs::exists(out + "/old"));
+  ASSERT_TRUE(CopyFiles(*layers, input.rootfs, 100, scratch, out, true, {}));
+  EXPECT_FALSE(fs::exists(out + "/old"));
+  struct stat st;
+  ASSERT_EQ(stat((out + "/b").c_str(), &st), 0);
+  EXPECT_EQ(st.st_mtime, 100);
+}
+
+TEST_F(ExportTest, FilesGoToATar) {
+  StringWriter out;
+  ASSERT_TRUE(WriteFilesTar(*layers, input.rootfs, {}, directory.path() + "/tmp", out, {}));
+  auto files = Files(out.text);
+  EXPECT_EQ(files["a"], "1");
+  EXPECT_EQ(files["b"], "2");
+}
+
+TEST_F(ExportTest, AnIndexAnnotationNeedsAnIndex) {
+  Output output;
+  output.annotations = {{.type = "index", .key = "k", .value = "v"}};
+  EXPECT_EQ(MakeImage(input, output, *stores, nullptr, {}).error().code, Code::kInvalid);
+  output.annotations[0].type = "manifest";
+  Image image = *MakeImage(input, output, *stores, nullptr, {});
+  EXPECT_EQ(image.manifest.annotations[0].first, "k");
+}
+
+}  // namespace
+}  // namespace varve::exporter

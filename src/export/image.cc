@@ -1,0 +1,254 @@
+#include "export/image.h"
+
+#include <algorithm>
+
+#include "base/metric.h"
+#include "base/thread_pool.h"
+#include "snapshot/upper_walk.h"
+
+namespace varve::exporter {
+
+namespace {
+
+archive::Compression CodecOf(LayerCompression compression) {
+  switch (compression) {
+    case LayerCompression::kNone: return archive::Compression::kNone;
+    case LayerCompression::kGzip: return archive::Compression::kGzip;
+    case LayerCompression::kZstd: return archive::Compression::kZstd;
+  }
+  return archive::Compression::kGzip;
+}
+
+std::string MediaType(LayerCompression compression, bool oci) {
+  switch (compression) {
+    case LayerCompression::kNone: return std::string(oci ? oci::kOciLayer : oci::kDockerLayer);
+    case LayerCompression::kGzip: return std::string(oci ? oci::kOciLayerGzip : oci::kDockerLayerGzip);
+    case LayerCompression::kZstd: return std::string(oci ? oci::kOciLayerZstd : oci::kDockerLayerZstd);
+  }
+  return std::string(oci::kOciLayerGzip);
+}
+
+std::optional<LayerCompression> CompressionOf(std::string_view media_type) {
+  if (!oci::IsLayer(media_type)) return {};
+  if (media_type.ends_with("gzip")) return LayerCompression::kGzip;
+  if (media_type.ends_with("zstd")) return LayerCompression::kZstd;
+  return LayerCompression::kNone;
+}
+
+// Counts what passes, and tells somebody.
+class CountingWriter final : public Writer {
+ public:
+  CountingWriter(Writer& out, const OnProgress& on_progress, std::string id, uint64_t total)
+      : out_(out), on_progress_(on_progress), id_(std::move(id)), total_(total) {}
+  Status Write(std::string_view data) override {
+    TRY(out_.Write(data));
+    current_ += data.size();
+    if (on_progress_ && current_ - told_ > (8 << 20)) {
+      told_ = current_;
+      on_progress_(id_, current_, total_, false);
+    }
+    return Ok();
+  }
+
+ private:
+  Writer& out_;
+  const OnProgress& on_progress_;
+  std::string id_;
+  uint64_t total_, current_ = 0, told_ = 0;
+};
+
+struct LayerSource {
+  DiffId diff_id;
+  std::optional<int64_t> clamp;      // seconds: rewrite-timestamp
+};
+
+Status WriteLayer(const LayerSource& source, const ExportStores& stores, Writer& out, DiffId* made,
+                  std::stop_token stop) {
+  if (!source.clamp) {
+    *made = source.diff_id;
+    return stores.layers.WriteTar(source.diff_id, out, stop);
+  }
+  std::string directory = stores.layers.Directory(source.diff_id);
+  TRY_ASSIGN(auto entries, snapshot::WalkUpper(directory, stop));
+  Timestamp epoch{*source.clamp * 1'000'000'000};
+  for (auto& entry : entries) entry.mtime = std::min(entry.mtime, epoch);
+  HashingWriter hashed(&out);
+  TRY(snapshot::WriteUpperTar(directory, entries, hashed, stop));
+  *made = DiffId(hashed.Finish());
+  return Ok();
+}
+
+// A blob of the layer in the blob store, in the wanted form. Existing blobs of another compression
+// serve too unless it is forced: recompressing a base image's layers would make them another image.
+Result<std::optional<cache::LayerBlob>> FindBlob(const DiffId& layer, const Output& output,
+                                                 const ExportStores& stores, std::stop_token stop) {
+  TRY_ASSIGN(auto known, stores.local.FindLayerBlobs(layer));
+  auto fits = [&](const cache::LayerBlob& blob) {
+    auto compression = CompressionOf(blob.media_type);
+    return compression && (*compression == output.compression ||
+                           (!output.force_compression && !blob.repository.empty()));
+  };
+  for (const cache::LayerBlob& blob : known) {
+    if (!fits(blob)) continue;
+    TRY_ASSIGN(auto size, stores.blobs.Size(blob.blob));
+    if (size) return std::optional(blob);
+  }
+  for (const cache::LayerBlob& blob : known) {
+    if (!fits(blob) || blob.repository.empty() || !stores.fetch) continue;
+    if (stores.fetch(blob, stop)) return std::optional(blob);
+  }
+  return std::optional<cache::LayerBlob>();
+}
+
+struct MadeLayer {
+  oci::Descriptor descriptor;
+  DiffId diff_id;
+};
+
+Result<MadeLayer> MakeLayer(const LayerSource& source, const Output& output,
+                            const ExportStores& stores, const OnProgress& on_progress,
+                            std::stop_token stop) {
+  MadeLayer made;
+  if (!source.clamp) {
+    TRY_ASSIGN(auto blob, FindBlob(source.diff_id, output, stores, stop));
+    if (blob) {
+      made.diff_id = source.diff_id;
+      made.descriptor = {.media_type = MediaType(*CompressionOf(blob->media_type),
+                                                 output.oci_media_types),
+                         .digest = blob->blob, .size = blob->size};
+      return made;
+    }
+  }
+  METRIC("export.compress");
+  TRY_ASSIGN(snapshot::Layer layer, stores.layers.Stat(source.diff_id));
+  std::string id = "exporting layer " + source.diff_id.value.Short();
+  TRY_ASSIGN(auto writer, stores.blobs.Create());
+  auto compressor = archive::MakeCompressor(*writer, CodecOf(output.compression),
+                                            output.compression_level);
+  CountingWriter counting(*compressor, on_progress, id, layer.tar_size);
+  TRY(WriteLayer(source, stores, counting, &made.diff_id, stop));
+  TRY(compressor->Finish());
+  uint64_t size = writer->size();
+  TRY_ASSIGN(Digest digest, writer->Commit({}));
+  made.descriptor = {.media_type = MediaType(output.compression, output.oci_media_types),
+                     .digest = digest, .size = size};
+  TRY(stores.local.PutLayerBlob(made.diff_id, {.blob = digest, .media_type = MediaType(output.compression, true),
+                                               .size = size}));
+  if (on_progress) on_progress(id, layer.tar_size, layer.tar_size, true);
+  return made;
+}
+
+Status ApplyAnnotations(const Output& output, const oci::Platform& platform, oci::Manifest& manifest,
+                        oci::Descriptor& descriptor) {
+  for (const Output::Annotation& annotation : output.annotations) {
+    if (!annotation.platform.empty()) {
+      TRY_ASSIGN(auto wanted, oci::ParsePlatform(annotation.platform));
+      if (!oci::Matches(wanted, platform)) {
+        return Invalid("annotation for platform {}, which is not in the result", annotation.platform);
+      }
+    }
+    if (annotation.type.starts_with("index")) {
+      Error error = Invalid("index annotation \"{}\" on an image without an index", annotation.key);
+      error.hint = "use manifest:KEY=VALUE: the result is for one platform";
+      return error;
+    }
+    auto& target = annotation.type == "manifest" ? manifest.annotations : descriptor.annotations;
+    target.emplace_back(annotation.key, annotation.value);
+  }
+  return Ok();
+}
+
+Result<Image> Assemble(const ImageInput& input, const Output& output, const ExportStores& stores,
+                       std::vector<MadeLayer> layers) {
+  Image image;
+  std::vector<DiffId> diff_ids;
+  for (const MadeLayer& layer : layers) diff_ids.push_back(layer.diff_id);
+  oci::ImageConfig config = FinishConfig(input, diff_ids, output.source_date_epoch, stores.clock);
+  image.config = config.Serialise();
+  TRY_ASSIGN(image.config_digest, stores.blobs.Put(image.config));
+  bool oci = output.oci_media_types;
+  image.manifest.media_type = oci ? oci::kOciManifest : oci::kDockerManifest;
+  image.manifest.config = {.media_type = std::string(oci ? oci::kOciConfig : oci::kDockerConfig),
+                           .digest = image.config_digest, .size = image.config.size()};
+  for (MadeLayer& layer : layers) image.manifest.layers.push_back(std::move(layer.descriptor));
+  TRY(ApplyAnnotations(output, config.platform(), image.manifest, image.descriptor));
+  image.manifest_text = oci::Serialise(image.manifest);
+  TRY_ASSIGN(image.manifest_digest, stores.blobs.Put(image.manifest_text));
+  image.descriptor.media_type = image.manifest.media_type;
+  image.descriptor.digest = image.manifest_digest;
+  image.descriptor.size = image.manifest_text.size();
+  image.descriptor.platform = config.platform();
+  return image;
+}
+
+}  // namespace
+
+oci::ImageConfig FinishConfig(const ImageInput& input, const std::vector<DiffId>& diff_ids,
+                              std::optional<int64_t> epoch, Clock& clock) {
+  oci::ImageConfig config = input.config;
+  config.set_diff_ids(diff_ids);
+  std::vector<oci::History> history = config.history();
+  size_t with_layer = static_cast<size_t>(
+      std::ranges::count_if(history, [](const oci::History& h) { return !h.empty_layer; }));
+  // One entry with a layer for each layer: what lacks one gets it at the end; what has too many is
+  // marked from the bottom (reference exporters.md §5).
+  for (; with_layer < diff_ids.size(); ++with_layer) {
+    history.push_back({.created_by = "created by varve", .comment = "buildkit.exporter.image.v0"});
+  }
+  for (auto entry = history.begin(); with_layer > diff_ids.size() && entry != history.end(); ++entry) {
+    if (entry->empty_layer) continue;
+    entry->empty_layer = true;
+    --with_layer;
+  }
+  Timestamp now = epoch ? Timestamp{*epoch * 1'000'000'000} : clock.Now();
+  std::optional<Timestamp> last;
+  for (size_t i = 0; i < history.size(); ++i) {
+    oci::History& entry = history[i];
+    bool ours = i >= input.base_history;
+    if (!entry.created) entry.created = now;
+    if (epoch && ours && *entry.created > now) entry.created = now;
+    last = entry.created;
+  }
+  config.set_history(history);
+  config.set_created(last.value_or(now));
+  return config;
+}
+
+Result<Image> MakeStoredImage(const ImageInput& input, const Output& output,
+                              const ExportStores& stores) {
+  std::vector<MadeLayer> layers;
+  for (const DiffId& diff_id : input.rootfs.layers) {
+    MadeLayer made{.diff_id = diff_id};
+    TRY_ASSIGN(auto blobs, stores.local.FindLayerBlobs(diff_id));
+    auto pulled = std::ranges::find_if(blobs, [](const auto& b) { return !b.repository.empty(); });
+    if (pulled != blobs.end()) {
+      made.descriptor = {.media_type = pulled->media_type, .digest = pulled->blob, .size = pulled->size};
+    } else {
+      TRY_ASSIGN(snapshot::Layer layer, stores.layers.Stat(diff_id));
+      made.descriptor = {.media_type = std::string(oci::kOciLayer), .digest = diff_id.value,
+                         .size = layer.tar_size};
+    }
+    layers.push_back(std::move(made));
+  }
+  return Assemble(input, output, stores, std::move(layers));
+}
+
+Result<Image> MakeImage(const ImageInput& input, const Output& output, const ExportStores& stores,
+                        const OnProgress& on_progress, std::stop_token stop) {
+  METRIC("export.image");
+  std::vector<LayerSource> sources;
+  for (size_t i = 0; i < input.rootfs.layers.size(); ++i) {
+    bool clamp = output.rewrite_timestamp && output.source_date_epoch && i >= input.base_layers;
+    sources.push_back({input.rootfs.layers[i], clamp ? output.source_date_epoch : std::nullopt});
+  }
+  std::vector<MadeLayer> layers(sources.size());
+  // Two at a time: compression of one uses all cores already, reading the next hides in it.
+  Status made = ParallelFor(sources.size(), 2, [&](size_t i) -> Status {
+    TRY_ASSIGN(layers[i], MakeLayer(sources[i], output, stores, on_progress, stop));
+    return Ok();
+  });
+  TRY(std::move(made));
+  return Assemble(input, output, stores, std::move(layers));
+}
+
+}  // namespace varve::exporter

@@ -1,0 +1,69 @@
+// From a build's result to an image: config, layers as blobs, manifest.
+//
+// Nothing is compressed before somebody asks for blobs, and a layer that has a fitting blob already,
+// made here or pulled, is not touched again.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "archive/codec.h"
+#include "cache/local_store.h"
+#include "cas/blob_store.h"
+#include "export/output.h"
+#include "oci/image_config.h"
+#include "oci/manifest.h"
+#include "snapshot/layer_store.h"
+
+namespace varve::exporter {
+
+// What a build gives to export.
+struct ImageInput {
+  cache::Rootfs rootfs;
+  oci::ImageConfig config;            // of the front end: everything but rootfs.diff_ids
+  size_t base_layers = 0;             // leading layers that the base image brought
+  size_t base_history = 0;            // leading history entries that are the base image's
+};
+
+// Bytes so far of a part of the work.
+using OnProgress = std::function<void(const std::string& id, uint64_t current, uint64_t total, bool done)>;
+
+// Fetches the blob of a base layer that is not in the blob store: the puller does. kNotFound where it
+// cannot be had.
+using FetchBlob = std::function<Status(const cache::LayerBlob& blob, std::stop_token stop)>;
+
+struct ExportStores {
+  snapshot::LayerStore& layers;
+  cache::LocalStore& local;
+  cas::BlobStore& blobs;
+  FetchBlob fetch;
+  Clock& clock;
+};
+
+struct Image {
+  Digest config_digest;
+  std::string config;
+  oci::Manifest manifest;
+  std::string manifest_text;
+  Digest manifest_digest;
+  oci::Descriptor descriptor;         // of the manifest, with platform
+};
+
+// The config as it is stored: diff ids, one history entry per layer, creation times. With an epoch,
+// everything that this build added is dated to it (reference exporters.md §5).
+oci::ImageConfig FinishConfig(const ImageInput& input, const std::vector<DiffId>& diff_ids,
+                              std::optional<int64_t> epoch, Clock& clock);
+
+// An image whose layers are named by their uncompressed tars and stay unpacked: what the image store
+// keeps. No blob is made.
+Result<Image> MakeStoredImage(const ImageInput& input, const Output& output,
+                              const ExportStores& stores);
+
+// An image whose layers are blobs in the blob store, in the output's compression.
+Result<Image> MakeImage(const ImageInput& input, const Output& output, const ExportStores& stores,
+                        const OnProgress& on_progress, std::stop_token stop);
+
+}  // namespace varve::exporter
