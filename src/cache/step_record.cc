@@ -1,5 +1,8 @@
 #include "cache/step_record.h"
 
+#include <algorithm>
+#include <iterator>
+
 #include "base/json.h"
 
 namespace varve::cache {
@@ -37,13 +40,15 @@ Status ReadInputs(const Json& json, StepRecord& record) {
   return Ok();
 }
 
+// All that this version knows; the rest goes to StepRecord::unknown.
+constexpr std::string_view kMembers[] = {"version",   "key", "outputs",    "preimage", "inputs",
+                                         "slot",      "op",  "name",       "created",  "wall_ns",
+                                         "new_bytes", "log", "log_digest", "checksum"};
+
 Result<StepRecord> FromJson(const Json& json) {
   StepRecord record;
   TRY_ASSIGN(Digest key, Digest::Parse(json.GetString("key")));
   record.key = StepKey(key);
-  record.preimage = json.GetString("preimage");
-  // A record that does not hash to its key was damaged, or made to deceive.
-  if (Digest::Of(record.preimage) != key) return Corrupt("the preimage does not hash to the key");
   for (const Json& item : json.GetArray("outputs")) {
     TRY_ASSIGN(Rootfs output, RootfsFromJson(item));
     record.outputs.push_back(std::move(output));
@@ -55,38 +60,105 @@ Result<StepRecord> FromJson(const Json& json) {
   TRY_ASSIGN(record.created, ParseTime(json.GetString("created")));
   record.wall = Nanos(json.GetInt("wall_ns"));
   record.new_bytes = static_cast<uint64_t>(json.GetInt("new_bytes"));
-  record.log = json.GetString("log");
+  Json unknown;
+  for (const auto& [name, value] : json.as_object()) {
+    if (std::ranges::find(kMembers, name) == std::end(kMembers)) unknown.Set(name, value);
+  }
+  if (!unknown.is_null()) record.unknown = unknown.Dump();
+  return record;
+}
+
+// Members that both forms have, in the order of the document.
+Json CommonMembers(const StepRecord& record) {
+  Json outputs = Json::EmptyArray(), inputs = Json::EmptyArray();
+  for (const Rootfs& output : record.outputs) outputs.Append(ToJson(output));
+  for (const InputTree& input : record.inputs) {
+    inputs.Append(Json()
+                      .Set("name", input.name)
+                      .Set("tree", input.tree_root.ToString())
+                      .Set("selection", input.selection.ToString()));
+  }
+  Json json;
+  json.Set("version", StepRecord::kVersion).Set("key", record.key.ToString());
+  json.Set("outputs", std::move(outputs)).Set("inputs", std::move(inputs));
+  json.Set("slot", record.slot).Set("op", record.op_digest.ToString()).Set("name", record.name);
+  json.Set("created", FormatTime(record.created)).Set("wall_ns", record.wall.count());
+  json.Set("new_bytes", record.new_bytes);
+  if (auto unknown = Json::Parse(record.unknown); unknown && unknown->is_object()) {
+    for (const auto& [name, value] : unknown->as_object()) json.Set(name, value);
+  }
+  return json;
+}
+
+// text + ,"checksum":"sha256:…"} where the checksum is of everything before that comma.
+constexpr std::string_view kChecksumStart = ",\"checksum\":\"";
+constexpr std::string_view kChecksumEnd = "\"}";
+constexpr size_t kSealSize = kChecksumStart.size() + 7 + 64 + kChecksumEnd.size();
+
+std::string Seal(std::string object) {
+  object.pop_back();  // '}'
+  std::string digest = Digest::Of(object).ToString();
+  return fmt::format("{}{}{}{}", object, kChecksumStart, digest, kChecksumEnd);
+}
+
+Result<Json> Unseal(std::string_view text) {
+  if (text.size() < kSealSize) return Corrupt("step record: it is cut short");
+  std::string_view content = text.substr(0, text.size() - kSealSize);
+  if (Seal(std::string(content) + "}") != text) {
+    return Corrupt("step record: it does not have the checksum that it ends with");
+  }
+  auto json = Json::Parse(text);
+  if (!json) return Corrupt("step record: {}", json.error().message);
+  int64_t version = json->GetInt("version");
+  if (version != StepRecord::kVersion) return Corrupt("step record of version {}", version);
+  return json;
+}
+
+Result<StepRecord> Checked(Result<StepRecord> record) {
+  if (!record) return Corrupt("step record: {}", record.error().message);
+  // A record that does not hash to its key was made to deceive.
+  if (Digest::Of(record->preimage) != record->key.value) {
+    return Corrupt("step record: the preimage does not hash to the key");
+  }
   return record;
 }
 
 }  // namespace
 
 std::string EncodeRecord(const StepRecord& record) {
-  Json outputs = Json::EmptyArray(), inputs = Json::EmptyArray();
-  for (const Rootfs& output : record.outputs) outputs.Append(ToJson(output));
-  for (const InputTree& input : record.inputs) {
-    inputs.Append(Json().Set("name", input.name).Set("tree", input.tree_root.ToString())
-                      .Set("selection", input.selection.ToString()));
-  }
-  Json json;
-  json.Set("version", StepRecord::kVersion).Set("key", record.key.ToString());
-  json.Set("outputs", std::move(outputs)).Set("preimage", record.preimage);
-  json.Set("inputs", std::move(inputs)).Set("slot", record.slot);
-  json.Set("op", record.op_digest.ToString()).Set("name", record.name);
-  json.Set("created", FormatTime(record.created)).Set("wall_ns", record.wall.count());
-  json.Set("new_bytes", record.new_bytes).SetIf(!record.log.empty(), "log", record.log);
-  return json.Dump();
+  Json json = CommonMembers(record);
+  json.Set("preimage", record.preimage).SetIf(!record.log.empty(), "log", record.log);
+  return Seal(json.Dump());
 }
 
 Result<StepRecord> DecodeRecord(std::string_view text) {
-  auto corrupt = [](const Error& error) { return Corrupt("step record: {}", error.message); };
-  auto json = Json::Parse(text);
-  if (!json) return corrupt(json.error());
-  int64_t version = json->GetInt("version");
-  if (version != StepRecord::kVersion) return Corrupt("step record of version {}", version);
-  auto record = FromJson(*json);
-  if (!record) return corrupt(record.error());
-  return record;
+  TRY_ASSIGN(Json json, Unseal(text));
+  auto record = FromJson(json);
+  if (record) {
+    record->preimage = json.GetString("preimage");
+    record->log = json.GetString("log");
+  }
+  return Checked(std::move(record));
+}
+
+RecordParts SplitRecord(const StepRecord& record) {
+  Json json = CommonMembers(record);
+  json.Set("log_digest", Digest::Of(record.log).ToString());
+  return {Seal(json.Dump()), record.preimage, record.log};
+}
+
+Result<StepRecord> JoinRecord(std::string_view body, std::string_view preimage,
+                              std::string_view log) {
+  TRY_ASSIGN(Json json, Unseal(body));
+  if (json.GetString("log_digest") != Digest::Of(log).ToString()) {
+    return Corrupt("step record: its log is damaged");
+  }
+  auto record = FromJson(json);
+  if (record) {
+    record->preimage = preimage;
+    record->log = log;
+  }
+  return Checked(std::move(record));
 }
 
 }  // namespace varve::cache

@@ -1,7 +1,9 @@
 // What a StepKey led to. Small (kilobytes): records and trees are kept far longer than layers, so
 // that keys downstream can still be computed when the layers are gone.
 //
-// Text form: one JSON object, versioned, unknown members ignored; doc/formats.md has the schema.
+// Text form: one JSON object, versioned; doc/formats.md has the schema. Members that this version
+// does not know are kept and written again. The last member is a checksum of all bytes before it: a
+// single bit that a disk flipped anywhere makes the record kCorrupt, never a wrong hit.
 #pragma once
 
 #include <string>
@@ -13,39 +15,51 @@
 
 namespace varve::cache {
 
-// A file system that a step made or a source is: the full stack of layers, lowest first, and the tree
-// that they give together. Layers of different records are never spliced (invariant I2).
+// A file system that a step made or a source is: the full stack of layers, lowest first, and the
+// tree that they give together. Layers of different records are never spliced (invariant I2).
 struct Rootfs {
   std::vector<DiffId> layers;
-  Digest tree_root;                  // empty: not known here (an image that was never unpacked)
+  Digest tree_root;  // empty: not known here (an image that was never unpacked)
 
   bool operator==(const Rootfs&) const = default;
 };
 
 // One read-only input as the step saw it; lets a later build say which file changed.
 struct InputTree {
-  std::string name;                  // "context", or the name of the step it came from
+  std::string name;  // "context", or the name of the step it came from
   Digest tree_root;
-  Digest selection;                  // the SelectionDigest that is in the key
+  Digest selection;  // the SelectionDigest that is in the key
 };
 
 struct StepRecord {
   static constexpr int kVersion = 1;
 
   StepKey key;
-  std::vector<Rootfs> outputs;       // by output index
-  std::string preimage;              // canonical JSON whose digest is the key
+  std::vector<Rootfs> outputs;  // by output index
+  std::string preimage;         // canonical JSON whose digest is the key
   std::vector<InputTree> inputs;
-  std::string slot;                  // which step of which file: stage and position (engine/explain.h)
-  Digest op_digest;                  // of the canonical op alone
-  std::string name;                  // display name, "[build 2/5] RUN make"
+  std::string slot;  // which step of which file: stage and position (engine/explain.h)
+  Digest op_digest;  // of the canonical op alone
+  std::string name;  // display name, "[build 2/5] RUN make"
   Timestamp created;
-  Nanos wall{0};                     // what it cost to make
-  uint64_t new_bytes = 0;            // size of the layers that it added
-  std::string log;                   // output, at most the last 256 KiB
+  Nanos wall{0};           // what it cost to make
+  uint64_t new_bytes = 0;  // size of the layers that it added
+  std::string log;         // output, at most the last 256 KiB
+  std::string unknown;     // members of a later version: a JSON object, or empty
 };
 
 std::string EncodeRecord(const StepRecord& record);
 Result<StepRecord> DecodeRecord(std::string_view text);  // kCorrupt
+
+// The same in three parts, for the index: long texts stay out of the JSON, whose parsing was nine
+// tenths of a look-up with a log of 64 KiB.
+struct RecordParts {
+  std::string body;  // as EncodeRecord, without preimage and log
+  std::string preimage;
+  std::string log;
+};
+RecordParts SplitRecord(const StepRecord& record);
+Result<StepRecord> JoinRecord(std::string_view body, std::string_view preimage,
+                              std::string_view log);  // kCorrupt
 
 }  // namespace varve::cache

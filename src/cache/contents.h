@@ -1,0 +1,75 @@
+// The local store seen from outside of a build: what collection, du, prune, fsck, history and
+// explanations need. Nothing here notes a use.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/digest.h"
+#include "cache/step_record.h"
+
+namespace varve::cache {
+
+struct RecordUse {
+  int64_t sequence = 0;  // grows with every Put of the store
+  StepKey key;
+  std::string slot;
+  Digest op_digest;
+  Timestamp created;
+  Timestamp last_used;
+  uint64_t uses = 0;
+  Nanos wall{0};              // what it cost to make
+  uint64_t new_bytes = 0;     // of layers
+  uint64_t stored_bytes = 0;  // of the record itself
+};
+
+struct LayerUse {
+  DiffId layer;
+  uint64_t tar_size = 0;
+  Timestamp created;
+  Timestamp last_used;
+};
+
+// Why a record is gone: kept for 90 days, for `varve explain`.
+struct DroppedRecord {
+  StepKey key;
+  std::string slot;
+  std::string rule;  // "data is gone", "keep-storage 10GB", …
+  Timestamp time;
+};
+
+class StoreContents {
+ public:
+  virtual ~StoreContents() = default;
+
+  // Records put after `sequence`, oldest first.
+  virtual Result<std::vector<RecordUse>> Records(int64_t after_sequence = 0) = 0;
+  virtual Result<std::optional<StepRecord>> Read(const StepKey& key) = 0;
+  virtual Status DropRecord(const StepKey& key, const std::string& rule) = 0;  // absent is fine
+  virtual Result<std::optional<DroppedRecord>> WhyDropped(const StepKey& key) = 0;
+  virtual Result<std::vector<DroppedRecord>> DroppedOf(const std::string& slot, size_t limit) = 0;
+
+  virtual Result<std::vector<LayerUse>> Layers() = 0;
+  // Forgets the note, and the blobs made here; where a registry has it stays known.
+  virtual Status ForgetLayer(const DiffId& layer) = 0;
+  // Every blob of the blob store that some layer is available as.
+  virtual Result<std::vector<std::pair<DiffId, Digest>>> StoredLayerBlobs() = 0;
+
+  virtual Result<std::vector<std::pair<ChainId, Digest>>> ChainTrees() = 0;
+  virtual Status ForgetChainTree(const ChainId& chain) = 0;
+
+  // Directory objects last put before `time`, with their sizes. A Put renews an object that is
+  // older than a day, so that an object that a build of today relies on is never older than its
+  // start less kTreeRenewal.
+  static constexpr Nanos kTreeRenewal = std::chrono::hours(24);
+  virtual Result<std::vector<std::pair<Digest, uint64_t>>> TreesPutBefore(Timestamp time) = 0;
+  // Removes those of them that nobody has put since `time`.
+  virtual Status RemoveTrees(std::span<const Digest> digests, Timestamp time) = 0;
+};
+
+}  // namespace varve::cache

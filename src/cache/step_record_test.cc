@@ -1,0 +1,130 @@
+#include "cache/step_record.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "base/fd.h"
+#include "base/json.h"
+
+namespace varve::cache {
+namespace {
+
+StepRecord Example() {
+  StepRecord record;
+  record.preimage = R"({"op":{}})";
+  record.key = StepKey(Digest::Of(record.preimage));
+  record.outputs = {{{DiffId(Digest::Of("layer"))}, Digest::Of("tree")},
+                    {{DiffId(Digest::Of("layer")), DiffId(Digest::Of("other"))}, Digest()}};
+  record.inputs = {{"context", Digest::Of("root"), Digest::Of("selection")}};
+  record.slot = "p|Dockerfile|build|3";
+  record.op_digest = Digest::Of("op");
+  record.name = "[build 3/3] RUN make";
+  record.created = Timestamp{1'700'000'000'000'000'000};
+  record.wall = Nanos(1'500'000'000);
+  record.new_bytes = 42;
+  record.log = "cc \"a\"\n";
+  return record;
+}
+
+void ExpectEqual(const StepRecord& a, const StepRecord& b) {
+  EXPECT_EQ(a.key, b.key);
+  EXPECT_EQ(a.outputs, b.outputs);
+  EXPECT_EQ(a.preimage, b.preimage);
+  ASSERT_EQ(a.inputs.size(), b.inputs.size());
+  for (size_t i = 0; i < a.inputs.size(); ++i) {
+    EXPECT_EQ(a.inputs[i].name, b.inputs[i].name);
+    EXPECT_EQ(a.inputs[i].tree_root, b.inputs[i].tree_root);
+    EXPECT_EQ(a.inputs[i].selection, b.inputs[i].selection);
+  }
+  EXPECT_EQ(a.slot, b.slot);
+  EXPECT_EQ(a.op_digest, b.op_digest);
+  EXPECT_EQ(a.name, b.name);
+  EXPECT_EQ(a.created, b.created);
+  EXPECT_EQ(a.wall, b.wall);
+  EXPECT_EQ(a.new_bytes, b.new_bytes);
+  EXPECT_EQ(a.log, b.log);
+  EXPECT_EQ(a.unknown, b.unknown);
+}
+
+// `object` with the checksum that it should end with.
+std::string Sealed(std::string object) {
+  object.pop_back();
+  return object + ",\"checksum\":\"" + Digest::Of(object).ToString() + "\"}";
+}
+
+std::string WithoutChecksum(const std::string& text) {
+  return text.substr(0, text.rfind(",\"checksum\"")) + "}";
+}
+
+TEST(StepRecord, RoundTripsWholeAndInParts) {
+  StepRecord record = Example();
+  ExpectEqual(*DecodeRecord(EncodeRecord(record)), record);
+  RecordParts parts = SplitRecord(record);
+  EXPECT_EQ(parts.body.find("cc "), std::string::npos);
+  ExpectEqual(*JoinRecord(parts.body, parts.preimage, parts.log), record);
+}
+
+TEST(StepRecord, LogMayHoldAnyBytesInParts) {
+  StepRecord record = Example();
+  record.log = std::string("\xff\0\x80\n", 4);
+  RecordParts parts = SplitRecord(record);
+  EXPECT_EQ(JoinRecord(parts.body, parts.preimage, parts.log)->log, record.log);
+}
+
+TEST(StepRecord, TextIsPinned) {
+  std::string path = std::string(VARVE_GOLDEN_DIR) + "/cache/record.json";
+  std::string text = EncodeRecord(Example()) + "\n";
+  if (std::getenv("VARVE_ACCEPT") != nullptr) {
+    ASSERT_TRUE(WriteFileAtomically(path, text));
+  }
+  EXPECT_EQ(ReadFile(path).value_or("no golden file"), text);
+}
+
+TEST(StepRecord, UnknownMembersSurvive) {
+  std::string object = WithoutChecksum(EncodeRecord(Example()));
+  object.insert(1, "\"future\":{\"x\":[1,2.5]},");
+  auto record = DecodeRecord(Sealed(object));
+  ASSERT_TRUE(record) << record.error().message;
+  EXPECT_EQ(record->unknown, R"({"future":{"x":[1,2.5]}})");
+  ExpectEqual(*DecodeRecord(EncodeRecord(*record)), *record);
+  RecordParts parts = SplitRecord(*record);
+  ExpectEqual(*JoinRecord(parts.body, parts.preimage, parts.log), *record);
+}
+
+TEST(StepRecord, WhatDoesNotHashToItsKeyIsRefused) {
+  StepRecord record = Example();
+  record.key = StepKey(Digest::Of("another"));
+  EXPECT_EQ(DecodeRecord(EncodeRecord(record)).error().code, Code::kCorrupt);
+  RecordParts parts = SplitRecord(record);
+  EXPECT_EQ(JoinRecord(parts.body, parts.preimage, parts.log).error().code, Code::kCorrupt);
+}
+
+TEST(StepRecord, TruncatedTextIsCorrupt) {
+  std::string text = EncodeRecord(Example());
+  for (size_t n = 0; n < text.size(); ++n) {
+    ASSERT_EQ(DecodeRecord(text.substr(0, n)).error().code, Code::kCorrupt) << n;
+  }
+}
+
+TEST(StepRecord, EveryFlippedBitIsCorrupt) {
+  std::string text = EncodeRecord(Example());
+  RecordParts parts = SplitRecord(Example());
+  for (std::string* part : {&text, &parts.body, &parts.preimage, &parts.log}) {
+    for (size_t bit = 0; bit < part->size() * 8; ++bit) {
+      (*part)[bit / 8] = static_cast<char>((*part)[bit / 8] ^ (1 << bit % 8));
+      auto record =
+          part == &text ? DecodeRecord(text) : JoinRecord(parts.body, parts.preimage, parts.log);
+      ASSERT_FALSE(record) << bit;
+      ASSERT_EQ(record.error().code, Code::kCorrupt);
+      (*part)[bit / 8] = static_cast<char>((*part)[bit / 8] ^ (1 << bit % 8));
+    }
+  }
+}
+
+TEST(StepRecord, LaterVersionIsRefused) {
+  EXPECT_EQ(DecodeRecord(Sealed(R"({"version":2})")).error().code, Code::kCorrupt);
+}
+
+}  // namespace
+}  // namespace varve::cache
