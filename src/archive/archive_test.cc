@@ -20,7 +20,7 @@ std::string SomeText(size_t size, unsigned seed = 1) {
 std::string Compress(const std::string& text, Compression compression, std::optional<int> level = {},
                      size_t threads = 2, size_t step = 100'000) {
   StringWriter out;
-  auto writer = MakeCompressor(out, compression, level, threads);
+  auto writer = *MakeCompressor(out, compression, level, threads);
   for (size_t at = 0; at < text.size(); at += step) {
     EXPECT_TRUE(writer->Write(std::string_view(text).substr(at, step)));
   }
@@ -94,7 +94,7 @@ TEST(Tar, EntriesRoundTrip) {
       {{.name = long_name, .xattrs = {{"security.capability", std::string("\1\0\2", 3)}}}, ""}});
   EXPECT_EQ(tar.size() % 512, 0u);
   StringReader in(tar);
-  TarReader reader(in, false);
+  TarReader reader(in);
   TarEntry dir = **reader.Next();
   EXPECT_EQ(dir.type, EntryType::kDirectory);
   EXPECT_EQ(dir.mode, 01777u);
@@ -133,7 +133,7 @@ TEST(Tar, DamagedInputIsCorrupt) {
   std::string tar = Tar({{{.name = "f"}, std::string(2000, 'x')}});
   for (std::string bad : {std::string(5000, 'x'), tar.substr(0, 700), std::string("no tar")}) {
     StringReader in(bad);
-    TarReader reader(in, false);
+    TarReader reader(in);
     Status status = [&]() -> Status {
       while (true) {
         TRY_ASSIGN(auto entry, reader.Next());
@@ -143,15 +143,6 @@ TEST(Tar, DamagedInputIsCorrupt) {
     }();
     EXPECT_FALSE(status) << bad.size();
   }
-}
-
-TEST(Tar, BombsStopAtTheLimit) {
-  std::string tar = Tar({{{.name = "f"}, std::string(100'000, '\0')}});
-  std::string small = Compress(tar, Compression::kGzip);
-  StringReader in(small);
-  TarReader reader(in, true, {.entries = 10, .bytes = 50'000});
-  ASSERT_TRUE(*reader.Next());
-  EXPECT_EQ(ReadAll(reader.content(), 1 << 30).error().code, Code::kInvalid);
 }
 
 }  // namespace

@@ -1,10 +1,13 @@
-// Compression of layers: gzip (ISA-L, on all cores) and zstd.
+// Compression of layers: gzip (ISA-L, on all cores) and zstd; reading also of bzip2 and xz, which
+// only ADD meets.
 //
-// The compressed bytes depend on the level and the library's version only, not on the number of
-// threads or the sizes of the writes. Decompressors verify the stream's own checksums; a truncated
-// stream is kCorrupt.
+// The compressed bytes depend on the level, the library's version and (gzip: ISA-L chooses its match
+// finder by it) the CPU's generation, not on the number of threads or the sizes of the writes.
+// Decompressors verify the stream's own checksums; a truncated stream is kCorrupt.
 #pragma once
 
+#include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -14,23 +17,38 @@
 
 namespace varve::archive {
 
-enum class Compression { kNone, kGzip, kZstd };
+enum class Compression { kNone, kGzip, kZstd, kBzip2, kXz };
 
 std::string_view CompressionName(Compression compression);
-// By the first bytes (at least 4).
+// By the first bytes. Fewer than kDetectBytes are enough for what is shorter than that.
 Compression Detect(std::string_view head);
+inline constexpr size_t kDetectBytes = 6;
 
-// The uncompressed stream; the compression is recognised by content.
-Result<std::unique_ptr<Reader>> MakeDecompressor(Reader& in);
+// Against decompression bombs. Beyond a limit reading fails with kInvalid.
+struct ExpansionLimits {
+  uint64_t bytes = std::numeric_limits<uint64_t>::max();  // of output
+  // Output per byte of input, looked at from 64 MiB of output on. Deflate ends at 1032, so the
+  // default only stops formats that know no such bound.
+  double ratio = std::numeric_limits<double>::infinity();
+};
+
+// The uncompressed stream; the compression is recognised by content. Several gzip members or zstd
+// frames are one stream; zeros after a gzip member are padding, anything else that starts no member is
+// kCorrupt (as in Go, except for the zeros).
+Result<std::unique_ptr<Reader>> MakeDecompressor(Reader& in, ExpansionLimits limits = {});
 
 class Compressor : public Writer {
  public:
   virtual Status Finish() = 0;  // call once; nothing may be written afterwards
 };
 
-// Level: gzip 0-9 (default 2 of ISA-L's scale, near gzip -1 at fifteen times its speed), zstd 0-22
-// (default 3).
-std::unique_ptr<Compressor> MakeCompressor(Writer& out, Compression compression,
-                                           std::optional<int> level = {}, size_t threads = 0);
+// gzip, zstd or none; kInvalid for others and for levels outside of gzip 0-9, zstd 1-22. Threads 0:
+// one for each CPU. Memory: some 4 MiB for each thread with gzip, 12 MiB with zstd at its default.
+//
+// Default levels: gzip 6, zstd 3. gzip 1 to 6 are ISA-L's 1 to 3, of which 3 is near zlib's 4 in size
+// at eight times its speed; 7 to 9 are zlib's own; 0 only stores.
+Result<std::unique_ptr<Compressor>> MakeCompressor(Writer& out, Compression compression,
+                                                   std::optional<int> level = {},
+                                                   size_t threads = 0);
 
 }  // namespace varve::archive

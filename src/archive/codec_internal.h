@@ -2,15 +2,16 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 
 #include "archive/codec.h"
 
 namespace varve::archive {
 
-std::unique_ptr<Compressor> MakeGzipWriter(Writer& out, std::optional<int> level, size_t threads);
+std::unique_ptr<Compressor> MakeGzipWriter(Writer& out, int level, size_t threads);
 std::unique_ptr<Reader> MakeGzipReader(Reader& in);
-std::unique_ptr<Compressor> MakeZstdWriter(Writer& out, std::optional<int> level, size_t threads);
+std::unique_ptr<Compressor> MakeZstdWriter(Writer& out, int level, size_t threads);
 std::unique_ptr<Reader> MakeZstdReader(Reader& in);
+// bzip2 and xz, by libarchive.
+std::unique_ptr<Reader> MakeRareReader(Reader& in, Compression compression);
 
 }  // namespace varve::archive

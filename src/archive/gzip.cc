@@ -7,6 +7,7 @@
 #include <isa-l.h>
 #include <zlib.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstring>
 #include <map>
@@ -22,7 +23,9 @@ namespace varve::archive {
 namespace {
 
 constexpr size_t kChunk = 1 << 20;
-constexpr int kDefaultLevel = 2;
+
+// ISA-L's level for gzip's 1 to 6.
+int IsalLevel(int level) { return level <= 1 ? 1 : level <= 3 ? 2 : 3; }
 
 // Raw deflate of one chunk, ended by a full flush on a byte boundary.
 Result<std::string> DeflateIsal(std::string_view chunk, int level) {
@@ -116,9 +119,11 @@ class GzipWriter final : public Compressor {
       piece.size = chunk.size();
       piece.crc = crc32_gzip_refl(0, reinterpret_cast<const unsigned char*>(chunk.data()),
                                   chunk.size());
-      piece.deflated = level_ <= 6 ? DeflateIsal(chunk, std::min(level_, 3))
-                                   : DeflateZlib(chunk, level_);
-      done_.Lock()->emplace(number, std::move(piece));
+      piece.deflated = level_ >= 1 && level_ <= 6 ? DeflateIsal(chunk, IsalLevel(level_))
+                                                  : DeflateZlib(chunk, level_);
+      auto done = done_.Lock();
+      done->emplace(number, std::move(piece));
+      // Under the lock: this object may end as soon as the last piece is seen.
       finished_.notify_one();
     });
     chunk_.reserve(kChunk);
@@ -223,8 +228,8 @@ class GzipReader final : public Reader {
 
 }  // namespace
 
-std::unique_ptr<Compressor> MakeGzipWriter(Writer& out, std::optional<int> level, size_t threads) {
-  return std::make_unique<GzipWriter>(out, level.value_or(kDefaultLevel), threads);
+std::unique_ptr<Compressor> MakeGzipWriter(Writer& out, int level, size_t threads) {
+  return std::make_unique<GzipWriter>(out, level, threads);
 }
 
 std::unique_ptr<Reader> MakeGzipReader(Reader& in) { return std::make_unique<GzipReader>(in); }

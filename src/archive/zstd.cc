@@ -8,7 +8,9 @@ namespace varve::archive {
 
 namespace {
 
-constexpr int kDefaultLevel = 3;
+// What one worker takes at a time. The library's own choice, 8 MiB at level 3, costs 60 MB more memory
+// on four cores for 0.1 % of size.
+constexpr int kJobSize = 2 << 20;
 
 class ZstdWriter final : public Compressor {
  public:
@@ -19,6 +21,7 @@ class ZstdWriter final : public Compressor {
     // At least one worker: with workers the output does not depend on their number, without it is
     // another. A library built without threads ignores this.
     ZSTD_CCtx_setParameter(context_, ZSTD_c_nbWorkers, static_cast<int>(threads));
+    ZSTD_CCtx_setParameter(context_, ZSTD_c_jobSize, kJobSize);
   }
   ~ZstdWriter() override { ZSTD_freeCCtx(context_); }
 
@@ -86,8 +89,8 @@ class ZstdReader final : public Reader {
 
 }  // namespace
 
-std::unique_ptr<Compressor> MakeZstdWriter(Writer& out, std::optional<int> level, size_t threads) {
-  return std::make_unique<ZstdWriter>(out, level.value_or(kDefaultLevel), threads);
+std::unique_ptr<Compressor> MakeZstdWriter(Writer& out, int level, size_t threads) {
+  return std::make_unique<ZstdWriter>(out, level, threads);
 }
 
 std::unique_ptr<Reader> MakeZstdReader(Reader& in) { return std::make_unique<ZstdReader>(in); }

@@ -98,6 +98,8 @@ Result<Timestamp> ParseTime(std::string_view rfc3339) {
     offset = sign * (hours * 3600 + minutes * 60);
   }
   if (!text.empty()) return bad();
+  // What 64 bits of nanoseconds hold. Go's zero time, year 1, is met in image configs.
+  if (parts.tm_year < 1678 || parts.tm_year > 2261) return bad();
   parts.tm_year -= 1900;
   parts.tm_mon -= 1;
   return Timestamp{(timegm(&parts) - offset) * 1'000'000'000 + fraction};

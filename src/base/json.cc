@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 namespace varve {
@@ -209,7 +210,12 @@ Json Json::Strings(const std::vector<std::string>& items) {
 }
 
 int64_t Json::as_int() const {
-  return is_int() ? std::get<int64_t>(value_) : static_cast<int64_t>(std::get<double>(value_));
+  if (is_int()) return std::get<int64_t>(value_);
+  // A double beyond the range has no defined conversion, and documents from registries hold any.
+  double number = std::get<double>(value_);
+  if (!(number > -0x1p63)) return std::numeric_limits<int64_t>::min();
+  if (number >= 0x1p63) return std::numeric_limits<int64_t>::max();
+  return static_cast<int64_t>(number);
 }
 
 double Json::as_double() const {

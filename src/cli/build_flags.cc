@@ -19,9 +19,13 @@ std::string Environment(const std::string& name) {
 }
 
 // "K=V"; a lone "K" takes its value from the environment and is dropped when unset (reference §2).
-void AddKeyValue(const std::string& text, bool from_environment,
-                 std::vector<std::pair<std::string, std::string>>& out) {
+Status AddKeyValue(const std::string& text, bool from_environment,
+                   std::vector<std::pair<std::string, std::string>>& out) {
   size_t eq = text.find('=');
+  if (eq == 0 || text.empty()) {
+    return Invalid("invalid {} \"{}\": it has no name", from_environment ? "--build-arg" : "--label",
+                   text);
+  }
   if (eq != text.npos) {
     out.emplace_back(text.substr(0, eq), text.substr(eq + 1));
   } else if (!from_environment) {
@@ -29,6 +33,7 @@ void AddKeyValue(const std::string& text, bool from_environment,
   } else if (std::getenv(text.c_str()) != nullptr) {
     out.emplace_back(text, Environment(text));
   }
+  return Ok();
 }
 
 Result<ProgressMode> ParseProgress(const std::string& text) {
@@ -188,8 +193,8 @@ Status ApplyRefused(const RawBuild& raw) {
 }
 
 Status ApplyBuild(BuildFlags& flags, RawBuild& raw) {
-  for (const auto& text : raw.build_args) AddKeyValue(text, true, flags.build_args);
-  for (const auto& text : raw.labels) AddKeyValue(text, false, flags.labels);
+  for (const auto& text : raw.build_args) TRY(AddKeyValue(text, true, flags.build_args));
+  for (const auto& text : raw.labels) TRY(AddKeyValue(text, false, flags.labels));
   for (const auto& text : raw.build_contexts) {
     TRY_ASSIGN(auto context, ParseBuildContext(text));
     flags.build_contexts.push_back(std::move(context));

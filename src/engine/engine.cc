@@ -134,7 +134,8 @@ class Coordinator {
             pins_[i] = *pin;
             plan_.OnPin(i, pin->rootfs, pin->chain.has_value(), pin->data_local);
             // An image is done when its layers are here, or when nothing turned out to need them.
-            if (pin->data_local) MarkFinished(i, StepStatus::kCached, nullptr);
+            if (!pin->chain) MarkFinished(i, StepStatus::kRan, nullptr);
+            else if (pin->data_local) MarkFinished(i, StepStatus::kCached, nullptr);
           });
   }
 
@@ -222,6 +223,7 @@ class Coordinator {
   void Hit(StepIndex i, const cache::StepRecord& record) {
     Counter("engine.hits").Add();
     outcome_.steps[i].saved = record.wall;
+    outcome_.steps[i].created = record.created;
     bool local = services_.runner.HasLocally(record.outputs);
     plan_.OnLookUp(i, record.outputs, local);
     MarkFinished(i, StepStatus::kCached, nullptr);
@@ -236,7 +238,7 @@ class Coordinator {
           [this, i](Result<std::vector<cache::Rootfs>> outputs) {
             if (outputs) {
               plan_.OnObtained(i, std::move(*outputs));
-              if (pins_[i]) MarkFinished(i, StepStatus::kCached, nullptr);
+              if (pins_[i]) MarkFinished(i, StepStatus::kRan, nullptr);
               return;
             }
             Error error = std::move(outputs).error();
@@ -256,6 +258,7 @@ class Coordinator {
     uint64_t new_bytes = 0;
     bool found = false;  // another process made the record while we waited for its lock
     Nanos saved{0};
+    Timestamp created;
   };
 
   void RunStep(StepIndex i) {
@@ -278,9 +281,11 @@ class Coordinator {
             StepOutcome& outcome = outcome_.steps[i];
             outcome.new_bytes = ran->new_bytes;
             outcome.saved = ran->saved;
+            outcome.created = ran->created;
             if (ran->found) outcome.reasons.clear();
             MarkFinished(i, ran->found ? StepStatus::kCached : StepStatus::kRan, nullptr);
             for (StepIndex shared : plan_.OnRan(i, std::move(ran->outputs))) {
+              outcome_.steps[shared].created = outcome.created;
               MarkFinished(shared, StepStatus::kCached, nullptr);
             }
           });
@@ -294,7 +299,8 @@ class Coordinator {
       auto records = services_.records.GetMany({request.key});
       if (records && records->size() == 1 && (*records)[0] &&
           services_.runner.HasLocally((*records)[0]->outputs)) {
-        return RanOrFound{(*records)[0]->outputs, 0, true, (*records)[0]->wall};
+        return RanOrFound{(*records)[0]->outputs, 0, true, (*records)[0]->wall,
+                          (*records)[0]->created};
       }
     }
     constexpr size_t kCandidates = 4;
@@ -317,7 +323,7 @@ class Coordinator {
       // The build has its result; only the next one will miss it.
       LOG_WARN("record of \"{}\" was not stored: {}", record.name, put.error().message);
     }
-    return RanOrFound{std::move(result.outputs), result.new_bytes, false, Nanos(0)};
+    return RanOrFound{std::move(result.outputs), result.new_bytes, false, Nanos(0), record.created};
   }
 
   // Set at construction and read-only since, so a pool thread may ask.

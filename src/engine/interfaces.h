@@ -103,6 +103,7 @@ struct StepOutcome {
   StepKey key;
   Nanos wall{0};                    // of this build
   Nanos saved{0};                   // what the record cost to make, for kCached
+  Timestamp created;                // when its result was made, now or earlier; 0: unknown
   uint64_t new_bytes = 0;
   std::vector<Reason> reasons;      // why it ran
   std::string tier;                 // where a record came from

@@ -11,7 +11,7 @@
 #include "sys/open.h"
 #include "sys/reflink.h"
 #include "sys/remove.h"
-#include "sys/xattr.h"
+#include "sys/xattrs.h"
 
 namespace varve::exec {
 
@@ -244,8 +244,14 @@ Status LayerWriter::PutFile(const RelPath& path, const Attributes& attributes, i
 
 Status LayerWriter::PutText(const RelPath& path, const Attributes& attributes,
                             std::string_view text) {
+  StringReader content(text);
+  return PutContent(path, attributes, content);
+}
+
+Status LayerWriter::PutContent(const RelPath& path, const Attributes& attributes, Reader& content) {
   TRY_ASSIGN(Fd fd, OpenFile(upper_ + path.Absolute(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
-  TRY(FdWriter(fd.get()).Write(text));
+  FdWriter file(fd.get());
+  TRY(Copy(content, file));
   return ApplyAttributes(fd.get(), attributes);
 }
 

@@ -65,6 +65,7 @@ class LayerWriter {
   // `source` is copied from its start.
   Status PutFile(const RelPath& path, const Attributes& attributes, int source);
   Status PutText(const RelPath& path, const Attributes& attributes, std::string_view text);
+  Status PutContent(const RelPath& path, const Attributes& attributes, Reader& content);
   Status PutSymlink(const RelPath& path, const Attributes& attributes, const std::string& target);
   Status PutDevice(const RelPath& path, const Attributes& attributes, tree::NodeType type,
                    uint64_t rdev);

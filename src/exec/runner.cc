@@ -1,8 +1,11 @@
 #include "exec/runner.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <climits>
+#include <cstdlib>
 
 #include "base/metric.h"
 #include "base/strings.h"
@@ -11,6 +14,8 @@
 #include "exec/file_step.h"
 #include "graph/reads.h"
 #include "oci/image_config.h"
+#include "source/git.h"
+#include "source/http.h"
 #include "sys/open.h"
 
 namespace varve::exec {
@@ -111,6 +116,60 @@ Result<engine::Pin> Runner::ResolveLocal(const graph::Graph& graph, graph::StepI
   return engine::Pin{.rootfs = {{}, tree.root}, .data_local = true};
 }
 
+Result<std::string> Runner::SecretOr(const std::string& id) const {
+  TRY_ASSIGN(auto value, secrets_.Get(id));
+  return std::string(TrimSpace(value.value_or("")));
+}
+
+Result<engine::Pin> Runner::ResolveGit(const graph::Graph& graph, graph::StepIndex step,
+                                       const graph::GitSource& op, engine::StepSink& sink,
+                                       std::stop_token stop) {
+  TRY_ASSIGN(auto work, sys::TempDir::Create(scratch_.path(), "git-"));
+  source::GitRequest request{.source = op, .cache_directory = options_.root,
+                             .work_directory = work.path()};
+  TRY_ASSIGN(request.access.token, SecretOr(op.auth_token_secret));
+  TRY_ASSIGN(request.access.header, SecretOr(op.auth_header_secret));
+  for (const SshAgent& agent : options_.ssh) {
+    if (agent.id == op.ssh_id) request.access.ssh_auth_sock = agent.socket;
+  }
+  auto on_line = [&](std::string_view line) { sink.Log(2, std::string(line) + "\n"); };
+  TRY_ASSIGN(auto checkout, source::FetchGit(request, on_line, stop));
+  source::ContextSpec spec{.directory = checkout.directory, .reach = graph::Reach(graph, step)};
+  TRY_ASSIGN(source::ContextTree tree, source::WalkContext(spec, stores_.local, stop));
+  work.Release();  // removed with the scratch directory
+  source_directories_.Lock()->insert_or_assign(step, checkout.directory);
+  return engine::Pin{.rootfs = {{}, tree.root}, .data_local = true};
+}
+
+Result<engine::Pin> Runner::ResolveHttp(graph::StepIndex step, const graph::HttpSource& op,
+                                        engine::StepSink& sink, std::stop_token stop) {
+  std::string host = op.url;
+  if (size_t scheme = host.find("://"); scheme != host.npos) host = host.substr(scheme + 3);
+  host = host.substr(0, host.find_first_of("/?#:"));
+  TRY_ASSIGN(std::string authorization, SecretOr("HTTP_AUTH_HEADER_" + host));
+  if (authorization.empty()) {
+    TRY_ASSIGN(std::string token, SecretOr("HTTP_AUTH_TOKEN_" + host));
+    if (!token.empty()) authorization = "Bearer " + token;
+  }
+  TRY_ASSIGN(auto file, source::FetchHttp(op, authorization, stores_.http, stores_.blobs,
+                                          stores_.local, stores_.clock, stop));
+  sink.Progress(file.name, file.size, file.size, true);
+  TRY_ASSIGN(auto work, sys::TempDir::Create(scratch_.path(), "http-"));
+  std::string path = work.path() + "/" + file.name;
+  TRY_ASSIGN(Fd fd, OpenFile(path, O_WRONLY | O_CREAT | O_EXCL, 0600));
+  TRY_ASSIGN(auto body, stores_.blobs.OpenVerified(file.digest));
+  FdWriter out(fd.get());
+  TRY(Copy(*body, out));
+  TRY(ApplyAttributes(fd.get(), {.mode = op.mode, .uid = op.uid, .gid = op.gid,
+                                 .mtime = file.modified.value_or(Timestamp{0})}));
+  tree::TreeEditor edit(stores_.local, tree::EmptyTree());
+  TRY(edit.Put(RelPath(file.name), {.mode = op.mode, .uid = op.uid, .gid = op.gid,
+                                    .size = file.size, .digest = file.digest}));
+  TRY_ASSIGN(Digest root, edit.Commit());
+  source_directories_.Lock()->insert_or_assign(step, work.Release());
+  return engine::Pin{.rootfs = {{}, root}, .data_local = true};
+}
+
 std::string Runner::DirectoryOf(graph::StepIndex step) const {
   auto directories = source_directories_.Lock();
   auto it = directories->find(step);
@@ -121,9 +180,12 @@ std::string Runner::DirectoryOf(graph::StepIndex step) const {
 
 bool Runner::HasLocally(const std::vector<cache::Rootfs>& outputs) {
   for (const cache::Rootfs& output : outputs) {
+    // The lease first: what is found under it stays (invariant I5).
+    if (Status leased = stores_.lease.Add(output.layers); !leased) return false;
     for (const DiffId& layer : output.layers) {
       auto here = stores_.layers.Has(layer);
       if (!here || !*here) return false;
+      stores_.local.UsedLayer(layer);
     }
   }
   return true;
@@ -140,6 +202,7 @@ Result<std::vector<cache::Rootfs>> Runner::Obtain(const graph::Graph&, graph::St
   }
   if (image) {
     METRIC("exec.pull");
+    TRY(stores_.lease.Add(image->diff_ids));
     TRY_ASSIGN(cache::Rootfs rootfs, stores_.images.Pull(*image, ProgressTo(sink), stop));
     return std::vector<cache::Rootfs>{std::move(rootfs)};
   }

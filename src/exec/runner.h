@@ -12,9 +12,12 @@
 
 #include "base/guarded.h"
 #include "cache/cache_mounts.h"
+#include "cache/lease.h"
 #include "cache/local_store.h"
+#include "cas/blob_store.h"
 #include "engine/interfaces.h"
 #include "exec/job.h"
+#include "net/http_client.h"
 #include "source/context.h"
 #include "source/image.h"
 
@@ -32,6 +35,9 @@ struct RunnerStores {
   snapshot::LayerStore& layers;
   cache::LocalStore& local;
   source::ImageStore& images;
+  cas::BlobStore& blobs;
+  net::HttpClient& http;
+  cache::JobLease& lease;
   Clock& clock;
 };
 
@@ -62,11 +68,10 @@ class Runner final : public engine::SourceResolver,
   Result<engine::Pin> ResolveLocal(const graph::Graph& graph, graph::StepIndex step,
                                    const graph::LocalSource& op, engine::StepSink& sink,
                                    std::stop_token stop);
-  Result<engine::Pin> ResolveDirectory(const graph::Graph& graph, graph::StepIndex step,
-                                       const std::string& directory, std::stop_token stop);
   Result<engine::Pin> ResolveGit(const graph::Graph& graph, graph::StepIndex step,
                                  const graph::GitSource& op, engine::StepSink& sink,
                                  std::stop_token stop);
+  Result<std::string> SecretOr(const std::string& id) const;  // empty: not given
   Result<engine::Pin> ResolveHttp(graph::StepIndex step, const graph::HttpSource& op,
                                   engine::StepSink& sink, std::stop_token stop);
   Result<engine::Pin> PinImage(graph::StepIndex step, source::ResolvedImage image);

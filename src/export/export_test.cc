@@ -44,7 +44,7 @@ class ExportTest : public testing::Test {
   std::map<std::string, std::string> Files(const std::string& tar) {
     std::map<std::string, std::string> files;
     StringReader in(tar);
-    archive::TarReader reader(in, false);
+    archive::TarReader reader(in);
     while (auto entry = *reader.Next()) files[entry->name] = *ReadAll(reader.content(), 1 << 20);
     return files;
   }

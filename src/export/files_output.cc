@@ -9,7 +9,7 @@
 
 #include "base/fd.h"
 #include "snapshot/rootfs_mount.h"
-#include "snapshot/upper_walk.h"
+#include "snapshot/upper_tar.h"
 #include "sys/open.h"
 #include "sys/process.h"
 #include "sys/remove.h"
@@ -72,7 +72,8 @@ Status WriteFilesTar(snapshot::LayerStore& layers, const cache::Rootfs& rootfs,
   if (epoch) {
     for (auto& entry : entries) entry.mtime = {*epoch * 1'000'000'000};
   }
-  return snapshot::WriteUpperTar(mounted.mount->path(), entries, out, stop);
+  return snapshot::WriteUpperTar(mounted.mount->path(), entries, snapshot::HashFiles::kNo, {}, out,
+                                 stop);
 }
 
 Status CopyFiles(snapshot::LayerStore& layers, const cache::Rootfs& rootfs,

@@ -4,7 +4,7 @@
 
 #include "base/metric.h"
 #include "base/thread_pool.h"
-#include "snapshot/upper_walk.h"
+#include "snapshot/upper_tar.h"
 
 namespace varve::exporter {
 
@@ -73,7 +73,7 @@ Status WriteLayer(const LayerSource& source, const ExportStores& stores, Writer&
   Timestamp epoch{*source.clamp * 1'000'000'000};
   for (auto& entry : entries) entry.mtime = std::min(entry.mtime, epoch);
   HashingWriter hashed(&out);
-  TRY(snapshot::WriteUpperTar(directory, entries, hashed, stop));
+  TRY(snapshot::WriteUpperTar(directory, entries, snapshot::HashFiles::kNo, {}, hashed, stop));
   *made = DiffId(hashed.Finish());
   return Ok();
 }
@@ -123,8 +123,8 @@ Result<MadeLayer> MakeLayer(const LayerSource& source, const Output& output,
   TRY_ASSIGN(snapshot::Layer layer, stores.layers.Stat(source.diff_id));
   std::string id = "exporting layer " + source.diff_id.value.Short();
   TRY_ASSIGN(auto writer, stores.blobs.Create());
-  auto compressor = archive::MakeCompressor(*writer, CodecOf(output.compression),
-                                            output.compression_level);
+  TRY_ASSIGN(auto compressor, archive::MakeCompressor(*writer, CodecOf(output.compression),
+                                                      output.compression_level));
   CountingWriter counting(*compressor, on_progress, id, layer.tar_size);
   TRY(WriteLayer(source, stores, counting, &made.diff_id, stop));
   TRY(compressor->Finish());
@@ -201,11 +201,15 @@ oci::ImageConfig FinishConfig(const ImageInput& input, const std::vector<DiffId>
     --with_layer;
   }
   Timestamp now = epoch ? Timestamp{*epoch * 1'000'000'000} : clock.Now();
-  std::optional<Timestamp> last;
+  // An entry without a layer takes the time of the one before it; the first ones, that of the first
+  // layer (reference exporters.md §5).
+  std::optional<Timestamp> first, last;
+  for (const auto& time : input.made) first = first ? first : time;
   for (size_t i = 0; i < history.size(); ++i) {
     oci::History& entry = history[i];
     bool ours = i >= input.base_history;
-    if (!entry.created) entry.created = now;
+    if (i < input.made.size() && input.made[i]) entry.created = input.made[i];
+    if (!entry.created) entry.created = last ? last : first.value_or(now);
     if (epoch && ours && *entry.created > now) entry.created = now;
     last = entry.created;
   }

@@ -26,6 +26,9 @@ struct ImageInput {
   oci::ImageConfig config;            // of the front end: everything but rootfs.diff_ids
   size_t base_layers = 0;             // leading layers that the base image brought
   size_t base_history = 0;            // leading history entries that are the base image's
+  // When the layer of each history entry was made; nothing for entries without one. A cached build
+  // dates its layers as the build that made them did, so that it gives the same image.
+  std::vector<std::optional<Timestamp>> made = {};
 };
 
 // Bytes so far of a part of the work.

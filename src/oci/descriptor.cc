@@ -2,15 +2,19 @@
 
 #include <algorithm>
 
+#include "base/hex.h"
+
 namespace varve::oci {
 
 bool IsManifest(std::string_view type) { return type == kOciManifest || type == kDockerManifest; }
 bool IsIndex(std::string_view type) { return type == kOciIndex || type == kDockerList; }
 
 bool IsLayer(std::string_view type) {
-  return type.starts_with(kOciLayer) || type.starts_with(kDockerLayer) ||
-         type.starts_with("application/vnd.oci.image.layer.nondistributable.v1.tar") ||
-         type.starts_with("application/vnd.docker.image.rootfs.foreign.diff.tar");
+  return type.starts_with(kOciLayer) || type.starts_with(kDockerLayer) || IsForeignLayer(type);
+}
+
+bool IsForeignLayer(std::string_view type) {
+  return type.starts_with(kOciForeignLayer) || type.starts_with(kDockerForeignLayer);
 }
 
 const std::string* Descriptor::Annotation(std::string_view key) const {
@@ -42,6 +46,7 @@ Json ToJson(const Descriptor& d) {
   json.Set("mediaType", d.media_type).Set("digest", d.digest.ToString()).Set("size", d.size);
   json.SetIf(!d.urls.empty(), "urls", Json::Strings(d.urls));
   json.SetIf(!d.annotations.empty(), "annotations", ToJson(d.annotations));
+  json.SetIf(!d.data.empty(), "data", Base64Encode(d.data));
   if (d.platform) json.Set("platform", ToJson(*d.platform));
   json.SetIf(!d.artifact_type.empty(), "artifactType", d.artifact_type);
   return json;
@@ -50,7 +55,8 @@ Json ToJson(const Descriptor& d) {
 Result<Descriptor> DescriptorFromJson(const Json& json) {
   constexpr int64_t kMaxSize = int64_t{1} << 50;
   if (!json.is_object()) return Invalid("descriptor is not a JSON object");
-  Descriptor d{.media_type = json.GetString("mediaType")};
+  Descriptor d;
+  d.media_type = json.GetString("mediaType");
   TRY_ASSIGN(d.digest, Digest::Parse(json.GetString("digest")));
   int64_t size = json.GetInt("size", -1);
   if (size < 0 || size > kMaxSize) {
@@ -63,6 +69,12 @@ Result<Descriptor> DescriptorFromJson(const Json& json) {
     d.platform = PlatformFromJson(*platform);
   }
   d.artifact_type = json.GetString("artifactType");
+  if (const Json* data = json.Find("data"); data && data->is_string()) {
+    if (!Base64Decode(data->as_string(), &d.data) || d.data.size() != d.size ||
+        Digest::Of(d.data) != d.digest) {
+      return Invalid("descriptor of {} embeds other data", d.digest.ToString());
+    }
+  }
   return d;
 }
 

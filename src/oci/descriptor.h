@@ -29,10 +29,21 @@ inline constexpr std::string_view kDockerLayerGzip =
     "application/vnd.docker.image.rootfs.diff.tar.gzip";
 inline constexpr std::string_view kDockerLayerZstd =
     "application/vnd.docker.image.rootfs.diff.tar.zstd";
+// Layers that a registry may not hold; their urls say where they are.
+inline constexpr std::string_view kOciForeignLayer =
+    "application/vnd.oci.image.layer.nondistributable.v1.tar";
+inline constexpr std::string_view kDockerForeignLayer =
+    "application/vnd.docker.image.rootfs.foreign.diff.tar";
+inline constexpr std::string_view kOciEmpty = "application/vnd.oci.empty.v1+json";  // "{}"
+inline constexpr std::string_view kBuildkitCacheConfig = "application/vnd.buildkit.cacheconfig.v0";
+inline constexpr std::string_view kInToto = "application/vnd.in-toto+json";
+inline constexpr std::string_view kAttestationManifest =
+    "application/vnd.docker.attestation.manifest.v1+json";
 
 bool IsManifest(std::string_view media_type);
 bool IsIndex(std::string_view media_type);
 bool IsLayer(std::string_view media_type);
+bool IsForeignLayer(std::string_view media_type);  // nondistributable
 
 using Annotations = std::vector<std::pair<std::string, std::string>>;  // sorted by key when written
 
@@ -44,13 +55,15 @@ struct Descriptor {
   Annotations annotations = {};
   std::optional<Platform> platform = {};
   std::string artifact_type = {};
+  std::string data = {};  // the content itself, raw, when the descriptor embeds it
 
   const std::string* Annotation(std::string_view key) const;
   bool operator==(const Descriptor&) const = default;
 };
 
 Json ToJson(const Descriptor& descriptor);  // Go's struct order, empty members left out
-// kInvalid for a missing or foreign digest, a negative size, or one beyond 2^50.
+// kInvalid for a missing or foreign digest, a negative size, or one beyond 2^50, or embedded data
+// that is not what digest and size say.
 Result<Descriptor> DescriptorFromJson(const Json& json);
 
 Json ToJson(const Annotations& annotations);  // sorted

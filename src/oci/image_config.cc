@@ -1,5 +1,6 @@
 #include "oci/image_config.h"
 
+#include "oci/descriptor.h"
 #include "oci/manifest.h"
 
 namespace varve::oci {
@@ -47,6 +48,7 @@ Platform ImageConfig::platform() const { return PlatformFromJson(json_); }
 
 void ImageConfig::set_platform(const Platform& platform) {
   json_.Set("architecture", platform.architecture).Set("os", platform.os);
+  for (const char* optional : {"variant", "os.version", "os.features"}) json_.Erase(optional);
   json_.SetIf(!platform.variant.empty(), "variant", platform.variant);
   json_.SetIf(!platform.os_version.empty(), "os.version", platform.os_version);
   json_.SetIf(!platform.os_features.empty(), "os.features", Json::Strings(platform.os_features));
@@ -81,6 +83,39 @@ void ImageConfig::EraseConfig(std::string_view key) {
 std::string ImageConfig::ConfigString(std::string_view key) const {
   const Json* value = FindConfig(key);
   return value && value->is_string() ? value->as_string() : "";
+}
+
+std::optional<std::vector<std::string>> ImageConfig::ConfigList(std::string_view key) const {
+  const Json* value = FindConfig(key);
+  if (value == nullptr || !value->is_array()) return {};
+  return json_.Find("config")->GetStrings(key);
+}
+
+std::vector<std::string> ImageConfig::ConfigKeys(std::string_view key) const {
+  std::vector<std::string> keys;
+  const Json* config = json_.Find("config");
+  if (config == nullptr) return keys;
+  for (const auto& [name, value] : config->GetObject(key)) keys.push_back(name);
+  return keys;
+}
+
+bool ImageConfig::args_escaped() const {
+  const Json* config = json_.Find("config");
+  return config != nullptr && config->GetBool("ArgsEscaped");
+}
+
+std::vector<std::pair<std::string, std::string>> ImageConfig::labels() const {
+  return AnnotationsFromJson(FindConfig("Labels"));
+}
+
+std::optional<Healthcheck> ImageConfig::healthcheck() const {
+  const Json* json = FindConfig("Healthcheck");
+  if (json == nullptr || !json->is_object()) return {};
+  return Healthcheck{.test = json->GetStrings("Test"), .interval = Nanos(json->GetInt("Interval")),
+                     .timeout = Nanos(json->GetInt("Timeout")),
+                     .start_period = Nanos(json->GetInt("StartPeriod")),
+                     .start_interval = Nanos(json->GetInt("StartInterval")),
+                     .retries = json->GetInt("Retries")};
 }
 
 std::vector<std::string> ImageConfig::env() const {
@@ -165,7 +200,9 @@ std::vector<DiffId> ImageConfig::diff_ids() const {
 void ImageConfig::set_diff_ids(const std::vector<DiffId>& ids) {
   Json list = Json::EmptyArray();
   for (const DiffId& id : ids) list.Append(id.ToString());
-  json_.Set("rootfs", Json().Set("type", "layers").Set("diff_ids", std::move(list)));
+  const Json* old = json_.Find("rootfs");
+  Json rootfs = old && old->is_object() ? *old : Json::EmptyObject();
+  json_.Set("rootfs", rootfs.Set("type", "layers").Set("diff_ids", std::move(list)));
 }
 
 std::vector<History> ImageConfig::history() const {

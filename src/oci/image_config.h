@@ -32,6 +32,7 @@ struct Healthcheck {
   std::vector<std::string> test = {};  // {"NONE"}, {"CMD", …}, {"CMD-SHELL", text}
   Nanos interval{0}, timeout{0}, start_period{0}, start_interval{0};
   int64_t retries = 0;
+  bool operator==(const Healthcheck&) const = default;
 };
 
 class ImageConfig {
@@ -64,6 +65,14 @@ class ImageConfig {
   std::vector<std::string> env() const;            // "K=V", in order
   std::optional<std::string> GetEnv(std::string_view name) const;
   void SetEnv(std::string_view name, std::string_view value);  // in place, else appended
+  // Absent and null give nothing; [] is a list.
+  std::optional<std::vector<std::string>> entrypoint() const { return ConfigList("Entrypoint"); }
+  std::optional<std::vector<std::string>> cmd() const { return ConfigList("Cmd"); }
+  bool args_escaped() const;
+  std::vector<std::pair<std::string, std::string>> labels() const;  // in the document's order
+  std::vector<std::string> exposed_ports() const { return ConfigKeys("ExposedPorts"); }
+  std::vector<std::string> volumes() const { return ConfigKeys("Volumes"); }
+  std::optional<Healthcheck> healthcheck() const;
   std::vector<std::string> shell() const;
   std::vector<std::string> on_build() const;
   void SetLabel(const std::string& key, const std::string& value);
@@ -79,6 +88,8 @@ class ImageConfig {
 
  private:
   std::string ConfigString(std::string_view key) const;
+  std::optional<std::vector<std::string>> ConfigList(std::string_view key) const;
+  std::vector<std::string> ConfigKeys(std::string_view key) const;
   Json json_ = Json::EmptyObject();
 };
 

@@ -55,6 +55,9 @@ Result<Manifest> ParseManifest(std::string_view text) {
   const Json* config = json.Find("config");
   if (config == nullptr) return Invalid("manifest has no config");
   TRY_ASSIGN(manifest.config, DescriptorFromJson(*config));
+  if (const Json* layers = json.Find("layers"); layers && !layers->is_array() && !layers->is_null()) {
+    return Invalid("manifest's layers are not a list");
+  }
   TRY_ASSIGN(manifest.layers, DescriptorsOf(json, "layers"));
   if (const Json* subject = json.Find("subject"); subject && subject->is_object()) {
     TRY_ASSIGN(manifest.subject, DescriptorFromJson(*subject));
@@ -75,34 +78,39 @@ Result<Index> ParseIndex(std::string_view text) {
 
 const Descriptor* Index::Find(const Platform& platform) const {
   const Descriptor* best = nullptr;
+  const Descriptor* unspecific = nullptr;
   for (const Descriptor& d : manifests) {
     if (!IsManifest(d.media_type) || d.Annotation("vnd.docker.reference.type") != nullptr) continue;
-    Platform candidate = d.platform.value_or(platform);
-    if (!Matches(platform, candidate)) continue;
-    if (best == nullptr || FitsBetter(platform, candidate, best->platform.value_or(platform))) {
-      best = &d;
+    if (!d.platform) {
+      if (unspecific == nullptr) unspecific = &d;
+      continue;
     }
+    if (!Matches(platform, *d.platform)) continue;
+    if (best == nullptr || FitsBetter(platform, *d.platform, *best->platform)) best = &d;
   }
-  return best;
+  return best != nullptr ? best : unspecific;
 }
 
-std::string Serialise(const Manifest& manifest) {
+Json ToJson(const Manifest& manifest) {
   Json json;
   json.Set("schemaVersion", 2).Set("mediaType", manifest.media_type);
   json.SetIf(!manifest.artifact_type.empty(), "artifactType", manifest.artifact_type);
   json.Set("config", ToJson(manifest.config)).Set("layers", ListOf(manifest.layers));
   if (manifest.subject) json.Set("subject", ToJson(*manifest.subject));
   json.SetIf(!manifest.annotations.empty(), "annotations", ToJson(manifest.annotations));
-  return json.Dump(kIndented);
+  return json;
 }
 
-std::string Serialise(const Index& index) {
+Json ToJson(const Index& index) {
   Json json;
   json.Set("schemaVersion", 2).Set("mediaType", index.media_type);
   json.SetIf(!index.artifact_type.empty(), "artifactType", index.artifact_type);
   json.Set("manifests", ListOf(index.manifests));
   json.SetIf(!index.annotations.empty(), "annotations", ToJson(index.annotations));
-  return json.Dump(kIndented);
+  return json;
 }
+
+std::string Serialise(const Manifest& manifest) { return ToJson(manifest).Dump(kIndented); }
+std::string Serialise(const Index& index) { return ToJson(index).Dump(kIndented); }
 
 }  // namespace varve::oci

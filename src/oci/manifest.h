@@ -29,7 +29,8 @@ struct Index {
   std::vector<Descriptor> manifests;
   Annotations annotations = {};
 
-  // The manifest for a platform: the best match, the first of equals; null when none fits.
+  // The manifest for a platform: the best match, the first of equals, one without a platform last;
+  // null when none fits.
   // Attestations (platform unknown/unknown) never match.
   const Descriptor* Find(const Platform& platform) const;
 };
@@ -43,6 +44,8 @@ Result<Index> ParseIndex(std::string_view text);
 
 // Two-space indented, schemaVersion and mediaType first, as Go writes them (reference exporters.md
 // §4.2).
+Json ToJson(const Manifest& manifest);
+Json ToJson(const Index& index);
 std::string Serialise(const Manifest& manifest);
 std::string Serialise(const Index& index);
 

@@ -36,7 +36,8 @@ TEST(Reference, DigestsNameExactly) {
 
 TEST(Reference, RefusesWhatRegistriesRefuse) {
   EXPECT_THAT(ParseReference("Node").error().message, HasSubstr("lowercase"));
-  for (const char* bad : {"", "a/", "/a", "a//b", "a:-tag", "a@sha256:12", "-a", "a__b___c", "a b"}) {
+  for (const char* bad : {"", "a/", "/a", "a//b", "a:-tag", "a@sha256:12", "-a", "a__b___c", "a b", "[x]/a",
+                          "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"}) {
     EXPECT_FALSE(ParseReference(bad)) << bad;
   }
 }
@@ -49,6 +50,12 @@ TEST(Platform, Normalises) {
   EXPECT_EQ(ParsePlatform("arm64")->ToString(), "linux/arm64");
   EXPECT_FALSE(ParsePlatform("a/b/c/d"));
   EXPECT_FALSE(ParsePlatform("toaster"));
+}
+
+TEST(Platform, BaselineVariantsAreLeftOut) {
+  EXPECT_EQ(ParsePlatform("linux/amd64/v1")->ToString(), "linux/amd64");
+  EXPECT_EQ(ParsePlatform("linux/arm/6")->ToString(), "linux/arm/v6");
+  EXPECT_EQ(ParsePlatform("local")->ToString(), HostPlatform().ToString());
 }
 
 TEST(Platform, ArmRunsLowerVariantsOnly) {
@@ -94,6 +101,42 @@ TEST(Index, PicksThePlatformAndNoAttestation) {
   EXPECT_EQ(ParseIndex(Serialise(index))->manifests, index.manifests);
 }
 
+TEST(Index, AnUnspecificEntryIsTheLastChoice) {
+  Index index{.manifests = {Some(kOciManifest, "any"), Some(kOciManifest, "amd", "linux/amd64")}};
+  EXPECT_EQ(index.Find(*ParsePlatform("linux/amd64"))->digest, Digest::Of("amd"));
+  EXPECT_EQ(index.Find(*ParsePlatform("linux/s390x"))->digest, Digest::Of("any"));
+}
+
+TEST(Index, TheBestVariantWins) {
+  Index index{.manifests = {Some(kOciManifest, "v1", "linux/amd64"),
+                            Some(kOciManifest, "v2", "linux/amd64/v2"),
+                            Some(kOciManifest, "v3", "linux/amd64/v3"),
+                            Some(kOciManifest, "386", "linux/386")}};
+  EXPECT_EQ(index.Find(*ParsePlatform("linux/amd64"))->digest, Digest::Of("v1"));
+  EXPECT_EQ(index.Find(*ParsePlatform("linux/amd64/v2"))->digest, Digest::Of("v2"));
+  EXPECT_EQ(index.Find(*ParsePlatform("linux/amd64/v4"))->digest, Digest::Of("v3"));
+  index.manifests.erase(index.manifests.begin(), index.manifests.begin() + 3);
+  EXPECT_EQ(index.Find(*ParsePlatform("linux/amd64"))->digest, Digest::Of("386"));
+}
+
+TEST(Descriptor, EmbeddedDataIsVerified) {
+  Descriptor d = Some(kOciEmpty, "{}");
+  d.data = "{}";
+  Json json = ToJson(d);
+  EXPECT_EQ(json.GetString("data"), "e30=");
+  EXPECT_EQ(*DescriptorFromJson(json), d);
+  json.Set("data", "e3s=");
+  EXPECT_FALSE(DescriptorFromJson(json));
+}
+
+TEST(Descriptor, SizesBeyondReasonAreRefused) {
+  for (const char* size : {"-1", "1e300", "1125899906842625", "\"1\"", "null"}) {
+    auto json = Json::Parse(fmt::format(R"({{"digest":"{}","size":{}}})",
+                                        Digest::Of("x").ToString(), size));
+    EXPECT_FALSE(DescriptorFromJson(*json)) << size;
+  }
+}
+
 TEST(ImageConfig, UnknownMembersSurvive) {
   auto config = *ImageConfig::Parse(
       R"({"os":"linux","architecture":"amd64","x":{"y":1},"config":{"Z":[1],"Entrypoint":null,"Cmd":[]}})");
@@ -103,6 +146,40 @@ TEST(ImageConfig, UnknownMembersSurvive) {
   EXPECT_EQ(config.Serialise(),
             R"({"architecture":"amd64","config":{"Cmd":[],"Entrypoint":null,"Env":["A=3","B=2"],)"
             R"("Z":[1]},"os":"linux","x":{"y":1}})");
+}
+
+TEST(ImageConfig, AbsentNullAndEmptyListsAreApart) {
+  auto config = *ImageConfig::Parse(R"({"config":{"Entrypoint":null,"Cmd":[]}})");
+  EXPECT_EQ(config.entrypoint(), std::nullopt);
+  EXPECT_EQ(config.cmd(), std::vector<std::string>());
+  EXPECT_EQ(ImageConfig().cmd(), std::nullopt);
+  EXPECT_EQ(config.Serialise(), R"({"config":{"Cmd":[],"Entrypoint":null}})");
+}
+
+TEST(ImageConfig, ReadsWhatItWrites) {
+  ImageConfig config;
+  Healthcheck check{.test = {"CMD", "true"}, .interval = Nanos(5), .start_interval = Nanos(7),
+                    .retries = 2};
+  config.SetHealthcheck(check);
+  config.SetLabel("k", "v");
+  config.AddToSet("ExposedPorts", "80/tcp");
+  config.AddToSet("ExposedPorts", "80/tcp");
+  EXPECT_EQ(config.healthcheck(), check);
+  EXPECT_THAT(config.labels(), ElementsAre(testing::Pair("k", "v")));
+  EXPECT_THAT(config.exposed_ports(), ElementsAre("80/tcp"));
+  EXPECT_EQ(ImageConfig().healthcheck(), std::nullopt);
+}
+
+TEST(ImageConfig, ANewPlatformLeavesNothingOfTheOldOne) {
+  ImageConfig config;
+  config.set_platform(*ParsePlatform("linux/arm/v7"));
+  config.set_platform(*ParsePlatform("linux/amd64"));
+  EXPECT_EQ(config.platform(), *ParsePlatform("linux/amd64"));
+}
+
+TEST(ImageConfig, GosZeroTimeIsNoTime) {
+  auto config = *ImageConfig::Parse(R"({"created":"0001-01-01T00:00:00Z"})");
+  EXPECT_EQ(config.created(), std::nullopt);
 }
 
 TEST(ImageConfig, ScratchHasAPathAndARoot) {

@@ -3,6 +3,7 @@
 #include <sys/utsname.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "base/strings.h"
 
@@ -12,8 +13,14 @@ namespace {
 
 std::string NormaliseArchitecture(std::string arch, std::string* variant) {
   arch = ToLower(arch);
-  if (arch == "x86_64" || arch == "x86-64") return "amd64";
-  if (arch == "i386" || arch == "i486" || arch == "i586" || arch == "i686") return "386";
+  if (arch == "x86_64" || arch == "x86-64" || arch == "amd64") {
+    if (*variant == "v1") variant->clear();
+    return "amd64";
+  }
+  if (arch == "i386" || arch == "i486" || arch == "i586" || arch == "i686") {
+    variant->clear();
+    return "386";
+  }
   if (arch == "aarch64" || arch == "arm64") {
     if (*variant == "8" || *variant == "v8") variant->clear();
     return "arm64";
@@ -47,8 +54,33 @@ bool IsKnownArchitecture(const std::string& text) {
   return std::ranges::find(kNames, text) != std::end(kNames);
 }
 
-int VariantNumber(const std::string& variant) {
-  return variant.size() == 2 && variant[0] == 'v' ? variant[1] - '0' : 0;
+// The level of a variant in its architecture's order; an absent one is the baseline. -1: not a level,
+// fits only its equal.
+int Level(const Platform& p) {
+  if (p.variant.empty()) return p.architecture == "arm64" ? 8 : p.architecture == "arm" ? 7 : 1;
+  if (p.variant.size() != 2 || p.variant[0] != 'v') return -1;
+  return p.variant[1] >= '0' && p.variant[1] <= '9' ? p.variant[1] - '0' : -1;
+}
+
+// How well an image fits: the greater, the better; nothing: not at all. Both are normalised.
+std::optional<int> Fit(const Platform& wanted, const Platform& image) {
+  if (wanted.os != image.os) return {};
+  if (!wanted.os_version.empty() && !image.os_version.empty() &&
+      wanted.os_version != image.os_version) {
+    return {};
+  }
+  int have = Level(wanted), need = Level(image);
+  if (wanted.architecture == image.architecture) {
+    if (wanted.variant == image.variant) return 1000;
+    if (have < 0 || need < 0 || need > have) return {};
+    return 500 + need;
+  }
+  // As containerd: a 64-bit machine takes the 32-bit image when there is nothing better.
+  if (wanted.architecture == "amd64" && image.architecture == "386") return 1;
+  if (wanted.architecture == "arm64" && image.architecture == "arm" && need >= 0 && need <= 8) {
+    return 1 + need;
+  }
+  return {};
 }
 
 }  // namespace
@@ -118,20 +150,12 @@ const Platform& HostPlatform() {
 }
 
 bool Matches(const Platform& wanted, const Platform& image) {
-  Platform a = Normalise(wanted), b = Normalise(image);
-  if (a.os != b.os || a.architecture != b.architecture) return false;
-  if (!a.os_version.empty() && !b.os_version.empty() && a.os_version != b.os_version) return false;
-  if (a.variant == b.variant) return true;
-  if (a.architecture == "arm") return VariantNumber(b.variant) <= VariantNumber(a.variant);
-  // An image that asks for more than the baseline (amd64/v3) runs only where that is wanted; one that
-  // asks for less runs everywhere.
-  return VariantNumber(b.variant) <= std::max(VariantNumber(a.variant), 1);
+  return Fit(Normalise(wanted), Normalise(image)).has_value();
 }
 
 bool FitsBetter(const Platform& wanted, const Platform& a, const Platform& b) {
-  bool a_fits = Matches(wanted, a), b_fits = Matches(wanted, b);
-  if (a_fits != b_fits) return a_fits;
-  return VariantNumber(Normalise(a).variant) > VariantNumber(Normalise(b).variant);
+  Platform normal = Normalise(wanted);
+  return Fit(normal, Normalise(a)).value_or(-1) > Fit(normal, Normalise(b)).value_or(-1);
 }
 
 Json ToJson(const Platform& platform) {

@@ -35,7 +35,10 @@ bool IsDomain(std::string_view domain) {
   std::string_view host = domain;
   if (host.starts_with('[')) {
     size_t close = host.find(']');
-    if (close == host.npos) return false;
+    bool address = close != host.npos && close > 1 &&
+                   host.substr(1, close - 1).find_first_not_of("0123456789abcdefABCDEF:") ==
+                       host.npos;
+    if (!address) return false;
     host = host.substr(close + 1);
   } else {
     size_t colon = std::min(host.find(':'), host.size());
@@ -95,6 +98,9 @@ Result<Reference> ParseReference(std::string_view text) {
     return Invalid("invalid image reference \"{}\": {}", text, why);
   };
   if (text.empty()) return bad("it is empty");
+  if (text.size() == 64 && text.find_first_not_of("0123456789abcdef") == text.npos) {
+    return bad("a name of 64 hex digits is reserved for image IDs");
+  }
   Reference ref;
   std::string_view rest = text;
   if (size_t at = rest.find('@'); at != rest.npos) {
@@ -128,8 +134,6 @@ Result<Reference> ParseReference(std::string_view text) {
     if (!IsPathComponent(part)) return bad("invalid reference format");
   }
   if (ref.Name().size() > 255) return bad("repository name is longer than 255 characters");
-  bool hex = ref.path.size() == 64 && ref.path.find_first_not_of("0123456789abcdef") == ref.path.npos;
-  if (hex) return bad("a name of 64 hex digits is reserved for image IDs");
   return ref;
 }
 

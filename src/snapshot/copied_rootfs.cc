@@ -2,173 +2,288 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <map>
-#include <set>
 
 #include "base/fd.h"
 #include "snapshot/upper_walk.h"
 #include "sys/open.h"
-#include "sys/process.h"
+#include "sys/reflink.h"
 #include "sys/remove.h"
+#include "sys/statx.h"
 #include "sys/xattrs.h"
 
 namespace varve::snapshot {
 
 namespace {
 
-struct State {
-  ino_t inode;
-  off_t size;
-  mode_t mode;
-  uid_t uid;
-  gid_t gid;
-  timespec ctime;
-  bool operator==(const State& o) const {
-    return inode == o.inode && size == o.size && mode == o.mode && uid == o.uid && gid == o.gid &&
-           ctime.tv_sec == o.ctime.tv_sec && ctime.tv_nsec == o.ctime.tv_nsec;
-  }
-};
+constexpr int kDirectoryFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 
-// Every path below `directory` with its state.
-Status ListStates(int directory, const std::string& prefix, std::map<std::string, State>& out) {
-  TRY_ASSIGN(auto entries, sys::ListDirectory(directory));
-  for (const sys::DirEntry& entry : entries) {
-    struct stat st;
-    if (fstatat(directory, entry.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
-      return ErrnoError(errno, "stat " + prefix + entry.name);
-    }
-    bool is_directory = S_ISDIR(st.st_mode);
-    // A directory's size and ctime change with its content; what matters of it is told by the rest.
-    out[prefix + entry.name] = {st.st_ino, is_directory ? 0 : st.st_size, st.st_mode, st.st_uid,
-                                st.st_gid, is_directory ? timespec{} : st.st_ctim};
-    if (!is_directory) continue;
-    Fd child(openat(directory, entry.name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (!child) return ErrnoError(errno, "open " + prefix + entry.name);
-    TRY(ListStates(child.get(), prefix + entry.name + "/", out));
+bool IsWhiteout(const sys::FileStat& st) {
+  return (st.mode & S_IFMT) == S_IFCHR && st.rdev == 0;
+}
+
+timespec ToTimespec(Timestamp time) {
+  int64_t seconds = time.seconds();
+  return {seconds, time.nanos - seconds * 1'000'000'000};
+}
+
+Status CopyXattrs(int from, int to) {
+  TRY_ASSIGN(auto names, sys::ListXattrs(from));
+  for (const std::string& name : names) {
+    if (IsOverlayXattr(name)) continue;
+    TRY_ASSIGN(auto value, sys::GetXattr(from, name));
+    if (value) TRY(sys::SetXattr(to, name, *value));
   }
   return Ok();
 }
 
-// One layer over what is in `target`: removals first, then its files, by cp, which keeps every
-// attribute, hard links and holes.
-Status ApplyLayer(LayerStore& layers, const DiffId& layer, const std::string& target) {
-  TRY_ASSIGN(tree::LayerIndex index, layers.Index(layer));
-  std::set<std::string> whiteouts;
-  for (const tree::LayerEntry& entry : index) {
-    std::string path = target + entry.path.Absolute();
-    struct stat st;
-    if (lstat(path.c_str(), &st) != 0) continue;
-    bool replaces = !entry.whiteout && (!entry.node.IsDirectory() || !S_ISDIR(st.st_mode));
-    if (entry.whiteout || entry.opaque || replaces) TRY(sys::RemoveAll(path));
-  }
-  TRY(sys::RunAndRead({.argv = {"cp", "-a", "--reflink=auto", layers.Directory(layer) + "/.", target}}));
-  for (const tree::LayerEntry& entry : index) {
-    std::string path = target + entry.path.Absolute();
-    if (entry.whiteout) {
-      unlink(path.c_str());
-    } else if (entry.opaque) {
-      TRY(sys::RemoveXattr(path, OverlayXattr("opaque")));
-    }
-  }
+Status SetOwnerAndMode(int fd, const sys::FileStat& st) {
+  if (fchown(fd, st.uid, st.gid) != 0) return ErrnoError(errno, "chown");
+  if (fchmod(fd, st.mode & 07777) != 0) return ErrnoError(errno, "chmod");
   return Ok();
 }
 
-class CopiedRootfs final : public RootfsMount {
+Status SetTime(int fd, Timestamp mtime) {
+  timespec times[2] = {ToTimespec(mtime), ToTimespec(mtime)};
+  return futimens(fd, times) == 0 ? Ok() : Status(ErrnoError(errno, "set the time of a file"));
+}
+
+// Applies one layer after the other to a directory.
+class Copier {
  public:
-  CopiedRootfs(std::string path, LayerDraft* draft) : path_(std::move(path)), draft_(draft) {}
-  ~CopiedRootfs() override { (void)sys::RemoveAll(path_).has_value(); }
-  const std::string& path() const override { return path_; }
+  explicit Copier(int target) : target_(target) {}
 
-  Status Remember() {
-    TRY_ASSIGN(Fd root, sys::OpenDir(path_));
-    return ListStates(root.get(), "", before_);
+  Status Apply(const std::string& layer) {
+    links_.clear();
+    TRY_ASSIGN(Fd fd, sys::OpenDir(layer));
+    return Merge(fd.get(), target_, "");
   }
 
-  Status Finish() override {
-    if (draft_ == nullptr) return Ok();
-    std::map<std::string, State> after;
-    TRY_ASSIGN(Fd root, sys::OpenDir(path_));
-    TRY(ListStates(root.get(), "", after));
-    std::set<std::string> opaque;
-    for (const auto& [path, state] : after) {
-      auto old = before_.find(path);
-      if (old != before_.end() && old->second == state) continue;
-      TRY(CopyUpParents(path));
-      std::string to = draft_->upper() + "/" + path;
-      if (S_ISDIR(state.mode)) {
-        TRY(CopyUpParents(path + "/"));
-        bool replaced = old != before_.end() && (!S_ISDIR(old->second.mode) ||
-                                                 old->second.inode != state.inode);
-        if (replaced) TRY(sys::SetXattr(to, OverlayXattr("opaque"), "y"));
-        if (replaced) opaque.insert(path + "/");
-      } else if (rename((path_ + "/" + path).c_str(), to.c_str()) != 0) {
-        return ErrnoError(errno, "move " + path);
-      }
+  // Directories get their times last: each layer changes them anew.
+  Status SetTimes() {
+    for (auto it = times_.rbegin(); it != times_.rend(); ++it) {
+      auto fd = sys::OpenInRoot(target_, RelPath(it->first), O_RDONLY | O_DIRECTORY, 0,
+                                {.no_symlinks = true});
+      if (fd) TRY(SetTime(fd->get(), it->second));
     }
-    for (const auto& [path, state] : before_) {
-      if (after.contains(path)) continue;
-      std::string parent = path.substr(0, path.rfind('/') == path.npos ? 0 : path.rfind('/'));
-      // A removed directory is one whiteout; what was in it needs none.
-      if (!parent.empty() && !after.contains(parent)) continue;
-      bool hidden = false;
-      for (const std::string& prefix : opaque) hidden = hidden || path.starts_with(prefix);
-      if (hidden) continue;
-      TRY(CopyUpParents(path));
-      if (mknod((draft_->upper() + "/" + path).c_str(), S_IFCHR, 0) != 0) {
-        return ErrnoError(errno, "whiteout " + path);
-      }
-    }
-    return RestoreTimes();
+    return Ok();
   }
 
  private:
-  // Makes the directories above the last slash of `path` in the upper directory, with the attributes
-  // that they have now.
-  Status CopyUpParents(const std::string& path) {
-    for (size_t slash = path.find('/'); slash != path.npos; slash = path.find('/', slash + 1)) {
-      std::string directory = path.substr(0, slash);
-      if (!made_.insert(directory).second) continue;
-      struct stat st;
-      std::string from = path_ + "/" + directory, to = draft_->upper() + "/" + directory;
-      if (lstat(from.c_str(), &st) != 0) return ErrnoError(errno, "stat " + directory);
-      if (mkdir(to.c_str(), 0700) != 0 && errno != EEXIST) return ErrnoError(errno, "mkdir " + directory);
-      if (chown(to.c_str(), st.st_uid, st.st_gid) != 0 || chmod(to.c_str(), st.st_mode & 07777) != 0) {
-        return ErrnoError(errno, "attributes of " + directory);
+  Status Merge(int from, int to, const std::string& prefix) {
+    TRY_ASSIGN(auto entries, sys::ListDirectory(from));
+    for (const sys::DirEntry& entry : entries) {
+      TRY_ASSIGN(sys::FileStat st, sys::Statx(from, entry.name));
+      Status done = IsWhiteout(st)     ? sys::RemoveAllAt(to, entry.name)
+                    : st.IsDirectory() ? MergeDirectory(from, to, prefix, entry.name, st)
+                                       : CopyOther(from, to, prefix, entry.name, st);
+      if (!done) return Error(std::move(done).error()).With("/" + prefix + entry.name);
+    }
+    return Ok();
+  }
+
+  Status MergeDirectory(int from, int to, const std::string& prefix, const std::string& name,
+                        const sys::FileStat& st) {
+    Fd source(openat(from, name.c_str(), kDirectoryFlags));
+    if (!source) return ErrnoError(errno, "open");
+    TRY_ASSIGN(auto opaque, sys::GetXattr(source.get(), OverlayXattr("opaque")));
+    auto there = sys::Statx(to, name);
+    if (there && (opaque == "y" || !there->IsDirectory())) TRY(sys::RemoveAllAt(to, name));
+    if (mkdirat(to, name.c_str(), 0700) != 0 && errno != EEXIST) return ErrnoError(errno, "mkdir");
+    Fd target(openat(to, name.c_str(), kDirectoryFlags));
+    if (!target) return ErrnoError(errno, "open");
+    times_[prefix + name] = st.mtime;
+    TRY(Merge(source.get(), target.get(), prefix + name + "/"));
+    TRY(SetOwnerAndMode(target.get(), st));
+    return CopyXattrs(source.get(), target.get());
+  }
+
+  Status CopyOther(int from, int to, const std::string& prefix, const std::string& name,
+                   const sys::FileStat& st) {
+    TRY(sys::RemoveAllAt(to, name));
+    if (st.links > 1) {
+      auto [first, is_new] = links_.emplace(st.inode, prefix + name);
+      if (!is_new) {
+        if (linkat(target_, first->second.c_str(), to, name.c_str(), 0) != 0) return ErrnoError(errno, "link");
+        return Ok();
       }
-      times_[directory] = st.st_mtim;
+    }
+    if (st.IsRegular()) return CopyFile(from, to, name, st);
+    if (st.IsSymlink()) {
+      TRY_ASSIGN(std::string link, sys::ReadLink(from, name));
+      if (symlinkat(link.c_str(), to, name.c_str()) != 0) return ErrnoError(errno, "symlink");
+    } else if (mknodat(to, name.c_str(), st.mode, st.rdev) != 0) {
+      return ErrnoError(errno, "mknod");
+    }
+    if (fchownat(to, name.c_str(), st.uid, st.gid, AT_SYMLINK_NOFOLLOW) != 0) return ErrnoError(errno, "chown");
+    if (!st.IsSymlink() && fchmodat(to, name.c_str(), st.mode & 07777, 0) != 0) return ErrnoError(errno, "chmod");
+    timespec times[2] = {ToTimespec(st.mtime), ToTimespec(st.mtime)};
+    if (utimensat(to, name.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0) return ErrnoError(errno, "utimens");
+    return Ok();
+  }
+
+  Status CopyFile(int from, int to, const std::string& name, const sys::FileStat& st) {
+    Fd source(openat(from, name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+    if (!source) return ErrnoError(errno, "open");
+    Fd target(openat(to, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+    if (!target) return ErrnoError(errno, "create");
+    TRY(sys::CopyFileContents(source.get(), target.get()));
+    TRY(SetOwnerAndMode(target.get(), st));
+    TRY(CopyXattrs(source.get(), target.get()));
+    return SetTime(target.get(), st.mtime);
+  }
+
+  const int target_;
+  std::map<uint64_t, std::string> links_;  // first paths of this layer's hard links, by inode
+  std::map<std::string, Timestamp> times_;
+};
+
+// What was there before, to tell what a step changed. A write, chmod, chown or link changes the ctime,
+// which nobody can set back; a new directory may get the inode number of a removed one, hence btime.
+struct Known {
+  mode_t type = 0;
+  uint64_t inode = 0;
+  Timestamp ctime;
+  std::optional<Timestamp> btime;
+
+  bool SameObject(const sys::FileStat& st) const {
+    return type == (st.mode & S_IFMT) && inode == st.inode && btime == st.btime;
+  }
+};
+using KnownDirectory = std::map<std::string, Known>;
+
+class CopiedRootfs final : public RootfsMount {
+ public:
+  CopiedRootfs(std::string path, const std::string* upper)
+      : path_(std::move(path)), upper_(upper ? *upper : std::string()) {}
+  ~CopiedRootfs() override { (void)sys::RemoveAll(path_).has_value(); }
+
+  const std::string& path() const override { return path_; }
+
+  Status Fill(const std::vector<std::string>& lowers) {
+    if (mkdir(path_.c_str(), 0700) != 0) return ErrnoError(errno, "mkdir " + path_);
+    if (chmod(path_.c_str(), 0755) != 0) return ErrnoError(errno, "chmod " + path_);
+    TRY_ASSIGN(Fd root, sys::OpenDir(path_));
+    Copier copier(root.get());
+    for (auto it = lowers.rbegin(); it != lowers.rend(); ++it) TRY(copier.Apply(*it));
+    TRY(copier.SetTimes());
+    if (upper_.empty()) return Ok();
+    TRY(Remember(root.get(), ""));
+    WaitForNextTick();
+    return Ok();
+  }
+
+  Status Finish() override {
+    if (upper_.empty() || finished_) return Ok();
+    finished_ = true;
+    TRY_ASSIGN(Fd root, sys::OpenDir(path_));
+    TRY_ASSIGN(upper_fd_, sys::OpenDir(upper_));
+    TRY(Compare(root.get(), ""));
+    for (auto it = made_.rbegin(); it != made_.rend(); ++it) {
+      TRY_ASSIGN(Fd fd, sys::OpenInRoot(upper_fd_.get(), RelPath(it->first), O_RDONLY | O_DIRECTORY, 0,
+                                        {.no_symlinks = true}));
+      TRY(SetTime(fd.get(), it->second));
     }
     return Ok();
   }
 
-  Status RestoreTimes() {
-    for (const auto& [directory, time] : times_) {
-      timespec times[2] = {time, time};
-      std::string path = draft_->upper() + "/" + directory;
-      if (utimensat(AT_FDCWD, path.c_str(), times, 0) != 0) return ErrnoError(errno, "utimens");
+ private:
+  // Times of files come from the kernel's coarse clock: a change within the tick of the last copy would
+  // leave no trace.
+  static void WaitForNextTick() {
+    timespec start, now;
+    clock_gettime(CLOCK_REALTIME_COARSE, &start);
+    do {
+      timespec pause{0, 1'000'000};
+      nanosleep(&pause, nullptr);
+      clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    } while (now.tv_sec == start.tv_sec && now.tv_nsec == start.tv_nsec);
+  }
+
+  Status Remember(int directory, const std::string& path) {
+    TRY_ASSIGN(auto entries, sys::ListDirectory(directory));
+    KnownDirectory& known = known_[path];
+    for (const sys::DirEntry& entry : entries) {
+      TRY_ASSIGN(sys::FileStat st, sys::Statx(directory, entry.name));
+      known[entry.name] = {st.mode & S_IFMT, st.inode, st.ctime, st.btime};
+      if (!st.IsDirectory()) continue;
+      Fd fd(openat(directory, entry.name.c_str(), kDirectoryFlags));
+      if (!fd) return ErrnoError(errno, "open " + entry.name);
+      TRY(Remember(fd.get(), path + entry.name + "/"));
     }
     return Ok();
   }
 
-  std::string path_;
-  LayerDraft* draft_;
-  std::map<std::string, State> before_;
-  std::set<std::string> made_;
-  std::map<std::string, timespec> times_;
+  // `path` ends in a slash unless it is the root's.
+  Status Compare(int directory, const std::string& path) {
+    TRY_ASSIGN(auto entries, sys::ListDirectory(directory));
+    KnownDirectory gone = known_[path];
+    for (const sys::DirEntry& entry : entries) {
+      std::optional<Known> before;
+      if (auto node = gone.extract(entry.name)) before = node.mapped();
+      TRY_ASSIGN(sys::FileStat st, sys::Statx(directory, entry.name));
+      std::string child = path + entry.name;
+      if (st.IsDirectory() && before && before->SameObject(st)) {
+        Fd fd(openat(directory, entry.name.c_str(), kDirectoryFlags));
+        if (!fd) return ErrnoError(errno, "open " + child);
+        if (before->ctime != st.ctime) TRY(CopyUp(child));
+        TRY(Compare(fd.get(), child + "/"));
+        continue;
+      }
+      if (before && before->SameObject(st) && before->ctime == st.ctime) continue;
+      TRY(CopyUp(path));
+      if (renameat(directory, entry.name.c_str(), upper_fd_.get(), child.c_str()) != 0) {
+        return ErrnoError(errno, "move to the layer /" + child);
+      }
+      if (st.IsDirectory() && before && before->type == S_IFDIR) {
+        TRY(sys::SetXattr(upper_ + "/" + child, OverlayXattr("opaque"), "y"));
+      }
+    }
+    for (const auto& [name, before] : gone) {
+      TRY(CopyUp(path));
+      std::string child = path + name;
+      if (mknodat(upper_fd_.get(), child.c_str(), S_IFCHR, 0) != 0) {
+        return ErrnoError(errno, "whiteout /" + child);
+      }
+    }
+    return Ok();
+  }
+
+  // Makes the directory and its parents in the upper one, as they are in the copy.
+  Status CopyUp(const std::string& directory) {
+    RelPath path(directory);
+    if (path.IsRoot() || made_.contains(path.str())) return Ok();
+    TRY(CopyUp(path.Parent().str()));
+    TRY_ASSIGN(Fd source, OpenFile(path_ + path.Absolute(), kDirectoryFlags));
+    TRY_ASSIGN(sys::FileStat st, sys::Statx(source.get(), ""));
+    if (mkdirat(upper_fd_.get(), path.str().c_str(), 0700) != 0) {
+      return ErrnoError(errno, "mkdir in the layer " + path.Absolute());
+    }
+    TRY_ASSIGN(Fd target, OpenFile(upper_ + path.Absolute(), kDirectoryFlags));
+    TRY(SetOwnerAndMode(target.get(), st));
+    TRY(CopyXattrs(source.get(), target.get()));
+    made_[path.str()] = st.mtime;
+    return Ok();
+  }
+
+  const std::string path_;
+  const std::string upper_;  // empty: read-only
+  Fd upper_fd_;
+  bool finished_ = false;
+  std::map<std::string, KnownDirectory> known_;  // by path with a slash at the end
+  std::map<std::string, Timestamp> made_;        // directories in the upper one
 };
 
 }  // namespace
 
-Result<std::unique_ptr<RootfsMount>> CopyRootfs(LayerStore& layers, const std::vector<DiffId>& stack,
-                                                LayerDraft* draft, const std::string& scratch) {
-  // Beside the draft, so that files can be moved into it.
-  std::string path = draft != nullptr ? draft->work() + "/rootfs" : scratch + ".copy";
-  TRY(sys::MkdirAll(path, 0755));
-  auto rootfs = std::make_unique<CopiedRootfs>(path, draft);
-  for (const DiffId& layer : stack) TRY(ApplyLayer(layers, layer, path));
-  if (draft != nullptr) TRY(rootfs->Remember());
+Result<std::unique_ptr<RootfsMount>> CopyRootfs(const std::vector<std::string>& lowers,
+                                                const std::string* upper, const std::string& target) {
+  auto rootfs = std::make_unique<CopiedRootfs>(target, upper);
+  TRY(rootfs->Fill(lowers));
   return std::unique_ptr<RootfsMount>(std::move(rootfs));
 }
 

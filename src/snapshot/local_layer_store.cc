@@ -5,16 +5,17 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
-#include <thread>
 
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/metric.h"
 #include "base/strings.h"
-#include "base/thread_pool.h"
+#include "snapshot/read_ahead.h"
+#include "snapshot/unpack.h"
+#include "snapshot/upper_tar.h"
 #include "snapshot/upper_walk.h"
+#include "sys/flock.h"
 #include "sys/open.h"
 #include "sys/remove.h"
 
@@ -22,14 +23,20 @@ namespace varve::snapshot {
 
 class LocalLayerStore::Draft final : public LayerDraft {
  public:
-  explicit Draft(std::string path) : path_(std::move(path)), upper_(path_ + "/fs"), work_(path_ + "/work") {}
+  explicit Draft(std::string path)
+      : path_(std::move(path)), upper_(path_ + "/fs"), work_(path_ + "/work") {}
   ~Draft() override {
-    if (!path_.empty()) (void)sys::RemoveAll(path_).has_value();
+    if (path_.empty()) return;
+    if (Status removed = sys::RemoveAll(path_); !removed) {
+      LOG_WARN("cannot remove a dropped layer: {}", removed.error().ToString());
+    }
   }
   Status Prepare() const {
     for (const std::string& directory : {path_, upper_, work_}) {
-      if (mkdir(directory.c_str(), 0755) != 0) return ErrnoError(errno, "mkdir " + directory);
+      if (mkdir(directory.c_str(), 0700) != 0) return ErrnoError(errno, "mkdir " + directory);
     }
+    // The merged root shows the topmost directory's mode, whatever our umask is.
+    if (chmod(upper_.c_str(), 0755) != 0) return ErrnoError(errno, "chmod " + upper_);
     return Ok();
   }
   const std::string& upper() const override { return upper_; }
@@ -41,147 +48,225 @@ class LocalLayerStore::Draft final : public LayerDraft {
   std::string path_, upper_, work_;
 };
 
-namespace {
-
-// Opened files are hashed by several threads beside the tar, which is one serial hash. The pages are
-// warm by the second read.
-Status HashFiles(const std::string& directory, std::vector<UpperEntry>& entries,
-                 const LayerStore::KnownDigests& known, std::stop_token stop) {
-  std::vector<UpperEntry*> unknown;
-  for (UpperEntry& entry : entries) {
-    if (entry.index.whiteout || entry.index.node.type != tree::NodeType::kFile) continue;
-    auto it = known.find(entry.path);
-    if (it != known.end()) {
-      entry.index.node.digest = it->second;
-    } else if (entry.hard_link_to.empty()) {
-      unknown.push_back(&entry);
-    }
-  }
-  Status hashed = ParallelFor(unknown.size(), CpuCount(), [&](size_t i) -> Status {
-    if (stop.stop_requested()) return Cancelled("hashing the layer was cancelled");
-    UpperEntry& entry = *unknown[i];
-    static const Digest kEmpty = Digest::Of("");
-    if (entry.index.node.size == 0) {
-      entry.index.node.digest = kEmpty;
-      return Ok();
-    }
-    TRY_ASSIGN(Fd fd, OpenFile(directory + "/" + entry.path, O_RDONLY | O_NOFOLLOW));
-    FdReader file(fd.get());
-    HashingWriter hash(nullptr);
-    TRY(Copy(file, hash));
-    entry.index.node.digest = hash.Finish();
-    return Ok();
-  });
-  TRY(std::move(hashed));
-  std::map<std::string, Digest> linked;
-  for (UpperEntry& entry : entries) {
-    if (entry.index.node.type != tree::NodeType::kFile || entry.index.whiteout) continue;
-    if (entry.hard_link_to.empty()) {
-      linked[entry.path] = entry.index.node.digest;
-    } else if (known.find(entry.path) == known.end()) {
-      entry.index.node.digest = linked[entry.hard_link_to];
-    }
-  }
-  return Ok();
-}
-
-constexpr uint64_t kEmptyTarSize = 1024;
-
-}  // namespace
-
 std::string LocalLayerStore::PathOf(const DiffId& layer) const {
   return root_ + "/layers/" + layer.Hex();
 }
 
 std::string LocalLayerStore::Directory(const DiffId& layer) const { return PathOf(layer) + "/fs"; }
 
-Result<std::unique_ptr<LocalLayerStore>> LocalLayerStore::Open(const std::string& root) {
-  std::unique_ptr<LocalLayerStore> store(new LocalLayerStore(root));
+Result<std::unique_ptr<LocalLayerStore>> LocalLayerStore::Open(const std::string& root,
+                                                               std::string boot) {
   TRY(sys::MkdirAll(root + "/layers", 0700));
-  TRY(sys::MkdirAll(root + "/staging", 0700));
-  TRY(store->RemoveLeftovers());
-  return store;
+  TRY_ASSIGN(auto staging, Staging::Open(root + "/staging"));
+  return std::unique_ptr<LocalLayerStore>(
+      new LocalLayerStore(root, std::move(boot), std::move(staging)));
 }
 
-LocalLayerStore::~LocalLayerStore() {
-  if (!alive_) return;
-  if (Status removed = sys::RemoveAll(staging_); !removed) {
-    LOG_WARN("removing {}: {}", staging_, removed.error().message);
+Result<std::unique_ptr<LayerStore>> OpenLayerStore(const std::string& root) {
+  TRY_ASSIGN(std::string boot, CurrentBoot());
+  TRY_ASSIGN(auto store, LocalLayerStore::Open(root, std::move(boot)));
+  return std::unique_ptr<LayerStore>(std::move(store));
+}
+
+// --- what is there ---------------------------------------------------------------------------------
+
+Result<bool> LocalLayerStore::Has(const DiffId& layer) {
+  // `size` is the first to go in Remove's eyes: the rename takes all at once.
+  if (access((PathOf(layer) + "/size").c_str(), F_OK) != 0) {
+    trusted_.Lock()->erase(layer);
+    return false;
   }
-  unlink((staging_ + ".lock").c_str());
+  if (trusted_.Lock()->contains(layer)) return true;
+  auto meta = ReadMeta(PathOf(layer));
+  bool good = meta && (meta->boot.empty() || meta->boot == boot_);
+  if (!good) {
+    TRY_ASSIGN(good, CheckAfterBoot(layer));
+  }
+  if (good) trusted_.Lock()->insert(layer);
+  return good;
 }
 
-// A staging directory is somebody's as long as its lock is held; the kernel drops the lock of a killed
-// process.
-Status LocalLayerStore::RemoveLeftovers() {
-  std::string staging = root_ + "/staging";
-  TRY_ASSIGN(Fd fd, sys::OpenDir(staging));
-  TRY_ASSIGN(auto entries, sys::ListDirectory(fd.get()));
-  for (const sys::DirEntry& entry : entries) {
-    if (!entry.name.starts_with("layers-") || entry.name.ends_with(".lock")) continue;
-    std::string path = staging + "/" + entry.name;
-    TRY_ASSIGN(auto lock, sys::FlockGuard::TryLock(path + ".lock", sys::LockMode::kExclusive));
-    if (!lock) continue;
-    TRY(sys::RemoveAll(path));
-    unlink((path + ".lock").c_str());
+Result<LayerMeta> LocalLayerStore::Meta(const DiffId& layer) const { return ReadMeta(PathOf(layer)); }
+
+Result<Layer> LocalLayerStore::Describe(const DiffId& layer, const LayerMeta& meta) const {
+  TRY_ASSIGN(std::string text, ReadFile(PathOf(layer) + "/size", 100));
+  auto size = ParseInt(TrimSpace(text));
+  if (!size || *size < 0) return Corrupt("size file of layer {} is damaged", layer.ToString());
+  return Layer{layer, static_cast<uint64_t>(*size), meta.entries};
+}
+
+Result<Layer> LocalLayerStore::Stat(const DiffId& layer) {
+  TRY_ASSIGN(bool here, Has(layer));
+  if (!here) return NotFound("layer {} is not unpacked here", layer.ToString());
+  TRY_ASSIGN(LayerMeta meta, Meta(layer));
+  return Describe(layer, meta);
+}
+
+Result<bool> LocalLayerStore::Reproducible(const DiffId& layer) {
+  TRY_ASSIGN(bool here, Has(layer));
+  if (!here) return NotFound("layer {} is not unpacked here", layer.ToString());
+  TRY_ASSIGN(LayerMeta meta, Meta(layer));
+  return meta.reproducible;
+}
+
+Result<tree::LayerIndex> LocalLayerStore::Index(const DiffId& layer) {
+  TRY_ASSIGN(bool here, Has(layer));
+  if (!here) return NotFound("layer {} is not unpacked here", layer.ToString());
+  TRY_ASSIGN(std::string text, ReadFile(PathOf(layer) + "/index", uint64_t{1} << 32));
+  return tree::DecodeLayerIndex(text);
+}
+
+Status LocalLayerStore::ForEach(const std::function<Status(const Layer&)>& visit) {
+  TRY_ASSIGN(Fd fd, sys::OpenDir(root_ + "/layers"));
+  TRY_ASSIGN(auto names, sys::ListDirectory(fd.get()));
+  for (const sys::DirEntry& name : names) {
+    auto digest = Digest::ParseHex(name.name);
+    if (!digest) continue;
+    DiffId layer(*digest);
+    auto meta = Meta(layer);
+    auto described = meta ? Describe(layer, *meta) : Result<Layer>(Error(meta.error()));
+    if (described) TRY(visit(*described));
   }
   return Ok();
 }
 
-Result<std::string> LocalLayerStore::NewStagingPath() {
-  static std::atomic<unsigned> counter{0};
-  static Guarded<int> opening;
-  auto guard = opening.Lock();
-  if (!alive_) {
-    std::string path = fmt::format("{}/staging/layers-{}-{}", root_, getpid(), counter++);
-    TRY_ASSIGN(auto lock, sys::FlockGuard::Lock(path + ".lock", sys::LockMode::kExclusive));
-    TRY(sys::MkdirAll(path, 0700));
-    alive_ = std::move(lock);
-    staging_ = path;
+Status LocalLayerStore::Remove(const DiffId& layer) {
+  trusted_.Lock()->erase(layer);
+  // Renamed first, so that nobody sees half of it.
+  TRY_ASSIGN(std::string away, staging_->NewPath());
+  if (rename(PathOf(layer).c_str(), away.c_str()) != 0) {
+    return errno == ENOENT ? Ok() : Status(ErrnoError(errno, "remove layer " + layer.ToString()));
   }
-  return fmt::format("{}/{}", staging_, counter++);
+  return sys::RemoveAll(away);
+}
+
+// --- crashes of the machine --------------------------------------------------------------------------
+
+Result<bool> LocalLayerStore::CheckAfterBoot(const DiffId& layer) {
+  // One at a time: a check that fails must not remove what another process has just made anew.
+  TRY_ASSIGN(auto lock,
+             sys::FlockGuard::Lock(root_ + "/staging/check.lock", sys::LockMode::kExclusive));
+  auto meta = ReadMeta(PathOf(layer));
+  if (meta && (meta->boot.empty() || meta->boot == boot_)) return true;
+  if (access(PathOf(layer).c_str(), F_OK) != 0) return false;
+  METRIC("snapshot.check");
+  if (meta) {
+    TRY_ASSIGN(bool intact, FilesAreIntact(layer, *meta));
+    if (intact) {
+      // Read back after a restart, so on the disk.
+      meta->boot.clear();
+      TRY(WriteMeta(PathOf(layer), *meta));
+      return true;
+    }
+  }
+  LOG_WARN("layer {} did not survive the last stop of the machine and is dropped", layer.ToString());
+  Counter("snapshot.layers_lost").Add();
+  TRY(Remove(layer));
+  return false;
+}
+
+Result<bool> LocalLayerStore::FilesAreIntact(const DiffId& layer, const LayerMeta& meta) {
+  auto text = ReadFile(PathOf(layer) + "/index", uint64_t{1} << 32);
+  if (!text || Digest::Of(*text) != meta.index) return false;
+  if (!Describe(layer, meta)) return false;
+  if (!meta.reproducible) {
+    auto index = tree::DecodeLayerIndex(*text);
+    if (!index) return false;
+    return FitsIndex(layer, std::move(*index));
+  }
+  auto entries = WalkUpper(Directory(layer), {});
+  if (!entries) return false;
+  HashingWriter tar(nullptr);
+  Status written = WriteUpperTar(Directory(layer), *entries, HashFiles::kNo, {}, tar, {});
+  return written && DiffId(tar.Finish()) == layer;
+}
+
+// For layers whose tar cannot be made again: the files against the index. Times are not compared, the
+// index has none.
+Result<bool> LocalLayerStore::FitsIndex(const DiffId& layer, tree::LayerIndex index) {
+  std::erase_if(index, [](const tree::LayerEntry& entry) { return entry.path.IsRoot(); });
+  auto entries = WalkUpper(Directory(layer), {});
+  if (!entries || entries->size() != index.size()) return false;
+  NullWriter nowhere;
+  if (!WriteUpperTar(Directory(layer), *entries, HashFiles::kYes, {}, nowhere, {})) return false;
+  std::vector<tree::LayerEntry> found;
+  for (UpperEntry& entry : *entries) found.push_back(std::move(entry.index));
+  found = IndexOf(std::move(found));
+  for (size_t i = 0; i < index.size(); ++i) {
+    tree::LayerEntry expected = index[i];
+    // The walk sees neither why a directory is there nor attributes besides capabilities.
+    if (expected.implicit) expected.node.mode = found[i].node.mode;
+    if (expected.implicit) expected.node.uid = found[i].node.uid;
+    if (expected.implicit) expected.node.gid = found[i].node.gid;
+    expected.node.xattrs = found[i].node.xattrs;
+    if (expected.path != found[i].path || expected.whiteout != found[i].whiteout ||
+        expected.opaque != found[i].opaque || expected.node != found[i].node) {
+      return false;
+    }
+  }
+  return true;
+}
+
+Status LocalLayerStore::Sync() {
+  std::vector<DiffId> layers;
+  TRY(ForEach([&](const Layer& layer) -> Status {
+    layers.push_back(layer.diff_id);
+    return Ok();
+  }));
+  TRY_ASSIGN(Fd fd, sys::OpenDir(root_));
+  // Marked only what was there before the sync.
+  if (syncfs(fd.get()) != 0) return ErrnoError(errno, "sync " + root_);
+  for (const DiffId& layer : layers) {
+    auto meta = Meta(layer);
+    if (!meta || meta->boot != boot_) continue;
+    meta->boot.clear();
+    TRY(WriteMeta(PathOf(layer), *meta));
+  }
+  return Ok();
+}
+
+// --- making layers -------------------------------------------------------------------------------------
+
+Result<std::unique_ptr<LocalLayerStore::Draft>> LocalLayerStore::MakeDraft() {
+  TRY_ASSIGN(std::string path, staging_->NewPath());
+  auto draft = std::make_unique<Draft>(std::move(path));
+  TRY(draft->Prepare());
+  return draft;
 }
 
 Result<std::unique_ptr<LayerDraft>> LocalLayerStore::NewDraft() {
-  TRY_ASSIGN(std::string path, NewStagingPath());
-  auto draft = std::make_unique<Draft>(std::move(path));
-  TRY(draft->Prepare());
+  TRY_ASSIGN(auto draft, MakeDraft());
   return std::unique_ptr<LayerDraft>(std::move(draft));
 }
 
-Result<bool> LocalLayerStore::Has(const DiffId& layer) {
-  return access((PathOf(layer) + "/size").c_str(), F_OK) == 0;
-}
-
-Result<Layer> LocalLayerStore::Stat(const DiffId& layer) {
-  auto text = ReadFile(PathOf(layer) + "/size", 100);
-  if (!text) return NotFound("layer {} is not unpacked here", layer.ToString());
-  auto parts = Split(TrimSpace(*text), ' ');
-  auto size = ParseInt(parts[0]);
-  auto entries = parts.size() > 1 ? ParseInt(parts[1]) : std::nullopt;
-  if (!size || !entries) return Corrupt("size file of layer {} is damaged", layer.ToString());
-  return Layer{layer, static_cast<uint64_t>(*size), static_cast<uint64_t>(*entries)};
-}
-
-Result<tree::LayerIndex> LocalLayerStore::Index(const DiffId& layer) {
-  auto text = ReadFile(PathOf(layer) + "/index", uint64_t{1} << 32);
-  if (!text) return NotFound("layer {} is not unpacked here", layer.ToString());
-  return tree::DecodeLayerIndex(*text);
-}
-
 Result<Layer> LocalLayerStore::Publish(Draft& draft, const DiffId& diff_id, uint64_t tar_size,
-                                       const tree::LayerIndex& index) {
-  TRY(WriteFileAtomically(draft.path() + "/index", tree::EncodeLayerIndex(index)));
-  TRY(WriteFileAtomically(draft.path() + "/size", fmt::format("{} {}\n", tar_size, index.size())));
+                                       const tree::LayerIndex& index, bool reproducible) {
+  std::string encoded = tree::EncodeLayerIndex(index);
+  LayerMeta meta{.entries = index.size(), .index = Digest::Of(encoded), .reproducible = reproducible,
+                 .boot = boot_};
+  std::vector<std::string> implicit;
+  for (const tree::LayerEntry& entry : index) {
+    if (entry.implicit) implicit.push_back(entry.path.str());
+  }
+  TRY(WriteFileAtomically(draft.path() + "/index", encoded));
+  TRY(WriteMeta(draft.path(), meta));
+  if (!implicit.empty()) TRY(WriteImplicit(draft.path(), implicit));
+  TRY(WriteFileAtomically(draft.path() + "/size", fmt::format("{}\n", tar_size)));
   TRY(sys::RemoveAll(draft.work()));
   std::string path = PathOf(diff_id);
-  // An equal layer that is there already is as good; a directory is never replaced by rename.
-  if (rename(draft.path().c_str(), path.c_str()) == 0) {
-    draft.Release();
-  } else if (errno != EEXIST && errno != ENOTEMPTY) {
-    return ErrnoError(errno, "rename layer to " + path);
+  while (rename(draft.path().c_str(), path.c_str()) != 0) {
+    if (errno != EEXIST && errno != ENOTEMPTY) return ErrnoError(errno, "rename layer to " + path);
+    // An equal layer that is there already is as good, unless it did not survive a crash; then Has
+    // removes it.
+    TRY_ASSIGN(bool good, Has(diff_id));
+    if (good) return Layer{diff_id, tar_size, index.size()};
+    // Parts of it are missing: somebody deleted files of ours. Out of the way with it.
+    TRY(Remove(diff_id));
   }
-  Counter("snapshot.layers").Add();
+  draft.Release();
+  trusted_.Lock()->insert(diff_id);
+  static Counter made("snapshot.layers");
+  made.Add();
   return Layer{diff_id, tar_size, index.size()};
 }
 
@@ -191,86 +276,47 @@ Result<Layer> LocalLayerStore::Commit(std::unique_ptr<LayerDraft> draft, const K
   auto& mine = static_cast<Draft&>(*draft);
   TRY_ASSIGN(auto entries, WalkUpper(mine.upper(), stop));
   HashingWriter tar(nullptr);
-  Status hashed = Ok(), written = Ok();
-  if (entries.empty()) {
-    static const std::string kZeros(kEmptyTarSize, '\0');
-    TRY(tar.Write(kZeros));
-  } else {
-    {
-      std::jthread files([&] { hashed = HashFiles(mine.upper(), entries, known, stop); });
-      // Reads what HashFiles writes to (digests) nowhere: only names, sizes and attributes.
-      written = WriteUpperTar(mine.upper(), entries, tar, stop);
-    }
-    TRY(std::move(written));
-    TRY(std::move(hashed));
-  }
-  tree::LayerIndex index;
+  TRY(WriteUpperTar(mine.upper(), entries, HashFiles::kYes, known, tar, stop));
+  std::vector<tree::LayerEntry> index;
   index.reserve(entries.size());
   for (UpperEntry& entry : entries) index.push_back(std::move(entry.index));
   uint64_t size = tar.size();
-  return Publish(mine, DiffId(tar.Finish()), size, index);
+  return Publish(mine, DiffId(tar.Finish()), size, IndexOf(std::move(index)), true);
 }
 
 Result<Layer> LocalLayerStore::Unpack(const DiffId& expected, const std::vector<DiffId>& below,
                                       Reader& tar, std::stop_token stop) {
   METRIC("snapshot.unpack");
-  TRY_ASSIGN(auto draft, NewDraft());
-  auto& mine = static_cast<Draft&>(*draft);
-  HashingReader hashed(&tar);
-  TRY_ASSIGN(tree::LayerIndex index, UnpackInto(mine.upper(), *this, below, hashed, stop));
-  // What follows the end marker belongs to the digest as well.
-  NullWriter rest;
-  TRY(Copy(hashed, rest));
-  DiffId actual(hashed.Finish());
+  TRY_ASSIGN(bool here, Has(expected));
+  if (here) return Stat(expected);
+  TRY_ASSIGN(auto draft, MakeDraft());
+  UnpackedLayer unpacked;
+  ReadAhead stream(tar);
+  TRY_ASSIGN(unpacked, UnpackInto(draft->upper(), *this, below, stream, stop));
+  DiffId actual(stream.Finish());
   if (actual != expected) {
     return Corrupt("layer has diff id {}, not {}", actual.ToString(), expected.ToString());
   }
-  return Publish(mine, expected, hashed.size(), index);
+  return Publish(*draft, expected, stream.size(), unpacked.index, unpacked.reproducible);
 }
 
 Status LocalLayerStore::WriteTar(const DiffId& layer, Writer& out, std::stop_token stop) {
   METRIC("snapshot.write_tar");
-  TRY_ASSIGN(bool here, Has(layer));
-  if (!here) return NotFound("layer {} is not unpacked here", layer.ToString());
+  TRY_ASSIGN(bool reproducible, Reproducible(layer));
+  if (!reproducible) {
+    Error error = Invalid("the tar of layer {} cannot be made from its files: another program wrote it "
+                          "in another form", layer.ToString());
+    error.hint = "use the blob in which the layer came";
+    return error;
+  }
   TRY_ASSIGN(auto entries, WalkUpper(Directory(layer), stop));
   HashingWriter tar(&out);
-  if (entries.empty()) {
-    TRY(tar.Write(std::string(kEmptyTarSize, '\0')));
-  } else {
-    TRY(WriteUpperTar(Directory(layer), entries, tar, stop));
-  }
-  DiffId actual(tar.Finish());
-  if (actual != layer) {
-    return Corrupt("the files of layer {} give another tar now: they changed on disk, or the layer was "
-                   "made by another program", layer.ToString());
-  }
-  return Ok();
-}
-
-Status LocalLayerStore::Remove(const DiffId& layer) {
-  // Renamed first, so that nobody sees half of it.
-  TRY_ASSIGN(std::string away, NewStagingPath());
-  if (rename(PathOf(layer).c_str(), away.c_str()) != 0) {
-    return errno == ENOENT ? Ok() : Status(ErrnoError(errno, "remove layer"));
-  }
-  return sys::RemoveAll(away);
-}
-
-Status LocalLayerStore::ForEach(const std::function<Status(const Layer&)>& visit) {
-  TRY_ASSIGN(Fd fd, sys::OpenDir(root_ + "/layers"));
-  TRY_ASSIGN(auto names, sys::ListDirectory(fd.get()));
-  for (const sys::DirEntry& name : names) {
-    auto digest = Digest::ParseHex(name.name);
-    if (!digest) continue;
-    auto layer = Stat(DiffId(*digest));
-    if (layer) TRY(visit(*layer));
-  }
-  return Ok();
-}
-
-Result<std::unique_ptr<LayerStore>> OpenLayerStore(const std::string& root) {
-  TRY_ASSIGN(auto store, LocalLayerStore::Open(root));
-  return std::unique_ptr<LayerStore>(std::move(store));
+  TRY(WriteUpperTar(Directory(layer), entries, HashFiles::kNo, {}, tar, stop));
+  if (DiffId(tar.Finish()) == layer) return Ok();
+  Error error = Corrupt("the files of layer {} changed on disk: they give another tar now",
+                        layer.ToString());
+  error.hint = "remove the layer; it is made or pulled again";
+  return error;
 }
 
 }  // namespace varve::snapshot

@@ -1,17 +1,19 @@
 // The LayerStore on a directory; see layer_store.h for the contract and the files.
 #pragma once
 
+#include <unordered_set>
+
 #include "base/guarded.h"
+#include "snapshot/layer_meta.h"
 #include "snapshot/layer_store.h"
-#include "sys/flock.h"
-#include "sys/tempdir.h"
+#include "snapshot/staging.h"
 
 namespace varve::snapshot {
 
 class LocalLayerStore final : public LayerStore {
  public:
-  static Result<std::unique_ptr<LocalLayerStore>> Open(const std::string& root);
-  ~LocalLayerStore() override;
+  // `boot` stands for this start of the machine; tests give their own.
+  static Result<std::unique_ptr<LocalLayerStore>> Open(const std::string& root, std::string boot);
 
   Result<bool> Has(const DiffId& layer) override;
   Result<Layer> Stat(const DiffId& layer) override;
@@ -23,29 +25,33 @@ class LocalLayerStore final : public LayerStore {
   Result<Layer> Unpack(const DiffId& expected, const std::vector<DiffId>& below, Reader& tar,
                        std::stop_token stop) override;
   Status WriteTar(const DiffId& layer, Writer& out, std::stop_token stop) override;
+  Result<bool> Reproducible(const DiffId& layer) override;
   Status Remove(const DiffId& layer) override;
   Status ForEach(const std::function<Status(const Layer&)>& visit) override;
+  Status Sync() override;
 
  private:
-  // A directory in <root>/staging. Its name holds the process, whose lock file tells that it lives.
   class Draft;
 
-  explicit LocalLayerStore(std::string root) : root_(std::move(root)) {}
+  LocalLayerStore(std::string root, std::string boot, std::unique_ptr<Staging> staging)
+      : root_(std::move(root)), boot_(std::move(boot)), staging_(std::move(staging)) {}
   std::string PathOf(const DiffId& layer) const;
-  Status RemoveLeftovers();
-  Result<std::string> NewStagingPath();
-  // Writes index and size beside fs/ and renames the draft to its name.
+  Result<LayerMeta> Meta(const DiffId& layer) const;
+  Result<Layer> Describe(const DiffId& layer, const LayerMeta& meta) const;
+  // Whether the files of a layer from another boot are what they should be. Then the layer is marked,
+  // else removed.
+  Result<bool> CheckAfterBoot(const DiffId& layer);
+  Result<bool> FilesAreIntact(const DiffId& layer, const LayerMeta& meta);
+  Result<bool> FitsIndex(const DiffId& layer, tree::LayerIndex index);
+  Result<std::unique_ptr<Draft>> MakeDraft();
+  // Writes what belongs beside fs/ and renames the draft to its name.
   Result<Layer> Publish(Draft& draft, const DiffId& diff_id, uint64_t tar_size,
-                        const tree::LayerIndex& index);
+                        const tree::LayerIndex& index, bool reproducible);
 
   const std::string root_;
-  std::optional<sys::FlockGuard> alive_;
-  std::string staging_;             // <root>/staging/<pid>-<start>
+  const std::string boot_;
+  const std::unique_ptr<Staging> staging_;
+  Guarded<std::unordered_set<DiffId>> trusted_;  // seen, and not in need of a check
 };
-
-// In unpack.cc: writes the entries of a tar into `directory` in overlay form and lists them.
-Result<tree::LayerIndex> UnpackInto(const std::string& directory, LayerStore& store,
-                                    const std::vector<DiffId>& below, Reader& tar,
-                                    std::stop_token stop);
 
 }  // namespace varve::snapshot

@@ -19,13 +19,18 @@ class RootfsMount {
   virtual Status Finish() = 0;
 };
 
-// `draft` null: read-only. Any number of layers, also none. `scratch` is an existing private
-// directory for the mount point, on the file system of the layers. The mount is made in the calling
-// process's mount namespace.
+// `stack`: lowest first. `draft` null: read-only. Any number of layers, also none. `scratch` is an
+// existing private directory for the mount point, on the file system of the layers. The mount is made in
+// the calling process's mount namespace.
+//
+// A layer that occurs more than once counts where it is topmost, which gives the same files (overlayfs
+// refuses one directory twice). The copy is made when overlayfs is not usable, or for more layers than it
+// can stack. It differs in one way: when one of several hard links is removed, the others are part of
+// the changes too.
 Result<std::unique_ptr<RootfsMount>> MountRootfs(LayerStore& layers, const std::vector<DiffId>& stack,
                                                  LayerDraft* draft, const std::string& scratch);
 
-// True when overlayfs can be mounted on this file system by this process; probed once per root.
+// True when overlayfs can be mounted on this file system by this process; probed once per file system.
 // VARVE_NO_OVERLAY=1 forces the copying fallback.
 bool OverlayUsable(const std::string& root);
 

@@ -1,30 +1,23 @@
-// A layer's tar onto the disk, in overlay form.
-//
-// A layer is unpacked alone, not into the stack that it belongs to, so that equal layers of different
-// images are one. What the stack decides is decided by looking into the layers below: a parent that
-// the tar does not list takes its attributes from there, and a name whose parent is a symlink there
-// (lib/x where the base has lib -> usr/lib) lands where that link leads. The same layer on another
-// base could need another answer; for layers made from a file system, as all builders make them, the
-// answers are equal, since they list real paths and all changed parents.
-//
-// Hostile names: ".." is refused; everything else is resolved below the layer's own directory, by
-// descriptors, part by part.
+#include "snapshot/unpack.h"
+
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <map>
 
 #include "archive/tar.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "base/strings.h"
-#include "snapshot/local_layer_store.h"
+#include "snapshot/file_writer.h"
+#include "snapshot/parents.h"
 #include "snapshot/upper_walk.h"
+#include "sys/namespace.h"
 #include "sys/open.h"
-#include "sys/reflink.h"
 #include "sys/remove.h"
 #include "sys/xattrs.h"
 
@@ -34,369 +27,462 @@ namespace {
 
 using archive::EntryType;
 using archive::TarEntry;
-using tree::LayerEntry;
 using tree::NodeType;
 
+constexpr size_t kSmallFile = 1 << 20;  // up to here files are handed to the writers
+constexpr size_t kMaxPath = 4000;       // the kernel's PATH_MAX, with room for a prefix
+constexpr size_t kMaxName = 255;
 constexpr int kMaxLinks = 255;
 
-timespec ToTimespec(Timestamp t) {
-  return {t.seconds(), t.nanos - t.seconds() * 1'000'000'000};
+// What the directory has at a path, or will have once the writers are done.
+struct Item {
+  UpperEntry upper;
+  uint64_t serial = 0;  // of the entry that made it
+};
+
+struct WalkOrder {
+  using is_transparent = void;
+  bool operator()(std::string_view a, std::string_view b) const { return WalkLess(a, b); }
+};
+
+std::string JoinPath(const std::string& parent, std::string_view name) {
+  return parent.empty() ? std::string(name) : fmt::format("{}/{}", parent, name);
 }
 
 NodeType NodeTypeOf(EntryType type) {
   switch (type) {
-    case EntryType::kDirectory: return NodeType::kDirectory;
     case EntryType::kSymlink: return NodeType::kSymlink;
     case EntryType::kCharDevice: return NodeType::kCharDevice;
     case EntryType::kBlockDevice: return NodeType::kBlockDevice;
+    case EntryType::kDirectory: return NodeType::kDirectory;
     case EntryType::kFifo: return NodeType::kFifo;
     default: return NodeType::kFile;
   }
 }
 
+bool AllZero(std::string_view data) {
+  return data.empty() || (data[0] == 0 && std::memcmp(data.data(), data.data() + 1, data.size() - 1) == 0);
+}
+
 class Unpacker {
  public:
-  Unpacker(Fd root, LayerStore& store, const std::vector<DiffId>& below) : root_(std::move(root)) {
-    for (auto layer = below.rbegin(); layer != below.rend(); ++layer) {
-      below_.push_back(store.Directory(*layer));
+  Unpacker(Fd root, LayerStore& store, const std::vector<DiffId>& below, std::stop_token stop)
+      : root_(std::move(root)), below_(store, below), stop_(std::move(stop)) {}
+
+  Status Run(archive::TarReader& tar) {
+    while (true) {
+      if (stop_.stop_requested()) return Cancelled("unpacking the layer was cancelled");
+      TRY_ASSIGN(auto entry, tar.Next());
+      if (!entry) break;
+      ++serial_;
+      Status added = Add(*entry, tar);
+      if (!added) return Error(std::move(added).error()).With("layer entry " + entry->name);
     }
+    TRY_ASSIGN(bool clean_end, tar.Drain());
+    if (!clean_end) canonical_ = false;
+    return FinishDirectories();
   }
 
-  Status Add(const TarEntry& entry, Reader& content) {
-    for (const std::string& part : Split(entry.name, '/')) {
-      if (part == "..") {
-        Error error = Invalid("layer entry \"{}\" leaves the root", entry.name);
-        error.hint = "the image is broken or hostile: do not use it";
-        return error;
-      }
+  UnpackedLayer Take() {
+    std::vector<tree::LayerEntry> entries;
+    entries.reserve(items_.size() + 1);
+    size_t xattrs = 0;
+    for (auto& [path, item] : items_) {
+      if (item.upper.index.implicit) canonical_ = false;
+      xattrs += item.upper.index.node.xattrs.size();
+      entries.push_back(std::move(item.upper.index));
     }
-    RelPath path(entry.name);
-    if (path.IsRoot()) return Ok();
-    TRY_ASSIGN(RelPath parent, EnterParent(path.Parent()));
-    std::string name(path.Name());
-    if (name.starts_with(kWhiteoutPrefix)) return Whiteout(parent, name);
-    return Place(parent, name, entry, content);
-  }
-
-  Status Finish() {
-    for (const auto& [path, time] : times_) {
-      timespec times[2] = {ToTimespec(time), ToTimespec(time)};
-      if (utimensat(root_.get(), path.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0) {
-        return ErrnoError(errno, "set time of " + path);
-      }
+    // The writers take out what the file system does not support.
+    if (xattrs != xattrs_) canonical_ = false;
+    if (root_opaque_) {
+      entries.push_back({.opaque = true, .node = {.type = NodeType::kDirectory, .mode = 0755}});
     }
-    return Ok();
-  }
-
-  tree::LayerIndex TakeIndex() {
-    tree::LayerIndex out;
-    for (LayerEntry& entry : index_) {
-      if (!entry.path.IsRoot()) out.push_back(std::move(entry));
-    }
-    return out;
+    return {IndexOf(std::move(entries)), canonical_};
   }
 
  private:
-  // --- Parents -------------------------------------------------------------------------------------
-
-  // What the stack has below at `path`: nothing when no layer has it, or the topmost one removes it.
-  std::optional<std::pair<std::string, struct stat>> FindBelow(const RelPath& path) const {
-    for (const std::string& directory : below_) {
-      std::string file = directory + path.Absolute();
-      struct stat st;
-      if (lstat(file.c_str(), &st) != 0) continue;
-      if (S_ISCHR(st.st_mode) && st.st_rdev == 0) return {};
-      return std::pair(file, st);
+  // --- names -----------------------------------------------------------------------------------------
+  Status Add(const TarEntry& entry, archive::TarReader& tar) {
+    RelPath path(entry.name);
+    if (path.IsRoot()) {
+      canonical_ = false;  // the root has no entry in our tars, and its attributes are not a layer's
+      return Ok();
     }
-    return {};
+    if (path.str().size() > kMaxPath) return Invalid("the name is too long");
+    std::vector<std::string_view> parts = path.Parts();
+    for (size_t i = 0; i < parts.size(); ++i) {
+      if (parts[i].size() > kMaxName) return Invalid("a part of the name is too long");
+      if (!parts[i].starts_with(kWhiteoutPrefix)) continue;
+      bool last = i + 1 == parts.size();
+      if (last && parts[i] == kOpaqueName) return MakeOpaque(path.Parent(), tar);
+      if (parts[i].starts_with(".wh..wh.")) {
+        canonical_ = false;
+        return Ok();
+      }
+      std::string_view name = parts[i].substr(kWhiteoutPrefix.size());
+      if (!last || name.empty() || name == "." || name == "..") {
+        return Invalid("the name is no valid whiteout");
+      }
+      return MakeWhiteout(path.Parent(), std::string(name), tar);
+    }
+    TRY_ASSIGN(std::string parent, ResolveParent(path.Parent(), Missing::kMake));
+    return Make(JoinPath(parent, path.Name()), entry, tar);
   }
 
-  // The real path of a directory inside of the layer, made if it is not there. Leaves its descriptor
-  // in parent_.
-  Result<RelPath> EnterParent(const RelPath& wanted) {
-    if (parent_ && wanted == parent_wanted_) return parent_path_;
-    RelPath done;
-    std::string rest = wanted.str();
-    Fd at(openat(root_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  enum class Missing { kMake, kFail };
+
+  // The directory that the path leads to inside this layer, without symlinks.
+  Result<std::string> ResolveParent(const RelPath& path, Missing missing) {
+    std::string done;
+    std::string rest = path.str();
     for (int links = 0; !rest.empty();) {
       size_t slash = rest.find('/');
       std::string part = rest.substr(0, slash);
       rest = slash == rest.npos ? "" : rest.substr(slash + 1);
       if (part.empty() || part == ".") continue;
-      RelPath next = done.Join(part);
-      struct stat st;
-      bool here = part != ".." && fstatat(at.get(), part.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0;
-      std::string target;
       if (part == "..") {
-        target = "/" + next.str();
-      } else if (here && S_ISLNK(st.st_mode)) {
-        TRY_ASSIGN(target, sys::ReadLink(at.get(), part));
-      } else if (!here) {
-        auto below = FindBelow(next);
-        if (below && S_ISLNK(below->second.st_mode)) {
-          TRY_ASSIGN(target, sys::ReadLink(AT_FDCWD, below->first));
-        } else {
-          TRY(MakeImplicit(at.get(), part, next, below ? &below->second : nullptr));
-        }
-      } else if (!S_ISDIR(st.st_mode)) {
-        // A file where a later entry has a directory: the later one wins, as everywhere in a tar.
-        TRY(RemoveAt(at.get(), part, next));
-        TRY(MakeImplicit(at.get(), part, next, nullptr));
-      }
-      if (!target.empty()) {
-        if (++links > kMaxLinks) return Invalid("too many symbolic links in {}", wanted.str());
-        if (target.starts_with('/')) done = RelPath();
-        rest = rest.empty() ? target : target + "/" + rest;
-        TRY_ASSIGN(at, done.IsRoot() ? Fd(openat(root_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC))
-                                     : sys::OpenDirNoFollow(root_.get(), done));
+        done = RelPath(done).Parent().str();
         continue;
       }
-      Fd child(openat(at.get(), part.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-      if (!child) return ErrnoError(errno, "open " + next.str());
-      at = std::move(child);
-      done = next;
+      std::string next = JoinPath(done, part);
+      auto item = items_.find(next);
+      const tree::LayerEntry* there = item == items_.end() ? nullptr : &item->second.upper.index;
+      if (there == nullptr || there->whiteout) {
+        if (missing == Missing::kFail) return Invalid("/{} is not in the layer", next);
+        TRY(MakeImplicit(next));
+      } else if (there->node.type == NodeType::kSymlink) {
+        if (++links > kMaxLinks) return Invalid("too many levels of symbolic links");
+        if (there->node.target.starts_with('/')) done.clear();
+        rest = rest.empty() ? there->node.target : there->node.target + "/" + rest;
+        if (rest.size() > 4 * kMaxPath) return Invalid("symbolic links lead to too long a name");
+        continue;
+      } else if (!there->node.IsDirectory()) {
+        return Invalid("/{} is not a directory", next);
+      }
+      done = std::move(next);
     }
-    parent_ = std::move(at);
-    parent_wanted_ = wanted;
-    parent_path_ = done;
+    if (done.size() > kMaxPath) return Invalid("the name is too long");
     return done;
   }
 
-  Status MakeImplicit(int at, const std::string& name, const RelPath& path, const struct stat* below) {
-    if (mkdirat(at, name.c_str(), 0755) != 0) return ErrnoError(errno, "mkdir " + path.str());
-    LayerEntry entry{.path = path, .implicit = true};
-    entry.node.type = NodeType::kDirectory;
-    entry.node.mode = 0755;
-    if (below != nullptr && S_ISDIR(below->st_mode)) {
-      entry.node.mode = below->st_mode & 07777;
-      entry.node.uid = below->st_uid;
-      entry.node.gid = below->st_gid;
-      if (fchownat(at, name.c_str(), below->st_uid, below->st_gid, AT_SYMLINK_NOFOLLOW) != 0 ||
-          fchmodat(at, name.c_str(), below->st_mode & 07777, 0) != 0) {
-        return ErrnoError(errno, "attributes of " + path.str());
-      }
-      times_[path.str()] = {below->st_mtim.tv_sec * 1'000'000'000 + below->st_mtim.tv_nsec};
+  Result<std::shared_ptr<const Fd>> OpenParent(const std::string& parent) {
+    if (!parent_fd_ || parent_path_ != parent) {
+      TRY_ASSIGN(Fd fd, sys::OpenDirNoFollow(root_.get(), RelPath(parent)));
+      parent_fd_ = std::make_shared<const Fd>(std::move(fd));
+      parent_path_ = parent;
     }
-    Record(std::move(entry));
+    return parent_fd_;
+  }
+
+  static std::pair<std::string, std::string> Cut(const std::string& path) {
+    size_t slash = path.rfind('/');
+    if (slash == path.npos) return {"", path};
+    return {path.substr(0, slash), path.substr(slash + 1)};
+  }
+
+  // --- what is there already -------------------------------------------------------------------------
+  Status RemoveItem(const std::string& path) {
+    TRY(files_.Wait());
+    auto [parent, name] = Cut(path);
+    TRY_ASSIGN(auto fd, OpenParent(parent));
+    TRY(sys::RemoveAllAt(fd->get(), name));
+    parent_fd_.reset();
+    auto begin = items_.find(path), end = begin;
+    while (end != items_.end() && (end->first == path || end->first.starts_with(path + "/"))) ++end;
+    items_.erase(begin, end);
+    canonical_ = false;
     return Ok();
   }
 
-  // --- Entries -------------------------------------------------------------------------------------
+  Item& NewItem(const std::string& path) {
+    Item& item = items_.try_emplace(items_.end(), path)->second;
+    item = Item{.upper = {.path = path}, .serial = serial_};
+    item.upper.index.path = RelPath(path);
+    return item;
+  }
 
-  void Record(LayerEntry entry) {
-    auto [it, is_new] = positions_.emplace(entry.path.str(), index_.size());
-    if (is_new) {
-      index_.push_back(std::move(entry));
+  Status MakeDirectoryAt(const std::string& path) {
+    auto [parent, name] = Cut(path);
+    TRY_ASSIGN(auto fd, OpenParent(parent));
+    if (mkdirat(fd->get(), name.c_str(), 0700) != 0) return ErrnoError(errno, "mkdir " + path);
+    return Ok();
+  }
+
+  Status MakeImplicit(const std::string& path) {
+    bool was_whiteout = items_.contains(path);
+    if (was_whiteout) TRY(RemoveItem(path));
+    TRY(MakeDirectoryAt(path));
+    TRY_ASSIGN(DirectoryAttributes attributes, below_.Find(path));
+    Item& item = NewItem(path);
+    item.upper.index.implicit = true;
+    item.upper.index.opaque = was_whiteout;
+    item.upper.index.node = {.type = NodeType::kDirectory, .mode = attributes.mode,
+                             .uid = attributes.uid, .gid = attributes.gid,
+                             .xattrs = attributes.xattrs};
+    item.upper.mtime = attributes.mtime;
+    return Ok();
+  }
+
+  // --- entries -----------------------------------------------------------------------------------------
+  Status MakeOpaque(const RelPath& directory, archive::TarReader& tar) {
+    TRY_ASSIGN(std::string path, ResolveParent(directory, Missing::kMake));
+    if (path.empty()) {
+      root_opaque_ = true;
+      canonical_ = false;
+      return Ok();
+    }
+    tree::LayerEntry& entry = items_.find(path)->second.upper.index;
+    UpperHeader header = OpaqueHeader(path);
+    if (entry.opaque || last_path_ != path ||
+        tar.raw_header() != archive::EncodeTarHeader(header.entry, header.names)) {
+      canonical_ = false;
+    }
+    entry.opaque = true;
+    return Ok();
+  }
+
+  Status MakeWhiteout(const RelPath& directory, const std::string& name, archive::TarReader& tar) {
+    TRY_ASSIGN(std::string parent, ResolveParent(directory, Missing::kMake));
+    std::string path = JoinPath(parent, name);
+    if (auto item = items_.find(path); item != items_.end()) {
+      tree::LayerEntry& entry = item->second.upper.index;
+      if (!entry.whiteout && entry.node.IsDirectory()) entry.opaque = true;
+      canonical_ = false;
+      return Ok();
+    }
+    TRY_ASSIGN(auto fd, OpenParent(parent));
+    if (mknodat(fd->get(), name.c_str(), S_IFCHR, 0) != 0) return ErrnoError(errno, "whiteout " + path);
+    Item& item = NewItem(path);
+    item.upper.index.whiteout = true;
+    Compare(item, tar);
+    return Ok();
+  }
+
+  Status Make(const std::string& path, const TarEntry& entry, archive::TarReader& tar) {
+    if (entry.uid >= UINT32_MAX || entry.gid >= UINT32_MAX) return Invalid("the owner is out of range");
+    bool is_device = entry.type == EntryType::kCharDevice || entry.type == EntryType::kBlockDevice;
+    if (is_device && sys::InUserNamespace()) {
+      canonical_ = false;
+      return Ok();
+    }
+    if (entry.type == EntryType::kCharDevice && entry.major == 0 && entry.minor == 0) {
+      return Invalid("a 0:0 character device would remove the file from the layers below");
+    }
+    bool opaque = false;
+    auto there = items_.find(path);
+    if (there != items_.end()) {
+      canonical_ = false;
+      tree::LayerEntry& old = there->second.upper.index;
+      if (!old.whiteout && old.node.IsDirectory() && entry.type == EntryType::kDirectory) {
+        old.implicit = false;
+        xattrs_ -= CountedXattrs(there->second);
+        FillNode(there->second, entry);
+        return Ok();
+      }
+      opaque = old.whiteout && entry.type == EntryType::kDirectory;
+      // A link to the very file that is being replaced.
+      if (entry.type == EntryType::kHardLink && RelPath(entry.link).str() == path) return Ok();
+      TRY(RemoveItem(path));
+    }
+    if (entry.type == EntryType::kHardLink) return MakeHardLink(path, entry, tar);
+    if (entry.type == EntryType::kDirectory) {
+      TRY(MakeDirectoryAt(path));
+      Item& item = NewItem(path);
+      item.upper.index.opaque = opaque;
+      FillNode(item, entry);
+      Compare(item, tar);
+      return Ok();
+    }
+    auto [parent, name] = Cut(path);
+    TRY_ASSIGN(auto fd, OpenParent(parent));
+    Item& item = NewItem(path);
+    FillNode(item, entry);
+    Compare(item, tar);
+    if (entry.type == EntryType::kFile) return MakeFile(item, std::move(fd), name, tar.content());
+    return MakeSpecial(item, fd->get(), name);
+  }
+
+  static size_t CountedXattrs(const Item& item) { return item.upper.index.node.xattrs.size(); }
+
+  void FillNode(Item& item, const TarEntry& entry) {
+    tree::Node& node = item.upper.index.node;
+    node = tree::Node{.type = NodeTypeOf(entry.type), .mode = entry.mode,
+                      .uid = static_cast<uint32_t>(entry.uid), .gid = static_cast<uint32_t>(entry.gid),
+                      .size = entry.size};
+    if (node.type == NodeType::kSymlink) {
+      node.mode = 0777;  // Linux has no other
+      node.target = entry.link;
+    }
+    if (node.type == NodeType::kCharDevice || node.type == NodeType::kBlockDevice) {
+      node.rdev = uint64_t{entry.major} << 32 | entry.minor;
+    }
+    for (const auto& [name, value] : entry.xattrs) {
+      bool settable = node.type == NodeType::kFile || node.type == NodeType::kDirectory;
+      // Our own tars have no other attribute, and only on files.
+      if (name != kCapability || node.type != NodeType::kFile) canonical_ = false;
+      if (settable && !IsOverlayXattr(name)) node.xattrs.emplace_back(name, value);
+    }
+    xattrs_ += node.xattrs.size();
+    item.upper.mtime = entry.mtime;
+  }
+
+  // Whether WriteUpperTar would write this entry as it came, at this place.
+  void Compare(const Item& item, archive::TarReader& tar) {
+    if (!canonical_) return;
+    UpperHeader header = HeaderOf(item.upper);
+    canonical_ = WalkLess(last_path_, item.upper.path) &&
+                 tar.raw_header() == archive::EncodeTarHeader(header.entry, header.names);
+    last_path_ = item.upper.path;
+  }
+
+  Status MakeFile(Item& item, std::shared_ptr<const Fd> parent, const std::string& name,
+                  Reader& content) {
+    tree::Node& node = item.upper.index.node;
+    if (node.size <= kSmallFile) {
+      std::string text(node.size, '\0');
+      TRY(ReadExactly(content, text));
+      return files_.Add({std::move(parent), name, item.upper.path, std::move(text), item.upper.mtime,
+                         &node});
+    }
+    Fd fd(openat(parent->get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                 0600));
+    if (!fd) return ErrnoError(errno, "create " + item.upper.path);
+    buffer_.resize(kSmallFile);
+    Sha256 hash;
+    for (uint64_t left = node.size; left > 0;) {
+      if (stop_.stop_requested()) return Cancelled("unpacking the layer was cancelled");
+      std::span<char> want(buffer_.data(), std::min<uint64_t>(left, buffer_.size()));
+      TRY(ReadExactly(content, want));
+      std::string_view data(want.data(), want.size());
+      hash.Update(data);
+      left -= data.size();
+      // Layers of sparse files spell the holes out.
+      if (AllZero(data)) {
+        if (lseek(fd.get(), static_cast<off_t>(data.size()), SEEK_CUR) < 0) {
+          return ErrnoError(errno, "seek in " + item.upper.path);
+        }
+      } else {
+        TRY(FdWriter(fd.get()).Write(data));
+      }
+    }
+    if (ftruncate(fd.get(), static_cast<off_t>(node.size)) != 0) {
+      return ErrnoError(errno, "resize " + item.upper.path);
+    }
+    node.digest = hash.Finish();
+    return SetAttributes(fd.get(), node, item.upper.mtime, item.upper.path);
+  }
+
+  // Symlinks, devices and fifos.
+  Status MakeSpecial(const Item& item, int parent, const std::string& name) {
+    const tree::Node& node = item.upper.index.node;
+    const std::string& path = item.upper.path;
+    if (node.type == NodeType::kSymlink) {
+      if (node.target.empty()) return Invalid("the symbolic link has no target");
+      if (symlinkat(node.target.c_str(), parent, name.c_str()) != 0) {
+        return ErrnoError(errno, "symlink " + path);
+      }
     } else {
-      entry.opaque = entry.opaque || (index_[it->second].opaque && entry.node.IsDirectory());
-      index_[it->second] = std::move(entry);
-    }
-  }
-
-  Status RemoveAt(int at, const std::string& name, const RelPath& path) {
-    TRY(sys::RemoveAllAt(at, name));
-    for (auto it = positions_.lower_bound(path.str()); it != positions_.end();) {
-      if (!RelPath(it->first).IsWithin(path)) {
-        if (!it->first.starts_with(path.str())) break;
-        ++it;
-        continue;
-      }
-      index_[it->second] = LayerEntry();  // dropped by TakeIndex
-      times_.erase(it->first);
-      it = positions_.erase(it);
-    }
-    return Ok();
-  }
-
-  Status Whiteout(const RelPath& parent, const std::string& name) {
-    if (name == kOpaqueName) {
-      TRY(sys::SetXattr(parent_.get(), OverlayXattr("opaque"), "y"));
-      auto it = positions_.find(parent.str());
-      if (it != positions_.end()) index_[it->second].opaque = true;
-      return Ok();
-    }
-    if (name.starts_with(".wh..wh.")) return Ok();  // AUFS's own (image-spec layer.md)
-    std::string hidden = name.substr(kWhiteoutPrefix.size());
-    if (hidden.empty() || hidden == "." || hidden == "..") {
-      return Invalid("layer entry \"{}\" is no valid whiteout", name);
-    }
-    RelPath path = parent.Join(hidden);
-    struct stat st;
-    if (fstatat(parent_.get(), hidden.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0) {
-      // Whiteouts speak of lower layers only; what this layer has stays (image-spec layer.md).
-      if (S_ISDIR(st.st_mode)) {
-        TRY_ASSIGN(Fd fd, sys::OpenDirNoFollow(parent_.get(), RelPath(hidden)));
-        TRY(sys::SetXattr(fd.get(), OverlayXattr("opaque"), "y"));
-        if (auto it = positions_.find(path.str()); it != positions_.end()) {
-          index_[it->second].opaque = true;
-        }
-      }
-      return Ok();
-    }
-    if (mknodat(parent_.get(), hidden.c_str(), S_IFCHR, 0) != 0) {
-      return ErrnoError(errno, "whiteout " + path.str());
-    }
-    Record({.path = path, .whiteout = true});
-    return Ok();
-  }
-
-  Status Place(const RelPath& parent, const std::string& name, const TarEntry& entry,
-               Reader& content) {
-    RelPath path = parent.Join(name);
-    struct stat st;
-    bool existed = fstatat(parent_.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0;
-    bool both_directories = existed && S_ISDIR(st.st_mode) && entry.type == EntryType::kDirectory;
-    bool was_whiteout = existed && S_ISCHR(st.st_mode) && st.st_rdev == 0;
-    if (existed && !both_directories) {
-      TRY(RemoveAt(parent_.get(), name, path));
-      if (parent_wanted_.IsWithin(path)) parent_.Reset();
-    }
-    LayerEntry made{.path = path};
-    made.node = {.type = NodeTypeOf(entry.type), .mode = entry.mode & 07777,
-                 .uid = static_cast<uint32_t>(entry.uid), .gid = static_cast<uint32_t>(entry.gid)};
-    switch (entry.type) {
-      case EntryType::kFile: TRY(WriteFile(name, entry, content, made)); break;
-      case EntryType::kHardLink: return Link(path, name, entry);
-      case EntryType::kDirectory:
-        if (!both_directories && mkdirat(parent_.get(), name.c_str(), 0700) != 0) {
-          return ErrnoError(errno, "mkdir " + path.str());
-        }
-        if (was_whiteout) {
-          TRY_ASSIGN(Fd fd, sys::OpenDirNoFollow(parent_.get(), RelPath(name)));
-          TRY(sys::SetXattr(fd.get(), OverlayXattr("opaque"), "y"));
-          made.opaque = true;
-        }
-        times_[path.str()] = entry.mtime;
-        break;
-      case EntryType::kSymlink:
-        made.node.target = entry.link;
-        made.node.mode = 0777;
-        if (symlinkat(entry.link.c_str(), parent_.get(), name.c_str()) != 0) {
-          return ErrnoError(errno, "symlink " + path.str());
-        }
-        break;
-      default:
-        if (entry.type == EntryType::kCharDevice && entry.major == 0 && entry.minor == 0) {
-          LOG_WARN("layer entry {} is a 0:0 device, which means a removed file here; left out",
-                   entry.name);
-          return Ok();
-        }
-        made.node.rdev = entry.type == EntryType::kFifo ? 0 : uint64_t{entry.major} << 32 | entry.minor;
-        TRY(MakeNode(name, path, entry));
-    }
-    TRY(SetAttributes(name, path, entry, made));
-    Record(std::move(made));
-    return Ok();
-  }
-
-  Status WriteFile(const std::string& name, const TarEntry& entry, Reader& content, LayerEntry& made) {
-    Fd fd(openat(parent_.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-    if (!fd) return ErrnoError(errno, "create " + entry.name);
-    FdWriter file(fd.get());
-    HashingWriter hash(&file);
-    TRY(Copy(content, hash));
-    made.node.size = hash.size();
-    made.node.digest = hash.Finish();
-    return Ok();
-  }
-
-  Status MakeNode(const std::string& name, const RelPath& path, const TarEntry& entry) {
-    mode_t kind = entry.type == EntryType::kCharDevice    ? S_IFCHR
-                  : entry.type == EntryType::kBlockDevice ? S_IFBLK
-                                                          : S_IFIFO;
-    dev_t device = kind == S_IFIFO ? 0 : makedev(entry.major, entry.minor);
-    if (mknodat(parent_.get(), name.c_str(), kind | 0600, device) != 0) {
-      Error error = ErrnoError(errno, "mknod " + path.str());
-      if (errno == EPERM) error.hint = "device nodes need root: run varve as root for this image";
-      return error;
-    }
-    return Ok();
-  }
-
-  Status Link(const RelPath& path, const std::string& name, const TarEntry& entry) {
-    for (const std::string& part : Split(entry.link, '/')) {
-      if (part == "..") return Invalid("hard link \"{}\" leads out of the root", entry.name);
-    }
-    RelPath target(entry.link);
-    auto it = positions_.find(target.str());
-    if (it != positions_.end() && !index_[it->second].whiteout) {
-      LayerEntry made = index_[it->second];
-      if (made.node.IsDirectory()) return Invalid("hard link \"{}\" to a directory", entry.name);
-      TRY_ASSIGN(Fd from, target.Parent().IsRoot() ? sys::OpenDir(sys::FdPath(root_.get()))
-                                                   : sys::OpenDirNoFollow(root_.get(), target.Parent()));
-      std::string target_name(target.Name());
-      if (linkat(from.get(), target_name.c_str(), parent_.get(), name.c_str(), 0) != 0) {
-        return ErrnoError(errno, "link " + path.str());
-      }
-      made.path = path;
-      Record(std::move(made));
-      return Ok();
-    }
-    // To a file of a lower layer: in a mounted stack that copies the file up.
-    auto below = FindBelow(target);
-    if (!below || !S_ISREG(below->second.st_mode)) {
-      return Corrupt("hard link {} to {}, which is not there", path.str(), target.str());
-    }
-    TRY_ASSIGN(Fd in, OpenFile(below->first, O_RDONLY | O_NOFOLLOW));
-    FdReader reader(in.get());
-    const struct stat& st = below->second;
-    TarEntry copy{.name = entry.name, .mode = st.st_mode & 07777u, .uid = st.st_uid, .gid = st.st_gid,
-                  .mtime = {st.st_mtim.tv_sec * 1'000'000'000 + st.st_mtim.tv_nsec}};
-    return Place(path.Parent(), name, copy, reader);
-  }
-
-  Status SetAttributes(const std::string& name, const RelPath& path, const TarEntry& entry,
-                       LayerEntry& made) {
-    auto failed = [&](const char* what) { return ErrnoError(errno, std::string(what) + " " + path.str()); };
-    int at = parent_.get();
-    if (fchownat(at, name.c_str(), made.node.uid, made.node.gid, AT_SYMLINK_NOFOLLOW) != 0) {
-      Error error = failed("chown");
-      if (errno == EPERM || errno == EINVAL) error.hint = "other owners need root: run varve as root";
-      return error;
-    }
-    if (entry.type != EntryType::kSymlink && fchmodat(at, name.c_str(), made.node.mode, 0) != 0) {
-      return failed("chmod");
-    }
-    for (const auto& [key, value] : entry.xattrs) {
-      if (key.starts_with("trusted.overlay.") || key.starts_with("user.overlay.")) continue;
-      Fd fd(openat(at, name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
-      Status set = sys::SetXattr(fd.get(), key, value);
-      if (!set) {
-        LOG_WARN("xattr {} of {}: {}", key, path.str(), set.error().message);
-      } else if (key == "security.capability") {
-        made.node.xattrs.emplace_back(key, value);
+      mode_t kind = node.type == NodeType::kFifo         ? S_IFIFO
+                    : node.type == NodeType::kCharDevice ? S_IFCHR
+                                                         : S_IFBLK;
+      dev_t device = makedev(static_cast<unsigned>(node.rdev >> 32), static_cast<unsigned>(node.rdev));
+      if (mknodat(parent, name.c_str(), kind | 0600, device) != 0) {
+        return ErrnoError(errno, "mknod " + path);
       }
     }
-    timespec times[2] = {ToTimespec(entry.mtime), ToTimespec(entry.mtime)};
-    if (utimensat(at, name.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0) return failed("utimens");
+    if (fchownat(parent, name.c_str(), node.uid, node.gid, AT_SYMLINK_NOFOLLOW) != 0) {
+      return ErrnoError(errno, "chown " + path);
+    }
+    // Nobody can have put a symlink there: the directory is ours alone.
+    if (node.type != NodeType::kSymlink && fchmodat(parent, name.c_str(), node.mode, 0) != 0) {
+      return ErrnoError(errno, "chmod " + path);
+    }
+    int64_t seconds = item.upper.mtime.seconds();
+    timespec time{seconds, item.upper.mtime.nanos - seconds * 1'000'000'000};
+    timespec times[2] = {time, time};
+    if (utimensat(parent, name.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0) {
+      return ErrnoError(errno, "set the time of " + path);
+    }
     return Ok();
   }
 
-  Fd root_;
-  std::vector<std::string> below_;      // topmost first
-  Fd parent_;                           // of the last entry: tars list directory by directory
-  RelPath parent_wanted_, parent_path_;
-  tree::LayerIndex index_;
-  std::map<std::string, size_t> positions_;
-  std::map<std::string, Timestamp> times_;
+  Status MakeHardLink(const std::string& path, const TarEntry& entry, archive::TarReader& tar) {
+    RelPath link(entry.link);
+    auto found = ResolveParent(link.Parent(), Missing::kFail);
+    std::string target = found ? JoinPath(*found, link.Name()) : std::string();
+    auto item = items_.find(target);
+    if (!found || item == items_.end() || item->second.upper.index.whiteout) {
+      return Invalid("the hard link leads to /{}, which the layer does not have", link.str());
+    }
+    if (item->second.upper.index.node.IsDirectory()) {
+      return Invalid("the hard link leads to the directory /{}", link.str());
+    }
+    if (item->second.serial > waited_) {
+      TRY(files_.Wait());
+      waited_ = serial_ - 1;
+    }
+    auto [from_parent, from_name] = Cut(target);
+    auto [to_parent, to_name] = Cut(path);
+    TRY_ASSIGN(auto from, OpenParent(from_parent));
+    TRY_ASSIGN(auto to, OpenParent(to_parent));
+    if (linkat(from->get(), from_name.c_str(), to->get(), to_name.c_str(), 0) != 0) {
+      return ErrnoError(errno, "link " + path);
+    }
+    const UpperEntry& first = item->second.upper;
+    Item& made = NewItem(path);
+    made.upper.index.node = first.index.node;
+    made.upper.mtime = first.mtime;
+    // A link to a link: in a walk, both are links to the first.
+    made.upper.hard_link_to = first.hard_link_to.empty() ? target : first.hard_link_to;
+    xattrs_ += CountedXattrs(made);
+    Compare(made, tar);
+    return Ok();
+  }
+
+  // Times last and from the inside out, since everything made in a directory changes its own.
+  Status FinishDirectories() {
+    TRY(files_.Wait());
+    const std::string mark = OverlayXattr("opaque");
+    if (root_opaque_) TRY(sys::SetXattr(root_.get(), mark, "y"));
+    for (auto it = items_.rbegin(); it != items_.rend(); ++it) {
+      UpperEntry& upper = it->second.upper;
+      if (upper.index.whiteout || !upper.index.node.IsDirectory()) continue;
+      TRY_ASSIGN(Fd fd, sys::OpenInRoot(root_.get(), upper.index.path, O_RDONLY | O_DIRECTORY, 0,
+                                        {.no_symlinks = true}));
+      if (upper.index.opaque) TRY(sys::SetXattr(fd.get(), mark, "y"));
+      TRY(SetAttributes(fd.get(), upper.index.node, upper.mtime, upper.path));
+    }
+    return Ok();
+  }
+
+  const Fd root_;
+  ParentLookup below_;
+  const std::stop_token stop_;
+  std::map<std::string, Item, WalkOrder> items_;
+  uint64_t serial_ = 0;
+  uint64_t waited_ = 0;      // entries up to here are on the disk
+  bool root_opaque_ = false;
+
+  bool canonical_ = true;
+  std::string last_path_;    // of the last entry, in walk order
+  size_t xattrs_ = 0;        // that were asked for
+
+  std::string parent_path_;  // the last parent, kept open
+  std::shared_ptr<const Fd> parent_fd_;
+  std::string buffer_;
+  FileWriter files_;         // last: its threads end before the nodes that they fill
 };
 
 }  // namespace
 
-Result<tree::LayerIndex> UnpackInto(const std::string& directory, LayerStore& store,
-                                    const std::vector<DiffId>& below, Reader& tar,
-                                    std::stop_token stop) {
+Result<UnpackedLayer> UnpackInto(const std::string& directory, LayerStore& store,
+                                 const std::vector<DiffId>& below, Reader& tar,
+                                 std::stop_token stop) {
   TRY_ASSIGN(Fd root, sys::OpenDir(directory));
-  Unpacker unpacker(std::move(root), store, below);
-  archive::TarReader reader(tar, /*decompress=*/false);
-  while (true) {
-    if (stop.stop_requested()) return Cancelled("unpacking was cancelled");
-    TRY_ASSIGN(auto entry, reader.Next());
-    if (!entry) break;
-    TRY(unpacker.Add(*entry, reader.content()));
-  }
-  TRY(unpacker.Finish());
-  return unpacker.TakeIndex();
+  archive::TarReader reader(tar);
+  Unpacker unpacker(std::move(root), store, below, std::move(stop));
+  TRY(unpacker.Run(reader));
+  return unpacker.Take();
 }
 
 }  // namespace varve::snapshot

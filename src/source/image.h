@@ -1,12 +1,14 @@
 // Base images: from a name to a config and a stack of layers, and the layers onto this machine.
 //
 // Resolving needs the manifest and the config, kilobytes; layers are pulled only when a step or an
-// export needs them. What a tag pointed to is remembered with its documents, so that a build whose
-// registry does not answer goes on with what it knew, and says so.
+// export needs them. What a tag pointed to is remembered with its documents: it is not asked for again
+// within the hour (ResolveMode::kPull asks always), and a build whose registry does not answer goes on
+// with what was known, and says so.
 #pragma once
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -16,10 +18,29 @@
 #include "graph/graph.h"
 #include "oci/image_config.h"
 #include "oci/manifest.h"
-#include "registry/client.h"
+#include "oci/reference.h"
 #include "snapshot/layer_store.h"
 
 namespace varve::source {
+
+// What is needed of a registry. Blocks; safe from several threads.
+class Distribution {
+ public:
+  virtual ~Distribution() = default;
+  // What a tag or digest names: the descriptor of a manifest or index. kNotFound, kInvalid (a login is
+  // needed), kUnavailable.
+  virtual Result<oci::Descriptor> Resolve(const oci::Reference& reference, std::stop_token stop) = 0;
+  // A manifest or index, or a config blob: verified against the descriptor.
+  virtual Result<std::string> FetchManifest(const oci::Reference& repository,
+                                            const oci::Descriptor& descriptor,
+                                            std::stop_token stop) = 0;
+  virtual Result<std::string> FetchSmallBlob(const oci::Reference& repository,
+                                             const oci::Descriptor& descriptor,
+                                             std::stop_token stop) = 0;
+  // A blob of any size; what arrives is verified by whoever writes it.
+  virtual Status FetchBlob(const oci::Reference& repository, const oci::Descriptor& descriptor,
+                           Writer& out, std::stop_token stop) = 0;
+};
 
 struct ResolvedImage {
   std::string reference;            // normalised, as asked for
@@ -28,8 +49,7 @@ struct ResolvedImage {
   oci::ImageConfig config;
   std::vector<DiffId> diff_ids;     // as many as manifest.layers
   ChainId chain;
-  // Where blobs are fetched from; nothing: all are in the blob store (a local image, an OCI layout).
-  std::string repository;           // "docker.io/library/node"
+  std::string repository;           // "docker.io/library/node"; empty: made here, or a layout
   std::string layout;               // directory of an OCI layout
   std::string notice;               // not empty: "the registry did not answer; …"
 };
@@ -39,12 +59,12 @@ using OnProgress = std::function<void(const std::string& id, uint64_t current, u
 
 class ImageStore {
  public:
-  ImageStore(registry::Client& registry, cache::LocalStore& local, cas::BlobStore& blobs,
+  ImageStore(Distribution& registry, cache::LocalStore& local, cas::BlobStore& blobs,
              snapshot::LayerStore& layers, Clock& clock);
 
-  // kNotFound: no such image (the hint lists where it was looked for); kInvalid: not for this
-  // platform, or a login is needed; kUnavailable: the registry does not answer and nothing is known.
-  // Safe from several threads; equal questions within one build are asked once.
+  // kNotFound: no such image; kInvalid: not for this platform, or a login is needed; kUnavailable: the
+  // registry does not answer and nothing is known. Safe from several threads; equal questions of one
+  // process are asked once.
   Result<ResolvedImage> Resolve(const std::string& reference, const oci::Platform& platform,
                                 graph::ResolveMode mode, std::stop_token stop);
 
@@ -52,13 +72,16 @@ class ImageStore {
   Result<ResolvedImage> ResolveLayout(const std::string& directory, const std::string& reference,
                                       const oci::Platform& platform);
 
-  // Downloads, verifies and unpacks what is missing, several layers at once, and makes the tree of
+  // Downloads (several layers at once), verifies and unpacks what is missing, and makes the tree of
   // the whole stack known.
   Result<cache::Rootfs> Pull(const ResolvedImage& image, const OnProgress& on_progress,
                              std::stop_token stop);
 
   // The stack with its tree, when all layers are unpacked here and the tree is known.
   Result<std::optional<cache::Rootfs>> FindLocally(const ResolvedImage& image);
+
+  // Brings a layer's blob, pulled once from `blob.repository`, into the blob store.
+  Status FetchLayerBlob(const cache::LayerBlob& blob, std::stop_token stop);
 
  private:
   struct Impl;

@@ -1,0 +1,106 @@
+#include "cli/build_flags.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+namespace varve::cli {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Pair;
+
+Result<CommandLine> Parse(std::vector<std::string> words) {
+  words.insert(words.begin(), "varve");
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  return ParseCommandLine(static_cast<int>(argv.size()), argv.data());
+}
+
+BuildFlags Build(std::vector<std::string> words) {
+  words.insert(words.begin(), "build");
+  auto line = Parse(std::move(words));
+  EXPECT_TRUE(line) << line.error().message;
+  return line ? line->build : BuildFlags();
+}
+
+TEST(CommandLine, RootIsAcceptedBeforeAndAfterTheSubcommand) {
+  EXPECT_EQ(Parse({"--root", "/r", "build", "."})->global.root, "/r");
+  EXPECT_EQ(Parse({"build", "--root", "/r", "."})->global.root, "/r");
+}
+
+TEST(CommandLine, ContextMayComeAnywhere) {
+  EXPECT_EQ(Build({".", "-t", "a"}).context, ".");
+  EXPECT_EQ(Build({"-t", "a", "."}).context, ".");
+  EXPECT_EQ(Build({"-t", "a", "-t", "b", "ctx", "--pull"}).tags, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(Build({"-"}).context, "-");
+}
+
+TEST(CommandLine, AMissingContextSaysWhatToType) {
+  Error error = Parse({"build"}).error();
+  EXPECT_THAT(error.message, HasSubstr("context"));
+  EXPECT_THAT(error.hint, HasSubstr("varve build ."));
+}
+
+TEST(CommandLine, AnUnknownFlagIsSuggested) {
+  EXPECT_EQ(Parse({"build", "--no-cach", "."}).error().hint, "did you mean --no-cache?");
+}
+
+TEST(CommandLine, BuildArgsWithoutValueComeFromTheEnvironment) {
+  setenv("VARVE_TEST_ARG", "from env", 1);
+  EXPECT_THAT(Build({"--build-arg", "A=1", "--build-arg", "VARVE_TEST_ARG", "--build-arg",
+                     "VARVE_TEST_UNSET", "."}).build_args,
+              ElementsAre(Pair("A", "1"), Pair("VARVE_TEST_ARG", "from env")));
+}
+
+TEST(CommandLine, NoCacheAndItsFilterExcludeEachOther) {
+  EXPECT_FALSE(Parse({"build", "--no-cache", "--no-cache-filter", "a", "."}));
+  EXPECT_THAT(Build({"--no-cache-filter", "a,b", "."}).no_cache_filter, ElementsAre("a", "b"));
+}
+
+TEST(CommandLine, ScriptsForDockerBuildRun) {
+  BuildFlags flags = Build({"--rm", "--force-rm", "-m", "1g", "--provenance=false", "--builder", "x",
+                            "--label", "a=b", "--add-host", "db:1.2.3.4", "."});
+  EXPECT_EQ(flags.resources["memory"], "1g");
+  EXPECT_THAT(flags.labels, ElementsAre(Pair("a", "b")));
+  EXPECT_THAT(flags.extra_hosts, ElementsAre(Pair("db", "1.2.3.4")));
+}
+
+TEST(CommandLine, WhatIsNotThereIsRefused) {
+  EXPECT_THAT(Parse({"build", "--cache-to", "type=inline", "."}).error().message,
+              HasSubstr("--cache-to"));
+  EXPECT_THAT(Parse({"build", "--sbom=true", "."}).error().message, HasSubstr("attestations"));
+}
+
+TEST(Secret, FromFileEnvironmentOrById) {
+  EXPECT_EQ(ParseSecret("id=a,src=f")->path, "f");
+  EXPECT_EQ(ParseSecret("id=a,env=V")->variable, "V");
+  EXPECT_EQ(ParseSecret("type=env,id=a,src=V")->variable, "V");
+  EXPECT_EQ(ParseSecret("id=varve-no-such-variable")->path, "varve-no-such-variable");
+  EXPECT_FALSE(ParseSecret("src=f"));
+  EXPECT_FALSE(ParseSecret("id=a,sorce=f"));
+}
+
+TEST(Ssh, SocketOrKeys) {
+  EXPECT_EQ(ParseSsh("default")->id, "default");
+  EXPECT_THAT(ParseSsh("id=a,b")->paths, ElementsAre("a", "b"));
+}
+
+TEST(AddHost, BothSeparatorsAndIpv6) {
+  EXPECT_THAT(*ParseAddHost("h=::1"), ElementsAre(Pair("h", "::1")));
+  EXPECT_THAT(*ParseAddHost("h:[::1]"), ElementsAre(Pair("h", "::1")));
+  EXPECT_FALSE(ParseAddHost("h:host-gateway"));
+  EXPECT_FALSE(ParseAddHost("nohost"));
+}
+
+TEST(Ulimit, SoftMustNotExceedHard) {
+  EXPECT_EQ(ParseUlimit("nofile=10:20")->hard, 20);
+  EXPECT_EQ(ParseUlimit("nofile=10")->hard, 10);
+  EXPECT_FALSE(ParseUlimit("nofile=20:10"));
+  EXPECT_THAT(ParseUlimit("nofil=1").error().message, HasSubstr("nofile"));
+}
+
+}  // namespace
+}  // namespace varve::cli

@@ -1,0 +1,261 @@
+#include "cli/build_outputs.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "base/fd.h"
+#include "base/strings.h"
+#include "export/archive_output.h"
+#include "export/files_output.h"
+#include "sys/open.h"
+#include "sys/process.h"
+
+namespace varve::cli {
+
+namespace {
+
+using exporter::Output;
+using exporter::OutputType;
+
+Status CheckNames(const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    auto reference = oci::ParseReference(name);
+    if (!reference) return Error(std::move(reference).error()).With("invalid tag");
+    if (reference->digest) return Invalid("invalid tag \"{}\": a digest cannot be given", name);
+  }
+  return Ok();
+}
+
+std::vector<std::string> Normalised(const std::vector<std::string>& names) {
+  std::vector<std::string> out;
+  for (const std::string& name : names) {
+    out.push_back(oci::ParseReference(name)->WithDefaultTag().String());
+  }
+  return out;
+}
+
+exporter::OnProgress ProgressTo(engine::StepSink& sink) {
+  return [&sink](const std::string& id, uint64_t current, uint64_t total, bool done) {
+    sink.Progress(id, current, total, done);
+  };
+}
+
+// "exporting to image", … (reference exporters.md §1).
+std::string VertexName(const Output& output) {
+  switch (output.type) {
+    case OutputType::kImage: return "exporting to image";
+    case OutputType::kOci: return "exporting to oci image format";
+    case OutputType::kDocker: return "exporting to docker image format";
+    case OutputType::kLocal: return "exporting to client directory";
+    case OutputType::kTar: return "exporting to client tarball";
+    case OutputType::kCacheOnly: break;
+  }
+  return "exporting";
+}
+
+// Standard output, or a file that appears whole or not at all.
+Status WriteTo(const std::string& dest, const std::function<Status(Writer&)>& write) {
+  if (dest.empty() || dest == "-") {
+    FdWriter out(STDOUT_FILENO);
+    return write(out);
+  }
+  std::string temporary = fmt::format("{}.varve-{}", dest, getpid());
+  TRY_ASSIGN(Fd fd, OpenFile(temporary, O_WRONLY | O_CREAT | O_TRUNC, 0644));
+  FdWriter out(fd.get());
+  Status status = write(out);
+  if (status && rename(temporary.c_str(), dest.c_str()) != 0) {
+    status = ErrnoError(errno, "rename to " + dest);
+  }
+  if (!status) unlink(temporary.c_str());
+  return status;
+}
+
+// Streams an archive into `docker load` or `podman load`.
+Status LoadInto(const std::vector<std::string>& command, const std::function<Status(Writer&)>& write,
+                engine::StepSink& sink, std::stop_token stop) {
+  int fds[2];
+  if (pipe2(fds, O_CLOEXEC) != 0) return ErrnoError(errno, "pipe");
+  Fd read_end(fds[0]), write_end(fds[1]);
+  sys::SpawnSpec spec{.argv = command, .stdin_fd = read_end.get()};
+  Status written = Ok();
+  std::jthread feeder([&] {
+    FdWriter out(write_end.get());
+    written = write(out);
+    write_end.Reset();
+  });
+  std::string output;
+  auto status = sys::RunProcess(
+      spec, [&](sys::Stream, std::string_view text) { output += text; }, stop);
+  read_end.Reset();
+  feeder.join();
+  if (!status) return Error(std::move(status).error());
+  if (!status->ok()) {
+    return Invalid("{} failed: {}", Join(command, " "), TrimSpace(output));
+  }
+  sink.Log(1, output);
+  return written;
+}
+
+// Whichever answers: a docker engine, else podman.
+Result<std::vector<std::string>> FindLoader(std::stop_token stop) {
+  if (sys::FindProgram("docker")) {
+    auto answer = sys::RunAndRead({.argv = {"docker", "version", "--format", "{{.Server.Version}}"}}, stop);
+    if (answer) return std::vector<std::string>{"docker", "load"};
+  }
+  if (sys::FindProgram("podman")) return std::vector<std::string>{"podman", "load"};
+  Error error = NotFound("--load found neither a docker engine that answers nor podman");
+  error.hint = "write an archive instead: -o type=docker,dest=image.tar";
+  return error;
+}
+
+class Exporting {
+ public:
+  Exporting(const exporter::ImageInput& input, const exporter::ExportStores& stores, Pusher& pusher,
+            const std::string& scratch, std::stop_token stop)
+      : input_(input), stores_(stores), pusher_(pusher), scratch_(scratch), stop_(std::move(stop)) {}
+
+  Status Run(const Output& output, engine::StepSink& sink) {
+    switch (output.type) {
+      case OutputType::kImage: return ToImage(output, sink);
+      case OutputType::kOci: case OutputType::kDocker: return ToArchive(output, sink);
+      case OutputType::kLocal:
+        return exporter::CopyFiles(stores_.layers, input_.rootfs, output.source_date_epoch, scratch_,
+                                   output.dest, output.delete_extra, stop_);
+      case OutputType::kTar:
+        return WriteTo(output.dest, [&](Writer& out) {
+          return exporter::WriteFilesTar(stores_.layers, input_.rootfs, output.source_date_epoch,
+                                         scratch_, out, stop_);
+        });
+      case OutputType::kCacheOnly: break;
+    }
+    return Ok();
+  }
+
+  ExportedBuild result;
+
+ private:
+  void Note(const exporter::Image& image, const std::vector<std::string>& names) {
+    result.image_id = image.config_digest.ToString();
+    result.manifest_digest = image.manifest_digest.ToString();
+    result.metadata.Set("containerimage.config.digest", result.image_id);
+    result.metadata.Set("containerimage.descriptor", oci::ToJson(image.descriptor));
+    result.metadata.Set("containerimage.digest", result.manifest_digest);
+    result.metadata.SetIf(!names.empty(), "image.name", Join(names, ","));
+  }
+
+  Status ToImage(const Output& output, engine::StepSink& sink) {
+    std::vector<std::string> names = Normalised(output.names);
+    if (output.push) {
+      TRY_ASSIGN(auto image, exporter::MakeImage(input_, output, stores_, ProgressTo(sink), stop_));
+      for (const std::string& name : names) {
+        TRY_ASSIGN(auto reference, oci::ParseReference(name));
+        auto pushed = pusher_.Push(image, reference, output.insecure_registry, output.push_by_digest,
+                                   stores_.blobs, stores_.local, sink, stop_);
+        if (!pushed) return Error(std::move(pushed).error()).With("failed to push " + reference.Familiar());
+      }
+      TRY(Store(output, image, names, sink));
+      Note(image, names);
+      return Ok();
+    }
+    TRY_ASSIGN(auto image, exporter::MakeStoredImage(input_, output, stores_));
+    TRY(Store(output, image, names, sink));
+    Note(image, names);
+    return Ok();
+  }
+
+  Status Store(const Output& output, const exporter::Image& image,
+               const std::vector<std::string>& names, engine::StepSink& sink) {
+    if (!output.store || output.push_by_digest) return Ok();
+    std::vector<std::string> stored = names;
+    if (!output.dangling_name_prefix.empty()) {
+      stored.push_back(output.dangling_name_prefix + "@" + image.manifest_digest.ToString());
+    }
+    if (output.name_canonical) {
+      for (const std::string& name : names) {
+        stored.push_back(oci::ParseReference(name)->Name() + "@" + image.manifest_digest.ToString());
+      }
+    }
+    for (const std::string& name : stored) {
+      TRY(stores_.local.PutImage({name, image.manifest_digest, stores_.clock.Now()}));
+      sink.Progress("naming to " + name, 0, 0, true);
+    }
+    return Ok();
+  }
+
+  Status ToArchive(const Output& output, engine::StepSink& sink) {
+    bool docker = output.type == OutputType::kDocker;
+    std::vector<std::string> names = Normalised(output.names);
+    TRY_ASSIGN(auto image, exporter::MakeImage(input_, output, stores_, ProgressTo(sink), stop_));
+    auto write = [&](Writer& out) {
+      return exporter::WriteArchive(image, names, docker, stores_.blobs, out);
+    };
+    if (output.load) {
+      TRY_ASSIGN(auto loader, FindLoader(stop_));
+      TRY(LoadInto(loader, write, sink, stop_));
+    } else if (!output.tar) {
+      TRY(exporter::WriteLayoutDirectory(image, names, docker, stores_.blobs, output.dest));
+    } else {
+      TRY(WriteTo(output.dest, write));
+    }
+    Note(image, names);
+    return Ok();
+  }
+
+  const exporter::ImageInput& input_;
+  const exporter::ExportStores& stores_;
+  Pusher& pusher_;
+  const std::string& scratch_;
+  std::stop_token stop_;
+};
+
+}  // namespace
+
+Result<std::vector<Output>> EffectiveOutputs(const BuildFlags& flags) {
+  TRY(CheckNames(flags.tags));
+  std::vector<Output> outputs = flags.outputs;
+  bool has_image = std::ranges::any_of(outputs, [](const Output& o) { return o.type == OutputType::kImage; });
+  bool has_load = std::ranges::any_of(outputs, [](const Output& o) { return o.load; });
+  if (flags.push) {
+    for (Output& output : outputs) {
+      if (output.type == OutputType::kImage) output.push = true;
+    }
+    if (!has_image) outputs.push_back({.type = OutputType::kImage, .push = true});
+  }
+  if (flags.load && !has_load) outputs.push_back({.type = OutputType::kDocker, .load = true});
+  if (outputs.empty() && !flags.output_disabled && (!flags.tags.empty() || !flags.iidfile.empty() || flags.quiet)) {
+    outputs.push_back({.type = OutputType::kImage});
+  }
+  for (Output& output : outputs) {
+    if (output.names.empty()) output.names = flags.tags;
+    TRY(CheckNames(output.names));
+    if (output.push && output.names.empty()) {
+      Error error = Invalid("pushing needs a name for the image");
+      error.hint = "pass -t NAME, or -o type=registry,name=NAME";
+      return error;
+    }
+    output.annotations.insert(output.annotations.end(), flags.annotations.begin(),
+                              flags.annotations.end());
+  }
+  return outputs;
+}
+
+Result<ExportedBuild> ExportBuild(const std::vector<Output>& outputs,
+                                  const exporter::ImageInput& input,
+                                  const exporter::ExportStores& stores, Pusher& pusher,
+                                  const std::string& scratch, progress::Board& board,
+                                  std::stop_token stop) {
+  Exporting exporting(input, stores, pusher, scratch, stop);
+  exporting.result.metadata = Json::EmptyObject();
+  for (const Output& output : outputs) {
+    if (output.type == OutputType::kCacheOnly) continue;
+    Status done = Shown(board, VertexName(output),
+                        [&](engine::StepSink& sink) { return exporting.Run(output, sink); });
+    TRY(std::move(done));
+  }
+  return std::move(exporting.result);
+}
+
+}  // namespace varve::cli

@@ -1,0 +1,30 @@
+// Exports the result of a build to everything that -o, -t, --push and --load ask for.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cli/build_display.h"
+#include "cli/build_flags.h"
+#include "cli/pusher.h"
+#include "export/image.h"
+
+namespace varve::cli {
+
+struct ExportedBuild {
+  std::string image_id;          // config digest; empty without an image
+  std::string manifest_digest;
+  Json metadata;                 // of --metadata-file
+};
+
+// The outputs that the flags mean: -t without -o is an image in varve's store, --push and --load add
+// or change one (reference cli.md §2). Names are checked here, before the build starts.
+Result<std::vector<exporter::Output>> EffectiveOutputs(const BuildFlags& flags);
+
+Result<ExportedBuild> ExportBuild(const std::vector<exporter::Output>& outputs,
+                                  const exporter::ImageInput& input,
+                                  const exporter::ExportStores& stores, Pusher& pusher,
+                                  const std::string& scratch, progress::Board& board,
+                                  std::stop_token stop);
+
+}  // namespace varve::cli

@@ -1,0 +1,178 @@
+#include "cli/build_report.h"
+
+#include <algorithm>
+
+#include "base/fd.h"
+#include "base/metric.h"
+#include "base/strings.h"
+#include "cli/console.h"
+#include "cli/exit_code.h"
+#include "dockerfile/excerpt.h"
+
+namespace varve::cli {
+
+namespace {
+
+std::string ExcerptOf(const BuildContext& context, const dockerfile::Span& span) {
+  return dockerfile::RenderExcerpt(context.dockerfile_name, context.dockerfile, {&span, 1});
+}
+
+std::string ErrorText(const Error& error) {
+  std::string text = "ERROR: failed to build: " + error.message + "\n";
+  if (!error.hint.empty()) text += "hint: " + error.hint + "\n";
+  return text;
+}
+
+std::string_view StatusName(engine::StepStatus status) {
+  switch (status) {
+    case engine::StepStatus::kNotNeeded: return "not-needed";
+    case engine::StepStatus::kCached: return "hit";
+    case engine::StepStatus::kRan: return "run";
+    case engine::StepStatus::kFailed: return "failed";
+    case engine::StepStatus::kCancelled: return "cancelled";
+  }
+  return "not-needed";
+}
+
+}  // namespace
+
+void PrintError(const Error& error) { ToStderr(ErrorText(error)); }
+
+void PrintErrorAt(const Error& error, const BuildContext& context, const dockerfile::Span& span) {
+  std::string excerpt = ExcerptOf(context, span);
+  Error told = error;
+  if (excerpt.empty()) told = std::move(told).With(context.dockerfile_name);
+  ToStderr(excerpt + ErrorText(told));
+}
+
+int FailBuild(const graph::Graph& graph, const engine::Outcome& outcome, const BuildContext& context,
+              progress::Board& board) {
+  board.Close();
+  Error error = *outcome.error;
+  if (outcome.failed_step && error.code != Code::kCancelled) {
+    const graph::Step& step = graph.steps[*outcome.failed_step];
+    auto line = [](uint32_t n) { return static_cast<int>(n); };
+    auto span = dockerfile::Span::Lines(line(step.location.first_line), line(step.location.last_line));
+    ToStderr(ExcerptOf(context, span));
+    error.message = "failed to solve: " + error.message;
+    // Names in a context that an ignore file takes out look missing: say so.
+    bool from_context = error.code == Code::kNotFound && !context.ignore_file.empty();
+    if (from_context && error.hint.empty()) {
+      error.hint = fmt::format("if the file exists, {} may exclude it", context.ignore_file);
+    }
+    if (error.code == Code::kExec) {
+      std::string more = "all output: --progress plain";
+      if (!step.stage.empty()) more += "; what this step starts from: set --target to an earlier stage";
+      error.hint = error.hint.empty() ? more : error.hint + "; " + more;
+    }
+  }
+  ToStderr(ErrorText(error));
+  return ExitCodeOf(error);
+}
+
+void ShowWarnings(const std::vector<dockerfile::Warning>& warnings, progress::Board& board,
+                  const BuildContext& context) {
+  for (const dockerfile::Warning& warning : warnings) {
+    board.Warn({.text = warning.Short(), .detail = warning.detail, .url = warning.url,
+                .excerpt = ExcerptOf(context, warning.span)});
+  }
+}
+
+int PrintChecks(const std::vector<dockerfile::Warning>& warnings, const dockerfile::SourceError* error,
+                const BuildContext& context, const BuildFlags& flags) {
+  if (flags.call_format == "json") {
+    Json list = Json::EmptyArray();
+    for (const dockerfile::Warning& w : warnings) {
+      Json range;
+      range.Set("start", Json().Set("line", w.span.start_line).Set("character", 0));
+      range.Set("end", Json().Set("line", w.span.end_line).Set("character", 0));
+      Json location = Json().Set("ranges", Json().Append(std::move(range)));
+      list.Append(Json().Set("ruleName", w.rule).Set("description", w.detail).Set("url", w.url)
+                      .Set("detail", w.message).Set("location", std::move(location)));
+    }
+    Json out = Json().Set("warnings", std::move(list));
+    if (error != nullptr) out.Set("buildError", Json().Set("message", error->error.message));
+    ToStdout(out.Dump({.indent = 2}) + "\n");
+  } else {
+    std::string text = warnings.empty() ? "Check complete, no warnings found.\n"
+                       : warnings.size() == 1
+                           ? "Check complete, 1 warning has been found!\n"
+                           : fmt::format("Check complete, {} warnings have been found!\n", warnings.size());
+    for (const dockerfile::Warning& w : warnings) {
+      text += fmt::format("\nWARNING: {}{}\n{}\n{}", w.rule, w.url.empty() ? "" : " - " + w.url,
+                          w.message, ExcerptOf(context, w.span));
+    }
+    ToStdout(text);
+    if (error != nullptr) PrintErrorAt(error->error, context, error->span);
+  }
+  return warnings.empty() && error == nullptr ? kSuccess : kBuildFailed;
+}
+
+int PrintOutline(const dockerfile::Outline& outline, const BuildContext& context,
+                 const BuildFlags& flags) {
+  bool json = flags.call_format == "json";
+  ToStdout(json ? dockerfile::ToJson(outline, context.dockerfile).Dump({.indent = 2}) + "\n"
+                : dockerfile::ToText(outline));
+  return kSuccess;
+}
+
+int PrintTargets(const dockerfile::Dockerfile& file, const BuildContext& context,
+                 const BuildFlags& flags) {
+  auto targets = dockerfile::ListTargets(file);
+  bool json = flags.call_format == "json";
+  ToStdout(json ? dockerfile::ToJson(targets, context.dockerfile).Dump({.indent = 2}) + "\n"
+                : dockerfile::ToText(targets));
+  return kSuccess;
+}
+
+int PrintGraph(const graph::Graph& graph) {
+  ToStdout(graph::Dump(graph).Dump({.indent = 2}) + "\n");
+  return kSuccess;
+}
+
+std::string SummaryLine(const engine::Totals& totals, Nanos wall) {
+  std::string line = fmt::format("{} step{} cached, {} run", totals.cached,
+                                 totals.cached == 1 ? "" : "s", totals.ran);
+  if (totals.new_bytes > 0) line += fmt::format(" · {} new", FormatBytes(totals.new_bytes));
+  line += " · " + FormatDuration(wall);
+  if (totals.saved >= Nanos(50'000'000)) line += " · the cache saved " + FormatDuration(totals.saved);
+  return line;
+}
+
+void PrintSummary(const engine::Outcome& outcome, const std::vector<exporter::Output>& outputs,
+                  Nanos wall) {
+  std::string text = "\n" + SummaryLine(outcome.totals, wall) + "\n";
+  if (outputs.empty()) {
+    text += "no output was asked for: the result is in the cache only (name it with -t, or use -o)\n";
+  }
+  ToStderr(text);
+}
+
+void PrintStats() {
+  std::string text;
+  for (const auto& [name, value] : CounterSnapshot()) text += fmt::format("{:<40} {}\n", name, value);
+  ToStderr(text);
+}
+
+void WriteStatsFile(const std::string& path, const graph::Graph& graph,
+                    const engine::Outcome& outcome) {
+  Json counters = Json::EmptyObject(), steps = Json::EmptyArray();
+  for (const auto& [name, value] : CounterSnapshot()) counters.Set(name, value);
+  counters.Set("steps.cached", outcome.totals.cached).Set("steps.ran", outcome.totals.ran);
+  for (size_t i = 0; i < graph.steps.size(); ++i) {
+    if (graph::IsSource(graph.steps[i].op)) continue;
+    const engine::StepOutcome& step = outcome.steps[i];
+    Json json;
+    json.Set("name", graph.steps[i].name).Set("status", StatusName(step.status));
+    json.SetIf(!step.key.empty(), "key", step.key.ToString());
+    json.SetIf(!step.reasons.empty(), "why",
+               step.reasons.empty() ? std::string() : engine::Summarise(step.reasons));
+    steps.Append(std::move(json));
+  }
+  Json stats = Json().Set("counters", std::move(counters)).Set("steps", std::move(steps));
+  if (Status written = WriteFileAtomically(path, stats.Dump() + "\n"); !written) {
+    ToStderr("VARVE_STATS_FILE: " + written.error().message + "\n");
+  }
+}
+
+}  // namespace varve::cli

@@ -1,0 +1,19 @@
+#include "cli/console.h"
+
+#include <unistd.h>
+
+#include "base/fd.h"
+
+namespace varve::cli {
+
+namespace {
+void Put(int fd, std::string_view text) {
+  Status written = FdWriter(fd).Write(text);
+  if (!written) return;
+}
+}  // namespace
+
+void ToStdout(std::string_view text) { Put(STDOUT_FILENO, text); }
+void ToStderr(std::string_view text) { Put(STDERR_FILENO, text); }
+
+}  // namespace varve::cli

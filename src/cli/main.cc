@@ -1,0 +1,28 @@
+#include "base/log.h"
+#include "cli/build_command.h"
+#include "cli/build_flags.h"
+#include "cli/console.h"
+#include "cli/exit_code.h"
+#include "cli/version.h"
+
+int main(int argc, char** argv) {
+  using namespace varve;
+  // Before the flags are defined: scripts ask this often.
+  if (argc == 2 && (std::string_view(argv[1]) == "--version" || std::string_view(argv[1]) == "version")) {
+    cli::ToStdout(std::string("varve ") + cli::kVersion + "\n");
+    return cli::kSuccess;
+  }
+  auto line = cli::ParseCommandLine(argc, argv);
+  if (!line) {
+    cli::ToStderr("varve: " + line.error().ToString() + "\n");
+    return cli::kUsage;
+  }
+  if (line->global.debug) SetLogLevel(LogLevel::kDebug);
+  if (line->command == "build") return cli::RunBuild(line->global, line->build);
+  if (line->command == "version") {
+    cli::ToStdout(std::string("varve ") + cli::kVersion + "\n");
+    return cli::kSuccess;
+  }
+  cli::ToStdout(line->message);
+  return cli::kSuccess;
+}

@@ -1,0 +1,32 @@
+// The registries that a build talks to: configuration, credentials, client.
+//
+// Nothing is read or opened before the first request, so that a build without one pays nothing.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "cli/pusher.h"
+#include "net/http_client.h"
+#include "source/image.h"
+
+namespace varve::cli {
+
+class Registries {
+ public:
+  // The configuration is looked for in $VARVE_REGISTRIES, <root>/registries.json and
+  // /etc/varve/registries.json (registry/config.h).
+  static Result<std::unique_ptr<Registries>> Open(const std::string& root);
+  ~Registries();
+
+  source::Distribution& distribution();
+  Pusher& pusher();
+  net::HttpClient& http();
+
+ private:
+  struct Impl;
+  explicit Registries(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace varve::cli

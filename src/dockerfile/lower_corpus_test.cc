@@ -1,0 +1,135 @@
+// Real Dockerfiles against the verdicts of BuildKit's front end (corpus README). The corpus is not part
+// of the repository: VARVE_CORPUS names its directory, "../shared/corpus" beside the source is the default.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <set>
+
+#include "base/fd.h"
+#include "base/strings.h"
+#include "dockerfile/lower.h"
+#include "dockerfile/lower_test.h"
+
+namespace varve::dockerfile {
+namespace {
+
+std::string CorpusDirectory() {
+  if (const char* given = std::getenv("VARVE_CORPUS")) return given;
+  return std::string(VARVE_SOURCE_DIR) + "/../shared/corpus";
+}
+
+std::vector<Json> Verdicts(const std::string& directory) {
+  std::vector<Json> out;
+  auto text = ReadFile(directory + "/verdicts.jsonl");
+  if (!text) return out;
+  for (const std::string& line : Split(*text, '\n')) {
+    if (line.empty()) continue;
+    auto json = Json::Parse(line);
+    if (json) out.push_back(std::move(*json));
+  }
+  return out;
+}
+
+// What was said of one file, in a form in which two can be compared.
+struct Said {
+  std::string error;                    // first line; empty: accepted
+  std::string config;
+  size_t stages = 0;
+  int64_t execs = 0;                    // RUN steps and file steps of the graph
+  int64_t files = 0;
+  std::multiset<std::string> warnings;
+};
+
+std::string Canonical(const Json& json) { return json.DumpCanonical(); }
+
+Said Expected(const Json& verdict) {
+  Said out;
+  for (const char* step : {"Parse", "Instr", "LLB"}) {
+    std::string text = verdict.GetString(step, "OK");
+    if (text == "OK") continue;
+    out.error = text.starts_with("ERR ") ? text.substr(4) : text;
+    out.error = out.error.substr(0, out.error.find('\n'));
+    break;
+  }
+  out.stages = static_cast<size_t>(verdict.GetInt("Stages"));
+  if (const Json* kinds = verdict.Find("OpKinds")) {
+    out.execs = kinds->GetInt("Exec");
+    out.files = kinds->GetInt("File");
+  }
+  auto config = Json::Parse(verdict.GetString("Image", "{}"));
+  if (config) out.config = Canonical(*config);
+  for (const Json& warning : verdict.GetArray("Warn")) {
+    out.warnings.insert(fmt::format("{}: {} (line {})", warning.GetString("Rule"),
+                                    warning.GetString("Msg"), warning.GetInt("Line")));
+  }
+  return out;
+}
+
+Said Actual(const std::string& text) {
+  Said out;
+  auto file = ParseDockerfile(text);
+  if (!file) {
+    out.error = file.error().error.message;
+    return out;
+  }
+  out.stages = file->stages.size();
+  FakeImages images;
+  std::vector<Warning> warnings;
+  LowerOptions options;
+  options.target_platform = {.os = "linux", .architecture = "amd64"};
+  options.build_platform = options.target_platform;
+  options.entitlements = {"network.host", "security.insecure", "device"};
+  auto lowered = Lower(*file, options, images, &warnings);
+  for (const Warning& warning : warnings) out.warnings.insert(warning.Short());
+  if (!lowered) {
+    out.error = lowered.error().error.message;
+    return out;
+  }
+  for (const graph::Step& step : lowered->graph.steps) {
+    out.execs += std::holds_alternative<graph::Exec>(step.op);
+    out.files += std::holds_alternative<graph::FileOp>(step.op);
+  }
+  const Json* config = lowered->config.document().Find("config");
+  out.config = Canonical(config == nullptr ? Json::EmptyObject() : *config);
+  return out;
+}
+
+// The wording of what is wrong with a reference is the oci module's.
+bool SameError(const std::string& expected, const std::string& actual) {
+  if (!expected.starts_with("failed to parse stage name ")) return expected == actual;
+  return actual.starts_with(expected.substr(0, expected.find("\": ") + 3));
+}
+
+TEST(LowerCorpus, EveryFileIsJudgedAsByBuildKit) {
+  std::string directory = CorpusDirectory();
+  std::vector<Json> verdicts = Verdicts(directory);
+  if (verdicts.empty()) GTEST_SKIP() << "no corpus in " << directory << "; set VARVE_CORPUS";
+  size_t files = 0;
+  for (const Json& verdict : verdicts) {
+    std::string name = verdict.GetString("File");
+    auto text = ReadFile(directory + "/" + name);
+    ASSERT_TRUE(text.has_value()) << name;
+    ++files;
+    SCOPED_TRACE(name);
+    Said expected = Expected(verdict);
+    Said actual = Actual(*text);
+    EXPECT_TRUE(SameError(expected.error, actual.error))
+        << "BuildKit: " << expected.error << "\nvarve:    " << actual.error;
+    if (!expected.error.empty() || !actual.error.empty()) continue;
+    EXPECT_EQ(expected.stages, actual.stages);
+    EXPECT_EQ(expected.config, actual.config);
+    EXPECT_EQ(expected.execs, actual.execs);
+    EXPECT_EQ(expected.files, actual.files);
+    std::vector<std::string> missing, extra;
+    std::ranges::set_difference(expected.warnings, actual.warnings, std::back_inserter(missing));
+    std::ranges::set_difference(actual.warnings, expected.warnings, std::back_inserter(extra));
+    EXPECT_TRUE(missing.empty()) << "missing: " << Join(missing, "\n         ");
+    EXPECT_TRUE(extra.empty()) << "extra: " << Join(extra, "\n       ");
+  }
+  EXPECT_GT(files, 900u);
+}
+
+}  // namespace
+}  // namespace varve::dockerfile

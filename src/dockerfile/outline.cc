@@ -1,0 +1,131 @@
+#include "dockerfile/outline.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "base/hex.h"
+
+namespace varve::dockerfile {
+
+namespace {
+
+Json Place(const Span& span) {
+  // Go leaves out a character of 0, which stands for the whole line.
+  auto position = [](int line) { return Json().Set("line", line); };
+  Json range;
+  range.Set("start", position(span.start_line)).Set("end", position(span.end_line));
+  return Json().Set("ranges", Json().Append(range));
+}
+
+// Columns padded to their widest cell and `gap` blanks, as Go's tabwriter gives them.
+std::string Table(const std::vector<std::vector<std::string>>& rows, size_t gap) {
+  std::vector<size_t> widths;
+  for (const auto& row : rows) {
+    widths.resize(std::max(widths.size(), row.size()));
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  std::string out;
+  for (const auto& row : rows) {
+    std::string line;
+    for (size_t i = 0; i < row.size(); ++i) {
+      line += i + 1 < row.size() ? fmt::format("{:<{}}", row[i], widths[i] + gap) : row[i];
+    }
+    out += line + "\n";
+  }
+  return out;
+}
+
+std::string CredentialTable(const char* head, const std::vector<Outline::Credential>& list) {
+  if (list.empty()) return "";
+  std::vector<std::vector<std::string>> rows = {{head, "REQUIRED"}};
+  for (const auto& item : list) rows.push_back({item.name, item.required ? "true" : ""});
+  return Table(rows, 3) + "\n";
+}
+
+Json Credentials(const std::vector<Outline::Credential>& list) {
+  Json out = Json::EmptyArray();
+  for (const auto& item : list) {
+    Json json;
+    json.Set("name", item.name).SetIf(item.required, "required", true);
+    out.Append(json.Set("location", Place(item.span)));
+  }
+  return out;
+}
+
+}  // namespace
+
+Json ToJson(const Outline& outline, const std::string& source) {
+  Json json = Json::EmptyObject();
+  json.SetIf(!outline.name.empty(), "name", outline.name);
+  json.SetIf(!outline.description.empty(), "description", outline.description);
+  Json args = Json::EmptyArray();
+  for (const Outline::Arg& arg : outline.args) {
+    Json entry;
+    entry.Set("name", arg.name).SetIf(!arg.description.empty(), "description", arg.description);
+    entry.SetIf(!arg.value.empty(), "value", arg.value);
+    args.Append(entry.Set("location", Place(arg.span)));
+  }
+  json.SetIf(!outline.args.empty(), "args", args);
+  json.SetIf(!outline.secrets.empty(), "secrets", Credentials(outline.secrets));
+  json.SetIf(!outline.ssh.empty(), "ssh", Credentials(outline.ssh));
+  Json caches = Json::EmptyArray();
+  for (const auto& cache : outline.caches) {
+    caches.Append(Json().Set("ID", cache.id).Set("location", Place(cache.span)));
+  }
+  json.SetIf(!outline.caches.empty(), "cache", caches);
+  return json.Set("sources", Json().Append(Base64Encode(source)));
+}
+
+std::string ToText(const Outline& outline) {
+  std::string out;
+  if (!outline.name.empty() || !outline.description.empty()) {
+    std::vector<std::vector<std::string>> rows;
+    rows.push_back({"TARGET:", outline.name.empty() ? "(default)" : outline.name});
+    if (!outline.description.empty()) rows.push_back({"DESCRIPTION:", outline.description});
+    out += Table(rows, 1) + "\n";
+  }
+  if (!outline.args.empty()) {
+    std::vector<std::vector<std::string>> rows = {{"BUILD ARG", "VALUE", "DESCRIPTION"}};
+    for (const auto& arg : outline.args) rows.push_back({arg.name, arg.value, arg.description});
+    out += Table(rows, 3) + "\n";
+  }
+  out += CredentialTable("SECRET", outline.secrets);
+  out += CredentialTable("SSH", outline.ssh);
+  return out;
+}
+
+std::vector<Target> ListTargets(const Dockerfile& file) {
+  std::vector<Target> out;
+  for (const Stage& stage : file.stages) {
+    out.push_back({stage.name, stage.description, stage.base, stage.platform,
+                   &stage == &file.stages.back(), stage.origin.span});
+  }
+  return out;
+}
+
+Json ToJson(const std::vector<Target>& targets, const std::string& source) {
+  Json list = Json::EmptyArray();
+  for (const Target& target : targets) {
+    Json json = Json::EmptyObject();
+    json.SetIf(!target.name.empty(), "name", target.name);
+    json.SetIf(target.is_default, "default", true);
+    json.SetIf(!target.description.empty(), "description", target.description);
+    json.SetIf(!target.base.empty(), "base", target.base);
+    json.SetIf(!target.platform.empty(), "platform", target.platform);
+    list.Append(json.Set("location", Place(target.span)));
+  }
+  return Json().Set("targets", list).Set("sources", Json().Append(Base64Encode(source)));
+}
+
+std::string ToText(const std::vector<Target>& targets) {
+  std::vector<std::vector<std::string>> rows = {{"TARGET", "DESCRIPTION"}};
+  for (const Target& target : targets) {
+    std::string name = target.name;
+    if (target.is_default) name += name.empty() ? "(default)" : " (default)";
+    rows.push_back({name, target.description});
+  }
+  return Table(rows, 1);
+}
+
+}  // namespace varve::dockerfile

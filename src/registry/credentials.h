@@ -1,0 +1,59 @@
+// Credentials as docker keeps them: config.json and its credential helpers.
+//
+//   auths        {"host": {"auth": base64("name:password")} | {"username", "password"} |
+//                 {"identitytoken"}}
+//   credHelpers  {"host": "NAME"}: docker-credential-NAME is asked for this host
+//   credsStore   "NAME": docker-credential-NAME is asked for every other host
+//
+// Hosts are compared without scheme and path. Docker Hub's entry is https://index.docker.io/v1/.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+
+#include "base/guarded.h"
+#include "base/json.h"
+#include "base/result.h"
+
+namespace varve::registry {
+
+struct Credential {
+  std::string username;
+  std::string password;
+  std::string identity_token;  // an OAuth2 refresh token, instead of a password
+  bool operator==(const Credential&) const = default;
+};
+
+// $DOCKER_CONFIG, else $HOME/.docker; empty when there is neither.
+std::string DockerConfigDirectory();
+
+// Safe from several threads. Nothing is read before the first question; answers are remembered.
+class CredentialStore {
+ public:
+  explicit CredentialStore(std::string directory) : directory_(std::move(directory)) {}
+
+  // Nothing: no credentials for this host. kInvalid: config.json or a helper is broken.
+  Result<std::optional<Credential>> Find(const std::string& host, std::stop_token stop);
+
+ private:
+  struct State {
+    std::optional<Json> document;
+    std::map<std::string, std::optional<Credential>> known;
+  };
+  Result<std::optional<Credential>> LookUp(const Json& document, const std::string& host,
+                                           std::stop_token stop);
+
+  const std::string directory_;
+  Guarded<State> state_;
+};
+
+// Runs `docker-credential-NAME get` (docker/docker-credential-helpers: the server's name on stdin,
+// JSON on stdout). Nothing: it has none for this server. kInvalid: not installed, or it fails.
+Result<std::optional<Credential>> AskCredentialHelper(const std::string& name,
+                                                      const std::string& server,
+                                                      std::stop_token stop);
+
+}  // namespace varve::registry

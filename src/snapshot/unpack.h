@@ -1,0 +1,36 @@
+// From a layer's tar to a directory in overlay form.
+#pragma once
+
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/io.h"
+#include "base/result.h"
+#include "snapshot/layer_store.h"
+#include "tree/layer_index.h"
+
+namespace varve::snapshot {
+
+struct UnpackedLayer {
+  tree::LayerIndex index;
+  bool reproducible = false;  // every byte was as WriteUpperTar makes it from the files
+};
+
+// Writes the entries of the tar into `directory`, which is empty and which nobody else changes, and
+// reads the stream to its end. Rules, as containerd's except where noted:
+//  - names are cleaned inside the root: "/a", "../a" and "a" are one;
+//  - parents that are symlinks of this layer are followed inside the root; those of layers below are
+//    not, the new directory replaces them. A parent that is no directory is kInvalid;
+//  - of two entries with one name the later wins; a directory over a directory merges;
+//  - a hard link to what the layer does not have, or to a directory, is kInvalid;
+//  - ".wh.NAME" becomes a whiteout unless the layer has NAME itself, then it only hides what NAME has
+//    below; ".wh..wh..opq" makes its directory opaque; other ".wh..wh." entries, of aufs, are skipped;
+//  - devices are skipped in a user namespace, where they cannot be made; 0:0 character devices, which
+//    would be whiteouts, are kInvalid;
+//  - overlayfs's own xattrs are never set; what the file system does not support is left out.
+Result<UnpackedLayer> UnpackInto(const std::string& directory, LayerStore& store,
+                                 const std::vector<DiffId>& below, Reader& tar,
+                                 std::stop_token stop);
+
+}  // namespace varve::snapshot

@@ -1,0 +1,173 @@
+#include "source/git_checkout.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <optional>
+#include <vector>
+
+#include "base/strings.h"
+#include "source/git_url.h"
+#include "sys/open.h"
+#include "sys/remove.h"
+
+namespace varve::source {
+namespace {
+
+// Gives what git wrote the modes and times of the contract. git applies the umask, which differs
+// between machines, and knows only one permission bit.
+class Settler {
+ public:
+  explicit Settler(std::optional<int64_t> mtime) : mtime_(mtime) {}
+
+  // `path` is for messages. `keep_git`: a .git at this level stays as it is.
+  Status Settle(int dir_fd, const std::string& path, bool keep_git) {
+    TRY_ASSIGN(std::vector<sys::DirEntry> entries, sys::ListDirectory(dir_fd));
+    for (const sys::DirEntry& entry : entries) {
+      const std::string name = path + "/" + entry.name;
+      if (entry.name == ".git") {
+        // In a submodule it is a file with a path of this machine; git lets no commit contain one.
+        if (!keep_git) TRY(sys::RemoveAllAt(dir_fd, entry.name));
+        continue;
+      }
+      struct stat st;
+      if (fstatat(dir_fd, entry.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
+        return ErrnoError(errno, "stat " + name);
+      }
+      if (S_ISDIR(st.st_mode)) {
+        TRY(EnterDirectory(dir_fd, entry.name, name, keep_git));
+      } else if (S_ISREG(st.st_mode)) {
+        const mode_t mode = (st.st_mode & S_IXUSR) != 0 ? 0755 : 0644;
+        if ((st.st_mode & 07777) != mode && fchmodat(dir_fd, entry.name.c_str(), mode, 0) != 0) {
+          return ErrnoError(errno, "chmod " + name);
+        }
+      }
+      TRY(SetTime(dir_fd, entry.name, name));
+    }
+    return Ok();
+  }
+
+  Status SetTime(int dir_fd, const std::string& name, const std::string& path) {
+    if (!mtime_) return Ok();
+    const timespec times[2] = {{*mtime_, 0}, {*mtime_, 0}};
+    if (utimensat(dir_fd, name.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0) {
+      return ErrnoError(errno, "set the time of " + path);
+    }
+    return Ok();
+  }
+
+ private:
+  Status EnterDirectory(int dir_fd, const std::string& name, const std::string& path,
+                        bool keep_git) {
+    Fd fd(openat(dir_fd, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!fd) return ErrnoError(errno, "open " + path);
+    if (fchmod(fd.get(), 0755) != 0) return ErrnoError(errno, "chmod " + path);
+    return Settle(fd.get(), path, keep_git);
+  }
+
+  const std::optional<int64_t> mtime_;
+};
+
+// Straight from the mirror's objects, with an index beside the files: nothing is copied.
+Status CheckOutFiles(const GitCommand& git, const std::string& commit, const std::string& mirror,
+                     const std::string& root) {
+  const std::string index = root + ".index";
+  const std::map<std::string, std::string> env = {{"GIT_INDEX_FILE", index}};
+  const std::vector<std::string> where = {"--git-dir=" + mirror, "--work-tree=" + root};
+  auto read = where, write = where;
+  read.insert(read.end(), {"read-tree", commit});
+  write.insert(write.end(), {"checkout-index", "--all", "--force"});
+  Status status = Ok();
+  if (auto done = git.RunLocal(read, env); !done) {
+    status = std::move(done).error();
+  } else if (auto written = git.RunLocal(write, env); !written) {
+    status = std::move(written).error();
+  }
+  TRY(sys::RemoveAll(index));
+  TRY(sys::RemoveAll(index + ".lock"));
+  return status;
+}
+
+// A repository of its own, for a .git that is kept and for submodules, which need one.
+Status CheckOutRepository(const GitCommand& git, const graph::GitSource& source, const GitRef& ref,
+                          const std::string& mirror, const std::string& root) {
+  const std::string git_dir = "--git-dir=" + root + "/.git";
+  const std::string format = ref.commit.size() == 64 ? "sha256" : "sha1";
+  TRY(git.RunLocal({"init", "--quiet", "--template=", "--object-format=" + format, root}));
+  TRY(git.RunLocal({git_dir, "config", "remote.origin.url", source.remote}));
+  TRY(git.RunLocal(
+      {git_dir, "config", "remote.origin.fetch", "+refs/heads/*:refs/remotes/origin/*"}));
+
+  // Under which names people expect the commit; git describe and version stamps read them.
+  std::vector<std::string> fetch = {
+      git_dir, "fetch", "--quiet", "--depth=1", "--no-tags", "--update-head-ok", "--", mirror};
+  fetch.push_back(MirrorRef(ref.commit) + ":refs/varve/fetched");
+  if (!ref.tag_object.empty() && ref.name.starts_with("refs/tags/")) {
+    fetch.push_back(MirrorRef(ref.tag_object) + ":" + ref.name);
+  }
+  TRY(git.RunLocal(fetch));
+  constexpr std::string_view kHeads = "refs/heads/";
+  if (ref.name.starts_with(kHeads)) {
+    const std::string branch = ref.name.substr(kHeads.size());
+    TRY(git.RunLocal({git_dir, "update-ref", ref.name, ref.commit}));
+    TRY(git.RunLocal({git_dir, "update-ref", "refs/remotes/origin/" + branch, ref.commit}));
+    TRY(git.RunLocal({git_dir, "symbolic-ref", "HEAD", ref.name}));
+  } else {
+    if (ref.name.starts_with("refs/tags/") && ref.tag_object.empty()) {
+      TRY(git.RunLocal({git_dir, "update-ref", ref.name, ref.commit}));
+    }
+    TRY(git.RunLocal({git_dir, "update-ref", "--no-deref", "HEAD", ref.commit + "^{commit}"}));
+  }
+  TRY(git.RunLocal({git_dir, "update-ref", "-d", "refs/varve/fetched"}));
+  TRY(git.RunLocal({git_dir, "--work-tree=" + root, "reset", "--quiet", "--hard", ref.commit}));
+  return Ok();
+}
+
+Result<bool> HasSubmodules(const GitCommand& git, const std::string& commit,
+                           const std::string& mirror) {
+  TRY_ASSIGN(const std::string found,
+             git.RunLocal({"--git-dir=" + mirror, "ls-tree", commit, "--", ".gitmodules"}));
+  return !found.empty();
+}
+
+Result<int64_t> CommitTime(const GitCommand& git, const std::string& commit,
+                           const std::string& mirror) {
+  TRY_ASSIGN(const std::string text,
+             git.RunLocal({"--git-dir=" + mirror, "show", "--no-patch", "--format=%ct", commit}));
+  const auto seconds = ParseInt(TrimSpace(text));
+  if (!seconds) return Corrupt("git commit {} has no time: \"{}\"", commit, TrimSpace(text));
+  return *seconds;
+}
+
+}  // namespace
+
+std::string MirrorRef(const std::string& commit) { return "refs/varve/" + commit; }
+
+Status CheckOutGit(const GitCommand& git, const graph::GitSource& source, const GitRef& ref,
+                   const std::string& mirror, const std::string& root) {
+  bool submodules = false;
+  if (source.submodules) {
+    TRY_ASSIGN(submodules, HasSubmodules(git, ref.commit, mirror));
+  }
+  if (submodules || source.keep_git_dir) {
+    TRY(CheckOutRepository(git, source, ref, mirror, root));
+  } else {
+    TRY(CheckOutFiles(git, ref.commit, mirror, root));
+  }
+  if (submodules) {
+    // --checkout: the way of updating comes from us, whatever .gitmodules says.
+    TRY(git.Run({"submodule", "update", "--init", "--recursive", "--checkout", "--depth=1"}, root));
+  }
+  std::optional<int64_t> mtime;
+  if (source.commit_mtime) {
+    TRY_ASSIGN(mtime, CommitTime(git, ref.commit, mirror));
+  }
+  TRY_ASSIGN(Fd fd, sys::OpenDir(root));
+  if (fchmod(fd.get(), 0755) != 0) return ErrnoError(errno, "chmod " + root);
+  Settler settler(mtime);
+  TRY(settler.Settle(fd.get(), root, source.keep_git_dir));
+  return settler.SetTime(fd.get(), ".", root);
+}
+
+}  // namespace varve::source

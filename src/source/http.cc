@@ -1,0 +1,105 @@
+#include "source/http.h"
+
+#include <time.h>
+
+#include "base/json.h"
+#include "net/url.h"
+
+namespace varve::source {
+
+namespace {
+
+constexpr const char* kMemo = "http";
+
+// "Tue, 15 Nov 1994 12:45:26 GMT" (RFC 9110 §5.6.7).
+std::optional<Timestamp> ParseHttpDate(std::string_view text) {
+  tm parts{};
+  std::string copy(text);
+  if (strptime(copy.c_str(), "%a, %d %b %Y %H:%M:%S GMT", &parts) == nullptr) return {};
+  return Timestamp{timegm(&parts) * 1'000'000'000};
+}
+
+std::string NameOf(const graph::HttpSource& source) {
+  if (!source.filename.empty()) return source.filename;
+  std::string path = source.url.substr(0, source.url.find_first_of("?#"));
+  if (size_t scheme = path.find("://"); scheme != path.npos) path = path.substr(scheme + 3);
+  size_t slash = path.rfind('/');
+  std::string name = slash == path.npos ? "" : path.substr(slash + 1);
+  return name.empty() ? "__unnamed__" : name;
+}
+
+Error Refused(const graph::HttpSource& source, int status) {
+  std::string url = net::Redact(source.url);
+  if (status == 404 || status == 410) return NotFound("{}: not found ({})", url, status);
+  if (status == 429 || status >= 500) return Unavailable("{}: the server answered {}", url, status);
+  Error error = Invalid("{}: the server answered {}", url, status);
+  if (status == 401 || status == 403) {
+    error.hint = "give credentials as --secret id=HTTP_AUTH_TOKEN_<host> or HTTP_AUTH_HEADER_<host>";
+  }
+  return error;
+}
+
+struct Known {
+  Digest digest;
+  uint64_t size = 0;
+  std::string etag, modified;
+};
+
+// What the last answer was, if its body is still in the store.
+Result<std::optional<Known>> Recall(const std::string& url, cas::BlobStore& blobs,
+                                    cache::LocalStore& local) {
+  TRY_ASSIGN(auto memo, local.GetMemo(kMemo, url));
+  if (!memo) return std::optional<Known>();
+  auto json = Json::Parse(memo->value);
+  auto digest = json ? Digest::Parse(json->GetString("digest")) : Result<Digest>(Error(json.error()));
+  if (!digest) return std::optional<Known>();
+  TRY_ASSIGN(auto size, blobs.Size(*digest));
+  if (!size) return std::optional<Known>();
+  return std::optional(Known{*digest, *size, json->GetString("etag"), json->GetString("modified")});
+}
+
+}  // namespace
+
+Result<HttpFile> FetchHttp(const graph::HttpSource& source, const std::string& authorization,
+                           net::HttpClient& http, cas::BlobStore& blobs, cache::LocalStore& local,
+                           Clock& clock, std::stop_token stop) {
+  net::Request request{.url = source.url};
+  if (!authorization.empty()) request.headers.emplace_back("Authorization", authorization);
+  TRY_ASSIGN(auto known, Recall(source.url, blobs, local));
+  if (known && !known->etag.empty()) {
+    request.headers.emplace_back("If-None-Match", known->etag);
+  } else if (known && !known->modified.empty()) {
+    request.headers.emplace_back("If-Modified-Since", known->modified);
+  }
+  TRY_ASSIGN(auto writer, blobs.Create());
+  auto sink = [&](const net::Response& response) -> Result<Writer*> {
+    return response.status == 200 ? writer.get() : nullptr;
+  };
+  auto sent = http.Send(request, sink, stop);
+  if (!sent) return Error(std::move(sent).error()).With(net::Redact(source.url));
+  HttpFile file{.name = NameOf(source)};
+  Known now;
+  if (sent->status == 304 && known) {
+    now = *known;
+  } else if (sent->status == 200) {
+    now.size = writer->size();
+    TRY_ASSIGN(now.digest, writer->Commit({}));
+    now.etag = sent->Header("ETag");
+    now.modified = sent->Header("Last-Modified");
+    Json memo;
+    memo.Set("digest", now.digest.ToString()).Set("etag", now.etag).Set("modified", now.modified);
+    TRY(local.PutMemo(kMemo, source.url, {memo.Dump(), clock.Now()}));
+  } else {
+    return Refused(source, sent->status);
+  }
+  if (source.checksum && *source.checksum != now.digest) {
+    return Invalid("digest mismatch {}: {} (--checksum)", now.digest.ToString(),
+                   source.checksum->ToString());
+  }
+  file.digest = now.digest;
+  file.size = now.size;
+  file.modified = ParseHttpDate(now.modified);
+  return file;
+}
+
+}  // namespace varve::source
