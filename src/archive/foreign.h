@@ -1,5 +1,5 @@
-// Archives that somebody else made: what ADD unpacks. The compression is recognised by content, never
-// by a name.
+// Archives that somebody else made: what ADD unpacks. The compression is recognised by content,
+// never by a name.
 //
 //   TRY_ASSIGN(bool is_archive, archive::IsTar(file));      // else ADD copies the file as it is
 //   TRY_ASSIGN(auto foreign, archive::ForeignArchive::Open(again));
@@ -33,8 +33,9 @@ class ForeignArchive {
   TarReader tar_;
 };
 
-// The field's question (moby, BuildKit): does it decompress, and is there a first header? An empty tar
-// and an empty file are no archives. Errors of `in` itself are errors; everything else is an answer.
+// The field's question (moby, BuildKit): does it decompress, and is there a first header? An empty
+// tar and an empty file are no archives. Errors of `in` itself are errors; everything else is an
+// answer.
 Result<bool> IsTar(Reader& in);
 
 }  // namespace varve::archive

@@ -15,7 +15,10 @@ namespace {
 class RareReader final : public Reader {
  public:
   RareReader(Reader& in, Compression compression)
-      : in_(in), name_(CompressionName(compression)), input_(256 << 10), archive_(archive_read_new()) {
+      : in_(in),
+        name_(CompressionName(compression)),
+        input_(256 << 10),
+        archive_(archive_read_new()) {
     CHECK(archive_ != nullptr);
     archive_read_support_format_raw(archive_);
     // The filter was recognised before; to name it keeps libarchive from peeling a second one.

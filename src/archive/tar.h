@@ -1,9 +1,9 @@
 // Layer tars: written byte for byte as the field writes them, read whatever wrote them.
 //
-// Format written: POSIX pax (IEEE 1003.1), in the exact form of Go's archive/tar as containerd uses it
-// (reference exporters.md §7): mtime truncated to the second, no atime or ctime, no user or group
-// names, a pax header only for what does not fit into the ustar fields. A diff id is the digest of
-// these bytes, so two builders that see the same files name the same layer.
+// Format written: POSIX pax (IEEE 1003.1), in the exact form of Go's archive/tar as containerd uses
+// it (reference exporters.md §7): mtime truncated to the second, no atime or ctime, no user or
+// group names, a pax header only for what does not fit into the ustar fields. A diff id is the
+// digest of these bytes, so two builders that see the same files name the same layer.
 #pragma once
 
 #include <cstdint>
@@ -34,8 +34,8 @@ struct TarEntry {
   std::map<std::string, std::string> xattrs;
 };
 
-// How a name of more than 100 bytes is written. Go chooses ustar's split prefix unless it was told to
-// write pax; containerd tells it for everything except whiteouts.
+// How a name of more than 100 bytes is written. Go chooses ustar's split prefix unless it was told
+// to write pax; containerd tells it for everything except whiteouts.
 enum class LongNames { kPax, kUstarIfFits };
 
 class TarWriter {
@@ -60,11 +60,11 @@ std::string EncodeTarHeader(const TarEntry& entry, LongNames names = LongNames::
 // A tar without any entry: the layer of a step that changes nothing.
 inline constexpr size_t kEmptyTarSize = 1024;
 
-// Reads v7, ustar, pax (local and global headers), star, GNU long names and links, base-256 numbers,
-// and sparse files of GNU (old format and pax 0.0, 0.1, 1.0), with the leniency of Go's reader, which
-// decides what the field accepts: a stream that ends cleanly before a header needs no end marker.
-// Entries of unknown types are skipped. Nothing is buffered but headers. Hostile input gives kCorrupt;
-// what exceeds the limits gives kInvalid.
+// Reads v7, ustar, pax (local and global headers), star, GNU long names and links, base-256
+// numbers, and sparse files of GNU (old format and pax 0.0, 0.1, 1.0), with the leniency of Go's
+// reader, which decides what the field accepts: a stream that ends cleanly before a header needs no
+// end marker. Entries of unknown types are skipped. Nothing is buffered but headers. Hostile input
+// gives kCorrupt; what exceeds the limits gives kInvalid.
 //
 //   TarReader tar(in);
 //   while (true) {

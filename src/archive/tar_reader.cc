@@ -41,8 +41,9 @@ Result<uint64_t> ParseUnsigned(std::string_view field, const char* what) {
 struct TarReader::Impl final : Reader {
   Impl(Reader& source, Limits limit) : in(source), limits(limit), buffer(kInput) {}
 
-  // --- the stream ----------------------------------------------------------------------------------
-  // Up to out.size() bytes; large requests go past the buffer.
+  // --- the stream
+  // ---------------------------------------------------------------------------------- Up to
+  // out.size() bytes; large requests go past the buffer.
   Result<size_t> ReadSome(std::span<char> out) {
     if (at == end) {
       if (out.size() >= kInput / 4) return in.Read(out);
@@ -87,8 +88,8 @@ struct TarReader::Impl final : Reader {
 
   Result<std::string> ReadMeta(uint64_t bytes) {
     if (bytes > limits.header_bytes) {
-      return Invalid("tar: an extended header has {} bytes, more than the {} that are accepted", bytes,
-                     limits.header_bytes);
+      return Invalid("tar: an extended header has {} bytes, more than the {} that are accepted",
+                     bytes, limits.header_bytes);
     }
     std::string text((bytes + kTarBlock - 1) / kTarBlock * kTarBlock, '\0');
     for (size_t have = 0; have < text.size();) {
@@ -101,8 +102,9 @@ struct TarReader::Impl final : Reader {
     return text;
   }
 
-  // --- headers -------------------------------------------------------------------------------------
-  // False at the end of the archive.
+  // --- headers
+  // ------------------------------------------------------------------------------------- False at
+  // the end of the archive.
   Result<bool> ReadHeader(TarBlock& block, bool within_entry) {
     TRY_ASSIGN(bool more, ReadBlock(block));
     if (more && !IsZero(block)) {
@@ -131,14 +133,15 @@ struct TarReader::Impl final : Reader {
     if (format == TarFormat::kV7) return entry;
     TRY_ASSIGN(uint64_t major, ParseUnsigned(Field(block, 329, 8), "device number"));
     TRY_ASSIGN(uint64_t minor, ParseUnsigned(Field(block, 337, 8), "device number"));
-    if (major > UINT32_MAX || minor > UINT32_MAX) return Corrupt("tar: device number is out of range");
+    if (major > UINT32_MAX || minor > UINT32_MAX)
+      return Corrupt("tar: device number is out of range");
     entry.major = static_cast<uint32_t>(major);
     entry.minor = static_cast<uint32_t>(minor);
     std::string_view prefix;
     if (format == TarFormat::kUstar) prefix = CString(Field(block, 345, 155));
     if (format == TarFormat::kStar) prefix = CString(Field(block, 345, 131));
-    // Go before 1.8 wrote a prefix where GNU has times; such layers are still around. As Go: a prefix
-    // if the times make no sense and the text does.
+    // Go before 1.8 wrote a prefix where GNU has times; such layers are still around. As Go: a
+    // prefix if the times make no sense and the text does.
     if (format == TarFormat::kGnu && (!ParseTarNumber(Field(block, 345, 12)) ||
                                       !ParseTarNumber(Field(block, 357, 12)))) {
       std::string_view text = CString(Field(block, 345, 155));
@@ -171,14 +174,16 @@ struct TarReader::Impl final : Reader {
     return Ok();
   }
 
-  // --- sparse files --------------------------------------------------------------------------------
+  // --- sparse files
+  // --------------------------------------------------------------------------------
   Status ReadGnuSparse(TarBlock block, TarEntry& entry) {
     TRY_ASSIGN(uint64_t real_size, ParseUnsigned(Field(block, 483, 12), "size"));
     size_t offset = 386, count = 4, more_at = 482;
     while (true) {
       for (size_t i = 0; i < count && block[offset + 24 * i] != 0; ++i) {
         SparseSegment segment;
-        TRY_ASSIGN(segment.offset, ParseUnsigned(Field(block, offset + 24 * i, 12), "sparse offset"));
+        TRY_ASSIGN(segment.offset,
+                   ParseUnsigned(Field(block, offset + 24 * i, 12), "sparse offset"));
         TRY_ASSIGN(segment.length,
                    ParseUnsigned(Field(block, offset + 24 * i + 12, 12), "sparse length"));
         segments.push_back(segment);
@@ -194,8 +199,8 @@ struct TarReader::Impl final : Reader {
     return Ok();
   }
 
-  // The map of format 1.0 stands before the data: a count, then offsets and lengths, each on a line,
-  // padded to a block.
+  // The map of format 1.0 stands before the data: a count, then offsets and lengths, each on a
+  // line, padded to a block.
   Status ReadSparseMap10() {
     std::string text;
     size_t position = 0;
@@ -237,7 +242,8 @@ struct TarReader::Impl final : Reader {
     };
     std::string version = get("GNU.sparse.major") + "." + get("GNU.sparse.minor");
     bool v1 = version == "1.0";
-    bool v0 = version == "0.0" || version == "0.1" || (version == "." && records.contains("GNU.sparse.map"));
+    bool v0 = version == "0.0" || version == "0.1" ||
+              (version == "." && records.contains("GNU.sparse.map"));
     if (!v1 && !v0) return Ok();
     if (std::string name = get("GNU.sparse.name"); !name.empty()) entry.name = name;
     std::string size = get("GNU.sparse.size").empty() ? get("GNU.sparse.realsize")
@@ -254,7 +260,8 @@ struct TarReader::Impl final : Reader {
     return Ok();
   }
 
-  // --- the current entry -----------------------------------------------------------------------------
+  // --- the current entry
+  // -----------------------------------------------------------------------------
   Result<size_t> Read(std::span<char> out) override {
     uint64_t left = file_size - file_at;
     if (left == 0 || out.empty()) return size_t{0};
@@ -264,8 +271,9 @@ struct TarReader::Impl final : Reader {
     }
     if (sparse) {
       bool in_hole = next_segment == segments.size() || file_at < segments[next_segment].offset;
-      uint64_t stop = in_hole ? (next_segment == segments.size() ? file_size : segments[next_segment].offset)
-                              : segments[next_segment].offset + segments[next_segment].length;
+      uint64_t stop =
+          in_hole ? (next_segment == segments.size() ? file_size : segments[next_segment].offset)
+                  : segments[next_segment].offset + segments[next_segment].length;
       left = stop - file_at;
       if (in_hole) {
         size_t n = std::min<uint64_t>(left, out.size());
@@ -371,7 +379,8 @@ Result<std::optional<TarEntry>> TarReader::Next() {
     }
     if (my.sparse) TRY(CheckSparseMap(my.segments, entry.size, my.stored_left));
     if (entry.size > my.limits.bytes - my.total) {
-      return Invalid("archive expands to more than the {} bytes that are accepted", my.limits.bytes);
+      return Invalid("archive expands to more than the {} bytes that are accepted",
+                     my.limits.bytes);
     }
     my.total += entry.size;
     my.file_size = entry.size;

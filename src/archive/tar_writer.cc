@@ -67,8 +67,9 @@ void Seal(TarBlock& block, char type) {
 // directory, whose name ends in a slash, counts as the directory part itself.
 std::string PaxName(const std::string& name) {
   size_t slash = name.rfind('/');
-  std::string out = slash == name.npos ? "PaxHeaders.0/" + name
-                                       : name.substr(0, slash) + "/PaxHeaders.0/" + name.substr(slash + 1);
+  std::string out = slash == name.npos
+                        ? "PaxHeaders.0/" + name
+                        : name.substr(0, slash) + "/PaxHeaders.0/" + name.substr(slash + 1);
   out = ToAscii(out).substr(0, kNameSize);
   while (out.ends_with('/')) out.pop_back();
   return out;
@@ -166,8 +167,8 @@ Status TarWriter::Add(const TarEntry& entry, LongNames names) {
   TRY(Pad());
   // Go would write a zero and the archive would lie; no file system gives such numbers.
   if (!FitsOctal(entry.major, 8) || !FitsOctal(entry.minor, 8)) {
-    return Invalid("device {} has the numbers {}:{}, which a tar cannot say", entry.name, entry.major,
-                   entry.minor);
+    return Invalid("device {} has the numbers {}:{}, which a tar cannot say", entry.name,
+                   entry.major, entry.minor);
   }
   TRY(out_.Write(EncodeTarHeader(entry, names)));
   left_ = entry.type == EntryType::kFile ? entry.size : 0;

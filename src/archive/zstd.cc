@@ -8,8 +8,8 @@ namespace varve::archive {
 
 namespace {
 
-// What one worker takes at a time. The library's own choice, 8 MiB at level 3, costs 60 MB more memory
-// on four cores for 0.1 % of size.
+// What one worker takes at a time. The library's own choice makes the process 91 MB large instead
+// of 32 on four cores at level 3; it gives 54.6 % instead of 55.7 % of half random, half text.
 constexpr int kJobSize = 2 << 20;
 
 class ZstdWriter final : public Compressor {

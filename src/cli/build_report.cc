@@ -40,9 +40,8 @@ void PrintError(const Error& error) { ToStderr(ErrorText(error)); }
 
 void PrintErrorAt(const Error& error, const BuildContext& context, const dockerfile::Span& span) {
   std::string excerpt = ExcerptOf(context, span);
-  Error told = error;
-  if (excerpt.empty()) told = std::move(told).With(context.dockerfile_name);
-  ToStderr(excerpt + ErrorText(told));
+  ToStderr(excerpt.empty() ? ErrorText(Error(error).With(context.dockerfile_name))
+                           : excerpt + ErrorText(error));
 }
 
 int FailBuild(const graph::Graph& graph, const engine::Outcome& outcome, const BuildContext& context,

@@ -15,10 +15,10 @@ namespace varve::dockerfile {
 
 inline constexpr std::string_view kHistoryComment = "buildkit.dockerfile.v0";
 
-std::string GoQuote(std::string_view text);                        // %q: "a\tb"
-std::string GoQuotedList(const std::vector<std::string>& items);   // %q: ["a" "b"]
-std::string GoList(const std::vector<std::string>& items);         // %v: [a b]
-std::string GoDuration(Nanos duration);                            // 1m30s, 1.5s, 100ms, 0s
+std::string GoQuote(std::string_view text);                       // %q: "a\tb"
+std::string GoQuotedList(const std::vector<std::string>& items);  // %q: ["a" "b"]
+std::string GoList(const std::vector<std::string>& items);        // %v: [a b]
+std::string GoDuration(Nanos duration);                           // 1m30s, 1.5s, 100ms, 0s
 
 // "RUN |2 A=1 B=2 /bin/sh -c make # buildkit". `args`: the build arguments in scope.
 std::string RunHistory(const std::vector<std::pair<std::string, std::string>>& args,

@@ -52,8 +52,7 @@ TEST(StepNames, CrossBuildsShowBothPlatforms) {
   EXPECT_EQ(name({{"TARGETPLATFORM", "linux/amd64"}}), "linux/amd64");
   EXPECT_EQ(name({{"TARGETPLATFORM", "linux/arm/v6"}}), "linux/amd64->arm/v6");
   EXPECT_EQ(name({{"TARGETARCH", "s390x"}}), "linux/amd64->s390x");
-  EXPECT_EQ(name({{"TARGETOS", "freebsd"}, {"TARGETARCH", "amd64"}}),
-            "linux/amd64->freebsd/amd64");
+  EXPECT_EQ(name({{"TARGETOS", "freebsd"}, {"TARGETARCH", "amd64"}}), "linux/amd64->freebsd/amd64");
 }
 
 TEST(StepNames, SummariesAndInternalNames) {

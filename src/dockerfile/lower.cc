@@ -157,8 +157,9 @@ Parsed<Lowered> Lower(const Dockerfile& file, const LowerOptions& options, Image
   }
   auto check_options = FileCheckOptions(file.directives, check);
   if (!check_options) {
-    return std::unexpected(SourceError{std::move(check_options).error(),
-                                       file.directives.check ? file.directives.check->span : Span()});
+    return std::unexpected(
+        SourceError{std::move(check_options).error(),
+                    file.directives.check ? file.directives.check->span : Span()});
   }
   Lowering lowering(file, options, resolver, std::move(*check_options));
   lowering.build_args = std::move(build_args);

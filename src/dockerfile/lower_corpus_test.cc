@@ -1,5 +1,6 @@
-// Real Dockerfiles against the verdicts of BuildKit's front end (corpus README). The corpus is not part
-// of the repository: VARVE_CORPUS names its directory, "../shared/corpus" beside the source is the default.
+// Real Dockerfiles against the verdicts of BuildKit's front end (corpus README). The corpus is not
+// part of the repository: VARVE_CORPUS names its directory, "../shared/corpus" beside the source is
+// the default.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -34,11 +35,11 @@ std::vector<Json> Verdicts(const std::string& directory) {
 
 // What was said of one file, in a form in which two can be compared.
 struct Said {
-  std::string error;                    // first line; empty: accepted
+  std::string error;  // first line; empty: accepted
   std::string config;
   size_t stages = 0;
-  int64_t execs = 0;                    // RUN steps and file steps of the graph
-  int64_t files = 0;
+  size_t execs = 0;  // different RUN steps and file steps of the graph
+  size_t files = 0;
   std::multiset<std::string> warnings;
 };
 
@@ -55,8 +56,8 @@ Said Expected(const Json& verdict) {
   }
   out.stages = static_cast<size_t>(verdict.GetInt("Stages"));
   if (const Json* kinds = verdict.Find("OpKinds")) {
-    out.execs = kinds->GetInt("Exec");
-    out.files = kinds->GetInt("File");
+    out.execs = static_cast<size_t>(kinds->GetInt("Exec"));
+    out.files = static_cast<size_t>(kinds->GetInt("File"));
   }
   auto config = Json::Parse(verdict.GetString("Image", "{}"));
   if (config) out.config = Canonical(*config);
@@ -65,6 +66,26 @@ Said Expected(const Json& verdict) {
                                     warning.GetString("Msg"), warning.GetInt("Line")));
   }
   return out;
+}
+
+// Equal steps on equal inputs are one operation in LLB, and two steps with one key here. The images
+// of the corpus are empty, so for BuildKit they are all the same.
+void CountSteps(const graph::Graph& graph, Said* said) {
+  std::vector<std::string> keys;
+  std::set<std::string> execs, files;
+  for (const graph::Step& step : graph.steps) {
+    std::string key = "image";
+    if (!std::holds_alternative<graph::ImageSource>(step.op)) {
+      key = graph::CanonicalOp(step).DumpCanonical();
+      for (const graph::Ref& input : step.inputs) key += keys[input.step];
+      key = Digest::Of(key).Hex();
+    }
+    keys.push_back(key);
+    if (std::holds_alternative<graph::Exec>(step.op)) execs.insert(key);
+    if (std::holds_alternative<graph::FileOp>(step.op)) files.insert(key);
+  }
+  said->execs = execs.size();
+  said->files = files.size();
 }
 
 Said Actual(const std::string& text) {
@@ -87,10 +108,7 @@ Said Actual(const std::string& text) {
     out.error = lowered.error().error.message;
     return out;
   }
-  for (const graph::Step& step : lowered->graph.steps) {
-    out.execs += std::holds_alternative<graph::Exec>(step.op);
-    out.files += std::holds_alternative<graph::FileOp>(step.op);
-  }
+  CountSteps(lowered->graph, &out);
   const Json* config = lowered->config.document().Find("config");
   out.config = Canonical(config == nullptr ? Json::EmptyObject() : *config);
   return out;

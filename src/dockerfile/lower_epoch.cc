@@ -15,8 +15,8 @@ Result<std::optional<int64_t>> TimeOf(const Lowering& lowering, const graph::Op&
   std::optional<int64_t> none;
   if (std::holds_alternative<graph::LocalSource>(source)) return none;
   if (!lowering.options.source_time) {
-    Error error = Invalid("{}={} needs the time of a remote source, which is not known here", kName,
-                          value);
+    Error error =
+        Invalid("{}={} needs the time of a remote source, which is not known here", kName, value);
     error.hint = fmt::format("pass a number: --build-arg {}=$(git log -1 --pretty=%ct)", kName);
     return error;
   }
@@ -44,8 +44,9 @@ class EpochStage {
         if (source) return Invalid("{} stage must contain exactly one remote ADD", kName);
         TRY_ASSIGN(source, AddSource(*add));
       } else {
-        return Invalid("{} stage does not meet source-only requirements: unsupported {} instruction",
-                       kName, KindName(instruction.body));
+        return Invalid(
+            "{} stage does not meet source-only requirements: unsupported {} instruction", kName,
+            KindName(instruction.body));
       }
     }
     if (!source) return Invalid("{} stage must contain exactly one remote ADD", kName);
@@ -54,8 +55,8 @@ class EpochStage {
 
  private:
   Result<std::string> Expand(std::string_view word) const {
-    TRY_ASSIGN(Expansion expansion, ProcessWord(word, variables_.Getter(),
-                                                {.escape = lowering_.file.escape}));
+    TRY_ASSIGN(Expansion expansion,
+               ProcessWord(word, variables_.Getter(), {.escape = lowering_.file.escape}));
     return std::move(expansion.text);
   }
 
@@ -116,7 +117,8 @@ Result<std::optional<int64_t>> TimeOfNamed(Lowering& lowering, const std::string
     return TimeOf(lowering, source, value);
   }
   Error error = Invalid("invalid {}: {}", kName, value);
-  error.hint = "pass seconds since 1970, \"context\", a named context, or a stage of one remote ADD";
+  error.hint =
+      "pass seconds since 1970, \"context\", a named context, or a stage of one remote ADD";
   return error;
 }
 

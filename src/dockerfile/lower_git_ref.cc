@@ -39,11 +39,11 @@ std::optional<std::string> Unescape(std::string_view text, bool query) {
 }
 
 struct Url {
-  std::string scheme;                   // lower case
-  std::string rest;                     // after "://", without query and fragment
-  std::string path;                     // decoded
+  std::string scheme;  // lower case
+  std::string rest;    // after "://", without query and fragment
+  std::string path;    // decoded
   std::string query;
-  std::string fragment;                 // decoded
+  std::string fragment;  // decoded
 };
 
 // URLs with "scheme://"; nothing for other texts and for malformed escapes.
@@ -106,8 +106,8 @@ Result<std::map<std::string, std::vector<std::string>>> ParseQuery(std::string_v
     if (pair.empty()) continue;
     size_t equals = pair.find('=');
     auto key = Unescape(std::string_view(pair).substr(0, equals), true);
-    auto value = Unescape(
-        equals == pair.npos ? "" : std::string_view(pair).substr(equals + 1), true);
+    auto value =
+        Unescape(equals == pair.npos ? "" : std::string_view(pair).substr(equals + 1), true);
     if (!key || !value) return Invalid("malformed escape in query \"{}\" of a git URL", pair);
     out[*key].push_back(*value);
   }

@@ -1,5 +1,5 @@
-// Whole Dockerfiles against golden graphs: tests/golden/dockerfile/graph/*.json beside *.Dockerfile.
-// A difference in "op" of a graph costs every user the cache of such steps.
+// Whole Dockerfiles against golden graphs: tests/golden/dockerfile/graph/*.json beside
+// *.Dockerfile. A difference in "op" of a graph costs every user the cache of such steps.
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
@@ -36,7 +36,8 @@ TEST_F(LowerGolden, GraphsOfWholeFilesStayAsTheyAre) {
   namespace fs = std::filesystem;
   const bool accept = std::getenv("VARVE_ACCEPT") != nullptr;
   std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(std::string(VARVE_GOLDEN_DIR) + "/dockerfile/graph")) {
+  for (const auto& entry :
+       fs::directory_iterator(std::string(VARVE_GOLDEN_DIR) + "/dockerfile/graph")) {
     if (entry.path().extension() == ".Dockerfile") files.push_back(entry.path());
   }
   std::ranges::sort(files);

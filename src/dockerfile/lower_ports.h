@@ -11,9 +11,9 @@
 namespace varve::dockerfile {
 
 struct ExposedPorts {
-  std::vector<std::string> ports;   // "8000/tcp", one for each port of a range
-  bool upper_case_protocol = false; // "80/TCP": rule ExposeProtoCasing
-  bool has_host_part = false;       // "127.0.0.1:80:80": rule ExposeInvalidFormat
+  std::vector<std::string> ports;    // "8000/tcp", one for each port of a range
+  bool upper_case_protocol = false;  // "80/TCP": rule ExposeProtoCasing
+  bool has_host_part = false;        // "127.0.0.1:80:80": rule ExposeInvalidFormat
 };
 
 Result<ExposedPorts> ParsePorts(std::string_view word);

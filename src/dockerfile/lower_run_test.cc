@@ -89,15 +89,17 @@ TEST_F(Runs, BindMountFromAnEmptyStageIsEmpty) {
 }
 
 TEST_F(Runs, RootAndMountOfTheSameStageAreInputsOfTheirOwn) {
-  Lowered lowered = Do("FROM a AS b\nRUN 1\nFROM b\nRUN --mount=from=b,target=/t --mount=from=b,target=/u x\n");
+  Lowered lowered =
+      Do("FROM a AS b\nRUN 1\nFROM b\nRUN --mount=from=b,target=/t --mount=from=b,target=/u x\n");
   EXPECT_EQ(lowered.graph.steps.back().inputs, (std::vector<graph::Ref>{{1, 0}, {1, 0}}));
   EXPECT_EQ(Last<graph::Exec>(lowered).mounts.at(1).input, 1);
   EXPECT_EQ(Last<graph::Exec>(lowered).mounts.at(2).input, 1);
 }
 
 TEST_F(Runs, CacheMountsHaveIdsOfTheirTargets) {
-  auto mounts = Mounts("--mount=type=cache,target=/root//.cache --mount=type=cache,id=go,target=c,"
-                       "sharing=locked,uid=5,mode=0700 --mount=type=cache,target=/x,from=a,source=/s");
+  auto mounts = Mounts(
+      "--mount=type=cache,target=/root//.cache --mount=type=cache,id=go,target=c,"
+      "sharing=locked,uid=5,mode=0700 --mount=type=cache,target=/x,from=a,source=/s");
   ASSERT_EQ(mounts.size(), 3u);
   EXPECT_EQ(mounts[0].type, graph::MountType::kCache);
   EXPECT_EQ(mounts[0].cache_id, "/root/.cache");
@@ -129,9 +131,10 @@ TEST_F(Runs, NamespaceOfCacheMountsIsPassedOn) {
 }
 
 TEST_F(Runs, TmpfsSecretAndSsh) {
-  auto mounts = Mounts("--mount=type=tmpfs,target=/t,size=64m --mount=type=secret,id=dir/key "
-                       "--mount=type=secret,id=tok,env=TOKEN,required --mount=type=ssh "
-                       "--mount=type=ssh,id=k,mode=0660");
+  auto mounts = Mounts(
+      "--mount=type=tmpfs,target=/t,size=64m --mount=type=secret,id=dir/key "
+      "--mount=type=secret,id=tok,env=TOKEN,required --mount=type=ssh "
+      "--mount=type=ssh,id=k,mode=0660");
   ASSERT_EQ(mounts.size(), 5u);
   EXPECT_EQ(mounts[0].type, graph::MountType::kTmpfs);
   EXPECT_EQ(mounts[0].tmpfs_size, 64u << 20);
@@ -151,9 +154,9 @@ TEST_F(Runs, TmpfsSecretAndSsh) {
 }
 
 TEST_F(Runs, SecretsInTheEnvironmentAreMaskedInNames) {
-  Lowered lowered = Do("FROM a\nENV TOKEN=x\nRUN --mount=type=secret,id=t,env=TOKEN login $TOKEN\n");
-  EXPECT_EQ(lowered.graph.steps.back().text,
-            "RUN --mount=type=secret,id=t,env=TOKEN login ****");
+  Lowered lowered =
+      Do("FROM a\nENV TOKEN=x\nRUN --mount=type=secret,id=t,env=TOKEN login $TOKEN\n");
+  EXPECT_EQ(lowered.graph.steps.back().text, "RUN --mount=type=secret,id=t,env=TOKEN login ****");
 }
 
 TEST_F(Runs, ValuesOfMountsAreExpanded) {
@@ -164,15 +167,18 @@ TEST_F(Runs, ValuesOfMountsAreExpanded) {
 
 TEST_F(Runs, MountsThatCannotBeAreRefused) {
   EXPECT_EQ(Error("FROM a\nRUN --mount=target=/ x\n"), "2: invalid mount target \"/\"");
-  EXPECT_EQ(Error("FROM a\nRUN --mount=type=secret x\n"), "2: invalid secret mount. one of source, target required");
+  EXPECT_EQ(Error("FROM a\nRUN --mount=type=secret x\n"),
+            "2: invalid secret mount. one of source, target required");
 }
 
 TEST_F(Runs, EntitlementsAreNeededForWhatIsDangerous) {
   const std::string host = "FROM a\nRUN --network=host x\n";
-  EXPECT_EQ(Error(host), "2: RUN --network=host is not allowed: the build was not given the "
-                         "entitlement network.host");
+  EXPECT_EQ(Error(host),
+            "2: RUN --network=host is not allowed: the build was not given the "
+            "entitlement network.host");
   EXPECT_TRUE(Error("FROM a\nRUN --security=insecure x\n").ends_with("security.insecure"));
-  EXPECT_TRUE(Error("FROM a\nRUN --device=vendor.com/gpu=0 x\n").ends_with("device=vendor.com/gpu=0"));
+  EXPECT_TRUE(
+      Error("FROM a\nRUN --device=vendor.com/gpu=0 x\n").ends_with("device=vendor.com/gpu=0"));
   options.entitlements = {"network.host", "security.insecure", "device"};
   EXPECT_EQ(Last<graph::Exec>(Do(host)).network, graph::NetworkMode::kHost);
   EXPECT_EQ(Last<graph::Exec>(Do("FROM a\nRUN --security=insecure x\n")).security,
@@ -185,8 +191,10 @@ TEST_F(Runs, NetworkOfTheBuildHoldsUnlessTheInstructionSaysOtherwise) {
   options.network = graph::NetworkMode::kNone;
   EXPECT_EQ(Last<graph::Exec>(Do("FROM a\nRUN x\n")).network, graph::NetworkMode::kNone);
   EXPECT_EQ(Last<graph::Exec>(Do("FROM a\nRUN --network=default x\n")).network,
-            graph::NetworkMode::kDefault);
+            graph::NetworkMode::kNone);
   options.network = graph::NetworkMode::kHost;
+  EXPECT_EQ(Last<graph::Exec>(Do("FROM a\nRUN --network=none x\n")).network,
+            graph::NetworkMode::kNone);
   EXPECT_TRUE(Error("FROM a\nRUN x\n").starts_with("2: --network host is not allowed"));
 }
 
@@ -208,19 +216,21 @@ TEST_F(Runs, OptionsOfTheBuildReachTheStep) {
 }
 
 TEST_F(Runs, OutlineListsWhatTheTargetAsksFor) {
-  Lowered lowered = Do(
-      "# V is a version\nARG V=1\nARG U=unused\nFROM alpine:$V AS deps\n"
-      "RUN --mount=type=secret,id=s,required --mount=type=ssh --mount=type=cache,target=/c x\n"
-      "# out is the result\nFROM alpine AS out\n# N a name\nARG N=x$V\nCOPY --from=deps /x /\n");
+  Lowered lowered =
+      Do("# V is a version\nARG V=1\nARG U=unused\nFROM alpine:$V AS deps\n"
+         "RUN --mount=type=secret,id=s,required --mount=type=ssh --mount=type=cache,target=/c x\n"
+         "# out is the result\nFROM alpine AS out\n# N a name\nARG N=x$V\nCOPY --from=deps /x /\n");
   EXPECT_EQ(ToText(lowered.outline),
             "TARGET:      out\nDESCRIPTION: is the result\n\n"
-            "BUILD ARG   VALUE   DESCRIPTION\nV           1       is a version\nN           x       a name\n\n"
+            "BUILD ARG   VALUE   DESCRIPTION\nV           1       is a version\nN           x      "
+            " a name\n\n"
             "SECRET   REQUIRED\ns        true\n\nSSH       REQUIRED\ndefault   \n\n");
   Json json = ToJson(lowered.outline, "src");
   EXPECT_EQ(json.GetArray("cache").at(0).GetString("ID"), "/c");
   EXPECT_EQ(json.GetArray("sources").at(0).as_string(), "c3Jj");
-  EXPECT_EQ(json.GetArray("secrets").at(0).Dump(),
-            R"({"name":"s","required":true,"location":{"ranges":[{"start":{"line":5},"end":{"line":5}}]}})");
+  EXPECT_EQ(
+      json.GetArray("secrets").at(0).Dump(),
+      R"({"name":"s","required":true,"location":{"ranges":[{"start":{"line":5},"end":{"line":5}}]}})");
 }
 
 TEST_F(Runs, TargetsAreTheStagesOfTheFile) {

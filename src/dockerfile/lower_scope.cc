@@ -76,8 +76,8 @@ Result<GlobalScope> GlobalArgs(const Dockerfile& file, Variables automatic,
       if (auto given = build_args.find(arg.name); given != build_args.end()) {
         value = given->second;
       } else if (arg.value) {
-        TRY_ASSIGN(Expansion expansion, ProcessWord(*arg.value, scope.args.Getter(),
-                                                    {.escape = file.escape}));
+        TRY_ASSIGN(Expansion expansion,
+                   ProcessWord(*arg.value, scope.args.Getter(), {.escape = file.escape}));
         value = std::move(expansion.text);
         facts.uses = std::move(expansion.matched);
         // `ARG A=${A}x` after `ARG A=$B` still rests on B.
@@ -106,7 +106,8 @@ std::vector<std::string> ProxyEnvironment(const BuildArgs& build_args) {
   for (std::string_view name : kNames) {
     std::optional<std::string> value;
     for (const auto& [key, given] : build_args) {
-      if (EqualsIgnoreCase(key, name)) value = given;  // the lower-case spelling sorts last and wins
+      if (EqualsIgnoreCase(key, name))
+        value = given;  // the lower-case spelling sorts last and wins
     }
     if (!value || value->empty()) continue;
     out.push_back(fmt::format("{}={}", name, *value));

@@ -1,4 +1,5 @@
-// Variables: the environment of a stage and the arguments from outside (reference dockerfile.md §2).
+// Variables: the environment of a stage and the arguments from outside (reference dockerfile.md
+// §2).
 #pragma once
 
 #include <map>
@@ -15,15 +16,15 @@
 
 namespace varve::dockerfile {
 
-// Names and values in the order in which they first came. A few dozen: looking through them is faster
-// than a map, and the order is what RUN gets.
+// Names and values in the order in which they first came. A few dozen: looking through them is
+// faster than a map, and the order is what RUN gets.
 class Variables {
  public:
   std::optional<std::string> Get(std::string_view name) const;
-  void Set(std::string_view name, std::string_view value);   // in place, else at the end
+  void Set(std::string_view name, std::string_view value);  // in place, else at the end
   void Erase(std::string_view name);
   std::vector<std::string> Names() const;
-  std::vector<std::string> Entries() const;                  // "K=V"
+  std::vector<std::string> Entries() const;  // "K=V"
   // The variables as expansion asks for them; *this must outlive it.
   GetVariable Getter() const;
 
@@ -38,7 +39,7 @@ struct ArgFacts {
   std::string name;
   std::string description;
   std::string value;
-  std::set<std::string> uses;          // arguments in its default
+  std::set<std::string> uses;  // arguments in its default
   Span span;
 };
 

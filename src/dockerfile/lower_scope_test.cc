@@ -15,7 +15,8 @@ TEST_F(Scope, GlobalArgIsUnknownInAStageUntilDeclaredThere) {
 }
 
 TEST_F(Scope, BuildArgBeatsDefaultAndDefaultBeatsGlobalArg) {
-  const char* text = "ARG A=global\nARG B=global\nFROM alpine\nARG A=stage\nARG B\nARG C=stage\nRUN x\n";
+  const char* text =
+      "ARG A=global\nARG B=global\nFROM alpine\nARG A=stage\nARG B\nARG C=stage\nRUN x\n";
   Lowered lowered = Do(text);
   EXPECT_EQ(EnvOf(Last<graph::Exec>(lowered), "A"), "stage");
   EXPECT_EQ(EnvOf(Last<graph::Exec>(lowered), "B"), "global");
@@ -63,9 +64,9 @@ TEST_F(Scope, AllWordsOfAnInstructionSeeTheEnvironmentBeforeIt) {
 }
 
 TEST_F(Scope, StageBuiltFromAStageInheritsAllOfIt) {
-  Lowered lowered = Do(
-      "FROM alpine AS a\nARG X=1\nENV Y=2\nUSER u\nWORKDIR /w\nSHELL [\"bash\", \"-c\"]\n"
-      "FROM a\nWORKDIR sub\nRUN x\n");
+  Lowered lowered =
+      Do("FROM alpine AS a\nARG X=1\nENV Y=2\nUSER u\nWORKDIR /w\nSHELL [\"bash\", \"-c\"]\n"
+         "FROM a\nWORKDIR sub\nRUN x\n");
   const auto& exec = Last<graph::Exec>(lowered);
   EXPECT_EQ(EnvOf(exec, "X"), "1");
   EXPECT_EQ(EnvOf(exec, "Y"), "2");
@@ -82,9 +83,9 @@ TEST_F(Scope, StagesDoNotSeeEachOthersArgs) {
 
 TEST_F(Scope, AutomaticArgsDescribePlatformsAndTarget) {
   options.target_platform = {.os = "linux", .architecture = "arm", .variant = "v7"};
-  Lowered lowered = Do(
-      "FROM --platform=$BUILDPLATFORM alpine AS out\n"
-      "ARG TARGETPLATFORM TARGETOS TARGETARCH TARGETVARIANT BUILDARCH TARGETSTAGE\nRUN x\n");
+  Lowered lowered =
+      Do("FROM --platform=$BUILDPLATFORM alpine AS out\n"
+         "ARG TARGETPLATFORM TARGETOS TARGETARCH TARGETVARIANT BUILDARCH TARGETSTAGE\nRUN x\n");
   EXPECT_EQ(images.asked(), Texts{"docker.io/library/alpine:latest linux/amd64"});
   const auto& exec = Last<graph::Exec>(lowered);
   EXPECT_EQ(EnvOf(exec, "TARGETPLATFORM"), "linux/arm/v7");
@@ -120,9 +121,9 @@ TEST_F(Scope, BuildArgsThatNobodyDeclaresChangeNothing) {
 
 TEST_F(Scope, SbomArgsAreForTheBuilderOnly) {
   options.build_args = {{"BUILDKIT_SBOM_SCAN_STAGE", "true"}};
-  Lowered lowered = Do(
-      "FROM alpine AS a\nARG BUILDKIT_SBOM_SCAN_STAGE\nRUN x\n"
-      "FROM alpine\nARG BUILDKIT_SBOM_SCAN_CONTEXT=true\nCOPY --from=a /x /\n");
+  Lowered lowered =
+      Do("FROM alpine AS a\nARG BUILDKIT_SBOM_SCAN_STAGE\nRUN x\n"
+         "FROM alpine\nARG BUILDKIT_SBOM_SCAN_CONTEXT=true\nCOPY --from=a /x /\n");
   ASSERT_EQ(lowered.sbom_stages.size(), 1u);
   EXPECT_EQ(lowered.sbom_stages[0].first, "a");
   EXPECT_TRUE(lowered.sbom_context);
@@ -149,7 +150,8 @@ TEST_F(Scope, SourceDateEpochReachesHistoryAndDeclaringStages) {
   EXPECT_EQ(lowered.epoch, 1700000000);
   EXPECT_EQ(EnvOf(Last<graph::Exec>(lowered), "SOURCE_DATE_EPOCH"), "1700000000");
   EXPECT_EQ(lowered.history.back().history.created->seconds(), 1700000000);
-  EXPECT_EQ(lowered.history[0].history.created->seconds(), 1704164645) << "the base image keeps its own";
+  EXPECT_EQ(lowered.history[0].history.created->seconds(), 1704164645)
+      << "the base image keeps its own";
 }
 
 TEST_F(Scope, SourceDateEpochCanNameAStageOfOneRemoteAdd) {
@@ -164,7 +166,8 @@ TEST_F(Scope, SourceDateEpochCanNameAStageOfOneRemoteAdd) {
     return std::optional<int64_t>(42);
   };
   EXPECT_EQ(EnvOf(Last<graph::Exec>(Do(text)), "SOURCE_DATE_EPOCH"), "42");
-  EXPECT_EQ(Error("FROM alpine AS src\nRUN x\n"), "1: SOURCE_DATE_EPOCH stage must use FROM scratch");
+  EXPECT_EQ(Error("FROM alpine AS src\nRUN x\n"),
+            "1: SOURCE_DATE_EPOCH stage must use FROM scratch");
   EXPECT_EQ(Error("FROM alpine\n"), "0: invalid SOURCE_DATE_EPOCH: src");
 }
 

@@ -7,8 +7,7 @@ namespace {
 class Stages : public LowerTest {};
 
 TEST_F(Stages, OnlyStagesThatTheTargetNeedsAreLowered) {
-  const char* text =
-      "FROM a AS one\nRUN 1\nFROM b AS two\nRUN 2\nFROM c\nCOPY --from=one /x /\n";
+  const char* text = "FROM a AS one\nRUN 1\nFROM b AS two\nRUN 2\nFROM c\nCOPY --from=one /x /\n";
   Lowered lowered = Do(text);
   EXPECT_EQ(images.asked(), (Texts{"docker.io/library/a:latest linux/amd64",
                                    "docker.io/library/c:latest linux/amd64"}));
@@ -56,14 +55,15 @@ TEST_F(Stages, TheSameImageIsOneStep) {
 
 TEST_F(Stages, ImagesOfCopyGetNoNumber) {
   Lowered lowered = Do("FROM a\nCOPY --from=b /x /\n");
-  EXPECT_EQ(Names(lowered), (Texts{"[stage-0 1/2] FROM docker.io/library/a:latest",
-                                   "FROM docker.io/library/b:latest",
-                                   "[stage-0 2/2] COPY --from=b /x /"}));
+  EXPECT_EQ(Names(lowered),
+            (Texts{"[stage-0 1/2] FROM docker.io/library/a:latest",
+                   "FROM docker.io/library/b:latest", "[stage-0 2/2] COPY --from=b /x /"}));
 }
 
 TEST_F(Stages, EqualStepsOfTwoStagesHaveEqualOperations) {
-  Lowered lowered = Do("FROM a AS one\nRUN 1\nFROM a AS two\nRUN 1\nFROM a\n"
-                       "COPY --from=one /x /\nCOPY --from=two /x /\n");
+  Lowered lowered =
+      Do("FROM a AS one\nRUN 1\nFROM a AS two\nRUN 1\nFROM a\n"
+         "COPY --from=one /x /\nCOPY --from=two /x /\n");
   const auto& steps = lowered.graph.steps;
   ASSERT_EQ(steps[1].text, "RUN 1");
   ASSERT_EQ(steps[2].text, "RUN 1");
@@ -89,11 +89,17 @@ TEST_F(Stages, ErrorsNameThePlace) {
   EXPECT_EQ(Error("FROM a AS x\n\nFROM gone\n"), "3: docker.io/library/gone:latest: not found");
 }
 
+TEST_F(Stages, AMisspeltStageIsSuggestedWhenThereIsNoSuchImage) {
+  images.missing = "docker.io/library/biuld:latest";
+  EXPECT_EQ(Error("FROM a AS build\nFROM b\nCOPY --from=biuld /x /\n"),
+            "3: docker.io/library/biuld:latest: not found (did you mean build?)");
+}
+
 TEST_F(Stages, UnneededStagesMayNameMissingImagesButNotImpossibleOnes) {
   images.missing = "docker.io/library/gone:latest";
   Do("FROM gone AS x\nFROM a\n");
-  EXPECT_TRUE(Error("FROM Not/A/Name\nFROM a\n").starts_with(
-      "1: failed to parse stage name \"Not/A/Name\": "));
+  EXPECT_TRUE(Error("FROM Not/A/Name\nFROM a\n")
+                  .starts_with("1: failed to parse stage name \"Not/A/Name\": "));
 }
 
 TEST_F(Stages, PlatformOfFromIsAskedForAndAMismatchIsReported) {
@@ -101,8 +107,9 @@ TEST_F(Stages, PlatformOfFromIsAskedForAndAMismatchIsReported) {
   Lowered lowered = Do("FROM --platform=linux/arm64 old AS arm64\nRUN x\n");
   EXPECT_EQ(images.asked(), Texts{"docker.io/library/old:latest linux/arm64"});
   EXPECT_EQ(lowered.graph.steps[1].platform.ToString(), "linux/arm64");
-  EXPECT_EQ(Warnings(), Texts{"InvalidBaseImagePlatform: Base image old was pulled with platform "
-                              "\"linux/amd64\", expected \"linux/arm64\" for current build (line 1)"});
+  EXPECT_EQ(Warnings(),
+            Texts{"InvalidBaseImagePlatform: Base image old was pulled with platform "
+                  "\"linux/amd64\", expected \"linux/arm64\" for current build (line 1)"});
   EXPECT_EQ(lowered.config.platform().ToString(), "linux/amd64") << "what was asked for";
 }
 
@@ -131,27 +138,25 @@ TEST_F(Stages, TriggersOfTheBaseImageRunFirstAndAreGone) {
   images.AddImage("docker.io/library/base:latest",
                   R"({"OnBuild": ["COPY --from=tools /t /t", "RUN $A/t", "ENV B=2"]})");
   Lowered lowered = Do("FROM base AS app\nRUN own\n");
-  EXPECT_EQ(Names(lowered), (Texts{"[1/5] FROM docker.io/library/base:latest",
-                                   "FROM docker.io/library/tools:latest",
-                                   "[2/5] ONBUILD COPY --from=tools /t /t",
-                                   "[3/5] ONBUILD RUN $A/t", "[4/5] RUN own"}));
+  EXPECT_EQ(
+      Names(lowered),
+      (Texts{"[1/5] FROM docker.io/library/base:latest", "FROM docker.io/library/tools:latest",
+             "[2/5] ONBUILD COPY --from=tools /t /t", "[3/5] ONBUILD RUN $A/t", "[4/5] RUN own"}));
   EXPECT_EQ(ConfigText(lowered, "OnBuild"), "absent");
-  EXPECT_EQ(History(lowered),
-            (Texts{"COPY /t /t # buildkit", "RUN /bin/sh -c $A/t # buildkit", "-ENV B=2",
-                   "RUN /bin/sh -c own # buildkit"}));
+  EXPECT_EQ(History(lowered), (Texts{"COPY /t /t # buildkit", "RUN /bin/sh -c $A/t # buildkit",
+                                     "-ENV B=2", "RUN /bin/sh -c own # buildkit"}));
   EXPECT_EQ(lowered.graph.steps.back().location.first_line, 2u);
   EXPECT_EQ(lowered.graph.steps[2].location.first_line, 1u) << "the FROM that brings the trigger";
 }
 
 TEST_F(Stages, TriggersOfAParentStageRunInItsChild) {
-  Lowered lowered = Do("FROM a AS one\nONBUILD RUN trigger\nRUN 1\nFROM one AS two\nRUN 2\nFROM two\n");
-  EXPECT_EQ(Names(lowered),
-            (Texts{"[one 1/2] FROM docker.io/library/a:latest", "[one 2/2] RUN 1",
-                   "[two 1/2] ONBUILD RUN trigger", "[two 2/2] RUN 2"}));
+  Lowered lowered =
+      Do("FROM a AS one\nONBUILD RUN trigger\nRUN 1\nFROM one AS two\nRUN 2\nFROM two\n");
+  EXPECT_EQ(Names(lowered), (Texts{"[one 1/2] FROM docker.io/library/a:latest", "[one 2/2] RUN 1",
+                                   "[two 1/2] ONBUILD RUN trigger", "[two 2/2] RUN 2"}));
   EXPECT_EQ(ConfigText(lowered, "OnBuild"), "absent");
   options.target = "one";
-  EXPECT_EQ(ConfigText(Do("FROM a AS one\nONBUILD RUN trigger\n"), "OnBuild"),
-            "[\"RUN trigger\"]");
+  EXPECT_EQ(ConfigText(Do("FROM a AS one\nONBUILD RUN trigger\n"), "OnBuild"), "[\"RUN trigger\"]");
 }
 
 TEST_F(Stages, TriggersWithHereDocumentsWork) {
@@ -221,9 +226,11 @@ TEST_F(Config, CmdAndEntrypoint) {
   lowered = Do("FROM a\nENTRYPOINT [\"e\"]\n");
   EXPECT_EQ(ConfigText(lowered, "Cmd"), "absent") << "arguments for another entry point";
   EXPECT_EQ(ConfigText(Do("FROM a\nCMD [\"c\"]\nENTRYPOINT [\"e\"]\n"), "Cmd"), R"(["c"])");
-  EXPECT_EQ(ConfigText(Do("FROM a AS x\nCMD [\"c\"]\nFROM x\nENTRYPOINT [\"e\"]\n"), "Cmd"), "absent");
-  EXPECT_EQ(ConfigText(Do("FROM a AS x\nENTRYPOINT [\"e\"]\nFROM x\nENTRYPOINT []\n"), "Entrypoint"),
+  EXPECT_EQ(ConfigText(Do("FROM a AS x\nCMD [\"c\"]\nFROM x\nENTRYPOINT [\"e\"]\n"), "Cmd"),
             "absent");
+  EXPECT_EQ(
+      ConfigText(Do("FROM a AS x\nENTRYPOINT [\"e\"]\nFROM x\nENTRYPOINT []\n"), "Entrypoint"),
+      "absent");
 }
 
 TEST_F(Config, ShellChangesWhatShellFormsMean) {
@@ -237,13 +244,19 @@ TEST_F(Config, ShellChangesWhatShellFormsMean) {
 TEST_F(Config, WorkdirIsALayerOwnedByTheUser) {
   Lowered lowered = Do("FROM a\nUSER app:grp\nWORKDIR /srv\nWORKDIR a/../b\nWORKDIR /\n");
   EXPECT_EQ(ConfigText(lowered, "WorkingDir"), "\"/\"");
-  EXPECT_EQ(History(lowered), (Texts{"-USER app:grp", "WORKDIR /srv", "WORKDIR /srv/b", "-WORKDIR /"}));
+  EXPECT_EQ(History(lowered),
+            (Texts{"-USER app:grp", "WORKDIR /srv", "WORKDIR /srv/b", "-WORKDIR /"}));
   const auto& op = Last<graph::FileOp>(lowered);
   const auto& make = std::get<graph::MakeDirectory>(op.actions.at(0));
   EXPECT_EQ(make.path, "/srv/b");
   EXPECT_EQ(make.owner.user, "app");
   EXPECT_EQ(make.owner.group, "grp");
   EXPECT_TRUE(make.make_parents);
+}
+
+TEST_F(Config, AnEmptyUserIsNoUser) {
+  images.AddImage("docker.io/library/base:latest", R"({"User": "me"})");
+  EXPECT_EQ(ConfigText(Do("FROM base\nARG U\nUSER $U\n"), "User"), "absent");
 }
 
 TEST_F(Config, WorkdirOfTheBaseImageIsWhereRunStarts) {
@@ -256,11 +269,11 @@ TEST_F(Config, WorkdirOfTheBaseImageIsWhereRunStarts) {
 }
 
 TEST_F(Config, ExposeSortsAndUnfoldsRanges) {
-  Lowered lowered = Do("FROM a\nENV P=\"9000 443\"\nEXPOSE 8080-8081/udp 80 $P 127.0.0.1:1:1/TCP\n");
+  Lowered lowered =
+      Do("FROM a\nENV P=\"9000 443\"\nEXPOSE 8080-8081/udp 80 $P 127.0.0.1:1:1/TCP\n");
   EXPECT_EQ(ConfigText(lowered, "ExposedPorts"),
             R"({"1/tcp":{},"443/tcp":{},"80/tcp":{},"8080/udp":{},"8081/udp":{},"9000/tcp":{}})");
-  EXPECT_EQ(History(lowered).back(),
-            "-EXPOSE [9000/tcp 443/tcp 1/tcp 80/tcp 8080/udp 8081/udp]");
+  EXPECT_EQ(History(lowered).back(), "-EXPOSE [9000/tcp 443/tcp 1/tcp 80/tcp 8080/udp 8081/udp]");
   EXPECT_EQ(Warnings().size(), 2u);
   EXPECT_EQ(Error("FROM a\nEXPOSE 80/icmp\n"), "2: invalid port: \"80/icmp\": invalid proto: icmp");
   EXPECT_EQ(Error("FROM a\nEXPOSE 90-80\n"), "2: invalid containerPort: 90-80");
@@ -268,9 +281,9 @@ TEST_F(Config, ExposeSortsAndUnfoldsRanges) {
 }
 
 TEST_F(Config, HealthcheckAndTheRest) {
-  Lowered lowered = Do(
-      "FROM a\nHEALTHCHECK --interval=1m30s --retries=3 CMD curl -f x\nVOLUME /a /b\nUSER 1:2\n"
-      "STOPSIGNAL SIGRTMIN+3\nMAINTAINER Some One\nLABEL a=\"b c\" d=$PATH\n");
+  Lowered lowered =
+      Do("FROM a\nHEALTHCHECK --interval=1m30s --retries=3 CMD curl -f x\nVOLUME /a /b\nUSER 1:2\n"
+         "STOPSIGNAL SIGRTMIN+3\nMAINTAINER Some One\nLABEL a=\"b c\" d=$PATH\n");
   EXPECT_EQ(ConfigText(lowered, "Healthcheck"),
             R"({"Interval":90000000000,"Retries":3,"Test":["CMD-SHELL","curl -f x"]})");
   EXPECT_EQ(ConfigText(lowered, "Volumes"), R"({"/a":{},"/b":{}})");
@@ -280,8 +293,7 @@ TEST_F(Config, HealthcheckAndTheRest) {
   EXPECT_EQ(History(lowered),
             (Texts{"-HEALTHCHECK {Test:[CMD-SHELL curl -f x] Interval:1m30s Timeout:0s "
                    "StartPeriod:0s StartInterval:0s Retries:3}",
-                   "-VOLUME [/a /b]", "-USER 1:2", "-STOPSIGNAL SIGRTMIN+3",
-                   "-MAINTAINER Some One",
+                   "-VOLUME [/a /b]", "-USER 1:2", "-STOPSIGNAL SIGRTMIN+3", "-MAINTAINER Some One",
                    "-LABEL a=b c d=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}));
   EXPECT_EQ(ConfigText(Do("FROM a\nHEALTHCHECK NONE\n"), "Healthcheck"), R"({"Test":["NONE"]})");
 }

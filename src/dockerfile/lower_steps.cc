@@ -4,8 +4,8 @@ namespace varve::dockerfile {
 
 namespace {
 
-// CanonicalOp leaves out what does not decide content; for two steps to be one they must also agree on
-// how content is obtained.
+// CanonicalOp leaves out what does not decide content; for two steps to be one they must also agree
+// on how content is obtained.
 std::string Identity(const graph::Step& step) {
   Json json = graph::CanonicalOp(step);
   json.Set("platform", oci::ToJson(step.platform)).Set("no_cache", step.no_cache);
@@ -53,8 +53,8 @@ graph::Ref StepSet::Import(const graph::Graph& other, graph::Ref root,
     if (!needed[i]) continue;
     graph::Step step = other.steps[i];
     for (graph::Ref& input : step.inputs) input.step = indexes.at(input.step);
-    // Only sources and file operations are compared: what CanonicalOp leaves out of an Exec (limits,
-    // cache ids) may differ between two builds.
+    // Only sources and file operations are compared: what CanonicalOp leaves out of an Exec
+    // (limits, cache ids) may differ between two builds.
     bool exec = std::holds_alternative<graph::Exec>(step.op);
     indexes[i] = exec ? graph_.Add(std::move(step)) : AddOnce(std::move(step)).step;
   }

@@ -1,5 +1,5 @@
-// The graph while it grows: sources and helper steps that are equal exist once, whichever stages use
-// them.
+// The graph while it grows: sources and helper steps that are equal exist once, whichever stages
+// use them.
 #pragma once
 
 #include <map>
@@ -14,8 +14,8 @@ class StepSet {
  public:
   graph::Ref Add(graph::Step step) { return {graph_.Add(std::move(step)), 0}; }
 
-  // The step with this operation, platform and inputs if there is one, else `step`. A name that says
-  // which stage uses the step ("[build 1/5] FROM …") wins over one that does not.
+  // The step with this operation, platform and inputs if there is one, else `step`. A name that
+  // says which stage uses the step ("[build 1/5] FROM …") wins over one that does not.
   graph::Ref AddOnce(graph::Step step);
 
   // Steps of another graph that `root` needs, added with AddOnce. `mapping`, if given, gets the new

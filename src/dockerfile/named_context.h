@@ -23,11 +23,11 @@ const NamedContext* FindNamedContext(const std::vector<NamedContext>& contexts,
 struct ContextSource {
   enum class Kind { kScratch, kImage, kLayout, kFiles, kInput };
   Kind kind = Kind::kFiles;
-  std::string reference;            // kImage: normalised, with a tag or digest
-  graph::OciLayoutSource layout;    // kLayout
-  graph::Op files;                  // kFiles: LocalSource, GitSource or HttpSource
-  std::string input;                // kInput
-  std::string step_name;            // "[context base] load from client"
+  std::string reference;          // kImage: normalised, with a tag or digest
+  graph::OciLayoutSource layout;  // kLayout
+  graph::Op files;                // kFiles: LocalSource, GitSource or HttpSource
+  std::string input;              // kInput
+  std::string step_name;          // "[context base] load from client"
 };
 Result<ContextSource> ReadNamedContext(const NamedContext& context);
 

@@ -17,10 +17,11 @@ TEST_F(NamedContexts, ReplaceBaseImagesByWhateverSpelling) {
 
 TEST_F(NamedContexts, ReplaceStagesWithoutLookingAtTheirInstructions) {
   options.named_contexts = {{"deps", "docker-image://d:1"}};
-  Lowered lowered = Do("FROM gone AS deps\nCOPY --from=gone2 /x /\nRUN x\nFROM a\nCOPY --from=deps /y /\n");
-  EXPECT_EQ(Names(lowered), (Texts{"[stage-1 1/2] FROM docker.io/library/a:latest",
-                                   "[context deps] docker.io/library/d:1",
-                                   "[stage-1 2/2] COPY --from=deps /y /"}));
+  Lowered lowered =
+      Do("FROM gone AS deps\nCOPY --from=gone2 /x /\nRUN x\nFROM a\nCOPY --from=deps /y /\n");
+  EXPECT_EQ(Names(lowered),
+            (Texts{"[stage-1 1/2] FROM docker.io/library/a:latest",
+                   "[context deps] docker.io/library/d:1", "[stage-1 2/2] COPY --from=deps /y /"}));
   lowered = Do("FROM gone AS deps\nRUN x\nFROM deps\nRUN y\n");
   EXPECT_EQ(Names(lowered), (Texts{"[context deps] docker.io/library/d:1", "[stage-1 1/1] RUN y"}));
   EXPECT_EQ(lowered.base_history, 1u);
@@ -54,7 +55,8 @@ TEST_F(NamedContexts, GitHttpAndLayouts) {
                             {"h", "https://h.example/f"},
                             {"o", "oci-layout:///d/img:v2@" + digest},
                             {"s", "docker-image://scratch"}};
-  Lowered lowered = Do("FROM o\nCOPY --from=g /a /\nCOPY --from=h /context /\nCOPY --from=s /n /\n");
+  Lowered lowered =
+      Do("FROM o\nCOPY --from=g /a /\nCOPY --from=h /context /\nCOPY --from=s /n /\n");
   EXPECT_EQ(std::get<graph::GitSource>(lowered.graph.steps[1].op).ref, "v1");
   EXPECT_EQ(lowered.graph.steps[1].name, "[context g] load git source https://h.example/r.git#v1");
   EXPECT_EQ(std::get<graph::HttpSource>(lowered.graph.steps[3].op).filename, "context");

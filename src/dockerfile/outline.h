@@ -1,5 +1,5 @@
-// What `--call outline` and `--call targets` say of a Dockerfile (reference cli.md §4), as values and
-// as the JSON and text that clients know.
+// What `--call outline` and `--call targets` say of a Dockerfile (reference cli.md §4), as values
+// and as the JSON and text that clients know.
 #pragma once
 
 #include <map>
@@ -20,7 +20,7 @@ struct Outline {
     std::string value;
     Span span;
   };
-  struct Credential {                   // a secret or an ssh agent
+  struct Credential {  // a secret or an ssh agent
     std::string name;
     bool required = false;
     Span span;
@@ -29,7 +29,7 @@ struct Outline {
     std::string id;
     Span span;
   };
-  std::string name;                     // of the target; empty: unnamed
+  std::string name;  // of the target; empty: unnamed
   std::string description;
   std::vector<Arg> args;
   std::vector<Credential> secrets;
@@ -43,8 +43,8 @@ std::string ToText(const Outline& outline);
 struct Target {
   std::string name;
   std::string description;
-  std::string base;                     // as written
-  std::string platform;                 // as written
+  std::string base;      // as written
+  std::string platform;  // as written
   bool is_default = false;
   Span span;
 };

@@ -7,6 +7,7 @@
 #include "dockerfile/named_context.h"
 #include "dockerfile/parser.h"
 #include "dockerfile/stage_list.h"
+#include "dockerfile/suggest.h"
 #include "oci/reference.h"
 
 namespace varve::dockerfile {
@@ -19,37 +20,37 @@ constexpr size_t kResolveThreads = 8;
 struct Wanted {
   StageState* stage = nullptr;
   ContextSource source;
-  const NamedContext* context = nullptr;   // the base is replaced by this
+  const NamedContext* context = nullptr;  // the base is replaced by this
   oci::Platform platform;
-  size_t answer = 0;                       // index of the question, for images
+  size_t answer = 0;  // index of the question, for images
 };
 
 struct Question {
   ContextSource source;
   oci::Platform platform;
-  Span place;
+  const StageState* stage = nullptr;  // the first that asked
   std::optional<ResolvedImage> answer;
 };
 
 bool IsImage(const ContextSource& source) {
-  return source.kind == ContextSource::Kind::kImage ||
-         source.kind == ContextSource::Kind::kLayout;
+  return source.kind == ContextSource::Kind::kImage || source.kind == ContextSource::Kind::kLayout;
 }
 
 bool SameQuestion(const Question& a, const Wanted& b) {
   return a.source.kind == b.source.kind && a.platform == b.platform &&
-         a.source.reference == b.source.reference &&
-         a.source.layout.path == b.source.layout.path &&
+         a.source.reference == b.source.reference && a.source.layout.path == b.source.layout.path &&
          a.source.layout.reference == b.source.layout.reference &&
          a.source.layout.digest == b.source.layout.digest;
 }
 
-// What a stage without a parent stage starts from. `needed`: false when only the name is checked, as
-// BuildKit does for stages that the target does not use.
+// What a stage without a parent stage starts from. `needed`: false when only the name is checked,
+// as BuildKit does for stages that the target does not use.
 Result<std::optional<Wanted>> AskFor(Lowering& lowering, StageState& stage, bool needed) {
   std::optional<Wanted> none;
   lowering.place = stage.origin.span;
-  Wanted wanted{.stage = &stage, .source = {}, .context = stage.replaced_by,
+  Wanted wanted{.stage = &stage,
+                .source = {},
+                .context = stage.replaced_by,
                 .platform = stage.platform.value_or(lowering.options.target_platform)};
   if (wanted.context == nullptr && stage.base_name == "scratch") {
     // An empty file system has no platform of its own: what is built on it is for the target.
@@ -66,8 +67,8 @@ Result<std::optional<Wanted>> AskFor(Lowering& lowering, StageState& stage, bool
     if (!needed) return none;
     wanted.source.kind = ContextSource::Kind::kImage;
     wanted.source.reference = reference->WithDefaultTag().String();
-    wanted.context = FindNamedContext(lowering.options.named_contexts, wanted.source.reference,
-                                      wanted.platform);
+    wanted.context =
+        FindNamedContext(lowering.options.named_contexts, wanted.source.reference, wanted.platform);
   }
   if (!needed) return none;
   if (wanted.context != nullptr) {
@@ -94,8 +95,14 @@ Status Answer(Lowering& lowering, std::vector<Question>& questions) {
   // The first in the file, whichever came back first.
   for (size_t i = 0; i < questions.size(); ++i) {
     if (!errors[i]) continue;
-    lowering.place = questions[i].place;
-    return std::move(*errors[i]);
+    const StageState& stage = *questions[i].stage;
+    lowering.place = stage.origin.span;
+    Error error = std::move(*errors[i]);
+    // A stage's name with a typo becomes the name of an image.
+    std::vector<std::string_view> names;
+    for (const auto& [name, state] : lowering.by_name) names.push_back(name);
+    if (error.code == Code::kNotFound) error.message += DidYouMean(stage.base_name, names, true);
+    return error;
   }
   return Ok();
 }
@@ -136,8 +143,8 @@ void StartFromImage(Lowering& lowering, const Wanted& wanted, const ResolvedImag
     step.name = wanted.source.step_name;
   } else {
     step.name = "FROM " + image.pinned_reference;
-    bool differs = platform.os != image.platform.os ||
-                   platform.architecture != image.platform.architecture;
+    bool differs =
+        platform.os != image.platform.os || platform.architecture != image.platform.architecture;
     if (differs) {
       Stage place;
       place.origin = stage.origin;
@@ -238,11 +245,11 @@ Status ResolveNeeded(Lowering& lowering, const std::set<StageState*>& needed) {
     TRY_ASSIGN(auto wanted, AskFor(lowering, *stage, is_needed));
     if (!wanted || !is_needed) continue;
     if (IsImage(wanted->source)) {
-      auto same = std::ranges::find_if(
-          questions, [&](const Question& q) { return SameQuestion(q, *wanted); });
+      auto same = std::ranges::find_if(questions,
+                                       [&](const Question& q) { return SameQuestion(q, *wanted); });
       wanted->answer = static_cast<size_t>(same - questions.begin());
       if (same == questions.end()) {
-        questions.push_back({wanted->source, wanted->platform, stage->origin.span, {}});
+        questions.push_back({wanted->source, wanted->platform, stage.get(), {}});
       }
     }
     all.push_back(std::move(*wanted));

@@ -34,7 +34,7 @@ bool IsSymbolicMode(std::string_view text) {
 struct Request {
   bool add = false;
   CopySources sources;
-  std::optional<graph::Ref> from;       // not the build context; with `from_given`
+  std::optional<graph::Ref> from;  // not the build context; with `from_given`
   bool from_given = false;
   bool parents = false;
   std::optional<bool> keep_git_dir;
@@ -46,7 +46,9 @@ struct Request {
 class CopyLowering {
  public:
   CopyLowering(const CommandScope& scope, Request request)
-      : scope_(scope), stage_(scope.stage()), lowering_(scope.lowering()),
+      : scope_(scope),
+        stage_(scope.stage()),
+        lowering_(scope.lowering()),
         request_(std::move(request)) {}
 
   Status Run() {
@@ -156,8 +158,8 @@ class CopyLowering {
     if (pivot == path.npos) {
       copy.from.path = RelPath(path).str();
     } else {
-      copy.from.path = RelPath(path.substr(0, pivot)).str() + "/./" +
-                       RelPath(path.substr(pivot + 3)).str();
+      copy.from.path =
+          RelPath(path.substr(0, pivot)).str() + "/./" + RelPath(path.substr(pivot + 3)).str();
     }
     copy.from.wildcards = tree::HasWildcards(copy.from.path);
     copy.from.allow_empty = copy.from.wildcards;
@@ -174,10 +176,10 @@ class CopyLowering {
     step.name = "[internal] preparing inline document";
     step.text = step.name;
     std::string name = RelPath(file.name).str();
-    step.op = graph::FileOp{
-        .base = -1,
-        .actions = {graph::MakeFile{.path = "/" + name, .data = file.content, .mode = 0644,
-                                    .owner = {}}}};
+    step.op =
+        graph::FileOp{.base = -1,
+                      .actions = {graph::MakeFile{
+                          .path = "/" + name, .data = file.content, .mode = 0644, .owner = {}}}};
     graph::Copy copy = NewCopy(lowering_.steps.AddOnce(std::move(step)));
     copy.from.path = name;
     copy.from.follow_last = false;
@@ -196,8 +198,8 @@ class CopyLowering {
   // A copy of everything in `input`, with what the flags say.
   graph::Copy NewCopy(graph::Ref input) {
     size_t first = op_.base == 0 ? 1 : 0;  // the file system written on is an input of its own
-    auto it = std::find(step_inputs_.begin() + static_cast<ptrdiff_t>(first), step_inputs_.end(),
-                        input);
+    auto it =
+        std::find(step_inputs_.begin() + static_cast<ptrdiff_t>(first), step_inputs_.end(), input);
     graph::Copy copy;
     copy.input = static_cast<int>(it - step_inputs_.begin());
     if (it == step_inputs_.end()) step_inputs_.push_back(input);
@@ -237,8 +239,7 @@ class CopyLowering {
     step.no_cache = stage_.no_cache;
     graph::Ref made = lowering_.steps.Add(std::move(step));
     if (link_ && stage_.root) {
-      std::string again =
-          stage_.numbers.Again(scope_.PlatformPart(), scope_.command().on_build);
+      std::string again = stage_.numbers.Again(scope_.PlatformPart(), scope_.command().on_build);
       graph::Step merge = scope_.NewStep(again, "LINK " + title_);
       merge.inputs = {*stage_.root, made};
       merge.op = graph::Merge{};
@@ -294,15 +295,21 @@ Result<std::string> ReadMode(const std::string& text) {
 }
 
 Status LowerCopy(const CommandScope& scope, const Copy& copy) {
-  Request request{.add = false, .sources = copy.sources, .from = {},
-                  .from_given = !copy.from.empty(), .parents = copy.parents, .keep_git_dir = {},
-                  .checksum = {}, .unpack = {}};
+  Request request{.add = false,
+                  .sources = copy.sources,
+                  .from = {},
+                  .from_given = !copy.from.empty(),
+                  .parents = copy.parents,
+                  .keep_git_dir = {},
+                  .checksum = {},
+                  .unpack = {}};
   if (request.from_given) {
     StageState& source = *scope.command().sources[0];
     if (!source.done) {
-      return Invalid("cannot copy from stage \"{}\", it needs to be defined before current stage "
-                     "\"{}\"",
-                     copy.from, scope.stage().display_name);
+      return Invalid(
+          "cannot copy from stage \"{}\", it needs to be defined before current stage "
+          "\"{}\"",
+          copy.from, scope.stage().display_name);
     }
     request.from = RootOf(scope.lowering(), source);
   }
@@ -310,8 +317,13 @@ Status LowerCopy(const CommandScope& scope, const Copy& copy) {
 }
 
 Status LowerAdd(const CommandScope& scope, const Add& add) {
-  Request request{.add = true, .sources = add.sources, .from = {}, .from_given = false,
-                  .parents = false, .keep_git_dir = add.keep_git_dir, .checksum = add.checksum,
+  Request request{.add = true,
+                  .sources = add.sources,
+                  .from = {},
+                  .from_given = false,
+                  .parents = false,
+                  .keep_git_dir = add.keep_git_dir,
+                  .checksum = add.checksum,
                   .unpack = add.unpack};
   return CopyLowering(scope, std::move(request)).Run();
 }

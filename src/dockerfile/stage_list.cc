@@ -4,6 +4,7 @@
 
 #include "base/strings.h"
 #include "dockerfile/named_context.h"
+#include "dockerfile/suggest.h"
 #include "oci/reference.h"
 
 namespace varve::dockerfile {
@@ -23,15 +24,15 @@ void ReportUndeclared(Lowering& lowering, const Stage& stage, const Expansion& e
 }
 
 Status ReadPlatform(Lowering& lowering, const Stage& stage, StageState& state) {
-  auto expanded = ProcessWord(stage.platform, lowering.globals.args.Getter(),
-                              {.escape = lowering.file.escape});
+  auto expanded =
+      ProcessWord(stage.platform, lowering.globals.args.Getter(), {.escape = lowering.file.escape});
   if (!expanded) {
     return std::move(expanded).error().With("failed to process arguments for platform");
   }
   ReportUndeclared(lowering, stage, *expanded);
   const std::string& text = expanded->text;
-  bool only_target = expanded->matched == std::set<std::string>{"TARGETPLATFORM"} &&
-                     expanded->unmatched.empty();
+  bool only_target =
+      expanded->matched == std::set<std::string>{"TARGETPLATFORM"} && expanded->unmatched.empty();
   if (only_target && lowering.globals.args.Get("TARGETPLATFORM") == text) {
     lowering.linter.RedundantTargetPlatform(stage);
   }
@@ -197,11 +198,8 @@ Result<StageState*> FindTarget(Lowering& lowering) {
   std::vector<std::string> names;
   for (const auto& [name, stage] : lowering.by_name) names.push_back(name);
   std::vector<std::string_view> views(names.begin(), names.end());
-  if (auto nearest = NearestWord(wanted, views)) {
-    error.message += fmt::format(" (did you mean {}?)", *nearest);
-  } else if (!names.empty()) {
-    error.hint = "the file has these stages: " + Join(names, ", ");
-  }
+  error.message += DidYouMean(wanted, views, true);
+  if (!names.empty()) error.hint = "the file has these stages: " + Join(names, ", ");
   return error;
 }
 
@@ -252,7 +250,8 @@ Status LinkCommands(Lowering& lowering) {
       return Invalid("circular dependency detected on stage: {}", stage->display_name);
     }
   }
-  // BuildKit counts what mounts and COPY --from name as stages here, a mount without from= included.
+  // BuildKit counts what mounts and COPY --from name as stages here, a mount without from=
+  // included.
   bool single = lowering.stages.size() == 1 && !has_mounts;
   if (!single) {
     for (size_t i = 0; i < count; ++i) {

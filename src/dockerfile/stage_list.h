@@ -23,8 +23,8 @@ Status LinkCommand(Lowering& lowering, StageState& stage, Command& command);
 // `target` and what it needs.
 std::set<StageState*> Reachable(StageState* target);
 
-// The same check as BuildKit's InvalidDefaultArgInFrom: would the base names be valid if nobody passed
-// a build argument?
+// The same check as BuildKit's InvalidDefaultArgInFrom: would the base names be valid if nobody
+// passed a build argument?
 void CheckDefaultArgs(Lowering& lowering, const Variables& automatic);
 
 }  // namespace varve::dockerfile

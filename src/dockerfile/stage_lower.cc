@@ -13,14 +13,15 @@
 
 namespace varve::dockerfile {
 
-// --- CommandScope ------------------------------------------------------------------------------------
+// --- CommandScope
+// ------------------------------------------------------------------------------------
 
 namespace {
 
 void ReportUndefined(const CommandScope& scope, const Expansion& expansion) {
   for (const std::string& name : expansion.unmatched) {
-    bool declared = std::ranges::any_of(scope.stage().args,
-                                        [&](const auto& arg) { return arg.first == name; });
+    bool declared =
+        std::ranges::any_of(scope.stage().args, [&](const auto& arg) { return arg.first == name; });
     if (declared || IsBuilderArg(name)) continue;
     std::vector<std::string> known = scope.stage().variables.Names();
     scope.lowering().linter.UndefinedVar(scope.origin(), name, known);
@@ -30,8 +31,8 @@ void ReportUndefined(const CommandScope& scope, const Expansion& expansion) {
 }  // namespace
 
 Result<std::string> CommandScope::Expand(std::string_view word) const {
-  TRY_ASSIGN(Expansion expansion, ProcessWord(word, stage_.variables.Getter(),
-                                              {.escape = lowering_.file.escape}));
+  TRY_ASSIGN(Expansion expansion,
+             ProcessWord(word, stage_.variables.Getter(), {.escape = lowering_.file.escape}));
   ReportUndefined(*this, expansion);
   return std::move(expansion.text);
 }
@@ -44,8 +45,8 @@ Result<std::string> CommandScope::ExpandDocument(std::string_view body) const {
 }
 
 std::string CommandScope::Title() const {
-  auto expansion = ProcessWord(origin().text, stage_.variables.Getter(),
-                               {.escape = lowering_.file.escape});
+  auto expansion =
+      ProcessWord(origin().text, stage_.variables.Getter(), {.escape = lowering_.file.escape});
   return UpperCaseInstruction(expansion ? expansion->text : origin().text);
 }
 
@@ -90,17 +91,18 @@ graph::Owner ReadOwner(const std::string& text) {
   return owner;
 }
 
-// --- Instructions ------------------------------------------------------------------------------------
+// --- Instructions
+// ------------------------------------------------------------------------------------
 
 namespace {
 
 // Signal names as docker knows them, without SIG; "RTMIN+3" and numbers besides.
 bool IsSignal(std::string_view text) {
   constexpr std::array kNames = {
-      "ABRT", "ALRM", "BUS",  "CHLD", "CLD",    "CONT", "FPE",  "HUP",    "ILL",  "INT",  "IO",
-      "IOT",  "KILL", "PIPE", "POLL", "PROF",   "PWR",  "QUIT", "SEGV",   "STKFLT", "STOP", "SYS",
-      "TERM", "TRAP", "TSTP", "TTIN", "TTOU",   "URG",  "USR1", "USR2",   "VTALRM", "WINCH",
-      "XCPU", "XFSZ", "RTMIN", "RTMAX"};
+      "ABRT", "ALRM",   "BUS",  "CHLD",   "CLD",   "CONT", "FPE",  "HUP",   "ILL",
+      "INT",  "IO",     "IOT",  "KILL",   "PIPE",  "POLL", "PROF", "PWR",   "QUIT",
+      "SEGV", "STKFLT", "STOP", "SYS",    "TERM",  "TRAP", "TSTP", "TTIN",  "TTOU",
+      "URG",  "USR1",   "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ", "RTMIN", "RTMAX"};
   if (auto number = ParseInt(text)) return *number > 0 && *number <= 64;
   std::string name = ToUpper(text);
   if (name.starts_with("SIG")) name = name.substr(3);
@@ -168,23 +170,24 @@ class MetadataLowering {
   Status operator()(const Workdir& workdir) {
     TRY_ASSIGN(std::string path, scope_.Expand(workdir.path));
     checks_.OnWorkdir(scope_.origin(), path, /*windows=*/false);
-    // The image gets an absolute path as it was written, trailing slash and all, as BuildKit does it.
+    // The image gets an absolute path as it was written, trailing slash and all, as BuildKit does
+    // it.
     std::string shown = path.starts_with('/') ? path : JoinAbsolute(stage_.directory, path);
     stage_.directory = JoinAbsolute("/", shown);
     stage_.config.SetConfig("WorkingDir", shown);
     std::optional<graph::Ref> made;
     if (stage_.directory != "/") {
-      std::string prefix =
-          stage_.numbers.Next(scope_.PlatformPart(), scope_.command().on_build);
+      std::string prefix = stage_.numbers.Next(scope_.PlatformPart(), scope_.command().on_build);
       graph::Step step = scope_.NewStep(prefix, scope_.Title());
       graph::FileOp op;
       if (stage_.root) {
         op.base = 0;
         step.inputs.push_back(*stage_.root);
       }
-      op.actions.push_back(
-          graph::MakeDirectory{.path = stage_.directory, .mode = 0755, .make_parents = true,
-                               .owner = ReadOwner(stage_.config.user())});
+      op.actions.push_back(graph::MakeDirectory{.path = stage_.directory,
+                                                .mode = 0755,
+                                                .make_parents = true,
+                                                .owner = ReadOwner(stage_.config.user())});
       step.op = std::move(op);
       made = scope_.lowering().steps.Add(std::move(step));
       stage_.root = made;
@@ -195,7 +198,11 @@ class MetadataLowering {
 
   Status operator()(const User& user) {
     TRY_ASSIGN(std::string name, scope_.Expand(user.user));
-    stage_.config.SetConfig("User", name);
+    if (name.empty()) {
+      stage_.config.EraseConfig("User");
+    } else {
+      stage_.config.SetConfig("User", name);
+    }
     return Empty("USER " + name);
   }
 
@@ -372,8 +379,9 @@ Status LowerStage(Lowering& lowering, StageState& stage) {
     RootOf(lowering, *stage.base);  // a context in the place of a stage is not in the graph before
     InheritFromStage(stage);
   }
-  stage.checks = stage.base != nullptr && stage.base->checks ? StageChecks::From(*stage.base->checks)
-                                                             : StageChecks(lowering.linter);
+  stage.checks = stage.base != nullptr && stage.base->checks
+                     ? StageChecks::From(*stage.base->checks)
+                     : StageChecks(lowering.linter);
   if (!stage.platform) stage.platform = lowering.options.target_platform;
   if (stage.platform->os == "windows") {
     Error error = Invalid("stage {} is for {}: varve builds no Windows images", stage.display_name,

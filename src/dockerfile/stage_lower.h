@@ -28,7 +28,7 @@ class CommandScope {
   std::string Title() const;
   // A step of this instruction: platform, stage, place; `prefix` in front of the title is its name.
   graph::Step NewStep(const std::string& prefix, const std::string& title) const;
-  std::string PlatformPart() const;     // of the prefix
+  std::string PlatformPart() const;  // of the prefix
 
   // An absolute path for one that is relative to the working directory, cleaned; "into a directory"
   // endings ("/", "/.", ".") become a trailing slash.

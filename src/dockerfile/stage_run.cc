@@ -66,8 +66,8 @@ class RunLowering {
     step.text = step.name;
     step.op = graph::FileOp{
         .base = -1,
-        .actions = {graph::MakeFile{.path = "/" + file.name, .data = file.content, .mode = 0755,
-                                    .owner = {}}}};
+        .actions = {graph::MakeFile{
+            .path = "/" + file.name, .data = file.content, .mode = 0755, .owner = {}}}};
     graph::Mount mount{.target = "/dev/pipes"};
     mount.input = Input(lowering_.steps.AddOnce(std::move(step)));
     mount.readonly = true;
@@ -77,13 +77,14 @@ class RunLowering {
   Status AddMounts() {
     for (size_t i = 0; i < run_.mounts.size(); ++i) {
       TRY_ASSIGN(Mount mount, ParseMount(run_.mounts[i], [&](std::string_view word) {
-                                return scope_.Expand(word);
-                              }));
+                   return scope_.Expand(word);
+                 }));
       StageState* source = scope_.command().sources[i];
       if (source != nullptr && !source->done) {
-        return Invalid("cannot mount from stage \"{}\" to \"{}\", stage needs to be defined before "
-                       "current command",
-                       mount.from, mount.target);
+        return Invalid(
+            "cannot mount from stage \"{}\" to \"{}\", stage needs to be defined before "
+            "current command",
+            mount.from, mount.target);
       }
       switch (mount.type) {
         case MountType::kBind:
@@ -161,8 +162,7 @@ class RunLowering {
     out.readonly = true;
     out.required = mount.required;
     stage_.outline.secrets.try_emplace(
-        out.secret_id,
-        Outline::Credential{out.secret_id, mount.required, scope_.origin().span});
+        out.secret_id, Outline::Credential{out.secret_id, mount.required, scope_.origin().span});
     exec_.mounts.push_back(std::move(out));
     return Ok();
   }
@@ -180,8 +180,7 @@ class RunLowering {
     out.mode = mount.mode.value_or(0600);
     out.required = mount.required;
     stage_.outline.ssh.try_emplace(
-        out.secret_id,
-        Outline::Credential{out.secret_id, mount.required, scope_.origin().span});
+        out.secret_id, Outline::Credential{out.secret_id, mount.required, scope_.origin().span});
     exec_.mounts.push_back(std::move(out));
     return Ok();
   }
@@ -190,21 +189,20 @@ class RunLowering {
     const auto& granted = lowering_.options.entitlements;
     if (granted.contains(entitlement)) return Ok();
     if (entitlement.starts_with("device=") && granted.contains("device")) return Ok();
-    Error error = Invalid("{} is not allowed: the build was not given the entitlement {}", what,
-                          entitlement);
+    Error error =
+        Invalid("{} is not allowed: the build was not given the entitlement {}", what, entitlement);
     error.hint = fmt::format("pass --allow {}", entitlement);
     return error;
   }
 
   Status ApplyModes() {
-    exec_.network = lowering_.options.network;
-    if (HasFlag("network")) {
-      exec_.network = run_.network == "host"   ? graph::NetworkMode::kHost
-                      : run_.network == "none" ? graph::NetworkMode::kNone
-                                               : graph::NetworkMode::kDefault;
-    }
+    bool host = run_.network == "host";
+    // --network=default means what the build says.
+    exec_.network = host                     ? graph::NetworkMode::kHost
+                    : run_.network == "none" ? graph::NetworkMode::kNone
+                                             : lowering_.options.network;
     if (exec_.network == graph::NetworkMode::kHost) {
-      TRY(Require("network.host", HasFlag("network") ? "RUN --network=host" : "--network host"));
+      TRY(Require("network.host", host ? "RUN --network=host" : "--network host"));
     }
     if (run_.security == "insecure") {
       TRY(Require("security.insecure", "RUN --security=insecure"));
@@ -215,15 +213,6 @@ class RunLowering {
       exec_.devices.push_back(device.name);
     }
     return Ok();
-  }
-
-  bool HasFlag(std::string_view name) const {
-    return std::ranges::any_of(scope_.origin().flags, [&](const std::string& flag) {
-      std::string_view text = flag;
-      if (!text.starts_with("--")) return false;
-      text.remove_prefix(2);
-      return text.substr(0, text.find('=')) == name;
-    });
   }
 
   void ApplyOptions() {
@@ -246,8 +235,11 @@ class RunLowering {
       return stage_.variables.Get(name);
     };
     std::string text = scope_.origin().text + suffix;
-    auto expansion = ProcessWord(text, get, {.escape = lowering_.file.escape, .raw_quotes = true,
-                                             .raw_escapes = false, .skip_unset = true});
+    auto expansion = ProcessWord(text, get,
+                                 {.escape = lowering_.file.escape,
+                                  .raw_quotes = true,
+                                  .raw_escapes = false,
+                                  .skip_unset = true});
     return UpperCaseInstruction(expansion ? expansion->text : text);
   }
 

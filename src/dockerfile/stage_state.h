@@ -42,33 +42,34 @@ struct OutlineFacts {
 };
 
 struct StageState {
-  // From the file. `parsed` is null for an image or context that only a COPY --from or a mount names.
+  // From the file. `parsed` is null for an image or context that only a COPY --from or a mount
+  // names.
   const Stage* parsed = nullptr;
   Origin origin;
-  std::string name;                     // empty: unnamed
-  std::string display_name;             // in messages: name, or "stage-2"
-  std::string base_name;                // expanded
+  std::string name;          // empty: unnamed
+  std::string display_name;  // in messages: name, or "stage-2"
+  std::string base_name;     // expanded
   std::optional<oci::Platform> platform;
-  StageState* base = nullptr;           // built FROM this stage
+  StageState* base = nullptr;  // built FROM this stage
   const NamedContext* replaced_by = nullptr;
   std::vector<Command> commands;
-  std::vector<StageState*> needs;       // sources of its commands, in order
+  std::vector<StageState*> needs;  // sources of its commands, in order
   bool no_cache = false;
 
-  bool resolved = false;                // its base is known
-  bool done = false;                    // lowered: others may use its result
-  bool has_triggers = false;            // the base's ONBUILD triggers are among the commands
+  bool resolved = false;      // its base is known
+  bool done = false;          // lowered: others may use its result
+  bool has_triggers = false;  // the base's ONBUILD triggers are among the commands
 
   // The base image or context as a step that is not yet in the graph, and whether it counts in N.
   std::optional<graph::Step> pending_base;
   bool base_is_numbered = false;
-  std::optional<graph::Ref> root;       // nothing: empty
+  std::optional<graph::Ref> root;  // nothing: empty
 
   oci::ImageConfig config;
   std::optional<oci::ImageConfig> base_config;
   std::vector<HistoryEntry> history;
   size_t base_history = 0;
-  Variables variables;                  // ENV and ARG together, as RUN sees them
+  Variables variables;                                    // ENV and ARG together, as RUN sees them
   std::vector<std::pair<std::string, std::string>> args;  // declared ARGs with their values
   std::string directory = "/";
   StepNumbers numbers;
@@ -86,13 +87,13 @@ struct Lowering {
   const LowerOptions& options;
   ImageResolver& resolver;
   Linter linter;
-  Span place;                           // of what is being looked at: where an error is
+  Span place;  // of what is being looked at: where an error is
   BuildArgs build_args;
   GlobalScope globals;
   std::vector<std::string> proxy_env;
   std::optional<int64_t> epoch;
   StepSet steps;
-  std::vector<std::unique_ptr<StageState>> stages;   // of the file, in order, then the others
+  std::vector<std::unique_ptr<StageState>> stages;  // of the file, in order, then the others
   std::map<std::string, StageState*> by_name;
   std::vector<UsedImage> images;
   std::optional<graph::Ref> context;

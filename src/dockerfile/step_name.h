@@ -46,7 +46,8 @@ std::string UpperCaseInstruction(std::string_view text);
 // The first line of a here-document, "..." after it when there are more.
 std::string SummariseHeredoc(std::string_view body);
 
-// "[internal] load metadata for docker.io/library/alpine:3", with the platform in builds for several.
+// "[internal] load metadata for docker.io/library/alpine:3", with the platform in builds for
+// several.
 std::string MetadataStepName(std::string_view reference,
                              const std::optional<oci::Platform>& platform);
 

@@ -62,11 +62,32 @@ struct LayerSource {
   std::optional<int64_t> clamp;      // seconds: rewrite-timestamp
 };
 
+// The tar of a layer that another program packed: its files do not tell how, but the blob does.
+Status WriteTarFromBlob(const DiffId& layer, const ExportStores& stores, Writer& out,
+                        std::stop_token stop) {
+  TRY_ASSIGN(auto known, stores.local.FindLayerBlobs(layer));
+  for (const cache::LayerBlob& blob : known) {
+    TRY_ASSIGN(auto size, stores.blobs.Size(blob.blob));
+    bool here = size || (!blob.repository.empty() && stores.fetch && stores.fetch(blob, stop));
+    if (!here) continue;
+    TRY_ASSIGN(auto packed, stores.blobs.OpenVerified(blob.blob));
+    TRY_ASSIGN(auto tar, archive::MakeDecompressor(*packed));
+    TRY(Copy(*tar, out));
+    return Ok();
+  }
+  Error error = NotFound("layer {} was packed by another program, and its blob is not here",
+                         layer.ToString());
+  error.hint = "build again with --pull";
+  return error;
+}
+
 Status WriteLayer(const LayerSource& source, const ExportStores& stores, Writer& out, DiffId* made,
                   std::stop_token stop) {
   if (!source.clamp) {
     *made = source.diff_id;
-    return stores.layers.WriteTar(source.diff_id, out, stop);
+    TRY_ASSIGN(bool reproducible, stores.layers.Reproducible(source.diff_id));
+    return reproducible ? stores.layers.WriteTar(source.diff_id, out, stop)
+                        : WriteTarFromBlob(source.diff_id, stores, out, stop);
   }
   std::string directory = stores.layers.Directory(source.diff_id);
   TRY_ASSIGN(auto entries, snapshot::WalkUpper(directory, stop));

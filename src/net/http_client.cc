@@ -83,10 +83,10 @@ struct Transfer {
   }
 
   bool OpenBodyAgain() {
-    auto opened = request.open_body
-                      ? request.open_body()
-                      : Result<std::unique_ptr<Reader>>(
-                            std::make_unique<StringReader>(request.body));
+    auto opened =
+        request.open_body
+            ? request.open_body()
+            : Result<std::unique_ptr<Reader>>(std::make_unique<StringReader>(request.body));
     if (!opened) {
       error = std::move(opened).error();
       return false;
@@ -103,8 +103,7 @@ size_t OnHeader(char* data, size_t size, size_t count, void* user) {
   transfer.Touch();
   transfer.header_bytes += length;
   if (transfer.header_bytes > kMaxHeaderBytes) {
-    transfer.error = Unavailable("{} sends more than 256 KiB of headers",
-                                 transfer.url.Authority());
+    transfer.error = Unavailable("{} sends more than 256 KiB of headers", transfer.url.Authority());
     return 0;
   }
   Response& response = transfer.response;
@@ -167,7 +166,8 @@ Error CurlError(CURLcode code, const Transfer& transfer) {
       return error;
     }
     case CURLE_SSL_CACERT_BADFILE: {
-      Error error = Invalid("{}: cannot read the CA certificates {}", target, transfer.request.tls.ca);
+      Error error =
+          Invalid("{}: cannot read the CA certificates {}", target, transfer.request.tls.ca);
       error.hint = "give a PEM file, or a directory made by openssl rehash";
       return error;
     }
@@ -336,9 +336,8 @@ Status Redirect(Transfer& transfer, const Response& response) {
   if (!keeps) {
     transfer.method = "GET";
     transfer.send_body = false;
-    std::erase_if(transfer.headers, [](const auto& header) {
-      return ToLower(header.first).starts_with("content-");
-    });
+    std::erase_if(transfer.headers,
+                  [](const auto& header) { return ToLower(header.first).starts_with("content-"); });
   }
   transfer.url = std::move(next);
   return Ok();
@@ -414,16 +413,24 @@ Result<Response> HttpClient::Send(const Request& request, const ChooseSink& sink
   auto cancelled = [&] { return Cancelled("{} was cancelled", Redact(request.url)); };
   TRY_ASSIGN(Url url, ParseUrl(request.url));
   bool has_body = request.method == "POST" || request.method == "PUT" || request.method == "PATCH";
-  Transfer hop{.request = request, .choose_sink = sink, .url = std::move(url),
-               .method = request.method, .send_body = has_body, .headers = request.headers};
+  Transfer hop{.request = request,
+               .choose_sink = sink,
+               .url = std::move(url),
+               .method = request.method,
+               .send_body = has_body,
+               .headers = request.headers};
   SteadyTime deadline = request.timeouts.total.count() > 0
                             ? std::chrono::steady_clock::now() + request.timeouts.total
                             : SteadyTime::max();
   for (int redirects = 0; redirects <= kMaxRedirects; ++redirects) {
     if (stop.stop_requested()) return cancelled();
     // Each hop sees its own state; what it inherits is where to go and what to send.
-    Transfer transfer{.request = request, .choose_sink = sink, .url = hop.url,
-                      .method = hop.method, .send_body = hop.send_body, .headers = hop.headers};
+    Transfer transfer{.request = request,
+                      .choose_sink = sink,
+                      .url = hop.url,
+                      .method = hop.method,
+                      .send_body = hop.send_body,
+                      .headers = hop.headers};
     std::unique_ptr<Lane> lane = pool_->Take(transfer.url.Origin());
     if (lane->easy == nullptr || lane->multi == nullptr) return Resource("curl: out of memory");
     Status status = Perform(*lane, transfer, deadline, stop);

@@ -58,7 +58,7 @@ struct Request {
   // A server that took part of the body keeps it (an upload session): when the connection dies,
   // the caller wants to know, and not the whole body sent again on another one.
   bool body_has_effect = false;
-  bool follow_redirects = true;    // Authorization and Cookie stay with their host; https stays https
+  bool follow_redirects = true;    // Authorization stays with its host, https stays https
   Timeouts timeouts = {};
   Tls tls = {};
 };

@@ -34,8 +34,8 @@ ServerReply RedirectTo(const std::string& location, int status) {
 
 TEST(HttpClient, GetsStatusHeadersAndBody) {
   HttpServer server([](const ServerRequest&) {
-    return ServerReply{.status = 404, .headers = {{"X-Thing", " a "}, {"x-thing", "b"}},
-                       .body = "nope"};
+    return ServerReply{
+        .status = 404, .headers = {{"X-Thing", " a "}, {"x-thing", "b"}}, .body = "nope"};
   });
   HttpClient http;
   auto reply = http.Fetch({.url = server.Url("/x")}, kLimit, {});
@@ -49,8 +49,10 @@ TEST(HttpClient, GetsStatusHeadersAndBody) {
 TEST(HttpClient, SendsHeadersBodyAndItsName) {
   HttpServer server(Echo);
   HttpClient http;
-  auto reply = http.Fetch({.method = "POST", .url = server.Url("/x?a=b"),
-                           .headers = {{"X-One", "1"}, {"X-Empty", ""}}, .body = "payload"},
+  auto reply = http.Fetch({.method = "POST",
+                           .url = server.Url("/x?a=b"),
+                           .headers = {{"X-One", "1"}, {"X-Empty", ""}},
+                           .body = "payload"},
                           kLimit, {});
   ASSERT_TRUE(reply);
   EXPECT_THAT(reply->body, HasSubstr("POST /x?a=b payload\n"));
@@ -94,8 +96,8 @@ TEST(HttpClient, ManyThreadsShareOneClient) {
   HttpClient http;
   Status status = ParallelFor(200, 8, [&](size_t i) -> Status {
     std::string body(i * 100, 'x');
-    TRY_ASSIGN(Reply reply, http.Fetch({.method = "PUT", .url = server.Url("/"), .body = body},
-                                       kLimit, {}));
+    TRY_ASSIGN(Reply reply,
+               http.Fetch({.method = "PUT", .url = server.Url("/"), .body = body}, kLimit, {}));
     if (!reply.body.starts_with("PUT / " + body + "\n")) return Internal("mixed up");
     return Ok();
   });
@@ -141,7 +143,8 @@ TEST(HttpClient, ErrorsOfReaderAndWriterComeThrough) {
 }
 
 TEST(HttpClient, AnswersBeyondTheLimitAreRefused) {
-  HttpServer server([](const ServerRequest&) { return ServerReply{.body = std::string(100, 'x')}; });
+  HttpServer server(
+      [](const ServerRequest&) { return ServerReply{.body = std::string(100, 'x')}; });
   HttpClient http;
   EXPECT_TRUE(http.Fetch({.url = server.Url("/")}, 100, {}));
   EXPECT_EQ(http.Fetch({.url = server.Url("/")}, 99, {}).error().code, Code::kInvalid);
@@ -175,8 +178,8 @@ TEST(HttpClient, AStalledServerIsGivenUp) {
     return ServerReply{.body = std::string(1000, 'x'), .hang_after = 10};
   });
   HttpClient http;
-  auto result = http.Fetch({.url = server.Url("/"),
-                            .timeouts = {.stall = std::chrono::milliseconds(50)}}, kLimit, {});
+  auto result = http.Fetch(
+      {.url = server.Url("/"), .timeouts = {.stall = std::chrono::milliseconds(50)}}, kLimit, {});
   EXPECT_EQ(result.error().code, Code::kUnavailable);
   EXPECT_THAT(result.error().message, HasSubstr("sent nothing within"));
 }

@@ -44,8 +44,8 @@ std::optional<Nanos> ParseRetryAfter(std::string_view value, Timestamp now) {
     int64_t seconds = text.size() > 9 ? 999'999'999 : *ParseInt(text);
     return std::chrono::seconds(seconds);
   }
-  for (const char* form : {"%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT",
-                           "%a %b %e %H:%M:%S %Y"}) {
+  for (const char* form :
+       {"%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"}) {
     tm parts{};
     const char* end = strptime(text.c_str(), form, &parts);
     if (end == nullptr || *end != '\0') continue;

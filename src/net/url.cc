@@ -9,9 +9,7 @@ namespace varve::net {
 
 namespace {
 
-bool IsHostByte(unsigned char c) {
-  return std::isalnum(c) || c == '.' || c == '-' || c == '_';
-}
+bool IsHostByte(unsigned char c) { return std::isalnum(c) || c == '.' || c == '-' || c == '_'; }
 
 Status ParseAuthority(std::string_view text, Url& url) {
   if (size_t at = text.rfind('@'); at != text.npos) {
@@ -140,8 +138,9 @@ bool IsLoopback(std::string_view host) {
   // An address, not a name that begins like one: 127.0.0.1.example.com is somebody else's.
   std::vector<std::string> parts = Split(host, '.');
   return parts.size() == 4 && std::ranges::all_of(parts, [](const std::string& part) {
-    return !part.empty() && part.size() <= 3 && part.find_first_not_of("0123456789") == part.npos;
-  });
+           return !part.empty() && part.size() <= 3 &&
+                  part.find_first_not_of("0123456789") == part.npos;
+         });
 }
 
 std::string PercentEncode(std::string_view text) {

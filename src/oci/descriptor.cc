@@ -1,6 +1,7 @@
 #include "oci/descriptor.h"
 
 #include <algorithm>
+#include <map>
 
 #include "base/hex.h"
 
@@ -33,12 +34,12 @@ Json ToJson(const Annotations& annotations) {
 }
 
 Annotations AnnotationsFromJson(const Json* json) {
-  Annotations out;
-  if (json == nullptr || !json->is_object()) return out;
+  std::map<std::string, std::string> sorted;  // the last of equal keys, as everywhere in Json
+  if (json == nullptr || !json->is_object()) return {};
   for (const auto& [key, value] : json->as_object()) {
-    if (value.is_string()) out.emplace_back(key, value.as_string());
+    if (value.is_string()) sorted[key] = value.as_string();
   }
-  return out;
+  return Annotations(sorted.begin(), sorted.end());
 }
 
 Json ToJson(const Descriptor& d) {

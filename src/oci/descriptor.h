@@ -67,6 +67,6 @@ Json ToJson(const Descriptor& descriptor);  // Go's struct order, empty members 
 Result<Descriptor> DescriptorFromJson(const Json& json);
 
 Json ToJson(const Annotations& annotations);  // sorted
-Annotations AnnotationsFromJson(const Json* json);
+Annotations AnnotationsFromJson(const Json* json);  // sorted; what is no string is left out
 
 }  // namespace varve::oci

@@ -38,13 +38,15 @@ TEST(OciGolden, Manifest) {
 }
 
 TEST(OciGolden, ManifestOfDocker) {
-  Manifest manifest{.media_type = std::string(kDockerManifest), .config = Some(kDockerConfig, "config"),
+  Manifest manifest{.media_type = std::string(kDockerManifest),
+                    .config = Some(kDockerConfig, "config"),
                     .layers = {Some(kDockerLayerGzip, "one")}};
   ExpectGolden("manifest.docker.json", Serialise(manifest));
 }
 
 TEST(OciGolden, AttestationManifest) {
-  Manifest manifest{.artifact_type = std::string(kAttestationManifest), .config = Some(kOciEmpty, "{}"),
+  Manifest manifest{.artifact_type = std::string(kAttestationManifest),
+                    .config = Some(kOciEmpty, "{}"),
                     .layers = {Some(kInToto, "statement")}};
   manifest.config.data = "{}";
   manifest.subject = Some(kOciManifest, "image");
@@ -93,8 +95,8 @@ TEST(OciGolden, ImageConfig) {
   config.AddToSet("Volumes", "/data");
   config.SetLabel("b", "2");
   config.SetLabel("a", "1");
-  config.SetHealthcheck({.test = {"CMD-SHELL", "true"}, .interval = Nanos(30'000'000'000),
-                         .retries = 3});
+  config.SetHealthcheck(
+      {.test = {"CMD-SHELL", "true"}, .interval = Nanos(30'000'000'000), .retries = 3});
   config.set_diff_ids({DiffId(Digest::Of("layer"))});
   config.set_history({{.created = Timestamp{0}, .created_by = "COPY . /", .comment = "x"},
                       {.created_by = "CMD [\"a\"]", .author = "Ann", .empty_layer = true}});

@@ -69,7 +69,7 @@ class ImageConfig {
   std::optional<std::vector<std::string>> entrypoint() const { return ConfigList("Entrypoint"); }
   std::optional<std::vector<std::string>> cmd() const { return ConfigList("Cmd"); }
   bool args_escaped() const;
-  std::vector<std::pair<std::string, std::string>> labels() const;  // in the document's order
+  std::vector<std::pair<std::string, std::string>> labels() const;  // sorted
   std::vector<std::string> exposed_ports() const { return ConfigKeys("ExposedPorts"); }
   std::vector<std::string> volumes() const { return ConfigKeys("Volumes"); }
   std::optional<Healthcheck> healthcheck() const;

@@ -46,9 +46,7 @@ bool IsNamed(const Descriptor& d, std::string_view wanted) {
 
 }  // namespace
 
-std::string LayoutFileText() {
-  return Json().Set("imageLayoutVersion", kVersion).Dump();
-}
+std::string LayoutFileText() { return Json().Set("imageLayoutVersion", kVersion).Dump(); }
 
 Status CheckLayoutFile(std::string_view text) {
   auto json = text.size() <= kMaxManifestSize ? Json::Parse(text) : Invalid("too large");

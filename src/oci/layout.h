@@ -43,7 +43,7 @@ Descriptor NamedInLayout(Descriptor descriptor, const Reference& name,
 // Adds an entry. An older one of the same name goes; so does one of the same digest and no name.
 void PutInLayout(Index& index, Descriptor descriptor);
 
-// The entry that `wanted` names: a digest, a whole reference, a tag; empty: the only entry there is.
+// The entry that `wanted` names: a digest, a whole reference, a tag; empty: the only entry.
 // kNotFound with the names that exist, kInvalid when several fit.
 Result<Descriptor> FindInLayout(const Index& index, std::string_view wanted);
 

@@ -55,7 +55,8 @@ Result<Manifest> ParseManifest(std::string_view text) {
   const Json* config = json.Find("config");
   if (config == nullptr) return Invalid("manifest has no config");
   TRY_ASSIGN(manifest.config, DescriptorFromJson(*config));
-  if (const Json* layers = json.Find("layers"); layers && !layers->is_array() && !layers->is_null()) {
+  const Json* layers = json.Find("layers");
+  if (layers != nullptr && !layers->is_array() && !layers->is_null()) {
     return Invalid("manifest's layers are not a list");
   }
   TRY_ASSIGN(manifest.layers, DescriptorsOf(json, "layers"));

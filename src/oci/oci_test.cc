@@ -19,6 +19,13 @@ TEST(Reference, FamiliarNamesAreDockerHubs) {
   EXPECT_EQ(ParseReference("node")->WithDefaultTag().String(), "docker.io/library/node:latest");
 }
 
+TEST(Reference, AShortFormIsReadAsTheSame) {
+  for (const char* text : {"docker.io/lib.org/x:1", "docker.io/localhost/x", "docker.io/a/b/c",
+                           "docker.io/library/a/b", "docker.io/library/a.b"}) {
+    EXPECT_EQ(*ParseReference(ParseReference(text)->Familiar()), *ParseReference(text)) << text;
+  }
+}
+
 TEST(Reference, ADomainHasADotAPortOrIsLocalhost) {
   EXPECT_EQ(ParseReference("localhost/a")->domain, "localhost");
   EXPECT_EQ(ParseReference("127.0.0.1:5000/a/b:c")->domain, "127.0.0.1:5000");

@@ -54,8 +54,8 @@ bool IsKnownArchitecture(const std::string& text) {
   return std::ranges::find(kNames, text) != std::end(kNames);
 }
 
-// The level of a variant in its architecture's order; an absent one is the baseline. -1: not a level,
-// fits only its equal.
+// The level of a variant in its architecture's order; an absent one is the baseline. -1: not a
+// level, fits only its equal.
 int Level(const Platform& p) {
   if (p.variant.empty()) return p.architecture == "arm64" ? 8 : p.architecture == "arm" ? 7 : 1;
   if (p.variant.size() != 2 || p.variant[0] != 'v') return -1;

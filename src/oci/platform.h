@@ -29,9 +29,9 @@ Platform Normalise(Platform platform);
 // Of this machine.
 const Platform& HostPlatform();
 
-// True when an image for `image` runs where `wanted` is asked for: os and architecture equal, and the
-// variant equal or lower (arm's v7 runs v6, amd64's v3 runs v2). As in containerd, an amd64 machine
-// also takes 386 and an arm64 machine 32-bit arm.
+// True when an image for `image` runs where `wanted` is asked for: os and architecture equal, and
+// the variant equal or lower (arm's v7 runs v6, amd64's v3 runs v2). As in containerd, an amd64
+// machine also takes 386 and an arm64 machine 32-bit arm.
 bool Matches(const Platform& wanted, const Platform& image);
 // Of two that match, whether `a` fits `wanted` better.
 bool FitsBetter(const Platform& wanted, const Platform& a, const Platform& b);

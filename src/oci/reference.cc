@@ -62,6 +62,13 @@ bool IsTag(std::string_view tag) {
   return std::ranges::all_of(tag, [&](unsigned char c) { return word(c) || c == '.' || c == '-'; });
 }
 
+// The first part of a name is a domain if it looks like one: it has a dot or a port, is localhost,
+// or has an upper-case letter (which no path may have).
+bool LooksLikeDomain(std::string_view first) {
+  return first.find_first_of(".:[") != first.npos || first == "localhost" ||
+         ToLower(first) != first;
+}
+
 }  // namespace
 
 std::string Reference::String() const {
@@ -74,7 +81,10 @@ std::string Reference::String() const {
 std::string Reference::Familiar() const {
   std::string full = String();
   std::string_view out = full;
-  if (domain == kDefaultDomain) {
+  std::string first = path.substr(0, path.find('/'));
+  // docker.io/lib.org/x keeps its domain: "lib.org/x" would be read as somebody else's.
+  bool clear = path.find('/') == path.npos || !LooksLikeDomain(first);
+  if (domain == kDefaultDomain && clear) {
     out.remove_prefix(kDefaultDomain.size() + 1);
     std::string_view rest = path;
     if (rest.starts_with("library/") && rest.find('/', 8) == rest.npos) out.remove_prefix(8);
@@ -115,13 +125,9 @@ Result<Reference> ParseReference(std::string_view text) {
     if (!IsTag(ref.tag)) return bad("invalid tag");
     rest = rest.substr(0, colon);
   }
-  // The first part is a domain if it looks like one: it has a dot or a port, is localhost, or has an
-  // upper-case letter (which no path may have).
   size_t slash = rest.find('/');
   std::string first(rest.substr(0, slash));
-  bool domain = slash != rest.npos &&
-                (first.find_first_of(".:[") != first.npos || first == "localhost" ||
-                 ToLower(first) != first);
+  bool domain = slash != rest.npos && LooksLikeDomain(first);
   ref.domain = domain ? first : std::string(kDefaultDomain);
   ref.path = domain ? rest.substr(slash + 1) : rest;
   if (ref.domain == "index.docker.io") ref.domain = kDefaultDomain;

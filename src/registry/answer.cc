@@ -15,7 +15,8 @@ std::string RefusalText(std::string_view body) {
   if (!errors.empty() && text.empty()) text = ToLower(errors[0].GetString("code"));
   if (errors.empty() && text.empty()) text = json->GetString("details");
   // Foreign text on somebody's terminal.
-  std::ranges::replace_if(text, [](unsigned char c) { return c < ' ' || c == 0x7f; }, ' ');
+  std::ranges::replace_if(
+      text, [](unsigned char c) { return c < ' ' || c == 0x7f; }, ' ');
   if (text.size() > 300) text = text.substr(0, 300) + "…";
   return text;
 }
@@ -27,22 +28,24 @@ std::string LoginCommand(const std::string& host) {
 Error RefusalError(const Endpoint& endpoint, std::string_view what, int status,
                    std::string_view body) {
   std::string text = RefusalText(body);
-  std::string reason = fmt::format("{} answers {}{}{}", endpoint.host, status,
-                                   text.empty() ? "" : ": ", text);
+  std::string reason =
+      fmt::format("{} answers {}{}{}", endpoint.host, status, text.empty() ? "" : ": ", text);
   switch (status) {
     case 404:
       return NotFound("{} not found: {}", what, reason);
     case 401:
     case 403: {
       Error error = Invalid("access to {} is denied: {}", what, reason);
-      error.hint = fmt::format("it does not exist, or needs a login: run {}",
-                               LoginCommand(endpoint.host));
+      error.hint =
+          fmt::format("it does not exist, or needs a login: run {}", LoginCommand(endpoint.host));
       return error;
     }
     case 429: {
       Error error = Unavailable("{}: {}", what, reason);
-      error.hint = fmt::format("too many requests; a login to {} may raise the limit, a mirror "
-                               "avoids it", endpoint.host);
+      error.hint = fmt::format(
+          "too many requests; a login to {} may raise the limit, a mirror "
+          "avoids it",
+          endpoint.host);
       return error;
     }
     default:

@@ -58,9 +58,10 @@ const Challenge* Best(const std::vector<Challenge>& challenges) {
 Error LoginError(const Endpoint& endpoint, bool had_credential, std::string_view reason) {
   Error error = Invalid("{} refuses access{}{}", endpoint.host, reason.empty() ? "" : ": ", reason);
   std::string command = LoginCommand(endpoint.host);
-  error.hint = had_credential
-                   ? fmt::format("the credentials in docker's config.json are refused: run {}", command)
-                   : fmt::format("needs a login: run {}", command);
+  error.hint =
+      had_credential
+          ? fmt::format("the credentials in docker's config.json are refused: run {}", command)
+          : fmt::format("needs a login: run {}", command);
   return error;
 }
 
@@ -115,8 +116,8 @@ Result<std::string> Authenticator::Answer(const Endpoint& endpoint, const Scopes
 }
 
 Result<Authenticator::Token> Authenticator::Obtain(const Endpoint& endpoint,
-                                                   const Challenge& challenge,
-                                                   const Scopes& scopes, std::stop_token stop) {
+                                                   const Challenge& challenge, const Scopes& scopes,
+                                                   std::stop_token stop) {
   auto found = credentials_.Find(endpoint.host, stop);
   std::string trouble;
   if (!found) {
@@ -163,8 +164,10 @@ Result<Authenticator::Token> Authenticator::FetchToken(const Endpoint& endpoint,
   if (credential && !credential->identity_token.empty()) {
     std::vector<std::string> list(wanted.begin(), wanted.end());
     net::Url form;
-    form.AddQuery("grant_type", "refresh_token").AddQuery("service", service)
-        .AddQuery("client_id", "varve").AddQuery("access_type", "offline")
+    form.AddQuery("grant_type", "refresh_token")
+        .AddQuery("service", service)
+        .AddQuery("client_id", "varve")
+        .AddQuery("access_type", "offline")
         .AddQuery("scope", Join(list, " "))
         .AddQuery("refresh_token", credential->identity_token);
     request.method = "POST";
@@ -175,7 +178,8 @@ Result<Authenticator::Token> Authenticator::FetchToken(const Endpoint& endpoint,
     for (const std::string& scope : wanted) realm->AddQuery("scope", scope);
     if (credential) {
       realm->AddQuery("account", credential->username);
-      request.headers = {{"Authorization", BasicHeader(credential->username, credential->password)}};
+      request.headers = {
+          {"Authorization", BasicHeader(credential->username, credential->password)}};
     }
     request.url = realm->String();
   }
@@ -214,7 +218,8 @@ Result<net::Reply> Authenticator::AskRealm(const net::Request& request, std::sto
       return reply;
     }
     if (!retrier.Wait(retry_after, stop)) {
-      if (stop.stop_requested()) return Cancelled("login to {} was cancelled", net::Redact(request.url));
+      if (stop.stop_requested())
+        return Cancelled("login to {} was cancelled", net::Redact(request.url));
       return reply;
     }
     Counter("registry.retries").Add();

@@ -140,8 +140,8 @@ TEST_F(AuthTest, TheRealmIsTriedAgainWhenItStumbles) {
     if (failures-- > 0) return net::testing::ServerReply{.status = 503};
     return net::testing::ServerReply{.body = R"({"token":"t"})"};
   });
-  net::Response refusal{.status = 401, .headers = {{"WWW-Authenticate", "Bearer realm=\"" +
-                                                                            realm.Url("/t") + "\""}}};
+  net::Response refusal{
+      .status = 401, .headers = {{"WWW-Authenticate", "Bearer realm=\"" + realm.Url("/t") + "\""}}};
   CredentialStore credentials("");
   Authenticator authenticator(http_, credentials, clock_, sleeper_, {});
   Endpoint endpoint{.url = "https://registry.invalid", .host = "registry.invalid"};
@@ -152,8 +152,8 @@ TEST_F(AuthTest, TheRealmIsTriedAgainWhenItStumbles) {
 }
 
 TEST_F(AuthTest, CredentialsDoNotLeaveTls) {
-  net::Response refusal{.status = 401, .headers = {{"WWW-Authenticate",
-                                                    "Bearer realm=\"http://evil.invalid/t\""}}};
+  net::Response refusal{
+      .status = 401, .headers = {{"WWW-Authenticate", "Bearer realm=\"http://evil.invalid/t\""}}};
   CredentialStore credentials("");
   Authenticator authenticator(http_, credentials, clock_, sleeper_, {});
   Endpoint endpoint{.url = "https://registry.invalid", .host = "registry.invalid"};
@@ -163,8 +163,8 @@ TEST_F(AuthTest, CredentialsDoNotLeaveTls) {
 }
 
 TEST_F(AuthTest, ABrokenHelperDoesNotStopPublicPulls) {
-  ASSERT_TRUE(WriteFileAtomically(directory_ + "/config.json",
-                                  R"({"credsStore":"surely-absent-helper"})"));
+  ASSERT_TRUE(
+      WriteFileAtomically(directory_ + "/config.json", R"({"credsStore":"surely-absent-helper"})"));
   FakeRegistry open({.bearer = "anonymous"});
   open.AddImage("app", "v1", "linux/amd64", {"layer"});
   EXPECT_TRUE(Use({}, directory_).Resolve(Ref(open.Address() + "/app:v1"), {}, {}));

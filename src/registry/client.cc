@@ -28,8 +28,8 @@ std::string MediaTypeOf(const net::Response& head) {
 
 Status CheckMediaType(const oci::Reference& reference, const std::string& type) {
   if (oci::IsManifest(type) || oci::IsIndex(type)) return Ok();
-  Error error = Invalid("{} has the media type \"{}\", which is no image manifest",
-                        What(reference), type);
+  Error error =
+      Invalid("{} has the media type \"{}\", which is no image manifest", What(reference), type);
   if (type.find("distribution.manifest.v1") != type.npos) {
     error.hint = "schema 1 images are from before 2016; pull and push it with a newer tool";
   }
@@ -47,8 +47,10 @@ std::string TypeOfDocument(const std::string& text, const std::string& header) {
   switch (oci::KindOf(*json)) {
     case oci::DocumentKind::kManifest:
       return std::string(json->GetInt("schemaVersion") == 2 ? oci::kOciManifest : header);
-    case oci::DocumentKind::kIndex: return std::string(oci::kOciIndex);
-    case oci::DocumentKind::kUnknown: break;
+    case oci::DocumentKind::kIndex:
+      return std::string(oci::kOciIndex);
+    case oci::DocumentKind::kUnknown:
+      break;
   }
   return header;
 }
@@ -82,8 +84,9 @@ std::vector<Endpoint> Client::Impl::EndpointsFor(const oci::Reference& reference
   if (up.empty()) up = std::move(all);
   if (blob != nullptr) {
     auto wrong = sent_wrong.Lock();
-    std::ranges::stable_partition(
-        up, [&](const Endpoint& e) { return !wrong->contains({e.url, *blob}); });
+    std::ranges::stable_partition(up, [&](const Endpoint& e) {
+      return !wrong->contains({e.url, *blob});
+    });
   }
   return up;
 }
@@ -91,14 +94,14 @@ std::vector<Endpoint> Client::Impl::EndpointsFor(const oci::Reference& reference
 void Client::Impl::NoteFailure(const Endpoint& endpoint, const Error& error) {
   LOG_INFO("registry: {}: {}", endpoint.url, error.message);
   if (error.code != Code::kUnavailable || !endpoint.IsMirror()) return;
-  (*down_until.Lock())[endpoint.url] =
-      Timestamp{options.clock->Now().nanos + kDownTime.count()};
+  (*down_until.Lock())[endpoint.url] = Timestamp{options.clock->Now().nanos + kDownTime.count()};
 }
 
 Result<Document> Client::Impl::FetchManifestFrom(const Endpoint& endpoint,
                                                  const oci::Reference& reference, bool last,
                                                  std::stop_token stop) {
-  Call call{.path = ManifestPath(reference), .headers = ManifestHeaders(),
+  Call call{.path = ManifestPath(reference),
+            .headers = ManifestHeaders(),
             .scopes = {PullScope(reference.path)}};
   TRY_ASSIGN(Answer answer,
              transport.Ask(endpoint, call, oci::kMaxManifestSize, AttemptsAt(last), stop));
@@ -120,7 +123,9 @@ Result<Document> Client::Impl::FetchManifestFrom(const Endpoint& endpoint,
 Result<oci::Descriptor> Client::Impl::HeadManifest(const Endpoint& endpoint,
                                                    const oci::Reference& reference, bool last,
                                                    std::stop_token stop) {
-  Call call{.method = "HEAD", .path = ManifestPath(reference), .headers = ManifestHeaders(),
+  Call call{.method = "HEAD",
+            .path = ManifestPath(reference),
+            .headers = ManifestHeaders(),
             .scopes = {PullScope(reference.path)}};
   TRY_ASSIGN(Answer answer, transport.Ask(endpoint, call, 0, AttemptsAt(last), stop));
   oci::Descriptor d;

@@ -22,7 +22,8 @@ inline constexpr Nanos kDownTime{60'000'000'000};
 struct Client::Impl {
   Impl(net::HttpClient& http, ClientOptions client_options)
       : options(std::move(client_options)),
-        credentials(options.docker_config.empty() ? DockerConfigDirectory() : options.docker_config),
+        credentials(options.docker_config.empty() ? DockerConfigDirectory()
+                                                  : options.docker_config),
         transport(http, credentials, *options.clock, *options.sleeper,
                   {.retry = options.retry, .timeouts = options.timeouts}) {}
 

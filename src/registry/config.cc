@@ -114,7 +114,8 @@ Endpoint Config::Origin(const std::string& domain) const {
   std::string host = domain == kHub ? std::string(kHubServer) : domain;
   bool tls_wanted = options.ca.has_value() || options.insecure.has_value();
   bool plain = options.plain_http.value_or(!tls_wanted && net::IsLoopback(HostPart(host)));
-  return {.url = (plain ? "http://" : "https://") + host, .host = host,
+  return {.url = (plain ? "http://" : "https://") + host,
+          .host = host,
           .tls = {.ca = options.ca.value_or(""), .insecure = options.insecure.value_or(false)}};
 }
 

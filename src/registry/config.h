@@ -8,7 +8,7 @@
 //         "mirrors": ["http://127.0.0.1:5000", "https://proxy.example.com/docker-hub"]
 //       },
 //       "registry.example.com": {
-//         "ca": "/etc/ssl/example.pem",   a PEM file or a directory of hashed ones, besides the system's
+//         "ca": "/etc/ssl/example.pem",   a PEM file or hashed directory, besides the system's
 //         "insecure": false,              true: the certificate is not checked
 //         "plain_http": false             true: http instead of https
 //       }

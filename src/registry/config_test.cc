@@ -83,7 +83,8 @@ TEST(Config, MistakesAreNamed) {
 
 TEST(Config, FilesAreReadAndNamedInErrors) {
   std::string path = ::testing::TempDir() + "/varve-registries.json";
-  ASSERT_TRUE(WriteFileAtomically(path, R"({"registries": {"docker.io": {"mirrors": ["http://m"]}}})"));
+  ASSERT_TRUE(
+      WriteFileAtomically(path, R"({"registries": {"docker.io": {"mirrors": ["http://m"]}}})"));
   EXPECT_THAT(Urls(*Config::Load(path), "docker.io"),
               ElementsAre("http://m", "https://registry-1.docker.io"));
   ASSERT_TRUE(WriteFileAtomically(path, "nonsense"));

@@ -83,9 +83,9 @@ Result<Finished> Run(const std::string& program, std::string_view input, std::st
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
   if (failure != 0) {
-    Error error = failure == ENOENT ? Invalid("{} is not installed", program)
-                                    : Invalid("cannot run {}: {}", program,
-                                              ErrnoError(failure, "spawn").message);
+    Error error = failure == ENOENT
+                      ? Invalid("{} is not installed", program)
+                      : Invalid("cannot run {}: {}", program, ErrnoError(failure, "spawn").message);
     error.hint = "docker's config.json names it in credsStore or credHelpers";
     return error;
   }

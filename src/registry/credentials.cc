@@ -39,8 +39,8 @@ Result<std::optional<Credential>> ParseEntry(const Json& entry, const std::strin
     size_t colon = std::string::npos;
     if (Base64Decode(auth, &decoded)) colon = decoded.find(':');
     if (colon == std::string::npos) {
-      Error error = Invalid("docker's config.json: \"auth\" of {} is not base64 of name:password",
-                            host);
+      Error error =
+          Invalid("docker's config.json: \"auth\" of {} is not base64 of name:password", host);
       error.hint = fmt::format("run docker login {}", host);
       return error;
     }
@@ -89,8 +89,8 @@ Result<std::optional<Credential>> CredentialStore::LookUp(const Json& document,
                                                           const std::string& host,
                                                           std::stop_token stop) {
   const Json* own = FindHost(document, "credHelpers", host);
-  std::string helper = own && own->is_string() ? own->as_string()
-                                               : document.GetString("credsStore");
+  std::string helper =
+      own && own->is_string() ? own->as_string() : document.GetString("credsStore");
   std::optional<Error> failed;
   if (!helper.empty()) {
     std::string server = host == kHubKey ? "https://index.docker.io/v1/" : host;

@@ -56,7 +56,8 @@ TEST_F(CredentialsTest, NoFileAndNoEntryAreNoCredentials) {
 TEST_F(CredentialsTest, EntriesOfAllForms) {
   Config(R"({"auths": {"a.example": {"auth": ")" + Base64Encode("ann:p:w") + R"("},
       "https://b.example/v1/": {"username": "bob", "password": "x"},
-      "c.example:5000": {"identitytoken": "refresh", "auth": ")" + Base64Encode("00:") + R"("},
+      "c.example:5000": {"identitytoken": "refresh", "auth": ")" +
+         Base64Encode("00:") + R"("},
       "d.example": {}}})");
   EXPECT_EQ(*Find("a.example"), (Credential{.username = "ann", .password = "p:w"}));
   EXPECT_EQ(*Find("b.example"), (Credential{.username = "bob", .password = "x"}));
@@ -112,8 +113,8 @@ TEST_F(CredentialsTest, AHelperThatHangsEndsWithTheStop) {
 }
 
 TEST_F(CredentialsTest, AnswersAreRemembered) {
-  Helper("count", "echo x >> \"" + directory_ +
-                      "/calls\"; echo '{\"Username\":\"u\",\"Secret\":\"p\"}'");
+  Helper("count",
+         "echo x >> \"" + directory_ + "/calls\"; echo '{\"Username\":\"u\",\"Secret\":\"p\"}'");
   Config(R"({"credsStore": "count"})");
   CredentialStore store(directory_);
   ASSERT_TRUE(store.Find("a", {}));

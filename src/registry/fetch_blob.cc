@@ -33,8 +33,8 @@ class Arrival final : public Writer {
       data.remove_prefix(n);
     }
     if (data.size() > blob_.size - size_) {
-      return Corrupt("blob {} is longer than the {} bytes it should have",
-                     blob_.digest.ToString(), blob_.size);
+      return Corrupt("blob {} is longer than the {} bytes it should have", blob_.digest.ToString(),
+                     blob_.size);
     }
     hash_.Update(data);
     size_ += data.size();
@@ -127,8 +127,7 @@ class BlobFetch {
     }
     if (status == 416 && ranged) {
       no_ranges_ = true;
-      return Unavailable("{}: {} cannot go on at byte {}", Name(), endpoint.host,
-                         arrival_.size());
+      return Unavailable("{}: {} cannot go on at byte {}", Name(), endpoint.host, arrival_.size());
     }
     retry_after = transport_.RetryAfter(answer->head);
     Error error = RefusalError(endpoint, Name(), status, answer->body);
@@ -167,8 +166,8 @@ std::vector<Endpoint> ForeignEndpoints(const oci::Descriptor& blob) {
 
 }  // namespace
 
-Status Client::FetchBlob(const oci::Reference& repository, const oci::Descriptor& blob,
-                         Writer& out, std::stop_token stop) {
+Status Client::FetchBlob(const oci::Reference& repository, const oci::Descriptor& blob, Writer& out,
+                         std::stop_token stop) {
   if (!blob.data.empty()) return out.Write(blob.data);  // verified when it was parsed
   std::vector<Endpoint> endpoints = impl_->EndpointsFor(repository, &blob.digest);
   size_t registries = endpoints.size();

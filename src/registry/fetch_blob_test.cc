@@ -171,8 +171,8 @@ TEST_F(FetchBlobTest, AStopEndsADownload) {
     std::stop_source& source_;
   } out(stop);
   server.Fail({.pattern = "/blobs/", .cut_after = 10});
-  Status status = Use().FetchBlob(Ref(server.Address() + "/app"), Blob(content), out,
-                                  stop.get_token());
+  Status status =
+      Use().FetchBlob(Ref(server.Address() + "/app"), Blob(content), out, stop.get_token());
   EXPECT_EQ(status.error().code, Code::kCancelled);
 }
 

@@ -48,8 +48,13 @@ class Upload {
  public:
   Upload(Client::Impl& impl, Endpoint endpoint, const oci::Reference& repository,
          const oci::Descriptor& blob, const OpenAt& open, std::stop_token stop)
-      : impl_(impl), endpoint_(std::move(endpoint)), repository_(repository), blob_(blob),
-        open_(open), stop_(stop), scopes_{PushScope(repository.path)},
+      : impl_(impl),
+        endpoint_(std::move(endpoint)),
+        repository_(repository),
+        blob_(blob),
+        open_(open),
+        stop_(stop),
+        scopes_{PushScope(repository.path)},
         name_("blob " + blob.digest.ToString()) {}
 
   Result<Pushed> Run(const std::vector<std::string>& mount_from) {
@@ -57,7 +62,6 @@ class Upload {
       if (source == repository_.path) continue;
       TRY_ASSIGN(bool mounted, Mount(source));
       if (mounted) return Pushed::kMounted;
-      if (!location_.empty()) break;  // a session was opened instead: it is used
     }
     net::Retrier retrier = impl_.transport.NewRetrier();
     bool whole = !impl_.options.always_chunk;
@@ -88,9 +92,10 @@ class Upload {
     return status.error();
   }
 
-  // True: mounted. False with a location: a session. False without: not possible.
+  // True: mounted. Otherwise `location_` may name a session, opened instead.
   Result<bool> Mount(const std::string& source) {
-    Call call{.method = "POST", .path = UploadsPath(),
+    Call call{.method = "POST",
+              .path = UploadsPath(),
               .query = "mount=" + net::PercentEncode(blob_.digest.ToString()) +
                        "&from=" + net::PercentEncode(source),
               .scopes = scopes_};
@@ -101,15 +106,25 @@ class Upload {
       if (answer.error().code == Code::kCancelled) return std::move(answer).error();
       return false;
     }
+    if (answer->head.status != 201 && answer->head.status != 202) return false;
+    // Sessions of earlier sources are not needed any more; a registry would keep them for a week.
+    if (!location_.empty()) {
+      Call cancel{.method = "DELETE", .path = {}, .url = location_, .scopes = scopes_};
+      if (auto gone = impl_.transport.SendOnce(endpoint_, cancel, {}, stop_); !gone) {
+        LOG_DEBUG("registry: {}", gone.error().message);
+      }
+      location_.clear();
+    }
     if (answer->head.status == 201) return true;
-    if (answer->head.status == 202) TRY(TakeLocation(answer->head));
+    TRY(TakeLocation(answer->head));
     return false;
   }
 
   Status TakeLocation(const net::Response& head) {
     std::string_view location = head.Header("Location");
     if (location.empty()) {
-      if (location_.empty()) return Invalid("{} opens an upload without a Location", endpoint_.host);
+      if (location_.empty())
+        return Invalid("{} opens an upload without a Location", endpoint_.host);
       return Ok();
     }
     TRY_ASSIGN(net::Url base, net::ParseUrl(head.url));
@@ -151,8 +166,11 @@ class Upload {
   }
 
   Status Put(uint64_t size) {
-    Call call{.method = "PUT", .path = {}, .url = location_,
-              .query = "digest=" + net::PercentEncode(blob_.digest.ToString()), .scopes = scopes_,
+    Call call{.method = "PUT",
+              .path = {},
+              .url = location_,
+              .query = "digest=" + net::PercentEncode(blob_.digest.ToString()),
+              .scopes = scopes_,
               .stall = kCommitTime};
     SetBody(call, size);
     TRY_ASSIGN(Answer answer, impl_.transport.SendOnce(endpoint_, call, {}, stop_));
@@ -161,8 +179,8 @@ class Upload {
   }
 
   Status Patch(uint64_t size) {
-    Call call{.method = "PATCH", .path = {}, .url = location_, .scopes = scopes_,
-              .stall = kCommitTime};
+    Call call{
+        .method = "PATCH", .path = {}, .url = location_, .scopes = scopes_, .stall = kCommitTime};
     SetBody(call, size);
     call.headers.emplace_back("Content-Range", fmt::format("{}-{}", offset_, offset_ + size - 1));
     TRY_ASSIGN(Answer answer, impl_.transport.SendOnce(endpoint_, call, {}, stop_));
@@ -259,8 +277,8 @@ Result<Pushed> Client::PushBlob(const oci::Reference& repository, const oci::Des
 }
 
 Result<oci::Descriptor> Client::PushManifest(const oci::Reference& reference,
-                                             const std::string& media_type,
-                                             const std::string& text, std::stop_token stop) {
+                                             const std::string& media_type, const std::string& text,
+                                             std::stop_token stop) {
   oci::Descriptor d;
   d.media_type = media_type;
   d.digest = Digest::Of(text);
@@ -275,9 +293,12 @@ Result<oci::Descriptor> Client::PushManifest(const oci::Reference& reference,
     target.digest.reset();
   }
   Endpoint endpoint = impl_->options.config.Origin(target.domain);
-  Call call{.method = "PUT", .path = ManifestPath(target),
-            .headers = {{"Content-Type", media_type}}, .body = text,
-            .scopes = {PushScope(target.path)}, .stall = kCommitTime};
+  Call call{.method = "PUT",
+            .path = ManifestPath(target),
+            .headers = {{"Content-Type", media_type}},
+            .body = text,
+            .scopes = {PushScope(target.path)},
+            .stall = kCommitTime};
   TRY_ASSIGN(Answer answer, impl_->transport.Ask(endpoint, call, kMaxAnswer, 3, stop));
   if (answer.head.status < 200 || answer.head.status > 299) {
     return RefusalError(endpoint, "push of " + target.String(), answer.head.status, answer.body);
@@ -292,8 +313,8 @@ Result<oci::Descriptor> Client::PushManifest(const oci::Reference& reference,
   auto manifest = oci::ParseManifest(text);
   if (manifest && manifest->subject && answer.head.Header("OCI-Subject").empty()) {
     oci::Descriptor referrer = d;
-    referrer.artifact_type = manifest->artifact_type.empty() ? manifest->config.media_type
-                                                             : manifest->artifact_type;
+    referrer.artifact_type =
+        manifest->artifact_type.empty() ? manifest->config.media_type : manifest->artifact_type;
     referrer.annotations = manifest->annotations;
     TRY(impl_->AddToReferrersTag(target, manifest->subject->digest, referrer, stop));
   }

@@ -8,8 +8,8 @@ namespace varve::registry {
 namespace {
 
 using testing::FakeRegistry;
-using testing::RegistryOptions;
 using ::testing::HasSubstr;
+using testing::RegistryOptions;
 
 class PushTest : public testing::ClientTest {
  protected:
@@ -54,6 +54,14 @@ TEST_F(PushTest, ABlobOfAnotherRepositoryIsMounted) {
   EXPECT_EQ(*Push(Use(), server, "base layer", {"library/node"}), Pushed::kMounted);
   ExpectStored(server, "base layer");
   EXPECT_EQ(server.CountRequests("PUT|PATCH"), 0);
+}
+
+TEST_F(PushTest, TheNextSourceIsTriedAndNoSessionLeftBehind) {
+  FakeRegistry server;
+  server.AddBlob("library/node", "base layer");
+  EXPECT_EQ(*Push(Use(), server, "base layer", {"no/such", "library/node"}), Pushed::kMounted);
+  EXPECT_EQ(server.CountRequests("DELETE /v2/team/app/blobs/uploads/"), 1);
+  EXPECT_EQ(server.OpenUploads(), 0u);
 }
 
 TEST_F(PushTest, AMountThatIsNotPossibleBecomesAnUpload) {
@@ -142,7 +150,8 @@ TEST_F(PushTest, AnAnswerThatWasLostIsNoFailure) {
 
 TEST_F(PushTest, ARefusalIsNotTriedAgain) {
   FakeRegistry server;
-  server.Fail({.pattern = "POST", .status = 403,
+  server.Fail({.pattern = "POST",
+               .status = 403,
                .body = R"({"errors":[{"code":"DENIED","message":"no push for you"}]})"});
   auto pushed = Push(Use(), server, "x");
   EXPECT_EQ(pushed.error().code, Code::kInvalid);
@@ -167,8 +176,7 @@ TEST_F(PushTest, ContentThatCannotBeReadIsTheError) {
   auto shorter = [](uint64_t) -> Result<std::unique_ptr<Reader>> {
     return std::make_unique<StringReader>("half");
   };
-  EXPECT_EQ(client.PushBlob(ref, Blob("half of it"), shorter, {}, {}).error().code,
-            Code::kCorrupt);
+  EXPECT_EQ(client.PushBlob(ref, Blob("half of it"), shorter, {}, {}).error().code, Code::kCorrupt);
 }
 
 TEST_F(PushTest, ManifestsGoByTagOrByDigest) {

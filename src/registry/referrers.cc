@@ -24,7 +24,8 @@ std::string NextPage(const net::Response& head) {
   for (std::string_view link : head.AllHeaders("Link")) {
     size_t open = link.find('<'), close = link.find('>');
     if (open == link.npos || close == link.npos || close < open) continue;
-    if (link.find("rel=\"next\"", close) == link.npos && link.find("rel=next", close) == link.npos) {
+    if (link.find("rel=\"next\"", close) == link.npos &&
+        link.find("rel=next", close) == link.npos) {
       continue;
     }
     return std::string(link.substr(open + 1, close - open - 1));
@@ -33,12 +34,9 @@ std::string NextPage(const net::Response& head) {
 }
 
 // Nothing: this host has no such API.
-Result<std::optional<std::vector<oci::Descriptor>>> AskApi(Transport& transport,
-                                                           const Endpoint& endpoint,
-                                                           const oci::Reference& repository,
-                                                           const Digest& subject,
-                                                           const std::string& artifact_type,
-                                                           std::stop_token stop) {
+Result<std::optional<std::vector<oci::Descriptor>>> AskApi(
+    Transport& transport, const Endpoint& endpoint, const oci::Reference& repository,
+    const Digest& subject, const std::string& artifact_type, std::stop_token stop) {
   std::vector<oci::Descriptor> all;
   Call call{.path = "/v2/" + repository.path + "/referrers/" + subject.ToString(),
             .headers = {{"Accept", std::string(oci::kOciIndex)}},
@@ -80,8 +78,8 @@ Result<std::vector<oci::Descriptor>> Client::Referrers(const oci::Reference& rep
   auto listed = FirstAnswer(
       *impl_, endpoints, "referrers of " + subject.ToString(),
       [&](const Endpoint& endpoint, bool last) -> Result<List> {
-        TRY_ASSIGN(auto from_api, AskApi(impl_->transport, endpoint, repository, subject,
-                                         artifact_type, stop));
+        TRY_ASSIGN(auto from_api,
+                   AskApi(impl_->transport, endpoint, repository, subject, artifact_type, stop));
         if (from_api) return std::move(*from_api);
         TRY_ASSIGN(Document document, impl_->FetchManifestFrom(endpoint, tag, last, stop));
         TRY_ASSIGN(oci::Index index, oci::ParseIndex(document.text));
@@ -109,8 +107,10 @@ Status Client::Impl::AddToReferrersTag(const oci::Reference& repository, const D
   std::erase_if(index.manifests, [&](const auto& d) { return d.digest == referrer.digest; });
   index.manifests.push_back(referrer);
   std::string text = oci::Serialise(index);
-  Call call{.method = "PUT", .path = ManifestPath(tag),
-            .headers = {{"Content-Type", index.media_type}}, .body = text,
+  Call call{.method = "PUT",
+            .path = ManifestPath(tag),
+            .headers = {{"Content-Type", index.media_type}},
+            .body = text,
             .scopes = {PushScope(repository.path)}};
   TRY_ASSIGN(Answer answer, transport.Ask(endpoint, call, 1 << 20, 3, stop));
   if (answer.head.status >= 200 && answer.head.status <= 299) return Ok();

@@ -10,9 +10,9 @@ namespace varve::registry {
 namespace {
 
 using testing::FakeRegistry;
-using testing::RegistryOptions;
 using ::testing::HasSubstr;
 using ::testing::Not;
+using testing::RegistryOptions;
 
 class ResolveTest : public testing::ClientTest {
  protected:
@@ -38,8 +38,8 @@ TEST_F(ResolveTest, ATagBecomesADigestWithoutItsManifest) {
 }
 
 TEST_F(ResolveTest, RegistriesWithoutHeadOrDigestAreAskedForTheDocument) {
-  for (RegistryOptions options : {RegistryOptions{.head = false},
-                                  RegistryOptions{.digest_header = false}}) {
+  for (RegistryOptions options :
+       {RegistryOptions{.head = false}, RegistryOptions{.digest_header = false}}) {
     FakeRegistry server(options);
     oci::Descriptor image = server.AddImage("app", "v1", "linux/amd64", {"layer"});
     auto found = Use().Resolve(Ref(server.Address() + "/app:v1"), {}, {});
@@ -198,8 +198,8 @@ TEST_F(ResolveTest, TlsWithAConfiguredAuthority) {
   std::string directory = ::testing::TempDir() + "/varve-registry-tls";
   std::filesystem::create_directories(directory);
   auto certificates = net::testing::MakeCertificates(directory);
-  FakeRegistry server({.tls = net::testing::ServerTls{certificates.certificate_file,
-                                                       certificates.key_file}});
+  FakeRegistry server(
+      {.tls = net::testing::ServerTls{certificates.certificate_file, certificates.key_file}});
   server.AddImage("app", "v1", "linux/amd64", {"layer"});
   oci::Reference ref = Ref(server.Address() + "/app:v1");
   Config config;
@@ -218,7 +218,8 @@ TEST_F(ResolveTest, TlsWithAConfiguredAuthority) {
 
 TEST_F(ResolveTest, TheRefusalsOwnWordsAreShownWithoutControlCharacters) {
   FakeRegistry server;
-  server.Fail({.pattern = "", .status = 400,
+  server.Fail({.pattern = "",
+               .status = 400,
                .body = R"({"errors":[{"code":"X","message":"no\u001b[31m way"}]})"});
   auto found = Use().FetchManifest(Ref(server.Address() + "/app:v1"), {});
   EXPECT_EQ(found.error().code, Code::kInvalid);

@@ -75,8 +75,11 @@ class BoundedWriter final : public Writer {
 
 Result<net::Request> RequestFor(const Endpoint& endpoint, const Call& call,
                                 net::Timeouts timeouts) {
-  net::Request request{.method = call.method, .headers = call.headers, .body = call.body,
-                       .body_size = call.body_size, .body_has_effect = call.body_has_effect,
+  net::Request request{.method = call.method,
+                       .headers = call.headers,
+                       .body = call.body,
+                       .body_size = call.body_size,
+                       .body_has_effect = call.body_has_effect,
                        .timeouts = timeouts};
   if (call.stall) request.timeouts.stall = *call.stall;
   TRY_ASSIGN(net::Url url, net::ParseUrl(call.url.empty() ? endpoint.url + call.path : call.url));

@@ -15,7 +15,7 @@ namespace varve::registry {
 struct Call {
   std::string method = "GET";
   std::string path;           // "/v2/library/node/manifests/20", or
-  std::string url = {};       // absolute: a Location. Elsewhere than at the endpoint: no credentials
+  std::string url = {};       // absolute: a Location. Elsewhere than the endpoint: no credentials
   std::string query = {};     // "a=b&c=d", escaped
   net::Headers headers = {};
   std::string body = {};

@@ -108,7 +108,8 @@ class Copier {
     if (st.links > 1) {
       auto [first, is_new] = links_.emplace(st.inode, prefix + name);
       if (!is_new) {
-        if (linkat(target_, first->second.c_str(), to, name.c_str(), 0) != 0) return ErrnoError(errno, "link");
+        if (linkat(target_, first->second.c_str(), to, name.c_str(), 0) != 0)
+          return ErrnoError(errno, "link");
         return Ok();
       }
     }
@@ -119,10 +120,13 @@ class Copier {
     } else if (mknodat(to, name.c_str(), st.mode, st.rdev) != 0) {
       return ErrnoError(errno, "mknod");
     }
-    if (fchownat(to, name.c_str(), st.uid, st.gid, AT_SYMLINK_NOFOLLOW) != 0) return ErrnoError(errno, "chown");
-    if (!st.IsSymlink() && fchmodat(to, name.c_str(), st.mode & 07777, 0) != 0) return ErrnoError(errno, "chmod");
+    if (fchownat(to, name.c_str(), st.uid, st.gid, AT_SYMLINK_NOFOLLOW) != 0)
+      return ErrnoError(errno, "chown");
+    if (!st.IsSymlink() && fchmodat(to, name.c_str(), st.mode & 07777, 0) != 0)
+      return ErrnoError(errno, "chmod");
     timespec times[2] = {ToTimespec(st.mtime), ToTimespec(st.mtime)};
-    if (utimensat(to, name.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0) return ErrnoError(errno, "utimens");
+    if (utimensat(to, name.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0)
+      return ErrnoError(errno, "utimens");
     return Ok();
   }
 
@@ -142,8 +146,9 @@ class Copier {
   std::map<std::string, Timestamp> times_;
 };
 
-// What was there before, to tell what a step changed. A write, chmod, chown or link changes the ctime,
-// which nobody can set back; a new directory may get the inode number of a removed one, hence btime.
+// What was there before, to tell what a step changed. A write, chmod, chown or link changes the
+// ctime, which nobody can set back; a new directory may get the inode number of a removed one,
+// hence btime.
 struct Known {
   mode_t type = 0;
   uint64_t inode = 0;
@@ -184,16 +189,16 @@ class CopiedRootfs final : public RootfsMount {
     TRY_ASSIGN(upper_fd_, sys::OpenDir(upper_));
     TRY(Compare(root.get(), ""));
     for (auto it = made_.rbegin(); it != made_.rend(); ++it) {
-      TRY_ASSIGN(Fd fd, sys::OpenInRoot(upper_fd_.get(), RelPath(it->first), O_RDONLY | O_DIRECTORY, 0,
-                                        {.no_symlinks = true}));
+      TRY_ASSIGN(Fd fd, sys::OpenInRoot(upper_fd_.get(), RelPath(it->first), O_RDONLY | O_DIRECTORY,
+                                        0, {.no_symlinks = true}));
       TRY(SetTime(fd.get(), it->second));
     }
     return Ok();
   }
 
  private:
-  // Times of files come from the kernel's coarse clock: a change within the tick of the last copy would
-  // leave no trace.
+  // Times of files come from the kernel's coarse clock: a change within the tick of the last copy
+  // would leave no trace.
   static void WaitForNextTick() {
     timespec start, now;
     clock_gettime(CLOCK_REALTIME_COARSE, &start);
@@ -281,7 +286,8 @@ class CopiedRootfs final : public RootfsMount {
 }  // namespace
 
 Result<std::unique_ptr<RootfsMount>> CopyRootfs(const std::vector<std::string>& lowers,
-                                                const std::string* upper, const std::string& target) {
+                                                const std::string* upper,
+                                                const std::string& target) {
   auto rootfs = std::make_unique<CopiedRootfs>(target, upper);
   TRY(rootfs->Fill(lowers));
   return std::unique_ptr<RootfsMount>(std::move(rootfs));

@@ -1,5 +1,5 @@
-// The rootfs where overlayfs cannot be mounted: the layers copied together, and afterwards compared with
-// what was copied.
+// The rootfs where overlayfs cannot be mounted: the layers copied together, and afterwards compared
+// with what was copied.
 #pragma once
 
 #include <memory>
@@ -10,9 +10,10 @@
 
 namespace varve::snapshot {
 
-// `lowers`: directories in overlay form, topmost first. `target` is made. `upper` null: the copy is only
-// read.
+// `lowers`: directories in overlay form, topmost first. `target` is made. `upper` null: the copy is
+// only read.
 Result<std::unique_ptr<RootfsMount>> CopyRootfs(const std::vector<std::string>& lowers,
-                                                const std::string* upper, const std::string& target);
+                                                const std::string* upper,
+                                                const std::string& target);
 
 }  // namespace varve::snapshot

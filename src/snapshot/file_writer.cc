@@ -17,7 +17,8 @@ Status SetAttributes(int fd, tree::Node& node, Timestamp mtime, const std::strin
   if ((node.uid != geteuid() || node.gid != getegid()) && fchown(fd, node.uid, node.gid) != 0) {
     Error error = ErrnoError(errno, "chown " + path);
     if (errno == EINVAL || errno == EPERM) {
-      error.hint = "the image has files of other users, which only root can make: run varve as root";
+      error.hint =
+          "the image has files of other users, which only root can make: run varve as root";
     }
     return error;
   }

@@ -27,8 +27,8 @@ struct NewFile {
   tree::Node* node;      // owner, mode and xattrs to set; gets the digest
 };
 
-// Sets owner, mode, xattrs and time of an open file or directory. Attributes that the file system does
-// not support are taken out of the node.
+// Sets owner, mode, xattrs and time of an open file or directory. Attributes that the file system
+// does not support are taken out of the node.
 Status SetAttributes(int fd, tree::Node& node, Timestamp mtime, const std::string& path);
 
 class FileWriter {
@@ -36,8 +36,8 @@ class FileWriter {
   FileWriter();
   ~FileWriter();
 
-  // Takes the file, which must not exist, to write it at some time. The node may not be touched before
-  // Wait(). Returns an earlier file's error. Blocks while too much is under way.
+  // Takes the file, which must not exist, to write it at some time. The node may not be touched
+  // before Wait(). Returns an earlier file's error. Blocks while too much is under way.
   Status Add(NewFile file);
   // Returns when all files are there.
   Status Wait();

@@ -7,29 +7,30 @@
 //   size     the length of its uncompressed tar, decimal
 //   meta     what the store itself must know: see layer_meta.h
 //   implicit (only if there are any) its implicit parent directories: see below
-// and is immutable from the rename that makes it visible. Nothing here compresses: a tar is made from
-// fs/ when something leaves the machine, and is checked against the diff id while it is made.
+// and is immutable from the rename that makes it visible. Nothing here compresses: a tar is made
+// from fs/ when something leaves the machine, and is checked against the diff id while it is made.
 //
-// Whiteouts are devices, not the xattr form that overlayfs knows since 6.7: a user namespace may make
-// 0:0 devices since 5.8, every tool knows them, and the xattr form needs a mark on each parent.
+// Whiteouts are devices, not the xattr form that overlayfs knows since 6.7: a user namespace may
+// make 0:0 devices since 5.8, every tool knows them, and the xattr form needs a mark on each
+// parent.
 //
 // Opaque directories: a tar made here says ".wh..wh..opq", right behind the directory's own entry.
-// BuildKit spells out one whiteout for each hidden name instead, which needs the listing of the layers
-// below; every reader of OCI layers must honour the marker (image-spec layer.md, "Opaque Whiteout").
-// Such layers therefore have another diff id than BuildKit would give them.
+// BuildKit spells out one whiteout for each hidden name instead, which needs the listing of the
+// layers below; every reader of OCI layers must honour the marker (image-spec layer.md, "Opaque
+// Whiteout"). Such layers therefore have another diff id than BuildKit would give them.
 //
 // Crashes: kill -9 is safe at any instant, since a layer appears by one rename and drafts live in a
-// directory whose lock dies with the process. Nothing is synced (a syncfs costs seconds on a busy disk),
-// so a crash of the machine may leave a visible layer with files that were never written. Therefore a
-// layer carries the boot in which it was made; when it is first asked for in another boot, its files are
-// read back and compared once, and a layer that fails is removed as if it had never been there. Sync()
-// spares that.
+// directory whose lock dies with the process. Nothing is synced (a syncfs costs seconds on a busy
+// disk), so a crash of the machine may leave a visible layer with files that were never written.
+// Therefore a layer carries the boot in which it was made; when it is first asked for in another
+// boot, its files are read back and compared once, and a layer that fails is removed as if it had
+// never been there. Sync() spares that.
 //
 // Implicit parents: a tar may name usr/bin/x and list neither usr nor usr/bin. The directories that
-// Unpack makes for it take their attributes from the stack that the layer was first unpacked on. The same
-// diff id can later be mounted on another stack, where they would be wrong: overlayfs shows the topmost
-// layer's attributes. So MountRootfs compares them with the layers below, and where they differ puts a
-// directory with the right ones on top of that layer.
+// Unpack makes for it take their attributes from the stack that the layer was first unpacked on.
+// The same diff id can later be mounted on another stack, where they would be wrong: overlayfs
+// shows the topmost layer's attributes. So MountRootfs compares them with the layers below, and
+// where they differ puts a directory with the right ones on top of that layer.
 //
 // Safe from any thread and from several processes on one root.
 #pragma once
@@ -80,33 +81,33 @@ class LayerStore {
   using KnownDigests = std::map<std::string, Digest>;
 
   // Reads the draft once: tar stream into the diff id, files into the index; then makes it visible.
-  // An equal layer that is already there wins and the draft is dropped. Sockets are left out, as are
-  // all xattrs but security.capability; names that begin with ".wh." are kInvalid.
+  // An equal layer that is already there wins and the draft is dropped. Sockets are left out, as
+  // are all xattrs but security.capability; names that begin with ".wh." are kInvalid.
   virtual Result<Layer> Commit(std::unique_ptr<LayerDraft> draft, const KnownDigests& known,
                                std::stop_token stop) = 0;
 
   // Unpacks an uncompressed tar; kCorrupt if its digest is not `expected`. `below` are the layers
-  // under it, lowest first (implicit parent directories take their attributes from them). Names that
-  // leave the root, and entries through symlinks, are kept inside or refused (kInvalid), never followed
-  // out. `tar` is read by another thread until this returns. A layer that is there already is not
-  // unpacked again, and `tar` not read.
-  virtual Result<Layer> Unpack(const DiffId& expected, const std::vector<DiffId>& below, Reader& tar,
-                               std::stop_token stop) = 0;
+  // under it, lowest first (implicit parent directories take their attributes from them). Names
+  // that leave the root, and entries through symlinks, are kept inside or refused (kInvalid), never
+  // followed out. `tar` is read by another thread until this returns. A layer that is there already
+  // is not unpacked again, and `tar` not read.
+  virtual Result<Layer> Unpack(const DiffId& expected, const std::vector<DiffId>& below,
+                               Reader& tar, std::stop_token stop) = 0;
 
-  // The layer's tar, byte for byte what the diff id names; kCorrupt when the files changed. kInvalid,
-  // before anything is written, for a layer that is not Reproducible().
+  // The layer's tar, byte for byte what the diff id names; kCorrupt when the files changed.
+  // kInvalid, before anything is written, for a layer that is not Reproducible().
   virtual Status WriteTar(const DiffId& layer, Writer& out, std::stop_token stop) = 0;
 
-  // Whether WriteTar can make the layer's bytes again: always for committed layers, and for unpacked
-  // ones when each header and the order were as WriteTar makes them (found out while unpacking). Other
-  // layers leave the machine as the blob in which they came.
+  // Whether WriteTar can make the layer's bytes again: always for committed layers, and for
+  // unpacked ones when each header and the order were as WriteTar makes them (found out while
+  // unpacking). Other layers leave the machine as the blob in which they came.
   virtual Result<bool> Reproducible(const DiffId& layer) = 0;
 
   virtual Status Remove(const DiffId& layer) = 0;  // absent is fine; nobody may have it mounted
   virtual Status ForEach(const std::function<Status(const Layer&)>& visit) = 0;
 
-  // Makes all layers durable (syncfs): they need no check after the next start of the machine. For an
-  // idle moment.
+  // Makes all layers durable (syncfs): they need no check after the next start of the machine. For
+  // an idle moment.
   virtual Status Sync() = 0;
 };
 

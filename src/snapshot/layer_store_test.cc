@@ -75,8 +75,8 @@ TEST_F(LayerStoreTest, CommitWritesWhatTheFieldWrites) {
   Layer layer = Commit(std::move(draft));
   std::string tar = TarOf(*store_, layer.diff_id);
   EXPECT_THAT(Listing(tar),
-              ElementsAre("dir/", "dir/.wh..wh..opq", "dir/b", "dir/.wh.gone", "dir/sub/", "dir/sub/x",
-                          "dir/z-link = dir/b", "dir-after", "null c1:3", "pipe fifo",
+              ElementsAre("dir/", "dir/.wh..wh..opq", "dir/b", "dir/.wh.gone", "dir/sub/",
+                          "dir/sub/x", "dir/z-link = dir/b", "dir-after", "null c1:3", "pipe fifo",
                           "setuid security.capability", "sym -> /etc/nowhere"));
   EXPECT_EQ(tar.size(), layer.tar_size);
   EXPECT_EQ(DiffId(Digest::Of(tar)), layer.diff_id);
@@ -168,7 +168,8 @@ TEST_F(LayerStoreTest, ManyFilesOfAllSizesKeepTheirOrderAndContent) {
   for (size_t i = 0; i < 600; ++i) {
     size_t size = i % 50 == 7 ? 700'000 + i : i * 13 % 5000;
     files.emplace_back(fmt::format("d{}/f{}", i % 7, i), size);
-    Put(draft->upper() + "/" + files.back().first, std::string(size, static_cast<char>('a' + i % 26)));
+    Put(draft->upper() + "/" + files.back().first,
+        std::string(size, static_cast<char>('a' + i % 26)));
   }
   Layer layer = Commit(std::move(draft));
   auto index = *store_->Index(layer.diff_id);

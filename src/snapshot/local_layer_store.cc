@@ -68,7 +68,8 @@ Result<std::unique_ptr<LayerStore>> OpenLayerStore(const std::string& root) {
   return std::unique_ptr<LayerStore>(std::move(store));
 }
 
-// --- what is there ---------------------------------------------------------------------------------
+// --- what is there
+// ---------------------------------------------------------------------------------
 
 Result<bool> LocalLayerStore::Has(const DiffId& layer) {
   // `size` is the first to go in Remove's eyes: the rename takes all at once.
@@ -86,7 +87,9 @@ Result<bool> LocalLayerStore::Has(const DiffId& layer) {
   return good;
 }
 
-Result<LayerMeta> LocalLayerStore::Meta(const DiffId& layer) const { return ReadMeta(PathOf(layer)); }
+Result<LayerMeta> LocalLayerStore::Meta(const DiffId& layer) const {
+  return ReadMeta(PathOf(layer));
+}
 
 Result<Layer> LocalLayerStore::Describe(const DiffId& layer, const LayerMeta& meta) const {
   TRY_ASSIGN(std::string text, ReadFile(PathOf(layer) + "/size", 100));
@@ -140,7 +143,8 @@ Status LocalLayerStore::Remove(const DiffId& layer) {
   return sys::RemoveAll(away);
 }
 
-// --- crashes of the machine --------------------------------------------------------------------------
+// --- crashes of the machine
+// --------------------------------------------------------------------------
 
 Result<bool> LocalLayerStore::CheckAfterBoot(const DiffId& layer) {
   // One at a time: a check that fails must not remove what another process has just made anew.
@@ -159,7 +163,8 @@ Result<bool> LocalLayerStore::CheckAfterBoot(const DiffId& layer) {
       return true;
     }
   }
-  LOG_WARN("layer {} did not survive the last stop of the machine and is dropped", layer.ToString());
+  LOG_WARN("layer {} did not survive the last stop of the machine and is dropped",
+           layer.ToString());
   Counter("snapshot.layers_lost").Add();
   TRY(Remove(layer));
   return false;
@@ -181,8 +186,8 @@ Result<bool> LocalLayerStore::FilesAreIntact(const DiffId& layer, const LayerMet
   return written && DiffId(tar.Finish()) == layer;
 }
 
-// For layers whose tar cannot be made again: the files against the index. Times are not compared, the
-// index has none.
+// For layers whose tar cannot be made again: the files against the index. Times are not compared,
+// the index has none.
 Result<bool> LocalLayerStore::FitsIndex(const DiffId& layer, tree::LayerIndex index) {
   std::erase_if(index, [](const tree::LayerEntry& entry) { return entry.path.IsRoot(); });
   auto entries = WalkUpper(Directory(layer), {});
@@ -225,7 +230,8 @@ Status LocalLayerStore::Sync() {
   return Ok();
 }
 
-// --- making layers -------------------------------------------------------------------------------------
+// --- making layers
+// -------------------------------------------------------------------------------------
 
 Result<std::unique_ptr<LocalLayerStore::Draft>> LocalLayerStore::MakeDraft() {
   TRY_ASSIGN(std::string path, staging_->NewPath());
@@ -241,8 +247,13 @@ Result<std::unique_ptr<LayerDraft>> LocalLayerStore::NewDraft() {
 
 Result<Layer> LocalLayerStore::Publish(Draft& draft, const DiffId& diff_id, uint64_t tar_size,
                                        const tree::LayerIndex& index, bool reproducible) {
+  // Steps that change nothing all make the same layer.
+  TRY_ASSIGN(bool there, Has(diff_id));
+  if (there) return Layer{diff_id, tar_size, index.size()};
   std::string encoded = tree::EncodeLayerIndex(index);
-  LayerMeta meta{.entries = index.size(), .index = Digest::Of(encoded), .reproducible = reproducible,
+  LayerMeta meta{.entries = index.size(),
+                 .index = Digest::Of(encoded),
+                 .reproducible = reproducible,
                  .boot = boot_};
   std::vector<std::string> implicit;
   for (const tree::LayerEntry& entry : index) {
@@ -304,8 +315,10 @@ Status LocalLayerStore::WriteTar(const DiffId& layer, Writer& out, std::stop_tok
   METRIC("snapshot.write_tar");
   TRY_ASSIGN(bool reproducible, Reproducible(layer));
   if (!reproducible) {
-    Error error = Invalid("the tar of layer {} cannot be made from its files: another program wrote it "
-                          "in another form", layer.ToString());
+    Error error = Invalid(
+        "the tar of layer {} cannot be made from its files: another program wrote it "
+        "in another form",
+        layer.ToString());
     error.hint = "use the blob in which the layer came";
     return error;
   }

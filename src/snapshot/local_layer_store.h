@@ -38,8 +38,8 @@ class LocalLayerStore final : public LayerStore {
   std::string PathOf(const DiffId& layer) const;
   Result<LayerMeta> Meta(const DiffId& layer) const;
   Result<Layer> Describe(const DiffId& layer, const LayerMeta& meta) const;
-  // Whether the files of a layer from another boot are what they should be. Then the layer is marked,
-  // else removed.
+  // Whether the files of a layer from another boot are what they should be. Then the layer is
+  // marked, else removed.
   Result<bool> CheckAfterBoot(const DiffId& layer);
   Result<bool> FilesAreIntact(const DiffId& layer, const LayerMeta& meta);
   Result<bool> FitsIndex(const DiffId& layer, tree::LayerIndex index);

@@ -38,7 +38,8 @@ Result<DirectoryAttributes> ReadDirectoryAttributes(int fd) {
 
 Status ApplyDirectoryAttributes(int fd, const DirectoryAttributes& attributes) {
   // chown may clear the setgid bit, so the mode comes second.
-  if (fchown(fd, attributes.uid, attributes.gid) != 0) return ErrnoError(errno, "chown a directory");
+  if (fchown(fd, attributes.uid, attributes.gid) != 0)
+    return ErrnoError(errno, "chown a directory");
   if (fchmod(fd, attributes.mode) != 0) return ErrnoError(errno, "chmod a directory");
   for (const auto& [name, value] : attributes.xattrs) TRY(sys::SetXattr(fd, name, value));
   int64_t seconds = attributes.mtime.seconds();

@@ -16,8 +16,8 @@ namespace varve::snapshot {
 
 class ReadAhead final : public Reader {
  public:
-  // Starts reading `in`, which belongs to this object's thread until the destructor, which waits for a
-  // read that is under way.
+  // Starts reading `in`, which belongs to this object's thread until the destructor, which waits
+  // for a read that is under way.
   explicit ReadAhead(Reader& in);
   ~ReadAhead() override;
 

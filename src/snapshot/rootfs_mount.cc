@@ -79,8 +79,8 @@ class LowerPlan {
   std::vector<std::string> helpers;  // those of them that were made for this plan
 
  private:
-  // Puts a directory above layer `number` that has the implicit parents with the attributes that they
-  // have in this stack; only if they differ (see layer_store.h).
+  // Puts a directory above layer `number` that has the implicit parents with the attributes that
+  // they have in this stack; only if they differ (see layer_store.h).
   Status CorrectParents(size_t number, const std::string& directory) {
     TRY_ASSIGN(auto implicit, ReadImplicit(directory.substr(0, directory.rfind('/'))));
     std::map<std::string, DirectoryAttributes> wrong;
@@ -106,11 +106,12 @@ class LowerPlan {
     }
     TRY_ASSIGN(Fd helper_fd, sys::OpenDir(helper));
     for (const auto& [path, attributes] : all) {
-      if (mkdirat(helper_fd.get(), path.c_str(), 0700) != 0) return ErrnoError(errno, "mkdir " + path);
+      if (mkdirat(helper_fd.get(), path.c_str(), 0700) != 0)
+        return ErrnoError(errno, "mkdir " + path);
     }
     for (auto it = all.rbegin(); it != all.rend(); ++it) {
-      TRY_ASSIGN(Fd fd, sys::OpenInRoot(helper_fd.get(), RelPath(it->first), O_RDONLY | O_DIRECTORY, 0,
-                                        {.no_symlinks = true}));
+      TRY_ASSIGN(Fd fd, sys::OpenInRoot(helper_fd.get(), RelPath(it->first), O_RDONLY | O_DIRECTORY,
+                                        0, {.no_symlinks = true}));
       TRY(ApplyDirectoryAttributes(fd.get(), it->second));
     }
     return Ok();
@@ -144,7 +145,8 @@ bool OverlayUsable(const std::string& root) {
   return usable;
 }
 
-Result<std::unique_ptr<RootfsMount>> MountRootfs(LayerStore& layers, const std::vector<DiffId>& stack,
+Result<std::unique_ptr<RootfsMount>> MountRootfs(LayerStore& layers,
+                                                 const std::vector<DiffId>& stack,
                                                  LayerDraft* draft, const std::string& scratch) {
   METRIC("snapshot.mount");
   LowerPlan plan(layers, stack, scratch);

@@ -36,7 +36,8 @@ struct RootfsTest : LayersTest, testing::WithParamInterface<const char*> {
   }
   void TearDown() override { unsetenv("VARVE_NO_OVERLAY"); }
 
-  std::unique_ptr<RootfsMount> Mount(const std::vector<DiffId>& stack, LayerDraft* draft = nullptr) {
+  std::unique_ptr<RootfsMount> Mount(const std::vector<DiffId>& stack,
+                                     LayerDraft* draft = nullptr) {
     std::string scratch = fmt::format("{}/scratch-{}", root(), mounts_++);
     EXPECT_EQ(mkdir(scratch.c_str(), 0700), 0);
     auto mount = MountRootfs(*store_, stack, draft, scratch);
@@ -45,7 +46,8 @@ struct RootfsTest : LayersTest, testing::WithParamInterface<const char*> {
   }
 
   // Runs `change` in the merged directory and commits.
-  DiffId Step(const std::vector<DiffId>& stack, const std::function<void(const std::string&)>& change) {
+  DiffId Step(const std::vector<DiffId>& stack,
+              const std::function<void(const std::string&)>& change) {
     auto draft = *store_->NewDraft();
     auto mount = Mount(stack, draft.get());
     if (!mount) return {};
@@ -121,8 +123,8 @@ TEST_P(RootfsTest, ChangesAreOnlyTheChanges) {
     ASSERT_EQ(unlink((root + "/type").c_str()), 0);
     ASSERT_EQ(symlink("mode", (root + "/type").c_str()), 0);
   });
-  EXPECT_THAT(Changes(layer), ElementsAre("etc", "etc/b gone", "etc/a", "etc/new", "etc/new/deep", "mode",
-                                          "type", "var", "var/log gone"));
+  EXPECT_THAT(Changes(layer), ElementsAre("etc", "etc/b gone", "etc/a", "etc/new", "etc/new/deep",
+                                          "mode", "type", "var", "var/log gone"));
   auto mount = Mount({base, layer});
   EXPECT_EQ(Get(mount->path() + "/etc/a"), "changed");
   EXPECT_EQ(Get(mount->path() + "/keep/file"), "k");
@@ -237,7 +239,8 @@ TEST_P(RootfsTest, ALayerMayOccurTwice) {
 TEST_P(RootfsTest, HundredsOfLayersAreOneDirectory) {
   std::vector<DiffId> stack;
   for (int i = 0; i < 180; ++i) {
-    stack.push_back(CommitFiles({{fmt::format("f{}", i), "x"}, {"last", std::to_string(i)}}).diff_id);
+    stack.push_back(
+        CommitFiles({{fmt::format("f{}", i), "x"}, {"last", std::to_string(i)}}).diff_id);
   }
   DiffId layer = Step(stack, [](const std::string& root) {
     EXPECT_EQ(Get(root + "/last"), "179");
@@ -278,7 +281,8 @@ TEST_P(RootfsTest, ImplicitParentsLookAsInThisStack) {
   // The tree of the stack says the same.
   tree::MemoryTreeStore trees;
   Digest at = tree::EmptyTree();
-  for (const DiffId& layer : {second, top}) at = *tree::ApplyLayer(trees, at, *store_->Index(layer));
+  for (const DiffId& layer : {second, top})
+    at = *tree::ApplyLayer(trees, at, *store_->Index(layer));
   EXPECT_EQ((*tree::Lookup(trees, at, RelPath("usr/share")))->mode, 0700u);
 }
 

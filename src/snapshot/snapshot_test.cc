@@ -1,5 +1,5 @@
-// Layers written, committed, made into tars, unpacked and mounted: the same contract for overlayfs and
-// for the copying fallback.
+// Layers written, committed, made into tars, unpacked and mounted: the same contract for overlayfs
+// and for the copying fallback.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -148,7 +148,8 @@ TEST_P(SnapshotTest, EveryKindOfFileSurvives) {
     mknod((root + "/null").c_str(), S_IFCHR | 0666, makedev(1, 3));
     Write(root + "/cap", "program");
     chmod((root + "/cap").c_str(), 0755);
-    const char capability[] = "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00";
+    const char capability[] =
+        "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00";
     setxattr((root + "/cap").c_str(), "security.capability", capability, 20, 0);
   });
   StringWriter tar;
@@ -192,7 +193,8 @@ TEST_P(SnapshotTest, ImplicitParentsKeepWhatTheBaseHas) {
     fs::create_directories(root + "/usr/lib");
     symlink("usr/lib", (root + "/lib").c_str());
   });
-  std::string tar = Tar({{{.name = "private/x", .mode = 0644}, "x"}, {{.name = "lib/y", .mode = 0644}, "y"}});
+  std::string tar =
+      Tar({{{.name = "private/x", .mode = 0644}, "x"}, {{.name = "lib/y", .mode = 0644}, "y"}});
   auto layer = Unpack(tar, {base});
   ASSERT_TRUE(layer) << layer.error().message;
   Look({base, layer->diff_id}, [](const std::string& root) {
@@ -216,7 +218,8 @@ TEST_P(SnapshotTest, HostileTarsStayInside) {
   auto layer = Unpack(through);
   ASSERT_TRUE(layer) << layer.error().message;
   EXPECT_TRUE(fs::is_empty(outside));
-  std::string link_out = Tar({{{.name = "h", .type = EntryType::kHardLink, .link = "../../etc/passwd"}, ""}});
+  std::string link_out =
+      Tar({{{.name = "h", .type = EntryType::kHardLink, .link = "../../etc/passwd"}, ""}});
   EXPECT_FALSE(Unpack(link_out));
   std::string dangling = Tar({{{.name = "h", .type = EntryType::kHardLink, .link = "none"}, ""}});
   EXPECT_EQ(Unpack(dangling).error().code, Code::kCorrupt);

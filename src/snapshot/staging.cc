@@ -49,7 +49,8 @@ Status Staging::Claim(Mine& mine) {
   // Random, because process ids repeat: in containers that share the root, and after a reboot.
   while (!mine.lock) {
     uint64_t random = 0;
-    if (getrandom(&random, sizeof(random), 0) != sizeof(random)) return ErrnoError(errno, "getrandom");
+    if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+      return ErrnoError(errno, "getrandom");
     std::string path = fmt::format("{}/{}{:016x}", directory_, kPrefix, random);
     std::string lock_path = path + std::string(kLock);
     TRY_ASSIGN(auto lock, sys::FlockGuard::TryLock(lock_path, sys::LockMode::kExclusive));

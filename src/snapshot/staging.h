@@ -1,6 +1,7 @@
-// Where layers are built before they get their name: <root>/staging/layers-<random>/, one directory for
-// each store object, guarded by a lock on layers-<random>.lock. The kernel drops the lock of a killed
-// process, so whoever opens the root next can tell its leftovers from the work of the living.
+// Where layers are built before they get their name: <root>/staging/layers-<random>/, one directory
+// for each store object, guarded by a lock on layers-<random>.lock. The kernel drops the lock of a
+// killed process, so whoever opens the root next can tell its leftovers from the work of the
+// living.
 #pragma once
 
 #include <atomic>

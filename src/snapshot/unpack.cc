@@ -61,7 +61,8 @@ NodeType NodeTypeOf(EntryType type) {
 }
 
 bool AllZero(std::string_view data) {
-  return data.empty() || (data[0] == 0 && std::memcmp(data.data(), data.data() + 1, data.size() - 1) == 0);
+  return data.empty() ||
+         (data[0] == 0 && std::memcmp(data.data(), data.data() + 1, data.size() - 1) == 0);
 }
 
 class Unpacker {
@@ -101,11 +102,13 @@ class Unpacker {
   }
 
  private:
-  // --- names -----------------------------------------------------------------------------------------
+  // --- names
+  // -----------------------------------------------------------------------------------------
   Status Add(const TarEntry& entry, archive::TarReader& tar) {
     RelPath path(entry.name);
     if (path.IsRoot()) {
-      canonical_ = false;  // the root has no entry in our tars, and its attributes are not a layer's
+      canonical_ =
+          false;  // the root has no entry in our tars, and its attributes are not a layer's
       return Ok();
     }
     if (path.str().size() > kMaxPath) return Invalid("the name is too long");
@@ -180,7 +183,8 @@ class Unpacker {
     return {path.substr(0, slash), path.substr(slash + 1)};
   }
 
-  // --- what is there already -------------------------------------------------------------------------
+  // --- what is there already
+  // -------------------------------------------------------------------------
   Status RemoveItem(const std::string& path) {
     TRY(files_.Wait());
     auto [parent, name] = Cut(path);
@@ -223,7 +227,8 @@ class Unpacker {
     return Ok();
   }
 
-  // --- entries -----------------------------------------------------------------------------------------
+  // --- entries
+  // -----------------------------------------------------------------------------------------
   Status MakeOpaque(const RelPath& directory, archive::TarReader& tar) {
     TRY_ASSIGN(std::string path, ResolveParent(directory, Missing::kMake));
     if (path.empty()) {
@@ -251,7 +256,8 @@ class Unpacker {
       return Ok();
     }
     TRY_ASSIGN(auto fd, OpenParent(parent));
-    if (mknodat(fd->get(), name.c_str(), S_IFCHR, 0) != 0) return ErrnoError(errno, "whiteout " + path);
+    if (mknodat(fd->get(), name.c_str(), S_IFCHR, 0) != 0)
+      return ErrnoError(errno, "whiteout " + path);
     Item& item = NewItem(path);
     item.upper.index.whiteout = true;
     Compare(item, tar);
@@ -259,7 +265,8 @@ class Unpacker {
   }
 
   Status Make(const std::string& path, const TarEntry& entry, archive::TarReader& tar) {
-    if (entry.uid >= UINT32_MAX || entry.gid >= UINT32_MAX) return Invalid("the owner is out of range");
+    if (entry.uid >= UINT32_MAX || entry.gid >= UINT32_MAX)
+      return Invalid("the owner is out of range");
     bool is_device = entry.type == EntryType::kCharDevice || entry.type == EntryType::kBlockDevice;
     if (is_device && sys::InUserNamespace()) {
       canonical_ = false;
@@ -306,8 +313,10 @@ class Unpacker {
 
   void FillNode(Item& item, const TarEntry& entry) {
     tree::Node& node = item.upper.index.node;
-    node = tree::Node{.type = NodeTypeOf(entry.type), .mode = entry.mode,
-                      .uid = static_cast<uint32_t>(entry.uid), .gid = static_cast<uint32_t>(entry.gid),
+    node = tree::Node{.type = NodeTypeOf(entry.type),
+                      .mode = entry.mode,
+                      .uid = static_cast<uint32_t>(entry.uid),
+                      .gid = static_cast<uint32_t>(entry.gid),
                       .size = entry.size};
     if (node.type == NodeType::kSymlink) {
       node.mode = 0777;  // Linux has no other
@@ -341,8 +350,8 @@ class Unpacker {
     if (node.size <= kSmallFile) {
       std::string text(node.size, '\0');
       TRY(ReadExactly(content, text));
-      return files_.Add({std::move(parent), name, item.upper.path, std::move(text), item.upper.mtime,
-                         &node});
+      return files_.Add(
+          {std::move(parent), name, item.upper.path, std::move(text), item.upper.mtime, &node});
     }
     Fd fd(openat(parent->get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
                  0600));
@@ -385,7 +394,8 @@ class Unpacker {
       mode_t kind = node.type == NodeType::kFifo         ? S_IFIFO
                     : node.type == NodeType::kCharDevice ? S_IFCHR
                                                          : S_IFBLK;
-      dev_t device = makedev(static_cast<unsigned>(node.rdev >> 32), static_cast<unsigned>(node.rdev));
+      dev_t device =
+          makedev(static_cast<unsigned>(node.rdev >> 32), static_cast<unsigned>(node.rdev));
       if (mknodat(parent, name.c_str(), kind | 0600, device) != 0) {
         return ErrnoError(errno, "mknod " + path);
       }

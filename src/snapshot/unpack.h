@@ -20,13 +20,17 @@ struct UnpackedLayer {
 // Writes the entries of the tar into `directory`, which is empty and which nobody else changes, and
 // reads the stream to its end. Rules, as containerd's except where noted:
 //  - names are cleaned inside the root: "/a", "../a" and "a" are one;
-//  - parents that are symlinks of this layer are followed inside the root; those of layers below are
+//  - parents that are symlinks of this layer are followed inside the root; those of layers below
+//  are
 //    not, the new directory replaces them. A parent that is no directory is kInvalid;
 //  - of two entries with one name the later wins; a directory over a directory merges;
 //  - a hard link to what the layer does not have, or to a directory, is kInvalid;
-//  - ".wh.NAME" becomes a whiteout unless the layer has NAME itself, then it only hides what NAME has
-//    below; ".wh..wh..opq" makes its directory opaque; other ".wh..wh." entries, of aufs, are skipped;
-//  - devices are skipped in a user namespace, where they cannot be made; 0:0 character devices, which
+//  - ".wh.NAME" becomes a whiteout unless the layer has NAME itself, then it only hides what NAME
+//  has
+//    below; ".wh..wh..opq" makes its directory opaque; other ".wh..wh." entries, of aufs, are
+//    skipped;
+//  - devices are skipped in a user namespace, where they cannot be made; 0:0 character devices,
+//  which
 //    would be whiteouts, are kInvalid;
 //  - overlayfs's own xattrs are never set; what the file system does not support is left out.
 Result<UnpackedLayer> UnpackInto(const std::string& directory, LayerStore& store,

@@ -31,8 +31,12 @@ struct UnpackTest : LayersTest {
     EXPECT_EQ(lstat(path.c_str(), &st), 0) << path;
     return st;
   }
-  static Member Dir(const std::string& name) { return {{.name = name, .type = EntryType::kDirectory}}; }
-  static Member File(const std::string& name, const std::string& text) { return {{.name = name}, text}; }
+  static Member Dir(const std::string& name) {
+    return {{.name = name, .type = EntryType::kDirectory}};
+  }
+  static Member File(const std::string& name, const std::string& text) {
+    return {{.name = name}, text};
+  }
   static Member Link(const std::string& name, const std::string& to) {
     return {{.name = name, .type = EntryType::kSymlink, .link = to}};
   }
@@ -81,9 +85,18 @@ TEST_F(UnpackTest, AFileIsNoParent) {
 }
 
 TEST_F(UnpackTest, LaterEntriesWin) {
-  std::string fs = Fs({File("f", "old"), File("f", "new"), Dir("d"), File("d/x", "x"), File("d", "file"),
-                       File("e", "file"), Dir("e"), File("e/y", "y"), Link("s", "e"), File("s", "plain"),
-                       Dir("m"), File("m/kept", "k"),
+  std::string fs = Fs({File("f", "old"),
+                       File("f", "new"),
+                       Dir("d"),
+                       File("d/x", "x"),
+                       File("d", "file"),
+                       File("e", "file"),
+                       Dir("e"),
+                       File("e/y", "y"),
+                       Link("s", "e"),
+                       File("s", "plain"),
+                       Dir("m"),
+                       File("m/kept", "k"),
                        {{.name = "m/", .type = EntryType::kDirectory, .mode = 0700}}});
   EXPECT_EQ(Get(fs + "/f"), "new");
   EXPECT_EQ(Get(fs + "/d"), "file");
@@ -98,8 +111,8 @@ TEST_F(UnpackTest, LaterEntriesWin) {
 }
 
 TEST_F(UnpackTest, HardLinksShareTheFileAndNothingOutside) {
-  std::string fs = Fs({Dir("d"), File("d/a", "text"), Hard("b", "/d/a"), Hard("c", "b"), Link("l", "d"),
-                       Hard("via", "l/a")});
+  std::string fs = Fs({Dir("d"), File("d/a", "text"), Hard("b", "/d/a"), Hard("c", "b"),
+                       Link("l", "d"), Hard("via", "l/a")});
   EXPECT_EQ(Stat(fs + "/d/a").st_nlink, 4u);
   EXPECT_EQ(Get(fs + "/via"), "text");
   EXPECT_EQ(Find(*store_->Index(last_), "c")->node.digest, Digest::Of("text"));
@@ -119,8 +132,9 @@ TEST_F(UnpackTest, AHardLinkToASymlinkIsTheSymlink) {
 }
 
 TEST_F(UnpackTest, WhiteoutsBecomeDevices) {
-  std::string fs = Fs({Dir("d"), File("d/.wh.gone", ""), File(".wh.top", ""), Dir("o"),
-                       File("o/.wh..wh..opq", ""), File("o/new", "n"), File("opaque-first/.wh..wh..opq", "")});
+  std::string fs =
+      Fs({Dir("d"), File("d/.wh.gone", ""), File(".wh.top", ""), Dir("o"),
+          File("o/.wh..wh..opq", ""), File("o/new", "n"), File("opaque-first/.wh..wh..opq", "")});
   struct stat st = Stat(fs + "/d/gone");
   EXPECT_TRUE(S_ISCHR(st.st_mode));
   EXPECT_EQ(st.st_rdev, 0u);
@@ -136,8 +150,8 @@ TEST_F(UnpackTest, WhiteoutsBecomeDevices) {
 TEST_F(UnpackTest, AWhiteoutHidesOnlyLayersBelow) {
   // In both orders, for a file and for a directory.
   std::string fs = Fs({File("f1", "1"), File(".wh.f1", ""), File(".wh.f2", ""), File("f2", "2"),
-                       Dir("d1"), File("d1/x", "x"), File(".wh.d1", ""), File(".wh.d2", ""), Dir("d2"),
-                       File(".wh.d3", ""), File("d3/y", "y")});
+                       Dir("d1"), File("d1/x", "x"), File(".wh.d1", ""), File(".wh.d2", ""),
+                       Dir("d2"), File(".wh.d3", ""), File("d3/y", "y")});
   EXPECT_EQ(Get(fs + "/f1"), "1");
   EXPECT_EQ(Get(fs + "/f2"), "2");
   auto index = *store_->Index(last_);
@@ -157,18 +171,33 @@ TEST_F(UnpackTest, BadWhiteoutsAreRefused) {
 TEST_F(UnpackTest, AufsLeftoversAreSkipped) {
   std::string fs = Fs({Dir(".wh..wh.plnk"), File(".wh..wh.plnk/1.2", "x"), File("f", "y")});
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(fs), {}), 1);
-  EXPECT_EQ(Refused({File(".wh..wh.plnk/1.2", "x"), Hard("h", ".wh..wh.plnk/1.2")}).code, Code::kInvalid);
+  EXPECT_EQ(Refused({File(".wh..wh.plnk/1.2", "x"), Hard("h", ".wh..wh.plnk/1.2")}).code,
+            Code::kInvalid);
 }
 
 TEST_F(UnpackTest, AttributesAreSet) {
   Timestamp time{1'500'000'000'123'000'000};
-  std::string fs = Fs({{{.name = "d/", .type = EntryType::kDirectory, .mode = 02775, .uid = 1, .gid = 2,
-                         .mtime = {1'400'000'000'000'000'000}}},
-                       {{.name = "d/f", .mode = 06755, .uid = 70'000, .gid = 4'000'000'000, .mtime = time,
-                         .xattrs = {{kCapability, Capability()}, {"user.note", "hi"}}}, "x"},
-                       {{.name = "d/tty", .type = EntryType::kCharDevice, .mode = 0620, .major = 5}},
-                       {{.name = "d/loop", .type = EntryType::kBlockDevice, .mode = 0660, .major = 7, .minor = 300}},
-                       {{.name = "d/p", .type = EntryType::kFifo, .mode = 0640, .uid = 9}}});
+  std::string fs =
+      Fs({{{.name = "d/",
+            .type = EntryType::kDirectory,
+            .mode = 02775,
+            .uid = 1,
+            .gid = 2,
+            .mtime = {1'400'000'000'000'000'000}}},
+          {{.name = "d/f",
+            .mode = 06755,
+            .uid = 70'000,
+            .gid = 4'000'000'000,
+            .mtime = time,
+            .xattrs = {{kCapability, Capability()}, {"user.note", "hi"}}},
+           "x"},
+          {{.name = "d/tty", .type = EntryType::kCharDevice, .mode = 0620, .major = 5}},
+          {{.name = "d/loop",
+            .type = EntryType::kBlockDevice,
+            .mode = 0660,
+            .major = 7,
+            .minor = 300}},
+          {{.name = "d/p", .type = EntryType::kFifo, .mode = 0640, .uid = 9}}});
   struct stat st = Stat(fs + "/d");
   EXPECT_EQ(st.st_mode & 07777, 02775u);
   EXPECT_EQ(st.st_uid, 1u);
@@ -189,8 +218,10 @@ TEST_F(UnpackTest, AttributesAreSet) {
 }
 
 TEST_F(UnpackTest, OverlayAttributesCannotBeSmuggledIn) {
-  std::string fs = Fs({{{.name = "d/", .type = EntryType::kDirectory,
-                         .xattrs = {{"trusted.overlay.opaque", "y"}, {"trusted.overlay.redirect", "/etc"},
+  std::string fs = Fs({{{.name = "d/",
+                         .type = EntryType::kDirectory,
+                         .xattrs = {{"trusted.overlay.opaque", "y"},
+                                    {"trusted.overlay.redirect", "/etc"},
                                     {"user.overlay.opaque", "y"}}}}});
   EXPECT_TRUE(sys::ListXattrs(fs + "/d")->empty());
   EXPECT_FALSE(Find(*store_->Index(last_), "d")->opaque);
@@ -247,11 +278,11 @@ TEST_F(UnpackTest, ReadErrorsOfTheStreamAreTheResult) {
 TEST_F(UnpackTest, WhatWeWouldWriteOtherwiseIsNotReproducible) {
   // Each differs from the canonical form in one thing.
   std::vector<std::vector<Member>> tars = {
-      {File("b", "1"), File("a", "2")},                                      // order
-      {File("d/f", "1")},                                                    // implicit parent
-      {File("./f", "1")},                                                    // name
-      {Dir("./"), File("f", "1")},                                           // root entry
-      {Dir("d"), File("d/f", "1")},                                          // directory without a slash
+      {File("b", "1"), File("a", "2")},  // order
+      {File("d/f", "1")},                // implicit parent
+      {File("./f", "1")},                // name
+      {Dir("./"), File("f", "1")},       // root entry
+      {Dir("d"), File("d/f", "1")},      // directory without a slash
       {{{.name = "f", .xattrs = {{"user.a", "b"}}}, "x"}},
       {{{.name = ".wh.f", .mode = 0600}}},
       {File("a-b", ""), File("a/c", "")},
@@ -298,8 +329,10 @@ TEST_F(UnpackTest, ALayerThatIsThereIsNotReadAgain) {
 TEST_F(UnpackTest, HardLinksToFilesStillBeingWritten) {
   std::vector<Member> members = {Dir("d/")};
   for (int i = 0; i < 500; ++i) {
-    members.push_back(File(fmt::format("d/f{:03}", i), std::string(static_cast<size_t>(i) * 50, 'x')));
-    if (i % 5 == 0) members.push_back(Hard(fmt::format("d/f{:03}l", i), fmt::format("d/f{:03}", i)));
+    members.push_back(
+        File(fmt::format("d/f{:03}", i), std::string(static_cast<size_t>(i) * 50, 'x')));
+    if (i % 5 == 0)
+      members.push_back(Hard(fmt::format("d/f{:03}l", i), fmt::format("d/f{:03}", i)));
   }
   std::string fs = Fs(members);
   EXPECT_EQ(Stat(fs + "/d/f495l").st_nlink, 2u);

@@ -33,8 +33,8 @@ struct Chunk {
 };
 
 // Files are taken in order by several threads, and their chunks handed over in order. A thread that
-// is ahead waits while the budget is used up; the one whose file is being written never does, so the
-// queue cannot lock itself up.
+// is ahead waits while the budget is used up; the one whose file is being written never does, so
+// the queue cannot lock itself up.
 class ContentQueue {
  public:
   ContentQueue(int root, std::vector<UpperEntry>& entries, HashFiles hash,
@@ -227,7 +227,8 @@ Status WriteFileContent(ContentQueue& queue, uint64_t size, archive::TarWriter& 
 }  // namespace
 
 Status WriteUpperTar(const std::string& directory, std::vector<UpperEntry>& entries, HashFiles hash,
-                     const std::map<std::string, Digest>& known, Writer& out, std::stop_token stop) {
+                     const std::map<std::string, Digest>& known, Writer& out,
+                     std::stop_token stop) {
   TRY_ASSIGN(Fd root, sys::OpenDir(directory));
   archive::TarWriter tar(out);
   std::unordered_map<std::string_view, const UpperEntry*> linked;  // targets of hard links, by path

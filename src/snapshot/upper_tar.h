@@ -1,5 +1,5 @@
-// From a list of a layer's files to its tar, with the contents read and hashed on all cores while the
-// tar, whose hash is serial, is written by the calling thread.
+// From a list of a layer's files to its tar, with the contents read and hashed on all cores while
+// the tar, whose hash is serial, is written by the calling thread.
 #pragma once
 
 #include <map>
@@ -17,8 +17,8 @@ enum class HashFiles { kNo, kYes };
 
 // Writes the tar of the entries below `directory`, and fills in what only an open file tells:
 // capabilities, and with kYes the digests of the contents, except those in `known` (by path), which
-// are taken as they are. At most some 40 MiB are held at a time. kCorrupt when a file became shorter
-// since the walk.
+// are taken as they are. At most some 40 MiB are held at a time. kCorrupt when a file became
+// shorter since the walk.
 Status WriteUpperTar(const std::string& directory, std::vector<UpperEntry>& entries, HashFiles hash,
                      const std::map<std::string, Digest>& known, Writer& out, std::stop_token stop);
 

@@ -42,9 +42,10 @@ class Walker {
       return ErrnoError(errno, "stat " + prefix + name);
     }
     if (name.starts_with(kWhiteoutPrefix)) {
-      Error error = Invalid("/{}{} cannot be stored in a layer: the name would mark a removal", prefix,
-                            name);
-      error.hint = "names that begin with .wh. are reserved by the image format; rename or remove it";
+      Error error =
+          Invalid("/{}{} cannot be stored in a layer: the name would mark a removal", prefix, name);
+      error.hint =
+          "names that begin with .wh. are reserved by the image format; rename or remove it";
       return error;
     }
     UpperEntry entry{.path = prefix + name};

@@ -1,8 +1,9 @@
 // A layer's directory in overlay form, as a list of entries.
 //
-// Order: a directory's entries by name, each directory's content right after it (Go's filepath.Walk,
-// and so the order of the tars that containerd and BuildKit make). What overlayfs keeps for itself
-// (trusted.overlay.*, user.overlay.*) never appears; sockets are left out, as tar has no form for them.
+// Order: a directory's entries by name, each directory's content right after it (Go's
+// filepath.Walk, and so the order of the tars that containerd and BuildKit make). What overlayfs
+// keeps for itself (trusted.overlay.*, user.overlay.*) never appears; sockets are left out, as tar
+// has no form for them.
 #pragma once
 
 #include <stop_token>
@@ -19,14 +20,14 @@ namespace varve::snapshot {
 
 struct UpperEntry {
   std::string path;                 // relative to the layer's directory
-  tree::LayerEntry index;           // digest and capability of a file are filled in by WriteUpperTar
+  tree::LayerEntry index;  // digest and capability of a file are filled in by WriteUpperTar
   Timestamp mtime;
   std::string hard_link_to;         // not empty: an earlier path of the same file
   bool sparse = false;              // has fewer blocks than bytes
 };
 
-// Lists everything below `directory`. kInvalid for a name that begins with ".wh.": in a tar it would
-// remove something.
+// Lists everything below `directory`. kInvalid for a name that begins with ".wh.": in a tar it
+// would remove something.
 Result<std::vector<UpperEntry>> WalkUpper(const std::string& directory, std::stop_token stop);
 
 // What announces the entry in a layer's tar. An opaque directory is followed by OpaqueHeader.

@@ -16,7 +16,9 @@ namespace {
 template <auto Function>
 struct Free {
   template <class T>
-  void operator()(T* value) const { Function(value); }
+  void operator()(T* value) const {
+    Function(value);
+  }
 };
 using Key = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>>;
 using Certificate = std::unique_ptr<X509, Free<X509_free>>;

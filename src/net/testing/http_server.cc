@@ -125,7 +125,7 @@ struct HttpServer::Impl {
   int port = 0;
   std::atomic<bool> stopping = false;
   std::atomic<int> accepted = 0;
-  Guarded<std::set<int>> open;  // so that Stop can wake their threads
+  Guarded<std::set<int>> open;        // so that Stop can wake their threads
   std::vector<std::jthread> workers;  // touched by the acceptor only, until it is joined
   std::jthread acceptor;
 

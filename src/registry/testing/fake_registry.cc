@@ -1,6 +1,6 @@
 #include "registry/testing/fake_registry.h"
 
-#include <regex>
+#include <regex.h>
 
 #include "base/hex.h"
 #include "base/json.h"
@@ -17,7 +17,8 @@ namespace {
 
 ServerReply Refusal(int status, const std::string& code) {
   Json error = Json().Set("code", code).Set("message", ToLower(code));
-  return {.status = status, .headers = {{"Content-Type", "application/json"}},
+  return {.status = status,
+          .headers = {{"Content-Type", "application/json"}},
           .body = Json().Set("errors", Json().Append(error)).Dump()};
 }
 
@@ -27,8 +28,8 @@ struct StoredManifest {
 };
 
 struct Repository {
-  std::map<std::string, std::string> blobs;          // by digest
-  std::map<std::string, StoredManifest> manifests;   // by digest and by tag
+  std::map<std::string, std::string> blobs;         // by digest
+  std::map<std::string, StoredManifest> manifests;  // by digest and by tag
 };
 
 struct State {
@@ -43,7 +44,25 @@ struct State {
 std::string Line(const ServerRequest& request) { return request.method + " " + request.target; }
 
 bool Found(const std::string& text, const std::string& pattern) {
-  return std::regex_search(text, std::regex(pattern));
+  regex_t compiled;
+  CHECK(regcomp(&compiled, pattern.c_str(), REG_EXTENDED | REG_NOSUB) == 0);
+  bool found = regexec(&compiled, text.c_str(), 0, nullptr, 0) == 0;
+  regfree(&compiled);
+  return found;
+}
+
+struct Target {
+  std::string repository, kind, rest;  // "team/app", "blobs", "sha256:…"
+};
+
+std::optional<Target> ParseTarget(const std::string& path) {
+  for (const char* kind : {"manifests", "blobs", "referrers"}) {
+    std::string middle = fmt::format("/{}/", kind);
+    size_t at = path.find(middle, 4);
+    if (!path.starts_with("/v2/") || at == std::string::npos) continue;
+    return Target{path.substr(4, at - 4), kind, path.substr(at + middle.size())};
+  }
+  return {};
 }
 
 }  // namespace
@@ -137,23 +156,23 @@ struct FakeRegistry::Impl {
     auto locked = state.Lock();
     std::string token = fmt::format("token-{}", locked->next_id++);
     locked->tokens[token] = scopes;
-    return {.body = Json().Set(request.method == "POST" ? "access_token" : "token", token)
-                        .Set("expires_in", options.token_seconds).Dump()};
+    return {.body = Json()
+                        .Set(request.method == "POST" ? "access_token" : "token", token)
+                        .Set("expires_in", options.token_seconds)
+                        .Dump()};
   }
 
   static std::string RepositoryOf(const std::string& path) {
-    std::smatch match;
-    static const std::regex form("^/v2/(.+)/(manifests|blobs|referrers|tags)/.*$");
-    return std::regex_match(path, match, form) ? match[1].str() : "";
+    auto target = ParseTarget(path);
+    return target ? target->repository : "";
   }
 
   ServerReply Serve(const ServerRequest& request) {
     if (request.path == "/v2/") return {.body = "{}"};
-    static const std::regex form("^/v2/(.+)/(manifests|blobs|referrers)/(.*)$");
-    std::smatch match;
-    if (!std::regex_match(request.path, match, form)) return Refusal(404, "NAME_UNKNOWN");
+    auto target = ParseTarget(request.path);
+    if (!target) return Refusal(404, "NAME_UNKNOWN");
     auto locked = state.Lock();
-    std::string name = match[1].str(), kind = match[2].str(), rest = match[3].str();
+    const auto& [name, kind, rest] = *target;
     if (kind == "blobs" && rest.starts_with("uploads/")) {
       return ServeUpload(*locked, request, name, rest.substr(8));
     }
@@ -208,8 +227,8 @@ struct FakeRegistry::Impl {
     auto page = static_cast<size_t>(ParseInt(request.Query("page")).value_or(0));
     ServerReply reply{.headers = {{"Content-Type", std::string(oci::kOciIndex)}}};
     if (page + 1 < index.manifests.size()) {
-      reply.headers.emplace_back("Link", fmt::format("<{}?page={}>; rel=\"next\"", request.path,
-                                                     page + 1));
+      reply.headers.emplace_back("Link",
+                                 fmt::format("<{}?page={}>; rel=\"next\"", request.path, page + 1));
     }
     if (page < index.manifests.size()) index.manifests = {index.manifests[page]};
     reply.body = oci::Serialise(index);
@@ -227,9 +246,9 @@ struct FakeRegistry::Impl {
     auto start = static_cast<size_t>(*ParseInt(range.substr(6, range.find('-') - 6)));
     if (start >= reply.body.size()) return Refusal(416, "RANGE_INVALID");
     reply.status = 206;
-    reply.headers.emplace_back("Content-Range", fmt::format("bytes {}-{}/{}", start,
-                                                            reply.body.size() - 1,
-                                                            reply.body.size()));
+    reply.headers.emplace_back(
+        "Content-Range",
+        fmt::format("bytes {}-{}/{}", start, reply.body.size() - 1, reply.body.size()));
     reply.body.erase(0, start);
     return reply;
   }
@@ -257,6 +276,10 @@ struct FakeRegistry::Impl {
     auto found = locked.uploads.find(id);
     if (found == locked.uploads.end()) return Refusal(404, "BLOB_UPLOAD_UNKNOWN");
     if (request.method == "GET") return session(204, id);
+    if (request.method == "DELETE") {
+      locked.uploads.erase(found);
+      return {.status = 204};
+    }
     std::string range = request.Header("content-range");
     if (!range.empty() && !range.starts_with(fmt::format("{}-", found->second.size()))) {
       return Refusal(416, "RANGE_INVALID");
@@ -288,6 +311,8 @@ std::string FakeRegistry::Url(const std::string& path) const { return impl_->ser
 void FakeRegistry::Stop() { impl_->server->Stop(); }
 void FakeRegistry::Fail(Fault fault) { impl_->state.Lock()->faults.push_back(std::move(fault)); }
 void FakeRegistry::RevokeTokens() { impl_->state.Lock()->tokens.clear(); }
+
+size_t FakeRegistry::OpenUploads() const { return impl_->state.Lock()->uploads.size(); }
 
 Digest FakeRegistry::AddBlob(const std::string& repository, const std::string& content) {
   Digest digest = Digest::Of(content);

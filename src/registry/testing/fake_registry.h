@@ -19,7 +19,8 @@
 
 namespace varve::registry::testing {
 
-// What to do to the first `times` requests whose "METHOD /path?query" the pattern is found in.
+// What to do to the first `times` requests whose "METHOD /path?query" the pattern (POSIX extended)
+// is found in.
 struct Fault {
   std::string pattern;
   int times = 1 << 30;
@@ -69,6 +70,7 @@ class FakeRegistry {
   // "METHOD /path?query" of every request.
   std::vector<std::string> Requests() const;
   int CountRequests(const std::string& pattern) const;
+  size_t OpenUploads() const;
   void RevokeTokens();
 
  private:
