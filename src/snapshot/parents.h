@@ -3,6 +3,8 @@
 
 #include <sys/types.h>
 
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,6 +37,9 @@ class ParentLookup {
   Result<DirectoryAttributes> Find(const std::string& path) { return Find(path, stack_.size()); }
   // In the lowest `count` layers only.
   Result<DirectoryAttributes> Find(const std::string& path, size_t count);
+
+  // The target of the symlink that the whole stack shows at `path`; nothing when it shows none.
+  Result<std::optional<std::string>> FindSymlink(const std::string& path);
 
  private:
   struct OpenLayer;

@@ -105,6 +105,8 @@ class Unpacker {
   // --- names
   // -----------------------------------------------------------------------------------------
   Status Add(const TarEntry& entry, archive::TarReader& tar) {
+    std::string clean = CleanPath(entry.name);
+    if (clean == ".." || clean.starts_with("../")) return Invalid("the name leads out of the layer");
     RelPath path(entry.name);
     if (path.IsRoot()) {
       canonical_ =
@@ -150,13 +152,20 @@ class Unpacker {
       std::string next = JoinPath(done, part);
       auto item = items_.find(next);
       const tree::LayerEntry* there = item == items_.end() ? nullptr : &item->second.upper.index;
-      if (there == nullptr || there->whiteout) {
+      std::optional<std::string> link;
+      if (there == nullptr && missing == Missing::kMake) {
+        TRY_ASSIGN(link, below_.FindSymlink(next));
+        if (link) canonical_ = false;
+      } else if (there != nullptr && !there->whiteout && there->node.type == NodeType::kSymlink) {
+        link = there->node.target;
+      }
+      if (!link && (there == nullptr || there->whiteout)) {
         if (missing == Missing::kFail) return Invalid("/{} is not in the layer", next);
         TRY(MakeImplicit(next));
-      } else if (there->node.type == NodeType::kSymlink) {
+      } else if (link) {
         if (++links > kMaxLinks) return Invalid("too many levels of symbolic links");
-        if (there->node.target.starts_with('/')) done.clear();
-        rest = rest.empty() ? there->node.target : there->node.target + "/" + rest;
+        if (link->starts_with('/')) done.clear();
+        rest = rest.empty() ? *link : *link + "/" + rest;
         if (rest.size() > 4 * kMaxPath) return Invalid("symbolic links lead to too long a name");
         continue;
       } else if (!there->node.IsDirectory()) {
@@ -422,7 +431,7 @@ class Unpacker {
     std::string target = found ? JoinPath(*found, link.Name()) : std::string();
     auto item = items_.find(target);
     if (!found || item == items_.end() || item->second.upper.index.whiteout) {
-      return Invalid("the hard link leads to /{}, which the layer does not have", link.str());
+      return Corrupt("the hard link leads to /{}, which the layer does not have", link.str());
     }
     if (item->second.upper.index.node.IsDirectory()) {
       return Invalid("the hard link leads to the directory /{}", link.str());

@@ -19,12 +19,13 @@ struct UnpackedLayer {
 
 // Writes the entries of the tar into `directory`, which is empty and which nobody else changes, and
 // reads the stream to its end. Rules, as containerd's except where noted:
-//  - names are cleaned inside the root: "/a", "../a" and "a" are one;
-//  - parents that are symlinks of this layer are followed inside the root; those of layers below
-//  are
-//    not, the new directory replaces them. A parent that is no directory is kInvalid;
+//  - names are cleaned: "/a", "x/../a" and "a" are one; a name that climbs out ("../a") is kInvalid;
+//  - parents that are symlinks of this layer are followed inside the root, and so are those that the
+//    stack below shows and the layer does not list (containerd would replace such a link by a
+//    directory). The latter makes the result depend on the stack of the first unpacking. A parent that
+//    is no directory is kInvalid;
 //  - of two entries with one name the later wins; a directory over a directory merges;
-//  - a hard link to what the layer does not have, or to a directory, is kInvalid;
+//  - a hard link to what the layer does not have is kCorrupt, one to a directory kInvalid;
 //  - ".wh.NAME" becomes a whiteout unless the layer has NAME itself, then it only hides what NAME
 //  has
 //    below; ".wh..wh..opq" makes its directory opaque; other ".wh..wh." entries, of aufs, are

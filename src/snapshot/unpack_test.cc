@@ -47,8 +47,11 @@ struct UnpackTest : LayersTest {
 };
 
 TEST_F(UnpackTest, NamesStayInside) {
-  std::string fs = Fs({File("../../up", "1"), File("/abs/f", "2"), File("./a/../b/./c", "3")});
+  std::string fs = Fs({File("/../up", "1"), File("/abs/f", "2"), File("./a/../b/./c", "3")});
   EXPECT_EQ(Get(fs + "/up"), "1");
+  for (const char* name : {"..", "../up", "a/../../up"}) {
+    EXPECT_EQ(Refused({File(name, "x")}).code, Code::kInvalid) << name;
+  }
   EXPECT_EQ(Get(fs + "/abs/f"), "2");
   EXPECT_EQ(Get(fs + "/b/c"), "3");
   EXPECT_FALSE(std::filesystem::exists(root() + "/layers/up"));
@@ -119,11 +122,11 @@ TEST_F(UnpackTest, HardLinksShareTheFileAndNothingOutside) {
 
   for (const char* target : {"missing", "/etc/passwd", "../../../etc/passwd", "no/such/dir"}) {
     Error error = Refused({File("x", target), Hard("h", target)});
-    EXPECT_EQ(error.code, Code::kInvalid) << target;
+    EXPECT_EQ(error.code, Code::kCorrupt) << target;
     EXPECT_THAT(error.message, HasSubstr("hard link leads to"));
   }
   EXPECT_EQ(Refused({Dir("d"), Hard("h", "d")}).code, Code::kInvalid);
-  EXPECT_EQ(Refused({Hard("self", "self")}).code, Code::kInvalid);
+  EXPECT_EQ(Refused({Hard("self", "self")}).code, Code::kCorrupt);
 }
 
 TEST_F(UnpackTest, AHardLinkToASymlinkIsTheSymlink) {
@@ -172,7 +175,7 @@ TEST_F(UnpackTest, AufsLeftoversAreSkipped) {
   std::string fs = Fs({Dir(".wh..wh.plnk"), File(".wh..wh.plnk/1.2", "x"), File("f", "y")});
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(fs), {}), 1);
   EXPECT_EQ(Refused({File(".wh..wh.plnk/1.2", "x"), Hard("h", ".wh..wh.plnk/1.2")}).code,
-            Code::kInvalid);
+            Code::kCorrupt);
 }
 
 TEST_F(UnpackTest, AttributesAreSet) {

@@ -63,6 +63,7 @@ bool OverlayUsable(const std::string& directory, bool user_xattrs) {
   spec.upper = base + "/u";
   spec.work = base + "/w";
   spec.user_xattrs = user_xattrs;
+  spec.volatile_upper = true;  // else its unmount syncs the disk: half a second on a busy one
   auto mounted = MountOverlay(spec, base + "/m");
   if (!mounted) return false;
   // Removing a lower file needs a whiteout device (or the right to make one), which some backing
