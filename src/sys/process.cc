@@ -89,13 +89,11 @@ VARVE_CHILD_CODE void MapUser(ChildPlan* plan) {
 [[noreturn]] VARVE_CHILD_CODE void ChildMain(ChildPlan* plan) {
   const SpawnSpec& spec = *plan->spec;
   // Handlers of the parent must not run here: the memory is shared. All signals are still blocked.
+  // The system call itself: libc's sigaction refuses the two signals that it keeps for itself (32 and
+  // 33), which a parent of ours may have left ignored. All zeros is the default action.
+  static constexpr unsigned long kDefault[8] = {};
   for (int signal = 1; signal < NSIG; ++signal) {
-    struct sigaction action {};
-    if (sigaction(signal, nullptr, &action) == 0 && action.sa_handler != SIG_DFL) {
-      action = {};
-      action.sa_handler = SIG_DFL;
-      sigaction(signal, &action, nullptr);
-    }
+    syscall(SYS_rt_sigaction, signal, kDefault, nullptr, sizeof(unsigned long));
   }
   if (spec.parent_death_signal != 0) {
     if (prctl(PR_SET_PDEATHSIG, spec.parent_death_signal) != 0) Fail(plan, "prctl");
