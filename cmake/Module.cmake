@@ -24,8 +24,14 @@ function(varve_module)
     foreach(dep ${M_TEST_DEPENDS})
       target_link_libraries(${lib}_test PRIVATE varve_${dep})
     endforeach()
-    target_compile_definitions(${lib}_test PRIVATE
-      VARVE_SOURCE_DIR="${CMAKE_SOURCE_DIR}" VARVE_GOLDEN_DIR="${CMAKE_SOURCE_DIR}/tests/golden")
+    # Only where they are used: a path on every command line would keep two checkouts from sharing ccache.
+    foreach(test ${M_TESTS})
+      file(STRINGS ${test} uses REGEX "VARVE_(SOURCE|GOLDEN)_DIR" LIMIT_COUNT 1)
+      if(uses)
+        set_source_files_properties(${test} PROPERTIES COMPILE_DEFINITIONS
+          "VARVE_SOURCE_DIR=\"${CMAKE_SOURCE_DIR}\";VARVE_GOLDEN_DIR=\"${CMAKE_SOURCE_DIR}/tests/golden\"")
+      endif()
+    endforeach()
     add_test(NAME ${M_NAME} COMMAND ${lib}_test)
     set_tests_properties(${M_NAME} PROPERTIES TIMEOUT 300)
   endif()
