@@ -3,11 +3,10 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdlib>
-#include <filesystem>
 
 #include "base/strings.h"
-#include "cli/version.h"
 
 namespace varve::cli {
 
@@ -47,8 +46,11 @@ Result<ProgressMode> ParseProgress(const std::string& text) {
   return Invalid("invalid progress mode \"{}\": use auto, tty, plain, quiet, rawjson or none", text);
 }
 
+}  // namespace
+
 // The flags as text, before their grammars are applied.
-struct RawBuild {
+struct BuildFlagParser::Raw {
+  BuildFlags flags;  // those whose text is their value
   std::vector<std::string> build_args, build_contexts, labels, annotations, outputs, platforms,
       no_cache_filter, secrets, ssh, add_hosts, ulimits, resources, cache_from, cache_to, attest;
   std::string network, shm_size, progress = "auto", call = "build", provenance, sbom, builder;
@@ -56,7 +58,12 @@ struct RawBuild {
   std::string memory, memory_swap, cpu_shares, cpu_period, cpu_quota, cpuset_cpus, cpuset_mems;
 };
 
-void DefineBuild(CLI::App& app, BuildFlags& flags, RawBuild& raw) {
+BuildFlagParser::BuildFlagParser() : raw_(std::make_unique<Raw>()) {}
+BuildFlagParser::~BuildFlagParser() = default;
+
+void BuildFlagParser::Define(CLI::App& app) {
+  Raw& raw = *raw_;
+  BuildFlags& flags = raw.flags;
   app.add_option("context", flags.context, "Build context: directory, URL of a git repository or "
                                            "archive, or - for a tar or Dockerfile on stdin");
   app.add_option("-f,--file", flags.file, "Dockerfile (default: CONTEXT/Dockerfile; - for stdin)");
@@ -129,7 +136,9 @@ void DefineBuild(CLI::App& app, BuildFlags& flags, RawBuild& raw) {
   app.add_option("--cpuset-mems", raw.cpuset_mems)->group("");
 }
 
-Status ApplyResources(BuildFlags& flags, const RawBuild& raw) {
+namespace {
+
+Status ApplyResources(BuildFlags& flags, const auto& raw) {
   static constexpr std::string_view kNames[] = {"memory", "memory-swap", "cpu-shares", "cpu-period",
                                                 "cpu-quota", "cpuset-cpus", "cpuset-mems"};
   const std::string* hidden[] = {&raw.memory,    &raw.memory_swap, &raw.cpu_shares, &raw.cpu_period,
@@ -150,7 +159,7 @@ Status ApplyResources(BuildFlags& flags, const RawBuild& raw) {
   return Ok();
 }
 
-Status ApplyOutputs(BuildFlags& flags, const RawBuild& raw) {
+Status ApplyOutputs(BuildFlags& flags, const auto& raw) {
   bool console = isatty(STDOUT_FILENO) != 0;
   if (raw.output_given && raw.outputs.size() == 1 && raw.outputs[0].empty()) {
     flags.output_disabled = true;
@@ -173,7 +182,7 @@ Status ApplyOutputs(BuildFlags& flags, const RawBuild& raw) {
   return Ok();
 }
 
-Status ApplyRefused(const RawBuild& raw) {
+Status ApplyRefused(const auto& raw) {
   auto refuse = [](std::string_view flag, std::string_view why) {
     Error error = Invalid("{} is not supported by this version of varve", flag);
     error.hint = why;
@@ -192,7 +201,11 @@ Status ApplyRefused(const RawBuild& raw) {
   return Ok();
 }
 
-Status ApplyBuild(BuildFlags& flags, RawBuild& raw) {
+}  // namespace
+
+Result<BuildFlags> BuildFlagParser::Finish() {
+  Raw& raw = *raw_;
+  BuildFlags flags = raw.flags;
   for (const auto& text : raw.build_args) TRY(AddKeyValue(text, true, flags.build_args));
   for (const auto& text : raw.labels) TRY(AddKeyValue(text, false, flags.labels));
   for (const auto& text : raw.build_contexts) {
@@ -261,10 +274,8 @@ Status ApplyBuild(BuildFlags& flags, RawBuild& raw) {
     error.hint = "to build the current directory: varve build .";
     return error;
   }
-  return Ok();
+  return flags;
 }
-
-}  // namespace
 
 Result<SecretFlag> ParseSecret(std::string_view value) {
   TRY_ASSIGN(auto fields, ParseCsvRecord(value));
@@ -360,60 +371,6 @@ Result<std::pair<std::string, std::string>> ParseBuildContext(std::string_view v
   std::string name = ToLower(value.substr(0, eq));
   if (name.ends_with(":latest")) name.resize(name.size() - 7);
   return std::pair(name, std::string(value.substr(eq + 1)));
-}
-
-Result<CommandLine> ParseCommandLine(int argc, char** argv) {
-  CommandLine line;
-  CLI::App app("varve builds container images; its product is the cache.", "varve");
-  app.set_version_flag("-v,--version", std::string("varve ") + kVersion);
-  app.require_subcommand(0, 1);
-  auto add_globals = [&](CLI::App& to) {
-    to.add_option("--root", line.global.root, "State directory (default: $VARVE_ROOT, else "
-                                              "/var/lib/varve for root)");
-    to.add_flag("-D,--debug", line.global.debug, "Log what varve does to stderr");
-  };
-  add_globals(app);
-
-  RawBuild raw;
-  CLI::App* build = app.add_subcommand("build", "Build an image from a Dockerfile")->alias("b");
-  add_globals(*build);
-  DefineBuild(*build, line.build, raw);
-  app.add_subcommand("version", "Print the version");
-
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp&) {
-    line.message = app.help();
-    return line;
-  } catch (const CLI::CallForVersion&) {
-    line.message = std::string("varve ") + kVersion + "\n";
-    return line;
-  } catch (const CLI::ParseError& e) {
-    Error error = Invalid("{}", e.what());
-    error.hint = "see varve --help, varve build --help";
-    std::vector<std::string> names;
-    for (const CLI::Option* option : build->get_options()) {
-      for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
-    }
-    std::vector<std::string_view> views(names.begin(), names.end());
-    for (int i = 1; i < argc; ++i) {
-      std::string word = Split(argv[i], '=')[0];
-      if (!word.starts_with("--") || std::ranges::find(names, word) != names.end()) continue;
-      if (auto near = NearestWord(word, views)) {
-        error = Invalid("unknown flag {}", word);
-        error.hint = fmt::format("did you mean {}?", *near);
-        break;
-      }
-    }
-    return error;
-  }
-  if (app.get_subcommands().empty()) {
-    line.message = app.help();
-    return line;
-  }
-  line.command = app.get_subcommands()[0]->get_name();
-  if (line.command == "build") TRY(ApplyBuild(line.build, raw));
-  return line;
 }
 
 }  // namespace varve::cli

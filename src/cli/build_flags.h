@@ -1,7 +1,8 @@
-// `varve build`'s command line, with Buildx's names and value grammar (reference cli.md §2), as values.
+// The flags of `varve build`, with Buildx's names and value grammar (reference cli.md §2), as values.
 #pragma once
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -10,6 +11,10 @@
 #include "base/result.h"
 #include "export/output.h"
 #include "graph/graph.h"
+
+namespace CLI {
+class App;
+}
 
 namespace varve::cli {
 
@@ -62,22 +67,20 @@ struct BuildFlags {
   bool stats = false;
 };
 
-// Options of every subcommand.
-struct GlobalFlags {
-  std::string root;                          // --root, before or after the subcommand
-  bool debug = false;
-};
+// The flags on a command line. `plan` and `verify` take the same ones.
+class BuildFlagParser {
+ public:
+  BuildFlagParser();
+  ~BuildFlagParser();
+  // Adds them to `app`, which must not be parsed after the parser is gone.
+  void Define(CLI::App& app);
+  // Their values, once the line was parsed. kInvalid with a complete message.
+  Result<BuildFlags> Finish();
 
-// What the command line asks for. `help` and `version` texts are returned as `message` with exit code
-// 0; a usage error is kInvalid whose message is complete, hint included.
-struct CommandLine {
-  GlobalFlags global;
-  std::string command;                       // "build", "version", …; empty: print `message`
-  std::string message;
-  BuildFlags build;
+ private:
+  struct Raw;
+  std::unique_ptr<Raw> raw_;
 };
-
-Result<CommandLine> ParseCommandLine(int argc, char** argv);
 
 // Values whose grammar is worth a test of its own.
 Result<SecretFlag> ParseSecret(std::string_view value);

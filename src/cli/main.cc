@@ -1,6 +1,7 @@
+#include <string_view>
+
 #include "base/log.h"
-#include "cli/build_command.h"
-#include "cli/build_flags.h"
+#include "cli/command_line.h"
 #include "cli/console.h"
 #include "cli/exit_code.h"
 #include "cli/version.h"
@@ -8,7 +9,7 @@
 int main(int argc, char** argv) {
   using namespace varve;
   // Before the flags are defined: scripts ask this often.
-  if (argc == 2 && (std::string_view(argv[1]) == "--version" || std::string_view(argv[1]) == "version")) {
+  if (argc == 2 && std::string_view(argv[1]) == "--version") {
     cli::ToStdout(std::string("varve ") + cli::kVersion + "\n");
     return cli::kSuccess;
   }
@@ -17,12 +18,10 @@ int main(int argc, char** argv) {
     cli::ToStderr("varve: " + line.error().ToString() + "\n");
     return cli::kUsage;
   }
-  if (line->global.debug) SetLogLevel(LogLevel::kDebug);
-  if (line->command == "build") return cli::RunBuild(line->global, line->build);
-  if (line->command == "version") {
-    cli::ToStdout(std::string("varve ") + cli::kVersion + "\n");
+  if (!line->command) {
+    cli::ToStdout(line->message);
     return cli::kSuccess;
   }
-  cli::ToStdout(line->message);
-  return cli::kSuccess;
+  if (line->global.debug) SetLogLevel(LogLevel::kDebug);
+  return line->command->Run(line->global);
 }

@@ -1,0 +1,78 @@
+// The path of a build in parts, for the commands that walk it: `build` to its end, `plan` up to the
+// look-ups, `verify` twice.
+//
+// The parts are called in order, by one thread. Nothing is printed here: errors and warnings are the
+// caller's to show.
+#pragma once
+
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "cli/build_context.h"
+#include "cli/build_flags.h"
+#include "cli/build_outputs.h"
+#include "cli/ssh_agents.h"
+#include "cli/workspace.h"
+#include "dockerfile/lower.h"
+#include "dockerfile/parser.h"
+#include "engine/engine.h"
+#include "exec/runner.h"
+#include "progress/board.h"
+
+namespace varve::cli {
+
+class BuildJob {
+ public:
+  // All must outlive the job.
+  BuildJob(const BuildFlags& flags, Workspace& workspace, progress::Board& board, std::stop_token stop)
+      : flags_(flags), workspace_(workspace), board_(board), stop_(std::move(stop)) {}
+
+  // What can be refused before anything is touched.
+  static Status CheckFlags(const BuildFlags& flags);
+
+  // Opens the context and parses the Dockerfile.
+  dockerfile::Parsed<void> Read();
+  // Turns it into a graph; base images are resolved, and shown, as it meets them. The warnings are there
+  // even when it fails.
+  dockerfile::Parsed<void> Lower();
+  // Refuses steps that this machine cannot run.
+  Status CheckRunnable() const;
+
+  // Resolves, keys, looks up, and unless `dry_run` runs what is left. A failed step is in the outcome;
+  // an error is what kept the build from starting.
+  struct RunOptions {
+    bool want_data = true;   // the wanted layers are needed here, not just their descriptors
+    bool dry_run = false;
+  };
+  Result<engine::Outcome> Run(const RunOptions& options, engine::Observer& observer);
+
+  // Writes what a successful outcome led to.
+  Result<ExportedBuild> Export(const engine::Outcome& outcome,
+                               const std::vector<exporter::Output>& outputs);
+
+  const BuildContext& context() const { return context_; }
+  const dockerfile::Dockerfile& file() const { return file_; }
+  const dockerfile::Lowered& lowered() const { return lowered_; }
+  const graph::Graph& graph() const { return lowered_.graph; }
+  const std::vector<dockerfile::Warning>& warnings() const { return warnings_; }
+  // What tells this project's builds from others': its directory, else its Dockerfile's name.
+  std::string project() const;
+
+ private:
+  dockerfile::LowerOptions OptionsOf(const oci::Platform& platform) const;
+  Result<std::unique_ptr<exec::Runner>> MakeRunner();
+
+  const BuildFlags& flags_;
+  Workspace& workspace_;
+  progress::Board& board_;
+  std::stop_token stop_;
+  BuildContext context_;
+  dockerfile::Dockerfile file_;
+  dockerfile::Lowered lowered_;
+  std::vector<dockerfile::Warning> warnings_;
+  std::unique_ptr<SshAgents> agents_;
+};
+
+}  // namespace varve::cli

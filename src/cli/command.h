@@ -1,0 +1,47 @@
+// A subcommand: the flags it adds to the command line, and what it does.
+//
+// Each is one file, <name>_command.cc, and one line in commands.cc. Objects are made for one command
+// line and used by one thread.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+
+#include "base/result.h"
+
+namespace CLI {
+class App;
+}
+
+namespace varve::cli {
+
+// Options of every subcommand.
+struct GlobalFlags {
+  std::string root;                          // --root, before or after the subcommand
+  bool debug = false;
+};
+
+class Command {
+ public:
+  virtual ~Command() = default;
+  // Adds flags and, where there are some, subcommands of its own.
+  virtual void Define(CLI::App& app) = 0;
+  // Reads the grammars of the flags' values. Nothing is touched yet: an error is a usage error, whose
+  // message and hint are all that the user sees.
+  virtual Status Check() { return Ok(); }
+  // Returns the exit code (cli/exit_code.h). Everything that went wrong has been said on stderr.
+  virtual int Run(const GlobalFlags& global) = 0;
+};
+
+struct CommandEntry {
+  const char* name;
+  const char* alias;                         // empty: none
+  const char* description;
+  std::unique_ptr<Command> (*make)();
+};
+
+// All subcommands, in the order of `varve --help`.
+std::span<const CommandEntry> Commands();
+
+}  // namespace varve::cli

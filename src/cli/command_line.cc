@@ -1,0 +1,107 @@
+#include "cli/command_line.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+
+#include "base/strings.h"
+#include "cli/version.h"
+
+namespace varve::cli {
+
+namespace {
+
+void AddGlobals(CLI::App& app, GlobalFlags& global) {
+  app.add_option("--root", global.root, "State directory (default: $VARVE_ROOT, else "
+                                        "/var/lib/varve for root)");
+  app.add_flag("-D,--debug", global.debug, "Log what varve does to stderr");
+}
+
+// The innermost subcommand that was named.
+const CLI::App& Chosen(const CLI::App& app) {
+  auto chosen = app.get_subcommands();
+  return chosen.empty() ? app : Chosen(*chosen[0]);
+}
+
+// What CLI11 says of a bad command line, or better: the flag or the command that was nearly meant.
+Error UsageError(const CLI::ParseError& e, const CLI::App& app, int argc, char** argv) {
+  const CLI::App& chosen = Chosen(app);
+  std::vector<std::string> flags, commands;
+  for (const CLI::Option* option : chosen.get_options()) {
+    for (const std::string& name : option->get_lnames()) flags.push_back("--" + name);
+  }
+  for (const CLI::App* command : chosen.get_subcommands({})) commands.push_back(command->get_name());
+
+  for (int i = 1; i < argc; ++i) {
+    std::string word = Split(argv[i], '=')[0];
+    if (word == "--") break;
+    if (!word.starts_with("--") || std::ranges::find(flags, word) != flags.end()) continue;
+    std::vector<std::string_view> views(flags.begin(), flags.end());
+    if (auto near = NearestWord(word, views)) {
+      Error error = Invalid("unknown flag {}", word);
+      error.hint = fmt::format("did you mean {}?", *near);
+      return error;
+    }
+  }
+  if (!commands.empty() && dynamic_cast<const CLI::ExtrasError*>(&e) != nullptr) {
+    std::vector<std::string_view> views(commands.begin(), commands.end());
+    for (const std::string& word : chosen.remaining()) {
+      if (word.starts_with('-')) continue;
+      Error error = Invalid("unknown command \"{}\"", word);
+      auto near = NearestWord(word, views);
+      error.hint = near ? fmt::format("did you mean {}?", *near) : "varve --help lists the commands";
+      return error;
+    }
+  }
+  Error error = Invalid("{}", e.what());
+  std::string path;
+  for (const CLI::App* at = &chosen; at != nullptr; at = at->get_parent()) {
+    path = path.empty() ? at->get_name() : at->get_name() + " " + path;
+  }
+  error.hint = fmt::format("see {} --help", path);
+  return error;
+}
+
+}  // namespace
+
+Result<CommandLine> ParseCommandLine(int argc, char** argv) {
+  CommandLine line;
+  CLI::App app("varve builds container images; its product is the cache.", "varve");
+  app.set_version_flag("-v,--version", std::string("varve ") + kVersion);
+  app.require_subcommand(0, 1);
+  AddGlobals(app, line.global);
+
+  std::vector<std::unique_ptr<Command>> commands;
+  for (const CommandEntry& entry : Commands()) {
+    CLI::App* sub = app.add_subcommand(entry.name, entry.description);
+    if (entry.alias[0] != '\0') sub->alias(entry.alias);
+    AddGlobals(*sub, line.global);
+    // Also below a subcommand of a subcommand: `varve history ls --root DIR`.
+    sub->fallthrough();
+    commands.push_back(entry.make());
+    commands.back()->Define(*sub);
+  }
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    line.message = app.help();
+    return line;
+  } catch (const CLI::CallForVersion&) {
+    line.message = std::string("varve ") + kVersion + "\n";
+    return line;
+  } catch (const CLI::ParseError& e) {
+    return UsageError(e, app, argc, argv);
+  }
+  if (app.get_subcommands().empty()) {
+    line.message = app.help();
+    return line;
+  }
+  auto entries = Commands();
+  for (size_t i = 0; i < entries.size(); ++i) {
+    if (app.get_subcommands()[0]->get_name() == entries[i].name) line.command = std::move(commands[i]);
+  }
+  TRY(line.command->Check());
+  return line;
+}
+
+}  // namespace varve::cli

@@ -1,0 +1,31 @@
+#include "cli/commands.h"
+
+#include "cli/console.h"
+#include "cli/exit_code.h"
+#include "cli/version.h"
+
+namespace varve::cli {
+
+namespace {
+
+class VersionCommand final : public Command {
+ public:
+  void Define(CLI::App&) override {}
+  int Run(const GlobalFlags&) override {
+    ToStdout(std::string("varve ") + kVersion + "\n");
+    return kSuccess;
+  }
+};
+
+constexpr CommandEntry kCommands[] = {
+    {"build", "b", "Build an image from a Dockerfile", MakeBuildCommand},
+    {"version", "", "Print the version", MakeVersionCommand},
+};
+
+}  // namespace
+
+std::unique_ptr<Command> MakeVersionCommand() { return std::make_unique<VersionCommand>(); }
+
+std::span<const CommandEntry> Commands() { return kCommands; }
+
+}  // namespace varve::cli

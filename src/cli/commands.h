@@ -1,0 +1,11 @@
+// The subcommands' factories, one a file, for the table in commands.cc.
+#pragma once
+
+#include "cli/command.h"
+
+namespace varve::cli {
+
+std::unique_ptr<Command> MakeBuildCommand();
+std::unique_ptr<Command> MakeVersionCommand();
+
+}  // namespace varve::cli

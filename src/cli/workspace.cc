@@ -1,0 +1,25 @@
+#include "cli/workspace.h"
+
+#include "base/clock.h"
+#include "base/metric.h"
+#include "cache/root.h"
+
+namespace varve::cli {
+
+Result<Workspace> Workspace::Open(const GlobalFlags& global) {
+  METRIC("build.open");
+  Workspace opened{.root = cache::RootDirectory(global.root)};
+  TRY(cache::PrepareRoot(opened.root));
+  TRY_ASSIGN(opened.local, cache::OpenLocalStore(opened.root, SystemClock()));
+  TRY_ASSIGN(opened.blobs, cas::OpenDiskStore(opened.root));
+  TRY_ASSIGN(opened.layers, snapshot::OpenLayerStore(opened.root));
+  TRY_ASSIGN(opened.lease, cache::JobLease::Begin(opened.root, SystemClock()));
+  TRY_ASSIGN(opened.registries, Registries::Open(opened.root));
+  opened.images = std::make_unique<source::ImageStore>(
+      opened.registries->distribution(), *opened.local.store, *opened.blobs, *opened.layers,
+      SystemClock());
+  TRY_ASSIGN(opened.scratch, sys::TempDir::Create(opened.root + "/tmp", "build-"));
+  return opened;
+}
+
+}  // namespace varve::cli

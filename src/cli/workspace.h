@@ -1,0 +1,34 @@
+// A root directory opened for one job: its stores, the registries, and a lease on what the job uses.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "cache/lease.h"
+#include "cache/local_store.h"
+#include "cas/blob_store.h"
+#include "cli/command.h"
+#include "cli/registries.h"
+#include "snapshot/layer_store.h"
+#include "source/image.h"
+#include "sys/tempdir.h"
+
+namespace varve::cli {
+
+// Members are in the order in which they are opened; they close in the opposite one.
+struct Workspace {
+  std::string root;
+  cache::OpenedStore local;
+  std::unique_ptr<cas::BlobStore> blobs;
+  std::unique_ptr<snapshot::LayerStore> layers;
+  std::unique_ptr<cache::JobLease> lease;
+  std::unique_ptr<Registries> registries;
+  std::unique_ptr<source::ImageStore> images;
+  sys::TempDir scratch;
+
+  // Opens --root, else $VARVE_ROOT, else the user's default, and makes what is not there yet.
+  static Result<Workspace> Open(const GlobalFlags& global);
+};
+
+}  // namespace varve::cli
