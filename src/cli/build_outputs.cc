@@ -160,7 +160,7 @@ class Exporting {
       Note(image, names);
       return Ok();
     }
-    TRY_ASSIGN(auto image, exporter::MakeStoredImage(input_, output, stores_));
+    TRY_ASSIGN(auto image, exporter::MakeStoredImage(input_, output, stores_, stop_));
     TRY(Store(output, image, names, sink));
     Note(image, names);
     return Ok();

@@ -83,7 +83,7 @@ TEST_F(ExportTest, AnEpochDatesOnlyWhatThisBuildAdded) {
   history[0].created = Timestamp{999'000'000'000};
   history[1].created = clock.Now();
   input.config.set_history(history);
-  auto dated = FinishConfig(input, input.rootfs.layers, 100, clock);
+  auto dated = FinishConfig(input, input.rootfs.layers, {.source_date_epoch = 100}, clock);
   EXPECT_EQ(dated.history()[0].created->seconds(), 999);
   EXPECT_EQ(dated.history()[1].created->seconds(), 100);
 }
@@ -103,14 +103,14 @@ TEST_F(ExportTest, ASecondExportCompressesNothing) {
 }
 
 TEST_F(ExportTest, TheStoredImageHasTheSameIdAndNoBlobs) {
-  Image stored = *MakeStoredImage(input, {}, *stores);
+  Image stored = *MakeStoredImage(input, {}, *stores, {});
   Image image = *MakeImage(input, {}, *stores, nullptr, {});
   EXPECT_EQ(stored.config_digest, image.config_digest);
   EXPECT_FALSE(*blobs->Size(stored.manifest.layers[0].digest));
 }
 
 TEST_F(ExportTest, RewrittenTimestampsMakeLayersIndependentOfTheClock) {
-  Output output{.source_date_epoch = 100, .rewrite_timestamp = true};
+  Output output{.source_date_epoch = 100, .timestamps = Timestamps::kClamp};
   Image one = *MakeImage(input, output, *stores, nullptr, {});
   input.rootfs.layers.clear();
   input.config.set_history({});
@@ -118,6 +118,41 @@ TEST_F(ExportTest, RewrittenTimestampsMakeLayersIndependentOfTheClock) {
   AddLayer("b", "2");
   Image two = *MakeImage(input, output, *stores, nullptr, {});
   EXPECT_EQ(one.manifest_digest, two.manifest_digest);
+}
+
+TEST_F(ExportTest, SetTimestampsForgetThoseOfTheFilesToo) {
+  Output output{.source_date_epoch = 2'000'000'000, .timestamps = Timestamps::kSet};
+  Image one = *MakeImage(input, output, *stores, nullptr, {});
+  oci::ImageConfig config = *oci::ImageConfig::Parse(one.config);
+  EXPECT_EQ(config.created()->seconds(), 2'000'000'000);
+  for (const auto& entry : config.history()) EXPECT_EQ(entry.created->seconds(), 2'000'000'000);
+  input.rootfs.layers.clear();
+  input.config.set_history({});
+  clock.Advance(Nanos(60'000'000'000));
+  AddLayer("a", "1");
+  AddLayer("b", "2");
+  Image two = *MakeImage(input, output, *stores, nullptr, {});
+  EXPECT_EQ(one.manifest_digest, two.manifest_digest);
+  // Clamping keeps what is older than the epoch, which these files are.
+  output.timestamps = Timestamps::kClamp;
+  EXPECT_NE(MakeImage(input, output, *stores, nullptr, {})->manifest_digest, two.manifest_digest);
+}
+
+TEST_F(ExportTest, RewrittenLayersAreMadeOnce) {
+  Output output{.source_date_epoch = 100, .timestamps = Timestamps::kSet};
+  Image first = *MakeImage(input, output, *stores, nullptr, {});
+  int compressed = 0;
+  auto count = [&](const std::string&, uint64_t, uint64_t, bool done) { compressed += done; };
+  EXPECT_EQ(MakeImage(input, output, *stores, count, {})->manifest_digest, first.manifest_digest);
+  EXPECT_EQ(compressed, 0);
+  EXPECT_EQ(MakeStoredImage(input, output, *stores, {})->config_digest, first.config_digest);
+}
+
+TEST_F(ExportTest, TheConfigAloneIsTheSame) {
+  Output output{.source_date_epoch = 100, .timestamps = Timestamps::kSet};
+  std::string alone = MakeConfig(input, output, *stores, {})->Serialise();
+  EXPECT_EQ(alone, MakeImage(input, output, *stores, nullptr, {})->config);
+  EXPECT_EQ(MakeConfig(input, {}, *stores, {})->diff_ids(), input.rootfs.layers);
 }
 
 TEST_F(ExportTest, AnOciArchiveIsALayout) {

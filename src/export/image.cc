@@ -59,8 +59,25 @@ class CountingWriter final : public Writer {
 
 struct LayerSource {
   DiffId diff_id;
-  std::optional<int64_t> clamp;      // seconds: rewrite-timestamp
+  Timestamps timestamps = Timestamps::kKeep;
+  int64_t epoch = 0;                 // seconds; of a layer that does not keep its times
 };
+
+LayerSource SourceOf(const ImageInput& input, const Output& output, size_t layer) {
+  LayerSource source{.diff_id = input.rootfs.layers[layer]};
+  if (output.source_date_epoch && layer >= input.base_layers) {
+    source.timestamps = output.timestamps;
+    source.epoch = *output.source_date_epoch;
+  }
+  return source;
+}
+
+// What the layer became when its times were rewritten before: the tar need not be made to know.
+constexpr const char* kRedatedMemo = "redated-layer";
+std::string RedatedKey(const LayerSource& source) {
+  return fmt::format("{} {} {}", source.diff_id.ToString(),
+                     source.timestamps == Timestamps::kSet ? "set" : "clamp", source.epoch);
+}
 
 // The tar of a layer that another program packed: its files do not tell how, but the blob does.
 Status WriteTarFromBlob(const DiffId& layer, const ExportStores& stores, Writer& out,
@@ -81,22 +98,37 @@ Status WriteTarFromBlob(const DiffId& layer, const ExportStores& stores, Writer&
   return error;
 }
 
-Status WriteLayer(const LayerSource& source, const ExportStores& stores, Writer& out, DiffId* made,
-                  std::stop_token stop) {
-  if (!source.clamp) {
-    *made = source.diff_id;
-    TRY_ASSIGN(bool reproducible, stores.layers.Reproducible(source.diff_id));
-    return reproducible ? stores.layers.WriteTar(source.diff_id, out, stop)
-                        : WriteTarFromBlob(source.diff_id, stores, out, stop);
-  }
+Status WriteRedated(const LayerSource& source, const ExportStores& stores, Writer& out, DiffId* made,
+                    std::stop_token stop) {
   std::string directory = stores.layers.Directory(source.diff_id);
   TRY_ASSIGN(auto entries, snapshot::WalkUpper(directory, stop));
-  Timestamp epoch{*source.clamp * 1'000'000'000};
-  for (auto& entry : entries) entry.mtime = std::min(entry.mtime, epoch);
+  Timestamp epoch{source.epoch * 1'000'000'000};
+  for (auto& entry : entries) {
+    entry.mtime = source.timestamps == Timestamps::kSet ? epoch : std::min(entry.mtime, epoch);
+  }
   HashingWriter hashed(&out);
   TRY(snapshot::WriteUpperTar(directory, entries, snapshot::HashFiles::kNo, {}, hashed, stop));
   *made = DiffId(hashed.Finish());
-  return Ok();
+  return stores.local.PutMemo(kRedatedMemo, RedatedKey(source),
+                              {.value = made->ToString(), .time = stores.clock.Now()});
+}
+
+Status WriteLayer(const LayerSource& source, const ExportStores& stores, Writer& out, DiffId* made,
+                  std::stop_token stop) {
+  if (source.timestamps != Timestamps::kKeep) return WriteRedated(source, stores, out, made, stop);
+  *made = source.diff_id;
+  TRY_ASSIGN(bool reproducible, stores.layers.Reproducible(source.diff_id));
+  return reproducible ? stores.layers.WriteTar(source.diff_id, out, stop)
+                      : WriteTarFromBlob(source.diff_id, stores, out, stop);
+}
+
+// The layer's diff id in the image, as far as it is known without making its tar.
+Result<std::optional<DiffId>> KnownDiffId(const LayerSource& source, const ExportStores& stores) {
+  if (source.timestamps == Timestamps::kKeep) return std::optional(source.diff_id);
+  TRY_ASSIGN(auto memo, stores.local.GetMemo(kRedatedMemo, RedatedKey(source)));
+  if (!memo) return std::optional<DiffId>();
+  TRY_ASSIGN(Digest digest, Digest::Parse(memo->value));
+  return std::optional(DiffId(digest));
 }
 
 // A blob of the layer in the blob store, in the wanted form. Existing blobs of another compression
@@ -130,10 +162,11 @@ Result<MadeLayer> MakeLayer(const LayerSource& source, const Output& output,
                             const ExportStores& stores, const OnProgress& on_progress,
                             std::stop_token stop) {
   MadeLayer made;
-  if (!source.clamp) {
-    TRY_ASSIGN(auto blob, FindBlob(source.diff_id, output, stores, stop));
+  TRY_ASSIGN(auto known, KnownDiffId(source, stores));
+  if (known) {
+    TRY_ASSIGN(auto blob, FindBlob(*known, output, stores, stop));
     if (blob) {
-      made.diff_id = source.diff_id;
+      made.diff_id = *known;
       made.descriptor = {.media_type = MediaType(*CompressionOf(blob->media_type),
                                                  output.oci_media_types),
                          .digest = blob->blob, .size = blob->size};
@@ -184,7 +217,7 @@ Result<Image> Assemble(const ImageInput& input, const Output& output, const Expo
   Image image;
   std::vector<DiffId> diff_ids;
   for (const MadeLayer& layer : layers) diff_ids.push_back(layer.diff_id);
-  oci::ImageConfig config = FinishConfig(input, diff_ids, output.source_date_epoch, stores.clock);
+  oci::ImageConfig config = FinishConfig(input, diff_ids, output, stores.clock);
   image.config = config.Serialise();
   TRY_ASSIGN(image.config_digest, stores.blobs.Put(image.config));
   bool oci = output.oci_media_types;
@@ -205,7 +238,9 @@ Result<Image> Assemble(const ImageInput& input, const Output& output, const Expo
 }  // namespace
 
 oci::ImageConfig FinishConfig(const ImageInput& input, const std::vector<DiffId>& diff_ids,
-                              std::optional<int64_t> epoch, Clock& clock) {
+                              const Output& output, Clock& clock) {
+  std::optional<int64_t> epoch = output.source_date_epoch;
+  bool set = epoch && output.timestamps == Timestamps::kSet;
   oci::ImageConfig config = input.config;
   config.set_diff_ids(diff_ids);
   std::vector<oci::History> history = config.history();
@@ -231,7 +266,7 @@ oci::ImageConfig FinishConfig(const ImageInput& input, const std::vector<DiffId>
     bool ours = i >= input.base_history;
     if (i < input.made.size() && input.made[i]) entry.created = input.made[i];
     if (!entry.created) entry.created = last ? last : first.value_or(now);
-    if (epoch && ours && *entry.created > now) entry.created = now;
+    if (epoch && ours && (set || *entry.created > now)) entry.created = now;
     last = entry.created;
   }
   config.set_history(history);
@@ -239,8 +274,26 @@ oci::ImageConfig FinishConfig(const ImageInput& input, const std::vector<DiffId>
   return config;
 }
 
+Result<oci::ImageConfig> MakeConfig(const ImageInput& input, const Output& output,
+                                    const ExportStores& stores, std::stop_token stop) {
+  std::vector<DiffId> diff_ids;
+  for (size_t i = 0; i < input.rootfs.layers.size(); ++i) {
+    LayerSource source = SourceOf(input, output, i);
+    TRY_ASSIGN(auto diff_id, KnownDiffId(source, stores));
+    if (!diff_id) {
+      NullWriter nowhere;
+      TRY(WriteRedated(source, stores, nowhere, &diff_id.emplace(), stop));
+    }
+    diff_ids.push_back(*diff_id);
+  }
+  return FinishConfig(input, diff_ids, output, stores.clock);
+}
+
 Result<Image> MakeStoredImage(const ImageInput& input, const Output& output,
-                              const ExportStores& stores) {
+                              const ExportStores& stores, std::stop_token stop) {
+  if (output.timestamps != Timestamps::kKeep && output.source_date_epoch) {
+    return MakeImage(input, output, stores, nullptr, stop);
+  }
   std::vector<MadeLayer> layers;
   for (const DiffId& diff_id : input.rootfs.layers) {
     MadeLayer made{.diff_id = diff_id};
@@ -261,15 +314,10 @@ Result<Image> MakeStoredImage(const ImageInput& input, const Output& output,
 Result<Image> MakeImage(const ImageInput& input, const Output& output, const ExportStores& stores,
                         const OnProgress& on_progress, std::stop_token stop) {
   METRIC("export.image");
-  std::vector<LayerSource> sources;
-  for (size_t i = 0; i < input.rootfs.layers.size(); ++i) {
-    bool clamp = output.rewrite_timestamp && output.source_date_epoch && i >= input.base_layers;
-    sources.push_back({input.rootfs.layers[i], clamp ? output.source_date_epoch : std::nullopt});
-  }
-  std::vector<MadeLayer> layers(sources.size());
+  std::vector<MadeLayer> layers(input.rootfs.layers.size());
   // Two at a time: compression of one uses all cores already, reading the next hides in it.
-  Status made = ParallelFor(sources.size(), 2, [&](size_t i) -> Status {
-    TRY_ASSIGN(layers[i], MakeLayer(sources[i], output, stores, on_progress, stop));
+  Status made = ParallelFor(layers.size(), 2, [&](size_t i) -> Status {
+    TRY_ASSIGN(layers[i], MakeLayer(SourceOf(input, output, i), output, stores, on_progress, stop));
     return Ok();
   });
   TRY(std::move(made));

@@ -56,14 +56,19 @@ struct Image {
 };
 
 // The config as it is stored: diff ids, one history entry per layer, creation times. With an epoch,
-// everything that this build added is dated to it (reference exporters.md §5).
+// nothing that this build added is later than it (reference exporters.md §5); with Timestamps::kSet
+// all of it is from then.
 oci::ImageConfig FinishConfig(const ImageInput& input, const std::vector<DiffId>& diff_ids,
-                              std::optional<int64_t> epoch, Clock& clock);
+                              const Output& output, Clock& clock);
+
+// The config that MakeImage would give, without making blobs: its digest is the image's ID.
+Result<oci::ImageConfig> MakeConfig(const ImageInput& input, const Output& output,
+                                    const ExportStores& stores, std::stop_token stop);
 
 // An image whose layers are named by their uncompressed tars and stay unpacked: what the image store
-// keeps. No blob is made.
+// keeps. No blob is made, except of layers whose times the output rewrites.
 Result<Image> MakeStoredImage(const ImageInput& input, const Output& output,
-                              const ExportStores& stores);
+                              const ExportStores& stores, std::stop_token stop);
 
 // An image whose layers are blobs in the blob store, in the output's compression.
 Result<Image> MakeImage(const ImageInput& input, const Output& output, const ExportStores& stores,

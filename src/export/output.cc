@@ -117,7 +117,10 @@ Status SetAttribute(Output& output, const std::string& key, const std::string& v
   } else if (key == "force-compression") {
     return set_bool(&output.force_compression);
   } else if (key == "rewrite-timestamp") {
-    return set_bool(&output.rewrite_timestamp);
+    bool rewrite = false;
+    TRY(set_bool(&rewrite));
+    output.timestamps = rewrite ? Timestamps::kClamp : Timestamps::kKeep;
+    return Ok();
   } else if (key == "tar") {
     return set_bool(&output.tar);
   } else if (key == "compression") {

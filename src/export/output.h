@@ -22,6 +22,14 @@ enum class OutputType {
 
 enum class LayerCompression { kNone, kGzip, kZstd };
 
+// Modification times of the files in layers that this build added, where there is an epoch.
+enum class Timestamps {
+  kKeep,
+  kClamp,  // none later than the epoch: rewrite-timestamp
+  kSet,    // all are the epoch: --reproducible. Keys do not cover times, so that an image that is to be
+           // the same wherever its keys are the same cannot carry any
+};
+
 struct Output {
   OutputType type = OutputType::kCacheOnly;
   std::string dest;                        // "-": stdout
@@ -38,7 +46,7 @@ struct Output {
   std::optional<int> compression_level;
   bool force_compression = false;
   std::optional<int64_t> source_date_epoch;  // seconds
-  bool rewrite_timestamp = false;
+  Timestamps timestamps = Timestamps::kKeep;
   bool delete_extra = false;               // local: mode=delete
   std::optional<bool> platform_split;      // local, tar
   bool load = false;                       // docker without dest: into docker or podman
