@@ -134,8 +134,11 @@ struct ImageStore::Impl {
                             graph::ResolveMode mode, std::stop_token stop) {
     std::string name = reference.String();
     if (mode != graph::ResolveMode::kPull) {
-      TRY_ASSIGN(auto stored, local.GetImage(name));
-      if (stored) {
+      // An image that was built here, by its name, or by the name and digest that a look-up gave it.
+      oci::Reference tagged = reference;
+      tagged.digest.reset();
+      TRY_ASSIGN(auto stored, local.GetImage(tagged.String()));
+      if (stored && (!reference.digest || *reference.digest == stored->manifest)) {
         auto image = Load(name, {.digest = stored->manifest}, platform, nullptr);
         if (image) return image;
       }
