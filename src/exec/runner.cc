@@ -101,7 +101,8 @@ Result<engine::Pin> Runner::ResolveLocal(const graph::Graph& graph, graph::StepI
     return Internal("no directory was given for the context \"{}\"", op.name);
   }
   source::ContextSpec spec{.directory = directory->second, .exclude = op.exclude,
-                           .include = op.include, .reach = graph::Reach(graph, step)};
+                           .include = op.include, .reach = graph::Reach(graph, step),
+                           .mode = options_.context_mode};
   char resolved[PATH_MAX];
   const char* real = realpath(spec.directory.c_str(), resolved);
   spec.stat_cache_file = fmt::format("{}/contexts/{}", options_.root,

@@ -26,6 +26,7 @@ namespace varve::exec {
 struct RunnerOptions {
   std::string root;                                 // state root
   std::map<std::string, std::string> directories;   // local source name → directory
+  source::ContextMode context_mode = source::ContextMode::kAuto;
   std::map<std::string, SecretSource> secrets;
   std::vector<SshAgent> ssh;
   std::string mount_namespace;                      // BUILDKIT_CACHE_MOUNT_NS

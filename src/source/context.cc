@@ -91,8 +91,9 @@ Result<ContextTree> WalkContext(const ContextSpec& spec, tree::TreeStore& store,
   tree::StatCache cache;
   if (!spec.stat_cache_file.empty()) cache = tree::StatCache::Open(spec.stat_cache_file);
 
+  ModeRule modes = ModeRule::For(spec.mode, spec.directory);
   TRY_ASSIGN(WalkOutput walk, Walk({root.get(), spec.directory, reach, exclude, include, cache,
-                                    clock, std::move(stop)}));
+                                    modes, clock, std::move(stop)}));
 
   // Objects come in one Put, all or nothing, and a root is collected before what is below it. A
   // store that has the root has them all.

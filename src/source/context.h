@@ -20,6 +20,7 @@
 #include "base/fd.h"
 #include "base/rel_path.h"
 #include "base/result.h"
+#include "source/context_mode.h"
 #include "tree/selection.h"
 #include "tree/tree.h"
 
@@ -38,6 +39,8 @@ struct ContextSpec {
   // What was hashed the last time (tree/stat_cache.h); empty: none. Its directory must exist. It
   // may be shared by builds with different patterns: what one does not walk it keeps for the other.
   std::string stat_cache_file;
+  // Which permission bits count.
+  ContextMode mode = ContextMode::kExact;
 };
 
 struct ContextTree {

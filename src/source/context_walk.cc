@@ -431,7 +431,7 @@ class ContextWalk {
     for (const Entry& entry : dir.entries) {
       if (!entry.present) continue;
       node.type = entry.type;
-      node.mode = entry.stamp.mode & 07777;
+      node.mode = in_.modes.Apply(entry.stamp.mode & 07777, entry.type);
       node.size = entry.stamp.size;
       node.digest = entry.digest;
       node.rdev = entry.rdev;

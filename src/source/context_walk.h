@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/result.h"
+#include "source/context_mode.h"
 #include "source/context_reach.h"
 #include "tree/pattern.h"
 #include "tree/stat_cache.h"
@@ -26,6 +27,7 @@ struct WalkInput {
   const std::optional<tree::PatternList>& exclude;
   const std::optional<tree::PatternList>& include;
   const tree::StatCache& cache;
+  const ModeRule& modes;
   Clock& clock;
   std::stop_token stop;
 };
