@@ -42,7 +42,7 @@ auto Shown(progress::Board& board, const std::string& name, F&& work) {
   return result;
 }
 
-class BoardObserver final : public engine::Observer {
+class BoardObserver : public engine::Observer {
  public:
   BoardObserver(progress::Board& board, const graph::Graph& graph);
   void Started(graph::StepIndex step) override;

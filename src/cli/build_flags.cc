@@ -46,6 +46,13 @@ Result<ProgressMode> ParseProgress(const std::string& text) {
   return Invalid("invalid progress mode \"{}\": use auto, tty, plain, quiet, rawjson or none", text);
 }
 
+Result<source::ContextMode> ParseContextMode(const std::string& text) {
+  if (text.empty() || text == "auto") return source::ContextMode::kAuto;
+  if (text == "exact") return source::ContextMode::kExact;
+  if (text == "git") return source::ContextMode::kGit;
+  return Invalid("invalid --context-mode \"{}\": use auto, exact or git", text);
+}
+
 }  // namespace
 
 // The flags as text, before their grammars are applied.
@@ -53,7 +60,7 @@ struct BuildFlagParser::Raw {
   BuildFlags flags;  // those whose text is their value
   std::vector<std::string> build_args, build_contexts, labels, annotations, outputs, platforms,
       no_cache_filter, secrets, ssh, add_hosts, ulimits, resources, cache_from, cache_to, attest;
-  std::string network, shm_size, progress = "auto", call = "build", provenance, sbom, builder;
+  std::string network, shm_size, progress = "auto", context_mode, call = "build", provenance, sbom, builder;
   bool check = false, output_given = false;
   std::string memory, memory_swap, cpu_shares, cpu_period, cpu_quota, cpuset_cpus, cpuset_mems;
 };
@@ -113,6 +120,10 @@ void BuildFlagParser::Define(CLI::App& app) {
   app.add_flag("--load", flags.load, "Load the image into docker or podman, whichever answers");
   app.add_option("--call", raw.call, "build, check, outline, targets, or graph");
   app.add_flag("--check", raw.check, "Same as --call=check");
+  app.add_option("--context-mode", raw.context_mode,
+                 "Which permission bits of context files count: auto, exact or git");
+  app.add_flag("--reproducible", flags.reproducible,
+               "Same inputs, same digest: all times in the image are SOURCE_DATE_EPOCH, or 1970");
   app.add_option("--cache-salt", flags.salt, "Text mixed into every key: another one is another cache");
   app.add_flag("--stats", flags.stats, "Print counters and timings at the end");
   app.add_option("--cache-from", raw.cache_from, "External cache to read")->allow_extra_args(false);
@@ -254,6 +265,8 @@ Result<BuildFlags> BuildFlagParser::Finish() {
     raw.progress = Environment("BUILDKIT_PROGRESS");
   }
   TRY_ASSIGN(flags.progress, ParseProgress(raw.progress));
+  if (raw.context_mode.empty()) raw.context_mode = Environment("VARVE_CONTEXT_MODE");
+  TRY_ASSIGN(flags.context_mode, ParseContextMode(raw.context_mode));
   if (flags.no_cache && !flags.no_cache_filter.empty()) {
     return Invalid("--no-cache and --no-cache-filter exclude each other");
   }

@@ -11,6 +11,7 @@
 #include "base/result.h"
 #include "export/output.h"
 #include "graph/graph.h"
+#include "source/context_mode.h"
 
 namespace CLI {
 class App;
@@ -64,6 +65,8 @@ struct BuildFlags {
   std::string call = "build";
   std::string call_format;                   // json, or empty
   std::string salt;                          // --cache-salt
+  source::ContextMode context_mode = source::ContextMode::kAuto;
+  bool reproducible = false;                 // the same inputs give the same digest anywhere
   bool stats = false;
 };
 

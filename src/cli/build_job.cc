@@ -5,6 +5,8 @@
 #include <cstdlib>
 
 #include "base/clock.h"
+#include "base/log.h"
+#include "cache/cache_mounts.h"
 #include "cli/build_display.h"
 #include "oci/platform.h"
 
@@ -115,6 +117,8 @@ dockerfile::LowerOptions BuildJob::OptionsOf(const oci::Platform& platform) cons
   });
   if (const char* epoch = std::getenv("SOURCE_DATE_EPOCH"); epoch != nullptr && !has_epoch) {
     options.build_args.emplace_back("SOURCE_DATE_EPOCH", epoch);
+  } else if (flags_.reproducible && !has_epoch) {
+    options.build_args.emplace_back("SOURCE_DATE_EPOCH", "0");
   }
   options.labels = flags_.labels;
   options.no_cache = flags_.no_cache;
@@ -145,17 +149,33 @@ std::string BuildJob::project() const {
 }
 
 Result<engine::Outcome> BuildJob::Run(const RunOptions& options, engine::Observer& observer) {
-  TRY_ASSIGN(auto runner, MakeRunner());
+  TRY_ASSIGN(auto runner, MakeRunner(options.isolated));
   engine::Request request{.graph = lowered_.graph, .want_data = options.want_data,
-                          .dry_run = options.dry_run, .salt = flags_.salt, .project = project()};
+                          .dry_run = options.dry_run, .salt = flags_.salt + options.isolated,
+                          .project = project() + options.isolated};
   if (lowered_.root) request.wanted.push_back(*lowered_.root);
   cache::LocalStore& store = *workspace_.local.store;
   engine::Services services{store, store, *runner, *runner, *runner, observer, SystemClock()};
   return engine::Build(request, services, stop_);
 }
 
-Result<ExportedBuild> BuildJob::Export(const engine::Outcome& outcome,
-                                       const std::vector<exporter::Output>& outputs) {
+void BuildJob::Forget(const engine::Outcome& outcome, const std::string& isolated) {
+  for (const engine::StepOutcome& step : outcome.steps) {
+    if (step.key.empty()) continue;
+    if (Status dropped = workspace_.local.store->Drop(step.key); !dropped) {
+      LOG_WARN("{}", dropped.error().message);
+    }
+  }
+  cache::CacheMounts mounts(workspace_.root, SystemClock());
+  auto entries = mounts.List();
+  if (!entries) return;
+  for (const auto& entry : *entries) {
+    if (!entry.key.starts_with(lowered_.cache_mount_namespace + isolated + "/")) continue;
+    if (auto removed = mounts.Remove(entry); !removed) LOG_WARN("{}", removed.error().message);
+  }
+}
+
+exporter::ImageInput BuildJob::InputOf(const engine::Outcome& outcome) const {
   exporter::ImageInput input{.config = lowered_.config, .base_history = lowered_.base_history};
   input.rootfs = outcome.wanted.empty() ? cache::Rootfs{{}, tree::EmptyTree()} : outcome.wanted[0];
   for (const dockerfile::HistoryEntry& entry : lowered_.history) {
@@ -163,22 +183,36 @@ Result<ExportedBuild> BuildJob::Export(const engine::Outcome& outcome,
     input.made.push_back(made.nanos != 0 ? std::optional(made) : std::nullopt);
   }
   if (lowered_.base_config) input.base_layers = lowered_.base_config->diff_ids().size();
+  return input;
+}
+
+exporter::ExportStores BuildJob::Stores() {
+  return {*workspace_.layers, *workspace_.local.store, *workspace_.blobs,
+          [this](const cache::LayerBlob& blob, std::stop_token token) {
+            return workspace_.images->FetchLayerBlob(blob, token);
+          },
+          SystemClock()};
+}
+
+Result<oci::ImageConfig> BuildJob::Config(const engine::Outcome& outcome, exporter::Output output) {
+  if (!output.source_date_epoch) output.source_date_epoch = lowered_.epoch;
+  return exporter::MakeConfig(InputOf(outcome), output, Stores(), stop_);
+}
+
+Result<ExportedBuild> BuildJob::Export(const engine::Outcome& outcome,
+                                       const std::vector<exporter::Output>& outputs) {
   std::vector<exporter::Output> dated = outputs;
   for (exporter::Output& output : dated) {
     if (!output.source_date_epoch) output.source_date_epoch = lowered_.epoch;
   }
-  exporter::ExportStores stores{*workspace_.layers, *workspace_.local.store, *workspace_.blobs,
-                                [this](const cache::LayerBlob& blob, std::stop_token token) {
-                                  return workspace_.images->FetchLayerBlob(blob, token);
-                                },
-                                SystemClock()};
-  return ExportBuild(dated, input, stores, workspace_.registries->pusher(), workspace_.scratch.path(),
-                     board_, stop_);
+  return ExportBuild(dated, InputOf(outcome), Stores(), workspace_.registries->pusher(),
+                     workspace_.scratch.path(), board_, stop_);
 }
 
-Result<std::unique_ptr<exec::Runner>> BuildJob::MakeRunner() {
+Result<std::unique_ptr<exec::Runner>> BuildJob::MakeRunner(const std::string& isolated) {
   exec::RunnerOptions options{.root = workspace_.root, .directories = context_.named_directories,
-                              .mount_namespace = lowered_.cache_mount_namespace};
+                              .mount_namespace = lowered_.cache_mount_namespace + isolated};
+  options.context_mode = flags_.context_mode;
   options.directories["context"] = context_.directory;
   for (const SecretFlag& secret : flags_.secrets) {
     options.secrets[secret.id] = {secret.path, secret.variable};

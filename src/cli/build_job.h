@@ -45,9 +45,17 @@ class BuildJob {
   struct RunOptions {
     bool want_data = true;   // the wanted layers are needed here, not just their descriptors
     bool dry_run = false;
+    // Not empty: nothing that another build left is used, not even cache mounts, and what this one
+    // leaves is found by nobody else. Names it; see Forget.
+    std::string isolated;
   };
   Result<engine::Outcome> Run(const RunOptions& options, engine::Observer& observer);
 
+  // Removes the records and cache mounts of an isolated run.
+  void Forget(const engine::Outcome& outcome, const std::string& isolated);
+
+  // The image's config as Export would write it to `output`.
+  Result<oci::ImageConfig> Config(const engine::Outcome& outcome, exporter::Output output);
   // Writes what a successful outcome led to.
   Result<ExportedBuild> Export(const engine::Outcome& outcome,
                                const std::vector<exporter::Output>& outputs);
@@ -62,7 +70,9 @@ class BuildJob {
 
  private:
   dockerfile::LowerOptions OptionsOf(const oci::Platform& platform) const;
-  Result<std::unique_ptr<exec::Runner>> MakeRunner();
+  Result<std::unique_ptr<exec::Runner>> MakeRunner(const std::string& isolated);
+  exporter::ImageInput InputOf(const engine::Outcome& outcome) const;
+  exporter::ExportStores Stores();
 
   const BuildFlags& flags_;
   Workspace& workspace_;

@@ -230,6 +230,7 @@ Result<std::vector<Output>> EffectiveOutputs(const BuildFlags& flags) {
   }
   for (Output& output : outputs) {
     if (output.names.empty()) output.names = flags.tags;
+    if (flags.reproducible) output.timestamps = exporter::Timestamps::kSet;
     TRY(CheckNames(output.names));
     if (output.push && output.names.empty()) {
       Error error = Invalid("pushing needs a name for the image");

@@ -19,6 +19,7 @@ class VersionCommand final : public Command {
 
 constexpr CommandEntry kCommands[] = {
     {"build", "b", "Build an image from a Dockerfile", MakeBuildCommand},
+    {"verify", "", "Prove that the cached image is what a build without cache gives", MakeVerifyCommand},
     {"version", "", "Print the version", MakeVersionCommand},
 };
 

@@ -6,6 +6,7 @@
 namespace varve::cli {
 
 std::unique_ptr<Command> MakeBuildCommand();
+std::unique_ptr<Command> MakeVerifyCommand();
 std::unique_ptr<Command> MakeVersionCommand();
 
 }  // namespace varve::cli
