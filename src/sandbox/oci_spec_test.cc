@@ -7,6 +7,8 @@
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 
 #include <cerrno>
 #include <cstdlib>
@@ -196,12 +198,109 @@ uint32_t Filter(const std::string& program, const seccomp_data& data) {
 TEST(Seccomp, CompiledProgramDecidesAsTheProfileSays) {
 #if !defined(__x86_64__)
   GTEST_SKIP() << "knows the numbers of x86_64 only";
-#endif
+#else
   auto program = CompileSeccomp(DefaultSeccompProfile("x86_64"));
   if (!program && program.error().code == Code::kInvalid) GTEST_SKIP() << program.error().message;
   ASSERT_TRUE(program) << program.error().ToString();
   constexpr uint32_t kX86_64 = AUDIT_ARCH_X86_64, kI386 = AUDIT_ARCH_I386;
   constexpr uint32_t kAllow = 0x7fff0000, kErrno = 0x00050000;
+  constexpr uint32_t kRefuse = kErrno | EPERM, kNotThere = kErrno | ENOSYS;
+  struct Decision {
+    const char* what;
+    int number;
+    uint64_t argument;
+    uint32_t expected;
+  };
+  const Decision decisions[] = {
+      {"read", SYS_read, 0, kAllow},
+      {"execve", SYS_execve, 0, kAllow},
+      {"chroot: CAP_SYS_CHROOT is a default capability", SYS_chroot, 0, kAllow},
+      {"a number that no kernel has", 9999, 0, kRefuse},
+
+      {"clone as fork", SYS_clone, SIGCHLD, kAllow},
+      {"clone as pthread_create", SYS_clone,
+       CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
+           CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID,
+       kAllow},
+      {"clone of a user namespace", SYS_clone, CLONE_NEWUSER, kRefuse},
+      {"clone of a mount namespace", SYS_clone, CLONE_NEWNS | SIGCHLD, kRefuse},
+      {"clone of a pid namespace", SYS_clone, CLONE_NEWPID, kRefuse},
+      {"clone of a network namespace", SYS_clone, CLONE_NEWNET, kRefuse},
+      {"clone of an ipc namespace", SYS_clone, CLONE_NEWIPC, kRefuse},
+      {"clone of a uts namespace", SYS_clone, CLONE_NEWUTS, kRefuse},
+      {"clone of a cgroup namespace", SYS_clone, CLONE_NEWCGROUP, kRefuse},
+      {"clone3", 435, 0, kNotThere},
+      {"unshare", SYS_unshare, CLONE_NEWUSER, kRefuse},
+      {"setns", SYS_setns, 0, kRefuse},
+
+      {"personality PER_LINUX", SYS_personality, 0, kAllow},
+      {"personality PER_LINUX32", SYS_personality, 8, kAllow},
+      {"personality UNAME26", SYS_personality, 0x20000, kAllow},
+      {"personality PER_LINUX32 | UNAME26", SYS_personality, 0x20008, kAllow},
+      {"personality, query", SYS_personality, 0xffffffff, kAllow},
+      {"personality ADDR_NO_RANDOMIZE", SYS_personality, 0x40000, kRefuse},
+      {"personality READ_IMPLIES_EXEC", SYS_personality, 0x400000, kRefuse},
+
+      {"socket AF_UNIX", SYS_socket, AF_UNIX, kAllow},
+      {"socket AF_INET6", SYS_socket, AF_INET6, kAllow},
+      {"socket AF_NETLINK", SYS_socket, AF_NETLINK, kAllow},
+      {"socket AF_PACKET", SYS_socket, AF_PACKET, kAllow},
+      {"socket AF_ALG", SYS_socket, AF_ALG, kRefuse},
+      {"socket AF_NFC", SYS_socket, AF_NFC, kAllow},
+      {"socket AF_VSOCK", SYS_socket, AF_VSOCK, kRefuse},
+      {"socket AF_XDP", SYS_socket, 44, kAllow},
+      {"socketpair", SYS_socketpair, AF_UNIX, kAllow},
+
+      {"ptrace", SYS_ptrace, 0, kAllow},
+      {"process_vm_readv", SYS_process_vm_readv, 0, kAllow},
+      {"process_vm_writev", SYS_process_vm_writev, 0, kAllow},
+      {"process_madvise: CAP_SYS_PTRACE", 440, 0, kRefuse},
+      {"pidfd_getfd: CAP_SYS_PTRACE", 438, 0, kRefuse},
+      {"kcmp: CAP_SYS_PTRACE", SYS_kcmp, 0, kRefuse},
+
+      {"keyctl", SYS_keyctl, 0, kRefuse},
+      {"add_key", SYS_add_key, 0, kRefuse},
+      {"request_key", SYS_request_key, 0, kRefuse},
+      {"bpf", SYS_bpf, 0, kRefuse},
+      {"perf_event_open", SYS_perf_event_open, 0, kRefuse},
+      {"userfaultfd", SYS_userfaultfd, 0, kRefuse},
+      {"io_uring_setup", 425, 0, kRefuse},
+      {"io_uring_enter", 426, 0, kRefuse},
+      {"io_uring_register", 427, 0, kRefuse},
+      {"io_setup, the older asynchronous I/O", SYS_io_setup, 0, kAllow},
+      {"landlock_create_ruleset", 444, 0, kAllow},
+      {"seccomp, a stricter filter", SYS_seccomp, 0, kAllow},
+
+      {"mount", SYS_mount, 0, kRefuse},
+      {"umount2", SYS_umount2, 0, kRefuse},
+      {"move_mount", 429, 0, kRefuse},
+      {"open_tree", 428, 0, kRefuse},
+      {"fsopen", 430, 0, kRefuse},
+      {"mount_setattr", 442, 0, kRefuse},
+      {"pivot_root", SYS_pivot_root, 0, kRefuse},
+      {"open_by_handle_at: CAP_DAC_READ_SEARCH", SYS_open_by_handle_at, 0, kRefuse},
+      {"name_to_handle_at", SYS_name_to_handle_at, 0, kAllow},
+      {"swapon", SYS_swapon, 0, kRefuse},
+      {"quotactl", SYS_quotactl, 0, kRefuse},
+      {"fanotify_init", SYS_fanotify_init, 0, kRefuse},
+      {"lsm_set_self_attr: CAP_SYS_ADMIN", 460, 0, kRefuse},
+
+      {"init_module", SYS_init_module, 0, kRefuse},
+      {"finit_module", SYS_finit_module, 0, kRefuse},
+      {"kexec_load", SYS_kexec_load, 0, kRefuse},
+      {"reboot", SYS_reboot, 0, kRefuse},
+      {"iopl", SYS_iopl, 0, kRefuse},
+      {"ioperm", SYS_ioperm, 0, kRefuse},
+      {"syslog", SYS_syslog, 0, kRefuse},
+      {"acct", SYS_acct, 0, kRefuse},
+      {"settimeofday", SYS_settimeofday, 0, kRefuse},
+      {"clock_settime", SYS_clock_settime, 0, kRefuse},
+      {"adjtimex: reads without CAP_SYS_TIME", SYS_adjtimex, 0, kAllow},
+      {"sethostname", SYS_sethostname, 0, kRefuse},
+      {"vhangup", SYS_vhangup, 0, kRefuse},
+      {"mbind: CAP_SYS_NICE", SYS_mbind, 0, kRefuse},
+      {"set_mempolicy: CAP_SYS_NICE", SYS_set_mempolicy, 0, kRefuse},
+  };
   auto decide = [&](uint32_t arch, int number, uint64_t argument = 0) {
     seccomp_data data{};
     data.nr = number;
@@ -209,21 +308,31 @@ TEST(Seccomp, CompiledProgramDecidesAsTheProfileSays) {
     data.args[0] = argument;
     return Filter(*program, data);
   };
-  EXPECT_EQ(decide(kX86_64, 0), kAllow);             // read
-  EXPECT_EQ(decide(kX86_64, 59), kAllow);            // execve
-  EXPECT_EQ(decide(kX86_64, 165), kErrno | EPERM);   // mount
-  EXPECT_EQ(decide(kX86_64, 250), kErrno | EPERM);   // keyctl
-  EXPECT_EQ(decide(kX86_64, 9999), kErrno | EPERM);  // not there
-  EXPECT_EQ(decide(kX86_64, 435), kErrno | ENOSYS);  // clone3
-  EXPECT_EQ(decide(kX86_64, 56, SIGCHLD), kAllow);   // clone as fork
-  EXPECT_EQ(decide(kX86_64, 56, CLONE_NEWUSER), kErrno | EPERM);
-  EXPECT_EQ(decide(kX86_64, 41, 2), kAllow);                   // socket AF_INET
-  EXPECT_EQ(decide(kX86_64, 41, 40), kErrno | EPERM);          // socket AF_VSOCK
-  EXPECT_EQ(decide(kX86_64, 135, 0xffffffff), kAllow);         // personality, query
-  EXPECT_EQ(decide(kX86_64, 135, 0x0040000), kErrno | EPERM);  // personality ADDR_NO_RANDOMIZE
-  EXPECT_EQ(decide(kI386, 11), kAllow);                        // execve of i386
-  EXPECT_EQ(decide(kI386, 21), kErrno | EPERM);                // mount of i386
-  EXPECT_EQ(decide(AUDIT_ARCH_AARCH64, 0), 0u);                // kill
+  for (const Decision& d : decisions) {
+    EXPECT_EQ(decide(kX86_64, d.number, d.argument), d.expected) << d.what;
+  }
+  EXPECT_EQ(decide(kI386, 11), kAllow);          // execve of i386
+  EXPECT_EQ(decide(kI386, 21), kRefuse);         // mount of i386
+  EXPECT_EQ(decide(kI386, 359, 40), kRefuse);    // socket AF_VSOCK of i386
+  EXPECT_EQ(decide(AUDIT_ARCH_AARCH64, 0), 0u);  // kill
+#endif
+}
+
+TEST(Seccomp, EveryMachineHasItsOwnCallsAndArchitectures) {
+  auto names_of = [](const Json& profile) {
+    return profile.GetArray("syscalls")[0].GetStrings("names");
+  };
+  Json s390 = DefaultSeccompProfile("s390x");
+  EXPECT_THAT(s390.GetStrings("architectures"), ElementsAre("SCMP_ARCH_S390X", "SCMP_ARCH_S390"));
+  EXPECT_THAT(names_of(s390), Contains("s390_runtime_instr"));
+  for (const Json& rule : s390.GetArray("syscalls")) {
+    if (rule.GetStrings("names") != std::vector<std::string>{"clone"}) continue;
+    EXPECT_EQ(rule.GetArray("args")[0].GetInt("index"), 1);
+  }
+  EXPECT_THAT(names_of(DefaultSeccompProfile("riscv64")), Contains("riscv_flush_icache"));
+  EXPECT_THAT(names_of(DefaultSeccompProfile("ppc64le")), Contains("swapcontext"));
+  EXPECT_THAT(names_of(DefaultSeccompProfile("x86_64")), Not(Contains("cacheflush")));
+  EXPECT_EQ(DefaultSeccompProfile("mips").Find("architectures"), nullptr);
 }
 
 TEST(OciSpec, CompiledFilterReplacesTheProfile) {

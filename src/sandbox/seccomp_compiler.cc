@@ -50,8 +50,10 @@ Result<scmp_arg_cmp> Comparison(const Json& argument) {
   std::string op = argument.GetString("op");
   if (op == "SCMP_CMP_EQ") {
     comparison.op = SCMP_CMP_EQ;
-  } else if (op == "SCMP_CMP_NE") {
-    comparison.op = SCMP_CMP_NE;
+  } else if (op == "SCMP_CMP_LT") {
+    comparison.op = SCMP_CMP_LT;
+  } else if (op == "SCMP_CMP_GT") {
+    comparison.op = SCMP_CMP_GT;
   } else if (op == "SCMP_CMP_MASKED_EQ") {
     comparison.op = SCMP_CMP_MASKED_EQ;
   } else {

@@ -1,7 +1,9 @@
 #include "sandbox/seccomp_profile.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <string>
+#include <vector>
 
 #include "base/strings.h"
 
@@ -28,7 +30,7 @@ constexpr std::string_view kAllowed[] = {
     // Memory
     "brk madvise map_shadow_stack membarrier mincore mlock mlock2 mlockall mmap mmap2 mprotect "
     "mremap mseal msync munlock munlockall munmap pkey_alloc pkey_free pkey_mprotect "
-    "process_madvise process_mrelease remap_file_pages",
+    "process_mrelease remap_file_pages",
     // Processes, threads, users
     "alarm capget capset execve execveat exit exit_group fork get_robust_list get_thread_area "
     "getcpu getegid getegid32 geteuid geteuid32 getgid getgid32 getgroups getgroups32 getpgid "
@@ -72,16 +74,36 @@ constexpr std::string_view kAllowed[] = {
     "mq_timedsend_time64 mq_unlink msgctl msgget msgrcv msgsnd semctl semget semop semtimedop "
     "semtimedop_time64 shmat shmctl shmdt shmget",
     // Keys are left out on purpose (not namespaced); random numbers and the rest
-    "getrandom lsm_get_self_attr lsm_list_modules lsm_set_self_attr uretprobe riscv_hwprobe",
+    "getrandom uretprobe riscv_hwprobe",
 };
 
-constexpr std::string_view kAllowedX86 = "arch_prctl modify_ldt";
-constexpr std::string_view kAllowedArm =
-    "arm_fadvise64_64 arm_sync_file_range breakpoint cacheflush set_tls sync_file_range2";
+// What one machine has beyond the others, and the second instruction sets that its kernel runs.
+struct Machine {
+  std::string_view name;  // uname -m
+  std::string_view allowed;
+  std::vector<std::string> architectures;
+};
+
+const Machine* FindMachine(std::string_view name) {
+  static const std::vector<Machine> machines = {
+      {"x86_64", "arch_prctl modify_ldt",
+       {"SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"}},
+      {"aarch64",
+       "arm_fadvise64_64 arm_sync_file_range breakpoint cacheflush set_tls sync_file_range2",
+       {"SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"}},
+      {"riscv64", "riscv_flush_icache", {"SCMP_ARCH_RISCV64"}},
+      {"s390x", "s390_pci_mmio_read s390_pci_mmio_write s390_runtime_instr",
+       {"SCMP_ARCH_S390X", "SCMP_ARCH_S390"}},
+      {"ppc64le", "sync_file_range2 swapcontext", {"SCMP_ARCH_PPC64LE"}}};
+  auto found = std::ranges::find(machines, name, &Machine::name);
+  return found == machines.end() ? nullptr : &*found;
+}
 
 // All CLONE_NEW* flags: clone is allowed when none of them is set.
 constexpr int64_t kNamespaceFlags = 0x7E020000;
-constexpr int64_t kVsock = 40;  // AF_VSOCK reaches the hypervisor
+// Two socket families are refused: AF_ALG (the kernel's ciphers, which programs have in libraries)
+// and AF_VSOCK (the hypervisor). All others are allowed, AF_NFC between the two among them.
+constexpr int64_t kAlg = 38, kNfc = 39, kVsock = 40;
 
 Json Names(std::string_view list) {
   Json names = Json::EmptyArray();
@@ -113,37 +135,35 @@ Json RuleWithArgument(std::string_view name, Json argument) {
 }  // namespace
 
 Json DefaultSeccompProfile(std::string_view machine) {
-  const bool x86 = machine == "x86_64";
-  const bool arm = machine == "aarch64";
+  const Machine* own = FindMachine(machine);
   Json allowed = Json::EmptyArray();
   auto allow = [&](std::string_view list) {
     Json names = Names(list);
     for (Json& name : names.as_array()) allowed.Append(std::move(name));
   };
   for (std::string_view list : kAllowed) allow(list);
-  if (x86) allow(kAllowedX86);
-  if (arm) allow(kAllowedArm);
+  if (own != nullptr) allow(own->allowed);
 
   Json rules = Json::EmptyArray();
   rules.Append(Rule(std::move(allowed)));
-  rules.Append(RuleWithArgument("socket", Argument(0, kVsock, "SCMP_CMP_NE")));
+  rules.Append(RuleWithArgument("socket", Argument(0, kAlg, "SCMP_CMP_LT")));
+  rules.Append(RuleWithArgument("socket", Argument(0, kNfc, "SCMP_CMP_EQ")));
+  rules.Append(RuleWithArgument("socket", Argument(0, kVsock, "SCMP_CMP_GT")));
   // PER_LINUX, PER_LINUX32, each with and without UNAME26, and the query.
   for (int64_t value : {0x0, 0x0008, 0x20000, 0x20008}) {
     rules.Append(RuleWithArgument("personality", Argument(0, value, "SCMP_CMP_EQ")));
   }
   rules.Append(RuleWithArgument("personality", Argument(0, 0xffffffff, "SCMP_CMP_EQ")));
-  rules.Append(RuleWithArgument("clone", Argument(0, kNamespaceFlags, "SCMP_CMP_MASKED_EQ", 0)));
+  // s390 takes the stack first and the flags second.
+  const int flags = machine == "s390x" ? 1 : 0;
+  rules.Append(RuleWithArgument("clone", Argument(flags, kNamespaceFlags, "SCMP_CMP_MASKED_EQ", 0)));
   Json clone3 = Rule(Names("clone3"), "SCMP_ACT_ERRNO");
   clone3.Set("errnoRet", ENOSYS);
   rules.Append(std::move(clone3));
 
-  Json architectures = Json::EmptyArray();
-  if (x86) architectures = Json::Strings({"SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"});
-  if (arm) architectures = Json::Strings({"SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"});
-
   Json profile;
   profile.Set("defaultAction", "SCMP_ACT_ERRNO").Set("defaultErrnoRet", EPERM);
-  if (!architectures.as_array().empty()) profile.Set("architectures", std::move(architectures));
+  if (own != nullptr) profile.Set("architectures", Json::Strings(own->architectures));
   profile.Set("syscalls", std::move(rules));
   return profile;
 }
