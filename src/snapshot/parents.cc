@@ -93,37 +93,43 @@ Result<DirectoryAttributes> ParentLookup::Find(const std::string& path, size_t c
   return DirectoryAttributes();
 }
 
-Result<std::optional<std::string>> ParentLookup::FindSymlink(const std::string& path) {
+Result<std::optional<ParentLookup::Found>> ParentLookup::FindAny(const std::string& path) {
   static const std::string kOpaque = OverlayXattr("opaque");
   const RelPath whole(path);
   const RelPath parent = whole.Parent();
-  const std::string name(whole.Name());
   for (size_t number = stack_.size(); number-- > 0;) {
     TRY_ASSIGN(OpenLayer * layer, Open(number));
     TRY_ASSIGN(auto mark, sys::GetXattr(layer->root.get(), kOpaque));
     bool opaque = mark == "y", found = true;
-    Fd at;
+    Fd at(openat(layer->root.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!at) return ErrnoError(errno, "open the root of a layer");
     for (std::string_view part : parent.Parts()) {
-      int above = at ? at.get() : layer->root.get();
-      Fd next(openat(above, std::string(part).c_str(),
+      Fd next(openat(at.get(), std::string(part).c_str(),
                      O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-      if (!next && errno != ENOENT) return std::optional<std::string>();
+      if (!next && errno != ENOENT) return std::optional<Found>();
       found = static_cast<bool>(next);
       if (!found) break;
       TRY_ASSIGN(mark, sys::GetXattr(next.get(), kOpaque));
       opaque = opaque || mark == "y";
       at = std::move(next);
     }
-    int directory = at ? at.get() : layer->root.get();
-    struct stat st;
-    if (found && fstatat(directory, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0) {
-      if (!S_ISLNK(st.st_mode)) return std::optional<std::string>();
-      TRY_ASSIGN(std::string target, sys::ReadLink(directory, name));
-      return std::optional<std::string>(std::move(target));
+    Found there{.layer = stack_[number], .directory = {}, .name = std::string(whole.Name())};
+    if (found && fstatat(at.get(), there.name.c_str(), &there.stat, AT_SYMLINK_NOFOLLOW) == 0) {
+      bool whiteout = S_ISCHR(there.stat.st_mode) && there.stat.st_rdev == 0;
+      if (whiteout) return std::optional<Found>();
+      there.directory = std::make_shared<const Fd>(std::move(at));
+      return std::optional<Found>(std::move(there));
     }
     if (opaque) break;
   }
-  return std::optional<std::string>();
+  return std::optional<Found>();
+}
+
+Result<std::optional<std::string>> ParentLookup::FindSymlink(const std::string& path) {
+  TRY_ASSIGN(auto found, FindAny(path));
+  if (!found || !S_ISLNK(found->stat.st_mode)) return std::optional<std::string>();
+  TRY_ASSIGN(std::string target, sys::ReadLink(found->directory->get(), found->name));
+  return std::optional<std::string>(std::move(target));
 }
 
 }  // namespace varve::snapshot

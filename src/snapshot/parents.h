@@ -1,6 +1,7 @@
 // The attributes of directories that a layer needs and does not say: those of the stack below.
 #pragma once
 
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include <memory>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/fd.h"
 #include "base/result.h"
 #include "snapshot/layer_store.h"
 #include "tree/tree.h"
@@ -40,6 +42,15 @@ class ParentLookup {
 
   // The target of the symlink that the whole stack shows at `path`; nothing when it shows none.
   Result<std::optional<std::string>> FindSymlink(const std::string& path);
+
+  // Whatever the whole stack shows at `path` whose parents are directories, or nothing.
+  struct Found {
+    DiffId layer;
+    std::shared_ptr<const Fd> directory;  // of that layer, with the name in it
+    std::string name;
+    struct stat stat = {};
+  };
+  Result<std::optional<Found>> FindAny(const std::string& path);
 
  private:
   struct OpenLayer;

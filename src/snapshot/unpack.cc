@@ -18,6 +18,7 @@
 #include "snapshot/upper_walk.h"
 #include "sys/namespace.h"
 #include "sys/open.h"
+#include "sys/reflink.h"
 #include "sys/remove.h"
 #include "sys/xattrs.h"
 
@@ -38,6 +39,7 @@ constexpr int kMaxLinks = 255;
 struct Item {
   UpperEntry upper;
   uint64_t serial = 0;  // of the entry that made it
+  bool copied_up = false;  // from a layer below, for a hard link: the tar does not list it
 };
 
 struct WalkOrder {
@@ -68,7 +70,7 @@ bool AllZero(std::string_view data) {
 class Unpacker {
  public:
   Unpacker(Fd root, LayerStore& store, const std::vector<DiffId>& below, std::stop_token stop)
-      : root_(std::move(root)), below_(store, below), stop_(std::move(stop)) {}
+      : root_(std::move(root)), store_(store), below_(store, below), stop_(std::move(stop)) {}
 
   Status Run(archive::TarReader& tar) {
     while (true) {
@@ -134,7 +136,8 @@ class Unpacker {
     return Make(JoinPath(parent, path.Name()), entry, tar);
   }
 
-  enum class Missing { kMake, kFail };
+  // What to do about a directory that the layer does not have.
+  enum class Missing { kMake, kLookBelow };
 
   // The directory that the path leads to inside this layer, without symlinks.
   Result<std::string> ResolveParent(const RelPath& path, Missing missing) {
@@ -153,15 +156,18 @@ class Unpacker {
       auto item = items_.find(next);
       const tree::LayerEntry* there = item == items_.end() ? nullptr : &item->second.upper.index;
       std::optional<std::string> link;
-      if (there == nullptr && missing == Missing::kMake) {
+      if (there == nullptr) {
         TRY_ASSIGN(link, below_.FindSymlink(next));
         if (link) canonical_ = false;
       } else if (there != nullptr && !there->whiteout && there->node.type == NodeType::kSymlink) {
         link = there->node.target;
       }
       if (!link && (there == nullptr || there->whiteout)) {
-        if (missing == Missing::kFail) return Invalid("/{} is not in the layer", next);
-        TRY(MakeImplicit(next));
+        if (missing == Missing::kMake) {
+          TRY(MakeImplicit(next));
+        } else if (there != nullptr) {
+          return Invalid("/{} is removed by the layer", next);
+        }
       } else if (link) {
         if (++links > kMaxLinks) return Invalid("too many levels of symbolic links");
         if (link->starts_with('/')) done.clear();
@@ -243,7 +249,7 @@ class Unpacker {
     if (path.empty()) {
       root_opaque_ = true;
       canonical_ = false;
-      return Ok();
+      return RemoveCopiedUp("");
     }
     tree::LayerEntry& entry = items_.find(path)->second.upper.index;
     UpperHeader header = OpaqueHeader(path);
@@ -252,13 +258,26 @@ class Unpacker {
       canonical_ = false;
     }
     entry.opaque = true;
+    return RemoveCopiedUp(path + "/");
+  }
+
+  // What was only brought up from the layers below goes when the layer hides it.
+  Status RemoveCopiedUp(const std::string& prefix) {
+    std::vector<std::string> paths;
+    for (const auto& [path, item] : items_) {
+      if (item.copied_up && path.starts_with(prefix)) paths.push_back(path);
+    }
+    for (const std::string& path : paths) TRY(RemoveItem(path));
     return Ok();
   }
 
   Status MakeWhiteout(const RelPath& directory, const std::string& name, archive::TarReader& tar) {
     TRY_ASSIGN(std::string parent, ResolveParent(directory, Missing::kMake));
     std::string path = JoinPath(parent, name);
-    if (auto item = items_.find(path); item != items_.end()) {
+    auto item_there = items_.find(path);
+    if (item_there != items_.end() && item_there->second.copied_up) {
+      TRY(RemoveItem(path));
+    } else if (auto item = items_.find(path); item != items_.end()) {
       tree::LayerEntry& entry = item->second.upper.index;
       if (!entry.whiteout && entry.node.IsDirectory()) entry.opaque = true;
       canonical_ = false;
@@ -425,18 +444,81 @@ class Unpacker {
     return Ok();
   }
 
+  // The item that a hard link names; made from a layer below where this one does not have it.
+  Result<Item*> FindLinked(const RelPath& link) {
+    if (auto parent = ResolveParent(link.Parent(), Missing::kLookBelow)) {
+      std::string path = JoinPath(*parent, link.Name());
+      auto item = items_.find(path);
+      if (item != items_.end() && !item->second.upper.index.whiteout) return &item->second;
+      std::optional<ParentLookup::Found> lower;
+      if (ShowsBelow(path)) {
+        TRY_ASSIGN(lower, below_.FindAny(path));
+      }
+      if (lower && S_ISDIR(lower->stat.st_mode)) {
+        return Invalid("the hard link leads to the directory /{}", link.str());
+      }
+      if (lower) return CopyUp(path, *lower);
+    }
+    return Corrupt("the hard link leads to /{}, which neither the layer nor one below it has",
+                   link.str());
+  }
+
+  // Whether this layer hides nothing of what the layers below have at the path.
+  bool ShowsBelow(const std::string& path) const {
+    if (root_opaque_ || items_.contains(path)) return false;
+    for (std::string at = Cut(path).first; !at.empty(); at = Cut(at).first) {
+      auto item = items_.find(at);
+      if (item != items_.end() && item->second.upper.index.opaque) return false;
+    }
+    return true;
+  }
+
+  // Puts a file of a layer below into this one, as overlayfs does before it links to it. Layers never
+  // change, so the file itself can be shared between the two.
+  Result<Item*> CopyUp(const std::string& path, const ParentLookup::Found& lower) {
+    auto [directory, name] = Cut(path);
+    TRY(ResolveParent(RelPath(directory), Missing::kMake));
+    TRY_ASSIGN(auto parent, OpenParent(directory));
+    TRY_ASSIGN(tree::LayerIndex index, store_.Index(lower.layer));
+    const RelPath wanted(path);
+    auto entry = std::ranges::find(index, wanted, &tree::LayerEntry::path);
+    if (entry == index.end()) return Corrupt("the index of a layer below lacks /{}", path);
+    Item& item = NewItem(path);
+    item.copied_up = true;
+    item.upper.index.node = entry->node;
+    item.upper.mtime = {lower.stat.st_mtim.tv_sec * 1'000'000'000 + lower.stat.st_mtim.tv_nsec};
+    xattrs_ += CountedXattrs(item);
+    canonical_ = false;
+    if (linkat(lower.directory->get(), lower.name.c_str(), parent->get(), name.c_str(), 0) == 0) {
+      return &item;
+    }
+    // As many links as the file system can count, or another file system: a copy, then.
+    if (errno != EMLINK && errno != EXDEV) return ErrnoError(errno, "link " + path);
+    if (item.upper.index.node.type != NodeType::kFile) {
+      TRY(MakeSpecial(item, parent->get(), name));
+      return &item;
+    }
+    Fd from(openat(lower.directory->get(), lower.name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+    Fd to(openat(parent->get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                 0600));
+    if (!from || !to) return ErrnoError(errno, "copy up " + path);
+    TRY(sys::CopyFileContents(from.get(), to.get()));
+    TRY(SetAttributes(to.get(), item.upper.index.node, item.upper.mtime, path));
+    return &item;
+  }
+
   Status MakeHardLink(const std::string& path, const TarEntry& entry, archive::TarReader& tar) {
     RelPath link(entry.link);
-    auto found = ResolveParent(link.Parent(), Missing::kFail);
-    std::string target = found ? JoinPath(*found, link.Name()) : std::string();
-    auto item = items_.find(target);
-    if (!found || item == items_.end() || item->second.upper.index.whiteout) {
-      return Corrupt("the hard link leads to /{}, which the layer does not have", link.str());
+    TRY_ASSIGN(Item * item, FindLinked(link));
+    const std::string target = item->upper.path;
+    if (target == path) {  // to itself: what the layer below has there
+      item->copied_up = false;
+      return Ok();
     }
-    if (item->second.upper.index.node.IsDirectory()) {
+    if (item->upper.index.node.IsDirectory()) {
       return Invalid("the hard link leads to the directory /{}", link.str());
     }
-    if (item->second.serial > waited_) {
+    if (item->serial > waited_) {
       TRY(files_.Wait());
       waited_ = serial_ - 1;
     }
@@ -447,7 +529,7 @@ class Unpacker {
     if (linkat(from->get(), from_name.c_str(), to->get(), to_name.c_str(), 0) != 0) {
       return ErrnoError(errno, "link " + path);
     }
-    const UpperEntry& first = item->second.upper;
+    const UpperEntry& first = item->upper;
     Item& made = NewItem(path);
     made.upper.index.node = first.index.node;
     made.upper.mtime = first.mtime;
@@ -475,6 +557,7 @@ class Unpacker {
   }
 
   const Fd root_;
+  LayerStore& store_;
   ParentLookup below_;
   const std::stop_token stop_;
   std::map<std::string, Item, WalkOrder> items_;

@@ -25,7 +25,9 @@ struct UnpackedLayer {
 //    directory). The latter makes the result depend on the stack of the first unpacking. A parent that
 //    is no directory is kInvalid;
 //  - of two entries with one name the later wins; a directory over a directory merges;
-//  - a hard link to what the layer does not have is kCorrupt, one to a directory kInvalid;
+//  - a hard link to what the layer does not have and the stack below shows brings that file up into
+//    this layer first, as overlayfs does; the result then depends on the stack of the first unpacking.
+//    One to what is nowhere is kCorrupt, one to a directory kInvalid;
 //  - ".wh.NAME" becomes a whiteout unless the layer has NAME itself, then it only hides what NAME
 //  has
 //    below; ".wh..wh..opq" makes its directory opaque; other ".wh..wh." entries, of aufs, are

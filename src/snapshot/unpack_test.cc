@@ -129,6 +129,53 @@ TEST_F(UnpackTest, HardLinksShareTheFileAndNothingOutside) {
   EXPECT_EQ(Refused({Hard("self", "self")}).code, Code::kCorrupt);
 }
 
+TEST_F(UnpackTest, AHardLinkToAFileOfALowerLayerBringsItUp) {
+  auto draft = *store_->NewDraft();
+  Put(draft->upper() + "/usr/bin/tool", "text", 0755);
+  ASSERT_EQ(chmod((draft->upper() + "/usr/bin").c_str(), 0711), 0);
+  ASSERT_EQ(chown((draft->upper() + "/usr/bin/tool").c_str(), 7, 8), 0);
+  ASSERT_EQ(chmod((draft->upper() + "/usr/bin/tool").c_str(), 04755), 0);
+  ASSERT_EQ(symlink("usr/bin", (draft->upper() + "/bin").c_str()), 0);
+  Layer base = Commit(std::move(draft));
+  Layer middle = CommitFiles({{"other", "x"}});
+
+  std::string fs = Fs({Hard("a", "usr/bin/tool"), Hard("sub/b", "/bin/tool")},
+                      {base.diff_id, middle.diff_id});
+  for (const char* name : {"/a", "/sub/b", "/usr/bin/tool"}) {
+    EXPECT_EQ(Get(fs + name), "text") << name;
+    EXPECT_EQ(Stat(fs + name).st_ino, Stat(fs + "/a").st_ino) << name;
+    EXPECT_EQ(Stat(fs + name).st_mode & 07777, 04755u) << name;
+    EXPECT_EQ(Stat(fs + name).st_uid, 7u) << name;
+  }
+  EXPECT_EQ(Stat(fs + "/usr/bin").st_mode & 07777, 0711u) << "the parent looks as below";
+  auto index = *store_->Index(last_);
+  EXPECT_EQ(Find(index, "a")->node, Find(index, "usr/bin/tool")->node);
+  EXPECT_EQ(Find(index, "sub/b")->node.digest, Digest::Of("text"));
+  EXPECT_FALSE(*store_->Reproducible(last_));
+}
+
+TEST_F(UnpackTest, AHardLinkDoesNotReachWhatAnUpperLayerHides) {
+  Layer base = CommitFiles({{"gone", "1"}, {"d/f", "2"}, {"kept", "3"}});
+  Layer upper = CommitFiles({{"gone", "<whiteout>"}});
+  std::vector<DiffId> below = {base.diff_id, upper.diff_id};
+  EXPECT_EQ(UnpackTar(MakeTar({Hard("h", "gone")}), below).error().code, Code::kCorrupt);
+  EXPECT_EQ(UnpackTar(MakeTar({Hard("h", "d")}), below).error().code, Code::kInvalid);
+  EXPECT_EQ(UnpackTar(MakeTar({File(".wh.d", ""), Hard("h", "d/f")}), below).error().code,
+            Code::kCorrupt);
+  EXPECT_EQ(UnpackTar(MakeTar({File("d/.wh..wh..opq", ""), Hard("h", "d/f")}), below).error().code,
+            Code::kCorrupt);
+  EXPECT_EQ(UnpackTar(MakeTar({File(".wh.kept", ""), Hard("h", "kept")}), below).error().code,
+            Code::kCorrupt);
+  // Linked first and removed then: the link stays, as it does when overlayfs is written to.
+  std::string fs = Fs({Hard("h", "kept"), File(".wh.kept", ""), Hard("i", "d/f"),
+                       File("d/.wh..wh..opq", "")}, below);
+  EXPECT_EQ(Get(fs + "/h"), "3");
+  EXPECT_TRUE(S_ISCHR(Stat(fs + "/kept").st_mode));
+  EXPECT_EQ(Get(fs + "/i"), "2");
+  EXPECT_FALSE(std::filesystem::exists(fs + "/d/f"));
+  EXPECT_EQ(Get(Fs({Hard("kept", "kept")}, below) + "/kept"), "3");
+}
+
 TEST_F(UnpackTest, AHardLinkToASymlinkIsTheSymlink) {
   std::string fs = Fs({Link("s", "/etc/passwd"), Hard("t", "s")});
   EXPECT_EQ(std::filesystem::read_symlink(fs + "/t"), "/etc/passwd");
