@@ -144,7 +144,7 @@ Result<engine::RunResult> RunExecStep(const Job& job, const engine::RunRequest& 
   result.log = recording.TakeLog();
   TRY_ASSIGN(auto others, mounts.CommitOutputs(stop));
   if (root->output >= 0) {
-    TRY_ASSIGN(snapshot::Layer layer, job.layers.Commit(std::move(draft), {}, stop));
+    TRY_ASSIGN(snapshot::Layer layer, CommitLeased(job, std::move(draft), {}, stop));
     TRY_ASSIGN(cache::Rootfs made, WithLayer(job, base, layer.diff_id));
     result.new_bytes = layer.tar_size;
     others.emplace_back(root->output, std::move(made));

@@ -101,7 +101,7 @@ class LayerTest : public ::testing::Test {
       EXPECT_TRUE(filled) << filled.error().message;
       EXPECT_TRUE(writer.Finish());
     }
-    auto layer = layers->Commit(std::move(draft), {}, {});
+    auto layer = layers->Commit(std::move(draft), {}, {}, {});
     EXPECT_TRUE(layer) << layer.error().message;
     cache::Rootfs out = base;
     out.layers.push_back(layer->diff_id);

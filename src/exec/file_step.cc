@@ -204,7 +204,7 @@ Result<engine::RunResult> RunFileStep(const Job& job, const engine::RunRequest& 
     known = step.copy().known();
     Counter("exec.files_linked").Add(static_cast<int64_t>(step.copy().linked_files()));
   }
-  TRY_ASSIGN(snapshot::Layer layer, job.layers.Commit(std::move(draft), known, stop));
+  TRY_ASSIGN(snapshot::Layer layer, CommitLeased(job, std::move(draft), known, stop));
   if (!expected.empty()) {
     TRY_ASSIGN(tree::LayerIndex index, job.layers.Index(layer.diff_id));
     TRY(VerifyContent(index, expected));

@@ -1,5 +1,6 @@
 #include "exec/job.h"
 
+#include "cache/lease.h"
 #include "sys/open.h"
 
 namespace varve::exec {
@@ -15,6 +16,13 @@ Result<InputFiles> OpenInput(const Job& job, const engine::RunInput& input) {
   }
   TRY_ASSIGN(files.root, sys::OpenDir(files.path));
   return files;
+}
+
+Result<snapshot::Layer> CommitLeased(const Job& job, std::unique_ptr<snapshot::LayerDraft> draft,
+                                     const snapshot::LayerStore::KnownDigests& known,
+                                     std::stop_token stop) {
+  auto lease = [&](const DiffId& layer) { return job.lease.Add(layer); };
+  return job.layers.Commit(std::move(draft), known, lease, stop);
 }
 
 Result<cache::Rootfs> WithLayer(const Job& job, const cache::Rootfs& base, const DiffId& layer) {

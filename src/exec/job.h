@@ -18,6 +18,7 @@
 
 namespace varve::cache {
 class CacheMounts;
+class JobLease;
 }
 
 namespace varve::exec {
@@ -46,6 +47,7 @@ struct Job {
   std::string runtime_state;  // state directory of the OCI runtime
   std::string mount_namespace;  // BUILDKIT_CACHE_MOUNT_NS
   Clock& clock;
+  cache::JobLease& lease;
 };
 
 // An input as files that can be read: a directory source as it lies there, a stack of layers mounted
@@ -60,6 +62,11 @@ struct InputFiles {
   }
 };
 Result<InputFiles> OpenInput(const Job& job, const engine::RunInput& input);
+
+// Makes the draft a layer that is leased before anybody can see it or find it there (invariant I5).
+Result<snapshot::Layer> CommitLeased(const Job& job, std::unique_ptr<snapshot::LayerDraft> draft,
+                                     const snapshot::LayerStore::KnownDigests& known,
+                                     std::stop_token stop);
 
 // Applies `index` of a new layer on `base`: the result of a step that added one layer.
 Result<cache::Rootfs> WithLayer(const Job& job, const cache::Rootfs& base, const DiffId& layer);

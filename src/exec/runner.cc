@@ -52,7 +52,8 @@ Result<std::unique_ptr<Runner>> Runner::Create(RunnerOptions options, RunnerStor
       .layers = stores.layers, .trees = stores.local, .cache_mounts = runner->cache_mounts_,
       .directories = *runner, .secrets = runner->secrets_, .ssh = runner->options_.ssh,
       .scratch = scratch, .runtime_state = scratch + "/runtime",
-      .mount_namespace = runner->options_.mount_namespace, .clock = stores.clock});
+      .mount_namespace = runner->options_.mount_namespace, .clock = stores.clock,
+      .lease = stores.lease});
   return runner;
 }
 

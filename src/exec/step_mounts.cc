@@ -222,7 +222,7 @@ Result<std::vector<std::pair<int, cache::Rootfs>>> StepMounts::CommitOutputs(std
     TRY(written.mount->Finish());
     written.mount.reset();
     if (written.output < 0) continue;
-    TRY_ASSIGN(snapshot::Layer layer, job_.layers.Commit(std::move(written.draft), {}, stop));
+    TRY_ASSIGN(snapshot::Layer layer, CommitLeased(job_, std::move(written.draft), {}, stop));
     TRY_ASSIGN(cache::Rootfs rootfs, WithLayer(job_, written.base, layer.diff_id));
     outputs.emplace_back(written.output, std::move(rootfs));
   }

@@ -32,7 +32,7 @@ class ExportTest : public testing::Test {
   void AddLayer(const std::string& name, const std::string& text) {
     auto draft = *layers->NewDraft();
     std::ofstream(draft->upper() + "/" + name) << text;
-    input.rootfs.layers.push_back(layers->Commit(std::move(draft), {}, {})->diff_id);
+    input.rootfs.layers.push_back(layers->Commit(std::move(draft), {}, {}, {})->diff_id);
     input.config.AddHistory({.created_by = "COPY " + name});
   }
   std::string Tar(const Image& image, const std::vector<std::string>& names, bool docker = false) {

@@ -80,11 +80,16 @@ class LayerStore {
   // are not hashed a second time.
   using KnownDigests = std::map<std::string, Digest>;
 
+  // Told the diff id of a layer as soon as it is known, before the store looks whether the layer is
+  // there and before it shows. Whoever leases it here keeps it, whichever of the two it turns out to
+  // be (invariant I5). An error ends the commit.
+  using OnNamed = std::function<Status(const DiffId& layer)>;
+
   // Reads the draft once: tar stream into the diff id, files into the index; then makes it visible.
   // An equal layer that is already there wins and the draft is dropped. Sockets are left out, as
   // are all xattrs but security.capability; names that begin with ".wh." are kInvalid.
   virtual Result<Layer> Commit(std::unique_ptr<LayerDraft> draft, const KnownDigests& known,
-                               std::stop_token stop) = 0;
+                               const OnNamed& on_named, std::stop_token stop) = 0;
 
   // Unpacks an uncompressed tar; kCorrupt if its digest is not `expected`. `below` are the layers
   // under it, lowest first (implicit parent directories take their attributes from them). Names

@@ -186,7 +186,7 @@ TEST_F(LayerStoreTest, ManyFilesOfAllSizesKeepTheirOrderAndContent) {
 TEST_F(LayerStoreTest, ReservedNamesAreRefused) {
   auto draft = *store_->NewDraft();
   Put(draft->upper() + "/d/.wh.x", "");
-  auto layer = store_->Commit(std::move(draft), {}, {});
+  auto layer = store_->Commit(std::move(draft), {}, {}, {});
   ASSERT_FALSE(layer);
   EXPECT_EQ(layer.error().code, Code::kInvalid);
   EXPECT_THAT(layer.error().message, testing::HasSubstr("/d/.wh.x"));
@@ -245,7 +245,7 @@ TEST_F(LayerStoreTest, CancelledCommitLeavesNoLayer) {
   Put(draft->upper() + "/f", "x");
   std::stop_source stop;
   stop.request_stop();
-  EXPECT_EQ(store_->Commit(std::move(draft), {}, stop.get_token()).error().code, Code::kCancelled);
+  EXPECT_EQ(store_->Commit(std::move(draft), {}, {}, stop.get_token()).error().code, Code::kCancelled);
   size_t seen = 0;
   EXPECT_TRUE(store_->ForEach([&](const Layer&) { ++seen; return Ok(); }));
   EXPECT_EQ(seen, 0u);

@@ -282,7 +282,7 @@ Result<Layer> LocalLayerStore::Publish(Draft& draft, const DiffId& diff_id, uint
 }
 
 Result<Layer> LocalLayerStore::Commit(std::unique_ptr<LayerDraft> draft, const KnownDigests& known,
-                                      std::stop_token stop) {
+                                      const OnNamed& on_named, std::stop_token stop) {
   METRIC("snapshot.commit");
   auto& mine = static_cast<Draft&>(*draft);
   TRY_ASSIGN(auto entries, WalkUpper(mine.upper(), stop));
@@ -292,7 +292,9 @@ Result<Layer> LocalLayerStore::Commit(std::unique_ptr<LayerDraft> draft, const K
   index.reserve(entries.size());
   for (UpperEntry& entry : entries) index.push_back(std::move(entry.index));
   uint64_t size = tar.size();
-  return Publish(mine, DiffId(tar.Finish()), size, IndexOf(std::move(index)), true);
+  DiffId diff_id(tar.Finish());
+  if (on_named) TRY(on_named(diff_id));
+  return Publish(mine, diff_id, size, IndexOf(std::move(index)), true);
 }
 
 Result<Layer> LocalLayerStore::Unpack(const DiffId& expected, const std::vector<DiffId>& below,

@@ -21,7 +21,7 @@ class LocalLayerStore final : public LayerStore {
   std::string Directory(const DiffId& layer) const override;
   Result<std::unique_ptr<LayerDraft>> NewDraft() override;
   Result<Layer> Commit(std::unique_ptr<LayerDraft> draft, const KnownDigests& known,
-                       std::stop_token stop) override;
+                       const OnNamed& on_named, std::stop_token stop) override;
   Result<Layer> Unpack(const DiffId& expected, const std::vector<DiffId>& below, Reader& tar,
                        std::stop_token stop) override;
   Status WriteTar(const DiffId& layer, Writer& out, std::stop_token stop) override;

@@ -54,7 +54,7 @@ class SnapshotTest : public testing::TestWithParam<bool> {
     change(mount->path());
     EXPECT_TRUE(mount->Finish());
     mount.reset();
-    auto layer = store->Commit(std::move(draft), {}, {});
+    auto layer = store->Commit(std::move(draft), {}, {}, {});
     EXPECT_TRUE(layer) << layer.error().message;
     return layer->diff_id;
   }
@@ -178,7 +178,7 @@ TEST_P(SnapshotTest, ManyLayersMount) {
   for (int i = 0; i < 160; ++i) {
     auto draft = *store->NewDraft();
     Write(draft->upper() + "/f" + std::to_string(i), std::to_string(i));
-    stack.push_back(store->Commit(std::move(draft), {}, {})->diff_id);
+    stack.push_back(store->Commit(std::move(draft), {}, {}, {})->diff_id);
   }
   Look(stack, [](const std::string& root) {
     EXPECT_EQ(Read(root + "/f0"), "0");

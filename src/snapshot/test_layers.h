@@ -68,7 +68,7 @@ class LayersTest : public testing::Test {
   }
 
   Layer Commit(std::unique_ptr<LayerDraft> draft, const LayerStore::KnownDigests& known = {}) {
-    auto layer = store_->Commit(std::move(draft), known, {});
+    auto layer = store_->Commit(std::move(draft), known, {}, {});
     EXPECT_TRUE(layer) << layer.error().ToString();
     return layer ? *layer : Layer();
   }
