@@ -37,7 +37,7 @@ std::vector<std::string> Normalised(const std::vector<std::string>& names) {
   return out;
 }
 
-exporter::OnProgress ProgressTo(engine::StepSink& sink) {
+OnProgress ProgressTo(engine::StepSink& sink) {
   return [&sink](const std::string& id, uint64_t current, uint64_t total, bool done) {
     sink.Progress(id, current, total, done);
   };

@@ -1,10 +1,10 @@
 #include "cli/registries.h"
 
-#include <unistd.h>
-
 #include <cstdlib>
-#include <mutex>
+#include <map>
 
+#include "base/guarded.h"
+#include "cli/image_push.h"
 #include "registry/client.h"
 
 namespace varve::cli {
@@ -53,79 +53,28 @@ class ClientDistribution final : public source::Distribution {
   registry::Client& client_;
 };
 
-// Skips to an offset of a blob whose reader cannot seek.
-Result<std::unique_ptr<Reader>> OpenAt(cas::BlobStore& blobs, const Digest& blob, uint64_t offset) {
-  TRY_ASSIGN(auto reader, blobs.Open(blob));
-  std::vector<char> buffer(64 << 10);
-  while (offset > 0) {
-    size_t want = std::min<uint64_t>(buffer.size(), offset);
-    TRY_ASSIGN(size_t n, reader->Read(std::span(buffer.data(), want)));
-    if (n == 0) return Corrupt("blob {} is shorter than it was", blob.ToString());
-    offset -= n;
-  }
-  return reader;
-}
-
-class ClientPusher final : public Pusher {
- public:
-  ClientPusher(registry::Client& client, std::function<Result<registry::Client*>(const std::string&)> insecure)
-      : client_(client), insecure_(std::move(insecure)) {}
-
-  Status Push(const exporter::Image& image, const oci::Reference& name, bool insecure, bool by_digest,
-              cas::BlobStore& blobs, cache::LocalStore& local, engine::StepSink& sink,
-              std::stop_token stop) override {
-    registry::Client* client = &client_;
-    if (insecure) {
-      TRY_ASSIGN(client, insecure_(name.domain));
-    }
-    std::vector<oci::Descriptor> wanted = image.manifest.layers;
-    wanted.push_back(image.manifest.config);
-    oci::ImageConfig config = *oci::ImageConfig::Parse(image.config);
-    std::vector<DiffId> diff_ids = config.diff_ids();
-    for (size_t i = 0; i < wanted.size(); ++i) {
-      const oci::Descriptor& blob = wanted[i];
-      std::vector<std::string> mount_from;
-      if (i < diff_ids.size()) {
-        TRY_ASSIGN(auto known, local.FindLayerBlobs(diff_ids[i]));
-        for (const cache::LayerBlob& other : known) {
-          auto from = oci::ParseReference(other.repository);
-          if (other.blob == blob.digest && from && from->domain == name.domain) {
-            mount_from.push_back(from->path);
-          }
-        }
-      }
-      std::string id = "pushing " + blob.digest.Short();
-      sink.Progress(id, 0, blob.size, false);
-      auto open = [&](uint64_t offset) { return OpenAt(blobs, blob.digest, offset); };
-      auto pushed = client->PushBlob(name, blob, open, mount_from, stop);
-      if (!pushed) return Error(std::move(pushed).error());
-      sink.Progress(id, blob.size, blob.size, true);
-    }
-    oci::Reference target = name;
-    if (by_digest) {
-      target.tag.clear();
-      target.digest = image.manifest_digest;
-    }
-    TRY(client->PushManifest(target, image.manifest.media_type, image.manifest_text, stop));
-    sink.Progress("pushing manifest for " + name.Familiar(), image.manifest_text.size(),
-                  image.manifest_text.size(), true);
-    return Ok();
-  }
-
- private:
-  registry::Client& client_;
-  std::function<Result<registry::Client*>(const std::string&)> insecure_;
-};
-
 }  // namespace
 
 struct Registries::Impl {
   registry::Config config;
   net::HttpClient http;
   std::unique_ptr<registry::Client> client;
-  std::unique_ptr<registry::Client> insecure;
+  Guarded<std::map<std::string, std::unique_ptr<registry::Client>>> insecure;  // by host
   std::unique_ptr<ClientDistribution> distribution;
-  std::unique_ptr<ClientPusher> pusher;
+  std::unique_ptr<ImagePusher> pusher;
+
+  registry::Client* ClientFor(const std::string& host, bool plain_http) {
+    if (!plain_http) return client.get();
+    auto clients = insecure.Lock();
+    std::unique_ptr<registry::Client>& made = (*clients)[host];
+    if (!made) {
+      registry::Config own = config;
+      own.AllowPlainHttp(host);
+      made = std::make_unique<registry::Client>(
+          http, registry::ClientOptions{.config = std::move(own)});
+    }
+    return made.get();
+  }
 };
 
 Registries::Registries(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -137,14 +86,9 @@ Result<std::unique_ptr<Registries>> Registries::Open(const std::string& root) {
   impl->client = std::make_unique<registry::Client>(
       impl->http, registry::ClientOptions{.config = impl->config});
   impl->distribution = std::make_unique<ClientDistribution>(*impl->client);
-  Impl* raw = impl.get();
-  impl->pusher = std::make_unique<ClientPusher>(
-      *impl->client, [raw](const std::string& domain) -> Result<registry::Client*> {
-        registry::Config config = raw->config;
-        config.AllowPlainHttp(domain);
-        raw->insecure = std::make_unique<registry::Client>(
-            raw->http, registry::ClientOptions{.config = std::move(config)});
-        return raw->insecure.get();
+  impl->pusher = std::make_unique<ImagePusher>(
+      [own = impl.get()](const std::string& host, bool insecure) -> Result<registry::Client*> {
+        return own->ClientFor(host, insecure);
       });
   return std::unique_ptr<Registries>(new Registries(std::move(impl)));
 }

@@ -22,7 +22,7 @@ namespace varve::exec {
 
 namespace {
 
-source::OnProgress ProgressTo(engine::StepSink& sink) {
+OnProgress ProgressTo(engine::StepSink& sink) {
   return [&sink](const std::string& id, uint64_t current, uint64_t total, bool done) {
     sink.Progress(id, current, total, done);
   };

@@ -35,28 +35,6 @@ std::optional<LayerCompression> CompressionOf(std::string_view media_type) {
   return LayerCompression::kNone;
 }
 
-// Counts what passes, and tells somebody.
-class CountingWriter final : public Writer {
- public:
-  CountingWriter(Writer& out, const OnProgress& on_progress, std::string id, uint64_t total)
-      : out_(out), on_progress_(on_progress), id_(std::move(id)), total_(total) {}
-  Status Write(std::string_view data) override {
-    TRY(out_.Write(data));
-    current_ += data.size();
-    if (on_progress_ && current_ - told_ > (8 << 20)) {
-      told_ = current_;
-      on_progress_(id_, current_, total_, false);
-    }
-    return Ok();
-  }
-
- private:
-  Writer& out_;
-  const OnProgress& on_progress_;
-  std::string id_;
-  uint64_t total_, current_ = 0, told_ = 0;
-};
-
 struct LayerSource {
   DiffId diff_id;
   Timestamps timestamps = Timestamps::kKeep;
@@ -179,7 +157,7 @@ Result<MadeLayer> MakeLayer(const LayerSource& source, const Output& output,
   TRY_ASSIGN(auto writer, stores.blobs.Create());
   TRY_ASSIGN(auto compressor, archive::MakeCompressor(*writer, CodecOf(output.compression),
                                                       output.compression_level));
-  CountingWriter counting(*compressor, on_progress, id, layer.tar_size);
+  ProgressWriter counting(*compressor, ByteProgress(on_progress, id, layer.tar_size));
   TRY(WriteLayer(source, stores, counting, &made.diff_id, stop));
   TRY(compressor->Finish());
   uint64_t size = writer->size();

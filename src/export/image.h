@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/byte_progress.h"
 #include "archive/codec.h"
 #include "cache/local_store.h"
 #include "cas/blob_store.h"
@@ -30,9 +31,6 @@ struct ImageInput {
   // dates its layers as the build that made them did, so that it gives the same image.
   std::vector<std::optional<Timestamp>> made = {};
 };
-
-// Bytes so far of a part of the work.
-using OnProgress = std::function<void(const std::string& id, uint64_t current, uint64_t total, bool done)>;
 
 // Fetches the blob of a base layer that is not in the blob store: the puller does. kNotFound where it
 // cannot be had.

@@ -37,30 +37,6 @@ Error WrongPlatform(const std::string& name, const oci::Platform& wanted,
   return error;
 }
 
-// Counts what passes, so that a download shows its progress.
-class ProgressWriter final : public Writer {
- public:
-  ProgressWriter(Writer& out, const OnProgress& on_progress, std::string id, uint64_t total)
-      : out_(out), on_progress_(on_progress), id_(std::move(id)), total_(total) {}
-  Status Write(std::string_view data) override {
-    static Counter bytes("source.pulled_bytes");
-    bytes.Add(static_cast<int64_t>(data.size()));
-    TRY(out_.Write(data));
-    current_ += data.size();
-    if (on_progress_ && current_ - told_ > (1 << 20)) {
-      told_ = current_;
-      on_progress_(id_, current_, total_, false);
-    }
-    return Ok();
-  }
-
- private:
-  Writer& out_;
-  const OnProgress& on_progress_;
-  std::string id_;
-  uint64_t total_, current_ = 0, told_ = 0;
-};
-
 }  // namespace
 
 struct ImageStore::Impl {
@@ -189,8 +165,9 @@ struct ImageStore::Impl {
     TRY_ASSIGN(oci::Reference reference, oci::ParseReference(repository));
     TRY_ASSIGN(auto writer, blobs.Create());
     std::string id = "sha256:" + blob.digest.Short();
-    ProgressWriter progress(*writer, on_progress, id, blob.size);
+    ProgressWriter progress(*writer, ByteProgress(on_progress, id, blob.size));
     TRY(registry.FetchBlob(reference, blob, progress, stop));
+    Counter("source.pulled_bytes").Add(static_cast<int64_t>(blob.size));
     TRY(writer->Commit(blob.digest));
     if (on_progress) on_progress(id, blob.size, blob.size, true);
     return Ok();

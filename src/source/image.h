@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "base/byte_progress.h"
 #include "cache/local_store.h"
 #include "cas/blob_store.h"
 #include "graph/graph.h"
@@ -53,9 +54,6 @@ struct ResolvedImage {
   std::string layout;               // directory of an OCI layout
   std::string notice;               // not empty: "the registry did not answer; …"
 };
-
-// Bytes so far of a part, as engine::StepSink::Progress.
-using OnProgress = std::function<void(const std::string& id, uint64_t current, uint64_t total, bool done)>;
 
 class ImageStore {
  public:

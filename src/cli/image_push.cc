@@ -1,0 +1,132 @@
+#include "cli/image_push.h"
+
+#include <algorithm>
+#include <optional>
+#include <vector>
+
+#include "base/byte_progress.h"
+#include "base/log.h"
+#include "base/thread_pool.h"
+#include "oci/image_config.h"
+#include "oci/manifest.h"
+
+namespace varve::cli {
+
+namespace {
+
+// As many as Docker sends at once; registries count connections of one client.
+constexpr size_t kUploads = 5;
+
+// Skips to an offset of a blob whose reader cannot seek.
+Result<std::unique_ptr<Reader>> OpenAt(cas::BlobStore& blobs, const Digest& blob, uint64_t offset) {
+  TRY_ASSIGN(auto reader, blobs.Open(blob));
+  std::vector<char> buffer(64 << 10);
+  while (offset > 0) {
+    size_t want = std::min<uint64_t>(buffer.size(), offset);
+    TRY_ASSIGN(size_t n, reader->Read(std::span(buffer.data(), want)));
+    if (n == 0) return Corrupt("blob {} is shorter than it was", blob.ToString());
+    offset -= n;
+  }
+  return reader;
+}
+
+// Each blob once, though a manifest may name one for several layers.
+std::vector<oci::Descriptor> BlobsOf(const oci::Manifest& manifest) {
+  std::vector<oci::Descriptor> blobs;
+  auto add = [&](const oci::Descriptor& blob) {
+    bool known = std::ranges::find(blobs, blob.digest, &oci::Descriptor::digest) != blobs.end();
+    if (!known) blobs.push_back(blob);
+  };
+  for (const oci::Descriptor& layer : manifest.layers) add(layer);
+  add(manifest.config);
+  return blobs;
+}
+
+}  // namespace
+
+Result<ImagePusher::Repositories> ImagePusher::Elsewhere(const exporter::Image& image,
+                                                         const oci::Reference& name,
+                                                         cas::BlobStore& blobs,
+                                                         cache::LocalStore& local) {
+  Repositories found;
+  {
+    auto pushed = pushed_.Lock();
+    if (auto host = pushed->find(name.domain); host != pushed->end()) found = host->second;
+  }
+  TRY_ASSIGN(oci::ImageConfig config, oci::ImageConfig::Parse(image.config));
+  for (const DiffId& layer : config.diff_ids()) {
+    TRY_ASSIGN(auto known, local.FindLayerBlobs(layer));
+    for (const cache::LayerBlob& blob : known) {
+      auto from = oci::ParseReference(blob.repository);
+      if (from && from->domain == name.domain) found[blob.blob].insert(from->path);
+    }
+  }
+  TRY_ASSIGN(auto images, local.ListImages());
+  for (const cache::StoredImage& stored : images) {
+    auto other = oci::ParseReference(stored.name);
+    if (!other || other->domain != name.domain || other->path == name.path) continue;
+    // An image that cannot be read any more is no reason not to push another.
+    auto reader = blobs.Open(stored.manifest);
+    auto text = reader ? ReadAll(**reader, oci::kMaxManifestSize) : Result<std::string>(reader.error());
+    auto manifest = text ? oci::ParseManifest(*text) : Result<oci::Manifest>(text.error());
+    if (!manifest) continue;
+    for (const oci::Descriptor& blob : BlobsOf(*manifest)) found[blob.digest].insert(other->path);
+  }
+  return found;
+}
+
+Status ImagePusher::Push(const exporter::Image& image, const oci::Reference& name, bool insecure,
+                         bool by_digest, cas::BlobStore& blobs, cache::LocalStore& local,
+                         engine::StepSink& sink, std::stop_token stop) {
+  TRY_ASSIGN(registry::Client * client, client_for_(name.domain, insecure));
+  TRY_ASSIGN(const Repositories elsewhere, Elsewhere(image, name, blobs, local));
+  const OnProgress tell = [&sink](const std::string& id, uint64_t current, uint64_t total,
+                                  bool done) { sink.Progress(id, current, total, done); };
+  const std::vector<oci::Descriptor> wanted = BlobsOf(image.manifest);
+  // The first failure ends the other uploads, and is the one to tell.
+  Guarded<std::optional<Error>> failure;
+  std::stop_source give_up;
+  std::stop_callback cancelled(stop, [&] { give_up.request_stop(); });
+  Status sent = ParallelFor(wanted.size(), kUploads, [&](size_t i) -> Status {
+    const oci::Descriptor& blob = wanted[i];
+    std::vector<std::string> mount_from;
+    if (auto others = elsewhere.find(blob.digest); others != elsewhere.end()) {
+      mount_from.assign(others->second.begin(), others->second.end());
+    }
+    const std::string what = "blob " + blob.digest.Short();
+    const std::string id = "pushing " + what;
+    auto open = [&](uint64_t offset) -> Result<std::unique_ptr<Reader>> {
+      TRY_ASSIGN(auto reader, OpenAt(blobs, blob.digest, offset));
+      tell(id, offset, blob.size, false);
+      return std::make_unique<ProgressReader>(std::move(reader),
+                                              ByteProgress(tell, id, blob.size, offset));
+    };
+    auto pushed = client->PushBlob(name, blob, open, mount_from, give_up.get_token());
+    if (!pushed) {
+      auto first = failure.Lock();
+      if (!*first) *first = pushed.error();
+      give_up.request_stop();
+      return std::move(pushed).error();
+    }
+    switch (*pushed) {
+      case registry::Pushed::kUploaded: tell(id, blob.size, blob.size, true); break;
+      case registry::Pushed::kExisted: tell(what + " is there already", 0, 0, true); break;
+      case registry::Pushed::kMounted: tell(what + " mounted from another repository", 0, 0, true); break;
+    }
+    (*pushed_.Lock())[name.domain][blob.digest].insert(name.path);
+    return Ok();
+  });
+  if (auto first = failure.Lock(); *first) return **first;
+  TRY(std::move(sent));
+  oci::Reference target = name;
+  if (by_digest) {
+    target.tag.clear();
+    target.digest = image.manifest_digest;
+  }
+  const std::string id = "pushing manifest for " + name.Familiar();
+  TRY(client->PushManifest(target, image.manifest.media_type, image.manifest_text, stop));
+  tell(id, image.manifest_text.size(), image.manifest_text.size(), true);
+  return Ok();
+}
+
+}  // namespace varve::cli
