@@ -9,9 +9,9 @@
 #include "base/fd.h"
 #include "base/rel_path.h"
 #include "base/strings.h"
+#include "graph/source_url.h"
 #include "net/url.h"
 #include "source/git.h"
-#include "source/git_url.h"
 #include "source/stdin_context.h"
 #include "sys/open.h"
 #include "tree/pattern.h"
@@ -56,8 +56,9 @@ class Opener {
 
   Status OpenMain() {
     if (flags_.context == "-") return OpenStdin();
-    TRY_ASSIGN(auto git, source::ParseGitUrl(flags_.context));
-    if (git) return OpenGit(*git);
+    TRY_ASSIGN(auto git, graph::ParseGitUrl(flags_.context));
+    const bool is_directory = git && git->looks_local && Exists(flags_.context);
+    if (git && !is_directory) return OpenGit(git->source);
     if (IsHttp(flags_.context)) return OpenHttp();
     struct stat st;
     if (stat(flags_.context.c_str(), &st) != 0) {
@@ -199,8 +200,8 @@ class Opener {
   Status OpenNamed() {
     for (const auto& [name, value] : flags_.build_contexts) {
       bool other = value.find("://") != value.npos || value.starts_with("target:");
-      TRY_ASSIGN(auto git, source::ParseGitUrl(value));
-      if (other || git) continue;
+      TRY_ASSIGN(auto git, graph::ParseGitUrl(value));
+      if (other || (git && !git->looks_local)) continue;
       std::string directory = value.starts_with("local:") ? value.substr(6) : value;
       struct stat st;
       if (stat(directory.c_str(), &st) != 0 || !S_ISDIR(st.st_mode)) {

@@ -1,7 +1,7 @@
 // COPY and ADD.
-#include "dockerfile/lower_git_ref.h"
 #include "dockerfile/lower_test.h"
 #include "dockerfile/stage_copy.h"
+#include "graph/source_url.h"
 
 namespace varve::dockerfile {
 namespace {
@@ -201,7 +201,7 @@ TEST_F(Copies, RefusesWhatMakesNoSense) {
             "checksum can't be specified for multiple sources");
   EXPECT_EQ(LastError("ADD --keep-git-dir https://h.example/x.git?keep-git-dir=false /"),
             "inconsistent keep-git-dir configuration");
-  EXPECT_EQ(LastError("ADD https://h.example/x.git?nope=1 /"), "unexpected query \"nope\"");
+  EXPECT_EQ(LastError("ADD https://h.example/x.git?nope=1 /"), "unexpected query \"nope\" in the git URL");
 }
 
 TEST_F(Copies, CopyOfAnIgnoredFileIsReported) {
@@ -242,10 +242,10 @@ TEST_F(Copies, RemoteContexts) {
 
 TEST(GitRefs, AreToldFromUrlsAndPaths) {
   auto remote = [](std::string_view text) -> std::string {
-    auto ref = ParseGitRef(text);
+    auto ref = graph::ParseGitUrl(text);
     if (!ref) return "error";
     if (!*ref) return "none";
-    return (*ref)->remote + "|" + (*ref)->ref + "|" + (*ref)->subdir;
+    return (*ref)->source.remote + "|" + (*ref)->source.ref + "|" + (*ref)->source.subdir;
   };
   EXPECT_EQ(remote("https://h/r.git#v1:a/../b"), "https://h/r.git|v1|b");
   EXPECT_EQ(remote("https://h/r.git?tag=t"), "https://h/r.git|refs/tags/t|");
@@ -257,15 +257,15 @@ TEST(GitRefs, AreToldFromUrlsAndPaths) {
   EXPECT_EQ(remote("git://h/r"), "git://h/r||");
   EXPECT_EQ(remote("ssh://git@h/r#x"), "ssh://git@h/r|x|");
   EXPECT_EQ(remote("git@h:o/r.git#:sub"), "git@h:o/r.git||sub");
-  EXPECT_EQ(remote("github.com/o/r"), "github.com/o/r||");
+  EXPECT_EQ(remote("github.com/o/r"), "https://github.com/o/r||");
   EXPECT_EQ(remote("./git@h:x"), "none");
   EXPECT_EQ(remote("a.txt"), "none");
   EXPECT_EQ(remote("ftp://h/r.git"), "none");
-  EXPECT_TRUE((*ParseGitRef("github.com/o/r"))->may_be_local);
-  EXPECT_EQ((*ParseGitRef("github.com/o/r"))->ToSource().remote, "https://github.com/o/r");
-  EXPECT_FALSE((*ParseGitRef("https://h/r.git?submodules=false"))->ToSource().submodules);
-  EXPECT_TRUE((*ParseGitRef("https://h/r.git?keep-git-dir"))->ToSource().keep_git_dir);
-  EXPECT_TRUE((*ParseGitRef("https://h/r.git?mtime=commit"))->ToSource().commit_mtime);
+  EXPECT_TRUE((*graph::ParseGitUrl("github.com/o/r"))->looks_local);
+  EXPECT_EQ((*graph::ParseGitUrl("github.com/o/r"))->source.remote, "https://github.com/o/r");
+  EXPECT_FALSE((*graph::ParseGitUrl("https://h/r.git?submodules=false"))->source.submodules);
+  EXPECT_TRUE((*graph::ParseGitUrl("https://h/r.git?keep-git-dir"))->source.keep_git_dir);
+  EXPECT_TRUE((*graph::ParseGitUrl("https://h/r.git?mtime=commit"))->source.commit_mtime);
 }
 
 }  // namespace

@@ -1,8 +1,8 @@
 #include "dockerfile/lower_epoch.h"
 
 #include "base/strings.h"
-#include "dockerfile/lower_git_ref.h"
 #include "dockerfile/named_context.h"
+#include "graph/source_url.h"
 
 namespace varve::dockerfile {
 
@@ -79,18 +79,18 @@ class EpochStage {
     }
     TRY_ASSIGN(std::string path, Expand(add.sources.paths[0]));
     TRY_ASSIGN(std::string checksum, Expand(add.checksum));
-    TRY_ASSIGN(auto git, ParseGitRef(path));
-    if (git && !git->may_be_local) {
-      if (add.keep_git_dir) git->keep_git_dir = add.keep_git_dir;
-      if (!checksum.empty()) git->checksum = checksum;
-      return graph::Op(git->ToSource());
+    TRY_ASSIGN(auto git, graph::ParseGitUrl(path));
+    if (git && !git->looks_local) {
+      if (add.keep_git_dir) git->source.keep_git_dir = *add.keep_git_dir;
+      if (!checksum.empty()) git->source.checksum = checksum;
+      return graph::Op(std::move(git->source));
     }
-    if (!IsHttpUrl(path)) {
+    if (!graph::IsHttpUrl(path)) {
       return Invalid("{} stage source must be a single HTTP(S) or Git ADD", kName);
     }
     graph::HttpSource http;
     http.url = path;
-    http.filename = HttpFileName(path);
+    http.filename = graph::HttpFileName(path);
     if (!checksum.empty()) {
       TRY_ASSIGN(http.checksum, Digest::Parse(checksum));
     }

@@ -1,7 +1,7 @@
 #include "dockerfile/named_context.h"
 
 #include "base/strings.h"
-#include "dockerfile/lower_git_ref.h"
+#include "graph/source_url.h"
 #include "oci/reference.h"
 
 namespace varve::dockerfile {
@@ -102,13 +102,13 @@ Result<ContextSource> ReadNamedContext(const NamedContext& context) {
     out.input = value.substr(std::string_view(scheme).size());
     return out;
   }
-  TRY_ASSIGN(auto git, ParseGitRef(value));
-  if (git && !git->may_be_local) {
-    out.files = git->ToSource();
+  TRY_ASSIGN(auto git, graph::ParseGitUrl(value));
+  if (git && !git->looks_local) {
+    out.files = git->source;
     out.step_name = fmt::format("[context {}] load git source {}", context.name, value);
     return out;
   }
-  if (IsHttpUrl(value)) {
+  if (graph::IsHttpUrl(value)) {
     graph::HttpSource http;
     http.url = value;
     http.filename = "context";

@@ -4,7 +4,7 @@
 
 #include "base/rel_path.h"
 #include "base/strings.h"
-#include "dockerfile/lower_git_ref.h"
+#include "graph/source_url.h"
 
 namespace varve::dockerfile {
 
@@ -92,33 +92,35 @@ class CopyLowering {
     if (request_.checksum.empty()) return Ok();
     const std::vector<Word>& paths = request_.sources.paths;
     if (paths.size() != 1) return Invalid("checksum can't be specified for multiple sources");
-    TRY_ASSIGN(auto git, ParseGitRef(paths[0]));
-    bool is_git = git && !git->may_be_local;
-    if (!is_git && !IsHttpUrl(paths[0])) {
+    TRY_ASSIGN(auto git, graph::ParseGitUrl(paths[0]));
+    bool is_git = git && !git->looks_local;
+    if (!is_git && !graph::IsHttpUrl(paths[0])) {
       return Invalid("checksum requires HTTP(S) or Git sources");
     }
     return Ok();
   }
 
   Status AddPath(const std::string& path) {
-    TRY_ASSIGN(auto git, ParseGitRef(path));
-    if (git && !git->may_be_local) return AddGit(std::move(*git));
-    if (IsHttpUrl(path)) return AddHttp(path);
+    TRY_ASSIGN(auto git, graph::ParseGitUrl(path));
+    if (git && !git->looks_local) return AddGit(std::move(*git));
+    if (graph::IsHttpUrl(path)) return AddHttp(path);
     return AddFiles(path);
   }
 
-  Status AddGit(GitRef git) {
+  Status AddGit(graph::GitUrl git) {
     if (!request_.add) return RemoteInCopy("a git ref");
     if (request_.keep_git_dir && git.keep_git_dir && *request_.keep_git_dir != *git.keep_git_dir) {
       return Invalid("inconsistent keep-git-dir configuration");
     }
-    if (request_.keep_git_dir) git.keep_git_dir = request_.keep_git_dir;
-    if (!request_.checksum.empty() && !git.checksum.empty() && request_.checksum != git.checksum) {
-      return Invalid("checksum mismatch \"{}\" != \"{}\"", request_.checksum, git.checksum);
+    if (request_.keep_git_dir) git.source.keep_git_dir = *request_.keep_git_dir;
+    if (!request_.checksum.empty() && !git.source.checksum.empty() &&
+        request_.checksum != git.source.checksum) {
+      return Invalid("checksum mismatch \"{}\" != \"{}\"", request_.checksum,
+                     git.source.checksum);
     }
-    if (!request_.checksum.empty()) git.checksum = request_.checksum;
+    if (!request_.checksum.empty()) git.source.checksum = request_.checksum;
     graph::Step step = scope_.NewStep(prefix_, title_);
-    step.op = git.ToSource();
+    step.op = git.source;
     step.platform = {};
     graph::Copy copy = NewCopy(lowering_.steps.AddOnce(std::move(step)));
     copy.from.follow_last = false;
@@ -130,7 +132,7 @@ class CopyLowering {
     if (!request_.add) return RemoteInCopy("a URL");
     graph::HttpSource http;
     http.url = url;
-    http.filename = HttpFileName(url);
+    http.filename = graph::HttpFileName(url);
     if (!request_.checksum.empty()) {
       TRY_ASSIGN(http.checksum, Digest::Parse(request_.checksum));
     }

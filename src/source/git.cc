@@ -10,9 +10,9 @@
 #include "base/metric.h"
 #include "base/rel_path.h"
 #include "base/strings.h"
+#include "graph/source_url.h"
 #include "source/git_checkout.h"
 #include "source/git_command.h"
-#include "source/git_url.h"
 #include "sys/flock.h"
 #include "sys/open.h"
 #include "sys/remove.h"
@@ -26,7 +26,7 @@ std::map<std::string, std::string> ParseRemoteRefs(std::string_view text) {
   std::map<std::string, std::string> refs;
   for (const std::string& line : Split(text, '\n')) {
     const size_t tab = line.find('\t');
-    if (tab == std::string::npos || !IsCommitHash(line.substr(0, tab))) continue;
+    if (tab == std::string::npos || !graph::IsCommitHash(line.substr(0, tab))) continue;
     refs[line.substr(tab + 1)] = line.substr(0, tab);
   }
   return refs;
@@ -68,11 +68,11 @@ Error RefNotFound(const GitCommand& git, const graph::GitSource& source) {
 }
 
 Result<GitRef> Resolve(const GitCommand& git, const graph::GitSource& source) {
-  TRY(CheckGitRef(source.ref));
+  TRY(graph::CheckGitRef(source.ref));
   GitRef ref;
-  if (IsCommitHash(source.ref)) {
+  if (graph::IsCommitHash(source.ref)) {
     ref.commit = source.ref;
-  } else if (IsCommitHash(source.checksum) && (source.fetch_by_commit || source.ref.empty())) {
+  } else if (graph::IsCommitHash(source.checksum) && (source.fetch_by_commit || source.ref.empty())) {
     ref.commit = source.checksum;
   } else if (source.fetch_by_commit) {
     Error error = Invalid("git repository {} is to be fetched by commit, and no commit is given",
@@ -233,7 +233,7 @@ Result<GitCheckout> FetchGit(const GitRequest& request, const GitProgress& progr
   GitRef ref = request.ref;
   if (ref.commit.empty()) {
     TRY_ASSIGN(ref, Resolve(git, request.source));
-  } else if (!IsCommitHash(ref.commit)) {
+  } else if (!graph::IsCommitHash(ref.commit)) {
     return Invalid("\"{}\" is not a commit hash", ref.commit);
   }
   TRY(CheckChecksum(git, request.source, ref));

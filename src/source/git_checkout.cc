@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/strings.h"
-#include "source/git_url.h"
+#include "graph/source_url.h"
 #include "sys/open.h"
 #include "sys/remove.h"
 

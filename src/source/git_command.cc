@@ -6,7 +6,7 @@
 
 #include "base/hex.h"
 #include "base/strings.h"
-#include "source/git_url.h"
+#include "graph/source_url.h"
 #include "sys/process.h"
 
 namespace varve::source {
@@ -115,7 +115,7 @@ Result<GitCommand> GitCommand::Create(std::string remote, GitAccess access, GitP
     git.scheme_ = "file";
     git.host_ = remote;
   } else {
-    TRY_ASSIGN(GitRemote parts, CheckGitRemote(remote));
+    TRY_ASSIGN(graph::GitRemote parts, graph::CheckGitRemote(remote));
     git.scheme_ = std::move(parts.scheme);
     git.host_ = std::move(parts.host);
     if (git.scheme_.starts_with("http")) {

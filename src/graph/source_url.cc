@@ -1,4 +1,4 @@
-#include "source/git_url.h"
+#include "graph/source_url.h"
 
 #include <algorithm>
 #include <array>
@@ -8,7 +8,7 @@
 #include "base/rel_path.h"
 #include "base/strings.h"
 
-namespace varve::source {
+namespace varve::graph {
 namespace {
 
 constexpr std::array<std::string_view, 10> kQueryKeys = {
@@ -91,6 +91,7 @@ std::optional<Parts> Cut(std::string_view text) {
     return parts;
   }
   parts.scheme = ToLower(text.substr(0, colon));
+  parts.remote = parts.scheme + std::string(text.substr(colon));
   std::string_view rest = text.substr(colon + 3);
   const size_t slash = std::min(rest.find('/'), rest.size());
   std::string_view authority = rest.substr(0, slash);
@@ -106,7 +107,9 @@ std::optional<Parts> Cut(std::string_view text) {
 
 bool NamesRepository(const Parts& parts) {
   if (parts.scheme.empty() || parts.scheme == "git" || parts.scheme == "ssh") return true;
-  return (parts.scheme == "https" || parts.scheme == "http") && parts.path.ends_with(".git");
+  if (parts.scheme != "https" && parts.scheme != "http") return false;
+  const auto path = PercentDecode(parts.path, false);
+  return path && path->ends_with(".git");
 }
 
 Status CheckUser(const Parts& parts) {
@@ -131,11 +134,11 @@ Status SetOnce(std::string& field, std::string value, std::string_view what) {
   return Ok();
 }
 
-Status SetSubdir(graph::GitSource& source, std::string_view subdir) {
+Status SetSubdir(GitSource& source, std::string_view subdir) {
   return SetOnce(source.subdir, RelPath(subdir).str(), "directories");
 }
 
-Status SetChecksum(graph::GitSource& source, const std::string& value) {
+Status SetChecksum(GitSource& source, const std::string& value) {
   const bool hex = std::ranges::all_of(
       value, [](char c) { return HexValue(c) >= 0 && !(c >= 'A' && c <= 'F'); });
   if (!hex || value.empty() || value.size() > 64) {
@@ -150,7 +153,8 @@ std::string WithPrefix(std::string_view prefix, const std::string& name) {
   return name.starts_with(prefix) ? name : std::string(prefix) + name;
 }
 
-Status ApplyPair(graph::GitSource& source, const std::string& key, const std::string& value) {
+Status ApplyPair(GitUrl& url, const std::string& key, const std::string& value) {
+  GitSource& source = url.source;
   const bool may_be_empty =
       key == "keep-git-dir" || key == "submodules" || key == "fetch-by-commit";
   if (value.empty() && !may_be_empty) return Invalid("git URL: {} has no value", key);
@@ -167,13 +171,13 @@ Status ApplyPair(graph::GitSource& source, const std::string& key, const std::st
     return Ok();
   }
   TRY_ASSIGN(const bool on, BoolValue(key, value));
-  if (key == "keep-git-dir") source.keep_git_dir = on;
+  if (key == "keep-git-dir") url.keep_git_dir = source.keep_git_dir = on;
   if (key == "submodules") source.submodules = on;
   if (key == "fetch-by-commit") source.fetch_by_commit = on;
   return Ok();
 }
 
-Status ApplyQuery(graph::GitSource& source, std::string_view query) {
+Status ApplyQuery(GitUrl& url, std::string_view query) {
   std::vector<std::string> seen;
   for (const std::string& pair : Split(query, '&')) {
     if (pair.empty()) continue;
@@ -182,7 +186,7 @@ Status ApplyQuery(graph::GitSource& source, std::string_view query) {
     TRY_ASSIGN(const std::string value,
                PercentDecode(equals < pair.size() ? pair.substr(equals + 1) : "", true));
     if (std::ranges::find(kQueryKeys, key) == kQueryKeys.end()) {
-      Error error = Invalid("git URL has the unknown key \"{}\"", key);
+      Error error = Invalid("unexpected query \"{}\" in the git URL", key);
       const auto near = NearestWord(key, kQueryKeys);
       error.hint = near ? fmt::format("did you mean \"{}\"?", *near)
                         : "known keys: ref, tag, branch, subdir, checksum, keep-git-dir, "
@@ -193,12 +197,12 @@ Status ApplyQuery(graph::GitSource& source, std::string_view query) {
       return Invalid("git URL gives the key \"{}\" twice", key);
     }
     seen.push_back(key);
-    TRY(ApplyPair(source, key, value));
+    TRY(ApplyPair(url, key, value));
   }
   return Ok();
 }
 
-Status ApplyFragment(graph::GitSource& source, const Parts& parts) {
+Status ApplyFragment(GitSource& source, const Parts& parts) {
   if (parts.fragment.empty()) return Ok();
   std::string fragment = parts.fragment;
   if (!parts.scheme.empty()) {  // the scp form is no URL: its text stands for itself
@@ -241,7 +245,7 @@ Result<GitRemote> CheckGitRemote(std::string_view remote) {
   if (parts) TRY(CheckUser(*parts));
   constexpr std::string_view kSchemes[] = {"", "https", "http", "ssh", "git"};
   if (!parts || std::ranges::find(kSchemes, parts->scheme) == std::end(kSchemes) ||
-      parts->remote != remote) {
+      remote.find_first_of("?#") != std::string_view::npos) {
     // What is in front of an @ may be a credential.
     const size_t at = remote.rfind('@');
     Error error = Invalid("\"{}\" is not the URL of a git repository",
@@ -254,16 +258,31 @@ Result<GitRemote> CheckGitRemote(std::string_view remote) {
   return GitRemote{parts->scheme.empty() ? "ssh" : parts->scheme, parts->user_info, parts->host};
 }
 
-Result<std::optional<graph::GitSource>> ParseGitUrl(std::string_view text) {
-  const std::optional<Parts> parts = Cut(text);
-  if (!parts || !NamesRepository(*parts)) return std::optional<graph::GitSource>();
+Result<std::optional<GitUrl>> ParseGitUrl(std::string_view text) {
+  GitUrl url;
+  url.looks_local = text.starts_with("github.com/");
+  const std::optional<Parts> parts =
+      Cut(url.looks_local ? "https://" + std::string(text) : std::string(text));
+  if (!parts || (!NamesRepository(*parts) && !url.looks_local)) return std::optional<GitUrl>();
   TRY(CheckUser(*parts));
-  graph::GitSource source;
-  source.remote = parts->remote;
-  TRY(ApplyQuery(source, parts->query));
-  TRY(ApplyFragment(source, *parts));
-  TRY(CheckGitRef(source.ref));
-  return std::optional<graph::GitSource>(std::move(source));
+  url.source.remote = parts->remote;
+  TRY(ApplyQuery(url, parts->query));
+  TRY(ApplyFragment(url.source, *parts));
+  TRY(CheckGitRef(url.source.ref));
+  return std::optional<GitUrl>(std::move(url));
 }
 
-}  // namespace varve::source
+bool IsHttpUrl(std::string_view text) {
+  if (!text.starts_with("http://") && !text.starts_with("https://")) return false;
+  const std::optional<Parts> parts = Cut(text);
+  return parts && !NamesRepository(*parts);
+}
+
+std::string HttpFileName(std::string_view url) {
+  const std::optional<Parts> parts = Cut(url);
+  const auto decoded = parts ? PercentDecode(parts->path, false) : Result<std::string>("");
+  const RelPath path(decoded ? *decoded : "");
+  return path.IsRoot() ? "__unnamed__" : std::string(path.Name());
+}
+
+}  // namespace varve::graph

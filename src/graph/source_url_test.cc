@@ -1,18 +1,18 @@
-#include "source/git_url.h"
+#include "graph/source_url.h"
 
 #include <gtest/gtest.h>
 
-namespace varve::source {
+namespace varve::graph {
 namespace {
 
-graph::GitSource Parsed(std::string_view text) {
+GitSource Parsed(std::string_view text) {
   auto source = ParseGitUrl(text);
   EXPECT_TRUE(source) << text << ": " << (source ? "" : source.error().ToString());
   if (!source || !*source) {
     ADD_FAILURE() << text << " is no git URL";
     return {};
   }
-  return **source;
+  return (*source)->source;
 }
 
 Error Refused(std::string_view text) {
@@ -29,9 +29,8 @@ TEST(ParseGitUrl, TakesTheFormsOfRepositories) {
   for (std::string_view text :
        {"https://example.com/x.git", "http://example.com/a/b.git", "https://example.com:8443/x.git",
         "git://example.com/x", "ssh://git@example.com/x", "ssh://git@example.com:2222/x.git",
-        "git@example.com:x", "git@example.com:group/x.git", "HTTPS://example.com/x.git",
-        "https://user@example.com/x.git"}) {
-    graph::GitSource source = Parsed(text);
+        "git@example.com:x", "git@example.com:group/x.git", "https://user@example.com/x.git"}) {
+    GitSource source = Parsed(text);
     EXPECT_EQ(source.remote, text);
     EXPECT_EQ(source.ref, "");
     EXPECT_EQ(source.subdir, "");
@@ -53,8 +52,6 @@ TEST(ParseGitUrl, LeavesEverythingElseAlone) {
                                 "https://example.com/x.git/raw/file",
                                 "https://example.com/x#y.git",
                                 "https://example.com/x?f=y.git",
-                                "github.com/a/b",
-                                "github.com/a/b.git",
                                 "file:///x.git",
                                 "ext::sh -c id",
                                 "ftp://example.com/x.git",
@@ -74,8 +71,53 @@ TEST(ParseGitUrl, LeavesEverythingElseAlone) {
   }
 }
 
+TEST(ParseGitUrl, WhatLooksLikeADirectoryOfGithubSaysSo) {
+  for (std::string_view text : {"github.com/a/b", "github.com/a/b.git"}) {
+    auto url = ParseGitUrl(text);
+    ASSERT_TRUE(url && *url) << text;
+    EXPECT_TRUE((*url)->looks_local);
+    EXPECT_EQ((*url)->source.remote, "https://" + std::string(text));
+  }
+  EXPECT_FALSE((*ParseGitUrl("https://github.com/a/b.git"))->looks_local);
+  EXPECT_FALSE(IsHttpUrl("github.com/a/b"));
+}
+
+TEST(ParseGitUrl, SchemesAreLowerCaseSoThatOneRepositoryHasOneName) {
+  EXPECT_EQ(Parsed("HTTPS://example.com/X.git").remote, "https://example.com/X.git");
+}
+
+TEST(ParseGitUrl, AnEncodedSuffixIsASuffix) {
+  EXPECT_EQ(Parsed("https://example.com/x%2Egit").remote, "https://example.com/x%2Egit");
+}
+
+TEST(ParseGitUrl, TellsWhetherTheUrlItselfAsksForTheGitDirectory) {
+  EXPECT_EQ((*ParseGitUrl("https://h/r.git"))->keep_git_dir, std::nullopt);
+  EXPECT_EQ((*ParseGitUrl("https://h/r.git?keep-git-dir"))->keep_git_dir, true);
+  EXPECT_EQ((*ParseGitUrl("https://h/r.git?keep-git-dir=false"))->keep_git_dir, false);
+}
+
+TEST(IsHttpUrl, TakesFilesAndNoRepositories) {
+  for (std::string_view text : {"http://h/x", "https://h/x.tar.gz?y=1", "https://h/x.git/raw/f",
+                                "https://h", "https://h/%zz"}) {
+    EXPECT_TRUE(IsHttpUrl(text)) << text;
+  }
+  for (std::string_view text : {"https://h/x.git", "https://h/x.git?bad=1", "ftp://h/x", "h/x",
+                                "git://h/x", "https:///x"}) {
+    EXPECT_FALSE(IsHttpUrl(text)) << text;
+  }
+}
+
+TEST(HttpFileName, IsTheLastPartOfThePath) {
+  EXPECT_EQ(HttpFileName("https://h/a/b.txt?c=d#e"), "b.txt");
+  EXPECT_EQ(HttpFileName("https://h/a%20b"), "a b");
+  EXPECT_EQ(HttpFileName("https://h/a/"), "a");
+  EXPECT_EQ(HttpFileName("https://h/"), "__unnamed__");
+  EXPECT_EQ(HttpFileName("https://h"), "__unnamed__");
+  EXPECT_EQ(HttpFileName("https://h/a/.."), "__unnamed__");
+}
+
 TEST(ParseGitUrl, FragmentIsRefAndDirectory) {
-  graph::GitSource source = Parsed("https://example.com/x.git#v1.2:sub/dir");
+  GitSource source = Parsed("https://example.com/x.git#v1.2:sub/dir");
   EXPECT_EQ(source.remote, "https://example.com/x.git");
   EXPECT_EQ(source.ref, "v1.2");
   EXPECT_EQ(source.subdir, "sub/dir");
@@ -99,7 +141,7 @@ TEST(ParseGitUrl, DirectoryCannotClimbOut) {
 
 TEST(ParseGitUrl, QuerySetsEveryField) {
   const std::string commit(40, 'a');
-  graph::GitSource source = Parsed(
+  GitSource source = Parsed(
       "https://example.com/x.git?branch=main&subdir=a%20b&keep-git-dir=1&submodules=false&"
       "mtime=commit&fetch-by-commit&commit=" +
       commit);
@@ -197,4 +239,4 @@ TEST(IsCommitHash, WantsAllDigits) {
 }
 
 }  // namespace
-}  // namespace varve::source
+}  // namespace varve::graph

@@ -1,4 +1,4 @@
-// Git repositories as users write them.
+// Sources that are named by a URL, as users write them: git repositories, and files over http.
 //
 //   https://host/project.git#v1.2:src       http(s) only with a path that ends in ".git"
 //   git://host/project   ssh://git@host/project   git@host:project.git
@@ -7,6 +7,8 @@
 // Fragment: <ref>[:<subdir>]. Query keys (reference dockerfile.md §6): ref, tag, branch, subdir,
 // checksum or commit, keep-git-dir, submodules, mtime (checkout, commit), fetch-by-commit. A
 // boolean without a value is true.
+//
+// Everything here is pure.
 #pragma once
 
 #include <optional>
@@ -16,13 +18,26 @@
 #include "base/result.h"
 #include "graph/graph.h"
 
-namespace varve::source {
+namespace varve::graph {
 
-// Nothing when the text does not name a git repository: a local path, an http URL of a file, and
-// "github.com/…", which the field has deprecated and reads as a path. kInvalid when it does and is
-// wrong: an unknown or doubled key, fragment and query that contradict each other, or a password in
-// the URL, which would end up in keys and logs. Pure.
-Result<std::optional<graph::GitSource>> ParseGitUrl(std::string_view text);
+struct GitUrl {
+  GitSource source;
+  std::optional<bool> keep_git_dir;  // what the URL itself says about it
+  // "github.com/org/repo", which the field has deprecated: where such a directory exists it means
+  // that, and a source of ADD or COPY is always a path.
+  bool looks_local = false;
+};
+
+// Nothing when the text does not name a git repository: a local path or an http URL of a file.
+// kInvalid when it does and is wrong: an unknown or doubled key, fragment and query that contradict
+// each other, or a password in the URL, which would end up in keys and logs.
+Result<std::optional<GitUrl>> ParseGitUrl(std::string_view text);
+
+// http:// and https:// URLs that name no git repository.
+bool IsHttpUrl(std::string_view text);
+
+// The name that a file downloaded from `url` gets: the last part of the path, or "__unnamed__".
+std::string HttpFileName(std::string_view url);
 
 // What the URL of a remote says, without query and fragment.
 struct GitRemote {
@@ -41,4 +56,4 @@ bool IsCommitHash(std::string_view text);
 // kInvalid for what git check-ref-format would refuse, and for what git could take for an option.
 Status CheckGitRef(std::string_view ref);
 
-}  // namespace varve::source
+}  // namespace varve::graph
