@@ -5,42 +5,18 @@
 #include <algorithm>
 
 #include "base/hex.h"
+#include "dockerfile/check_report.h"
+#include "dockerfile/text_table.h"
 
 namespace varve::dockerfile {
 
 namespace {
 
-Json Place(const Span& span) {
-  // Go leaves out a character of 0, which stands for the whole line.
-  auto position = [](int line) { return Json().Set("line", line); };
-  Json range;
-  range.Set("start", position(span.start_line)).Set("end", position(span.end_line));
-  return Json().Set("ranges", Json().Append(range));
-}
-
-// Columns padded to their widest cell and `gap` blanks, as Go's tabwriter gives them.
-std::string Table(const std::vector<std::vector<std::string>>& rows, size_t gap) {
-  std::vector<size_t> widths;
-  for (const auto& row : rows) {
-    widths.resize(std::max(widths.size(), row.size()));
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
-  }
-  std::string out;
-  for (const auto& row : rows) {
-    std::string line;
-    for (size_t i = 0; i < row.size(); ++i) {
-      line += i + 1 < row.size() ? fmt::format("{:<{}}", row[i], widths[i] + gap) : row[i];
-    }
-    out += line + "\n";
-  }
-  return out;
-}
-
 std::string CredentialTable(const char* head, const std::vector<Outline::Credential>& list) {
   if (list.empty()) return "";
   std::vector<std::vector<std::string>> rows = {{head, "REQUIRED"}};
   for (const auto& item : list) rows.push_back({item.name, item.required ? "true" : ""});
-  return Table(rows, 3) + "\n";
+  return TextTable(rows, 3) + "\n";
 }
 
 Json Credentials(const std::vector<Outline::Credential>& list) {
@@ -48,7 +24,7 @@ Json Credentials(const std::vector<Outline::Credential>& list) {
   for (const auto& item : list) {
     Json json;
     json.Set("name", item.name).SetIf(item.required, "required", true);
-    out.Append(json.Set("location", Place(item.span)));
+    out.Append(json.Set("location", LocationJson(item.span)));
   }
   return out;
 }
@@ -64,14 +40,14 @@ Json ToJson(const Outline& outline, const std::string& source) {
     Json entry;
     entry.Set("name", arg.name).SetIf(!arg.description.empty(), "description", arg.description);
     entry.SetIf(!arg.value.empty(), "value", arg.value);
-    args.Append(entry.Set("location", Place(arg.span)));
+    args.Append(entry.Set("location", LocationJson(arg.span)));
   }
   json.SetIf(!outline.args.empty(), "args", args);
   json.SetIf(!outline.secrets.empty(), "secrets", Credentials(outline.secrets));
   json.SetIf(!outline.ssh.empty(), "ssh", Credentials(outline.ssh));
   Json caches = Json::EmptyArray();
   for (const auto& cache : outline.caches) {
-    caches.Append(Json().Set("ID", cache.id).Set("location", Place(cache.span)));
+    caches.Append(Json().Set("ID", cache.id).Set("location", LocationJson(cache.span)));
   }
   json.SetIf(!outline.caches.empty(), "cache", caches);
   return json.Set("sources", Json().Append(Base64Encode(source)));
@@ -83,12 +59,12 @@ std::string ToText(const Outline& outline) {
     std::vector<std::vector<std::string>> rows;
     rows.push_back({"TARGET:", outline.name.empty() ? "(default)" : outline.name});
     if (!outline.description.empty()) rows.push_back({"DESCRIPTION:", outline.description});
-    out += Table(rows, 1) + "\n";
+    out += TextTable(rows, 1) + "\n";
   }
   if (!outline.args.empty()) {
     std::vector<std::vector<std::string>> rows = {{"BUILD ARG", "VALUE", "DESCRIPTION"}};
     for (const auto& arg : outline.args) rows.push_back({arg.name, arg.value, arg.description});
-    out += Table(rows, 3) + "\n";
+    out += TextTable(rows, 3) + "\n";
   }
   out += CredentialTable("SECRET", outline.secrets);
   out += CredentialTable("SSH", outline.ssh);
@@ -113,7 +89,7 @@ Json ToJson(const std::vector<Target>& targets, const std::string& source) {
     json.SetIf(!target.description.empty(), "description", target.description);
     json.SetIf(!target.base.empty(), "base", target.base);
     json.SetIf(!target.platform.empty(), "platform", target.platform);
-    list.Append(json.Set("location", Place(target.span)));
+    list.Append(json.Set("location", LocationJson(target.span)));
   }
   return Json().Set("targets", list).Set("sources", Json().Append(Base64Encode(source)));
 }
@@ -125,7 +101,7 @@ std::string ToText(const std::vector<Target>& targets) {
     if (target.is_default) name += name.empty() ? "(default)" : " (default)";
     rows.push_back({name, target.description});
   }
-  return Table(rows, 1);
+  return TextTable(rows, 1);
 }
 
 }  // namespace varve::dockerfile
