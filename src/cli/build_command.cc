@@ -10,6 +10,7 @@
 #include "cli/build_display.h"
 #include "cli/build_job.h"
 #include "cli/build_report.h"
+#include "cli/call_results.h"
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/exit_code.h"
@@ -34,6 +35,10 @@ class BuildCommand final : public Command {
     auto outputs = EffectiveOutputs(flags_);
     if (!outputs) return Fail(outputs.error());
     if (Status good = BuildJob::CheckFlags(flags_); !good) return Fail(good.error());
+    if (flags_.call.name == "subrequests.describe") {
+      auto code = Deliver(DescribeResult(), flags_);
+      return code ? *code : Fail(code.error());
+    }
     if (!flags_.iidfile.empty()) unlink(flags_.iidfile.c_str());
 
     // Mounts made from here on are nobody else's and go when this process goes, however it goes.
@@ -60,19 +65,18 @@ class BuildCommand final : public Command {
     // 2. Context and Dockerfile.
     auto read = job.Read();
     for (const std::string& warning : job.context().warnings) board_->Warn({.text = warning});
+    if (flags_.call.name == "lint") return Check(job, read);
     if (!read) return FailAt(job, read.error());
-    if (flags_.call == "targets") return PrintTargets(job.file(), job.context(), flags_);
+    if (flags_.call.name == "targets") return Answer(TargetsResult(job.file(), job.context()));
 
     // 3. Lowering asks for base images as it meets them.
     auto lowered = job.Lower();
-    if (flags_.call == "check") {
-      board_->Close();
-      return PrintChecks(job.warnings(), lowered ? nullptr : &lowered.error(), job.context(), flags_);
-    }
     ShowWarnings(job.warnings(), *board_, job.context());
     if (!lowered) return FailAt(job, lowered.error());
-    if (flags_.call == "outline") return PrintOutline(job.lowered().outline, job.context(), flags_);
-    if (flags_.call == "graph") return PrintGraph(job.graph());
+    if (flags_.call.name == "outline") {
+      return Answer(OutlineResult(job.lowered().outline, job.context()));
+    }
+    if (flags_.call.name == "graph") return Answer(GraphResult(job.graph()));
     if (Status runnable = job.CheckRunnable(); !runnable) return Fail(runnable.error());
 
     // 4–6. The engine: sources, keys, look-ups, and what is left to run.
@@ -101,6 +105,28 @@ class BuildCommand final : public Command {
     if (!silent) PrintSummary(*outcome, outputs, SystemClock().Monotonic() - begin_);
     if (flags_.stats) PrintStats();
     return kSuccess;
+  }
+
+  // --check: warnings, and an error if there is one, are the answer. A context that cannot be opened
+  // is an error as in a build.
+  int Check(BuildJob& job, dockerfile::Parsed<void> so_far) {
+    const BuildContext& context = job.context();
+    if (!so_far && context.dockerfile_name.empty()) return FailAt(job, so_far.error());
+    if (so_far) so_far = job.Lower();
+    dockerfile::CheckReport report{.file_name = context.dockerfile_name,
+                                   .source = context.dockerfile,
+                                   .warnings = job.warnings()};
+    if (!so_far) report.error = so_far.error();
+    int code = Answer(CheckResult(report));
+    if (!report.error) return code;
+    PrintErrorAt(report.error->error, context, report.error->span);
+    return ExitCodeOf(report.error->error);
+  }
+
+  int Answer(const CallResult& result) {
+    board_->Close();
+    auto code = Deliver(result, flags_);
+    return code ? *code : Fail(code.error());
   }
 
   Status WriteResultFiles(const ExportedBuild& exported) {

@@ -118,7 +118,8 @@ void BuildFlagParser::Define(CLI::App& app) {
       ->allow_extra_args(false);
   app.add_flag("--push", flags.push, "Push the image to its registry");
   app.add_flag("--load", flags.load, "Load the image into docker or podman, whichever answers");
-  app.add_option("--call", raw.call, "build, check, outline, targets, or graph");
+  app.add_option("--call", raw.call, "build, check, outline, targets, graph or subrequests.describe[,format=json]");
+  app.add_option("--print", raw.call, "Same as --call")->group("");
   app.add_flag("--check", raw.check, "Same as --call=check");
   app.add_option("--context-mode", raw.context_mode,
                  "Which permission bits of context files count: auto, exact or git");
@@ -270,15 +271,7 @@ Result<BuildFlags> BuildFlagParser::Finish() {
   if (flags.no_cache && !flags.no_cache_filter.empty()) {
     return Invalid("--no-cache and --no-cache-filter exclude each other");
   }
-  std::vector<std::string> call = Split(raw.check ? "check" : raw.call, ',');
-  flags.call = call[0] == "lint" ? "check" : call[0];
-  static constexpr std::string_view kCalls[] = {"build", "check", "outline", "targets", "graph"};
-  if (std::ranges::find(kCalls, flags.call) == std::end(kCalls)) {
-    return Invalid("invalid --call \"{}\": use build, check, outline, targets or graph", flags.call);
-  }
-  for (size_t i = 1; i < call.size(); ++i) {
-    if (call[i].starts_with("format=")) flags.call_format = call[i].substr(7);
-  }
+  TRY_ASSIGN(flags.call, ParseCall(raw.check ? "check" : raw.call));
   TRY(ApplyResources(flags, raw));
   TRY(ApplyOutputs(flags, raw));
   TRY(ApplyRefused(raw));
@@ -321,6 +314,53 @@ Result<SecretFlag> ParseSecret(std::string_view value) {
     (std::getenv(secret.id.c_str()) && type != "file" ? secret.variable : secret.path) = secret.id;
   }
   return secret;
+}
+
+Result<CallFlag> ParseCall(std::string_view value) {
+  static constexpr std::string_view kNames[] = {"build",   "check",   "lint",
+                                                "outline", "targets", "subrequests.describe",
+                                                "graph"};
+  TRY_ASSIGN(auto fields, ParseCsvRecord(value));
+  CallFlag call;
+  std::string name;
+  for (const std::string& field : fields) {
+    size_t eq = field.find('=');
+    if (eq == field.npos) {
+      if (!name.empty()) return Invalid("invalid --call \"{}\": it has two names", value);
+      name = field;
+      continue;
+    }
+    std::string key = field.substr(0, eq), text = field.substr(eq + 1);
+    if (key == "format") {
+      if (text != "json" && text != "text" && !text.empty()) {
+        return Invalid("invalid --call format \"{}\": use json or text", text);
+      }
+      call.json = text == "json";
+    } else if (key == "ignorestatus") {
+      auto ignore = ParseBool(text);
+      if (!ignore) return Invalid("invalid --call ignorestatus \"{}\": use true or false", text);
+      call.ignore_status = *ignore;
+    } else if (key == "hints") {
+      if (text != "show" && text != "hide" && text != "error") {
+        return Invalid("invalid --call hints \"{}\": use show, hide or error", text);
+      }
+      call.hints = text == "show"   ? CallFlag::Hints::kShow
+                   : text == "hide" ? CallFlag::Hints::kHide
+                                    : CallFlag::Hints::kError;
+    } else {
+      return Invalid("invalid --call option \"{}\": use format, ignorestatus or hints", key);
+    }
+  }
+  if (name.empty()) return call;
+  if (std::ranges::find(kNames, name) == std::end(kNames)) {
+    Error error = Invalid("invalid --call \"{}\"", name);
+    auto near = NearestWord(name, kNames);
+    error.hint = near ? "did you mean " + *near + "?"
+                      : "use build, check, outline, targets, graph or subrequests.describe";
+    return error;
+  }
+  call.name = name == "check" ? "lint" : name;
+  return call;
 }
 
 Result<SshFlag> ParseSsh(std::string_view value) {

@@ -30,6 +30,17 @@ struct SshFlag {
   std::vector<std::string> paths;  // an agent's socket, or private keys; empty: $SSH_AUTH_SOCK
 };
 
+// --call NAME[,format=json][,ignorestatus=true][,hints=…]: an answer about the Dockerfile instead of a
+// build (reference cli.md §4).
+struct CallFlag {
+  enum class Hints { kShow, kHide, kError };
+
+  std::string name = "build";                // lint (check is the same), outline, targets, graph, …
+  bool json = false;
+  bool ignore_status = false;                // exit 0 whatever lint found
+  Hints hints = Hints::kShow;                // lint: what to do about varve's own rules
+};
+
 enum class ProgressMode { kAuto, kTty, kPlain, kQuiet, kRawJson, kNone };
 
 struct BuildFlags {
@@ -62,8 +73,7 @@ struct BuildFlags {
   std::map<std::string, std::string> resources;
   std::string cgroup_parent;
   std::vector<std::string> allow;            // entitlements
-  std::string call = "build";
-  std::string call_format;                   // json, or empty
+  CallFlag call;
   std::string salt;                          // --cache-salt
   source::ContextMode context_mode = source::ContextMode::kAuto;
   bool reproducible = false;                 // the same inputs give the same digest anywhere
@@ -87,6 +97,7 @@ class BuildFlagParser {
 
 // Values whose grammar is worth a test of its own.
 Result<SecretFlag> ParseSecret(std::string_view value);
+Result<CallFlag> ParseCall(std::string_view value);
 Result<SshFlag> ParseSsh(std::string_view value);
 Result<std::vector<std::pair<std::string, std::string>>> ParseAddHost(std::string_view value);
 Result<graph::Ulimit> ParseUlimit(std::string_view value);

@@ -97,5 +97,32 @@ TEST(Ulimit, SoftMustNotExceedHard) {
   EXPECT_THAT(ParseUlimit("nofil=1").error().message, HasSubstr("nofile"));
 }
 
+TEST(CallFlag, NameFormatAndStatus) {
+  EXPECT_EQ(Build({"."}).call.name, "build");
+  EXPECT_EQ(Build({"--check", "."}).call.name, "lint");
+  EXPECT_EQ(Build({"--print", "outline", "."}).call.name, "outline");
+  CallFlag call = Build({"--call=check,format=json,ignorestatus=true", "."}).call;
+  EXPECT_EQ(call.name, "lint");
+  EXPECT_TRUE(call.json);
+  EXPECT_TRUE(call.ignore_status);
+  EXPECT_EQ(call.hints, CallFlag::Hints::kShow);
+  EXPECT_EQ(ParseCall("lint,hints=error")->hints, CallFlag::Hints::kError);
+  EXPECT_EQ(ParseCall("lint")->name, "lint");
+}
+
+TEST(CallFlag, MistakesAreNamed) {
+  EXPECT_EQ(ParseCall("outlin").error().ToString(),
+            "invalid --call \"outlin\"\ndid you mean outline?");
+  EXPECT_THAT(ParseCall("x").error().hint, HasSubstr("use build, check"));
+  EXPECT_EQ(ParseCall("check,outline").error().message,
+            "invalid --call \"check,outline\": it has two names");
+  EXPECT_EQ(ParseCall("check,format=yaml").error().message,
+            "invalid --call format \"yaml\": use json or text");
+  EXPECT_EQ(ParseCall("check,ignorestatus=maybe").error().message,
+            "invalid --call ignorestatus \"maybe\": use true or false");
+  EXPECT_EQ(ParseCall("check,colour=red").error().message,
+            "invalid --call option \"colour\": use format, ignorestatus or hints");
+}
+
 }  // namespace
 }  // namespace varve::cli

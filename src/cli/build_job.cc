@@ -108,6 +108,7 @@ dockerfile::LowerOptions BuildJob::OptionsOf(const oci::Platform& platform) cons
   dockerfile::LowerOptions options;
   options.file_name = context_.dockerfile_name;
   options.target = flags_.target;
+  options.all_stages = flags_.call.name == "lint" && flags_.target.empty();
   options.target_platform = platform;
   options.build_platform = oci::HostPlatform();
   options.platform_given = !flags_.platforms.empty();

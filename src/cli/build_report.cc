@@ -77,58 +77,6 @@ void ShowWarnings(const std::vector<dockerfile::Warning>& warnings, progress::Bo
   }
 }
 
-int PrintChecks(const std::vector<dockerfile::Warning>& warnings, const dockerfile::SourceError* error,
-                const BuildContext& context, const BuildFlags& flags) {
-  if (flags.call_format == "json") {
-    Json list = Json::EmptyArray();
-    for (const dockerfile::Warning& w : warnings) {
-      Json range;
-      range.Set("start", Json().Set("line", w.span.start_line).Set("character", 0));
-      range.Set("end", Json().Set("line", w.span.end_line).Set("character", 0));
-      Json location = Json().Set("ranges", Json().Append(std::move(range)));
-      list.Append(Json().Set("ruleName", w.rule).Set("description", w.detail).Set("url", w.url)
-                      .Set("detail", w.message).Set("location", std::move(location)));
-    }
-    Json out = Json().Set("warnings", std::move(list));
-    if (error != nullptr) out.Set("buildError", Json().Set("message", error->error.message));
-    ToStdout(out.Dump({.indent = 2}) + "\n");
-  } else {
-    std::string text = warnings.empty() ? "Check complete, no warnings found.\n"
-                       : warnings.size() == 1
-                           ? "Check complete, 1 warning has been found!\n"
-                           : fmt::format("Check complete, {} warnings have been found!\n", warnings.size());
-    for (const dockerfile::Warning& w : warnings) {
-      text += fmt::format("\nWARNING: {}{}\n{}\n{}", w.rule, w.url.empty() ? "" : " - " + w.url,
-                          w.message, ExcerptOf(context, w.span));
-    }
-    ToStdout(text);
-    if (error != nullptr) PrintErrorAt(error->error, context, error->span);
-  }
-  return warnings.empty() && error == nullptr ? kSuccess : kBuildFailed;
-}
-
-int PrintOutline(const dockerfile::Outline& outline, const BuildContext& context,
-                 const BuildFlags& flags) {
-  bool json = flags.call_format == "json";
-  ToStdout(json ? dockerfile::ToJson(outline, context.dockerfile).Dump({.indent = 2}) + "\n"
-                : dockerfile::ToText(outline));
-  return kSuccess;
-}
-
-int PrintTargets(const dockerfile::Dockerfile& file, const BuildContext& context,
-                 const BuildFlags& flags) {
-  auto targets = dockerfile::ListTargets(file);
-  bool json = flags.call_format == "json";
-  ToStdout(json ? dockerfile::ToJson(targets, context.dockerfile).Dump({.indent = 2}) + "\n"
-                : dockerfile::ToText(targets));
-  return kSuccess;
-}
-
-int PrintGraph(const graph::Graph& graph) {
-  ToStdout(graph::Dump(graph).Dump({.indent = 2}) + "\n");
-  return kSuccess;
-}
-
 std::string SummaryLine(const engine::Totals& totals, Nanos wall) {
   std::string line = fmt::format("{} step{} cached, {} run", totals.cached,
                                  totals.cached == 1 ? "" : "s", totals.ran);

@@ -24,15 +24,6 @@ int FailBuild(const graph::Graph& graph, const engine::Outcome& outcome, const B
 void ShowWarnings(const std::vector<dockerfile::Warning>& warnings, progress::Board& board,
                   const BuildContext& context);
 
-// --call results, on stdout. Return exit codes.
-int PrintChecks(const std::vector<dockerfile::Warning>& warnings, const dockerfile::SourceError* error,
-                const BuildContext& context, const BuildFlags& flags);
-int PrintOutline(const dockerfile::Outline& outline, const BuildContext& context,
-                 const BuildFlags& flags);
-int PrintTargets(const dockerfile::Dockerfile& file, const BuildContext& context,
-                 const BuildFlags& flags);
-int PrintGraph(const graph::Graph& graph);
-
 // "18 steps cached, 2 run · 34.2 MB new · 3.1s · saved 41s".
 std::string SummaryLine(const engine::Totals& totals, Nanos wall);
 void PrintSummary(const engine::Outcome& outcome, const std::vector<exporter::Output>& outputs,
