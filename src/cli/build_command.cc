@@ -13,6 +13,7 @@
 #include "cli/call_results.h"
 #include "cli/commands.h"
 #include "cli/console.h"
+#include "cli/context_facts.h"
 #include "cli/exit_code.h"
 #include "cli/stop_signals.h"
 #include "sys/namespace.h"
@@ -102,7 +103,12 @@ class BuildCommand final : public Command {
     if (flags_.quiet && !exported->image_id.empty()) ToStdout(exported->image_id + "\n");
     bool silent = flags_.quiet || flags_.progress == ProgressMode::kRawJson ||
                   flags_.progress == ProgressMode::kNone || flags_.progress == ProgressMode::kQuiet;
-    if (!silent) PrintSummary(*outcome, outputs, SystemClock().Monotonic() - begin_);
+    if (!silent) {
+      PrintSummary(*outcome, outputs, SystemClock().Monotonic() - begin_);
+      std::string hints = dockerfile::HintsSummary(
+          FindHints(job.file(), flags_, job.context(), job.lowered().images, false));
+      if (!hints.empty()) ToStderr(hints + "\n");
+    }
     if (flags_.stats) PrintStats();
     return kSuccess;
   }
@@ -117,6 +123,10 @@ class BuildCommand final : public Command {
                                    .source = context.dockerfile,
                                    .warnings = job.warnings()};
     if (!so_far) report.error = so_far.error();
+    if (flags_.call.hints != CallFlag::Hints::kHide && !job.file().stages.empty()) {
+      report.hints = FindHints(job.file(), flags_, context, job.lowered().images, true);
+      report.hints_are_errors = flags_.call.hints == CallFlag::Hints::kError;
+    }
     int code = Answer(CheckResult(report));
     if (!report.error) return code;
     PrintErrorAt(report.error->error, context, report.error->span);

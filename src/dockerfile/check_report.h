@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/json.h"
+#include "dockerfile/cache_rules.h"
 #include "dockerfile/lint.h"
 
 namespace varve::dockerfile {
@@ -16,11 +17,15 @@ namespace varve::dockerfile {
 struct CheckReport {
   std::string file_name;  // as messages name it
   std::string source;
-  std::vector<Warning> warnings;     // in the order in which they were found
+  std::vector<Warning> warnings;  // in the order in which they were found
+  std::vector<CacheHint> hints;
+  bool hints_are_errors = false;     // --call check,hints=error: then they count for the status
   std::optional<SourceError> error;  // why lowering ended
 
   // result.statuscode.
-  int StatusCode() const { return warnings.empty() && !error ? 0 : 1; }
+  int StatusCode() const {
+    return warnings.empty() && !error && (hints.empty() || !hints_are_errors) ? 0 : 1;
+  }
 };
 
 // {"ranges":[{"start":{"line":3},"end":{"line":4}}]}. A column of 0 is left out and stands for the
@@ -29,10 +34,17 @@ Json LocationJson(const Span& span);
 
 Json ToJson(const CheckReport& report);
 
-// Head line and warnings, by line. Without the error, which belongs on another stream: ErrorText.
+// Head line, warnings by line, hints. Without the error, which belongs on another stream.
 std::string ToText(const CheckReport& report);
 
 // Only the warnings: result.txt of the protocol.
 std::string WarningsText(const CheckReport& report);
+
+// The part about caching; empty without hints.
+std::string HintsText(const CheckReport& report);
+
+// "3 hints about caching: varve build --check", for the end of a build; empty when none of them
+// costs so much that it is worth a line in every build.
+std::string HintsSummary(const std::vector<CacheHint>& hints);
 
 }  // namespace varve::dockerfile
