@@ -1,6 +1,7 @@
 #include "cache/lease.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <array>
@@ -104,6 +105,13 @@ Status JobLease::Add(const std::vector<DiffId>& layers) {
   std::vector<Digest> digests;
   for (const DiffId& layer : layers) digests.push_back(layer.value);
   return Add(LeaseKind::kLayer, digests);
+}
+
+bool JobLives(const std::string& root, const std::string& job) {
+  if (!job.starts_with(kJobPrefix) || job.find('/') != job.npos) return false;
+  Fd file(open(fmt::format("{}/jobs/{}", root, job).c_str(), O_RDONLY | O_CLOEXEC));
+  // Shared and for a moment: a collection that looks right now takes the dead job for a live one.
+  return file && flock(file.get(), LOCK_SH | LOCK_NB) != 0;
 }
 
 Result<CollectionLock> CollectionLock::Take(const std::string& root, std::stop_token stop) {

@@ -58,6 +58,9 @@ class JobLease {
   Guarded<std::set<std::pair<LeaseKind, Digest>>> held_;
 };
 
+// Whether the process that began `job` (JobLease::id) still holds it. False for names that are none.
+bool JobLives(const std::string& root, const std::string& job);
+
 // All leases of jobs that live.
 struct LiveLeases {
   std::set<std::pair<LeaseKind, Digest>> held;

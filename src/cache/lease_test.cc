@@ -72,6 +72,17 @@ TEST_F(LeaseTest, AddingAgainWritesNothing) {
   EXPECT_EQ(fs::file_size(path), size);
 }
 
+TEST_F(LeaseTest, AJobLivesAsLongAsItsLease) {
+  auto job = JobLease::Begin(root, clock).value();
+  std::string id = job->id();
+  EXPECT_TRUE(JobLives(root, id));
+  EXPECT_TRUE(JobLives(root, id));  // looking does not end it
+  job.reset();
+  EXPECT_FALSE(JobLives(root, id));
+  EXPECT_FALSE(JobLives(root, "job-1/../collect.lock"));
+  EXPECT_FALSE(JobLives(root, ""));
+}
+
 TEST_F(LeaseTest, KilledOwnersLeasesAreVoid) {
   int ready[2];
   ASSERT_EQ(pipe(ready), 0);
