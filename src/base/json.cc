@@ -6,6 +6,8 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "base/json_bytes.h"
+
 namespace varve {
 
 namespace {
@@ -15,6 +17,7 @@ constexpr int kMaxDepth = 200;
 // Builds our values from nlohmann's event stream, so that its own DOM is never made.
 class Builder final : public nlohmann::json_sax<nlohmann::json> {
  public:
+  explicit Builder(const JsonBytes* bytes) : bytes_(bytes) {}
   bool null() override { return Add(Json()); }
   bool boolean(bool value) override { return Add(Json(value)); }
   bool number_integer(int64_t value) override { return Add(Json(value)); }
@@ -23,13 +26,17 @@ class Builder final : public nlohmann::json_sax<nlohmann::json> {
                               : Add(Json(static_cast<double>(value)));
   }
   bool number_float(double value, const std::string&) override { return Add(Json(value)); }
-  bool string(std::string& value) override { return Add(Json(std::move(value))); }
+  bool string(std::string& value) override {
+    if (bytes_ != nullptr) bytes_->Restore(value);
+    return Add(Json(std::move(value)));
+  }
   bool binary(nlohmann::json::binary_t&) override { return false; }
   bool start_object(size_t) override { return Open(Json::EmptyObject()); }
   bool start_array(size_t) override { return Open(Json::EmptyArray()); }
   bool end_object() override { return Close(); }
   bool end_array() override { return Close(); }
   bool key(std::string& value) override {
+    if (bytes_ != nullptr) bytes_->Restore(value);
     keys_.back() = std::move(value);
     return true;
   }
@@ -73,6 +80,7 @@ class Builder final : public nlohmann::json_sax<nlohmann::json> {
     return true;
   }
 
+  const JsonBytes* bytes_;
   Json root_;
   std::vector<Json> stack_;
   std::vector<std::string> keys_;
@@ -197,7 +205,9 @@ void DumpValue(const Json& value, const Json::Format& format, int depth, std::st
 }  // namespace
 
 Result<Json> Json::Parse(std::string_view text) {
-  Builder builder;
+  std::optional<JsonBytes> bytes = JsonBytes::In(text);
+  if (bytes) text = bytes->text();
+  Builder builder(bytes ? &*bytes : nullptr);
   bool ok = nlohmann::json::sax_parse(text.begin(), text.end(), &builder);
   if (!ok) {
     return Invalid("{}", builder.error().empty() ? "malformed JSON" : builder.error());

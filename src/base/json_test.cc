@@ -25,6 +25,21 @@ TEST(Json, BytesThatAreNotUtf8StayDistinct) {
   EXPECT_EQ(Json("é").Dump(), "\"é\"");
 }
 
+TEST(Json, BytesThatAreNotUtf8ComeBack) {
+  std::string all;
+  for (int byte = 0; byte < 256; ++byte) all += static_cast<char>(byte);
+  for (const std::string& text :
+       {all, std::string("\xff\xff\x80"), std::string("é\xc3"), std::string("\xf3\xb0\x80\x80\xfe"),
+        std::string("\\udcff\xff"), std::string("😀\xed\xb3\xbf")}) {
+    auto parsed = Json::Parse(Json().Set(text, text).Dump());
+    ASSERT_TRUE(parsed) << parsed.error().message;
+    EXPECT_EQ(parsed->GetString(text, "absent"), text);
+  }
+  EXPECT_EQ(Json::Parse("\"\\ud83d\\ude00\\udcff\"")->as_string(), "😀\xff");
+  EXPECT_FALSE(Json::Parse("\"\\udc00\""));  // no byte
+  EXPECT_FALSE(Json::Parse("\"\\ud83d\""));
+}
+
 TEST(Json, EscapesHtmlOnRequestOnly) {
   EXPECT_EQ(Json("<&>").Dump(), "\"<&>\"");
   EXPECT_EQ(Json("<&>").Dump({.escape_html = true}), "\"\\u003c\\u0026\\u003e\"");

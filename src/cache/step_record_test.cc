@@ -65,9 +65,11 @@ TEST(StepRecord, RoundTripsWholeAndInParts) {
   ExpectEqual(*JoinRecord(parts.body, parts.preimage, parts.log), record);
 }
 
-TEST(StepRecord, LogMayHoldAnyBytesInParts) {
+TEST(StepRecord, LogAndNamesMayHoldAnyBytes) {
   StepRecord record = Example();
   record.log = std::string("\xff\0\x80\n", 4);
+  record.name = "[1/1] COPY caf\xe9 /";
+  ExpectEqual(*DecodeRecord(EncodeRecord(record)), record);
   RecordParts parts = SplitRecord(record);
   EXPECT_EQ(JoinRecord(parts.body, parts.preimage, parts.log)->log, record.log);
 }
