@@ -61,14 +61,20 @@ Status WalkMatch(TreeStore& store, const Selector& selector, const Match& match,
 Result<Digest> SelectionDigest(TreeStore& store, const Digest& root,
                                const std::vector<Selector>& selectors);
 
-// Paths that differ between two trees, for explanations: "changed src/a.js", at most `limit`.
+// Paths that differ between two trees, for explanations, at most `limit`.
 struct Difference {
   enum class Kind { kAdded, kRemoved, kContent, kMode, kOwner, kType, kLink, kXattr };
   Kind kind;
   RelPath path;
+  std::string detail = {};  // "100755 → 100644", "0:0 → 1000:1000", "a → b"; empty for other kinds
 };
 Result<std::vector<Difference>> Compare(TreeStore& store, const Digest& before, const Digest& after,
                                         const RelPath& below, size_t limit);
+// The same of what selectors let through: what made one SelectionDigest into another. By path.
+Result<std::vector<Difference>> CompareSelected(TreeStore& store, const Digest& before,
+                                                const Digest& after,
+                                                const std::vector<Selector>& selectors,
+                                                size_t limit);
 std::string_view DifferenceName(Difference::Kind kind);  // "added", "content changed", …
 
 }  // namespace varve::tree

@@ -396,6 +396,15 @@ std::string Differences(TreeStore& store, const Digest& before, const Digest& af
   return out;
 }
 
+std::string Details(const std::vector<Difference>& differences) {
+  std::string out;
+  for (const Difference& d : differences) {
+    out += fmt::format("{} {}{}{}\n", DifferenceName(d.kind), d.path.str(), d.detail.empty() ? "" : " ",
+                       d.detail);
+  }
+  return out;
+}
+
 TEST(Compare, NamesEachKindOfDifference) {
   MemoryTreeStore store;
   Node owned = File("o");
@@ -430,6 +439,41 @@ TEST(Compare, NamesEachKindOfDifference) {
   EXPECT_EQ(Differences(store, before, after, "", 2),
             "mode changed d\ncontent changed d/content\n");
   EXPECT_EQ(Differences(store, before, after, "", 0), "");
+}
+
+TEST(Compare, TellsOldAndNewWhereTheyAreShort) {
+  MemoryTreeStore store;
+  Node owned = File("o");
+  owned.uid = 1000;
+  Digest before = BuildTree(store, {{"link", Link("a")}, {"mode", File("m", 0755)},
+                                    {"owner", File("o")}, {"type", File("t")}});
+  Digest after = BuildTree(store, {{"link", Link("b")}, {"mode", File("m")}, {"owner", owned},
+                                   {"type", Dir()}});
+  EXPECT_EQ(Details(*Compare(store, before, after, RelPath(), 10)),
+            "link target changed link a → b\nmode changed mode 100755 → 100644\n"
+            "owner changed owner 0:0 → 1000:0\ntype changed type file → directory\n");
+}
+
+TEST(CompareSelected, LeavesOutWhatTheSelectorsDoNotReach) {
+  MemoryTreeStore store;
+  Digest before = BuildTree(store, {{"README", File("1")}, {"src/a", File("1")},
+                                    {"src/b.md", File("1")}, {"src/gone", File("1")},
+                                    {"x1", File("1")}, {"y", File("1")}});
+  Digest after = BuildTree(store, {{"README", File("2")}, {"src/a", File("2")},
+                                   {"src/b.md", File("2")}, {"src/new/n", File("1")},
+                                   {"x1", File("1")}, {"x2", File("1")}, {"y", File("2")}});
+  auto compare = [&](const std::vector<Selector>& selectors) {
+    return Details(*CompareSelected(store, before, after, selectors, 100));
+  };
+  EXPECT_EQ(compare({{.path = "src"}}),
+            "content changed src/a\ncontent changed src/b.md\nremoved src/gone\nadded src/new\n");
+  EXPECT_EQ(compare({{.path = "src", .exclude = {"**/*.md"}}}),
+            "content changed src/a\nremoved src/gone\nadded src/new\nadded src/new/n\n");
+  EXPECT_EQ(compare({{.path = "x*", .wildcards = true}}), "added x2\n");
+  EXPECT_EQ(compare({{.path = "y"}, {.path = "src/a"}, {.path = "y"}}),
+            "content changed src/a\ncontent changed y\n");
+  EXPECT_EQ(compare({{.path = "src/gone"}}), "removed src/gone\n");
+  EXPECT_EQ(compare({{.path = "nothing"}}), "");
 }
 
 }  // namespace
