@@ -1,0 +1,3 @@
+FROM scratch
+COPY sub /s/
+LABEL which=other
