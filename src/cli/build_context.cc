@@ -9,9 +9,11 @@
 #include "base/fd.h"
 #include "base/rel_path.h"
 #include "base/strings.h"
+#include "exec/source_auth.h"
 #include "graph/source_url.h"
 #include "net/url.h"
 #include "source/git.h"
+#include "source/http.h"
 #include "source/stdin_context.h"
 #include "sys/open.h"
 #include "tree/pattern.h"
@@ -95,23 +97,19 @@ class Opener {
     const char* agent = std::getenv("SSH_AUTH_SOCK");
     source::GitRequest request{.source = git, .cache_directory = cache_directory_,
                                .work_directory = work};
-    for (const SecretFlag& secret : flags_.secrets) {
-      if (secret.id == "GIT_AUTH_TOKEN") request.access.token = ValueOf(secret);
-      if (secret.id == "GIT_AUTH_HEADER") request.access.header = ValueOf(secret);
-    }
+    TRY_ASSIGN(request.access, exec::FindGitAccess(git, exec::Secrets(SecretSourcesOf(flags_))));
     if (agent != nullptr) request.access.ssh_auth_sock = agent;
     TRY_ASSIGN(auto checkout, source::FetchGit(request, {}, stop_));
     context_.directory = checkout.directory;
     return Ok();
   }
 
-  static std::string ValueOf(const SecretFlag& secret) {
-    if (!secret.variable.empty()) {
-      const char* value = std::getenv(secret.variable.c_str());
-      return value ? value : "";
-    }
-    auto text = ReadFile(secret.path);
-    return text ? std::string(TrimSpace(*text)) : "";
+  // With the credentials that were given for the host.
+  Result<net::Request> RequestOf(const std::string& url) const {
+    net::Request request{.url = url};
+    TRY_ASSIGN(std::string authorization, exec::FindHttpAuthorization(url, exec::Secrets(SecretSourcesOf(flags_))));
+    if (!authorization.empty()) request.headers.emplace_back("Authorization", authorization);
+    return request;
   }
 
   // An archive is the context, anything else a Dockerfile (reference cli.md §2.2).
@@ -121,11 +119,13 @@ class Opener {
     TRY_ASSIGN(Fd fd, OpenFile(file, O_RDWR | O_CREAT | O_EXCL, 0600));
     FdWriter writer(fd.get());
     auto sink = [&](const net::Response& r) -> Result<Writer*> { return r.status == 200 ? &writer : nullptr; };
-    TRY_ASSIGN(auto response, http_.Send({.url = flags_.context}, sink, stop_));
+    TRY_ASSIGN(auto request, RequestOf(flags_.context));
+    TRY_ASSIGN(auto response, http_.Send(request, sink, stop_));
     if (response.status != 200) {
       Error error = Invalid("context {}: the server answered {}", net::Redact(flags_.context),
                             response.status);
       if (response.status >= 500) error.code = Code::kUnavailable;
+      if (response.status == 401 || response.status == 403) error.hint = source::kHttpAuthHint;
       return error;
     }
     if (lseek(fd.get(), 0, SEEK_SET) != 0) return ErrnoError(errno, "seek");
@@ -145,7 +145,8 @@ class Opener {
       return Ok();
     }
     if (IsHttp(flags_.file)) {
-      TRY_ASSIGN(auto reply, http_.Fetch({.url = flags_.file}, kMaxDockerfile, stop_));
+      TRY_ASSIGN(auto request, RequestOf(flags_.file));
+      TRY_ASSIGN(auto reply, http_.Fetch(request, kMaxDockerfile, stop_));
       if (reply.head.status != 200) {
         return NotFound("Dockerfile {}: the server answered {}", flags_.file, reply.head.status);
       }
@@ -227,6 +228,12 @@ class Opener {
 };
 
 }  // namespace
+
+std::map<std::string, exec::SecretSource> SecretSourcesOf(const BuildFlags& flags) {
+  std::map<std::string, exec::SecretSource> sources;
+  for (const SecretFlag& secret : flags.secrets) sources[secret.id] = {secret.path, secret.variable};
+  return sources;
+}
 
 Result<BuildContext> OpenContext(const BuildFlags& flags, const std::string& scratch,
                                  const std::string& cache_directory, net::HttpClient& http,

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cli/build_flags.h"
+#include "exec/secrets.h"
 #include "net/http_client.h"
 #include "sys/tempdir.h"
 
@@ -33,5 +34,8 @@ struct BuildContext {
 Result<BuildContext> OpenContext(const BuildFlags& flags, const std::string& scratch,
                                  const std::string& cache_directory, net::HttpClient& http,
                                  std::stop_token stop);
+
+// The --secret flags as the build's secrets.
+std::map<std::string, exec::SecretSource> SecretSourcesOf(const BuildFlags& flags);
 
 }  // namespace varve::cli

@@ -215,9 +215,7 @@ Result<std::unique_ptr<exec::Runner>> BuildJob::MakeRunner(const std::string& is
                               .mount_namespace = lowered_.cache_mount_namespace + isolated};
   options.context_mode = flags_.context_mode;
   options.directories["context"] = context_.directory;
-  for (const SecretFlag& secret : flags_.secrets) {
-    options.secrets[secret.id] = {secret.path, secret.variable};
-  }
+  options.secrets = SecretSourcesOf(flags_);
   TRY_ASSIGN(agents_, StartSshAgents(flags_.ssh, workspace_.scratch.path()));
   options.ssh = agents_->agents();
   return exec::Runner::Create(std::move(options),

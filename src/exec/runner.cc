@@ -12,6 +12,7 @@
 #include "cache/step_locks.h"
 #include "exec/exec_step.h"
 #include "exec/file_step.h"
+#include "exec/source_auth.h"
 #include "graph/reads.h"
 #include "oci/image_config.h"
 #include "source/git.h"
@@ -118,19 +119,13 @@ Result<engine::Pin> Runner::ResolveLocal(const graph::Graph& graph, graph::StepI
   return engine::Pin{.rootfs = {{}, tree.root}, .data_local = true};
 }
 
-Result<std::string> Runner::SecretOr(const std::string& id) const {
-  TRY_ASSIGN(auto value, secrets_.Get(id));
-  return std::string(TrimSpace(value.value_or("")));
-}
-
 Result<engine::Pin> Runner::ResolveGit(const graph::Graph& graph, graph::StepIndex step,
                                        const graph::GitSource& op, engine::StepSink& sink,
                                        std::stop_token stop) {
   TRY_ASSIGN(auto work, sys::TempDir::Create(scratch_.path(), "git-"));
   source::GitRequest request{.source = op, .cache_directory = options_.root,
                              .work_directory = work.path()};
-  TRY_ASSIGN(request.access.token, SecretOr(op.auth_token_secret));
-  TRY_ASSIGN(request.access.header, SecretOr(op.auth_header_secret));
+  TRY_ASSIGN(request.access, FindGitAccess(op, secrets_));
   for (const SshAgent& agent : options_.ssh) {
     if (agent.id == op.ssh_id) request.access.ssh_auth_sock = agent.socket;
   }
@@ -145,14 +140,7 @@ Result<engine::Pin> Runner::ResolveGit(const graph::Graph& graph, graph::StepInd
 
 Result<engine::Pin> Runner::ResolveHttp(graph::StepIndex step, const graph::HttpSource& op,
                                         engine::StepSink& sink, std::stop_token stop) {
-  std::string host = op.url;
-  if (size_t scheme = host.find("://"); scheme != host.npos) host = host.substr(scheme + 3);
-  host = host.substr(0, host.find_first_of("/?#:"));
-  TRY_ASSIGN(std::string authorization, SecretOr("HTTP_AUTH_HEADER_" + host));
-  if (authorization.empty()) {
-    TRY_ASSIGN(std::string token, SecretOr("HTTP_AUTH_TOKEN_" + host));
-    if (!token.empty()) authorization = "Bearer " + token;
-  }
+  TRY_ASSIGN(std::string authorization, FindHttpAuthorization(op.url, secrets_));
   TRY_ASSIGN(auto file, source::FetchHttp(op, authorization, stores_.http, stores_.blobs,
                                           stores_.local, stores_.clock, stop));
   sink.Progress(file.name, file.size, file.size, true);

@@ -72,7 +72,6 @@ class Runner final : public engine::SourceResolver,
   Result<engine::Pin> ResolveGit(const graph::Graph& graph, graph::StepIndex step,
                                  const graph::GitSource& op, engine::StepSink& sink,
                                  std::stop_token stop);
-  Result<std::string> SecretOr(const std::string& id) const;  // empty: not given
   Result<engine::Pin> ResolveHttp(graph::StepIndex step, const graph::HttpSource& op,
                                   engine::StepSink& sink, std::stop_token stop);
   Result<engine::Pin> PinImage(graph::StepIndex step, source::ResolvedImage image);

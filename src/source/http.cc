@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "base/json.h"
+#include "graph/source_url.h"
 #include "net/url.h"
 
 namespace varve::source {
@@ -20,12 +21,7 @@ std::optional<Timestamp> ParseHttpDate(std::string_view text) {
 }
 
 std::string NameOf(const graph::HttpSource& source) {
-  if (!source.filename.empty()) return source.filename;
-  std::string path = source.url.substr(0, source.url.find_first_of("?#"));
-  if (size_t scheme = path.find("://"); scheme != path.npos) path = path.substr(scheme + 3);
-  size_t slash = path.rfind('/');
-  std::string name = slash == path.npos ? "" : path.substr(slash + 1);
-  return name.empty() ? "__unnamed__" : name;
+  return source.filename.empty() ? graph::HttpFileName(source.url) : source.filename;
 }
 
 Error Refused(const graph::HttpSource& source, int status) {
@@ -33,9 +29,7 @@ Error Refused(const graph::HttpSource& source, int status) {
   if (status == 404 || status == 410) return NotFound("{}: not found ({})", url, status);
   if (status == 429 || status >= 500) return Unavailable("{}: the server answered {}", url, status);
   Error error = Invalid("{}: the server answered {}", url, status);
-  if (status == 401 || status == 403) {
-    error.hint = "give credentials as --secret id=HTTP_AUTH_TOKEN_<host> or HTTP_AUTH_HEADER_<host>";
-  }
+  if (status == 401 || status == 403) error.hint = kHttpAuthHint;
   return error;
 }
 

@@ -23,6 +23,10 @@ struct HttpFile {
   std::optional<Timestamp> modified;   // Last-Modified
 };
 
+// What to do about a server that refuses.
+inline constexpr const char* kHttpAuthHint =
+    "give credentials as --secret id=HTTP_AUTH_TOKEN_<host> or HTTP_AUTH_HEADER_<host>";
+
 // kNotFound for 404 and 410, kInvalid for other refusals and for a checksum that does not fit,
 // kUnavailable when the server does not answer. `authorization`: value of the header, may be empty.
 Result<HttpFile> FetchHttp(const graph::HttpSource& source, const std::string& authorization,

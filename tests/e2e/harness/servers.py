@@ -189,11 +189,28 @@ class FileServer:
         class Handler(_Quiet):
             def do_GET(self):
                 server.requests.append(f"{self.command} {self.path}")
-                server.answer(self, folder)
+                if server.authorized(self, folder):
+                    server.answer(self, folder)
 
             do_HEAD = do_POST = do_GET
 
         self.server, self.address = _serve(Handler)
+
+    def authorized(self, request, folder):
+        """With a file .authorization in the folder, its lines are the headers that are let in."""
+        try:
+            with open(os.path.join(folder, ".authorization")) as file:
+                good = file.read().splitlines()
+        except FileNotFoundError:
+            return True
+        if request.headers.get("Authorization", "") in good:
+            return True
+        request.rfile.read(int(request.headers.get("Content-Length") or 0))
+        request.send_response(401)
+        request.send_header("WWW-Authenticate", 'Basic realm="fixtures"')
+        request.send_header("Content-Length", "0")
+        request.end_headers()
+        return False
 
     def answer(self, request, folder):
         url = urllib.parse.urlsplit(request.path)
