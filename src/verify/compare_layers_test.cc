@@ -41,7 +41,7 @@ class CompareLayersTest : public testing::Test {
       timespec times[2] = {{mtime_, 0}, {mtime_, 0}};
       utimensat(AT_FDCWD, entry.path().c_str(), times, AT_SYMLINK_NOFOLLOW);
     }
-    return layers_->Commit(std::move(draft), {}, {})->diff_id;
+    return layers_->Commit(std::move(draft), {}, {}, {})->diff_id;
   }
   DiffId Layer() {
     return Layer([](const std::string&) {});
