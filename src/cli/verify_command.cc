@@ -188,7 +188,7 @@ class VerifyCommand final : public Command {
       error.hint = "leave out --output, --push, --load, --iidfile and --metadata-file";
       return error;
     }
-    if (flags_.call != "build") return Invalid("varve verify takes no --call and no --check");
+    if (flags_.call.name != "build") return Invalid("varve verify takes no --call and no --check");
     flags_.reproducible = true;
     return BuildJob::CheckFlags(flags_);
   }
