@@ -1,5 +1,9 @@
+#include <bzlib.h>
 #include <gmock/gmock.h>
+#include <lzma.h>
+#include <bzlib.h>
 #include <gtest/gtest.h>
+#include <lzma.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -475,6 +479,27 @@ TEST(Foreign, XzAndBzip2AreReadAndDamageIsFound) {
     bad[30] ^= 4;
     EXPECT_EQ(Decompress(bad).error().code, Code::kCorrupt);
     EXPECT_EQ(Decompress(data.substr(0, data.size() / 2)).error().code, Code::kCorrupt);
+  }
+}
+
+TEST(Foreign, XzAndBzip2StreamsFollowOneAnother) {
+  std::string half;
+  for (int i = 0; half.size() < 3 << 20; ++i) half += std::to_string(i * 7919) + " ";
+  unsigned size = half.size();
+  std::string bzip2(size, '\0');
+  ASSERT_EQ(BZ2_bzBuffToBuffCompress(bzip2.data(), &size, half.data(), half.size(), 9, 0, 0), BZ_OK);
+  bzip2.resize(size);
+  size_t end = 0;
+  std::string xz(half.size(), '\0');
+  ASSERT_EQ(lzma_easy_buffer_encode(0, LZMA_CHECK_CRC64, nullptr,
+                                    reinterpret_cast<const uint8_t*>(half.data()), half.size(),
+                                    reinterpret_cast<uint8_t*>(xz.data()), &end, xz.size()),
+            LZMA_OK);
+  xz.resize(end);
+  for (const std::string& one : {bzip2, xz}) {
+    EXPECT_EQ(*Decompress(one + one), half + half);
+    EXPECT_EQ(Decompress(one + one.substr(0, one.size() - 1)).error().code, Code::kCorrupt);
+    EXPECT_EQ(Decompress(one + "rubbish").error().code, Code::kCorrupt);
   }
 }
 

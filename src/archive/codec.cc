@@ -57,8 +57,8 @@ class Decompressor final : public Reader {
     switch (compression) {
       case Compression::kGzip: codec_ = MakeGzipReader(peeked_); break;
       case Compression::kZstd: codec_ = MakeZstdReader(peeked_); break;
-      case Compression::kBzip2:
-      case Compression::kXz: codec_ = MakeRareReader(peeked_, compression); break;
+      case Compression::kBzip2: codec_ = MakeBzip2Reader(peeked_); break;
+      case Compression::kXz: codec_ = MakeXzReader(peeked_); break;
       case Compression::kNone: break;
     }
     return Ok();

@@ -11,7 +11,7 @@ std::unique_ptr<Compressor> MakeGzipWriter(Writer& out, int level, size_t thread
 std::unique_ptr<Reader> MakeGzipReader(Reader& in);
 std::unique_ptr<Compressor> MakeZstdWriter(Writer& out, int level, size_t threads);
 std::unique_ptr<Reader> MakeZstdReader(Reader& in);
-// bzip2 and xz, by libarchive.
-std::unique_ptr<Reader> MakeRareReader(Reader& in, Compression compression);
+std::unique_ptr<Reader> MakeBzip2Reader(Reader& in);
+std::unique_ptr<Reader> MakeXzReader(Reader& in);
 
 }  // namespace varve::archive

@@ -1,9 +1,8 @@
-// bzip2 and xz through libarchive's filters: read only, and only for ADD.
-#include <archive.h>
-#include <archive_entry.h>
+// bzip2 and xz by their own libraries: read only, and only for ADD.
+#include <bzlib.h>
+#include <lzma.h>
 
-#include <cerrno>
-#include <optional>
+#include <algorithm>
 #include <vector>
 
 #include "archive/codec_internal.h"
@@ -12,85 +11,121 @@ namespace varve::archive {
 
 namespace {
 
-class RareReader final : public Reader {
+constexpr size_t kInputBytes = 256 << 10;
+
+Error Damaged(Compression compression, std::string_view what) {
+  return Corrupt("{}: {}", CompressionName(compression), what);
+}
+
+// Several streams, one after the other, are one (bzip2(1), as parallel compressors write them).
+class Bzip2Reader final : public Reader {
  public:
-  RareReader(Reader& in, Compression compression)
-      : in_(in),
-        name_(CompressionName(compression)),
-        input_(256 << 10),
-        archive_(archive_read_new()) {
-    CHECK(archive_ != nullptr);
-    archive_read_support_format_raw(archive_);
-    // The filter was recognised before; to name it keeps libarchive from peeling a second one.
-    if (compression == Compression::kXz) {
-      archive_read_support_filter_xz(archive_);
-    } else {
-      archive_read_support_filter_bzip2(archive_);
-    }
+  explicit Bzip2Reader(Reader& in) : in_(in), input_(kInputBytes) {}
+  ~Bzip2Reader() override {
+    if (open_) BZ2_bzDecompressEnd(&stream_);
   }
-  ~RareReader() override { archive_read_free(archive_); }
-  RareReader(const RareReader&) = delete;
+  Bzip2Reader(const Bzip2Reader&) = delete;
 
   Result<size_t> Read(std::span<char> buffer) override {
-    if (!opened_) {
-      TRY(Open());
-      opened_ = true;
+    if (buffer.empty()) return size_t{0};
+    stream_.next_out = buffer.data();
+    stream_.avail_out = static_cast<unsigned>(std::min<size_t>(buffer.size(), 1 << 30));
+    const unsigned room = stream_.avail_out;
+    while (stream_.avail_out == room) {
+      if (stream_.avail_in == 0) TRY(Fill());
+      if (!open_) {
+        if (stream_.avail_in == 0) return size_t{0};
+        TRY(Open());
+      }
+      if (stream_.avail_in == 0) return Damaged(Compression::kBzip2, "truncated stream");
+      int code = BZ2_bzDecompress(&stream_);
+      if (code == BZ_STREAM_END) {
+        Close();
+      } else if (code == BZ_MEM_ERROR) {
+        return Resource("bzip2: out of memory");
+      } else if (code != BZ_OK) {
+        return Damaged(Compression::kBzip2, "damaged stream");
+      }
     }
-    if (ended_) return size_t{0};
-    la_ssize_t n;
-    do {
-      n = archive_read_data(archive_, buffer.data(), buffer.size());
-    } while (n == ARCHIVE_RETRY);
-    if (n < 0) return Failure();
-    ended_ = n == 0 && !buffer.empty();
-    return static_cast<size_t>(n);
+    return room - stream_.avail_out;
   }
 
  private:
-  static la_ssize_t OnRead(struct archive* a, void* self, const void** data) {
-    auto* reader = static_cast<RareReader*>(self);
-    auto n = reader->in_.Read(reader->input_);
-    if (!n) {
-      reader->input_error_ = std::move(n).error();
-      archive_set_error(a, EIO, "input failed");
-      return -1;
-    }
-    *data = reader->input_.data();
-    return static_cast<la_ssize_t>(*n);
-  }
-
-  Status Open() {
-    archive_entry* entry = nullptr;
-    int code = archive_read_open2(archive_, this, nullptr, OnRead, nullptr, nullptr);
-    if (code == ARCHIVE_OK) code = archive_read_next_header(archive_, &entry);
-    // The raw format has no entry for empty content.
-    if (code == ARCHIVE_EOF) {
-      ended_ = true;
-      return Ok();
-    }
-    if (code != ARCHIVE_OK) return Failure();
-    if (archive_filter_count(archive_) < 2) return Corrupt("{}: damaged stream", name_);
+  Status Fill() {
+    TRY_ASSIGN(size_t n, in_.Read(input_));
+    stream_.next_in = input_.data();
+    stream_.avail_in = static_cast<unsigned>(n);
     return Ok();
   }
 
-  Error Failure() {
-    if (input_error_) return *input_error_;
-    const char* text = archive_error_string(archive_);
-    return Corrupt("{}: {}", name_, text ? text : "damaged stream");
+  // The library begins a stream with what is left of the input, and forgets the output.
+  Status Open() {
+    bz_stream fresh = {};
+    fresh.next_in = stream_.next_in, fresh.avail_in = stream_.avail_in;
+    fresh.next_out = stream_.next_out, fresh.avail_out = stream_.avail_out;
+    stream_ = fresh;
+    if (BZ2_bzDecompressInit(&stream_, 0, 0) != BZ_OK) return Resource("bzip2: out of memory");
+    open_ = true;
+    return Ok();
+  }
+  void Close() {
+    BZ2_bzDecompressEnd(&stream_);
+    open_ = false;
   }
 
   Reader& in_;
-  const std::string_view name_;
   std::vector<char> input_;
-  struct archive* archive_;
-  bool opened_ = false, ended_ = false;
-  std::optional<Error> input_error_;
+  bz_stream stream_ = {};
+  bool open_ = false;
+};
+
+class XzReader final : public Reader {
+ public:
+  explicit XzReader(Reader& in) : in_(in), input_(kInputBytes) {
+    // Concatenated streams and padding are read; no limit of memory, since the largest dictionary
+    // of xz's levels is 64 MiB and the format ends at 4 GiB.
+    code_ = lzma_stream_decoder(&stream_, UINT64_MAX, LZMA_CONCATENATED);
+  }
+  ~XzReader() override { lzma_end(&stream_); }
+  XzReader(const XzReader&) = delete;
+
+  Result<size_t> Read(std::span<char> buffer) override {
+    if (buffer.empty()) return size_t{0};
+    stream_.next_out = reinterpret_cast<uint8_t*>(buffer.data());
+    stream_.avail_out = buffer.size();
+    while (stream_.avail_out == buffer.size() && code_ == LZMA_OK) {
+      if (stream_.avail_in == 0 && !input_ended_) TRY(Fill());
+      code_ = lzma_code(&stream_, input_ended_ ? LZMA_FINISH : LZMA_RUN);
+    }
+    size_t n = buffer.size() - stream_.avail_out;
+    if (n > 0 || code_ == LZMA_STREAM_END) return n;
+    switch (code_) {
+      case LZMA_MEM_ERROR: return Resource("xz: out of memory");
+      case LZMA_BUF_ERROR: return Damaged(Compression::kXz, "truncated stream");
+      case LZMA_OPTIONS_ERROR: return Damaged(Compression::kXz, "a filter that liblzma lacks");
+      default: return Damaged(Compression::kXz, "damaged stream");
+    }
+  }
+
+ private:
+  Status Fill() {
+    TRY_ASSIGN(size_t n, in_.Read(input_));
+    stream_.next_in = reinterpret_cast<const uint8_t*>(input_.data());
+    stream_.avail_in = n;
+    input_ended_ = n == 0;
+    return Ok();
+  }
+
+  Reader& in_;
+  std::vector<char> input_;
+  lzma_stream stream_ = LZMA_STREAM_INIT;
+  lzma_ret code_;
+  bool input_ended_ = false;
 };
 
 }  // namespace
 
-std::unique_ptr<Reader> MakeRareReader(Reader& in, Compression compression) {
-  return std::make_unique<RareReader>(in, compression);
-}
+std::unique_ptr<Reader> MakeBzip2Reader(Reader& in) { return std::make_unique<Bzip2Reader>(in); }
+std::unique_ptr<Reader> MakeXzReader(Reader& in) { return std::make_unique<XzReader>(in); }
 
 }  // namespace varve::archive
