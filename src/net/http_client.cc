@@ -1,17 +1,15 @@
 #include "net/http_client.h"
 
-#include <curl/curl.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
-#include <mutex>
 #include <optional>
 
 #include "base/clock.h"
 #include "base/guarded.h"
 #include "base/log.h"
 #include "base/strings.h"
+#include "net/curl_library.h"
 #include "net/url.h"
 
 namespace varve::net {
@@ -27,16 +25,23 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 // A transfer's own multi handle, not curl_easy_perform: curl_multi_wakeup is the one way to
 // interrupt a wait from another thread, and connections kept by a multi need no lock.
 struct Lane {
-  CURLM* multi = curl_multi_init();
-  CURL* easy = curl_easy_init();
+  const CurlLibrary& curl;
+  CURLM* multi = curl.multi_init();
+  CURL* easy = curl.easy_init();
   std::string origin = {};  // of its last request, whose connection it probably still has
 
-  Lane() = default;
+  explicit Lane(const CurlLibrary& library) : curl(library) {}
   Lane(const Lane&) = delete;
   Lane& operator=(const Lane&) = delete;
   ~Lane() {
-    curl_easy_cleanup(easy);
-    curl_multi_cleanup(multi);
+    curl.easy_cleanup(easy);
+    curl.multi_cleanup(multi);
+  }
+
+  // The value has the type that the option's manual page states: curl cannot check it.
+  template <class T>
+  void Set(CURLoption option, T value) const {
+    curl.easy_setopt(easy, option, value);
   }
 };
 
@@ -155,8 +160,8 @@ int OnSeek(void* user, curl_off_t offset, int origin) {
   return transfer.OpenBodyAgain() ? CURL_SEEKFUNC_OK : CURL_SEEKFUNC_FAIL;
 }
 
-Error CurlError(CURLcode code, const Transfer& transfer) {
-  const char* text = transfer.curl_error[0] ? transfer.curl_error : curl_easy_strerror(code);
+Error CurlError(const CurlLibrary& curl, CURLcode code, const Transfer& transfer) {
+  const char* text = transfer.curl_error[0] ? transfer.curl_error : curl.easy_strerror(code);
   std::string target = Redact(transfer.url.String());
   switch (code) {
     case CURLE_PEER_FAILED_VERIFICATION:
@@ -182,97 +187,94 @@ Error CurlError(CURLcode code, const Transfer& transfer) {
   }
 }
 
-struct SlistFree {
-  void operator()(curl_slist* list) const { curl_slist_free_all(list); }
-};
-using Slist = std::unique_ptr<curl_slist, SlistFree>;
+using Slist = std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)>;
 
-Result<Slist> HeaderList(const Transfer& transfer) {
+Result<Slist> HeaderList(const CurlLibrary& curl, const Transfer& transfer) {
   curl_slist* list = nullptr;
-  auto add = [&](const std::string& line) { list = curl_slist_append(list, line.c_str()); };
+  auto add = [&](const std::string& line) { list = curl.slist_append(list, line.c_str()); };
   // Without a body to hold back for, waiting a second for "100 Continue" is what it would cost.
   add("Expect:");
   for (const auto& [name, value] : transfer.headers) {
     if ((name + value).find_first_of(std::string_view("\r\n\0", 3)) != std::string::npos) {
-      curl_slist_free_all(list);
+      curl.slist_free_all(list);
       return Invalid("header {} has a line break in it", name);
     }
     add(value.empty() ? name + ";" : name + ": " + value);
   }
-  return Slist(list);
+  return Slist(list, curl.slist_free_all);
 }
 
-void SetTls(CURL* easy, const Tls& tls) {
-  curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, tls.insecure ? 0L : 1L);
-  curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, tls.insecure ? 0L : 2L);
+void SetTls(const Lane& lane, const Tls& tls) {
+  lane.Set(CURLOPT_SSL_VERIFYPEER, tls.insecure ? 0L : 1L);
+  lane.Set(CURLOPT_SSL_VERIFYHOST, tls.insecure ? 0L : 2L);
   // One of the two options is replaced and the other keeps the system's store.
   std::error_code ignored;
   if (std::filesystem::is_directory(tls.ca, ignored)) {
-    curl_easy_setopt(easy, CURLOPT_CAPATH, tls.ca.c_str());
+    lane.Set(CURLOPT_CAPATH, tls.ca.c_str());
   } else if (!tls.ca.empty()) {
-    curl_easy_setopt(easy, CURLOPT_CAINFO, tls.ca.c_str());
+    lane.Set(CURLOPT_CAINFO, tls.ca.c_str());
   } else if (const char* file = std::getenv("SSL_CERT_FILE"); file != nullptr && *file != '\0') {
-    curl_easy_setopt(easy, CURLOPT_CAINFO, file);
+    lane.Set(CURLOPT_CAINFO, file);
   }
 }
 
-void SetProxy(CURL* easy, const Url& url) {
+void SetProxy(const Lane& lane, const Url& url) {
   if (IsLoopback(url.host)) {
-    curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
+    lane.Set(CURLOPT_NOPROXY, "*");
     return;
   }
   // curl reads http_proxy in lower case only, a rule for CGI programs, which varve is none of.
   const char* proxy = std::getenv("HTTP_PROXY");
   if (url.scheme == "http" && std::getenv("http_proxy") == nullptr && proxy && *proxy) {
-    curl_easy_setopt(easy, CURLOPT_PROXY, proxy);
+    lane.Set(CURLOPT_PROXY, proxy);
   }
 }
 
-void SetOptions(CURL* easy, Transfer& transfer, curl_slist* headers, const std::string& url) {
+void SetOptions(const Lane& lane, Transfer& transfer, curl_slist* headers, const std::string& url) {
   const Request& request = transfer.request;
-  curl_easy_setopt(easy, CURLOPT_URL, url.c_str());
-  curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-  curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
-  curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-  curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-  curl_easy_setopt(easy, CURLOPT_USERAGENT, UserAgent());
-  curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
-  curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-  curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer.curl_error);
-  curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS,
+  lane.Set(CURLOPT_URL, url.c_str());
+  lane.Set(CURLOPT_PROTOCOLS_STR, "http,https");
+  lane.Set(CURLOPT_PATH_AS_IS, 1L);
+  lane.Set(CURLOPT_NOSIGNAL, 1L);
+  lane.Set(CURLOPT_TCP_KEEPALIVE, 1L);
+  lane.Set(CURLOPT_USERAGENT, UserAgent());
+  lane.Set(CURLOPT_HTTPHEADER, headers);
+  lane.Set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+  lane.Set(CURLOPT_ERRORBUFFER, transfer.curl_error);
+  lane.Set(CURLOPT_CONNECTTIMEOUT_MS,
                    static_cast<long>(request.timeouts.connect.count()));
-  curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 256L << 10);
-  curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, OnHeader);
-  curl_easy_setopt(easy, CURLOPT_HEADERDATA, &transfer);
-  curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, OnBody);
-  curl_easy_setopt(easy, CURLOPT_WRITEDATA, &transfer);
+  lane.Set(CURLOPT_BUFFERSIZE, 256L << 10);
+  lane.Set(CURLOPT_HEADERFUNCTION, OnHeader);
+  lane.Set(CURLOPT_HEADERDATA, &transfer);
+  lane.Set(CURLOPT_WRITEFUNCTION, OnBody);
+  lane.Set(CURLOPT_WRITEDATA, &transfer);
   if (transfer.method == "HEAD") {
-    curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+    lane.Set(CURLOPT_NOBODY, 1L);
   } else if (transfer.send_body) {
-    curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
-    curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, 256L << 10);
-    curl_easy_setopt(easy, CURLOPT_READFUNCTION, OnRead);
-    curl_easy_setopt(easy, CURLOPT_READDATA, &transfer);
-    curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, OnSeek);
-    curl_easy_setopt(easy, CURLOPT_SEEKDATA, &transfer);
+    lane.Set(CURLOPT_UPLOAD, 1L);
+    lane.Set(CURLOPT_UPLOAD_BUFFERSIZE, 256L << 10);
+    lane.Set(CURLOPT_READFUNCTION, OnRead);
+    lane.Set(CURLOPT_READDATA, &transfer);
+    lane.Set(CURLOPT_SEEKFUNCTION, OnSeek);
+    lane.Set(CURLOPT_SEEKDATA, &transfer);
     uint64_t size = request.open_body ? request.body_size : request.body.size();
-    curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, static_cast<curl_off_t>(size));
+    lane.Set(CURLOPT_INFILESIZE_LARGE, static_cast<curl_off_t>(size));
   }
   if (transfer.method != "HEAD") {
-    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, transfer.method.c_str());
+    lane.Set(CURLOPT_CUSTOMREQUEST, transfer.method.c_str());
   }
-  SetTls(easy, request.tls);
-  SetProxy(easy, transfer.url);
+  SetTls(lane, request.tls);
+  SetProxy(lane, transfer.url);
 }
 
 // Drives the transfer to its end, its deadline or the stop.
 Status Drive(Lane& lane, Transfer& transfer, SteadyTime deadline, std::stop_token stop) {
-  std::stop_callback wake(stop, [&lane] { curl_multi_wakeup(lane.multi); });
+  std::stop_callback wake(stop, [&lane] { lane.curl.multi_wakeup(lane.multi); });
   const auto stall = transfer.request.timeouts.stall;
   while (true) {
     int running = 0;
-    if (CURLMcode code = curl_multi_perform(lane.multi, &running); code != CURLM_OK) {
-      return Internal("curl: {}", curl_multi_strerror(code));
+    if (CURLMcode code = lane.curl.multi_perform(lane.multi, &running); code != CURLM_OK) {
+      return Internal("curl: {}", lane.curl.multi_strerror(code));
     }
     if (running == 0) return Ok();
     if (stop.stop_requested()) {
@@ -287,29 +289,29 @@ Status Drive(Lane& lane, Transfer& transfer, SteadyTime deadline, std::stop_toke
     }
     auto left = std::chrono::ceil<std::chrono::milliseconds>(std::min(stalled, deadline) - now);
     int wait = static_cast<int>(std::clamp<int64_t>(left.count(), 1, 1000));
-    curl_multi_poll(lane.multi, nullptr, 0, wait, nullptr);
+    lane.curl.multi_poll(lane.multi, nullptr, 0, wait, nullptr);
   }
 }
 
 Status Perform(Lane& lane, Transfer& transfer, SteadyTime deadline, std::stop_token stop) {
-  TRY_ASSIGN(Slist headers, HeaderList(transfer));
+  TRY_ASSIGN(Slist headers, HeaderList(lane.curl, transfer));
   std::string url = transfer.url.String();
-  curl_easy_reset(lane.easy);
-  SetOptions(lane.easy, transfer, headers.get(), url);
-  curl_multi_add_handle(lane.multi, lane.easy);
+  lane.curl.easy_reset(lane.easy);
+  SetOptions(lane, transfer, headers.get(), url);
+  lane.curl.multi_add_handle(lane.multi, lane.easy);
   Status driven = Drive(lane, transfer, deadline, stop);
   CURLcode code = CURLE_OK;
   int left = 0;
-  while (const CURLMsg* message = curl_multi_info_read(lane.multi, &left)) {
+  while (const CURLMsg* message = lane.curl.multi_info_read(lane.multi, &left)) {
     if (message->msg == CURLMSG_DONE) code = message->data.result;
   }
-  curl_multi_remove_handle(lane.multi, lane.easy);
+  lane.curl.multi_remove_handle(lane.multi, lane.easy);
   if (transfer.error) return std::move(*transfer.error);
   TRY(driven);
   // A server may refuse an upload and close before it has read all of it: its answer counts.
   bool refused = (code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR) && transfer.headers_done &&
                  transfer.send_body && transfer.response.status >= 400;
-  if (code != CURLE_OK && !refused) return CurlError(code, transfer);
+  if (code != CURLE_OK && !refused) return CurlError(lane.curl, code, transfer);
   if (!transfer.headers_done) {
     return Unavailable("{}: connection closed before an answer came", Redact(url));
   }
@@ -381,14 +383,13 @@ std::vector<std::string_view> Response::AllHeaders(std::string_view name) const 
 struct HttpClient::Pool {
   Guarded<std::vector<std::unique_ptr<Lane>>> idle;
 
-  std::unique_ptr<Lane> Take(const std::string& origin) {
+  Result<std::unique_ptr<Lane>> Take(const std::string& origin) {
+    TRY_ASSIGN(const CurlLibrary* curl, CurlLibrary::Get());
     auto lanes = idle.Lock();
     auto found = std::ranges::find(lanes->rbegin(), lanes->rend(), origin,
                                    [](const auto& lane) { return lane->origin; });
     if (found == lanes->rend() && lanes->size() < kMaxIdleLanes) {
-      static std::once_flag once;
-      std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
-      auto lane = std::make_unique<Lane>();
+      auto lane = std::make_unique<Lane>(*curl);
       lane->origin = origin;
       return lane;
     }
@@ -431,7 +432,7 @@ Result<Response> HttpClient::Send(const Request& request, const ChooseSink& sink
                       .method = hop.method,
                       .send_body = hop.send_body,
                       .headers = hop.headers};
-    std::unique_ptr<Lane> lane = pool_->Take(transfer.url.Origin());
+    TRY_ASSIGN(std::unique_ptr<Lane> lane, pool_->Take(transfer.url.Origin()));
     if (lane->easy == nullptr || lane->multi == nullptr) return Resource("curl: out of memory");
     Status status = Perform(*lane, transfer, deadline, stop);
     pool_->Give(std::move(lane));
