@@ -2,33 +2,41 @@
 
 #include <algorithm>
 #include <cstring>
-#include <vector>
+#include <memory>
 
 namespace varve {
 
 namespace {
+
 constexpr size_t kCopyBuffer = 256 << 10;
-}
+
+// Not filled with zeros: of the 64 pages a small file touches one.
+struct CopyBuffer {
+  std::unique_ptr<char[]> bytes = std::make_unique_for_overwrite<char[]>(kCopyBuffer);
+  std::span<char> span() { return {bytes.get(), kCopyBuffer}; }
+};
+
+}  // namespace
 
 Result<uint64_t> Copy(Reader& in, Writer& out) {
-  std::vector<char> buffer(kCopyBuffer);
+  CopyBuffer buffer;
   uint64_t total = 0;
   while (true) {
-    TRY_ASSIGN(size_t n, in.Read(buffer));
+    TRY_ASSIGN(size_t n, in.Read(buffer.span()));
     if (n == 0) return total;
-    TRY(out.Write({buffer.data(), n}));
+    TRY(out.Write({buffer.bytes.get(), n}));
     total += n;
   }
 }
 
 Result<std::string> ReadAll(Reader& in, uint64_t limit) {
   std::string out;
-  std::vector<char> buffer(kCopyBuffer);
+  CopyBuffer buffer;
   while (true) {
-    TRY_ASSIGN(size_t n, in.Read(buffer));
+    TRY_ASSIGN(size_t n, in.Read(buffer.span()));
     if (n == 0) return out;
     if (out.size() + n > limit) return Invalid("more than the {} bytes that are accepted", limit);
-    out.append(buffer.data(), n);
+    out.append(buffer.bytes.get(), n);
   }
 }
 

@@ -174,4 +174,13 @@ Status Database::Transaction(const std::function<Status()>& body) {
   return status;
 }
 
+Status Database::Checkpoint() {
+  std::lock_guard lock(impl_->mutex);
+  sqlite3_busy_timeout(impl_->db, 0);
+  int code = sqlite3_wal_checkpoint_v2(impl_->db, nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
+  sqlite3_busy_timeout(impl_->db, kBusyMillis);
+  if (code == SQLITE_OK || (code & 0xff) == SQLITE_BUSY) return Ok();
+  return SqlError(impl_->db, code);
+}
+
 }  // namespace varve::cache

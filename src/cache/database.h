@@ -20,7 +20,8 @@ class Database {
   // Opens or creates. kCorrupt when the file is no database or damaged; kInvalid with a hint when
   // it may not be written. Waits up to 30 s for other writers before kUnavailable.
   static Result<std::unique_ptr<Database>> Open(const std::string& path);
-  // Nothing is written on closing: the write-ahead log stays for the next process. (SQLite would
+  // Nothing is written on closing: the write-ahead log stays for the next process, whose first look
+  // reads all of it (see Index::ShortenLog). (SQLite would
   // otherwise copy and sync it at the end of every short build, and unlink it by name, which would
   // hit a new database after a damaged one was moved aside.)
   ~Database();
@@ -55,6 +56,9 @@ class Database {
   // that wants to become a write lock fails at once when somebody else wrote meanwhile
   // (SQLITE_BUSY_SNAPSHOT), however long the busy timeout is.
   Status Transaction(const std::function<Status()>& body);
+  // Moves the write-ahead log into the file and empties it, which syncs both; does what can be done
+  // without waiting for other processes.
+  Status Checkpoint();
 
  private:
   struct Impl;

@@ -5,6 +5,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <filesystem>
+
 #include "base/fd.h"
 #include "cache/index.h"
 #include "sys/tempdir.h"
@@ -63,6 +65,35 @@ TEST_F(IndexTest, FailedFillLeavesNoIndexBehind) {
   failing.fill = [](Database&) -> Status { return Resource("no more"); };
   EXPECT_FALSE(Index::Open(failing, clock));
   EXPECT_EQ(Find(*Index::Open(Spec(), clock).value(), "filled"), 1);
+}
+
+TEST_F(IndexTest, LongLogIsEmptiedUnlessSomebodyReadsIt) {
+  auto index = Index::Open(Spec(), clock).value();
+  auto add = [&](const std::string& key) {
+    std::string bytes(Index::kLongLog, 'x');
+    ASSERT_TRUE(index->Do([&](Database& database) {
+      return database.Run("INSERT INTO t VALUES(?,?)", {Value::Text(key + bytes), Value::Int(7)});
+    }));
+  };
+  auto log = [&] { return std::filesystem::file_size(path + "-wal"); };
+  const auto quiet = log();
+  ASSERT_TRUE(index->ShortenLog());
+  EXPECT_EQ(log(), quiet) << "a short log stays";
+  add("a");
+  EXPECT_GT(log(), Index::kLongLog);
+  ASSERT_TRUE(index->ShortenLog());
+  EXPECT_EQ(log(), 0u);
+
+  add("b");
+  auto reader = Database::Open(path).value();
+  ASSERT_TRUE(reader->RunScript("BEGIN; SELECT count(*) FROM t"));
+  add("c");
+  ASSERT_TRUE(index->ShortenLog());
+  EXPECT_GT(log(), Index::kLongLog) << "a reader needs it";
+  int64_t rows = 0;
+  ASSERT_TRUE(reader->Run("SELECT count(*) FROM t WHERE n=7", {},
+                          [&](const Database::Row& row) { rows = row.Int(0); }));
+  EXPECT_EQ(rows, 2);
 }
 
 TEST_F(IndexTest, MigrationsRunInOrderAndKeepTheRows) {

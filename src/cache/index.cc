@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "base/log.h"
+#include "base/metric.h"
 #include "sys/flock.h"
 
 namespace varve::cache {
@@ -113,6 +114,15 @@ Status Index::Do(const std::function<Status(Database&)>& body) {
     TRY(ConnectExclusively(*connection));
   }
   return body(*connection->database);
+}
+
+Status Index::ShortenLog() {
+  auto connection = connection_.Lock();
+  struct stat log;
+  if (!connection->database || !IsCurrent(*connection)) return Ok();
+  if (stat((spec_.path + "-wal").c_str(), &log) != 0 || log.st_size <= kLongLog) return Ok();
+  METRIC("cache.shorten_log");
+  return connection->database->Checkpoint();
 }
 
 }  // namespace varve::cache

@@ -195,7 +195,9 @@ class SqliteStore final : public LocalStore, public StoreContents {
 
   Status Flush() override {
     TRY(records_.Flush());
-    return layers_.Flush();
+    TRY(layers_.Flush());
+    TRY(trees_.ShortenLog());
+    return index_->ShortenLog();
   }
 
   StoreContents& contents() override { return *this; }

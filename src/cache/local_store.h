@@ -84,7 +84,8 @@ class LocalStore : public RecordStore, public tree::TreeStore {
   virtual Result<std::optional<Memo>> GetMemo(const std::string& kind, const std::string& key) = 0;
   virtual Status PutMemo(const std::string& kind, const std::string& key, const Memo& memo) = 0;
 
-  // Writes the uses noted since the last time.
+  // For the end of a job: writes the uses noted since the last time, and shortens what the next
+  // process would have to read.
   virtual Status Flush() = 0;
 
   // What collection, du, fsck and explanations see; valid as long as the store.

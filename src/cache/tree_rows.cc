@@ -62,6 +62,11 @@ std::string TreeRows::Notice() {
   return *index ? (*index)->Notice() : "";
 }
 
+Status TreeRows::ShortenLog() {
+  auto index = index_.Lock();
+  return *index ? (*index)->ShortenLog() : Ok();
+}
+
 TreeRows::Decoded TreeRows::FindRecent(const Digest& digest) {
   auto recent = recent_.Lock();
   auto it = recent->entries.find(digest);

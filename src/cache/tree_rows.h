@@ -31,6 +31,7 @@ class TreeRows {
   Result<std::vector<std::pair<Digest, uint64_t>>> PutBefore(Timestamp time);
   Status Remove(std::span<const Digest> digests, Timestamp time);
   std::string Notice();
+  Status ShortenLog();
 
   static constexpr size_t kMemoryLimit = 32 << 20;  // encoded bytes of decoded directories, about a
                                                     // third of what they take when decoded
