@@ -38,6 +38,10 @@ Status WriteImageFile(const std::string& root, const StoredImage& image) {
   return WriteFileAtomically(path, json.Dump() + "\n", 0600);
 }
 
+bool HasImageFile(const std::string& root, const std::string& name) {
+  return access(FileOf(root, name).c_str(), F_OK) == 0;
+}
+
 Status RemoveImageFile(const std::string& root, const std::string& name) {
   std::string path = FileOf(root, name);
   if (unlink(path.c_str()) != 0 && errno != ENOENT) return ErrnoError(errno, "remove " + path);

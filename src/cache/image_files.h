@@ -12,6 +12,7 @@
 namespace varve::cache {
 
 Status WriteImageFile(const std::string& root, const StoredImage& image);
+bool HasImageFile(const std::string& root, const std::string& name);
 Status RemoveImageFile(const std::string& root, const std::string& name);
 // Files that cannot be read as such are skipped with a warning.
 Result<std::vector<StoredImage>> ReadImageFiles(const std::string& root);

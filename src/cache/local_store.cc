@@ -149,6 +149,8 @@ class SqliteStore final : public LocalStore, public StoreContents {
   }
 
   Status PutImage(const StoredImage& image) override {
+    TRY_ASSIGN(auto known, GetImage(image.name));
+    if (known && known->manifest == image.manifest && HasImageFile(root_, image.name)) return Ok();
     TRY(WriteImageFile(root_, image));
     return index_->Do([&](Database& database) { return PutImageRow(database, image); });
   }

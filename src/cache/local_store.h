@@ -51,7 +51,7 @@ struct LayerBlob {
 struct StoredImage {
   std::string name;  // "docker.io/library/app:latest"
   Digest manifest;   // in the blob store
-  Timestamp updated;
+  Timestamp updated;  // when the name came to mean this manifest
 };
 
 class LocalStore : public RecordStore, public tree::TreeStore {

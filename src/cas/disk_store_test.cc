@@ -46,9 +46,23 @@ TEST_F(DiskStoreTest, DiscardedDraftLeavesNoFile) {
   {
     auto writer = store->Create().value();
     ASSERT_TRUE(writer->Write("x"));
+    EXPECT_EQ(Drafts(), 0u) << "small ones wait in memory";
+    ASSERT_TRUE(writer->Write(std::string(100'000, 'x')));
     EXPECT_EQ(Drafts(), 1u);
   }
   EXPECT_EQ(Drafts(), 0u);
+}
+
+TEST_F(DiskStoreTest, SmallBlobThatIsThereIsNotWrittenAgain) {
+  auto inode = [&](const Digest& digest) {
+    struct stat st;
+    EXPECT_EQ(stat(store->PathOf(digest).c_str(), &st), 0);
+    return st.st_ino;
+  };
+  Digest digest = store->Put("manifest").value();
+  ino_t first = inode(digest);
+  ASSERT_TRUE(store->Put("manifest"));
+  EXPECT_EQ(inode(digest), first);
 }
 
 TEST_F(DiskStoreTest, CommitHealsABlobThatWasCutShort) {
@@ -83,12 +97,13 @@ TEST_F(DiskStoreTest, ForeignFilesAreNotBlobs) {
 // A child stops at a sync point: in the middle of a draft. It is killed there, as the kernel's
 // out-of-memory killer would.
 TEST_F(DiskStoreTest, DraftOfAKilledProcessIsRemovedAndALiveOneIsNot) {
+  const std::string half(100'000, 'h');
   int ready[2];
   ASSERT_EQ(pipe(ready), 0);
   pid_t child = fork();
   if (child == 0) {
     auto writer = store->Create();
-    if (!writer || !(*writer)->Write("half of it") || write(ready[1], "x", 1) != 1) _exit(1);
+    if (!writer || !(*writer)->Write(half) || write(ready[1], "x", 1) != 1) _exit(1);
     pause();
     _exit(0);
   }
@@ -100,7 +115,7 @@ TEST_F(DiskStoreTest, DraftOfAKilledProcessIsRemovedAndALiveOneIsNot) {
   EXPECT_EQ(Drafts(), 1u) << "its writer lives";
   ASSERT_EQ(kill(child, SIGKILL), 0);
   ASSERT_EQ(waitpid(child, nullptr, 0), child);
-  EXPECT_FALSE(store->Has(Digest::Of("half of it")).value());
+  EXPECT_FALSE(store->Has(Digest::Of(half)).value());
   ASSERT_TRUE(DiskStore::Open(dir.path()));
   EXPECT_EQ(Drafts(), 0u);
 }
