@@ -6,6 +6,7 @@
 #include "base/strings.h"
 #include "exec/step_mounts.h"
 #include "sys/open.h"
+#include "sys/overlay.h"
 
 namespace varve::exec {
 
@@ -117,12 +118,17 @@ Result<engine::RunResult> RunExecStep(const Job& job, const engine::RunRequest& 
   cache::Rootfs base{{}, tree::EmptyTree()};
   if (root->input >= 0) base = request.inputs[static_cast<size_t>(root->input)].rootfs;
 
-  TRY_ASSIGN(sys::TempDir scratch, sys::TempDir::Create(job.scratch, "run-"));
+  TRY_ASSIGN(std::string state, job.step_state.Directory());
+  sys::TempDir scratch;  // for what mounts write
+  if (exec.mounts.size() > 1) {
+    TRY_ASSIGN(scratch, sys::TempDir::Create(job.scratch, "run-"));
+  }
   TRY_ASSIGN(auto draft, job.layers.NewDraft());
-  std::string rootfs = scratch.path() + "/rootfs";
-  TRY(sys::MkdirAll(rootfs, 0755));
+  // A mount point takes no memory; a copy of the files, where overlayfs does not do, would.
+  bool overlay = snapshot::OverlayUsable(job.scratch) && 2 * base.layers.size() < sys::kMaxOverlayLowers;
+  TRY_ASSIGN(auto point, sys::TempDir::Create(overlay ? state : job.scratch, "rootfs-"));
   bool read_only = root->readonly && root->output < 0;
-  TRY_ASSIGN(auto mount, snapshot::MountRootfs(job.layers, base.layers, draft.get(), rootfs));
+  TRY_ASSIGN(auto mount, snapshot::MountRootfs(job.layers, base.layers, draft.get(), point.path()));
 
   StepMounts mounts(job, request, exec, scratch.path());
   TRY(mounts.Prepare(sink, stop));
@@ -133,7 +139,7 @@ Result<engine::RunResult> RunExecStep(const Job& job, const engine::RunRequest& 
   auto on_output = [&](sys::Stream stream, std::string_view data) {
     masking.Log(stream == sys::Stream::kStdout ? 1 : 2, data);
   };
-  auto outcome = sandbox::Run(spec, job.runtime_state, on_output, stop);
+  auto outcome = sandbox::Run(spec, state, on_output, stop);
   masking.Flush();
   if (!outcome) return Error(std::move(outcome).error());
   if (outcome->exit_code != 0) return ExitError(exec, *outcome);

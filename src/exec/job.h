@@ -10,6 +10,7 @@
 #include "base/fd.h"
 #include "engine/interfaces.h"
 #include "exec/secrets.h"
+#include "exec/step_state.h"
 #include "exec/tree_copy.h"
 #include "snapshot/layer_store.h"
 #include "snapshot/rootfs_mount.h"
@@ -44,7 +45,7 @@ struct Job {
   const Secrets& secrets;
   std::vector<SshAgent> ssh;
   std::string scratch;        // private directory on the file system of the layers
-  std::string runtime_state;  // state directory of the OCI runtime
+  StepState& step_state;
   std::string mount_namespace;  // BUILDKIT_CACHE_MOUNT_NS
   Clock& clock;
   cache::JobLease& lease;

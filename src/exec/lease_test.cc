@@ -112,7 +112,7 @@ class LeaseTest : public ::testing::Test {
     graph.Add({.op = graph::FileOp{.actions = {graph::MakeFile{.path = "/f", .data = "text"}}}});
     Job job{.layers = *stepped_, .trees = *store_, .cache_mounts = *mounts_,
             .directories = directories_, .secrets = secrets_, .ssh = {},
-            .scratch = directory_.path(), .runtime_state = {}, .mount_namespace = {},
+            .scratch = directory_.path(), .step_state = state_, .mount_namespace = {},
             .clock = SystemClock(), .lease = lease};
     engine::RunRequest request{.graph = graph, .step = 0, .key = {}, .inputs = {}, .similar = {}};
     QuietSink sink;
@@ -120,6 +120,7 @@ class LeaseTest : public ::testing::Test {
   }
 
   sys::TempDir directory_;
+  StepState state_{directory_.path()};
   std::string root_;
   std::unique_ptr<cache::LocalStore> store_;
   std::unique_ptr<LayerStore> layers_;

@@ -49,10 +49,11 @@ Result<std::unique_ptr<Runner>> Runner::Create(RunnerOptions options, RunnerStor
   TRY(runner->secrets_.Check());
   TRY_ASSIGN(runner->scratch_, sys::TempDir::Create(runner->options_.root + "/tmp", "job-"));
   const std::string& scratch = runner->scratch_.path();
+  runner->step_state_ = std::make_unique<StepState>(scratch);
   runner->job_ = std::make_unique<Job>(Job{
       .layers = stores.layers, .trees = stores.local, .cache_mounts = runner->cache_mounts_,
       .directories = *runner, .secrets = runner->secrets_, .ssh = runner->options_.ssh,
-      .scratch = scratch, .runtime_state = scratch + "/runtime",
+      .scratch = scratch, .step_state = *runner->step_state_,
       .mount_namespace = runner->options_.mount_namespace, .clock = stores.clock,
       .lease = stores.lease});
   return runner;

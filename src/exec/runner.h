@@ -83,6 +83,7 @@ class Runner final : public engine::SourceResolver,
   Secrets secrets_;
   cache::CacheMounts cache_mounts_;
   sys::TempDir scratch_;
+  std::unique_ptr<StepState> step_state_;  // in scratch_
   std::unique_ptr<Job> job_;
   mutable Guarded<std::map<graph::StepIndex, std::string>> source_directories_;
   Guarded<std::map<graph::StepIndex, source::ResolvedImage>> images_;

@@ -149,11 +149,13 @@ Result<std::unique_ptr<RootfsMount>> MountRootfs(LayerStore& layers,
                                                  const std::vector<DiffId>& stack,
                                                  LayerDraft* draft, const std::string& scratch) {
   METRIC("snapshot.mount");
-  LowerPlan plan(layers, stack, scratch);
+  // Beside the draft's files rather than beside a mount point that may be on a tmpfs.
+  const std::string disk = draft ? draft->work().substr(0, draft->work().rfind('/')) : scratch;
+  LowerPlan plan(layers, stack, disk);
   TRY(plan.Make());
   std::string target = scratch + "/rootfs";
   // One more for the empty directory below.
-  if (!OverlayUsable(scratch) || plan.lowers.size() >= sys::kMaxOverlayLowers) {
+  if (!OverlayUsable(disk) || plan.lowers.size() >= sys::kMaxOverlayLowers) {
     auto copy = CopyRootfs(plan.lowers, draft ? &draft->upper() : nullptr, target);
     for (const std::string& helper : plan.helpers) TRY(sys::RemoveAll(helper));
     return copy;

@@ -20,8 +20,8 @@ class RootfsMount {
 };
 
 // `stack`: lowest first. `draft` null: read-only. Any number of layers, also none. `scratch` is an
-// existing private directory for the mount point, on the file system of the layers. The mount is
-// made in the calling process's mount namespace.
+// existing private directory for the mount point; without a draft, or where overlayfs does not do, on
+// the file system of the layers. The mount is made in the calling process's mount namespace.
 //
 // A layer that occurs more than once counts where it is topmost, which gives the same files
 // (overlayfs refuses one directory twice). The copy is made when overlayfs is not usable, or for
