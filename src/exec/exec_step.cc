@@ -101,6 +101,15 @@ Error ExitError(const graph::Exec& exec, const sandbox::Outcome& outcome) {
   return error;
 }
 
+std::function<Result<bool>(const RelPath&, const tree::Node&)> IsIn(const Job& job,
+                                                                    const Digest& tree) {
+  return [&job, tree](const RelPath& path, const tree::Node& directory) -> Result<bool> {
+    TRY_ASSIGN(auto below, tree::Lookup(job.trees, tree, path));
+    return below && below->IsDirectory() && below->mode == directory.mode &&
+           below->uid == directory.uid && below->gid == directory.gid;
+  };
+}
+
 }  // namespace
 
 Result<engine::RunResult> RunExecStep(const Job& job, const engine::RunRequest& request,
@@ -150,6 +159,7 @@ Result<engine::RunResult> RunExecStep(const Job& job, const engine::RunRequest& 
   result.log = recording.TakeLog();
   TRY_ASSIGN(auto others, mounts.CommitOutputs(stop));
   if (root->output >= 0) {
+    draft->is_below = IsIn(job, base.tree_root);
     TRY_ASSIGN(snapshot::Layer layer, CommitLeased(job, std::move(draft), {}, stop));
     TRY_ASSIGN(cache::Rootfs made, WithLayer(job, base, layer.diff_id));
     result.new_bytes = layer.tar_size;

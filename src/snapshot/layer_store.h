@@ -60,6 +60,13 @@ struct Layer {
 class LayerDraft {
  public:
   virtual ~LayerDraft() = default;
+
+  // Whether the file system below has this directory with the same mode and owner. When set, Commit
+  // drops directories that are the same below and hold nothing of the layer: overlayfs copied them
+  // up when a name in them came and went, and BuildKit has no entry for them (reference
+  // exporters.md §7.1).
+  std::function<Result<bool>(const RelPath&, const tree::Node& directory)> is_below;
+
   virtual const std::string& upper() const = 0;  // directory to write into: overlay's upperdir
   virtual const std::string& work() const = 0;   // on the same file system: overlay's workdir
 };

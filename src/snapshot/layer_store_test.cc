@@ -139,6 +139,25 @@ TEST_F(LayerStoreTest, SparseFilesStaySparse) {
   EXPECT_EQ(TarOf(*store_, layer.diff_id), tar);
 }
 
+TEST_F(LayerStoreTest, DirectoriesThatAreTheSameBelowAreDropped) {
+  auto draft = *store_->NewDraft();
+  std::string upper = draft->upper();
+  for (const char* name : {"same/deeper", "changed", "opaque", "filled", "fresh"}) {
+    std::filesystem::create_directories(upper + "/" + name);
+  }
+  Put(upper + "/filled/new", "x");
+  ASSERT_EQ(chmod((upper + "/changed").c_str(), 0700), 0);
+  ASSERT_TRUE(sys::SetXattr(upper + "/opaque", OverlayXattr("opaque"), "y"));
+  draft->is_below = [](const RelPath& path, const tree::Node& directory) -> Result<bool> {
+    return path.str() != "fresh" && directory.mode == 0755;
+  };
+  Layer layer = Commit(std::move(draft));
+  EXPECT_THAT(Listing(TarOf(*store_, layer.diff_id)),
+              ElementsAre("changed/", "filled/", "filled/new", "fresh/", "opaque/",
+                          "opaque/.wh..wh..opq"));
+  EXPECT_FALSE(std::filesystem::exists(store_->Directory(layer.diff_id) + "/same"));
+}
+
 TEST_F(LayerStoreTest, KnownDigestsAreTakenAsTheyAre) {
   auto draft = *store_->NewDraft();
   Put(draft->upper() + "/d/known", "k");

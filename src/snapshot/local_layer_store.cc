@@ -281,11 +281,34 @@ Result<Layer> LocalLayerStore::Publish(Draft& draft, const DiffId& diff_id, uint
   return Layer{diff_id, tar_size, index.size()};
 }
 
+namespace {
+
+// From the end, so that a directory comes after all that is in it.
+Status DropUnchangedDirectories(const LayerDraft& draft, std::vector<UpperEntry>& entries) {
+  std::vector<UpperEntry> kept;
+  kept.reserve(entries.size());
+  for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry) {
+    bool holds_something = !kept.empty() && kept.back().path.starts_with(entry->path + "/");
+    if (entry->index.node.IsDirectory() && !entry->index.opaque && !holds_something) {
+      TRY_ASSIGN(bool below, draft.is_below(entry->index.path, entry->index.node));
+      // Sockets are no entries, so a directory without entries need not be empty.
+      if (below && rmdir((draft.upper() + "/" + entry->path).c_str()) == 0) continue;
+    }
+    kept.push_back(std::move(*entry));
+  }
+  std::ranges::reverse(kept);
+  entries = std::move(kept);
+  return Ok();
+}
+
+}  // namespace
+
 Result<Layer> LocalLayerStore::Commit(std::unique_ptr<LayerDraft> draft, const KnownDigests& known,
                                       const OnNamed& on_named, std::stop_token stop) {
   METRIC("snapshot.commit");
   auto& mine = static_cast<Draft&>(*draft);
   TRY_ASSIGN(auto entries, WalkUpper(mine.upper(), stop));
+  if (mine.is_below) TRY(DropUnchangedDirectories(mine, entries));
   HashingWriter tar(nullptr);
   TRY(WriteUpperTar(mine.upper(), entries, HashFiles::kYes, known, tar, stop));
   std::vector<tree::LayerEntry> index;
