@@ -1,6 +1,6 @@
 // The texts of an image's history, byte for byte as BuildKit's Dockerfile front end writes them
 // (reference dockerfile.md §9). They come from Go's fmt verbs %q, %v and %+v, so this is where Go's
-// notation of strings, lists and durations lives.
+// notation of lists and durations lives (of strings: base/go_quote.h).
 #pragma once
 
 #include <string>
@@ -15,7 +15,6 @@ namespace varve::dockerfile {
 
 inline constexpr std::string_view kHistoryComment = "buildkit.dockerfile.v0";
 
-std::string GoQuote(std::string_view text);                       // %q: "a\tb"
 std::string GoQuotedList(const std::vector<std::string>& items);  // %q: ["a" "b"]
 std::string GoList(const std::vector<std::string>& items);        // %v: [a b]
 std::string GoDuration(Nanos duration);                           // 1m30s, 1.5s, 100ms, 0s

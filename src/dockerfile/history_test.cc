@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/go_quote.h"
 #include "dockerfile/step_name.h"
 
 namespace varve::dockerfile {
