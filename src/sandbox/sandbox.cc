@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <set>
 
 #include "base/log.h"
 #include "base/strings.h"
@@ -100,15 +101,21 @@ Result<Runtime> RuntimeForLimits(Runtime runtime, const Spec& spec) {
 }
 
 // The places that the runtime will mount on. Those inside of an earlier mount are made by the
-// runtime, in that mount.
-Status EnsureMountPoints(const Json& document, MountPoints& points) {
+// runtime, in that mount. An image that lacks /proc, /dev or /sys gets them from its first step, as
+// with BuildKit, where the runtime makes them and they stay.
+Status EnsureMountPoints(const Json& document, int root_fd, MountPoints& points) {
   std::vector<RelPath> mounted;
+  const std::set<RelPath> kept = {RelPath("proc"), RelPath("dev"), RelPath("sys")};
   for (const Json& mount : document.GetArray("mounts")) {
     RelPath target(mount.GetString("destination"));
     const bool nested = std::ranges::any_of(
         mounted, [&](const RelPath& earlier) { return target.IsWithin(earlier); });
     mounted.push_back(target);
     if (nested) continue;
+    if (kept.contains(target)) {
+      TRY(sys::MkdirAllInRoot(root_fd, target, 0755, geteuid(), getegid()));
+      continue;
+    }
     bool directory = true;
     if (mount.GetString("type") == "bind") {
       struct stat st;
@@ -236,7 +243,7 @@ Result<Outcome> RunOn(const Host& host, const Runtime& wanted, const Spec& spec,
   MountPoints points(root.get());
   if (!spec.read_only_rootfs) {
     TRY(EnsureWorkingDirectory(host, spec, root.get()));
-    TRY(EnsureMountPoints(document, points));
+    TRY(EnsureMountPoints(document, root.get(), points));
   }
   std::vector<RelPath> mount_point_parents = points.Parents();
 

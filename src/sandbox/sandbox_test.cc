@@ -257,13 +257,20 @@ TEST_P(SandboxTest, UlimitsOnlyOnRequest) {
   EXPECT_EQ(Output("ulimit -Sn; ulimit -Hn"), "77\n88\n");
 }
 
+TEST_P(SandboxTest, ImagesWithoutThemGetTheKernelsMountPoints) {
+  Output("true");
+  EXPECT_EQ(Names(spec_.rootfs), (std::vector<std::string>{"bin", "dev", "proc", "sys"}));
+  EXPECT_THAT(Names(spec_.rootfs + "/dev"), IsEmpty());
+}
+
 TEST_P(SandboxTest, MountPointsLeaveNoTrace) {
+  for (const char* name : {"/dev", "/proc", "/sys"}) ASSERT_TRUE(sys::MkdirAll(spec_.rootfs + name));
   struct stat before, after;
   ASSERT_EQ(stat(spec_.rootfs.c_str(), &before), 0);
   spec_.mounts = {{.kind = MountKind::kTmpfs, .target = "/run/secrets/deep"}};
   auto outcome = Shell("true");
   ASSERT_TRUE(outcome) << outcome.error().ToString();
-  EXPECT_EQ(Names(spec_.rootfs), std::vector<std::string>{"bin"});
+  EXPECT_EQ(Names(spec_.rootfs), (std::vector<std::string>{"bin", "dev", "proc", "sys"}));
   ASSERT_EQ(stat(spec_.rootfs.c_str(), &after), 0);
   EXPECT_EQ(before.st_mtim.tv_sec, after.st_mtim.tv_sec);
   EXPECT_EQ(before.st_mtim.tv_nsec, after.st_mtim.tv_nsec);
@@ -272,7 +279,8 @@ TEST_P(SandboxTest, MountPointsLeaveNoTrace) {
 
 TEST_P(SandboxTest, FilesMadeBesideMountPointsStay) {
   Output("echo mine > /etc/mine; mkdir /opt");
-  EXPECT_EQ(Names(spec_.rootfs), (std::vector<std::string>{"bin", "etc", "opt"}));
+  EXPECT_EQ(Names(spec_.rootfs),
+            (std::vector<std::string>{"bin", "dev", "etc", "opt", "proc", "sys"}));
   EXPECT_EQ(Names(spec_.rootfs + "/etc"), std::vector<std::string>{"mine"});
 }
 
@@ -357,7 +365,7 @@ TEST_P(SandboxTest, StopKillsEverythingWithinASecond) {
   EXPECT_LT(ended - asked, std::chrono::seconds(1));
   EXPECT_THAT(Sleepers(marker), IsEmpty());
   EXPECT_THAT(Leftovers(), IsEmpty());
-  EXPECT_EQ(Names(spec_.rootfs), std::vector<std::string>{"bin"});
+  EXPECT_EQ(Names(spec_.rootfs), (std::vector<std::string>{"bin", "dev", "proc", "sys"}));
 }
 
 TEST_P(SandboxTest, KilledParentTakesTheStepAlong) {
@@ -449,7 +457,7 @@ TEST_P(SandboxTest, RunsWithoutRootInAUserNamespace) {
   waitpid(pid, nullptr, 0);
   if (text.find("enter a user namespace") != std::string::npos) GTEST_SKIP() << text;
   EXPECT_EQ(text, "0\nexit 0, other user refused");
-  EXPECT_EQ(Names(spec_.rootfs), (std::vector<std::string>{"bin", "made"}));
+  EXPECT_EQ(Names(spec_.rootfs), (std::vector<std::string>{"bin", "dev", "made", "proc", "sys"}));
 }
 
 TEST_P(SandboxTest, LimitsAreEnforcedByRunc) {
@@ -495,7 +503,7 @@ TEST_P(SandboxTest, UpperDirectoryOfAnOverlayHoldsOnlyWhatTheStepMade) {
   waitpid(pid, &status, 0);
   EXPECT_EQ(status, 0) << "see the failures above";
   // /etc is copied up, empty and with its old times; mount_point_parents names it.
-  EXPECT_EQ(Names(dir_.path() + "/upper"), (std::vector<std::string>{"etc", "made"}));
+  EXPECT_EQ(Names(dir_.path() + "/upper"), (std::vector<std::string>{"dev", "etc", "made", "proc", "sys"}));
   EXPECT_THAT(Names(dir_.path() + "/upper/etc"), IsEmpty());
   EXPECT_EQ(sys::Statx(dir_.path() + "/upper/etc")->mtime,
             sys::Statx(dir_.path() + "/rootfs/etc")->mtime);

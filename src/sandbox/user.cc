@@ -42,7 +42,7 @@ Result<UserSpec> SplitSpec(std::string_view spec) {
   size_t colon = spec.find(':');
   if (colon == std::string_view::npos) return UserSpec{std::string(spec), {}};
   UserSpec parts{std::string(spec.substr(0, colon)), std::string(spec.substr(colon + 1))};
-  if (parts.group.find(':') != std::string::npos || parts.user.empty()) {
+  if (parts.group.find(':') != std::string::npos) {
     return Invalid("invalid user \"{}\": it should be USER or USER:GROUP", spec);
   }
   return parts;
@@ -97,6 +97,7 @@ std::vector<GroupEntry> ParseGroup(std::string_view text) {
 Result<User> ResolveExecUser(std::string_view spec, std::string_view passwd,
                              std::string_view group) {
   TRY_ASSIGN(UserSpec parts, SplitSpec(spec.empty() ? "0" : spec));
+  if (parts.user.empty()) parts.user = "0";
   std::vector<PasswdEntry> users = ParsePasswd(passwd);
   std::vector<GroupEntry> groups = ParseGroup(group);
   std::optional<uint32_t> uid = ParseId(parts.user), gid = ParseId(parts.group);
@@ -138,13 +139,14 @@ Result<User> ResolveExecUser(std::string_view spec, std::string_view passwd,
 Result<User> ResolveChownUser(std::string_view spec, std::string_view passwd,
                               std::string_view group, std::optional<std::string>* unknown) {
   TRY_ASSIGN(UserSpec parts, SplitSpec(spec));
-  if (parts.user.empty())
+  if (parts.user.empty() && parts.group.empty()) {
     return Invalid("invalid owner \"{}\": it should be USER or USER:GROUP", spec);
+  }
   User user;
   if (auto uid = ParseId(parts.user)) {
     user.uid = *uid;
     user.gid = *uid;
-  } else {
+  } else if (!parts.user.empty()) {
     std::vector<PasswdEntry> users = ParsePasswd(passwd);
     auto entry = std::ranges::find(users, parts.user, &PasswdEntry::name);
     if (entry != users.end()) {

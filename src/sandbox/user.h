@@ -47,7 +47,8 @@ Result<User> ResolveExecUser(std::string_view spec, std::string_view passwd,
                              std::string_view group);
 Result<User> ResolveExecUser(int root_fd, std::string_view spec);
 
-// The owner that --chown names. A number alone is also the gid; a name brings its gid from passwd.
+// The owner that --chown names. A number alone is also the gid; a name brings its gid from passwd;
+// ":group" is root with that group.
 // A name (or file) that is not there counts as 0, as BuildKit has it in fact; `unknown`, if given,
 // gets that name so that the caller can warn.
 Result<User> ResolveChownUser(std::string_view spec, std::string_view passwd,

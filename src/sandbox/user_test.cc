@@ -65,6 +65,8 @@ TEST(ExecUser, GivenGroupReplacesAllOthers) {
   EXPECT_EQ(*Exec("555:wheel"), (User{555, 10, {10}}));
 }
 
+TEST(ExecUser, GroupAloneIsRootsGroup) { EXPECT_EQ(*Exec(":44"), (User{0, 44, {44}})); }
+
 TEST(ExecUser, DigitsAreANumberNotAName) { EXPECT_EQ(Exec("4000")->uid, 4000u); }
 
 TEST(ExecUser, UnknownNamesAreErrors) {
@@ -76,12 +78,12 @@ TEST(ExecUser, UnknownNamesAreErrors) {
   EXPECT_FALSE(Exec("-1"));
   EXPECT_FALSE(Exec("4294967295"));
   EXPECT_FALSE(Exec("a:b:c"));
-  EXPECT_FALSE(Exec(":5"));
 }
 
 TEST(ChownUser, NumberAloneIsBoth) {
   EXPECT_EQ(*ResolveChownUser("1000", kPasswd, kGroup), (User{1000, 1000, {}}));
   EXPECT_EQ(*ResolveChownUser("1000:44", kPasswd, kGroup), (User{1000, 44, {}}));
+  EXPECT_EQ(*ResolveChownUser(":44", kPasswd, kGroup), (User{0, 44, {}}));
 }
 
 TEST(ChownUser, NamesComeFromTheFiles) {
