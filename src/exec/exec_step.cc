@@ -2,9 +2,11 @@
 
 #include <algorithm>
 
+#include "base/go_quote.h"
 #include "base/metric.h"
 #include "base/strings.h"
 #include "exec/step_mounts.h"
+#include "sandbox/user.h"
 #include "sys/open.h"
 #include "sys/overlay.h"
 
@@ -84,13 +86,19 @@ Result<sandbox::Spec> SpecOf(const graph::Exec& exec, const std::string& rootfs,
   spec.cgroup_parent = exec.cgroup_parent;
   TRY_ASSIGN(Fd root, sys::OpenDir(rootfs));
   TRY_ASSIGN(spec.user, sandbox::ResolveExecUser(root.get(), exec.user));
+  // Here and not by the runtime: for a user without an entry runc says "/", and crun nothing.
+  if (std::ranges::none_of(spec.env, [](const auto& e) { return e.starts_with("HOME="); })) {
+    TRY_ASSIGN(std::string passwd, sandbox::ReadRootFile(root.get(), "etc/passwd"));
+    std::string home = sandbox::HomeOf(spec.user.uid, passwd);
+    spec.env.push_back("HOME=" + (home.empty() ? "/" : home));
+  }
   return spec;
 }
 
 Error ExitError(const graph::Exec& exec, const sandbox::Outcome& outcome) {
   Error error{Code::kExec,
-              fmt::format("process \"{}\" did not complete successfully: exit code: {}",
-                          Join(exec.args, " "), outcome.exit_code), ""};
+              fmt::format("process {} did not complete successfully: exit code: {}",
+                          GoQuote(Join(exec.args, " ")), outcome.exit_code), ""};
   if (outcome.exit_code == 137) {
     error.hint = "killed by SIGKILL: the machine, or a limit of --resource, may be out of memory";
   } else if (outcome.exit_code == 127) {

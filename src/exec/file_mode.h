@@ -17,6 +17,11 @@ class FileMode {
   // The mode (07777 bits) that a file of mode `mode` gets.
   uint32_t Apply(uint32_t mode, bool is_directory) const;
 
+  // The mode of the directories that a copy makes for its destination. BuildKit passes an octal
+  // value to mkdir, where its umask of 022 applies and bits beyond 0777 are dropped; symbolic
+  // clauses have no part in it.
+  uint32_t OfMadeDirectories() const { return octal_ ? value_ & 0777 & ~022u : 0755; }
+
  private:
   struct Change {
     uint32_t who = 0;       // mask over 07777: which bits the clause is about

@@ -176,9 +176,7 @@ Result<Fd> LayerWriter::Directory(const RelPath& path, const Attributes& missing
     bool hidden = false;
     TRY_ASSIGN(auto upper, LookupUpper(at, &hidden));
     if (upper) {
-      if (!upper->IsDirectory()) {
-        return Invalid("cannot copy to non-directory: {}", at.Absolute());
-      }
+      if (!upper->IsDirectory()) return Invalid("mkdir {}: not a directory", at.Absolute());
       tell(DirectoryState::kWasWritten);
       continue;
     }
@@ -186,9 +184,7 @@ Result<Fd> LayerWriter::Directory(const RelPath& path, const Attributes& missing
     if (!hidden) {
       TRY_ASSIGN(below, tree::Lookup(trees_, base_root_, at));
     }
-    if (below && !below->IsDirectory()) {
-      return Invalid("cannot copy to non-directory: {}", at.Absolute());
-    }
+    if (below && !below->IsDirectory()) return Invalid("mkdir {}: not a directory", at.Absolute());
     if (below) {
       TRY(CopyUpDirectory(at, *below));
       tell(DirectoryState::kCopiedUp);
@@ -200,7 +196,11 @@ Result<Fd> LayerWriter::Directory(const RelPath& path, const Attributes& missing
     bool was_removed = lstat(host.c_str(), &st) == 0 && IsWhiteout(st);
     if (was_removed && unlink(host.c_str()) != 0) return At(at, "unlink");
     if (mkdir(host.c_str(), 0700) != 0) return At(at, "mkdir");
-    if (was_removed) TRY(sys::SetXattr(host, kOpaqueNames[geteuid() == 0 ? 0 : 1], "y"));
+    if (was_removed) {
+      TRY_ASSIGN(auto removed, tree::Lookup(trees_, base_root_, at));
+      bool shows = removed && removed->IsDirectory();
+      if (shows) TRY(sys::SetXattr(host, kOpaqueNames[geteuid() == 0 ? 0 : 1], "y"));
+    }
     TRY(SetDirectory(at, missing));
     tell(DirectoryState::kMade);
   }

@@ -56,6 +56,7 @@ class LayerWriter {
   // Sets the attributes of a directory that is in the upper directory. The mtime is set by Finish(),
   // after everything in it has been written.
   Status SetDirectory(const RelPath& path, const Attributes& attributes);
+  void SetTime(const RelPath& directory, Timestamp time) { directory_times_[directory] = time; }
 
   // Makes way for something that is no directory: removes what was written at `path`. kInvalid when a
   // directory is in the way, written or below.

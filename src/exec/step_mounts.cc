@@ -182,14 +182,15 @@ Status StepMounts::PrepareSecret(const graph::Mount& mount) {
 
 Status StepMounts::PrepareSsh(const graph::Mount& mount) {
   std::string id = mount.secret_id.empty() ? "default" : mount.secret_id;
+  std::string target = mount.target.empty()
+                           ? fmt::format("/run/buildkit/ssh_agent.{}", ssh_sockets_)
+                           : mount.target;
+  // Also without an agent: the step is the same, only nothing listens there.
+  if (ssh_sockets_++ == 0) env_.push_back("SSH_AUTH_SOCK=" + target);
   for (const SshAgent& agent : job_.ssh) {
     if (agent.id != id) continue;
     struct stat st;
     if (stat(agent.socket.c_str(), &st) != 0) return ErrnoError(errno, "ssh agent " + id);
-    std::string target = mount.target.empty()
-                             ? fmt::format("/run/buildkit/ssh_agent.{}", ssh_sockets_)
-                             : mount.target;
-    if (ssh_sockets_++ == 0) env_.push_back("SSH_AUTH_SOCK=" + target);
     specs_.push_back({.source = agent.socket, .target = target});
     return Ok();
   }

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cerrno>
 #include <condition_variable>
+#include <tuple>
 
 #include "base/guarded.h"
 #include "base/metric.h"
@@ -42,6 +43,7 @@ struct FileJob {
   std::shared_ptr<OpenDirectory> directory;
   std::vector<Node> files;  // attributes as they are to be
   bool immutable = false;
+  size_t match = 0;  // which of the copy's matches it belongs to
 };
 
 }  // namespace
@@ -74,16 +76,19 @@ struct TreeCopy::Impl {
     return out;
   }
 
+  // `attributes`: of the directory. With `keep` only when it has to be made, but for the time, which
+  // it takes in any case.
   Result<std::shared_ptr<OpenDirectory>> Enter(Fd source, const RelPath& below, const RelPath& dest,
-                                               const Node& node, const std::optional<Ownership>& owner,
-                                               const FileMode& mode, bool keep_existing) {
+                                               Attributes attributes, bool keep) {
     auto directory = std::make_shared<OpenDirectory>();
-    Attributes attributes = AttributesOf(node, owner, mode);
-    struct stat st;
-    if (fstat(source.get(), &st) == 0) attributes.mtime = TimeOf(st.st_mtim);
+    TRY_ASSIGN(auto there, writer.Lookup(dest));
+    if (there && !there->IsDirectory()) {
+      return Invalid("cannot copy to non-directory: {}", dest.Absolute());
+    }
     TRY_ASSIGN(directory->target, writer.Directory(dest, attributes, &directory->state));
     bool existed = directory->state != LayerWriter::DirectoryState::kMade;
-    if (existed && !keep_existing) TRY(writer.SetDirectory(dest, attributes));
+    if (existed && !keep) TRY(writer.SetDirectory(dest, attributes));
+    if (existed && keep && attributes.mtime) writer.SetTime(dest, *attributes.mtime);
     if (directory->state == LayerWriter::DirectoryState::kCopiedUp) {
       TRY_ASSIGN(directory->base, writer.BaseDirectory(dest));
     }
@@ -117,10 +122,12 @@ struct TreeCopy::Impl {
       file.gid = attributes.gid;
       // The name in the source is node.name; the one at the destination may be another.
       file.target = name;
-      if (job.directory != directory || job.files.size() >= kBatch || job.immutable != immutable) {
+      if (job.directory != directory || job.files.size() >= kBatch || job.immutable != immutable ||
+          job.match != matches) {
         TRY(Submit());
         job.directory = directory;
         job.immutable = immutable;
+        job.match = matches;
       }
       // Two matches may give one name: the later one wins, so the earlier must be there first.
       if (expected.contains(dest.str()) || known.contains(dest.str())) {
@@ -130,6 +137,7 @@ struct TreeCopy::Impl {
         known.erase(dest.str());
         job.directory = directory;
         job.immutable = immutable;
+        job.match = matches;
       }
       (immutable ? known : expected)[dest.str()] = node.digest;
       job.files.push_back(std::move(file));
@@ -226,7 +234,7 @@ struct TreeCopy::Impl {
     if (st.st_nlink > 1) {
       RelPath dest = directory.dest.Join(file.target);
       auto seen = inodes.Lock();
-      auto [it, first] = seen->emplace(std::pair(st.st_dev, st.st_ino), dest);
+      auto [it, first] = seen->emplace(std::tuple(work.match, st.st_dev, st.st_ino), dest);
       if (!first) {
         links.Lock()->emplace_back(dest, it->second);
         return Ok();
@@ -261,6 +269,7 @@ struct TreeCopy::Impl {
   std::stop_token stop;
 
   FileJob job;              // being filled
+  size_t matches = 0;       // finished ones
   bool revisiting = false;  // a second match writes where the first one may have written
   std::map<std::string, Digest> expected;
   snapshot::LayerStore::KnownDigests known;
@@ -269,7 +278,8 @@ struct TreeCopy::Impl {
   std::condition_variable job_done;
   std::atomic<bool> failed{false};
   Guarded<std::optional<Error>> error;
-  Guarded<std::map<std::pair<dev_t, ino_t>, RelPath>> inodes;
+  // Links are kept within one match: what several sources give is copied for each.
+  Guarded<std::map<std::tuple<size_t, dev_t, ino_t>, RelPath>> inodes;
   Guarded<std::vector<std::pair<RelPath, RelPath>>> links;  // new, existing
   Guarded<std::vector<std::string>> linked;
   uint64_t linked_total = 0;
@@ -304,7 +314,7 @@ Result<RelPath> Destination(LayerWriter& writer, const graph::Copy& action, cons
 Status TreeCopy::CopyMatch(const CopySource& source, const graph::Copy& action, const Match& match,
                            std::optional<Ownership> owner, const FileMode& mode) {
   TRY_ASSIGN(RelPath dest, Destination(impl_->writer, action, match));
-  Attributes parents{.mode = mode.Apply(0755, true)};
+  Attributes parents{.mode = mode.OfMadeDirectories()};
   if (owner) {
     parents.uid = owner->uid;
     parents.gid = owner->gid;
@@ -317,14 +327,19 @@ Status TreeCopy::CopyMatch(const CopySource& source, const graph::Copy& action, 
       TRY_ASSIGN(Fd from, at.IsRoot() ? Fd(openat(source.root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC))
                                       : sys::OpenInRoot(source.root, at,
                                                         O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-      // The top directory of a copy of contents keeps what it has if it exists (reference §5.6).
-      bool keep = below.IsRoot() && action.contents_only && !action.from.parents;
+      // The top directory of a copy of contents is made as any parent is, keeps what it has if it
+      // exists (reference §5.6), and takes the source's time. The time of a source's own root says
+      // nothing: a checkout or the builder made it.
+      bool top = below.IsRoot() && action.contents_only && !action.from.parents;
+      Attributes attributes = top ? parents : impl_->AttributesOf(node, owner, mode);
+      struct stat st;
+      if (fstat(from.get(), &st) == 0 && !(top && at.IsRoot())) attributes.mtime = TimeOf(st.st_mtim);
       while (!stack.empty() && !below.IsWithin(stack.back()->below)) stack.pop_back();
       if (below.IsRoot()) {
         TRY(impl_->writer.Directory(dest.Parent(), parents));
       }
-      TRY_ASSIGN(auto entered, impl_->Enter(std::move(from), below, dest.Join(below.str()), node,
-                                            owner, mode, keep));
+      TRY_ASSIGN(auto entered, impl_->Enter(std::move(from), below, dest.Join(below.str()),
+                                            std::move(attributes), top));
       stack.push_back(std::move(entered));
       return Ok();
     }
@@ -349,6 +364,7 @@ Status TreeCopy::CopyMatch(const CopySource& source, const graph::Copy& action, 
   };
   TRY(tree::WalkMatch(impl_->trees, action.from, match, visit));
   impl_->revisiting = true;
+  ++impl_->matches;
   return Ok();
 }
 

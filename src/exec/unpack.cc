@@ -30,10 +30,13 @@ class Unpacking {
     TRY_ASSIGN(RelPath path, Place(entry.name));
     if (path == dest_) return Ok();
     Attributes attributes = AttributesOf(entry);
-    if (entry.type == EntryType::kDirectory) {
-      TRY_ASSIGN(RelPath directory, writer_.Resolve(path, true));
-      TRY(writer_.Directory(directory, attributes));
-      return writer_.SetDirectory(directory, attributes);
+    // As tar does, and unlike COPY: only a directory may stay where one comes, links included.
+    bool is_directory = entry.type == EntryType::kDirectory;
+    TRY_ASSIGN(auto there, writer_.Lookup(path));
+    if (there && there->IsDirectory() != is_directory) TRY(writer_.Remove(path));
+    if (is_directory) {
+      TRY(writer_.Directory(path, attributes));
+      return writer_.SetDirectory(path, attributes);
     }
     TRY(writer_.Directory(path.Parent(), Parents()));
     TRY(writer_.ClearForFile(path));
@@ -47,9 +50,11 @@ class Unpacking {
         return writer_.PutHardLink(path, target);
       }
       default: {
-        Error error = Invalid("archive entry \"{}\" is a device node", entry.name);
-        error.hint = "unpack the archive in a RUN step if it is to be trusted";
-        return error;
+        bool block = entry.type == EntryType::kBlockDevice;
+        return writer_.PutDevice(
+            path, attributes,
+            block ? tree::NodeType::kBlockDevice : tree::NodeType::kCharDevice,
+            uint64_t{entry.major} << 32 | entry.minor);
       }
     }
   }

@@ -11,8 +11,9 @@ namespace varve::exec {
 // False when the file is no archive: nothing was written then, and it is to be copied. `dest` is
 // resolved; it is made (0755) when missing. `owner`: --chown, for everything.
 //
-// Names with "..", device nodes, and more than a thousand times the archive's size (at least 10 GiB)
-// are refused. Links stay inside of the image.
+// What is in the way of an entry is removed, unless both are directories. Names with "..", and more
+// than a thousand times the archive's size (at least 10 GiB), are refused. Links stay inside of the
+// image.
 Result<bool> UnpackArchive(int source_root, const RelPath& file, LayerWriter& writer,
                            const RelPath& dest, std::optional<Ownership> owner, std::stop_token stop);
 
