@@ -73,11 +73,6 @@ Status ReadIgnored(Lowering& lowering) {
   return Ok();
 }
 
-std::string BuildArg(const Lowering& lowering, std::string_view name) {
-  auto it = lowering.build_args.find(name);
-  return it == lowering.build_args.end() ? "" : it->second;
-}
-
 void Finish(Lowering& lowering, StageState& target, const std::set<StageState*>& needed,
             Lowered* out) {
   out->root = RootOf(lowering, target);

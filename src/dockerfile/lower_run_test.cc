@@ -198,6 +198,13 @@ TEST_F(Runs, NetworkOfTheBuildHoldsUnlessTheInstructionSaysOtherwise) {
   EXPECT_TRUE(Error("FROM a\nRUN x\n").starts_with("2: --network host is not allowed"));
 }
 
+TEST_F(Runs, HostnameComesFromItsBuildArgument) {
+  options.build_args = {{"BUILDKIT_SANDBOX_HOSTNAME", "box"}};
+  EXPECT_EQ(Last<graph::Exec>(Do("FROM a\nRUN x\n")).hostname, "box");
+  options.hostname = "h";
+  EXPECT_EQ(Last<graph::Exec>(Do("FROM a\nRUN x\n")).hostname, "h");
+}
+
 TEST_F(Runs, OptionsOfTheBuildReachTheStep) {
   options.hostname = "h";
   options.extra_hosts = {{"db", "10.0.0.1"}};

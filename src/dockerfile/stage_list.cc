@@ -89,9 +89,9 @@ StageState* FindByName(Lowering& lowering, const std::string& name) {
 Result<StageState*> CopySource(Lowering& lowering, const Copy& copy, const Origin& origin) {
   auto expanded = ProcessWord(copy.from, NoVariables(), {.escape = lowering.file.escape});
   if (!expanded || expanded->text != copy.from) {
-    Error error = Invalid("variable expansion is not supported for --from");
-    error.hint = "define a stage with FROM and an ARG from before the first FROM, and copy from it";
-    return error;
+    return Invalid(
+        "variable expansion is not supported for --from, define a new stage with FROM using ARG from "
+        "global scope as a workaround");
   }
   if (StageState* stage = FindByName(lowering, copy.from)) return stage;
   if (auto number = ParseInt(copy.from)) {
@@ -185,15 +185,9 @@ Status CollectStages(Lowering& lowering) {
 }
 
 Result<StageState*> FindTarget(Lowering& lowering) {
-  size_t count = lowering.file.stages.size();
   const std::string& wanted = lowering.options.target;
-  if (wanted.empty()) return lowering.stages[count - 1].get();
+  if (wanted.empty()) return lowering.stages[lowering.file.stages.size() - 1].get();
   if (StageState* stage = FindByName(lowering, wanted)) return stage;
-  if (auto number = ParseInt(wanted); number && *number >= 0) {
-    if (static_cast<size_t>(*number) < count) {
-      return lowering.stages[static_cast<size_t>(*number)].get();
-    }
-  }
   Error error = NotFound("target stage \"{}\" could not be found", wanted);
   std::vector<std::string> names;
   for (const auto& [name, stage] : lowering.by_name) names.push_back(name);

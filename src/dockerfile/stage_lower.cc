@@ -103,7 +103,7 @@ bool IsSignal(std::string_view text) {
       "INT",  "IO",     "IOT",  "KILL",   "PIPE",  "POLL", "PROF", "PWR",   "QUIT",
       "SEGV", "STKFLT", "STOP", "SYS",    "TERM",  "TRAP", "TSTP", "TTIN",  "TTOU",
       "URG",  "USR1",   "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ", "RTMIN", "RTMAX"};
-  if (auto number = ParseInt(text)) return *number > 0 && *number <= 64;
+  if (auto number = ParseInt(text)) return *number != 0;
   std::string name = ToUpper(text);
   if (name.starts_with("SIG")) name = name.substr(3);
   if (std::ranges::find(kNames, name) != kNames.end()) return true;

@@ -106,7 +106,7 @@ class RunLowering {
   Status AddFiles(const Mount& mount, StageState* source) {
     graph::Mount out;
     out.target = JoinAbsolute(stage_.directory, mount.target);
-    if (out.target == "/") return Invalid("invalid mount target \"{}\"", mount.target);
+    if (out.target == "/") return Invalid("invalid mount target \"/\"");
     out.readonly = mount.read_only;
     if (mount.type == MountType::kTmpfs) {
       out.type = graph::MountType::kTmpfs;
@@ -217,7 +217,8 @@ class RunLowering {
 
   void ApplyOptions() {
     const LowerOptions& options = lowering_.options;
-    exec_.hostname = options.hostname;
+    exec_.hostname = options.hostname.empty() ? BuildArg(lowering_, "BUILDKIT_SANDBOX_HOSTNAME")
+                                              : options.hostname;
     exec_.extra_hosts = options.extra_hosts;
     exec_.shm_size = options.shm_size;
     exec_.ulimits = options.ulimits;

@@ -101,6 +101,12 @@ struct Lowering {
   std::optional<tree::PatternList> ignored;
 };
 
+// A build argument that is about the build and not for the file; empty when it is not given.
+inline std::string BuildArg(const Lowering& lowering, std::string_view name) {
+  auto it = lowering.build_args.find(name);
+  return it == lowering.build_args.end() ? "" : it->second;
+}
+
 // The file system that `stage` ends with; adds its base to the graph where that is pending.
 std::optional<graph::Ref> RootOf(Lowering& lowering, StageState& stage);
 

@@ -99,8 +99,8 @@ Platform Normalise(Platform platform) {
 }
 
 Result<Platform> ParsePlatform(std::string_view text) {
-  auto bad = [&] {
-    Error error = Invalid("\"{}\" is not a platform", text);
+  auto bad = [&](std::string_view what = "cannot parse platform specifier") {
+    Error error = Invalid("\"{}\": {}: invalid argument", text, what);
     error.hint = "platforms look like linux/amd64 or linux/arm64/v8";
     return error;
   };
@@ -128,7 +128,7 @@ Result<Platform> ParsePlatform(std::string_view text) {
     } else if (IsKnownArchitecture(arch)) {
       platform = {.os = HostPlatform().os, .architecture = arch, .variant = variant};
     } else {
-      return bad();
+      return bad("unknown operating system or architecture");
     }
   } else if (parts.size() <= 3) {
     platform = {.os = parts[0], .architecture = parts[1],
