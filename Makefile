@@ -6,7 +6,7 @@ PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: release dev demo test e2e soak fuzz bench install package fixtures clean help
+.PHONY: release dev demo test e2e differential soak fuzz bench install package fixtures clean help
 
 help: ## what there is
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -31,6 +31,10 @@ test: ## every test; the last line is the count over all of them
 e2e: dev ## the e2e tests alone
 	@tools/install-deps test
 	@tests/e2e/run
+
+differential: dev ## the Dockerfile language beside recorded answers of docker's BuildKit
+	@tools/install-deps test
+	@tests/differential/run
 
 soak: ## the tests that need many rounds to fail: kill -9 and many builds at once, repeated
 	@tools/install-deps build test

@@ -38,6 +38,7 @@ FRAMES = (r"failed to build: ", r"Dockerfile: ", r"failed to solve: ", r"failed 
 
 
 def message_of(text):
+    text = re.sub(r"/var/lib/docker/buildkit/\S*?/buildkit\d+", "", text)  # where the daemon had a root mounted
     found = re.search(r"^ERROR: (.*?)(?:\nhint: .*)?\s*\Z", text, re.M | re.S)
     message = found.group(1) if found else text[-500:]
     for frame in FRAMES:

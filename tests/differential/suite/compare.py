@@ -35,6 +35,8 @@ def show(value):
 
 
 def differences(reference, varve):
+    if ("error" in reference) != ("error" in varve):  # one image and none: nothing else can be compared
+        return [Difference("error", reference.get("error"), varve.get("error"))]
     left = flatten({k: v for k, v in reference.items() if k not in NOT_COMPARED})
     right = flatten({k: v for k, v in varve.items() if k not in NOT_COMPARED})
     return [Difference(what, left.get(what), right.get(what))

@@ -188,11 +188,18 @@ def read_image(folder, bases):
 
 def added(tree, base):
     links, base_links = links_of(tree), links_of(base)
+    contents = {node["sha256"]: path for path, node in sorted(base.items(), reverse=True) if "sha256" in node}
     found = {}
     for path, node in tree.items():
         if path in base and base[path] == node and links.get(path) == base_links.get(path):
             continue
-        found[path] = {**node, "link to": links[path]} if path in links else node
+        node = dict(node)
+        if node.get("sha256") in contents:  # a program of the base, which is another on another machine
+            node["content of"] = contents[node.pop("sha256")]
+            del node["size"]
+        if path in links:
+            node["link to"] = links[path]
+        found[path] = node
     return found
 
 

@@ -22,10 +22,16 @@ CASES = f"{HERE}/cases"
 BASES = (("busybox", "latest"),)
 
 
+class Missing(Exception):
+    """What the machine lacks for any case."""
+
+
 class Place:
     """What the cases of a run share: folders, the registry of the fixture images, an http server, the builders."""
 
     def __init__(self):
+        if os.geteuid() != 0:
+            raise Missing("contexts with owners and devices need root")
         self.folder = tempfile.mkdtemp(prefix="varve-differential-")
         self.www = f"{self.folder}/www"
         os.makedirs(self.www)
@@ -34,12 +40,12 @@ class Place:
         made = subprocess.run([f"{TOP}/fixtures/make-images", *(name for name, _ in BASES)], stdin=subprocess.DEVNULL,
                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         if made.returncode != 0:
-            raise SystemExit(f"run: the fixture images cannot be made: {made.stderr[-500:]}")
+            raise Missing(f"the fixture images cannot be made: {made.stderr[-500:]}")
         started = subprocess.run([f"{TOP}/fixtures/registry", "start", "--dir", self.folder + "/registry", "--parent",
                                   str(os.getpid())], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         variables = dict(line.removeprefix("export ").split("=", 1) for line in started.stdout.splitlines())
         if started.returncode != 0:
-            raise SystemExit("run: the fixture registry does not start")
+            raise Missing("the fixture registry does not start")
         self.registry = variables["VARVE_FIXTURE_REGISTRY"]
         self.registries = variables["VARVE_REGISTRIES"]
         self.bases = [image.Base()] + [image.read_base(self.registry, *base) for base in BASES]
@@ -198,10 +204,10 @@ def main(words, description):
         raise SystemExit(f"run: {error}") from None
     if (arguments.record or arguments.live) and not builders.installed():
         raise SystemExit("run: there is no reference builder here: tests/differential/reference install")
-    if os.geteuid() != 0:
-        raise SystemExit("run: contexts with owners and devices need root")
-
-    place = Place()
+    try:
+        place = Place()
+    except Missing as reason:
+        return total({"passed": 0, "failed": 0, "skipped": len(chosen)}, arguments, f"skipped: {reason}")
     try:
         if arguments.record or arguments.live:
             place.reference = builders.Reference(place.registry)
@@ -223,9 +229,15 @@ def conclude(run, chosen, arguments):
         print("failed: " + " ".join(sorted(run.failures)))
     if run.accepted:
         print(f"accepted differences: {run.accepted}, see tests/differential/ledger.json")
-    line = ", ".join(f"{number} {outcome}" for outcome, number in run.counts.items())
+    return total(run.counts, arguments)
+
+
+def total(counts, arguments, before=None):
+    line = ", ".join(f"{number} {outcome}" for outcome, number in counts.items())
+    if before:
+        print(before)
     if arguments.summary:
         with open(arguments.summary, "w", encoding="utf-8") as file:
             file.write(line + "\n")
     print(line)
-    return 1 if run.counts["failed"] else 0
+    return 1 if counts["failed"] else 0
