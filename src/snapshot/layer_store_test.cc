@@ -158,6 +158,21 @@ TEST_F(LayerStoreTest, DirectoriesThatAreTheSameBelowAreDropped) {
   EXPECT_FALSE(std::filesystem::exists(store_->Directory(layer.diff_id) + "/same"));
 }
 
+TEST_F(LayerStoreTest, WhatADirectoryWasDroppedFromKeepsItsTime) {
+  auto draft = *store_->NewDraft();
+  std::string upper = draft->upper();
+  std::filesystem::create_directories(upper + "/kept/same");
+  Put(upper + "/kept/new", "x");
+  timespec times[2] = {{1'000'000'000, 5}, {1'000'000'000, 5}};
+  ASSERT_EQ(utimensat(AT_FDCWD, (upper + "/kept").c_str(), times, 0), 0);
+  draft->is_below = [](const RelPath& path, const tree::Node&) -> Result<bool> {
+    return path.str() == "kept/same";
+  };
+  Layer layer = Commit(std::move(draft));
+  // The tar is made again from the files, and checked against the diff id.
+  EXPECT_THAT(Listing(TarOf(*store_, layer.diff_id)), ElementsAre("kept/", "kept/new"));
+}
+
 TEST_F(LayerStoreTest, KnownDigestsAreTakenAsTheyAre) {
   auto draft = *store_->NewDraft();
   Put(draft->upper() + "/d/known", "k");

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <set>
 
 #include "base/fd.h"
 #include "base/log.h"
@@ -287,12 +288,24 @@ namespace {
 Status DropUnchangedDirectories(const LayerDraft& draft, std::vector<UpperEntry>& entries) {
   std::vector<UpperEntry> kept;
   kept.reserve(entries.size());
+  std::set<std::string> emptied;  // what a directory was removed from, which changed its time
   for (auto entry = entries.rbegin(); entry != entries.rend(); ++entry) {
     bool holds_something = !kept.empty() && kept.back().path.starts_with(entry->path + "/");
     if (entry->index.node.IsDirectory() && !entry->index.opaque && !holds_something) {
       TRY_ASSIGN(bool below, draft.is_below(entry->index.path, entry->index.node));
       // Sockets are no entries, so a directory without entries need not be empty.
-      if (below && rmdir((draft.upper() + "/" + entry->path).c_str()) == 0) continue;
+      if (below && rmdir((draft.upper() + "/" + entry->path).c_str()) == 0) {
+        emptied.insert(std::string(RelPath(entry->path).Parent().str()));
+        continue;
+      }
+    }
+    if (emptied.contains(entry->path)) {
+      timespec times[2] = {{0, UTIME_OMIT},
+                           {entry->mtime.nanos / 1'000'000'000, entry->mtime.nanos % 1'000'000'000}};
+      std::string path = draft.upper() + "/" + entry->path;
+      if (utimensat(AT_FDCWD, path.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0) {
+        return ErrnoError(errno, "set the times of " + path);
+      }
     }
     kept.push_back(std::move(*entry));
   }
