@@ -1,0 +1,81 @@
+#include "dockerfile/lower_platforms.h"
+
+#include <optional>
+
+#include "base/strings.h"
+#include "base/thread_pool.h"
+#include "graph/join.h"
+
+namespace varve::dockerfile {
+
+namespace {
+
+// BUILDKIT_MULTI_PLATFORM: the shape of the result may be asked for, but several platforms have only
+// one.
+Result<bool> IsMultiPlatform(const LowerOptions& options, size_t platforms) {
+  bool several = platforms > 1;
+  std::string asked;
+  for (const auto& [name, value] : options.build_args) {
+    if (name == "BUILDKIT_MULTI_PLATFORM") asked = value;
+  }
+  if (asked.empty()) return several;
+  auto wanted = ParseBool(asked);
+  if (!wanted) return Invalid("invalid boolean value for multi-platform: {}", asked);
+  if (!*wanted && several) {
+    Error error = Invalid("conflicting config: returning multiple target platforms is not allowed");
+    error.hint = "leave out --build-arg BUILDKIT_MULTI_PLATFORM, or ask for one platform";
+    return error;
+  }
+  return *wanted;
+}
+
+// Everything in `lowered` that names a step of its graph.
+void MoveReferences(Lowered& lowered, const graph::Joined& joined, size_t which) {
+  auto move = [&](std::optional<graph::Ref>& ref) {
+    if (ref) ref = joined.Place(which, *ref);
+  };
+  move(lowered.root);
+  move(lowered.context);
+  for (auto& [stage, root] : lowered.sbom_stages) move(root);
+  for (HistoryEntry& entry : lowered.history) {
+    if (entry.step) entry.step = joined.places[which][*entry.step];
+  }
+}
+
+}  // namespace
+
+Parsed<LoweredPlatforms> LowerForPlatforms(const Dockerfile& file, const LowerOptions& options,
+                                           const std::vector<oci::Platform>& platforms,
+                                           ImageResolver& resolver,
+                                           std::vector<Warning>* warnings) {
+  CHECK(!platforms.empty());
+  auto multi_platform = IsMultiPlatform(options, platforms.size());
+  if (!multi_platform) {
+    return std::unexpected(SourceError{std::move(multi_platform).error(), Span()});
+  }
+  std::vector<std::optional<Parsed<Lowered>>> all(platforms.size());
+  Status lowered = ParallelFor(platforms.size(), platforms.size(), [&](size_t i) {
+    LowerOptions one = options;
+    one.target_platform = platforms[i];
+    one.multi_platform = *multi_platform;
+    all[i] = Lower(file, one, resolver, i == 0 ? warnings : nullptr);
+    return Ok();
+  });
+  CHECK(lowered.has_value());
+
+  LoweredPlatforms result{.multi_platform = *multi_platform};
+  std::vector<graph::Graph> graphs;
+  for (size_t i = 0; i < platforms.size(); ++i) {
+    if (!*all[i]) return std::unexpected(std::move(*all[i]).error());
+    graphs.push_back(std::move((*all[i])->graph));
+    result.results.push_back({platforms[i], std::move(**all[i])});
+  }
+  graph::Joined joined = graph::Join(std::move(graphs));
+  for (size_t i = 0; i < platforms.size(); ++i) {
+    MoveReferences(result.results[i].lowered, joined, i);
+  }
+  result.graph = std::move(joined.graph);
+  return result;
+}
+
+}  // namespace varve::dockerfile

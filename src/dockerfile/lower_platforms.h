@@ -1,0 +1,31 @@
+// Lowering for several target platforms: the file is lowered once for each, and the graphs become one,
+// in which the stages that run natively for all of them are there once.
+#pragma once
+
+#include <vector>
+
+#include "dockerfile/lower.h"
+
+namespace varve::dockerfile {
+
+struct PlatformResult {
+  oci::Platform platform;  // as asked for
+  Lowered lowered;         // without its graph; its references are into LoweredPlatforms::graph
+};
+
+struct LoweredPlatforms {
+  graph::Graph graph;
+  std::vector<PlatformResult> results;  // in the order of the platforms
+  // The image is an index, not a bare manifest: several platforms, or BUILDKIT_MULTI_PLATFORM=1.
+  bool multi_platform = false;
+};
+
+// `options.target_platform` and `multi_platform` are set for each platform; `platforms` is not empty.
+// The resolver is asked from as many threads as there are platforms. An error is that of the first
+// platform that has one, and `warnings` are those of the first platform (BuildKit shows no others).
+Parsed<LoweredPlatforms> LowerForPlatforms(const Dockerfile& file, const LowerOptions& options,
+                                           const std::vector<oci::Platform>& platforms,
+                                           ImageResolver& resolver,
+                                           std::vector<Warning>* warnings = nullptr);
+
+}  // namespace varve::dockerfile
