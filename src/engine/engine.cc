@@ -305,6 +305,8 @@ class Coordinator {
     }
     constexpr size_t kCandidates = 4;
     auto earlier = services_.records.Earlier(slots_[i], keyed_[i]->op_digest, kCandidates);
+    // What this build made for another platform is no earlier build of this step.
+    if (earlier) std::erase_if(*earlier, [&](const auto& record) { return record.created > began_; });
     std::vector<Reason> reasons = ReasonsFor(i, earlier);
     if (earlier && !earlier->empty() && !earlier->front().outputs.empty() &&
         !earlier->front().outputs[0].layers.empty()) {
@@ -398,6 +400,7 @@ class Coordinator {
   std::vector<Nanos> started_;
   std::vector<StepIndex> to_look_up_;
   Outcome outcome_;
+  const Timestamp began_ = services_.clock.Now();
   int in_flight_ = 0;
 
   Guarded<std::deque<std::move_only_function<void()>>> mail_;
