@@ -35,7 +35,7 @@ class BuildCommand final : public Command {
     // 1. The command line means something, before anything is touched.
     auto outputs = EffectiveOutputs(flags_);
     if (!outputs) return Fail(outputs.error());
-    if (Status good = BuildJob::CheckFlags(flags_); !good) return Fail(good.error());
+    if (Status good = BuildJob::CheckFlags(flags_, *outputs); !good) return Fail(good.error());
     if (flags_.call.name == "subrequests.describe") {
       auto code = Deliver(DescribeResult(), flags_);
       return code ? *code : Fail(code.error());

@@ -3,31 +3,40 @@
 #include <algorithm>
 #include <climits>
 #include <cstdlib>
+#include <set>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "cache/cache_mounts.h"
+#include "base/guarded.h"
 #include "cli/build_display.h"
+#include "dockerfile/step_name.h"
 #include "oci/platform.h"
 
 namespace varve::cli {
 
 namespace {
 
-// Base images for lowering, each as a line of progress.
+// Base images for lowering, each as a line of progress, also when the stages of several platforms ask
+// for the same one.
 class ShownImages final : public dockerfile::ImageResolver {
  public:
-  ShownImages(source::ImageStore& images, progress::Board& board, std::stop_token stop)
-      : images_(images), board_(board), stop_(std::move(stop)) {}
+  ShownImages(source::ImageStore& images, progress::Board& board, bool multi_platform,
+              std::stop_token stop)
+      : images_(images), board_(board), multi_platform_(multi_platform), stop_(std::move(stop)) {}
 
   Result<dockerfile::ResolvedImage> Resolve(const std::string& reference,
                                             const oci::Platform& platform,
                                             graph::ResolveMode mode) override {
-    auto image = Shown(board_, "[internal] load metadata for " + reference, [&](VertexSink& sink) {
-      auto resolved = images_.Resolve(reference, platform, mode, stop_);
+    auto resolve = [&] { return images_.Resolve(reference, platform, mode, stop_); };
+    auto show = [&](VertexSink& sink) {
+      auto resolved = resolve();
       if (resolved && !resolved->notice.empty()) sink.Log(2, "warning: " + resolved->notice + "\n");
       return resolved;
-    });
+    };
+    bool is_new = shown_.Lock()->insert(reference + " " + platform.ToString()).second;
+    // The second asker gets the first one's answer (source/image.h).
+    auto image = is_new ? Shown(board_, NameOf(reference, platform), show) : resolve();
     if (!image) return Error(std::move(image).error());
     return Answer(std::move(*image));
   }
@@ -48,26 +57,34 @@ class ShownImages final : public dockerfile::ImageResolver {
             .platform = platform, .pinned_reference = std::move(pinned)};
   }
 
+  std::string NameOf(const std::string& reference, const oci::Platform& platform) const {
+    return dockerfile::MetadataStepName(reference,
+                                        multi_platform_ ? std::optional(platform) : std::nullopt);
+  }
+
   source::ImageStore& images_;
   progress::Board& board_;
+  const bool multi_platform_;
   std::stop_token stop_;
+  Guarded<std::set<std::string>> shown_;
 };
 
-Result<oci::Platform> TargetPlatform(const BuildFlags& flags) {
-  if (flags.platforms.size() > 1) {
-    Error error = Invalid("building for several platforms at once is not supported");
-    error.hint = "build them one by one, each with its own --platform and tag";
-    return error;
+// Each once, in the order of the command line; this machine's when none is asked for.
+Result<std::vector<oci::Platform>> TargetPlatforms(const BuildFlags& flags) {
+  std::vector<oci::Platform> platforms;
+  for (const std::string& text : flags.platforms) {
+    TRY_ASSIGN(oci::Platform platform, oci::ParsePlatform(text == "native" ? "local" : text));
+    if (std::ranges::find(platforms, platform) == platforms.end()) platforms.push_back(platform);
   }
-  if (flags.platforms.empty()) return oci::HostPlatform();
-  return oci::ParsePlatform(flags.platforms[0]);
+  if (platforms.empty()) platforms.push_back(oci::HostPlatform());
+  return platforms;
 }
 
 }  // namespace
 
-Status BuildJob::CheckFlags(const BuildFlags& flags) {
-  TRY(TargetPlatform(flags));
-  return Ok();
+Status BuildJob::CheckFlags(const BuildFlags& flags, const std::vector<exporter::Output>& outputs) {
+  TRY_ASSIGN(auto platforms, TargetPlatforms(flags));
+  return CheckOutputs(outputs, platforms, platforms.size() > 1);
 }
 
 dockerfile::Parsed<void> BuildJob::Read() {
@@ -82,10 +99,11 @@ dockerfile::Parsed<void> BuildJob::Read() {
 }
 
 dockerfile::Parsed<void> BuildJob::Lower() {
-  auto platform = TargetPlatform(flags_);
-  if (!platform) return std::unexpected(dockerfile::SourceError{platform.error(), {}});
-  ShownImages images(*workspace_.images, board_, stop_);
-  auto lowered = dockerfile::Lower(file_, OptionsOf(*platform), images, &warnings_);
+  auto platforms = TargetPlatforms(flags_);
+  if (!platforms) return std::unexpected(dockerfile::SourceError{platforms.error(), {}});
+  ShownImages images(*workspace_.images, board_, platforms->size() > 1, stop_);
+  auto lowered =
+      dockerfile::LowerForPlatforms(file_, Options(), *platforms, images, &warnings_);
   if (!lowered) return std::unexpected(lowered.error());
   lowered_ = std::move(*lowered);
   return {};
@@ -104,12 +122,11 @@ Status BuildJob::CheckRunnable() const {
   return Ok();
 }
 
-dockerfile::LowerOptions BuildJob::OptionsOf(const oci::Platform& platform) const {
+dockerfile::LowerOptions BuildJob::Options() const {
   dockerfile::LowerOptions options;
   options.file_name = context_.dockerfile_name;
   options.target = flags_.target;
   options.all_stages = flags_.call.name == "lint" && flags_.target.empty();
-  options.target_platform = platform;
   options.build_platform = oci::HostPlatform();
   options.platform_given = !flags_.platforms.empty();
   options.build_args = flags_.build_args;
@@ -154,7 +171,9 @@ Result<engine::Outcome> BuildJob::Run(const RunOptions& options, engine::Observe
   engine::Request request{.graph = lowered_.graph, .want_data = options.want_data,
                           .dry_run = options.dry_run, .salt = flags_.salt + options.isolated,
                           .project = project() + options.isolated};
-  if (lowered_.root) request.wanted.push_back(*lowered_.root);
+  for (const auto& [platform, lowered] : lowered_.results) {
+    if (lowered.root) request.wanted.push_back(*lowered.root);
+  }
   cache::LocalStore& store = *workspace_.local.store;
   engine::Services services{store, store, *runner, *runner, *runner, observer, SystemClock()};
   return engine::Build(request, services, stop_);
@@ -171,20 +190,27 @@ void BuildJob::Forget(const engine::Outcome& outcome, const std::string& isolate
   auto entries = mounts.List();
   if (!entries) return;
   for (const auto& entry : *entries) {
-    if (!entry.key.starts_with(lowered_.cache_mount_namespace + isolated + "/")) continue;
+    if (!entry.key.starts_with(lowered().cache_mount_namespace + isolated + "/")) continue;
     if (auto removed = mounts.Remove(entry); !removed) LOG_WARN("{}", removed.error().message);
   }
 }
 
-exporter::ImageInput BuildJob::InputOf(const engine::Outcome& outcome) const {
-  exporter::ImageInput input{.config = lowered_.config, .base_history = lowered_.base_history};
-  input.rootfs = outcome.wanted.empty() ? cache::Rootfs{{}, tree::EmptyTree()} : outcome.wanted[0];
-  for (const dockerfile::HistoryEntry& entry : lowered_.history) {
-    Timestamp made = entry.step ? outcome.steps[*entry.step].created : Timestamp{0};
-    input.made.push_back(made.nanos != 0 ? std::optional(made) : std::nullopt);
+exporter::BuildResult BuildJob::ResultOf(const engine::Outcome& outcome) const {
+  exporter::BuildResult result{.multi_platform = lowered_.multi_platform};
+  auto rootfs = outcome.wanted.begin();
+  for (const auto& [platform, lowered] : lowered_.results) {
+    exporter::ImageInput input{.config = lowered.config, .base_history = lowered.base_history};
+    input.rootfs = lowered.root ? *rootfs++ : cache::Rootfs{{}, tree::EmptyTree()};
+    for (const dockerfile::HistoryEntry& entry : lowered.history) {
+      Timestamp made = entry.step ? outcome.steps[*entry.step].created : Timestamp{0};
+      input.made.push_back(made.nanos != 0 ? std::optional(made) : std::nullopt);
+    }
+    if (lowered.base_config) input.base_layers = lowered.base_config->diff_ids().size();
+    // A bare manifest is for what its config says: where nobody asked for a platform, the base image's.
+    result.platforms.push_back(
+        {lowered_.multi_platform ? platform : lowered.config.platform(), std::move(input)});
   }
-  if (lowered_.base_config) input.base_layers = lowered_.base_config->diff_ids().size();
-  return input;
+  return result;
 }
 
 exporter::ExportStores BuildJob::Stores() {
@@ -195,24 +221,30 @@ exporter::ExportStores BuildJob::Stores() {
           SystemClock()};
 }
 
-Result<oci::ImageConfig> BuildJob::Config(const engine::Outcome& outcome, exporter::Output output) {
-  if (!output.source_date_epoch) output.source_date_epoch = lowered_.epoch;
-  return exporter::MakeConfig(InputOf(outcome), output, Stores(), stop_);
+Result<std::vector<oci::ImageConfig>> BuildJob::Configs(const engine::Outcome& outcome,
+                                                        exporter::Output output) {
+  if (!output.source_date_epoch) output.source_date_epoch = lowered().epoch;
+  std::vector<oci::ImageConfig> configs;
+  for (const exporter::PlatformInput& of : ResultOf(outcome).platforms) {
+    TRY_ASSIGN(auto config, exporter::MakeConfig(of.input, output, Stores(), stop_));
+    configs.push_back(std::move(config));
+  }
+  return configs;
 }
 
 Result<ExportedBuild> BuildJob::Export(const engine::Outcome& outcome,
                                        const std::vector<exporter::Output>& outputs) {
   std::vector<exporter::Output> dated = outputs;
   for (exporter::Output& output : dated) {
-    if (!output.source_date_epoch) output.source_date_epoch = lowered_.epoch;
+    if (!output.source_date_epoch) output.source_date_epoch = lowered().epoch;
   }
-  return ExportBuild(dated, InputOf(outcome), Stores(), workspace_.registries->pusher(),
+  return ExportBuild(dated, ResultOf(outcome), Stores(), workspace_.registries->pusher(),
                      workspace_.scratch.path(), board_, stop_);
 }
 
 Result<std::unique_ptr<exec::Runner>> BuildJob::MakeRunner(const std::string& isolated) {
   exec::RunnerOptions options{.root = workspace_.root, .directories = context_.named_directories,
-                              .mount_namespace = lowered_.cache_mount_namespace + isolated};
+                              .mount_namespace = lowered().cache_mount_namespace + isolated};
   options.context_mode = flags_.context_mode;
   options.directories["context"] = context_.directory;
   options.secrets = SecretSourcesOf(flags_);

@@ -15,7 +15,7 @@
 #include "cli/build_outputs.h"
 #include "cli/ssh_agents.h"
 #include "cli/workspace.h"
-#include "dockerfile/lower.h"
+#include "dockerfile/lower_platforms.h"
 #include "dockerfile/parser.h"
 #include "engine/engine.h"
 #include "exec/runner.h"
@@ -29,13 +29,14 @@ class BuildJob {
   BuildJob(const BuildFlags& flags, Workspace& workspace, progress::Board& board, std::stop_token stop)
       : flags_(flags), workspace_(workspace), board_(board), stop_(std::move(stop)) {}
 
-  // What can be refused before anything is touched.
-  static Status CheckFlags(const BuildFlags& flags);
+  // What can be refused before anything is touched: platforms that are none, and outputs that cannot
+  // hold them.
+  static Status CheckFlags(const BuildFlags& flags, const std::vector<exporter::Output>& outputs = {});
 
   // Opens the context and parses the Dockerfile.
   dockerfile::Parsed<void> Read();
-  // Turns it into a graph; base images are resolved, and shown, as it meets them. The warnings are there
-  // even when it fails.
+  // Turns it into one graph for all platforms; base images are resolved, and shown, as it meets them. The
+  // warnings are there even when it fails.
   dockerfile::Parsed<void> Lower();
   // Refuses steps that this machine cannot run.
   Status CheckRunnable() const;
@@ -54,24 +55,27 @@ class BuildJob {
   // Removes the records and cache mounts of an isolated run.
   void Forget(const engine::Outcome& outcome, const std::string& isolated);
 
-  // The image's config as Export would write it to `output`.
-  Result<oci::ImageConfig> Config(const engine::Outcome& outcome, exporter::Output output);
+  // The image's configs, one per platform, as Export would write them to `output`.
+  Result<std::vector<oci::ImageConfig>> Configs(const engine::Outcome& outcome,
+                                                exporter::Output output);
   // Writes what a successful outcome led to.
   Result<ExportedBuild> Export(const engine::Outcome& outcome,
                                const std::vector<exporter::Output>& outputs);
 
   const BuildContext& context() const { return context_; }
   const dockerfile::Dockerfile& file() const { return file_; }
-  const dockerfile::Lowered& lowered() const { return lowered_; }
+  // Of the first platform; its references are into graph(). Empty before Lower() and when that fails.
+  const dockerfile::Lowered& lowered() const { return lowered_.results[0].lowered; }
+  const dockerfile::LoweredPlatforms& platforms() const { return lowered_; }
   const graph::Graph& graph() const { return lowered_.graph; }
   const std::vector<dockerfile::Warning>& warnings() const { return warnings_; }
   // What tells this project's builds from others': its directory, else its Dockerfile's name.
   std::string project() const;
 
  private:
-  dockerfile::LowerOptions OptionsOf(const oci::Platform& platform) const;
+  dockerfile::LowerOptions Options() const;
   Result<std::unique_ptr<exec::Runner>> MakeRunner(const std::string& isolated);
-  exporter::ImageInput InputOf(const engine::Outcome& outcome) const;
+  exporter::BuildResult ResultOf(const engine::Outcome& outcome) const;
   exporter::ExportStores Stores();
 
   const BuildFlags& flags_;
@@ -80,7 +84,7 @@ class BuildJob {
   std::stop_token stop_;
   BuildContext context_;
   dockerfile::Dockerfile file_;
-  dockerfile::Lowered lowered_;
+  dockerfile::LoweredPlatforms lowered_{.results = std::vector<dockerfile::PlatformResult>(1)};
   std::vector<dockerfile::Warning> warnings_;
   std::unique_ptr<SshAgents> agents_;
 };

@@ -113,22 +113,15 @@ Result<std::vector<std::string>> FindLoader(std::stop_token stop) {
 
 class Exporting {
  public:
-  Exporting(const exporter::ImageInput& input, const exporter::ExportStores& stores, Pusher& pusher,
+  Exporting(const exporter::BuildResult& built, const exporter::ExportStores& stores, Pusher& pusher,
             const std::string& scratch, std::stop_token stop)
-      : input_(input), stores_(stores), pusher_(pusher), scratch_(scratch), stop_(std::move(stop)) {}
+      : built_(built), stores_(stores), pusher_(pusher), scratch_(scratch), stop_(std::move(stop)) {}
 
   Status Run(const Output& output, engine::StepSink& sink) {
     switch (output.type) {
       case OutputType::kImage: return ToImage(output, sink);
       case OutputType::kOci: case OutputType::kDocker: return ToArchive(output, sink);
-      case OutputType::kLocal:
-        return exporter::CopyFiles(stores_.layers, input_.rootfs, output.source_date_epoch, scratch_,
-                                   output.dest, output.delete_extra, stop_);
-      case OutputType::kTar:
-        return WriteTo(output.dest, [&](Writer& out) {
-          return exporter::WriteFilesTar(stores_.layers, input_.rootfs, output.source_date_epoch,
-                                         scratch_, out, stop_);
-        });
+      case OutputType::kLocal: case OutputType::kTar: return ToFiles(output, sink);
       case OutputType::kCacheOnly: break;
     }
     return Ok();
@@ -137,49 +130,66 @@ class Exporting {
   ExportedBuild result;
 
  private:
-  void Note(const exporter::Image& image, const std::vector<std::string>& names) {
-    result.image_id = image.config_digest.ToString();
-    result.manifest_digest = image.manifest_digest.ToString();
-    result.metadata.Set("containerimage.config.digest", result.image_id);
-    result.metadata.Set("containerimage.descriptor", oci::ToJson(image.descriptor));
-    result.metadata.Set("containerimage.digest", result.manifest_digest);
+  void Note(const exporter::ImageSet& set, const std::vector<std::string>& names) {
+    result.image_id = set.id().ToString();
+    if (!set.index) result.metadata.Set("containerimage.config.digest", result.image_id);
+    result.metadata.Set("containerimage.descriptor", oci::ToJson(set.descriptor));
+    result.metadata.Set("containerimage.digest", set.descriptor.digest.ToString());
     result.metadata.SetIf(!names.empty(), "image.name", Join(names, ","));
+  }
+
+  Status ToFiles(const Output& output, engine::StepSink& sink) {
+    bool split = output.platform_split.value_or(built_.multi_platform);
+    std::vector<exporter::FilesPart> parts;
+    for (const exporter::PlatformInput& of : built_.platforms) {
+      std::string directory = split ? exporter::PlatformDirectory(of.platform) : "";
+      parts.push_back({of.input.rootfs, of.platform, directory});
+      if (built_.multi_platform) sink.Progress("copying files " + of.platform.ToString(), 0, 0, true);
+    }
+    exporter::FilesOptions options{.epoch = output.source_date_epoch, .scratch = scratch_,
+                                   .delete_extra = output.delete_extra};
+    if (output.type == OutputType::kLocal) {
+      return exporter::CopyFiles(stores_.layers, parts, options, output.dest, stop_);
+    }
+    return WriteTo(output.dest, [&](Writer& out) {
+      return exporter::WriteFilesTar(stores_.layers, parts, options, out, stop_);
+    });
   }
 
   Status ToImage(const Output& output, engine::StepSink& sink) {
     std::vector<std::string> names = Normalised(output.names);
     if (output.push) {
-      TRY_ASSIGN(auto image, exporter::MakeImage(input_, output, stores_, ProgressTo(sink), stop_));
+      TRY_ASSIGN(auto set, exporter::MakeImages(built_, output, stores_, ProgressTo(sink), stop_));
       for (const std::string& name : names) {
         TRY_ASSIGN(auto reference, oci::ParseReference(name));
-        auto pushed = pusher_.Push(image, reference, output.insecure_registry, output.push_by_digest,
+        auto pushed = pusher_.Push(set, reference, output.insecure_registry, output.push_by_digest,
                                    stores_.blobs, stores_.local, sink, stop_);
         if (!pushed) return Error(std::move(pushed).error()).With("failed to push " + reference.Familiar());
       }
-      TRY(Store(output, image, names, sink));
-      Note(image, names);
+      TRY(Store(output, set, names, sink));
+      Note(set, names);
       return Ok();
     }
-    TRY_ASSIGN(auto image, exporter::MakeStoredImage(input_, output, stores_, stop_));
-    TRY(Store(output, image, names, sink));
-    Note(image, names);
+    TRY_ASSIGN(auto set, exporter::MakeStoredImages(built_, output, stores_, stop_));
+    TRY(Store(output, set, names, sink));
+    Note(set, names);
     return Ok();
   }
 
-  Status Store(const Output& output, const exporter::Image& image,
+  Status Store(const Output& output, const exporter::ImageSet& set,
                const std::vector<std::string>& names, engine::StepSink& sink) {
     if (!output.store || output.push_by_digest) return Ok();
     std::vector<std::string> stored = names;
     if (!output.dangling_name_prefix.empty()) {
-      stored.push_back(output.dangling_name_prefix + "@" + image.manifest_digest.ToString());
+      stored.push_back(output.dangling_name_prefix + "@" + set.descriptor.digest.ToString());
     }
     if (output.name_canonical) {
       for (const std::string& name : names) {
-        stored.push_back(oci::ParseReference(name)->Name() + "@" + image.manifest_digest.ToString());
+        stored.push_back(oci::ParseReference(name)->Name() + "@" + set.descriptor.digest.ToString());
       }
     }
     for (const std::string& name : stored) {
-      TRY(stores_.local.PutImage({name, image.manifest_digest, stores_.clock.Now()}));
+      TRY(stores_.local.PutImage({name, set.descriptor.digest, stores_.clock.Now()}));
       sink.Progress("naming to " + name, 0, 0, true);
     }
     return Ok();
@@ -188,23 +198,23 @@ class Exporting {
   Status ToArchive(const Output& output, engine::StepSink& sink) {
     bool docker = output.type == OutputType::kDocker;
     std::vector<std::string> names = Normalised(output.names);
-    TRY_ASSIGN(auto image, exporter::MakeImage(input_, output, stores_, ProgressTo(sink), stop_));
+    TRY_ASSIGN(auto set, exporter::MakeImages(built_, output, stores_, ProgressTo(sink), stop_));
     auto write = [&](Writer& out) {
-      return exporter::WriteArchive(image, names, docker, stores_.blobs, out);
+      return exporter::WriteArchive(set, names, docker, stores_.blobs, out);
     };
     if (output.load) {
       TRY_ASSIGN(auto loader, FindLoader(stop_));
       TRY(LoadInto(loader, write, sink, stop_));
     } else if (!output.tar) {
-      TRY(exporter::WriteLayoutDirectory(image, names, docker, stores_.blobs, output.dest));
+      TRY(exporter::WriteLayoutDirectory(set, names, docker, stores_.blobs, output.dest));
     } else {
       TRY(WriteTo(output.dest, write));
     }
-    Note(image, names);
+    Note(set, names);
     return Ok();
   }
 
-  const exporter::ImageInput& input_;
+  const exporter::BuildResult& built_;
   const exporter::ExportStores& stores_;
   Pusher& pusher_;
   const std::string& scratch_;
@@ -243,12 +253,22 @@ Result<std::vector<Output>> EffectiveOutputs(const BuildFlags& flags) {
   return outputs;
 }
 
+Status CheckOutputs(const std::vector<Output>& outputs, const std::vector<oci::Platform>& platforms,
+                    bool multi_platform) {
+  for (const Output& output : outputs) {
+    bool image = output.type == OutputType::kImage || output.type == OutputType::kOci ||
+                 output.type == OutputType::kDocker;
+    if (image) TRY(exporter::CheckOutput(output, platforms, multi_platform));
+  }
+  return Ok();
+}
+
 Result<ExportedBuild> ExportBuild(const std::vector<Output>& outputs,
-                                  const exporter::ImageInput& input,
+                                  const exporter::BuildResult& built,
                                   const exporter::ExportStores& stores, Pusher& pusher,
                                   const std::string& scratch, progress::Board& board,
                                   std::stop_token stop) {
-  Exporting exporting(input, stores, pusher, scratch, stop);
+  Exporting exporting(built, stores, pusher, scratch, stop);
   exporting.result.metadata = Json::EmptyObject();
   for (const Output& output : outputs) {
     if (output.type == OutputType::kCacheOnly) continue;

@@ -12,8 +12,8 @@
 namespace varve::cli {
 
 struct ExportedBuild {
-  std::string image_id;          // config digest; empty without an image
-  std::string manifest_digest;
+  std::string image_id;          // digest of the config, of several platforms of the index; empty
+                                 // without an image
   Json metadata;                 // of --metadata-file
 };
 
@@ -21,8 +21,13 @@ struct ExportedBuild {
 // or change one (reference cli.md §2). Names are checked here, before the build starts.
 Result<std::vector<exporter::Output>> EffectiveOutputs(const BuildFlags& flags);
 
+// Whether the outputs can hold a result for these platforms. To be asked before a build as well: the
+// answer does not depend on it.
+Status CheckOutputs(const std::vector<exporter::Output>& outputs,
+                    const std::vector<oci::Platform>& platforms, bool multi_platform);
+
 Result<ExportedBuild> ExportBuild(const std::vector<exporter::Output>& outputs,
-                                  const exporter::ImageInput& input,
+                                  const exporter::BuildResult& result,
                                   const exporter::ExportStores& stores, Pusher& pusher,
                                   const std::string& scratch, progress::Board& board,
                                   std::stop_token stop);

@@ -30,21 +30,38 @@ Result<std::unique_ptr<Reader>> OpenAt(cas::BlobStore& blobs, const Digest& blob
   return reader;
 }
 
-// Each blob once, though a manifest may name one for several layers.
-std::vector<oci::Descriptor> BlobsOf(const oci::Manifest& manifest) {
-  std::vector<oci::Descriptor> blobs;
+// Each blob once, though a manifest may name one for several layers, and platforms share layers.
+void AddBlobs(const oci::Manifest& manifest, std::vector<oci::Descriptor>& blobs) {
   auto add = [&](const oci::Descriptor& blob) {
     bool known = std::ranges::find(blobs, blob.digest, &oci::Descriptor::digest) != blobs.end();
     if (!known) blobs.push_back(blob);
   };
   for (const oci::Descriptor& layer : manifest.layers) add(layer);
   add(manifest.config);
-  return blobs;
+}
+
+// Of a stored manifest, or of all that a stored index lists. What cannot be read any more is left out.
+void AddStoredBlobs(const Digest& digest, cas::BlobStore& store, bool in_index,
+                    std::vector<oci::Descriptor>& blobs) {
+  auto text = store.Get(digest, oci::kMaxManifestSize);
+  if (!text) return;
+  if (auto manifest = oci::ParseManifest(*text)) return AddBlobs(*manifest, blobs);
+  auto index = oci::ParseIndex(*text);
+  if (!index || in_index) return;
+  for (const oci::Descriptor& entry : index->manifests) {
+    AddStoredBlobs(entry.digest, store, true, blobs);
+  }
+}
+
+oci::Reference ByDigest(oci::Reference name, const Digest& digest) {
+  name.tag.clear();
+  name.digest = digest;
+  return name;
 }
 
 }  // namespace
 
-Result<ImagePusher::Repositories> ImagePusher::Elsewhere(const exporter::Image& image,
+Result<ImagePusher::Repositories> ImagePusher::Elsewhere(const exporter::ImageSet& set,
                                                          const oci::Reference& name,
                                                          cas::BlobStore& blobs,
                                                          cache::LocalStore& local) {
@@ -53,12 +70,14 @@ Result<ImagePusher::Repositories> ImagePusher::Elsewhere(const exporter::Image& 
     auto pushed = pushed_.Lock();
     if (auto host = pushed->find(name.domain); host != pushed->end()) found = host->second;
   }
-  TRY_ASSIGN(oci::ImageConfig config, oci::ImageConfig::Parse(image.config));
-  for (const DiffId& layer : config.diff_ids()) {
-    TRY_ASSIGN(auto known, local.FindLayerBlobs(layer));
-    for (const cache::LayerBlob& blob : known) {
-      auto from = oci::ParseReference(blob.repository);
-      if (from && from->domain == name.domain) found[blob.blob].insert(from->path);
+  for (const exporter::Image& image : set.images) {
+    TRY_ASSIGN(oci::ImageConfig config, oci::ImageConfig::Parse(image.config));
+    for (const DiffId& layer : config.diff_ids()) {
+      TRY_ASSIGN(auto known, local.FindLayerBlobs(layer));
+      for (const cache::LayerBlob& blob : known) {
+        auto from = oci::ParseReference(blob.repository);
+        if (from && from->domain == name.domain) found[blob.blob].insert(from->path);
+      }
     }
   }
   TRY_ASSIGN(auto images, local.ListImages());
@@ -66,23 +85,22 @@ Result<ImagePusher::Repositories> ImagePusher::Elsewhere(const exporter::Image& 
     auto other = oci::ParseReference(stored.name);
     if (!other || other->domain != name.domain || other->path == name.path) continue;
     // An image that cannot be read any more is no reason not to push another.
-    auto reader = blobs.Open(stored.manifest);
-    auto text = reader ? ReadAll(**reader, oci::kMaxManifestSize) : Result<std::string>(reader.error());
-    auto manifest = text ? oci::ParseManifest(*text) : Result<oci::Manifest>(text.error());
-    if (!manifest) continue;
-    for (const oci::Descriptor& blob : BlobsOf(*manifest)) found[blob.digest].insert(other->path);
+    std::vector<oci::Descriptor> theirs;
+    AddStoredBlobs(stored.manifest, blobs, false, theirs);
+    for (const oci::Descriptor& blob : theirs) found[blob.digest].insert(other->path);
   }
   return found;
 }
 
-Status ImagePusher::Push(const exporter::Image& image, const oci::Reference& name, bool insecure,
+Status ImagePusher::Push(const exporter::ImageSet& set, const oci::Reference& name, bool insecure,
                          bool by_digest, cas::BlobStore& blobs, cache::LocalStore& local,
                          engine::StepSink& sink, std::stop_token stop) {
   TRY_ASSIGN(registry::Client * client, client_for_(name.domain, insecure));
-  TRY_ASSIGN(const Repositories elsewhere, Elsewhere(image, name, blobs, local));
+  TRY_ASSIGN(const Repositories elsewhere, Elsewhere(set, name, blobs, local));
   const OnProgress tell = [&sink](const std::string& id, uint64_t current, uint64_t total,
                                   bool done) { sink.Progress(id, current, total, done); };
-  const std::vector<oci::Descriptor> wanted = BlobsOf(image.manifest);
+  std::vector<oci::Descriptor> wanted;
+  for (const exporter::Image& image : set.images) AddBlobs(image.manifest, wanted);
   // The first failure ends the other uploads, and is the one to tell.
   Guarded<std::optional<Error>> failure;
   std::stop_source give_up;
@@ -118,15 +136,23 @@ Status ImagePusher::Push(const exporter::Image& image, const oci::Reference& nam
   });
   if (auto first = failure.Lock(); *first) return **first;
   TRY(std::move(sent));
-  oci::Reference target = name;
-  if (by_digest) {
-    target.tag.clear();
-    target.digest = image.manifest_digest;
+  auto push_manifest = [&](const oci::Reference& target, const std::string& media_type,
+                           const std::string& text) -> Status {
+    TRY(client->PushManifest(target, media_type, text, stop));
+    tell("pushing manifest for " + target.Familiar(), text.size(), text.size(), true);
+    return Ok();
+  };
+  if (!set.index) {
+    const exporter::Image& only = set.images[0];
+    return push_manifest(by_digest ? ByDigest(name, only.manifest_digest) : name,
+                         only.manifest.media_type, only.manifest_text);
   }
-  const std::string id = "pushing manifest for " + name.Familiar();
-  TRY(client->PushManifest(target, image.manifest.media_type, image.manifest_text, stop));
-  tell(id, image.manifest_text.size(), image.manifest_text.size(), true);
-  return Ok();
+  for (const exporter::Image& image : set.images) {
+    TRY(push_manifest(ByDigest(name, image.manifest_digest), image.manifest.media_type,
+                      image.manifest_text));
+  }
+  return push_manifest(by_digest ? ByDigest(name, set.descriptor.digest) : name,
+                       set.index->media_type, set.index_text);
 }
 
 }  // namespace varve::cli

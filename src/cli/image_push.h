@@ -1,4 +1,4 @@
-// Sends images to registries: the blobs that are not there yet, several at once, then the manifest.
+// Sends images to registries: the blobs that are not there yet, several at once, then the manifests.
 //
 // A blob that another repository of the same registry has is mounted instead of sent: those that the
 // image's base layers were pulled from, those that hold an image of the local store with this blob,
@@ -25,15 +25,15 @@ class ImagePusher final : public Pusher {
   using ClientFor = std::function<Result<registry::Client*>(const std::string& host, bool insecure)>;
   explicit ImagePusher(ClientFor client_for) : client_for_(std::move(client_for)) {}
 
-  Status Push(const exporter::Image& image, const oci::Reference& name, bool insecure,
+  Status Push(const exporter::ImageSet& set, const oci::Reference& name, bool insecure,
               bool by_digest, cas::BlobStore& blobs, cache::LocalStore& local,
               engine::StepSink& sink, std::stop_token stop) override;
 
  private:
   using Repositories = std::map<Digest, std::set<std::string>>;  // paths, by blob
 
-  // Where else on the registry the blobs of `image` may be.
-  Result<Repositories> Elsewhere(const exporter::Image& image, const oci::Reference& name,
+  // Where else on the registry the blobs of the images may be.
+  Result<Repositories> Elsewhere(const exporter::ImageSet& set, const oci::Reference& name,
                                  cas::BlobStore& blobs, cache::LocalStore& local);
 
   const ClientFor client_for_;

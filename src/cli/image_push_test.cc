@@ -57,8 +57,11 @@ class ImagePushTest : public ::testing::Test {
   static DiffId DiffIdOf(const std::string& layer) { return DiffId(Digest::Of("tar " + layer)); }
 
   Status Push(const exporter::Image& image, const std::string& name) {
+    return Push(exporter::ImageSet{{image}, {}, "", {}}, name);
+  }
+  Status Push(const exporter::ImageSet& set, const std::string& name) {
     TRY_ASSIGN(auto reference, oci::ParseReference(server_.Address() + "/" + name));
-    return pusher_.Push(image, reference, false, false, *blobs_, *local_, sink_, {});
+    return pusher_.Push(set, reference, false, false, *blobs_, *local_, sink_, {});
   }
 
   FakeClock clock_;
@@ -81,6 +84,42 @@ TEST_F(ImagePushTest, EachBlobGoesUpOnceAndTheManifestLast) {
   EXPECT_EQ(server_.Manifest("team/app", "v1"), image.manifest_text);
   EXPECT_THAT(*sink_.finished.Lock(),
               Contains("pushing blob " + Digest::Of("one").Short()).Times(1));
+}
+
+exporter::ImageSet IndexOf(std::vector<exporter::Image> images, cas::BlobStore& blobs) {
+  exporter::ImageSet set{.images = std::move(images)};
+  oci::Index index;
+  for (const exporter::Image& image : set.images) {
+    index.manifests.push_back({.media_type = std::string(oci::kOciManifest),
+                               .digest = image.manifest_digest, .size = image.manifest_text.size()});
+  }
+  set.index_text = oci::Serialise(index);
+  set.descriptor = {.media_type = index.media_type, .digest = *blobs.Put(set.index_text),
+                    .size = set.index_text.size()};
+  set.index = std::move(index);
+  return set;
+}
+
+TEST_F(ImagePushTest, AnIndexGoesUpAfterAllThatItLists) {
+  auto set = IndexOf({MakeImage({"shared", "amd64"}), MakeImage({"shared", "arm64"})}, *blobs_);
+  Status pushed = Push(set, "team/app:v1");
+  ASSERT_TRUE(pushed) << pushed.error().ToString();
+  EXPECT_EQ(server_.CountRequests("^PUT /v2/team/app/blobs"), 5) << "three layers, two configs";
+  EXPECT_EQ(server_.Manifest("team/app", "v1"), set.index_text);
+  for (const exporter::Image& image : set.images) {
+    EXPECT_EQ(server_.Manifest("team/app", image.manifest_digest.ToString()), image.manifest_text);
+  }
+  EXPECT_THAT(server_.Requests().back(), HasSubstr("/v2/team/app/manifests/v1"));
+}
+
+TEST_F(ImagePushTest, BlobsOfAStoredIndexAreMounted) {
+  server_.AddBlob("team/earlier", "arm64");
+  auto earlier = IndexOf({MakeImage({"amd64"}), MakeImage({"arm64"})}, *blobs_);
+  ASSERT_TRUE(local_->PutImage({server_.Address() + "/team/earlier:v1", earlier.descriptor.digest,
+                                clock_.Now()}));
+  Status pushed = Push(MakeImage({"arm64"}), "team/app:v1");
+  ASSERT_TRUE(pushed) << pushed.error().ToString();
+  EXPECT_EQ(server_.CountRequests("^PUT /v2/team/app/blobs"), 1) << "the config";
 }
 
 TEST_F(ImagePushTest, BlobsGoUpAtTheSameTimeButNotAllOfThem) {

@@ -14,9 +14,10 @@ namespace varve::cli {
 class Pusher {
  public:
   virtual ~Pusher() = default;
-  // Blobs that the registry lacks, then the manifest. `insecure`: plain http, unchecked certificates.
-  // `by_digest`: without a tag.
-  virtual Status Push(const exporter::Image& image, const oci::Reference& name, bool insecure,
+  // Blobs that the registry lacks, then the manifests of an index by digest, last what the name is to
+  // point to: who sees it finds all of it. `insecure`: plain http, unchecked certificates. `by_digest`:
+  // without a tag.
+  virtual Status Push(const exporter::ImageSet& set, const oci::Reference& name, bool insecure,
                       bool by_digest, cas::BlobStore& blobs, cache::LocalStore& local,
                       engine::StepSink& sink, std::stop_token stop) = 0;
 };

@@ -253,11 +253,21 @@ class VerifyCommand final : public Command {
   static Result<VerifyResult> Compare(BuildJob& job, Workspace& workspace, const engine::Outcome& cached,
                                       const engine::Outcome& fresh, std::stop_token stop) {
     exporter::Output output{.timestamps = exporter::Timestamps::kSet};
-    TRY_ASSIGN(auto first, job.Config(cached, output));
-    TRY_ASSIGN(auto second, job.Config(fresh, output));
-    std::string a = first.Serialise(), b = second.Serialise();
-    VerifyResult result{.cached = Digest::Of(a), .fresh = Digest::Of(b)};
-    if (!result.equal()) result.config = ConfigDifferences(a, b);
+    TRY_ASSIGN(auto first, job.Configs(cached, output));
+    TRY_ASSIGN(auto second, job.Configs(fresh, output));
+    std::string all_first, all_second;
+    std::vector<std::string> differing;
+    for (size_t i = 0; i < first.size(); ++i) {
+      std::string a = first[i].Serialise(), b = second[i].Serialise();
+      std::string prefix = first.size() > 1 ? first[i].platform().ToString() + " " : "";
+      if (a != b) {
+        for (const std::string& name : ConfigDifferences(a, b)) differing.push_back(prefix + name);
+      }
+      all_first += a;
+      all_second += b;
+    }
+    VerifyResult result{.cached = Digest::Of(all_first), .fresh = Digest::Of(all_second),
+                        .config = std::move(differing)};
     TRY_ASSIGN(auto cached_records, RecordsOf(cached, *workspace.local.store));
     TRY_ASSIGN(auto fresh_records, RecordsOf(fresh, *workspace.local.store));
     TRY_ASSIGN(result.steps,

@@ -22,7 +22,8 @@ struct StepDifference {
 };
 
 struct VerifyResult {
-  Digest cached, fresh;                    // image IDs, every time in them set to the epoch
+  // Image IDs, every time in them set to the epoch; of several platforms, of all configs together.
+  Digest cached, fresh;
   std::vector<StepDifference> steps;       // in the order of the graph
   std::vector<std::string> config;         // members of the image config that differ
   bool equal() const { return cached == fresh; }

@@ -19,11 +19,11 @@ namespace {
 
 constexpr std::string_view kLayoutText = R"({"imageLayoutVersion":"1.0.0"})";
 
-Result<Json> IndexEntries(const Image& image, const std::vector<std::string>& names) {
+Result<Json> IndexEntries(const ImageSet& set, const std::vector<std::string>& names) {
   Json entries = Json::EmptyArray();
-  oci::ImageConfig config = *oci::ImageConfig::Parse(image.config);
+  oci::ImageConfig config = *oci::ImageConfig::Parse(set.images[0].config);
   auto add = [&](oci::Annotations annotations) {
-    oci::Descriptor descriptor = image.descriptor;
+    oci::Descriptor descriptor = set.descriptor;
     if (auto created = config.created()) {
       annotations.emplace_back("org.opencontainers.image.created", FormatTime(*created));
     }
@@ -60,9 +60,12 @@ Result<std::string> DockerManifest(const Image& image, const std::vector<std::st
   return Json().Append(std::move(entry)).Dump();
 }
 
-std::vector<Digest> BlobsOf(const Image& image) {
-  std::vector<Digest> blobs = {image.manifest_digest, image.config_digest};
-  for (const oci::Descriptor& layer : image.manifest.layers) blobs.push_back(layer.digest);
+std::vector<Digest> BlobsOf(const ImageSet& set) {
+  std::vector<Digest> blobs = {set.descriptor.digest};
+  for (const Image& image : set.images) {
+    blobs.insert(blobs.end(), {image.manifest_digest, image.config_digest});
+    for (const oci::Descriptor& layer : image.manifest.layers) blobs.push_back(layer.digest);
+  }
   std::ranges::sort(blobs);
   blobs.erase(std::unique(blobs.begin(), blobs.end()), blobs.end());
   return blobs;
@@ -84,13 +87,13 @@ Status AddText(archive::TarWriter& tar, const char* name, uint32_t mode, std::st
 
 }  // namespace
 
-Status WriteArchive(const Image& image, const std::vector<std::string>& names, bool docker,
+Status WriteArchive(const ImageSet& set, const std::vector<std::string>& names, bool docker,
                     cas::BlobStore& blobs, Writer& out) {
   archive::TarWriter tar(out);
   for (const char* directory : {"blobs/", "blobs/sha256/"}) {
     TRY(tar.Add({.name = directory, .type = archive::EntryType::kDirectory, .mode = 0755}));
   }
-  for (const Digest& blob : BlobsOf(image)) {
+  for (const Digest& blob : BlobsOf(set)) {
     TRY_ASSIGN(auto size, blobs.Size(blob));
     if (!size) return NotFound("blob {} is not in the store", blob.ToString());
     TRY_ASSIGN(auto reader, blobs.OpenVerified(blob));
@@ -98,20 +101,20 @@ Status WriteArchive(const Image& image, const std::vector<std::string>& names, b
     TarContent content(tar);
     TRY(Copy(*reader, content));
   }
-  TRY_ASSIGN(Json entries, IndexEntries(image, names));
+  TRY_ASSIGN(Json entries, IndexEntries(set, names));
   TRY(AddText(tar, "index.json", 0644, IndexText(std::move(entries))));
   if (docker) {
-    TRY_ASSIGN(std::string manifest, DockerManifest(image, names));
+    TRY_ASSIGN(std::string manifest, DockerManifest(set.images[0], names));
     TRY(AddText(tar, "manifest.json", 0644, manifest));
   }
   TRY(AddText(tar, "oci-layout", 0444, kLayoutText));
   return tar.Finish();
 }
 
-Status WriteLayoutDirectory(const Image& image, const std::vector<std::string>& names, bool docker,
+Status WriteLayoutDirectory(const ImageSet& set, const std::vector<std::string>& names, bool docker,
                             cas::BlobStore& blobs, const std::string& directory) {
   TRY(sys::MkdirAll(directory + "/blobs/sha256", 0755));
-  for (const Digest& blob : BlobsOf(image)) {
+  for (const Digest& blob : BlobsOf(set)) {
     std::string path = directory + "/blobs/sha256/" + blob.Hex();
     if (access(path.c_str(), F_OK) == 0) continue;
     std::string temporary = path + ".tmp";
@@ -121,7 +124,7 @@ Status WriteLayoutDirectory(const Image& image, const std::vector<std::string>& 
     TRY(Copy(*reader, writer));
     if (rename(temporary.c_str(), path.c_str()) != 0) return ErrnoError(errno, "rename " + path);
   }
-  TRY_ASSIGN(Json entries, IndexEntries(image, names));
+  TRY_ASSIGN(Json entries, IndexEntries(set, names));
   if (auto old = ReadFile(directory + "/index.json")) {
     TRY_ASSIGN(Json index, Json::Parse(*old));
     auto name_of = [](const Json& entry) {
@@ -137,7 +140,7 @@ Status WriteLayoutDirectory(const Image& image, const std::vector<std::string>& 
   }
   TRY(WriteFileAtomically(directory + "/oci-layout", kLayoutText));
   if (docker) {
-    TRY_ASSIGN(std::string manifest, DockerManifest(image, names));
+    TRY_ASSIGN(std::string manifest, DockerManifest(set.images[0], names));
     TRY(WriteFileAtomically(directory + "/manifest.json", manifest));
   }
   return WriteFileAtomically(directory + "/index.json", IndexText(std::move(entries)));

@@ -11,13 +11,14 @@
 namespace varve::exporter {
 
 // The tar: entries sorted by name, no times (reference exporters.md §4, "oci/docker tar contents").
-// With `docker`, manifest.json is there as well. `names` are normalised references.
-Status WriteArchive(const Image& image, const std::vector<std::string>& names, bool docker,
+// With `docker`, manifest.json is there as well, which knows one platform (CheckOutput). `names` are
+// normalised references.
+Status WriteArchive(const ImageSet& set, const std::vector<std::string>& names, bool docker,
                     cas::BlobStore& blobs, Writer& out);
 
 // The same files in a directory, which is made; blobs that are there already stay. index.json keeps
 // the entries of other names.
-Status WriteLayoutDirectory(const Image& image, const std::vector<std::string>& names, bool docker,
+Status WriteLayoutDirectory(const ImageSet& set, const std::vector<std::string>& names, bool docker,
                             cas::BlobStore& blobs, const std::string& directory);
 
 }  // namespace varve::exporter

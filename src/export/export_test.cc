@@ -35,13 +35,20 @@ class ExportTest : public testing::Test {
     input.rootfs.layers.push_back(layers->Commit(std::move(draft), {}, {}, {})->diff_id);
     input.config.AddHistory({.created_by = "COPY " + name});
   }
-  std::string Tar(const Image& image, const std::vector<std::string>& names, bool docker = false) {
+  BuildResult Built() const { return {.platforms = {{input.config.platform(), input}}}; }
+  Result<Image> Make(const Output& output, const OnProgress& on_progress = nullptr) {
+    TRY_ASSIGN(ImageSet set, MakeImages(Built(), output, *stores, on_progress, {}));
+    return std::move(set.images[0]);
+  }
+  static ImageSet Alone(Image image) { return {{image}, {}, "", image.descriptor}; }
+  std::string Tar(const ImageSet& set, const std::vector<std::string>& names, bool docker = false) {
     StringWriter out;
-    Status written = WriteArchive(image, names, docker, *blobs, out);
+    Status written = WriteArchive(set, names, docker, *blobs, out);
     EXPECT_TRUE(written) << written.error().message;
     return out.text;
   }
-  std::map<std::string, std::string> Files(const std::string& tar) {
+  std::vector<FilesPart> Files() const { return {{input.rootfs, input.config.platform(), ""}}; }
+  static std::map<std::string, std::string> FilesOf(const std::string& tar) {
     std::map<std::string, std::string> files;
     StringReader in(tar);
     archive::TarReader reader(in);
@@ -59,7 +66,7 @@ class ExportTest : public testing::Test {
 };
 
 TEST_F(ExportTest, ConfigNamesEveryLayerAndDatesItself) {
-  Image image = *MakeImage(input, {}, *stores, nullptr, {});
+  Image image = *Make({});
   oci::ImageConfig config = *oci::ImageConfig::Parse(image.config);
   EXPECT_EQ(config.diff_ids(), input.rootfs.layers);
   EXPECT_EQ(config.history().size(), 2u);
@@ -89,40 +96,40 @@ TEST_F(ExportTest, AnEpochDatesOnlyWhatThisBuildAdded) {
 }
 
 TEST_F(ExportTest, ASecondExportCompressesNothing) {
-  Image first = *MakeImage(input, {}, *stores, nullptr, {});
+  Image first = *Make({});
   int compressed = 0;
   auto count = [&](const std::string&, uint64_t, uint64_t, bool done) { compressed += done; };
-  Image second = *MakeImage(input, {}, *stores, count, {});
+  Image second = *Make({}, count);
   EXPECT_EQ(first.manifest_digest, second.manifest_digest);
   EXPECT_EQ(compressed, 0);
   Output zstd{.compression = LayerCompression::kZstd};
-  Image other = *MakeImage(input, zstd, *stores, count, {});
+  Image other = *Make(zstd, count);
   EXPECT_EQ(compressed, 2);
   EXPECT_EQ(other.manifest.layers[0].media_type, oci::kOciLayerZstd);
   EXPECT_EQ(other.config_digest, first.config_digest);
 }
 
 TEST_F(ExportTest, TheStoredImageHasTheSameIdAndNoBlobs) {
-  Image stored = *MakeStoredImage(input, {}, *stores, {});
-  Image image = *MakeImage(input, {}, *stores, nullptr, {});
+  Image stored = MakeStoredImages(Built(), {}, *stores, {})->images[0];
+  Image image = *Make({});
   EXPECT_EQ(stored.config_digest, image.config_digest);
   EXPECT_FALSE(*blobs->Size(stored.manifest.layers[0].digest));
 }
 
 TEST_F(ExportTest, RewrittenTimestampsMakeLayersIndependentOfTheClock) {
   Output output{.source_date_epoch = 100, .timestamps = Timestamps::kClamp};
-  Image one = *MakeImage(input, output, *stores, nullptr, {});
+  Image one = *Make(output);
   input.rootfs.layers.clear();
   input.config.set_history({});
   AddLayer("a", "1");
   AddLayer("b", "2");
-  Image two = *MakeImage(input, output, *stores, nullptr, {});
+  Image two = *Make(output);
   EXPECT_EQ(one.manifest_digest, two.manifest_digest);
 }
 
 TEST_F(ExportTest, SetTimestampsForgetThoseOfTheFilesToo) {
   Output output{.source_date_epoch = 2'000'000'000, .timestamps = Timestamps::kSet};
-  Image one = *MakeImage(input, output, *stores, nullptr, {});
+  Image one = *Make(output);
   oci::ImageConfig config = *oci::ImageConfig::Parse(one.config);
   EXPECT_EQ(config.created()->seconds(), 2'000'000'000);
   for (const auto& entry : config.history()) EXPECT_EQ(entry.created->seconds(), 2'000'000'000);
@@ -131,33 +138,33 @@ TEST_F(ExportTest, SetTimestampsForgetThoseOfTheFilesToo) {
   clock.Advance(Nanos(60'000'000'000));
   AddLayer("a", "1");
   AddLayer("b", "2");
-  Image two = *MakeImage(input, output, *stores, nullptr, {});
+  Image two = *Make(output);
   EXPECT_EQ(one.manifest_digest, two.manifest_digest);
   // Clamping keeps what is older than the epoch, which these files are.
   output.timestamps = Timestamps::kClamp;
-  EXPECT_NE(MakeImage(input, output, *stores, nullptr, {})->manifest_digest, two.manifest_digest);
+  EXPECT_NE(Make(output)->manifest_digest, two.manifest_digest);
 }
 
 TEST_F(ExportTest, RewrittenLayersAreMadeOnce) {
   Output output{.source_date_epoch = 100, .timestamps = Timestamps::kSet};
-  Image first = *MakeImage(input, output, *stores, nullptr, {});
+  Image first = *Make(output);
   int compressed = 0;
   auto count = [&](const std::string&, uint64_t, uint64_t, bool done) { compressed += done; };
-  EXPECT_EQ(MakeImage(input, output, *stores, count, {})->manifest_digest, first.manifest_digest);
+  EXPECT_EQ(Make(output, count)->manifest_digest, first.manifest_digest);
   EXPECT_EQ(compressed, 0);
-  EXPECT_EQ(MakeStoredImage(input, output, *stores, {})->config_digest, first.config_digest);
+  EXPECT_EQ(MakeStoredImages(Built(), output, *stores, {})->images[0].config_digest, first.config_digest);
 }
 
 TEST_F(ExportTest, TheConfigAloneIsTheSame) {
   Output output{.source_date_epoch = 100, .timestamps = Timestamps::kSet};
   std::string alone = MakeConfig(input, output, *stores, {})->Serialise();
-  EXPECT_EQ(alone, MakeImage(input, output, *stores, nullptr, {})->config);
+  EXPECT_EQ(alone, Make(output)->config);
   EXPECT_EQ(MakeConfig(input, {}, *stores, {})->diff_ids(), input.rootfs.layers);
 }
 
 TEST_F(ExportTest, AnOciArchiveIsALayout) {
-  Image image = *MakeImage(input, {}, *stores, nullptr, {});
-  auto files = Files(Tar(image, {"docker.io/library/app:1"}));
+  Image image = *Make({});
+  auto files = FilesOf(Tar(Alone(image), {"docker.io/library/app:1"}));
   EXPECT_EQ(files["oci-layout"], R"({"imageLayoutVersion":"1.0.0"})");
   Json index = *Json::Parse(files["index.json"]);
   const Json& entry = index.GetArray("manifests")[0];
@@ -168,19 +175,19 @@ TEST_F(ExportTest, AnOciArchiveIsALayout) {
 }
 
 TEST_F(ExportTest, ADockerArchiveNamesFamiliarTags) {
-  Image image = *MakeImage(input, {.oci_media_types = false}, *stores, nullptr, {});
+  Image image = *Make({.oci_media_types = false});
   EXPECT_EQ(image.manifest.media_type, oci::kDockerManifest);
-  auto files = Files(Tar(image, {"docker.io/library/app:1"}, true));
+  auto files = FilesOf(Tar(Alone(image), {"docker.io/library/app:1"}, true));
   Json manifest = *Json::Parse(files["manifest.json"]);
   EXPECT_EQ(manifest.as_array()[0].GetStrings("RepoTags"), std::vector<std::string>{"app:1"});
 }
 
 TEST_F(ExportTest, ALayoutDirectoryKeepsOtherNames) {
-  Image image = *MakeImage(input, {}, *stores, nullptr, {});
+  Image image = *Make({});
   std::string out = directory.path() + "/layout";
-  ASSERT_TRUE(WriteLayoutDirectory(image, {"docker.io/library/a:1"}, false, *blobs, out));
-  ASSERT_TRUE(WriteLayoutDirectory(image, {"docker.io/library/b:1"}, false, *blobs, out));
-  ASSERT_TRUE(WriteLayoutDirectory(image, {"docker.io/library/b:1"}, false, *blobs, out));
+  ASSERT_TRUE(WriteLayoutDirectory(Alone(image), {"docker.io/library/a:1"}, false, *blobs, out));
+  ASSERT_TRUE(WriteLayoutDirectory(Alone(image), {"docker.io/library/b:1"}, false, *blobs, out));
+  ASSERT_TRUE(WriteLayoutDirectory(Alone(image), {"docker.io/library/b:1"}, false, *blobs, out));
   std::ifstream in(out + "/index.json");
   std::string text{std::istreambuf_iterator<char>(in), {}};
   EXPECT_EQ(Json::Parse(text)->GetArray("manifests").size(), 2u);
@@ -190,10 +197,11 @@ TEST_F(ExportTest, FilesGoToADirectoryAndExtraOnesOnlyWhenAsked) {
   std::string out = directory.path() + "/out", scratch = directory.path() + "/tmp";
   fs::create_directories(out);
   std::ofstream(out + "/old") << "x";
-  ASSERT_TRUE(CopyFiles(*layers, input.rootfs, {}, scratch, out, false, {}));
+  ASSERT_TRUE(CopyFiles(*layers, Files(), {.scratch = scratch}, out, {}));
   EXPECT_TRUE(fs::exists(out + "/a"));
   EXPECT_TRUE(fs::exists(out + "/old"));
-  ASSERT_TRUE(CopyFiles(*layers, input.rootfs, 100, scratch, out, true, {}));
+  ASSERT_TRUE(CopyFiles(*layers, Files(), {.epoch = 100, .scratch = scratch, .delete_extra = true},
+                        out, {}));
   EXPECT_FALSE(fs::exists(out + "/old"));
   struct stat st;
   ASSERT_EQ(stat((out + "/b").c_str(), &st), 0);
@@ -202,8 +210,8 @@ TEST_F(ExportTest, FilesGoToADirectoryAndExtraOnesOnlyWhenAsked) {
 
 TEST_F(ExportTest, FilesGoToATar) {
   StringWriter out;
-  ASSERT_TRUE(WriteFilesTar(*layers, input.rootfs, {}, directory.path() + "/tmp", out, {}));
-  auto files = Files(out.text);
+  ASSERT_TRUE(WriteFilesTar(*layers, Files(), {.scratch = directory.path() + "/tmp"}, out, {}));
+  auto files = FilesOf(out.text);
   EXPECT_EQ(files["a"], "1");
   EXPECT_EQ(files["b"], "2");
 }
@@ -211,9 +219,9 @@ TEST_F(ExportTest, FilesGoToATar) {
 TEST_F(ExportTest, AnIndexAnnotationNeedsAnIndex) {
   Output output;
   output.annotations = {{.type = "index", .key = "k", .value = "v"}};
-  EXPECT_EQ(MakeImage(input, output, *stores, nullptr, {}).error().code, Code::kInvalid);
+  EXPECT_EQ(Make(output).error().code, Code::kInvalid);
   output.annotations[0].type = "manifest";
-  Image image = *MakeImage(input, output, *stores, nullptr, {});
+  Image image = *Make(output);
   EXPECT_EQ(image.manifest.annotations[0].first, "k");
 }
 

@@ -4,9 +4,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <map>
+#include <memory>
 #include <set>
 
+#include "archive/tar.h"
 #include "base/fd.h"
 #include "snapshot/rootfs_mount.h"
 #include "snapshot/upper_tar.h"
@@ -19,19 +23,74 @@ namespace varve::exporter {
 
 namespace {
 
-struct Mounted {
-  sys::TempDir point;
-  std::unique_ptr<snapshot::RootfsMount> mount;
-};
+// The mounted results, and what is in them.
+class Parts {
+ public:
+  struct Part {
+    std::string prefix;     // "" or "linux_arm64/"
+    sys::TempDir point;
+    std::unique_ptr<snapshot::RootfsMount> mount;
+    std::vector<snapshot::UpperEntry> entries;
+  };
 
-Result<Mounted> MountForReading(snapshot::LayerStore& layers, const cache::Rootfs& rootfs,
-                                const std::string& scratch) {
-  Mounted mounted;
-  TRY_ASSIGN(mounted.point, sys::TempDir::Create(scratch, "export-"));
-  TRY_ASSIGN(mounted.mount,
-             snapshot::MountRootfs(layers, rootfs.layers, nullptr, mounted.point.path()));
-  return mounted;
-}
+  static Result<Parts> Mount(snapshot::LayerStore& layers, const std::vector<FilesPart>& parts,
+                             const FilesOptions& options, std::stop_token stop) {
+    Parts mounted;
+    // The only part, or one in a directory of its own, collides with nothing: its paths are not noted.
+    bool shares_root = parts.size() > 1 && std::ranges::any_of(parts, [](const FilesPart& part) {
+      return part.directory.empty();
+    });
+    for (const FilesPart& part : parts) {
+      Part& made = mounted.parts_.emplace_back();
+      made.prefix = part.directory.empty() ? "" : part.directory + "/";
+      TRY_ASSIGN(made.point, sys::TempDir::Create(options.scratch, "export-"));
+      TRY_ASSIGN(made.mount,
+                 snapshot::MountRootfs(layers, part.rootfs.layers, nullptr, made.point.path()));
+      TRY_ASSIGN(made.entries, snapshot::WalkUpper(made.mount->path(), stop));
+      if (shares_root || options.delete_extra) TRY(mounted.Note(made, part.platform));
+    }
+    return mounted;
+  }
+
+  std::vector<Part>& all() { return parts_; }
+  // With delete_extra: every path of the output, directories of platforms included.
+  std::set<std::string> Paths() const {
+    std::set<std::string> paths;
+    for (const auto& [path, of] : owners_) paths.insert(path);
+    return paths;
+  }
+
+ private:
+  struct Owner {
+    std::string platform;
+    bool directory;
+  };
+
+  // A directory may come from several parts: the first one's attributes count.
+  Status Note(Part& part, const oci::Platform& platform) {
+    std::string name = platform.ToString();
+    if (!part.prefix.empty()) {
+      owners_.try_emplace(part.prefix.substr(0, part.prefix.size() - 1), Owner{name, true});
+    }
+    std::vector<snapshot::UpperEntry> kept;
+    for (snapshot::UpperEntry& entry : part.entries) {
+      bool directory = entry.index.node.type == tree::NodeType::kDirectory;
+      auto [known, is_new] = owners_.try_emplace(part.prefix + entry.path, Owner{name, directory});
+      if (!is_new && !(directory && known->second.directory)) {
+        Error error = Invalid("cannot overwrite {} from {} with {} from {} when split option is "
+                              "disabled", entry.path, known->second.platform, entry.path, name);
+        error.hint = "leave out platform-split=false: each platform then has a directory of its own";
+        return error;
+      }
+      if (is_new) kept.push_back(std::move(entry));
+    }
+    part.entries = std::move(kept);
+    return Ok();
+  }
+
+  std::vector<Part> parts_;
+  std::map<std::string, Owner> owners_;
+};
 
 // Removes what `keep` does not name, paths relative to `directory`.
 Status RemoveOthers(const std::string& directory, const std::string& prefix,
@@ -51,51 +110,65 @@ Status RemoveOthers(const std::string& directory, const std::string& prefix,
   return Ok();
 }
 
+Status SetTime(const std::string& path, int64_t epoch) {
+  timespec times[2] = {{epoch, 0}, {epoch, 0}};
+  if (utimensat(AT_FDCWD, path.c_str(), times, AT_SYMLINK_NOFOLLOW) == 0) return Ok();
+  return ErrnoError(errno, "set time of " + path);
+}
+
 Status SetTimes(const std::string& directory, const std::vector<snapshot::UpperEntry>& entries,
                 int64_t epoch) {
-  timespec times[2] = {{epoch, 0}, {epoch, 0}};
-  for (const auto& entry : entries) {
-    if (utimensat(AT_FDCWD, (directory + "/" + entry.path).c_str(), times, AT_SYMLINK_NOFOLLOW) != 0) {
-      return ErrnoError(errno, "set time of " + entry.path);
-    }
-  }
+  for (const auto& entry : entries) TRY(SetTime(directory + "/" + entry.path, epoch));
   return Ok();
 }
 
 }  // namespace
 
-Status WriteFilesTar(snapshot::LayerStore& layers, const cache::Rootfs& rootfs,
-                     std::optional<int64_t> epoch, const std::string& scratch, Writer& out,
-                     std::stop_token stop) {
-  TRY_ASSIGN(Mounted mounted, MountForReading(layers, rootfs, scratch));
-  TRY_ASSIGN(auto entries, snapshot::WalkUpper(mounted.mount->path(), stop));
-  if (epoch) {
-    for (auto& entry : entries) entry.mtime = {*epoch * 1'000'000'000};
-  }
-  return snapshot::WriteUpperTar(mounted.mount->path(), entries, snapshot::HashFiles::kNo, {}, out,
-                                 stop);
+std::string PlatformDirectory(const oci::Platform& platform) {
+  std::string name = platform.ToString();
+  std::ranges::replace(name, '/', '_');
+  return name;
 }
 
-Status CopyFiles(snapshot::LayerStore& layers, const cache::Rootfs& rootfs,
-                 std::optional<int64_t> epoch, const std::string& scratch,
-                 const std::string& directory, bool delete_extra, std::stop_token stop) {
-  TRY_ASSIGN(Mounted mounted, MountForReading(layers, rootfs, scratch));
+Status WriteFilesTar(snapshot::LayerStore& layers, const std::vector<FilesPart>& parts,
+                     const FilesOptions& options, Writer& out, std::stop_token stop) {
+  TRY_ASSIGN(Parts mounted, Parts::Mount(layers, parts, options, stop));
+  archive::TarWriter tar(out);
+  Timestamp time{options.epoch.value_or(0) * 1'000'000'000};
+  for (Parts::Part& part : mounted.all()) {
+    if (!part.prefix.empty()) {
+      TRY(tar.Add({.name = part.prefix, .type = archive::EntryType::kDirectory, .mode = 0755,
+                   .mtime = time}));
+    }
+    if (options.epoch) {
+      for (auto& entry : part.entries) entry.mtime = time;
+    }
+    TRY(snapshot::AppendUpperTar(part.mount->path(), part.entries, snapshot::HashFiles::kNo, {},
+                                 part.prefix, tar, stop));
+  }
+  return tar.Finish();
+}
+
+Status CopyFiles(snapshot::LayerStore& layers, const std::vector<FilesPart>& parts,
+                 const FilesOptions& options, const std::string& directory, std::stop_token stop) {
+  TRY_ASSIGN(Parts mounted, Parts::Mount(layers, parts, options, stop));
   TRY(sys::MkdirAll(directory, 0755));
-  TRY_ASSIGN(auto entries, snapshot::WalkUpper(mounted.mount->path(), stop));
-  if (delete_extra) {
-    std::set<std::string> keep;
-    for (const auto& entry : entries) keep.insert(entry.path);
-    TRY(RemoveOthers(directory, "", keep));
+  if (options.delete_extra) TRY(RemoveOthers(directory, "", mounted.Paths()));
+  for (const Parts::Part& part : mounted.all()) {
+    std::string to = directory + (part.prefix.empty() ? "" : "/" + part.prefix);
+    TRY(sys::MkdirAll(to, 0755));
+    // cp keeps modes, links, holes, capabilities and times, and replaces what is in the way.
+    auto copied = sys::RunAndRead({.argv = {"cp", "-a", "--remove-destination", "--reflink=auto", "--",
+                                            part.mount->path() + "/.", to}}, stop);
+    if (!copied) {
+      Error error = std::move(copied).error();
+      if (error.code == Code::kExec) error.code = Code::kInvalid;
+      return std::move(error).With("writing to " + to);
+    }
+    if (!options.epoch) continue;
+    TRY(SetTimes(to, part.entries, *options.epoch));
+    if (!part.prefix.empty()) TRY(SetTime(to, *options.epoch));
   }
-  // cp keeps modes, links, holes, capabilities and times, and replaces what is in the way.
-  auto copied = sys::RunAndRead({.argv = {"cp", "-a", "--remove-destination", "--reflink=auto", "--",
-                                          mounted.mount->path() + "/.", directory}}, stop);
-  if (!copied) {
-    Error error = std::move(copied).error();
-    if (error.code == Code::kExec) error.code = Code::kInvalid;
-    return std::move(error).With("writing to " + directory);
-  }
-  if (epoch) TRY(SetTimes(directory, entries, *epoch));
   return Ok();
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/metric.h"
+#include "base/strings.h"
 #include "base/thread_pool.h"
 #include "snapshot/upper_tar.h"
 
@@ -170,28 +171,23 @@ Result<MadeLayer> MakeLayer(const LayerSource& source, const Output& output,
   return made;
 }
 
-Status ApplyAnnotations(const Output& output, const oci::Platform& platform, oci::Manifest& manifest,
-                        oci::Descriptor& descriptor) {
+// Of the level `type` and for this platform, or for all.
+oci::Annotations AnnotationsFor(const Output& output, std::string_view type,
+                                const oci::Platform& platform) {
+  oci::Annotations annotations;
   for (const Output::Annotation& annotation : output.annotations) {
-    if (!annotation.platform.empty()) {
-      TRY_ASSIGN(auto wanted, oci::ParsePlatform(annotation.platform));
-      if (!oci::Matches(wanted, platform)) {
-        return Invalid("annotation for platform {}, which is not in the result", annotation.platform);
-      }
+    if (annotation.type != type) continue;
+    auto wanted = annotation.platform.empty() ? platform : oci::ParsePlatform(annotation.platform);
+    if (wanted && *wanted == oci::Normalise(platform)) {
+      annotations.emplace_back(annotation.key, annotation.value);
     }
-    if (annotation.type.starts_with("index")) {
-      Error error = Invalid("index annotation \"{}\" on an image without an index", annotation.key);
-      error.hint = "use manifest:KEY=VALUE: the result is for one platform";
-      return error;
-    }
-    auto& target = annotation.type == "manifest" ? manifest.annotations : descriptor.annotations;
-    target.emplace_back(annotation.key, annotation.value);
   }
-  return Ok();
+  return annotations;
 }
 
-Result<Image> Assemble(const ImageInput& input, const Output& output, const ExportStores& stores,
+Result<Image> Assemble(const PlatformInput& of, const Output& output, const ExportStores& stores,
                        std::vector<MadeLayer> layers) {
+  const ImageInput& input = of.input;
   Image image;
   std::vector<DiffId> diff_ids;
   for (const MadeLayer& layer : layers) diff_ids.push_back(layer.diff_id);
@@ -203,17 +199,90 @@ Result<Image> Assemble(const ImageInput& input, const Output& output, const Expo
   image.manifest.config = {.media_type = std::string(oci ? oci::kOciConfig : oci::kDockerConfig),
                            .digest = image.config_digest, .size = image.config.size()};
   for (MadeLayer& layer : layers) image.manifest.layers.push_back(std::move(layer.descriptor));
-  TRY(ApplyAnnotations(output, config.platform(), image.manifest, image.descriptor));
+  image.manifest.annotations = AnnotationsFor(output, "manifest", of.platform);
+  image.descriptor.annotations = AnnotationsFor(output, "manifest-descriptor", of.platform);
   image.manifest_text = oci::Serialise(image.manifest);
   TRY_ASSIGN(image.manifest_digest, stores.blobs.Put(image.manifest_text));
   image.descriptor.media_type = image.manifest.media_type;
   image.descriptor.digest = image.manifest_digest;
   image.descriptor.size = image.manifest_text.size();
-  image.descriptor.platform = config.platform();
+  image.descriptor.platform = of.platform;
   return image;
 }
 
+Result<ImageSet> Gather(const BuildResult& result, const Output& output, const ExportStores& stores,
+                        const std::function<Result<Image>(const PlatformInput&)>& make) {
+  std::vector<oci::Platform> platforms;
+  for (const PlatformInput& of : result.platforms) platforms.push_back(of.platform);
+  TRY(CheckOutput(output, platforms, result.multi_platform));
+  ImageSet set;
+  for (const PlatformInput& of : result.platforms) {
+    auto image = make(of);
+    if (!image) {
+      Error error = std::move(image).error();
+      return result.multi_platform ? std::move(error).With(of.platform.ToString()) : error;
+    }
+    set.images.push_back(std::move(*image));
+  }
+  if (!result.multi_platform) {
+    set.descriptor = set.images[0].descriptor;
+    return set;
+  }
+  oci::Index index{.media_type = std::string(output.oci_media_types ? oci::kOciIndex : oci::kDockerList)};
+  for (const Image& image : set.images) index.manifests.push_back(image.descriptor);
+  index.annotations = AnnotationsFor(output, "index", {});
+  set.index_text = oci::Serialise(index);
+  set.descriptor.media_type = index.media_type;
+  TRY_ASSIGN(set.descriptor.digest, stores.blobs.Put(set.index_text));
+  set.descriptor.size = set.index_text.size();
+  set.descriptor.annotations = AnnotationsFor(output, "index-descriptor", {});
+  set.index = std::move(index);
+  return set;
+}
+
 }  // namespace
+
+Status CheckOutput(const Output& output, const std::vector<oci::Platform>& platforms,
+                   bool multi_platform) {
+  if (output.type == OutputType::kDocker && multi_platform) {
+    Error error = Invalid("docker exporter does not currently support exporting manifest lists");
+    error.hint = output.load ? "load one platform (--platform linux/…), or send all of them to a "
+                               "registry with --push, or to a file with -o type=oci,dest=FILE"
+                             : "write an OCI layout, which holds several platforms: -o type=oci,dest=FILE";
+    return error;
+  }
+  for (const Output::Annotation& annotation : output.annotations) {
+    bool of_index = annotation.type.starts_with("index");
+    if (of_index && !annotation.platform.empty()) {
+      return Invalid("annotation {}[{}].{}: an index is for all platforms", annotation.type,
+                     annotation.platform, annotation.key);
+    }
+    if (of_index && !multi_platform) {
+      Error error = Invalid("index annotation \"{}\" on an image without an index", annotation.key);
+      error.hint = "use manifest:KEY=VALUE: the result is for one platform";
+      return error;
+    }
+    if (annotation.type != "manifest" && !output.oci_media_types) {
+      Error error = Invalid("{} annotation \"{}\" needs OCI's media types", annotation.type,
+                            annotation.key);
+      error.hint = "leave out oci-mediatypes=false: Docker's formats have no such annotations";
+      return error;
+    }
+    if (annotation.platform.empty()) continue;
+    TRY_ASSIGN(auto wanted, oci::ParsePlatform(annotation.platform));
+    bool there = std::ranges::any_of(platforms, [&](const oci::Platform& platform) {
+      return oci::Normalise(platform) == wanted;
+    });
+    if (there) continue;
+    Error error = Invalid("annotation \"{}\" is for platform {}, which is not in the result",
+                          annotation.key, annotation.platform);
+    std::vector<std::string> names;
+    for (const oci::Platform& platform : platforms) names.push_back(platform.ToString());
+    error.hint = "the result is for " + Join(names, ", ");
+    return error;
+  }
+  return Ok();
+}
 
 oci::ImageConfig FinishConfig(const ImageInput& input, const std::vector<DiffId>& diff_ids,
                               const Output& output, Clock& clock) {
@@ -267,39 +336,46 @@ Result<oci::ImageConfig> MakeConfig(const ImageInput& input, const Output& outpu
   return FinishConfig(input, diff_ids, output, stores.clock);
 }
 
-Result<Image> MakeStoredImage(const ImageInput& input, const Output& output,
-                              const ExportStores& stores, std::stop_token stop) {
+Result<ImageSet> MakeStoredImages(const BuildResult& result, const Output& output,
+                                  const ExportStores& stores, std::stop_token stop) {
   if (output.timestamps != Timestamps::kKeep && output.source_date_epoch) {
-    return MakeImage(input, output, stores, nullptr, stop);
+    return MakeImages(result, output, stores, nullptr, stop);
   }
-  std::vector<MadeLayer> layers;
-  for (const DiffId& diff_id : input.rootfs.layers) {
-    MadeLayer made{.diff_id = diff_id};
-    TRY_ASSIGN(auto blobs, stores.local.FindLayerBlobs(diff_id));
-    auto pulled = std::ranges::find_if(blobs, [](const auto& b) { return !b.repository.empty(); });
-    if (pulled != blobs.end()) {
-      made.descriptor = {.media_type = pulled->media_type, .digest = pulled->blob, .size = pulled->size};
-    } else {
-      TRY_ASSIGN(snapshot::Layer layer, stores.layers.Stat(diff_id));
-      made.descriptor = {.media_type = std::string(oci::kOciLayer), .digest = diff_id.value,
-                         .size = layer.tar_size};
+  return Gather(result, output, stores, [&](const PlatformInput& of) -> Result<Image> {
+    std::vector<MadeLayer> layers;
+    for (const DiffId& diff_id : of.input.rootfs.layers) {
+      MadeLayer made{.diff_id = diff_id};
+      TRY_ASSIGN(auto blobs, stores.local.FindLayerBlobs(diff_id));
+      auto pulled = std::ranges::find_if(blobs, [](const auto& b) { return !b.repository.empty(); });
+      if (pulled != blobs.end()) {
+        made.descriptor = {.media_type = pulled->media_type, .digest = pulled->blob,
+                           .size = pulled->size};
+      } else {
+        TRY_ASSIGN(snapshot::Layer layer, stores.layers.Stat(diff_id));
+        made.descriptor = {.media_type = std::string(oci::kOciLayer), .digest = diff_id.value,
+                           .size = layer.tar_size};
+      }
+      layers.push_back(std::move(made));
     }
-    layers.push_back(std::move(made));
-  }
-  return Assemble(input, output, stores, std::move(layers));
+    return Assemble(of, output, stores, std::move(layers));
+  });
 }
 
-Result<Image> MakeImage(const ImageInput& input, const Output& output, const ExportStores& stores,
-                        const OnProgress& on_progress, std::stop_token stop) {
+Result<ImageSet> MakeImages(const BuildResult& result, const Output& output,
+                            const ExportStores& stores, const OnProgress& on_progress,
+                            std::stop_token stop) {
   METRIC("export.image");
-  std::vector<MadeLayer> layers(input.rootfs.layers.size());
-  // Two at a time: compression of one uses all cores already, reading the next hides in it.
-  Status made = ParallelFor(layers.size(), 2, [&](size_t i) -> Status {
-    TRY_ASSIGN(layers[i], MakeLayer(SourceOf(input, output, i), output, stores, on_progress, stop));
-    return Ok();
+  return Gather(result, output, stores, [&](const PlatformInput& of) -> Result<Image> {
+    const ImageInput& input = of.input;
+    std::vector<MadeLayer> layers(input.rootfs.layers.size());
+    // Two at a time: compression of one uses all cores already, reading the next hides in it.
+    Status made = ParallelFor(layers.size(), 2, [&](size_t i) -> Status {
+      TRY_ASSIGN(layers[i], MakeLayer(SourceOf(input, output, i), output, stores, on_progress, stop));
+      return Ok();
+    });
+    TRY(std::move(made));
+    return Assemble(of, output, stores, std::move(layers));
   });
-  TRY(std::move(made));
-  return Assemble(input, output, stores, std::move(layers));
 }
 
 }  // namespace varve::exporter

@@ -1,4 +1,5 @@
-// From a build's result to an image: config, layers as blobs, manifest.
+// From a build's result to an image: config, layers as blobs, manifest; for several platforms, an
+// index of the manifests.
 //
 // Nothing is compressed before somebody asks for blobs, and a layer that has a fitting blob already,
 // made here or pulled, is not touched again.
@@ -32,6 +33,16 @@ struct ImageInput {
   std::vector<std::optional<Timestamp>> made = {};
 };
 
+struct PlatformInput {
+  oci::Platform platform;             // as asked for: what the index says
+  ImageInput input;
+};
+
+struct BuildResult {
+  std::vector<PlatformInput> platforms;  // at least one; the order is the index's
+  bool multi_platform = false;           // an index is made, also of one platform
+};
+
 // Fetches the blob of a base layer that is not in the blob store: the puller does. kNotFound where it
 // cannot be had.
 using FetchBlob = std::function<Status(const cache::LayerBlob& blob, std::stop_token stop)>;
@@ -53,23 +64,42 @@ struct Image {
   oci::Descriptor descriptor;         // of the manifest, with platform
 };
 
+// The whole of it: what a name points to, and everything below.
+struct ImageSet {
+  std::vector<Image> images;          // in the order of the platforms
+  std::optional<oci::Index> index;    // none: a bare manifest, images[0]
+  std::string index_text;
+  oci::Descriptor descriptor;         // of the index, or of the only manifest
+
+  // What a user calls the image's id: the config of a bare manifest, else the index.
+  const Digest& id() const { return index ? descriptor.digest : images[0].config_digest; }
+};
+
+// What can be said before a build: kInvalid for annotations of a platform that is not among the
+// results, or of an index where there is none, and for a docker archive of several platforms, which the
+// format cannot hold.
+Status CheckOutput(const Output& output, const std::vector<oci::Platform>& platforms,
+                   bool multi_platform);
+
 // The config as it is stored: diff ids, one history entry per layer, creation times. With an epoch,
 // nothing that this build added is later than it (reference exporters.md §5); with Timestamps::kSet
 // all of it is from then.
 oci::ImageConfig FinishConfig(const ImageInput& input, const std::vector<DiffId>& diff_ids,
                               const Output& output, Clock& clock);
 
-// The config that MakeImage would give, without making blobs: its digest is the image's ID.
+// The config that MakeImages would give, without making blobs: its digest is the ID of an image of one
+// platform.
 Result<oci::ImageConfig> MakeConfig(const ImageInput& input, const Output& output,
                                     const ExportStores& stores, std::stop_token stop);
 
-// An image whose layers are named by their uncompressed tars and stay unpacked: what the image store
-// keeps. No blob is made, except of layers whose times the output rewrites.
-Result<Image> MakeStoredImage(const ImageInput& input, const Output& output,
-                              const ExportStores& stores, std::stop_token stop);
+// Images whose layers are named by their uncompressed tars and stay unpacked: what the image store
+// keeps. No blob of a layer is made, except of layers whose times the output rewrites.
+Result<ImageSet> MakeStoredImages(const BuildResult& result, const Output& output,
+                                  const ExportStores& stores, std::stop_token stop);
 
-// An image whose layers are blobs in the blob store, in the output's compression.
-Result<Image> MakeImage(const ImageInput& input, const Output& output, const ExportStores& stores,
-                        const OnProgress& on_progress, std::stop_token stop);
+// Images whose layers are blobs in the blob store, in the output's compression.
+Result<ImageSet> MakeImages(const BuildResult& result, const Output& output,
+                            const ExportStores& stores, const OnProgress& on_progress,
+                            std::stop_token stop);
 
 }  // namespace varve::exporter

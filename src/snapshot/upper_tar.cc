@@ -226,11 +226,10 @@ Status WriteFileContent(ContentQueue& queue, uint64_t size, archive::TarWriter& 
 
 }  // namespace
 
-Status WriteUpperTar(const std::string& directory, std::vector<UpperEntry>& entries, HashFiles hash,
-                     const std::map<std::string, Digest>& known, Writer& out,
-                     std::stop_token stop) {
+Status AppendUpperTar(const std::string& directory, std::vector<UpperEntry>& entries, HashFiles hash,
+                      const std::map<std::string, Digest>& known, const std::string& prefix,
+                      archive::TarWriter& tar, std::stop_token stop) {
   TRY_ASSIGN(Fd root, sys::OpenDir(directory));
-  archive::TarWriter tar(out);
   std::unordered_map<std::string_view, const UpperEntry*> linked;  // targets of hard links, by path
   for (const UpperEntry& entry : entries) {
     if (!entry.hard_link_to.empty()) linked[entry.hard_link_to] = nullptr;
@@ -249,15 +248,26 @@ Status WriteUpperTar(const std::string& directory, std::vector<UpperEntry>& entr
       if (auto target = linked.find(entry.path); target != linked.end()) target->second = &entry;
     }
     UpperHeader header = HeaderOf(entry);
+    header.entry.name.insert(0, prefix);
+    if (is_link) header.entry.link.insert(0, prefix);
     TRY(tar.Add(header.entry, header.names));
     if (is_file && !is_link) TRY(WriteFileContent(queue, entry.index.node.size, tar));
     // Which names below are hidden is not known here, only that all are: the spec's opaque marker
     // says exactly that (image-spec layer.md, "Opaque Whiteout").
     if (entry.index.opaque) {
       UpperHeader opaque = OpaqueHeader(entry.path);
+      opaque.entry.name.insert(0, prefix);
       TRY(tar.Add(opaque.entry, opaque.names));
     }
   }
+  return Ok();
+}
+
+Status WriteUpperTar(const std::string& directory, std::vector<UpperEntry>& entries, HashFiles hash,
+                     const std::map<std::string, Digest>& known, Writer& out,
+                     std::stop_token stop) {
+  archive::TarWriter tar(out);
+  TRY(AppendUpperTar(directory, entries, hash, known, "", tar, stop));
   return tar.Finish();
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "archive/tar.h"
 #include "base/digest.h"
 #include "base/io.h"
 #include "snapshot/upper_walk.h"
@@ -21,5 +22,10 @@ enum class HashFiles { kNo, kYes };
 // shorter since the walk.
 Status WriteUpperTar(const std::string& directory, std::vector<UpperEntry>& entries, HashFiles hash,
                      const std::map<std::string, Digest>& known, Writer& out, std::stop_token stop);
+
+// The same entries as a part of a larger tar, below `prefix` ("" or "linux_arm64/"), without its end.
+Status AppendUpperTar(const std::string& directory, std::vector<UpperEntry>& entries, HashFiles hash,
+                      const std::map<std::string, Digest>& known, const std::string& prefix,
+                      archive::TarWriter& tar, std::stop_token stop);
 
 }  // namespace varve::snapshot
