@@ -78,7 +78,6 @@ class BuildCommand final : public Command {
       return Answer(OutlineResult(job.lowered().outline, job.context()));
     }
     if (flags_.call.name == "graph") return Answer(GraphResult(job.graph()));
-    if (Status runnable = job.CheckRunnable(); !runnable) return Fail(runnable.error());
 
     // 4–6. The engine: sources, keys, look-ups, and what is left to run.
     BoardObserver observer(*board_, job.graph());

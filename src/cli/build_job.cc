@@ -109,19 +109,6 @@ dockerfile::Parsed<void> BuildJob::Lower() {
   return {};
 }
 
-// Steps of another machine's kind cannot run here without emulation; copying files can.
-Status BuildJob::CheckRunnable() const {
-  for (const graph::Step& step : lowered_.graph.steps) {
-    if (!std::holds_alternative<graph::Exec>(step.op)) continue;
-    if (oci::Matches(oci::HostPlatform(), step.platform)) continue;
-    Error error = Invalid("step \"{}\" is for {}, and this machine is {}", step.name,
-                          step.platform.ToString(), oci::HostPlatform().ToString());
-    error.hint = "build on such a machine, or run the step on this one: FROM --platform=$BUILDPLATFORM";
-    return error;
-  }
-  return Ok();
-}
-
 dockerfile::LowerOptions BuildJob::Options() const {
   dockerfile::LowerOptions options;
   options.file_name = context_.dockerfile_name;

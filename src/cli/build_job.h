@@ -38,8 +38,6 @@ class BuildJob {
   // Turns it into one graph for all platforms; base images are resolved, and shown, as it meets them. The
   // warnings are there even when it fails.
   dockerfile::Parsed<void> Lower();
-  // Refuses steps that this machine cannot run.
-  Status CheckRunnable() const;
 
   // Resolves, keys, looks up, and unless `dry_run` runs what is left. A failed step is in the outcome;
   // an error is what kept the build from starting.

@@ -213,7 +213,6 @@ class VerifyCommand final : public Command {
     auto lowered = job.Lower();
     ShowWarnings(job.warnings(), *board_, job.context());
     if (!lowered) return FailAt(job, lowered.error());
-    if (Status runnable = job.CheckRunnable(); !runnable) return Fail(runnable.error());
 
     auto cached = Build(job, {}, "with the cache");
     if (!cached) return code_;

@@ -5,6 +5,7 @@
 #include "base/go_quote.h"
 #include "base/metric.h"
 #include "base/strings.h"
+#include "exec/emulation.h"
 #include "exec/step_mounts.h"
 #include "sandbox/user.h"
 #include "sys/open.h"
@@ -118,18 +119,28 @@ std::function<Result<bool>(const RelPath&, const tree::Node&)> IsIn(const Job& j
   };
 }
 
+Result<Emulation> EmulationOf(const graph::Step& step) {
+  if (RunsNatively(step.platform)) return Emulation();
+  auto emulation = EmulationFor(step.platform, sys::ReadBinfmtMisc());
+  if (emulation) return emulation;
+  return Error(std::move(emulation).error())
+      .With(fmt::format("step \"{}\" ({}:{})", step.name, step.location.file, step.location.first_line));
+}
+
 }  // namespace
 
 Result<engine::RunResult> RunExecStep(const Job& job, const engine::RunRequest& request,
                                       engine::StepSink& sink, std::stop_token stop) {
   METRIC("exec.run_step");
-  const auto& exec = std::get<graph::Exec>(request.graph.steps[request.step].op);
+  const graph::Step& step = request.graph.steps[request.step];
+  const auto& exec = std::get<graph::Exec>(step.op);
   if (!exec.devices.empty()) {
     Error error = Invalid("RUN --device={} needs a CDI registry, which varve does not read",
                           exec.devices[0]);
     error.hint = "remove --device, or run this step with another builder";
     return error;
   }
+  TRY_ASSIGN(Emulation emulation, EmulationOf(step));
   auto root = std::ranges::find(exec.mounts, "/", &graph::Mount::target);
   CHECK(root != exec.mounts.end());
   cache::Rootfs base{{}, tree::EmptyTree()};
@@ -153,6 +164,10 @@ Result<engine::RunResult> RunExecStep(const Job& job, const engine::RunRequest& 
   MaskingSink masking(recording, mounts.secrets());
   TRY_ASSIGN(sandbox::Spec spec, SpecOf(exec, mount->path(), mounts));
   spec.read_only_rootfs = read_only;
+  for (const std::string& interpreter : emulation.interpreters) {
+    spec.mounts.push_back({.source = interpreter, .target = interpreter, .read_only = true,
+                           .nosuid = true, .nodev = true});
+  }
   auto on_output = [&](sys::Stream stream, std::string_view data) {
     masking.Log(stream == sys::Stream::kStdout ? 1 : 2, data);
   };
