@@ -17,7 +17,7 @@ from . import executor, script
 
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TOP = os.path.dirname(os.path.dirname(HERE))
-IMAGES = ("busybox", "debian", "node", "python", "java")
+IMAGES = ("busybox", "debian", "node", "python", "java", "platforms")
 TOOLS = ("podman", "skopeo", "umoci", "git", "jq", "zstd", "xz", "bzip2", "strace", "ssh-agent",
          "setfattr", "mkfs.ext4", "buildah")
 FAILED, SKIPPED = 1, 77
