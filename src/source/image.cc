@@ -106,18 +106,31 @@ struct ImageStore::Impl {
     };
   }
 
+  // An image that was built here. A reference that is pinned ("app:1@sha256:…", as lowering pins what it
+  // resolved) means the stored one as long as the name still leads to that digest.
+  // `why_not`: why an image of that name does not do.
+  Result<std::optional<ResolvedImage>> FromStore(const oci::Reference& reference,
+                                                 const oci::Platform& platform,
+                                                 std::optional<Error>* why_not) {
+    oci::Reference name = reference;
+    name.digest.reset();
+    TRY_ASSIGN(auto stored, local.GetImage(name.WithDefaultTag().String()));
+    if (!stored) return std::optional<ResolvedImage>();
+    auto image = Load(reference.String(), {.digest = stored->manifest}, platform, nullptr);
+    bool meant = image && (!reference.digest || *reference.digest == image->manifest_digest ||
+                           *reference.digest == stored->manifest);
+    if (!image) *why_not = std::move(image).error();
+    if (!meant) return std::optional<ResolvedImage>();
+    return std::optional(std::move(*image));
+  }
+
   Result<ResolvedImage> Ask(const oci::Reference& reference, const oci::Platform& platform,
                             graph::ResolveMode mode, std::stop_token stop) {
     std::string name = reference.String();
+    std::optional<Error> not_stored;
     if (mode != graph::ResolveMode::kPull) {
-      // An image that was built here, by its name, or by the name and digest that a look-up gave it.
-      oci::Reference tagged = reference;
-      tagged.digest.reset();
-      TRY_ASSIGN(auto stored, local.GetImage(tagged.String()));
-      if (stored && (!reference.digest || *reference.digest == stored->manifest)) {
-        auto image = Load(name, {.digest = stored->manifest}, platform, nullptr);
-        if (image) return image;
-      }
+      TRY_ASSIGN(auto image, FromStore(reference, platform, &not_stored));
+      if (image) return std::move(*image);
     }
     std::string key = MemoKey(name, platform);
     TRY_ASSIGN(auto memo, local.GetMemo(kMemo, key));
@@ -139,6 +152,8 @@ struct ImageStore::Impl {
     auto descriptor = registry.Resolve(reference, stop);
     if (!descriptor) {
       Error error = std::move(descriptor).error();
+      // Of an image that was built here, and that no registry has: what is wrong with it tells more.
+      if (not_stored && not_stored->code == Code::kInvalid) return *not_stored;
       if (error.code != Code::kUnavailable || !memo) return error;
       TRY_ASSIGN(ResolvedImage image, recall());
       image.notice = fmt::format("{}: using {} as it was on {}", error.message,
