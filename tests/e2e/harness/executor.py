@@ -120,7 +120,7 @@ class Test:
         if method is None:
             raise Failure("there is no such statement")
         method(statement)
-        if statement.word in ("varve", "sh", "join") and follower not in ("expect-exit", "expect-fail"):
+        if statement.word in ("varve", "sh", "with-binfmt", "join") and follower not in ("expect-exit", "expect-fail"):
             if self.result.code != 0:
                 raise Failure(f"exit code {self.result.code}")
 
@@ -170,6 +170,9 @@ class Test:
 
     def do_sh(self, statement):
         self.finish(self.spawn(statement.body if statement.body is not None else statement.rest))
+
+    def do_with_binfmt(self, statement):
+        self.finish(self.spawn(f"{os.path.dirname(__file__)}/with_binfmt {statement.rest}"))
 
     def do_start(self, statement):
         name, _, command = statement.rest.partition(" ")

@@ -19,7 +19,7 @@ HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TOP = os.path.dirname(os.path.dirname(HERE))
 IMAGES = ("busybox", "debian", "node", "python", "java", "platforms")
 TOOLS = ("podman", "skopeo", "umoci", "git", "jq", "zstd", "xz", "bzip2", "strace", "ssh-agent",
-         "setfattr", "mkfs.ext4", "buildah")
+         "setfattr", "mkfs.ext4", "buildah", "qemu-aarch64-static", "qemu-arm-static")
 FAILED, SKIPPED = 1, 77
 PR_SET_PDEATHSIG = 1
 
@@ -61,6 +61,8 @@ class Needs:
             return None if os.geteuid() == 0 else "not running as root"
         if need == "network":
             return self._network()
+        if need == "binfmt":
+            return self._binfmt()
         if need == "podman-run":
             return self.reason("podman")
         if need in TOOLS:
@@ -71,6 +73,13 @@ class Needs:
         done = subprocess.run(["curl", "-sfI", "-m", "10", "-o", "/dev/null",
                                "https://registry.npmjs.org/"], check=False)
         return None if done.returncode == 0 else "the npm registry cannot be reached"
+
+    def _binfmt(self):
+        done = subprocess.run(["unshare", "--mount", "--propagation", "private", "mount", "-t",
+                               "binfmt_misc", "none", "/proc/sys/fs/binfmt_misc"],
+                              stderr=subprocess.PIPE, text=True, check=False)
+        return None if done.returncode == 0 else \
+            "binfmt_misc cannot be mounted here: " + done.stderr.strip()
 
     def start_registry(self):
         self.folder = tempfile.mkdtemp(prefix="varve-e2e-registry-")
