@@ -126,6 +126,27 @@ TEST(Index, TheBestVariantWins) {
   EXPECT_EQ(index.Find(*ParsePlatform("linux/amd64"))->digest, Digest::Of("386"));
 }
 
+TEST(Index, ArmTakesTheHighestVariantThatItsOwnRuns) {
+  Index index;
+  for (const char* variant : {"v5", "v7", "v6"}) {
+    Descriptor d{.media_type = std::string(kOciManifest), .digest = Digest::Of(variant)};
+    d.platform = Platform{.os = "linux", .architecture = "arm", .variant = variant};
+    index.manifests.push_back(d);
+  }
+  auto found = [&](const char* platform) { return index.Find(*ParsePlatform(platform)); };
+  EXPECT_EQ(found("linux/arm/v7")->digest, Digest::Of("v7"));
+  EXPECT_EQ(found("linux/arm")->digest, Digest::Of("v7"));
+  EXPECT_EQ(found("linux/arm/v6")->digest, Digest::Of("v6"));
+  EXPECT_EQ(found("linux/arm/v5")->digest, Digest::Of("v5"));
+  index.manifests.erase(index.manifests.begin() + 1);
+  EXPECT_EQ(found("linux/arm/v7")->digest, Digest::Of("v6"));
+  index.manifests.pop_back();
+  EXPECT_EQ(found("linux/arm/v7")->digest, Digest::Of("v5"));
+  // containerd's rule: a 64-bit machine takes the 32-bit image when there is nothing better.
+  EXPECT_EQ(found("linux/arm64")->digest, Digest::Of("v5"));
+  EXPECT_EQ(found("linux/amd64"), nullptr);
+}
+
 TEST(Descriptor, EmbeddedDataIsVerified) {
   Descriptor d = Some(kOciEmpty, "{}");
   d.data = "{}";
