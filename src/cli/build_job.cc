@@ -84,7 +84,8 @@ Result<std::vector<oci::Platform>> TargetPlatforms(const BuildFlags& flags) {
 
 Status BuildJob::CheckFlags(const BuildFlags& flags, const std::vector<exporter::Output>& outputs) {
   TRY_ASSIGN(auto platforms, TargetPlatforms(flags));
-  return CheckOutputs(outputs, platforms, platforms.size() > 1);
+  TRY_ASSIGN(bool several, dockerfile::IsMultiPlatform(flags.build_args, platforms.size()));
+  return CheckOutputs(outputs, platforms, several);
 }
 
 dockerfile::Parsed<void> BuildJob::Read() {
@@ -101,7 +102,8 @@ dockerfile::Parsed<void> BuildJob::Read() {
 dockerfile::Parsed<void> BuildJob::Lower() {
   auto platforms = TargetPlatforms(flags_);
   if (!platforms) return std::unexpected(dockerfile::SourceError{platforms.error(), {}});
-  ShownImages images(*workspace_.images, board_, platforms->size() > 1, stop_);
+  auto several = dockerfile::IsMultiPlatform(flags_.build_args, platforms->size());
+  ShownImages images(*workspace_.images, board_, several && *several, stop_);
   auto lowered =
       dockerfile::LowerForPlatforms(file_, Options(), *platforms, images, &warnings_);
   if (!lowered) return std::unexpected(lowered.error());

@@ -10,25 +10,6 @@ namespace varve::dockerfile {
 
 namespace {
 
-// BUILDKIT_MULTI_PLATFORM: the shape of the result may be asked for, but several platforms have only
-// one.
-Result<bool> IsMultiPlatform(const LowerOptions& options, size_t platforms) {
-  bool several = platforms > 1;
-  std::string asked;
-  for (const auto& [name, value] : options.build_args) {
-    if (name == "BUILDKIT_MULTI_PLATFORM") asked = value;
-  }
-  if (asked.empty()) return several;
-  auto wanted = ParseBool(asked);
-  if (!wanted) return Invalid("invalid boolean value for multi-platform: {}", asked);
-  if (!*wanted && several) {
-    Error error = Invalid("conflicting config: returning multiple target platforms is not allowed");
-    error.hint = "leave out --build-arg BUILDKIT_MULTI_PLATFORM, or ask for one platform";
-    return error;
-  }
-  return *wanted;
-}
-
 // Everything in `lowered` that names a step of its graph.
 void MoveReferences(Lowered& lowered, const graph::Joined& joined, size_t which) {
   auto move = [&](std::optional<graph::Ref>& ref) {
@@ -44,12 +25,30 @@ void MoveReferences(Lowered& lowered, const graph::Joined& joined, size_t which)
 
 }  // namespace
 
+Result<bool> IsMultiPlatform(const std::vector<std::pair<std::string, std::string>>& build_args,
+                             size_t platforms) {
+  bool several = platforms > 1;
+  std::string asked;
+  for (const auto& [name, value] : build_args) {
+    if (name == "BUILDKIT_MULTI_PLATFORM") asked = value;
+  }
+  if (asked.empty()) return several;
+  auto wanted = ParseBool(asked);
+  if (!wanted) return Invalid("invalid boolean value for multi-platform: {}", asked);
+  if (!*wanted && several) {
+    Error error = Invalid("conflicting config: returning multiple target platforms is not allowed");
+    error.hint = "leave out --build-arg BUILDKIT_MULTI_PLATFORM, or ask for one platform";
+    return error;
+  }
+  return *wanted;
+}
+
 Parsed<LoweredPlatforms> LowerForPlatforms(const Dockerfile& file, const LowerOptions& options,
                                            const std::vector<oci::Platform>& platforms,
                                            ImageResolver& resolver,
                                            std::vector<Warning>* warnings) {
   CHECK(!platforms.empty());
-  auto multi_platform = IsMultiPlatform(options, platforms.size());
+  auto multi_platform = IsMultiPlatform(options.build_args, platforms.size());
   if (!multi_platform) {
     return std::unexpected(SourceError{std::move(multi_platform).error(), Span()});
   }
