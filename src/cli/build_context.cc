@@ -101,6 +101,9 @@ class Opener {
     if (agent != nullptr) request.access.ssh_auth_sock = agent;
     TRY_ASSIGN(auto checkout, source::FetchGit(request, {}, stop_));
     context_.directory = checkout.directory;
+    graph::GitSource origin = git;
+    origin.ref = checkout.commit;  // whatever the branch is by the time that somebody asks
+    context_.origin = std::move(origin);
     return Ok();
   }
 
@@ -133,6 +136,7 @@ class Opener {
     TRY_ASSIGN(auto read, source::ReadStdinContext(in, scratch_, {}, stop_));
     context_.directory = read.directory.path();
     context_.temporary.push_back(std::move(read.directory));
+    context_.origin = graph::HttpSource{.url = flags_.context};
     if (read.dockerfile) UseDockerfile(std::move(*read.dockerfile), "Dockerfile");
     return Ok();
   }

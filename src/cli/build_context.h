@@ -6,12 +6,14 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
 
 #include "cli/build_flags.h"
 #include "exec/secrets.h"
+#include "graph/graph.h"
 #include "net/http_client.h"
 #include "sys/tempdir.h"
 
@@ -19,6 +21,7 @@ namespace varve::cli {
 
 struct BuildContext {
   std::string directory;               // of the main context
+  std::optional<graph::Op> origin;     // what a remote main context was fetched from: git or http
   std::string dockerfile;              // text
   std::string dockerfile_name;         // for messages: "Dockerfile", "-", "docker/app.Dockerfile"
   std::vector<std::string> ignore;     // patterns

@@ -11,6 +11,7 @@
 #include "base/guarded.h"
 #include "cli/build_display.h"
 #include "dockerfile/step_name.h"
+#include "cli/source_time.h"
 #include "oci/platform.h"
 
 namespace varve::cli {
@@ -144,6 +145,11 @@ dockerfile::LowerOptions BuildJob::Options() const {
   options.ignore_patterns = [this](const std::string& name) -> Result<std::vector<std::string>> {
     auto it = context_.named_ignore.find(name);
     return it == context_.named_ignore.end() ? std::vector<std::string>() : it->second;
+  };
+  options.source_time = [this](const graph::Op& source, const std::string& name) {
+    return Shown(board_, name, [&](engine::StepSink& sink) {
+      return FindSourceTime(source, context_, flags_, workspace_, sink, stop_);
+    });
   };
   return options;
 }

@@ -122,8 +122,10 @@ struct LowerOptions {
   // tree::ReadIgnoreFile. Not set: none have any.
   std::function<Result<std::vector<std::string>>(const std::string& local_name)> ignore_patterns;
   // SOURCE_DATE_EPOCH=context and the like: when the git commit or http body of a source is from,
-  // seconds. Not set: such a value is an error.
-  std::function<Result<std::optional<int64_t>>(const graph::Op& source)> source_time;
+  // seconds; nothing for what has no such time. `name` is the work's name for people. Not set: a local
+  // source has no time, and for any other such a value is an error.
+  std::function<Result<std::optional<int64_t>>(const graph::Op& source, const std::string& name)>
+      source_time;
 };
 
 struct UsedImage {

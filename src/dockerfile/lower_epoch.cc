@@ -11,16 +11,15 @@ namespace {
 constexpr std::string_view kName = "SOURCE_DATE_EPOCH";
 
 Result<std::optional<int64_t>> TimeOf(const Lowering& lowering, const graph::Op& source,
-                                      const std::string& value) {
-  std::optional<int64_t> none;
-  if (std::holds_alternative<graph::LocalSource>(source)) return none;
+                                      const std::string& value, const std::string& name) {
   if (!lowering.options.source_time) {
+    if (std::holds_alternative<graph::LocalSource>(source)) return std::optional<int64_t>();
     Error error =
         Invalid("{}={} needs the time of a remote source, which is not known here", kName, value);
     error.hint = fmt::format("pass a number: --build-arg {}=$(git log -1 --pretty=%ct)", kName);
     return error;
   }
-  return lowering.options.source_time(source);
+  return lowering.options.source_time(source, name);
 }
 
 // The one remote ADD of a stage that exists only to say which source gives the time.
@@ -82,7 +81,10 @@ class EpochStage {
     TRY_ASSIGN(auto git, graph::ParseGitUrl(path));
     if (git && !git->looks_local) {
       if (add.keep_git_dir) git->source.keep_git_dir = *add.keep_git_dir;
-      if (!checksum.empty()) git->source.checksum = checksum;
+      if (!checksum.empty()) {
+        TRY(graph::CheckCommitPrefix(checksum));
+        git->source.checksum = checksum;
+      }
       return graph::Op(std::move(git->source));
     }
     if (!graph::IsHttpUrl(path)) {
@@ -92,7 +94,7 @@ class EpochStage {
     http.url = path;
     http.filename = graph::HttpFileName(path);
     if (!checksum.empty()) {
-      TRY_ASSIGN(http.checksum, Digest::Parse(checksum));
+      TRY_ASSIGN(http.checksum, Checksum::Parse(checksum));
     }
     return graph::Op(std::move(http));
   }
@@ -104,17 +106,22 @@ class EpochStage {
 
 Result<std::optional<int64_t>> TimeOfNamed(Lowering& lowering, const std::string& value) {
   const LowerOptions& options = lowering.options;
-  if (value == "context") return TimeOf(lowering, options.context.source, value);
+  if (value == "context") {
+    return TimeOf(lowering, options.context.source, value,
+                  "[internal] resolve main build context metadata");
+  }
   if (const NamedContext* context =
           FindNamedContext(options.named_contexts, value, options.target_platform)) {
     TRY_ASSIGN(ContextSource source, ReadNamedContext(*context));
     if (source.kind != ContextSource::Kind::kFiles) return std::optional<int64_t>();
-    return TimeOf(lowering, source.files, value);
+    return TimeOf(lowering, source.files, value,
+                  fmt::format("[internal] resolve {} named context {}", kName, value));
   }
   for (const Stage& stage : lowering.file.stages) {
     if (stage.name.empty() || !EqualsIgnoreCase(stage.name, value)) continue;
     TRY_ASSIGN(graph::Op source, EpochStage(lowering, stage).Source());
-    return TimeOf(lowering, source, value);
+    return TimeOf(lowering, source, value,
+                  fmt::format("[internal] resolve {} source stage {}", kName, stage.name));
   }
   Error error = Invalid("invalid {}: {}", kName, value);
   error.hint =

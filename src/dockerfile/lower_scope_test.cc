@@ -161,7 +161,8 @@ TEST_F(Scope, SourceDateEpochCanNameAStageOfOneRemoteAdd) {
   options.build_args = {{"SOURCE_DATE_EPOCH", "src"}};
   EXPECT_EQ(Error(text),
             "3: SOURCE_DATE_EPOCH=src needs the time of a remote source, which is not known here");
-  options.source_time = [](const graph::Op& op) -> Result<std::optional<int64_t>> {
+  options.source_time = [](const graph::Op& op, const std::string& name) -> Result<std::optional<int64_t>> {
+    EXPECT_EQ(name, "[internal] resolve SOURCE_DATE_EPOCH source stage src");
     EXPECT_EQ(std::get<graph::GitSource>(op).ref, "v1");
     return std::optional<int64_t>(42);
   };

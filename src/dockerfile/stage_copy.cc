@@ -118,7 +118,10 @@ class CopyLowering {
       return Invalid("checksum mismatch \"{}\" != \"{}\"", request_.checksum,
                      git.source.checksum);
     }
-    if (!request_.checksum.empty()) git.source.checksum = request_.checksum;
+    if (!request_.checksum.empty()) {
+      TRY(graph::CheckCommitPrefix(request_.checksum));
+      git.source.checksum = request_.checksum;
+    }
     graph::Step step = scope_.NewStep(prefix_, title_);
     step.op = git.source;
     step.platform = {};
@@ -134,7 +137,7 @@ class CopyLowering {
     http.url = url;
     http.filename = graph::HttpFileName(url);
     if (!request_.checksum.empty()) {
-      TRY_ASSIGN(http.checksum, Digest::Parse(request_.checksum));
+      TRY_ASSIGN(http.checksum, Checksum::Parse(request_.checksum));
     }
     graph::Step step = scope_.NewStep(prefix_, title_);
     step.platform = {};

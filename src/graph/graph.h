@@ -14,6 +14,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/checksum.h"
 #include "base/digest.h"
 #include "base/json.h"
 #include "base/result.h"
@@ -66,7 +67,7 @@ struct GitSource {
 struct HttpSource {
   std::string url;
   std::string filename;                 // name of the file in the result
-  std::optional<Digest> checksum;
+  std::optional<Checksum> checksum;
   uint32_t mode = 0600;
   uint32_t uid = 0;
   uint32_t gid = 0;

@@ -139,13 +139,7 @@ Status SetSubdir(GitSource& source, std::string_view subdir) {
 }
 
 Status SetChecksum(GitSource& source, const std::string& value) {
-  const bool hex = std::ranges::all_of(
-      value, [](char c) { return HexValue(c) >= 0 && !(c >= 'A' && c <= 'F'); });
-  if (!hex || value.empty() || value.size() > 64) {
-    Error error = Invalid("git URL: \"{}\" is not a commit", value);
-    error.hint = "give the commit's 40 lower-case hex digits, or the first of them";
-    return error;
-  }
+  TRY(CheckCommitPrefix(value));
   return SetOnce(source.checksum, value, "commits");
 }
 
@@ -220,6 +214,15 @@ bool IsCommitHash(std::string_view text) {
   return (text.size() == 40 || text.size() == 64) && std::ranges::all_of(text, [](char c) {
            return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
          });
+}
+
+Status CheckCommitPrefix(std::string_view text) {
+  const bool hex = std::ranges::all_of(
+      text, [](char c) { return HexValue(c) >= 0 && !(c >= 'A' && c <= 'F'); });
+  if (hex && !text.empty() && text.size() <= 64) return Ok();
+  Error error = Invalid("\"{}\" is not a git commit", text);
+  error.hint = "give the commit's 40 lower-case hex digits, or the first of them";
+  return error;
 }
 
 Status CheckGitRef(std::string_view ref) {

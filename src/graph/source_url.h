@@ -53,6 +53,9 @@ Result<GitRemote> CheckGitRemote(std::string_view remote);
 // All 40 (sha1) or 64 (sha256) lower-case hex digits of an object name.
 bool IsCommitHash(std::string_view text);
 
+// kInvalid for what cannot be the first digits of an object name.
+Status CheckCommitPrefix(std::string_view text);
+
 // kInvalid for what git check-ref-format would refuse, and for what git could take for an option.
 Status CheckGitRef(std::string_view ref);
 

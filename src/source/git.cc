@@ -226,10 +226,10 @@ Result<GitRef> ResolveGitRef(const graph::GitSource& source, const GitAccess& ac
   return Resolve(git, source);
 }
 
-Result<GitCheckout> FetchGit(const GitRequest& request, const GitProgress& progress,
-                             std::stop_token stop) {
-  TRY_ASSIGN(const GitCommand git,
-             GitCommand::Create(request.source.remote, request.access, progress, stop));
+namespace {
+
+// The ref that the request names or resolves to, checked.
+Result<GitRef> RefOf(const GitCommand& git, const GitRequest& request) {
   GitRef ref = request.ref;
   if (ref.commit.empty()) {
     TRY_ASSIGN(ref, Resolve(git, request.source));
@@ -237,6 +237,30 @@ Result<GitCheckout> FetchGit(const GitRequest& request, const GitProgress& progr
     return Invalid("\"{}\" is not a commit hash", ref.commit);
   }
   TRY(CheckChecksum(git, request.source, ref));
+  return ref;
+}
+
+}  // namespace
+
+Result<int64_t> FetchGitTime(const GitRequest& request, const GitProgress& progress,
+                             std::stop_token stop) {
+  TRY_ASSIGN(const GitCommand git,
+             GitCommand::Create(request.source.remote, request.access, progress, stop));
+  TRY_ASSIGN(const GitRef ref, RefOf(git, request));
+  TRY_ASSIGN(Mirror mirror, Mirror::Open(git, request, ref.commit, stop));
+  for (int attempt = 0;; ++attempt) {
+    Status fetched = mirror.Fetch(request.source, ref);
+    if (fetched) return CommitTime(git, ref.commit, mirror.path());
+    if (fetched.error().code != Code::kExec || attempt > 0) return std::move(fetched).error();
+    TRY(mirror.Rebuild());
+  }
+}
+
+Result<GitCheckout> FetchGit(const GitRequest& request, const GitProgress& progress,
+                             std::stop_token stop) {
+  TRY_ASSIGN(const GitCommand git,
+             GitCommand::Create(request.source.remote, request.access, progress, stop));
+  TRY_ASSIGN(const GitRef ref, RefOf(git, request));
 
   // The lock is held until the files are out: a collection by a second process would move the
   // objects from under this one.

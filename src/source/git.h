@@ -69,4 +69,9 @@ using GitProgress = std::function<void(std::string_view line)>;
 Result<GitCheckout> FetchGit(const GitRequest& request, const GitProgress& progress = {},
                              std::stop_token stop = {});
 
+// When the source's commit was made, by its committer: seconds since 1970. Brings the commit into the
+// mirror; makes no checkout, and `work_directory` is not used.
+Result<int64_t> FetchGitTime(const GitRequest& request, const GitProgress& progress = {},
+                             std::stop_token stop = {});
+
 }  // namespace varve::source

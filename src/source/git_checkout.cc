@@ -131,6 +131,8 @@ Result<bool> HasSubmodules(const GitCommand& git, const std::string& commit,
   return !found.empty();
 }
 
+}  // namespace
+
 Result<int64_t> CommitTime(const GitCommand& git, const std::string& commit,
                            const std::string& mirror) {
   TRY_ASSIGN(const std::string text,
@@ -139,8 +141,6 @@ Result<int64_t> CommitTime(const GitCommand& git, const std::string& commit,
   if (!seconds) return Corrupt("git commit {} has no time: \"{}\"", commit, TrimSpace(text));
   return *seconds;
 }
-
-}  // namespace
 
 std::string MirrorRef(const std::string& commit) { return "refs/varve/" + commit; }
 

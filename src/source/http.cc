@@ -33,6 +33,19 @@ Error Refused(const graph::HttpSource& source, int status) {
   return error;
 }
 
+Status CheckChecksum(const graph::HttpSource& source, const Digest& digest, cas::BlobStore& blobs) {
+  Checksum actual(digest);
+  if (!source.checksum->IsSha256()) {
+    TRY_ASSIGN(auto content, blobs.OpenVerified(digest));
+    TRY_ASSIGN(actual, source.checksum->Of(*content));
+  }
+  if (actual == *source.checksum) return Ok();
+  Error error = Invalid("digest mismatch for {}: {} (expected: {})", net::Redact(source.url),
+                        actual.ToString(), source.checksum->ToString());
+  error.hint = "the file has changed, or --checksum is wrong: find out which before changing it";
+  return error;
+}
+
 struct Known {
   Digest digest;
   uint64_t size = 0;
@@ -86,10 +99,7 @@ Result<HttpFile> FetchHttp(const graph::HttpSource& source, const std::string& a
   } else {
     return Refused(source, sent->status);
   }
-  if (source.checksum && *source.checksum != now.digest) {
-    return Invalid("digest mismatch {}: {} (--checksum)", now.digest.ToString(),
-                   source.checksum->ToString());
-  }
+  if (source.checksum) TRY(CheckChecksum(source, now.digest, blobs));
   file.digest = now.digest;
   file.size = now.size;
   file.modified = ParseHttpDate(now.modified);
