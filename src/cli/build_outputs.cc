@@ -10,6 +10,7 @@
 #include "base/strings.h"
 #include "export/archive_output.h"
 #include "export/files_output.h"
+#include "sys/namespace.h"
 #include "sys/open.h"
 #include "sys/process.h"
 
@@ -93,7 +94,12 @@ Status LoadInto(const std::vector<std::string>& command, const std::function<Sta
   feeder.join();
   if (!status) return Error(std::move(status).error());
   if (!status->ok()) {
-    return Invalid("{} failed: {}", Join(command, " "), TrimSpace(output));
+    Error error = Invalid("{} failed: {}", Join(command, " "), TrimSpace(output));
+    if (sys::InUserNamespace()) {
+      error.hint = "a rootless varve cannot reach podman's storage: write -o type=docker,dest=image.tar, "
+                   "then podman load -i image.tar";
+    }
+    return error;
   }
   sink.Log(1, output);
   return written;

@@ -1,9 +1,11 @@
+#include <csignal>
 #include <string_view>
 
 #include "base/log.h"
 #include "cli/command_line.h"
 #include "cli/console.h"
 #include "cli/exit_code.h"
+#include "cli/rootless.h"
 #include "cli/version.h"
 
 int main(int argc, char** argv) {
@@ -12,6 +14,13 @@ int main(int argc, char** argv) {
   if (argc == 2 && std::string_view(argv[1]) == "--version") {
     cli::ToStdout(std::string("varve ") + cli::kVersion + "\n");
     return cli::kSuccess;
+  }
+  // A reader that goes away (podman load, head) is an error of the write, not the end of the build.
+  std::signal(SIGPIPE, SIG_IGN);
+  // Namespaces come before the first thread.
+  if (Status rootless = cli::BecomeRootless(); !rootless) {
+    cli::ToStderr("varve: " + rootless.error().ToString() + "\n");
+    return cli::ExitCodeOf(rootless.error());
   }
   auto line = cli::ParseCommandLine(argc, argv);
   if (!line) {

@@ -8,7 +8,9 @@
 
 #include <cerrno>
 
+#include "snapshot/upper_walk.h"
 #include "sys/open.h"
+#include "sys/namespace.h"
 #include "sys/reflink.h"
 #include "sys/remove.h"
 #include "sys/xattrs.h"
@@ -57,7 +59,9 @@ Error At(const RelPath& path, const char* call) {
 
 Status ApplyAttributes(int fd, const Attributes& attributes) {
   // Owner first: chown clears the setuid bits that chmod sets.
-  if (fchown(fd, attributes.uid, attributes.gid) != 0) return ErrnoError(errno, "chown");
+  if (fchown(fd, attributes.uid, attributes.gid) != 0) {
+    return sys::OwnerError(errno, "chown", attributes.uid, attributes.gid);
+  }
   if (fchmod(fd, attributes.mode & 07777) != 0) return ErrnoError(errno, "chmod");
   for (const auto& [name, value] : attributes.xattrs) TRY(sys::SetXattr(fd, name, value));
   if (attributes.mtime) {
@@ -199,7 +203,7 @@ Result<Fd> LayerWriter::Directory(const RelPath& path, const Attributes& missing
     if (was_removed) {
       TRY_ASSIGN(auto removed, tree::Lookup(trees_, base_root_, at));
       bool shows = removed && removed->IsDirectory();
-      if (shows) TRY(sys::SetXattr(host, kOpaqueNames[geteuid() == 0 ? 0 : 1], "y"));
+      if (shows) TRY(sys::SetXattr(host, snapshot::OverlayXattr("opaque"), "y"));
     }
     TRY(SetDirectory(at, missing));
     tell(DirectoryState::kMade);
@@ -259,7 +263,9 @@ Status LayerWriter::PutSymlink(const RelPath& path, const Attributes& attributes
                                const std::string& target) {
   std::string host = upper_ + path.Absolute();
   if (symlink(target.c_str(), host.c_str()) != 0) return At(path, "symlink");
-  if (lchown(host.c_str(), attributes.uid, attributes.gid) != 0) return At(path, "chown");
+  if (lchown(host.c_str(), attributes.uid, attributes.gid) != 0) {
+    return sys::OwnerError(errno, "chown " + path.Absolute(), attributes.uid, attributes.gid);
+  }
   if (attributes.mtime) {
     timespec times[2] = {ToTimespec(*attributes.mtime), ToTimespec(*attributes.mtime)};
     if (utimensat(AT_FDCWD, host.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0) return At(path, "utimens");
@@ -279,7 +285,9 @@ Status LayerWriter::PutDevice(const RelPath& path, const Attributes& attributes,
                    path.Absolute());
   }
   if (mknod(host.c_str(), kind | 0600, kind == S_IFIFO ? 0 : device) != 0) return At(path, "mknod");
-  if (lchown(host.c_str(), attributes.uid, attributes.gid) != 0) return At(path, "chown");
+  if (lchown(host.c_str(), attributes.uid, attributes.gid) != 0) {
+    return sys::OwnerError(errno, "chown " + path.Absolute(), attributes.uid, attributes.gid);
+  }
   if (chmod(host.c_str(), attributes.mode & 07777) != 0) return At(path, "chmod");
   if (attributes.mtime) {
     timespec times[2] = {ToTimespec(*attributes.mtime), ToTimespec(*attributes.mtime)};

@@ -47,7 +47,7 @@ Json StandardMounts(const Spec& spec, const SpecContext& context) {
   mounts.Append(
       MountJson("/dev", "tmpfs", "tmpfs", {"nosuid", "strictatime", "mode=755", "size=65536k"}));
   std::vector<std::string> pts = {"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"};
-  if (!context.user_namespace) pts.push_back("gid=5");  // tty; not mapped in a single-id namespace
+  if (!context.single_id) pts.push_back("gid=5");  // tty
   mounts.Append(MountJson("/dev/pts", "devpts", "devpts", pts));
   mounts.Append(
       MountJson("/dev/shm", "tmpfs", "shm",
@@ -85,7 +85,7 @@ Json ProcessJson(const Spec& spec, const SpecContext& context) {
   Json user;
   user.Set("uid", spec.user.uid).Set("gid", spec.user.gid);
   // setgroups is denied in a single-id user namespace.
-  if (!context.user_namespace && !spec.user.additional_gids.empty()) {
+  if (!context.single_id && !spec.user.additional_gids.empty()) {
     Json gids = Json::EmptyArray();
     for (gid_t gid : spec.user.additional_gids) gids.Append(gid);
     user.Set("additionalGids", std::move(gids));

@@ -13,7 +13,8 @@ namespace varve::sandbox {
 struct SpecContext {
   std::string hosts_path, resolv_path;   // host files to show at /etc/hosts and /etc/resolv.conf
   std::string machine = "x86_64";        // uname -m
-  bool user_namespace = false;           // not the host's root: only uid 0 and gid 0 exist
+  bool user_namespace = false;           // not the host's root
+  bool single_id = false;                // and only uid 0 and gid 0 exist
   bool may_mknod = true;                 // false: CAP_MKNOD is withheld, no device filter protects
   uint64_t capabilities = ~uint64_t{0};  // what there is to give (sandbox/capabilities.h)
   bool cgroup_mount = false;             // show /sys/fs/cgroup (read-only)

@@ -110,6 +110,7 @@ TEST(OciSpec, InsecureHasNoFilterNoMasksAndAllCapabilities) {
 TEST(OciSpec, RootlessLeavesOutWhatASingleIdCannotDo) {
   SpecContext context = ExampleContext();
   context.user_namespace = true;
+  context.single_id = true;
   context.cgroup_mount = false;
   Spec spec = ExampleSpec();
   spec.network = Network::kHost;

@@ -47,6 +47,7 @@ Host ProbeHost() {
   if (uname(&name) == 0) host.machine = name.machine;
   host.make_user_namespace = !sys::CanMount();
   host.user_namespace = host.make_user_namespace || sys::InUserNamespace();
+  host.single_id = host.make_user_namespace || (host.user_namespace && sys::MappedIds() == 1);
   // A new user namespace has all capabilities.
   host.capabilities = host.make_user_namespace ? ~uint64_t{0} : AvailableCapabilities();
   host.cgroup2_mount = sys::DetectCgroupLayout() != sys::CgroupLayout::kV2;

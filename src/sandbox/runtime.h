@@ -13,7 +13,8 @@ namespace varve::sandbox {
 // What the machine and this process's privileges ask for; probed once.
 struct Host {
   std::string machine;               // uname -m
-  bool user_namespace = false;       // already in one (or about to make one): only ids 0 exist
+  bool user_namespace = false;       // already in one, or about to make one
+  bool single_id = false;            // no other user and group than 0 exist in it
   bool make_user_namespace = false;  // not root: the runtime gets a user namespace of its own
   uint64_t capabilities = 0;         // to hand on to steps
   bool cgroup2_mount = false;        // /sys/fs/cgroup is not a plain cgroup2

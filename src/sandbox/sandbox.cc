@@ -74,10 +74,11 @@ class Bundle {
 
 Status Validate(const Spec& spec, const Host& host) {
   if (spec.args.empty()) return Internal("a step without a command");
-  if (host.user_namespace && (spec.user.uid != 0 || spec.user.gid != 0)) {
-    Error error = Invalid("cannot run as user {}:{}: a rootless build has no other user than 0",
-                          spec.user.uid, spec.user.gid);
-    error.hint = "run varve as root, or leave USER out";
+  if (host.single_id && (spec.user.uid != 0 || spec.user.gid != 0)) {
+    Error error = Invalid("cannot run as user {}:{}: a rootless build without subordinate ids has no "
+                          "other user than 0", spec.user.uid, spec.user.gid);
+    error.hint = "install the package uidmap and give your user a range in /etc/subuid and "
+                 "/etc/subgid, run varve as root, or leave USER out";
     return error;
   }
   for (const MountSpec& mount : spec.mounts) {
@@ -212,6 +213,7 @@ Result<Outcome> RunOn(const Host& host, const Runtime& wanted, const Spec& spec,
   context.resolv_path = bundle.File("resolv.conf");
   context.machine = host.machine;
   context.user_namespace = host.user_namespace;
+  context.single_id = host.single_id;
   context.capabilities = host.capabilities;
   if (crun && spec.security == Security::kSandbox) {
     TRY(sys::MkdirAll(bundle.runtime_root(), 0711));

@@ -9,18 +9,14 @@
 #include <cerrno>
 
 #include "base/log.h"
+#include "sys/namespace.h"
 
 namespace varve::snapshot {
 
 Status SetAttributes(int fd, tree::Node& node, Timestamp mtime, const std::string& path) {
   // Owner first: chown clears the setuid bits that chmod sets, and the capabilities.
   if ((node.uid != geteuid() || node.gid != getegid()) && fchown(fd, node.uid, node.gid) != 0) {
-    Error error = ErrnoError(errno, "chown " + path);
-    if (errno == EINVAL || errno == EPERM) {
-      error.hint =
-          "the image has files of other users, which only root can make: run varve as root";
-    }
-    return error;
+    return sys::OwnerError(errno, "chown " + path, node.uid, node.gid);
   }
   if (fchmod(fd, node.mode) != 0) return ErrnoError(errno, "chmod " + path);
   for (auto it = node.xattrs.begin(); it != node.xattrs.end();) {

@@ -12,6 +12,7 @@
 #include "base/rel_path.h"
 #include "snapshot/layer_meta.h"
 #include "snapshot/upper_walk.h"
+#include "sys/namespace.h"
 #include "sys/open.h"
 #include "sys/xattrs.h"
 
@@ -39,7 +40,7 @@ Result<DirectoryAttributes> ReadDirectoryAttributes(int fd) {
 Status ApplyDirectoryAttributes(int fd, const DirectoryAttributes& attributes) {
   // chown may clear the setgid bit, so the mode comes second.
   if (fchown(fd, attributes.uid, attributes.gid) != 0)
-    return ErrnoError(errno, "chown a directory");
+    return sys::OwnerError(errno, "chown a directory", attributes.uid, attributes.gid);
   if (fchmod(fd, attributes.mode) != 0) return ErrnoError(errno, "chmod a directory");
   for (const auto& [name, value] : attributes.xattrs) TRY(sys::SetXattr(fd, name, value));
   int64_t seconds = attributes.mtime.seconds();

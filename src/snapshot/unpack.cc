@@ -429,7 +429,7 @@ class Unpacker {
       }
     }
     if (fchownat(parent, name.c_str(), node.uid, node.gid, AT_SYMLINK_NOFOLLOW) != 0) {
-      return ErrnoError(errno, "chown " + path);
+      return sys::OwnerError(errno, "chown " + path, node.uid, node.gid);
     }
     // Nobody can have put a symlink there: the directory is ours alone.
     if (node.type != NodeType::kSymlink && fchmodat(parent, name.c_str(), node.mode, 0) != 0) {

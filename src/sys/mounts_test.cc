@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -218,6 +219,40 @@ TEST_F(MountsTest, UserNamespaceCanMount) {
     bool good =
         entered && InUserNamespace() && CanMount() && MountTmpfs(Path("target")).has_value();
     _exit(good ? 0 : 1);
+  }
+  int status = 0;
+  waitpid(pid, &status, 0);
+  EXPECT_EQ(status, 0);
+}
+
+TEST(SubordinateIds, AreTheUsersRangesByNameOrNumber) {
+  constexpr std::string_view kText =
+      "root:1:1\nada:100000:65536\n\n# no comment exists\n1001:200000:10\nada:bad:1\nada:5\n"
+      "adab:9:9\nada:300000:0\n ada:400000:5 \n";
+  EXPECT_EQ(ParseSubordinateIds(kText, "ada", 1001),
+            (std::vector<IdRange>{{100000, 65536}, {200000, 10}, {400000, 5}}));
+  EXPECT_TRUE(ParseSubordinateIds(kText, "nobody", 65534).empty());
+  EXPECT_TRUE(ParseSubordinateIds("", "ada", 1001).empty());
+}
+
+TEST(OwnerError, IsAnOrdinaryErrorOnTheHost) {
+  if (InUserNamespace()) GTEST_SKIP() << "is in a user namespace";
+  EXPECT_EQ(OwnerError(EPERM, "chown x", 1, 1).message, ErrnoError(EPERM, "chown x").message);
+}
+
+TEST_F(MountsTest, AnOwnerThatANamespaceLacksIsSaidSo) {
+  if (!UserNamespacesUsable()) GTEST_SKIP() << "needs user namespaces";
+  pid_t pid = fork();
+  if (pid == 0) {
+    bool dropped = setresgid(65534, 65534, 65534) == 0 && setresuid(65534, 65534, 65534) == 0 &&
+                   prctl(PR_SET_DUMPABLE, 1) == 0;
+    bool entered = EnterUserNamespace().has_value();
+    Error error = OwnerError(EINVAL, "chown x", 5, 6);
+    _exit(dropped && entered && geteuid() == 0 && MappedIds() >= 1 &&
+                  error.code == Code::kInvalid && error.message.find("5:6") != error.message.npos &&
+                  !error.hint.empty()
+              ? 0
+              : 1);
   }
   int status = 0;
   waitpid(pid, &status, 0);

@@ -2,10 +2,13 @@
 
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <pwd.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <string>
 
@@ -50,10 +53,108 @@ Status EnterPrivateMountNamespace() {
   return MakeMountsPrivate();
 }
 
+std::vector<IdRange> ParseSubordinateIds(std::string_view text, std::string_view name, uid_t uid) {
+  std::vector<IdRange> ranges;
+  for (const std::string& line : Split(text, '\n')) {
+    const std::vector<std::string> fields = Split(TrimSpace(line), ':');
+    if (fields.size() != 3 || (fields[0] != name && fields[0] != std::to_string(uid))) continue;
+    const auto first = ParseInt(fields[1]), count = ParseInt(fields[2]);
+    if (!first || !count || *first < 1 || *count < 1) continue;
+    ranges.push_back({static_cast<uint64_t>(*first), static_cast<uint64_t>(*count)});
+  }
+  return ranges;
+}
+
+namespace {
+
+// A child that stays outside of the namespace that its parent makes, and then maps ids into it: only
+// from there may newuidmap write the map, and only this program, which is setuid, may write more than
+// one id.
+class OutsideMapper {
+ public:
+  // `program` and the ranges for its arguments; nothing is started for no ranges.
+  OutsideMapper(const char* program, uint64_t self, const std::vector<IdRange>& ranges) {
+    if (ranges.empty()) return;
+    std::vector<std::string> words = {program, std::to_string(getpid()), "0",
+                                      std::to_string(self), "1"};
+    uint64_t inside = 1;
+    for (const IdRange& range : ranges) {
+      words.push_back(std::to_string(inside));
+      words.push_back(std::to_string(range.first));
+      words.push_back(std::to_string(range.count));
+      inside += range.count;
+    }
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    int go[2];
+    if (pipe2(go, O_CLOEXEC) != 0) return;
+    Fd wait(go[0]);
+    go_.Reset(go[1]);
+    pid_ = fork();
+    if (pid_ != 0) return;
+    // A single-threaded process was forked: everything may be called here.
+    go_.Reset();
+    char byte;
+    if (read(wait.get(), &byte, 1) != 1) _exit(125);
+    Fd null(open("/dev/null", O_RDWR | O_CLOEXEC));
+    dup2(null.get(), STDOUT_FILENO);
+    dup2(null.get(), STDERR_FILENO);
+    execvp(argv[0], argv.data());
+    _exit(127);
+  }
+  ~OutsideMapper() { Finish(); }
+  OutsideMapper(const OutsideMapper&) = delete;
+
+  // True when the map is written.
+  bool Map() {
+    if (pid_ <= 0 || write(go_.get(), "x", 1) != 1) return false;
+    return Finish();
+  }
+
+ private:
+  bool Finish() {
+    go_.Reset();
+    if (pid_ <= 0) return false;
+    int status = 0;
+    while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+    }
+    pid_ = -1;
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+  }
+
+  pid_t pid_ = -1;
+  Fd go_;
+};
+
+std::vector<IdRange> RangesOf(const char* file, uid_t uid) {
+  auto text = ReadFile(file, 16 << 20);
+  if (!text) return {};
+  const passwd* user = getpwuid(uid);
+  return ParseSubordinateIds(*text, user != nullptr ? user->pw_name : "", uid);
+}
+
+uint64_t MappedIn(const char* file) {
+  auto map = ReadFile(file);
+  if (!map) return 0;
+  uint64_t sum = 0;
+  for (const std::string& line : Split(*map, '\n')) {
+    const size_t last = line.find_last_of(" \t");
+    if (auto count = last == line.npos ? std::nullopt : ParseInt(line.substr(last + 1))) {
+      sum += static_cast<uint64_t>(*count);
+    }
+  }
+  return sum;
+}
+
+}  // namespace
+
 Status EnterUserNamespace() {
   TRY(RequireSingleThread("entering a user namespace"));
-  uid_t uid = geteuid();
-  gid_t gid = getegid();
+  const uid_t uid = geteuid();
+  const gid_t gid = getegid();
+  OutsideMapper users("newuidmap", uid, RangesOf("/etc/subuid", uid));
+  OutsideMapper groups("newgidmap", gid, RangesOf("/etc/subgid", uid));
   if (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) {
     Error error = ErrnoError(errno, "enter a user namespace");
     error.code = Code::kInvalid;
@@ -62,10 +163,34 @@ Status EnterUserNamespace() {
         "kernel.apparmor_restrict_unprivileged_userns), or run as root";
     return error;
   }
-  TRY(WriteProc("/proc/self/setgroups", "deny"));
-  TRY(WriteProc("/proc/self/uid_map", fmt::format("0 {} 1", uid)));
-  TRY(WriteProc("/proc/self/gid_map", fmt::format("0 {} 1", gid)));
+  if (!users.Map()) TRY(WriteProc("/proc/self/uid_map", fmt::format("0 {} 1", uid)));
+  if (!groups.Map()) {
+    TRY(WriteProc("/proc/self/setgroups", "deny"));
+    TRY(WriteProc("/proc/self/gid_map", fmt::format("0 {} 1", gid)));
+  }
   return MakeMountsPrivate();
+}
+
+uint64_t MappedIds() {
+  return std::min(MappedIn("/proc/self/uid_map"), MappedIn("/proc/self/gid_map"));
+}
+
+Error OwnerError(int error, const std::string& what, uid_t uid, gid_t gid) {
+  if (error == EPERM && !HasCapability(CAP_CHOWN)) {
+    Error refused = ErrnoError(error, what);
+    refused.hint =
+        "files of other owners need root, or a user namespace, which this system forbids (sysctl "
+        "user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns)";
+    return refused;
+  }
+  if (error != EINVAL || !InUserNamespace()) return ErrnoError(error, what);
+  Error mapped = Invalid("{}: the owner {}:{} does not exist in this user namespace", what, uid, gid);
+  mapped.hint =
+      MappedIds() == 1
+          ? "a rootless build without subordinate ids has user 0 alone: install the package uidmap and "
+            "give the user a range in /etc/subuid and /etc/subgid, or run varve as root"
+          : "give the user a larger range in /etc/subuid and /etc/subgid, or run varve as root";
+  return mapped;
 }
 
 bool HasCapability(int capability) {

@@ -4,6 +4,11 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
 #include "base/result.h"
 
 namespace varve::sys {
@@ -12,10 +17,31 @@ namespace varve::sys {
 // the process (and its children). kInternal when the process already has threads.
 Status EnterPrivateMountNamespace();
 
-// Becomes root of a new user namespace that maps only this user and group, with a private mount
-// namespace. For rootless operation; files of other owners cannot be made then (newuidmap's ranges
-// are not used). kInvalid with a hint when the system forbids user namespaces.
+// Becomes root of a new user namespace, with a private mount namespace: for rootless operation. This
+// user and group are 0 in it, and the ranges that /etc/subuid and /etc/subgid give to the user are
+// the ids from 1 on, mapped by newuidmap and newgidmap (package uidmap). Without ranges, or without
+// those programs, no other ids exist, and files of other owners cannot be made. kInvalid with a hint
+// when the system forbids user namespaces.
 Status EnterUserNamespace();
+
+// A part of an id map: `count` ids from `first` on.
+struct IdRange {
+  uint64_t first = 0;
+  uint64_t count = 0;
+  bool operator==(const IdRange&) const = default;
+};
+
+// The ranges of a user in the text of /etc/subuid or /etc/subgid (subuid(5)): lines of
+// name-or-number:first:count. Lines that are none are skipped.
+std::vector<IdRange> ParseSubordinateIds(std::string_view text, std::string_view name, uid_t uid);
+
+// How many user ids, and group ids, exist in this process's user namespace, the smaller number: 1 in
+// a namespace with a single-id map.
+uint64_t MappedIds();
+
+// What a failed chown says: kInvalid with a hint when an id does not exist in this user namespace, and
+// a hint when this process may not give files away at all.
+Error OwnerError(int error, const std::string& what, uid_t uid, gid_t gid);
 
 // What CapEff says. Numbers as in <linux/capability.h>.
 bool HasCapability(int capability);

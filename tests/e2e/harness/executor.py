@@ -9,6 +9,7 @@ import shutil
 import signal
 import string
 import subprocess
+import tempfile
 import time
 
 from . import servers, steps, trees
@@ -233,6 +234,37 @@ class Test:
         self.proxy = servers.FileServer(folder)
         self.environment["HTTP"] = f"http://{self.proxy.address}"
         self.environment["WWW"] = folder
+
+    def do_rootless(self, statement):
+        """rootless N: from here on varve runs as a user with N subordinate ids, seen by nobody else."""
+        count, user = int(statement.rest), 4242
+        etc = f"{self.folder}/etc"
+        os.makedirs(etc)
+        os.makedirs(f"{self.folder}/bin")
+        with open("/etc/passwd", encoding="utf-8") as passwd:
+            known = passwd.read()
+        ranges = f"builder:300000:{count}\n" if count else ""
+        for name, text in (("passwd", f"{known}builder:x:{user}:{user}::{self.folder}/home:/bin/sh\n"),
+                           ("subuid", ranges), ("subgid", ranges)):
+            with open(f"{etc}/{name}", "w", encoding="utf-8") as file:
+                file.write(text)
+        # The checkout may be where other users cannot look.
+        shutil.copy(shutil.which("varve", path=self.environment["PATH"]), f"{self.folder}/bin/varve.real")
+        with open(f"{self.folder}/bin/varve", "w", encoding="utf-8") as file:
+            file.write("#!/bin/sh\n"
+                       "exec unshare --mount --propagation private sh -c '\n"
+                       "for name in passwd subuid subgid; do\n"
+                       f"  mount --bind {etc}/$name /etc/$name\n"
+                       "done\n"
+                       f"exec setpriv --reuid {user} --regid {user} --clear-groups"
+                       f" {self.folder}/bin/varve.real \"$@\"' varve \"$@\"\n")
+        os.chmod(f"{self.folder}/bin/varve", 0o755)
+        subprocess.run(["chown", "-R", f"{user}:{user}", self.folder], check=True)
+        folder = self.folder
+        while folder != os.path.dirname(folder) and folder != tempfile.gettempdir():
+            os.chmod(folder, os.stat(folder).st_mode | 0o711)
+            folder = os.path.dirname(folder)
+        self.environment["PATH"] = f"{self.folder}/bin:" + self.environment["PATH"]
 
     def do_faulty_registry(self, statement):
         """faulty-registry FAULT; FAULT; …: Docker Hub now resolves to a proxy with these faults."""

@@ -59,6 +59,8 @@ class Needs:
             return None if shutil.which("docker-registry") else "docker-registry is not installed"
         if need == "root":
             return None if os.geteuid() == 0 else "not running as root"
+        if need == "rootless":
+            return self._rootless()
         if need == "network":
             return self._network()
         if need == "binfmt":
@@ -80,6 +82,16 @@ class Needs:
                               stderr=subprocess.PIPE, text=True, check=False)
         return None if done.returncode == 0 else \
             "binfmt_misc cannot be mounted here: " + done.stderr.strip()
+
+    def _rootless(self):
+        if os.geteuid() != 0:
+            return "not running as root, which makes the unprivileged user"
+        for tool in ("unshare", "setpriv", "newuidmap", "newgidmap"):
+            if not shutil.which(tool):
+                return f"{tool} is not installed"
+        done = subprocess.run(["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups",
+                               "unshare", "--user", "true"], capture_output=True, check=False)
+        return None if done.returncode == 0 else "the kernel forbids user namespaces to users"
 
     def start_registry(self):
         self.folder = tempfile.mkdtemp(prefix="varve-e2e-registry-")
