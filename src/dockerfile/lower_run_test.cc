@@ -183,8 +183,9 @@ TEST_F(Runs, EntitlementsAreNeededForWhatIsDangerous) {
   EXPECT_EQ(Last<graph::Exec>(Do(host)).network, graph::NetworkMode::kHost);
   EXPECT_EQ(Last<graph::Exec>(Do("FROM a\nRUN --security=insecure x\n")).security,
             graph::SecurityMode::kInsecure);
-  EXPECT_EQ(Last<graph::Exec>(Do("FROM a\nRUN --device=vendor.com/gpu=0 x\n")).devices,
-            Texts{"vendor.com/gpu=0"});
+  EXPECT_EQ(
+      Last<graph::Exec>(Do("FROM a\nRUN --device=vendor.com/gpu=0 --device=b,required x\n")).devices,
+      (std::vector<graph::Device>{{"vendor.com/gpu=0", false}, {"b", true}}));
 }
 
 TEST_F(Runs, NetworkOfTheBuildHoldsUnlessTheInstructionSaysOtherwise) {

@@ -210,7 +210,7 @@ class RunLowering {
     }
     for (const Device& device : run_.devices) {
       TRY(Require("device=" + device.name, "RUN --device=" + device.name));
-      exec_.devices.push_back(device.name);
+      exec_.devices.push_back({device.name, device.required});
     }
     return Ok();
   }

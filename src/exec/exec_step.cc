@@ -7,6 +7,7 @@
 #include "base/strings.h"
 #include "exec/emulation.h"
 #include "exec/step_mounts.h"
+#include "sandbox/cdi.h"
 #include "sandbox/user.h"
 #include "sys/open.h"
 #include "sys/overlay.h"
@@ -96,6 +97,29 @@ Result<sandbox::Spec> SpecOf(const graph::Exec& exec, const std::string& rootfs,
   return spec;
 }
 
+// One that nobody requires may be missing (reference dockerfile.md §4.4).
+Status AddDevices(const graph::Exec& exec, sandbox::Spec& spec, engine::StepSink& sink) {
+  if (exec.devices.empty()) return Ok();
+  sandbox::CdiRegistry registry = sandbox::CdiRegistry::Load(sandbox::CdiDirectories());
+  std::vector<std::string> names;
+  for (const graph::Device& device : exec.devices) {
+    std::vector<std::string> found = registry.Find(device.name);
+    if (found.empty() && device.required) {
+      Error error = NotFound("required device \"{}\" is not registered", device.name);
+      error.hint = registry.Describe();
+      return error;
+    }
+    if (found.empty()) {
+      sink.Log(2, fmt::format("warning: the step runs without the device \"{}\": {}\n", device.name,
+                              registry.Describe()));
+    }
+    for (std::string& name : found) {
+      if (std::ranges::find(names, name) == names.end()) names.push_back(std::move(name));
+    }
+  }
+  return registry.Apply(names, spec);
+}
+
 Error ExitError(const graph::Exec& exec, const sandbox::Outcome& outcome) {
   Error error{Code::kExec,
               fmt::format("process {} did not complete successfully: exit code: {}",
@@ -134,12 +158,6 @@ Result<engine::RunResult> RunExecStep(const Job& job, const engine::RunRequest& 
   METRIC("exec.run_step");
   const graph::Step& step = request.graph.steps[request.step];
   const auto& exec = std::get<graph::Exec>(step.op);
-  if (!exec.devices.empty()) {
-    Error error = Invalid("RUN --device={} needs a CDI registry, which varve does not read",
-                          exec.devices[0]);
-    error.hint = "remove --device, or run this step with another builder";
-    return error;
-  }
   TRY_ASSIGN(Emulation emulation, EmulationOf(step));
   auto root = std::ranges::find(exec.mounts, "/", &graph::Mount::target);
   CHECK(root != exec.mounts.end());
@@ -168,6 +186,7 @@ Result<engine::RunResult> RunExecStep(const Job& job, const engine::RunRequest& 
     spec.mounts.push_back({.source = interpreter, .target = interpreter, .read_only = true,
                            .nosuid = true, .nodev = true});
   }
+  TRY(AddDevices(exec, spec, sink));
   auto on_output = [&](sys::Stream stream, std::string_view data) {
     masking.Log(stream == sys::Stream::kStdout ? 1 : 2, data);
   };

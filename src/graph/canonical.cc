@@ -42,7 +42,9 @@ Json CanonicalExec(const Exec& exec) {
              kNetworks[static_cast<int>(exec.network)]);
   json.SetIf(exec.security == SecurityMode::kInsecure, "security", "insecure");
   json.SetIf(exec.shm_size != 0, "shm_size", exec.shm_size);
-  json.SetIf(!exec.devices.empty(), "devices", Json::Strings(exec.devices));
+  std::vector<std::string> devices;
+  for (const Device& device : exec.devices) devices.push_back(device.name);
+  json.SetIf(!devices.empty(), "devices", Json::Strings(devices));
   // Host names only: an address may differ from machine to machine for the same service
   // (BuildKit clears them too, reference cache.md §7).
   Json hosts = Json::EmptyArray();

@@ -114,6 +114,13 @@ struct Ulimit {
   int64_t hard = 0;
 };
 
+// A device by its CDI name, kind or class ("vendor.com/gpu=0").
+struct Device {
+  std::string name;
+  bool required = false;                // not part of the key: a device that is missing is an error
+  bool operator==(const Device&) const = default;
+};
+
 struct Exec {
   std::vector<std::string> args;
   std::vector<std::string> env;         // "K=V", in scope order, keys distinct
@@ -126,7 +133,7 @@ struct Exec {
   std::vector<std::pair<std::string, std::string>> extra_hosts;  // host, ip
   uint64_t shm_size = 0;                // bytes; 0: 64 MiB
   std::vector<Ulimit> ulimits;
-  std::vector<std::string> devices;     // CDI names
+  std::vector<Device> devices;
   // Not part of the key:
   std::vector<std::string> proxy_env;   // HTTP_PROXY=…
   std::map<std::string, std::string> resources;  // memory, cpu-shares, … (reference cli.md --resource)

@@ -81,7 +81,7 @@ TEST(CanonicalOp, DiffersForEveryFieldThatMatters) {
       [](Exec& e) { e.shm_size = 1; },
       [](Exec& e) { e.ulimits.push_back({"nofile", 1, 1}); },
       [](Exec& e) { e.extra_hosts.push_back({"db", "1.2.3.4"}); },
-      [](Exec& e) { e.devices.push_back("vendor.com/class=a"); },
+      [](Exec& e) { e.devices.push_back({"vendor.com/class=a"}); },
       [](Exec& e) { e.mounts.push_back(Mount{.type = MountType::kTmpfs, .target = "/t"}); },
       [](Exec& e) { e.mounts[0].readonly = true; },
   };

@@ -134,16 +134,17 @@ Json DeviceRule(bool allow, std::string_view access, std::string_view type = {},
 // The nodes to make in /dev and the rules that open them.
 void AddDevices(const Spec& spec, Json& linux_part, Json& rules) {
   Json nodes = Json::EmptyArray();
-  for (const std::string& path : spec.devices) {
+  for (const DeviceNode& device : spec.devices) {
     struct stat st;
-    if (stat(path.c_str(), &st) != 0 || !(S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode))) continue;
+    if (stat(device.host_path.c_str(), &st) != 0 || !(S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode))) continue;
     const char* type = S_ISCHR(st.st_mode) ? "c" : "b";
     Json node;
-    node.Set("path", path).Set("type", type).Set("major", major(st.st_rdev));
-    node.Set("minor", minor(st.st_rdev)).Set("fileMode", st.st_mode & 0777);
-    node.Set("uid", st.st_uid).Set("gid", st.st_gid);
+    node.Set("path", device.path).Set("type", type).Set("major", major(st.st_rdev));
+    node.Set("minor", minor(st.st_rdev)).Set("fileMode", device.mode.value_or(st.st_mode & 0777));
+    node.Set("uid", device.uid.value_or(st.st_uid)).Set("gid", device.gid.value_or(st.st_gid));
     nodes.Append(std::move(node));
-    rules.Append(DeviceRule(true, "rwm", type, major(st.st_rdev), minor(st.st_rdev)));
+    rules.Append(
+        DeviceRule(true, device.permissions, type, major(st.st_rdev), minor(st.st_rdev)));
   }
   if (!nodes.as_array().empty()) linux_part.Set("devices", std::move(nodes));
 }
@@ -204,6 +205,12 @@ Json BuildOciSpec(const Spec& spec, const SpecContext& context) {
   document.Set("ociVersion", "1.0.2").Set("process", ProcessJson(spec, context));
   document.Set("root", std::move(root)).Set("hostname", spec.hostname);
   document.Set("mounts", std::move(mounts)).Set("linux", std::move(linux_part));
+  Json hooks = Json::EmptyObject();
+  for (const auto& [name, hook] : spec.hooks) {
+    if (hooks.Find(name) == nullptr) hooks.Set(name, Json::EmptyArray());
+    hooks.Find(name)->Append(hook);
+  }
+  if (!spec.hooks.empty()) document.Set("hooks", std::move(hooks));
   if (!insecure && !context.seccomp_program.empty()) {
     Json annotations;
     annotations.Set("run.oci.seccomp_bpf_data", context.seccomp_program);

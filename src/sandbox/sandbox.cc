@@ -84,10 +84,14 @@ Status Validate(const Spec& spec, const Host& host) {
   for (const MountSpec& mount : spec.mounts) {
     if (RelPath(mount.target).IsRoot()) return Invalid("cannot mount on / of a build step");
   }
-  for (const std::string& device : spec.devices) {
+  for (const DeviceNode& device : spec.devices) {
     struct stat st;
-    if (stat(device.c_str(), &st) != 0) return ErrnoError(errno, "device " + device);
-    if (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode)) return Invalid("{} is not a device", device);
+    if (stat(device.host_path.c_str(), &st) != 0) {
+      return ErrnoError(errno, "device " + device.host_path);
+    }
+    if (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode)) {
+      return Invalid("{} is not a device", device.host_path);
+    }
   }
   return Ok();
 }
@@ -143,9 +147,9 @@ Status EnsureWorkingDirectory(const Host& host, const Spec& spec, int root_fd) {
 
 std::vector<DeviceAccess> ExtraDevices(const Spec& spec) {
   std::vector<DeviceAccess> devices;
-  for (const std::string& path : spec.devices) {
+  for (const DeviceNode& device : spec.devices) {
     struct stat st;
-    if (stat(path.c_str(), &st) != 0) continue;
+    if (stat(device.host_path.c_str(), &st) != 0) continue;
     devices.push_back({S_ISBLK(st.st_mode), major(st.st_rdev), minor(st.st_rdev)});
   }
   return devices;

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/rel_path.h"
 #include "base/result.h"
 #include "sandbox/host_files.h"
@@ -63,6 +64,14 @@ struct ResourceLimits {
 enum class Network { kHost, kNone };  // kNone: a namespace with the loopback device alone
 enum class Security { kSandbox, kInsecure };
 
+// A device node of the host, to be seen in the container.
+struct DeviceNode {
+  std::string host_path;
+  std::string path;                                   // in the container
+  std::string permissions = "rwm";                    // read, write, mknod
+  std::optional<uint32_t> mode = {}, uid = {}, gid = {};  // default: the host's
+};
+
 struct Spec {
   std::string rootfs;             // host path of a directory, usually a mounted overlay
   bool read_only_rootfs = false;  // mount points must then exist
@@ -79,7 +88,8 @@ struct Spec {
   std::vector<Ulimit> ulimits;
   ResourceLimits limits;
   std::string cgroup_parent;         // only used with limits
-  std::vector<std::string> devices;  // host device nodes, shown under the same path
+  std::vector<DeviceNode> devices;
+  std::vector<std::pair<std::string, Json>> hooks;  // name and object (config.md, "POSIX-platform Hooks")
 };
 
 struct Outcome {

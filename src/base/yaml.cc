@@ -1,0 +1,139 @@
+#include "base/yaml.h"
+
+#include <yaml.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <limits>
+#include <string>
+
+#include "base/strings.h"
+
+namespace varve {
+
+namespace {
+
+constexpr int kMaxDepth = 200;
+constexpr size_t kMaxValues = 1'000'000;
+
+struct Parser {
+  yaml_parser_t parser;
+  Parser() { CHECK(yaml_parser_initialize(&parser) == 1); }
+  ~Parser() { yaml_parser_delete(&parser); }
+};
+
+struct Document {
+  yaml_document_t document{};
+  bool loaded = false;
+  ~Document() {
+    if (loaded) yaml_document_delete(&document);
+  }
+};
+
+Error ParseError(const yaml_parser_t& parser) {
+  return Invalid("line {}, column {}: {}", parser.problem_mark.line + 1,
+                 parser.problem_mark.column + 1, parser.problem ? parser.problem : "malformed YAML");
+}
+
+// YAML 1.2.2, section 10.3.2: the core schema.
+Json Resolve(const std::string& text) {
+  if (text.empty() || text == "~" || text == "null" || text == "Null" || text == "NULL") return {};
+  if (text == "true" || text == "True" || text == "TRUE") return true;
+  if (text == "false" || text == "False" || text == "FALSE") return false;
+  const size_t sign = text[0] == '-' || text[0] == '+' ? 1 : 0;
+  const std::string_view digits = std::string_view(text).substr(sign);
+  auto all = [](std::string_view part, std::string_view set) {
+    return !part.empty() && part.find_first_not_of(set) == part.npos;
+  };
+  int base = 0;
+  if (all(digits, "0123456789")) base = 10;
+  if (sign == 0 && text.starts_with("0o") && all(digits.substr(2), "01234567")) base = 8;
+  if (sign == 0 && text.starts_with("0x") && all(digits.substr(2), "0123456789abcdefABCDEF")) base = 16;
+  if (base != 0) {
+    errno = 0;
+    const std::string plain = base == 10 ? text : text.substr(2);
+    const long long value = std::strtoll(plain.c_str(), nullptr, base);
+    if (errno == 0) return static_cast<int64_t>(value);
+  }
+  if (digits == ".inf" || digits == ".Inf" || digits == ".INF") {
+    const double infinity = std::numeric_limits<double>::infinity();
+    return text[0] == '-' ? -infinity : infinity;
+  }
+  if (text == ".nan" || text == ".NaN" || text == ".NAN") return std::nan("");
+  // [-+]? ( . digits | digits ( . digits* )? ) ( [eE] [-+]? digits )?
+  if (digits.find_first_not_of("0123456789.eE+-") == digits.npos &&
+      digits.find_first_of("0123456789") != digits.npos &&
+      (digits[0] == '.' || (digits[0] >= '0' && digits[0] <= '9'))) {
+    char* end = nullptr;
+    const double value = std::strtod(text.c_str(), &end);
+    if (*end == '\0') return value;
+  }
+  return text;
+}
+
+class Converter {
+ public:
+  explicit Converter(yaml_document_t& document) : document_(document) {}
+
+  Result<Json> Convert(int id, int depth) {
+    const yaml_node_t& node = *yaml_document_get_node(&document_, id);
+    if (depth > kMaxDepth) return At(node, "nested too deeply");
+    if (++values_ > kMaxValues) return At(node, "too many values");
+    if (node.type == YAML_SEQUENCE_NODE) {
+      Json list = Json::EmptyArray();
+      for (auto* item = node.data.sequence.items.start; item < node.data.sequence.items.top; ++item) {
+        TRY_ASSIGN(Json value, Convert(*item, depth + 1));
+        list.Append(std::move(value));
+      }
+      return list;
+    }
+    if (node.type == YAML_MAPPING_NODE) {
+      Json object = Json::EmptyObject();
+      for (auto* pair = node.data.mapping.pairs.start; pair < node.data.mapping.pairs.top; ++pair) {
+        const yaml_node_t& key = *yaml_document_get_node(&document_, pair->key);
+        if (key.type != YAML_SCALAR_NODE) return At(key, "a key that is no text");
+        const std::string name = Text(key);
+        if (object.Find(name) != nullptr) return At(key, "the key \"" + name + "\" stands twice");
+        TRY_ASSIGN(Json value, Convert(pair->value, depth + 1));
+        object.Set(name, std::move(value));
+      }
+      return object;
+    }
+    if (node.data.scalar.style == YAML_PLAIN_SCALAR_STYLE) return Resolve(Text(node));
+    return Json(Text(node));
+  }
+
+ private:
+  static std::string Text(const yaml_node_t& node) {
+    return {reinterpret_cast<const char*>(node.data.scalar.value), node.data.scalar.length};
+  }
+  static Error At(const yaml_node_t& node, std::string_view what) {
+    return Invalid("line {}, column {}: {}", node.start_mark.line + 1, node.start_mark.column + 1,
+                   what);
+  }
+
+  yaml_document_t& document_;
+  size_t values_ = 0;
+};
+
+}  // namespace
+
+Result<Json> ParseYaml(std::string_view text) {
+  Parser parser;
+  yaml_parser_set_input_string(&parser.parser, reinterpret_cast<const unsigned char*>(text.data()),
+                               text.size());
+  Document first;
+  if (yaml_parser_load(&parser.parser, &first.document) != 1) return ParseError(parser.parser);
+  first.loaded = true;
+  if (yaml_document_get_root_node(&first.document) == nullptr) return Json();
+  TRY_ASSIGN(Json json, Converter(first.document).Convert(1, 0));
+  Document second;
+  if (yaml_parser_load(&parser.parser, &second.document) != 1) return ParseError(parser.parser);
+  second.loaded = true;
+  if (const yaml_node_t* more = yaml_document_get_root_node(&second.document)) {
+    return Invalid("line {}: a second document", more->start_mark.line + 1);
+  }
+  return json;
+}
+
+}  // namespace varve

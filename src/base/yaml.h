@@ -1,0 +1,18 @@
+// YAML 1.2 documents as JSON values.
+#pragma once
+
+#include <string_view>
+
+#include "base/json.h"
+#include "base/result.h"
+
+namespace varve {
+
+// The single document of the text. Plain scalars are read by the core schema (null, booleans, integers,
+// floats, else strings), quoted ones are strings; keys become strings; aliases are copied. An empty
+// text is null. kInvalid with line and column for malformed text, for more than one document, a key
+// that is no scalar or stands twice, nesting deeper than 200, and aliases that blow the document up to more than a
+// million values.
+Result<Json> ParseYaml(std::string_view text);
+
+}  // namespace varve
