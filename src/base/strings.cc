@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <numeric>
+
+#include "base/edit_distance.h"
 
 namespace varve {
 
@@ -127,20 +128,9 @@ std::optional<std::string> NearestWord(std::string_view word,
   size_t best_distance = std::max<size_t>(word.size() < 5 ? 1 : 2, word.size() / 3) + 1;
   std::string lower = ToLower(word);
   for (std::string_view candidate : candidates) {
-    std::string other = ToLower(candidate);
-    std::vector<size_t> row(other.size() + 1);
-    std::iota(row.begin(), row.end(), size_t{0});
-    for (size_t i = 1; i <= lower.size(); ++i) {
-      size_t diagonal = row[0];
-      row[0] = i;
-      for (size_t j = 1; j <= other.size(); ++j) {
-        size_t substitute = diagonal + (lower[i - 1] == other[j - 1] ? 0 : 1);
-        diagonal = row[j];
-        row[j] = std::min({row[j] + 1, row[j - 1] + 1, substitute});
-      }
-    }
-    if (row.back() < best_distance) {
-      best_distance = row.back();
+    const size_t distance = EditDistance(lower, ToLower(candidate));
+    if (distance < best_distance) {
+      best_distance = distance;
       best = std::string(candidate);
     }
   }

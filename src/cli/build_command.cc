@@ -153,18 +153,10 @@ class BuildCommand final : public Command {
     if (const char* path = std::getenv("VARVE_STATS_FILE")) WriteStatsFile(path, graph, outcome);
   }
 
-  int Fail(const Error& error) {
-    if (board_) board_->Close();
-    PrintError(error);
-    return ExitCodeOf(error);
-  }
+  int Fail(const Error& error) { return FailWith(error, board_.get()); }
 
-  // An error that has no place of its own is about the build, not about a line of its Dockerfile.
   int FailAt(const BuildJob& job, const dockerfile::SourceError& error) {
-    if (job.context().dockerfile_name.empty()) return Fail(error.error);
-    board_->Close();
-    PrintErrorAt(error.error, job.context(), error.span);
-    return ExitCodeOf(error.error);
+    return FailWith(error, job.context(), board_.get());
   }
 
   BuildFlagParser parser_;

@@ -44,6 +44,20 @@ void PrintErrorAt(const Error& error, const BuildContext& context, const dockerf
                            : excerpt + ErrorText(error));
 }
 
+int FailWith(const Error& error, progress::Board* board) {
+  if (board != nullptr) board->Close();
+  PrintError(error);
+  return ExitCodeOf(error);
+}
+
+int FailWith(const dockerfile::SourceError& error, const BuildContext& context,
+             progress::Board* board) {
+  if (context.dockerfile_name.empty()) return FailWith(error.error, board);
+  if (board != nullptr) board->Close();
+  PrintErrorAt(error.error, context, error.span);
+  return ExitCodeOf(error.error);
+}
+
 int FailBuild(const graph::Graph& graph, const engine::Outcome& outcome, const BuildContext& context,
               progress::Board& board) {
   board.Close();

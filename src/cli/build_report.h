@@ -16,6 +16,13 @@ namespace varve::cli {
 void PrintError(const Error& error);
 void PrintErrorAt(const Error& error, const BuildContext& context, const dockerfile::Span& span);
 
+// Closes the board, if there is one, and prints the error, with the lines that it is about. An error
+// without a place of its own is about the build, not about a line of its Dockerfile. Returns the exit
+// code.
+int FailWith(const Error& error, progress::Board* board);
+int FailWith(const dockerfile::SourceError& error, const BuildContext& context,
+             progress::Board* board);
+
 // A step failed: the display has shown its last lines; this adds the Dockerfile's, the error, and how
 // to look further. Returns the exit code.
 int FailBuild(const graph::Graph& graph, const engine::Outcome& outcome, const BuildContext& context,

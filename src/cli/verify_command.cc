@@ -274,17 +274,10 @@ class VerifyCommand final : public Command {
     return result;
   }
 
-  int Fail(const Error& error) {
-    if (board_) board_->Close();
-    PrintError(error);
-    return ExitCodeOf(error);
-  }
+  int Fail(const Error& error) { return FailWith(error, board_.get()); }
 
   int FailAt(const BuildJob& job, const dockerfile::SourceError& error) {
-    if (job.context().dockerfile_name.empty()) return Fail(error.error);
-    board_->Close();
-    PrintErrorAt(error.error, job.context(), error.span);
-    return ExitCodeOf(error.error);
+    return FailWith(error, job.context(), board_.get());
   }
 
   BuildFlagParser parser_;

@@ -8,6 +8,7 @@
 #include "sys/open.h"
 #include "sys/statx.h"
 #include "tree/pattern.h"
+#include "tree/pending_path.h"
 
 namespace varve::source {
 
@@ -62,22 +63,10 @@ class Resolver {
   // Where `more` leads from `start`, which has no links; nothing when it leads nowhere.
   Result<std::optional<RelPath>> Follow(const RelPath& start, std::string_view more,
                                         bool follow_last) {
-    std::vector<std::string> todo;  // last part first
-    auto push = [&](std::string_view text) {
-      std::vector<std::string> parts;
-      while (!text.empty()) {
-        size_t slash = text.find('/');
-        std::string_view part = text.substr(0, slash);
-        text = slash == text.npos ? std::string_view() : text.substr(slash + 1);
-        if (!part.empty() && part != ".") parts.emplace_back(part);
-      }
-      todo.insert(todo.end(), parts.rbegin(), parts.rend());
-    };
-    push(more);
+    tree::PendingPath todo(more);
     RelPath at = start;
     for (int links = 0; !todo.empty();) {
-      std::string part = std::move(todo.back());
-      todo.pop_back();
+      std::string part = todo.PopFront();
       if (part == "..") {
         at = at.Parent();
         continue;
@@ -93,7 +82,7 @@ class Resolver {
         reach_.Add(next);
         TRY_ASSIGN(std::string target, Target(next));
         if (target.starts_with('/')) at = RelPath();
-        push(target);
+        todo.PushFront(target);
       } else if (!stat->IsDirectory() && !todo.empty()) {
         return std::optional<RelPath>();
       } else {

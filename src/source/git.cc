@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <utility>
@@ -240,6 +241,19 @@ Result<GitRef> RefOf(const GitCommand& git, const GitRequest& request) {
   return ref;
 }
 
+// Brings the request's commit into its mirror, then calls `use` with where that is. The mirror stays
+// locked until then: a collection by a second process would move the objects from under this one.
+Status UseMirror(const GitCommand& git, const GitRequest& request, const GitRef& ref,
+                 std::stop_token stop, const std::function<Status(const std::string& path)>& use) {
+  TRY_ASSIGN(Mirror mirror, Mirror::Open(git, request, ref.commit, stop));
+  for (int attempt = 0;; ++attempt) {
+    Status status = mirror.Fetch(request.source, ref);
+    if (status) status = use(mirror.path());
+    if (status || status.error().code != Code::kExec || attempt > 0) return status;
+    TRY(mirror.Rebuild());
+  }
+}
+
 }  // namespace
 
 Result<int64_t> FetchGitTime(const GitRequest& request, const GitProgress& progress,
@@ -247,13 +261,12 @@ Result<int64_t> FetchGitTime(const GitRequest& request, const GitProgress& progr
   TRY_ASSIGN(const GitCommand git,
              GitCommand::Create(request.source.remote, request.access, progress, stop));
   TRY_ASSIGN(const GitRef ref, RefOf(git, request));
-  TRY_ASSIGN(Mirror mirror, Mirror::Open(git, request, ref.commit, stop));
-  for (int attempt = 0;; ++attempt) {
-    Status fetched = mirror.Fetch(request.source, ref);
-    if (fetched) return CommitTime(git, ref.commit, mirror.path());
-    if (fetched.error().code != Code::kExec || attempt > 0) return std::move(fetched).error();
-    TRY(mirror.Rebuild());
-  }
+  int64_t seconds = 0;
+  TRY(UseMirror(git, request, ref, stop, [&](const std::string& mirror) -> Status {
+    TRY_ASSIGN(seconds, CommitTime(git, ref.commit, mirror));
+    return Ok();
+  }));
+  return seconds;
 }
 
 Result<GitCheckout> FetchGit(const GitRequest& request, const GitProgress& progress,
@@ -261,24 +274,14 @@ Result<GitCheckout> FetchGit(const GitRequest& request, const GitProgress& progr
   TRY_ASSIGN(const GitCommand git,
              GitCommand::Create(request.source.remote, request.access, progress, stop));
   TRY_ASSIGN(const GitRef ref, RefOf(git, request));
-
-  // The lock is held until the files are out: a collection by a second process would move the
-  // objects from under this one.
-  TRY_ASSIGN(Mirror mirror, Mirror::Open(git, request, ref.commit, stop));
-  for (int attempt = 0;; ++attempt) {
-    TRY_ASSIGN(sys::TempDir root, sys::TempDir::Create(request.work_directory, "git-"));
-    Status status = mirror.Fetch(request.source, ref);
-    if (status) {
-      METRIC("source.git_checkout");
-      status = CheckOutGit(git, request.source, ref, mirror.path(), root.path());
-    }
-    if (status) {
-      TRY_ASSIGN(std::string directory, Subdirectory(git, request.source, root.path()));
-      return GitCheckout{ref.commit, std::move(directory), root.Release()};
-    }
-    if (status.error().code != Code::kExec || attempt > 0) return std::move(status).error();
-    TRY(mirror.Rebuild());
-  }
+  sys::TempDir root;
+  TRY(UseMirror(git, request, ref, stop, [&](const std::string& mirror) -> Status {
+    METRIC("source.git_checkout");
+    TRY_ASSIGN(root, sys::TempDir::Create(request.work_directory, "git-"));
+    return CheckOutGit(git, request.source, ref, mirror, root.path());
+  }));
+  TRY_ASSIGN(std::string directory, Subdirectory(git, request.source, root.path()));
+  return GitCheckout{ref.commit, std::move(directory), root.Release()};
 }
 
 }  // namespace varve::source

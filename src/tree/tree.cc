@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "tree/node_codec.h"
+#include "tree/pending_path.h"
 
 namespace varve::tree {
 
@@ -95,19 +96,7 @@ Result<std::optional<Node>> Lookup(TreeStore& store, const Digest& root, const R
 
 Result<RelPath> ResolveLinks(TreeStore& store, const Digest& root, const RelPath& path,
                              bool follow_last) {
-  // Parts still to walk, last one first.
-  std::vector<std::string> todo;
-  auto push = [&](std::string_view text) {
-    std::vector<std::string> parts;
-    while (!text.empty()) {
-      size_t slash = text.find('/');
-      std::string_view part = text.substr(0, slash);
-      text = slash == text.npos ? std::string_view() : text.substr(slash + 1);
-      if (!part.empty() && part != ".") parts.emplace_back(part);
-    }
-    todo.insert(todo.end(), parts.rbegin(), parts.rend());
-  };
-  push(path.str());
+  PendingPath todo(path.str());
 
   RelPath resolved;
   // The directories that lead to `resolved`, so that ".." costs nothing; null once a part is not
@@ -117,8 +106,7 @@ Result<RelPath> ResolveLinks(TreeStore& store, const Digest& root, const RelPath
   stack.push_back(std::move(top));
   int links = 0;
   while (!todo.empty()) {
-    std::string part = std::move(todo.back());
-    todo.pop_back();
+    std::string part = todo.PopFront();
     if (part == "..") {
       resolved = resolved.Parent();
       if (stack.size() > 1) stack.pop_back();
@@ -135,7 +123,7 @@ Result<RelPath> ResolveLinks(TreeStore& store, const Digest& root, const RelPath
         resolved = RelPath();
         stack.resize(1);
       }
-      push(target);
+      todo.PushFront(target);
       continue;
     }
     resolved = resolved.Join(part);
