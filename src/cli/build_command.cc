@@ -16,6 +16,7 @@
 #include "cli/context_facts.h"
 #include "cli/exit_code.h"
 #include "cli/stop_signals.h"
+#include "dockerfile/undeclared_args.h"
 #include "sys/namespace.h"
 
 namespace varve::cli {
@@ -69,6 +70,10 @@ class BuildCommand final : public Command {
     if (flags_.call.name == "lint") return Check(job, read);
     if (!read) return FailAt(job, read.error());
     if (flags_.call.name == "targets") return Answer(TargetsResult(job.file(), job.context()));
+
+    for (std::string& text : dockerfile::MisspeltBuildArgs(job.file(), flags_.build_args)) {
+      board_->Warn({.text = std::move(text)});
+    }
 
     // 3. Lowering asks for base images as it meets them.
     auto lowered = job.Lower();

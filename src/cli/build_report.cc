@@ -7,6 +7,7 @@
 #include "base/strings.h"
 #include "cli/console.h"
 #include "cli/exit_code.h"
+#include "dockerfile/caret.h"
 #include "dockerfile/excerpt.h"
 
 namespace varve::cli {
@@ -39,7 +40,8 @@ std::string_view StatusName(engine::StepStatus status) {
 void PrintError(const Error& error) { ToStderr(ErrorText(error)); }
 
 void PrintErrorAt(const Error& error, const BuildContext& context, const dockerfile::Span& span) {
-  std::string excerpt = ExcerptOf(context, span);
+  std::string excerpt = dockerfile::RenderError(context.dockerfile_name, context.dockerfile,
+                                                error.message, span);
   ToStderr(excerpt.empty() ? ErrorText(Error(error).With(context.dockerfile_name))
                            : excerpt + ErrorText(error));
 }

@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "base/strings.h"
+#include "dockerfile/hinted.h"
 #include "dockerfile/parser.h"
 #include "dockerfile/runes.h"
 
@@ -59,7 +60,10 @@ Result<std::optional<FoundDirective>> DirectiveReader::Read(std::string_view lin
   std::string_view value = TrimBlanks(rest.substr(1));
   if (value.empty()) return none;
   done_ = false;
-  if (!seen_.insert(name).second) return Invalid("only one {} parser directive can be used", name);
+  if (!seen_.insert(name).second) {
+    return Hinted(Invalid("only one {} parser directive can be used", name),
+                  "remove one of the two");
+  }
   return std::optional(FoundDirective{std::move(name), std::string(value)});
 }
 

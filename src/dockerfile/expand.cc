@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "dockerfile/hinted.h"
 #include "dockerfile/runes.h"
 #include "dockerfile/shell_pattern.h"
 
@@ -158,7 +159,8 @@ class Expander {
       }
       out += bytes;
     }
-    return Invalid("unexpected end of statement while looking for matching single-quote");
+    return Hinted(Invalid("unexpected end of statement while looking for matching single-quote"),
+                  "close the quote, or write \\' for the character");
   }
 
   // $ works; the escape character works before ", $ and itself.
@@ -188,7 +190,8 @@ class Expander {
       }
       out += bytes;
     }
-    return Invalid("unexpected end of statement while looking for matching double-quote");
+    return Hinted(Invalid("unexpected end of statement while looking for matching double-quote"),
+                  "close the quote, or write \\\" for the character");
   }
 
   // Blanks behind << belong to the here-document's word.
@@ -229,9 +232,14 @@ class Expander {
       return std::move(value).value_or("");
     }
     Next();
-    if (AtEnd()) return Invalid("syntax error: missing '}}'");
+    if (AtEnd()) {
+      return Hinted(Invalid("syntax error: missing '}}'"), "write a lone $ as \\$");
+    }
     char32_t head = PeekValue();
-    if (head == '{' || head == '}' || head == ':') return Invalid("syntax error: bad substitution");
+    if (head == '{' || head == '}' || head == ':') {
+      return Hinted(Invalid("syntax error: bad substitution"),
+                    "a name belongs behind ${, or a \\ in front of it");
+    }
     std::string name = Name();
     std::string modifier(AtEnd() ? "\uFFFD" : Next());
     if (modifier == "}") {
@@ -249,14 +257,18 @@ class Expander {
   }
 
   static Error Unsupported(std::string_view modifier) {
-    return Invalid("unsupported modifier ({}) in substitution", modifier);
+    bool at_end = modifier.ends_with("\uFFFD");
+    return Hinted(Invalid("unsupported modifier ({}) in substitution", modifier),
+                  at_end ? "the } is missing"
+                         : "behind the name there can be :- - :+ + :? ? # ## % %% / and //");
   }
 
   // Whatever went wrong, an operand that runs to the end lacks its delimiter first of all.
   Result<std::string> Operand(char32_t stop, bool raw_escapes, std::string_view missing) {
     auto operand = Until(stop, raw_escapes);
     if (!operand && depth_ <= kMaxDepth && AtEnd())
-      return Invalid("syntax error: missing {}", missing);
+      return Hinted(Invalid("syntax error: missing {}", missing),
+                    "write ${NAME-WORD} or ${NAME/PATTERN/REPLACEMENT}, each with its ends");
     return operand;
   }
 
@@ -278,7 +290,8 @@ class Expander {
         if (usable) return *value;
         if (word.empty())
           word = value ? "is not allowed to be empty" : "is not allowed to be unset";
-        return Invalid("{}: {}", name, word);
+        return Hinted(Invalid("{}: {}", name, word),
+                      fmt::format("pass --build-arg {}=VALUE, if it is an ARG", name));
       case '#':
       case '%': {
         bool longest = word.starts_with(kind);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/strings.h"
+#include "dockerfile/hinted.h"
 #include "dockerfile/suggest.h"
 
 namespace varve::dockerfile {
@@ -20,19 +21,25 @@ Status Flags::Parse(const std::vector<std::string>& words) {
     if (flag == known_.end()) {
       std::vector<std::string_view> names;
       for (const Flag& known : known_) names.push_back(known.name);
-      return Invalid("unknown flag: {}{}", shown, DidYouMean(name, names, true));
+      std::string hint = names.empty() ? "no flags are known here" : "known here: " + OneOf(names);
+      return Hinted(Invalid("unknown flag: {}{}", shown, DidYouMean(name, names, true)), hint);
     }
     if (flag->given && flag->kind != Kind::kList) {
-      return Invalid("duplicate flag specified: {}", shown);
+      return Hinted(Invalid("duplicate flag specified: {}", shown), "it can be given once");
     }
     flag->given = true;
     if (flag->kind != Kind::kBool) {
-      if (!has_value) return Invalid("missing a value on flag: {}", shown);
+      if (!has_value) {
+        return Hinted(Invalid("missing a value on flag: {}", shown), "write " + shown + "=VALUE");
+      }
     } else {
-      if (has_value && value.empty()) return Invalid("missing a value on flag: {}", shown);
+      auto use = [&] { return fmt::format("write {0}, {0}=true or {0}=false", shown); };
+      if (has_value && value.empty()) {
+        return Hinted(Invalid("missing a value on flag: {}", shown), use());
+      }
       std::string lower = ToLower(value);
       if (lower != "true" && lower != "false" && !lower.empty()) {
-        return Invalid("expecting boolean value for flag {}, not: {}", shown, value);
+        return Hinted(Invalid("expecting boolean value for flag {}, not: {}", shown, value), use());
       }
       value = lower == "false" ? "false" : "true";
     }

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/strings.h"
+#include "dockerfile/hinted.h"
 #include "dockerfile/runes.h"
 #include "dockerfile/suggest.h"
 
@@ -193,7 +194,8 @@ Status Linter::Verdict() const {
   std::set<std::string> rules;
   for (const Warning& warning : warnings_) rules.insert(warning.rule);
   std::vector<std::string> names(rules.begin(), rules.end());
-  return Invalid("lint violation found for rules: {}", Join(names, ", "));
+  return Hinted(Invalid("lint violation found for rules: {}", Join(names, ", ")),
+                "the warnings above say where; check=error=true makes them fatal");
 }
 
 void Linter::UndefinedArgInFrom(const Origin& from, std::string_view name,

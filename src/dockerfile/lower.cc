@@ -134,8 +134,12 @@ Status LowerFile(Lowering& lowering, Lowered* out) {
     if (stage->done || !needed.contains(stage.get())) continue;
     TRY(LowerStage(lowering, *stage));
   }
-  lowering.place = {};
+  // The directive is what makes an error of them, unless a build argument took its place.
+  bool by_directive =
+      file.directives.check && !lowering.build_args.contains("BUILDKIT_DOCKERFILE_CHECK");
+  lowering.place = by_directive && !options.check ? file.directives.check->span : Span();
   TRY(lowering.linter.Verdict());
+  lowering.place = {};
   Finish(lowering, *target, needed, out);
   return graph::Validate(out->graph);
 }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/strings.h"
+#include "dockerfile/hinted.h"
 
 namespace varve::dockerfile {
 
@@ -38,6 +39,8 @@ bool IsIpAddress(std::string address) {
 
 }  // namespace
 
+constexpr const char* kPortHint = "write PORT, PORT-PORT or PORT/udp; tcp, udp and sctp are known";
+
 Result<ExposedPorts> ParsePorts(std::string_view word) {
   std::vector<std::string> parts = Split(word, ':');
   std::string container = parts.back();
@@ -52,27 +55,29 @@ Result<ExposedPorts> ParsePorts(std::string_view word) {
   size_t slash = container.find('/');
   std::string protocol = slash == container.npos ? "" : container.substr(slash + 1);
   container = container.substr(0, slash);
-  if (container.empty()) return Invalid("invalid port: \"{}\": no port specified", word);
+  if (container.empty())
+    return Hinted(Invalid("invalid port: \"{}\": no port specified", word), kPortHint);
   ExposedPorts out;
   std::string lower = ToLower(protocol);
   out.upper_case_protocol = lower != protocol;
   if (lower.empty()) lower = "tcp";
   if (lower != "tcp" && lower != "udp" && lower != "sctp") {
-    return Invalid("invalid port: \"{}\": invalid proto: {}", word, protocol);
+    return Hinted(Invalid("invalid port: \"{}\": invalid proto: {}", word, protocol), kPortHint);
   }
   out.has_host_part = !address.empty() || !host.empty();
   if (!address.empty() && !IsIpAddress(address)) {
-    return Invalid("invalid IP address: {}", address);
+    return Hinted(Invalid("invalid IP address: {}", address), kPortHint);
   }
   auto range = PortRange(container);
-  if (!range) return Invalid("invalid containerPort: {}", container);
+  if (!range) return Hinted(Invalid("invalid containerPort: {}", container), kPortHint);
   if (!host.empty()) {
     auto host_range = PortRange(host);
-    if (!host_range) return Invalid("invalid hostPort: {}", host);
+    if (!host_range) return Hinted(Invalid("invalid hostPort: {}", host), kPortHint);
     bool same_length = range->second - range->first == host_range->second - host_range->first;
     if (!same_length && range->first != range->second) {
-      return Invalid("invalid ranges specified for container and host Ports: {} and {}", container,
-                     host);
+      return Hinted(Invalid("invalid ranges specified for container and host Ports: {} and {}",
+                            container, host),
+                    kPortHint);
     }
   }
   for (int64_t port = range->first; port <= range->second; ++port) {

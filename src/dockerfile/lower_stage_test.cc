@@ -319,7 +319,7 @@ TEST_F(Config, HistoryOfTheConfigIsTheHistoryOfTheResult) {
 
 TEST_F(Config, ChecksWithErrorFailTheBuildAndAreStillReported) {
   EXPECT_EQ(Error("# check=error=true\nFROM a\nMAINTAINER x\n"),
-            "0: lint violation found for rules: MaintainerDeprecated");
+            "1: lint violation found for rules: MaintainerDeprecated");
   EXPECT_EQ(warnings.size(), 1u);
   options.build_args = {{"BUILDKIT_DOCKERFILE_CHECK", "skip=all"}};
   Do("# check=error=true\nFROM a\nMAINTAINER x\n");

@@ -6,6 +6,7 @@
 #include "base/strings.h"
 #include "dockerfile/directives.h"
 #include "dockerfile/heredoc.h"
+#include "dockerfile/hinted.h"
 #include "dockerfile/operands.h"
 #include "dockerfile/runes.h"
 
@@ -138,7 +139,8 @@ class Reader {
     if (too_long_) return std::unexpected(TooLong());
     if (file_.instructions.empty()) {
       return std::unexpected(
-          SourceError{Invalid("file with no instructions"), Span::Lines(line_, line_)});
+          SourceError{Hinted(Invalid("file with no instructions"), "begin with FROM IMAGE"),
+                      Span::Lines(line_, line_)});
     }
     return std::move(file_);
   }
@@ -216,7 +218,9 @@ class Reader {
   MaybeError SetEscape(const std::string& value) {
     Span here = Span::Lines(line_, line_);
     if (value != "\\" && value != "`") {
-      return SourceError{Invalid("invalid escape token '{}' does not match ` or \\", value), here};
+      return SourceError{Hinted(Invalid("invalid escape token '{}' does not match ` or \\", value),
+                                "write # escape=` or # escape=\\"),
+                         here};
     }
     file_.escape = value[0];
     file_.directives.escape = Directive{value, here};

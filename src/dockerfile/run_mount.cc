@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "base/strings.h"
+#include "dockerfile/hinted.h"
 #include "dockerfile/runes.h"
 #include "dockerfile/suggest.h"
 
@@ -36,7 +37,9 @@ Result<std::vector<Option>> SplitOptions(std::string_view text, std::string_view
 }
 
 Error NeedsValue(const Option& option) {
-  return Invalid("invalid field '{}' must be a key=value pair", option.field);
+  return Hinted(
+      Invalid("invalid field '{}' must be a key=value pair", option.field),
+      fmt::format("write {}=VALUE; options are parted by commas, without blanks", option.key));
 }
 
 bool IsFileType(MountType type) {
@@ -64,7 +67,10 @@ class MountParser {
 
  private:
   Error Unexpected(std::string_view key) const {
-    return Invalid("unexpected key '{}' for mount type '{}'", key, MountTypeName(mount_.type));
+    return Hinted(
+        Invalid("unexpected key '{}' for mount type '{}'", key, MountTypeName(mount_.type)),
+        key == "size" ? "size is for type=tmpfs, which has to come before it"
+                      : "required is for type=secret and type=ssh, which have to come before it");
   }
   bool CanBeRequired() const {
     return mount_.type == MountType::kSecret || mount_.type == MountType::kSsh;
@@ -113,7 +119,10 @@ class MountParser {
     } else if (key == "size") {
       if (mount_.type != MountType::kTmpfs) return Unexpected(key);
       auto size = ParseRamBytes(value);
-      if (!size) return Invalid("invalid value for {}: {}", key, value);
+      if (!size) {
+        return Hinted(Invalid("invalid value for {}: {}", key, value),
+                      "write a number and b, k, m or g");
+      }
       mount_.size = *size;
     } else if (key == "mode") {
       return SetNumber(mount_.mode, key, value, 8);
@@ -122,8 +131,9 @@ class MountParser {
     } else if (key == "gid") {
       return SetNumber(mount_.gid, key, value, 10);
     } else {
-      return Invalid("unexpected key '{}' in '{}'{}", key, option.field,
-                     DidYouMean(key, kKeys, true));
+      return Hinted(
+          Invalid("unexpected key '{}' in '{}'{}", key, option.field, DidYouMean(key, kKeys, true)),
+          "an option is one of " + OneOf(kKeys));
     }
     return Ok();
   }
@@ -135,7 +145,9 @@ class MountParser {
       mount_.type = static_cast<MountType>(i);
       return Ok();
     }
-    return Invalid("unsupported mount type {}{}", Quote(value), DidYouMean(value, kTypes, true));
+    return Hinted(
+        Invalid("unsupported mount type {}{}", Quote(value), DidYouMean(value, kTypes, true)),
+        "use " + OneOf(kTypes));
   }
 
   Status SetSharing(const std::string& value) {
@@ -145,13 +157,14 @@ class MountParser {
       mount_.sharing = static_cast<MountSharing>(i);
       return Ok();
     }
-    return Invalid("unsupported sharing value {}{}", Quote(value),
-                   DidYouMean(value, kSharing, true));
+    return Hinted(
+        Invalid("unsupported sharing value {}{}", Quote(value), DidYouMean(value, kSharing, true)),
+        "use " + OneOf(kSharing));
   }
 
   static Result<bool> Bool(std::string_view key, std::string_view value) {
     if (auto flag = ParseBool(value)) return *flag;
-    return Invalid("invalid value for {}: {}", key, value);
+    return Hinted(Invalid("invalid value for {}: {}", key, value), "use true or false");
   }
 
   // Digits only: no sign, no prefix.
@@ -160,7 +173,8 @@ class MountParser {
     uint32_t number = 0;
     auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number, base);
     if (error != std::errc() || end != value.data() + value.size()) {
-      return Invalid("invalid value {} for {}", value, key);
+      return Hinted(Invalid("invalid value {} for {}", value, key),
+                    base == 8 ? "write it in octal: 0400" : "write a number, not a name");
     }
     field = number;
     return Ok();
@@ -170,21 +184,28 @@ class MountParser {
     if (!IsFileType(mount_.type)) {
       std::string_view key = mount_.mode ? "mode" : mount_.uid ? "uid" : mount_.gid ? "gid" : "";
       if (!key.empty()) {
-        return Invalid("{} not allowed for {} type mounts", key, Quote(MountTypeName(mount_.type)));
+        return Hinted(
+            Invalid("{} not allowed for {} type mounts", key, Quote(MountTypeName(mount_.type))),
+            "mode, uid and gid are for cache, secret and ssh mounts");
       }
     }
     if (mount_.type == MountType::kSecret) {
-      if (!mount_.from.empty()) return Invalid("secret mount should not have a from");
-      if (mount_.sharing) return Invalid("secret mount should not define sharing");
+      constexpr const char* kHint =
+          "write --mount=type=secret,id=NAME[,target=PATH][,env=VARIABLE]";
+      if (!mount_.from.empty()) {
+        return Hinted(Invalid("secret mount should not have a from"), kHint);
+      }
+      if (mount_.sharing) return Hinted(Invalid("secret mount should not define sharing"), kHint);
       if (mount_.source.empty() && mount_.target.empty() && mount_.id.empty()) {
-        return Invalid("invalid secret mount. one of source, target required");
+        return Hinted(Invalid("invalid secret mount. one of source, target required"), kHint);
       }
       if (!mount_.source.empty() && !mount_.id.empty()) {
-        return Invalid("both source and id can't be set");
+        return Hinted(Invalid("both source and id can't be set"), kHint);
       }
     }
     if (mount_.sharing && mount_.type != MountType::kCache) {
-      return Invalid("invalid cache sharing set for {} mount", MountTypeName(mount_.type));
+      return Hinted(Invalid("invalid cache sharing set for {} mount", MountTypeName(mount_.type)),
+                    "sharing is for type=cache");
     }
     return Ok();
   }
@@ -208,7 +229,9 @@ Status CheckMount(std::string_view value) {
     // A dollar at the very end is no variable.
     size_t dollar = option.value->find('$');
     if (dollar != std::string::npos && dollar + 1 != option.value->size()) {
-      return Invalid("'from' doesn't support variable expansion, define alias stage instead");
+      return Hinted(
+          Invalid("'from' doesn't support variable expansion, define alias stage instead"),
+          "write FROM IMAGE:$VARIABLE AS NAME above, and from=NAME here");
     }
   }
   return Ok();
@@ -221,7 +244,10 @@ Result<Device> ParseDevice(std::string_view value) {
   for (Option& option : options) {
     if (option.key == "required") {
       auto required = option.value ? ParseBool(*option.value) : std::optional(true);
-      if (!required) return Invalid("invalid value for {}: {}", option.key, *option.value);
+      if (!required) {
+        return Hinted(Invalid("invalid value for {}: {}", option.key, *option.value),
+                      "use true or false");
+      }
       device.required = *required;
     } else if (option.key == "name" && option.value) {
       if (!device.name.empty()) return Invalid("device name already set to {}", device.name);
@@ -231,8 +257,9 @@ Result<Device> ParseDevice(std::string_view value) {
     } else if (!option.value) {
       return NeedsValue(option);
     } else {
-      return Invalid("unexpected key '{}' in '{}'{}", option.key, option.field,
-                     DidYouMean(option.key, kDeviceKeys, true));
+      return Hinted(Invalid("unexpected key '{}' in '{}'{}", option.key, option.field,
+                            DidYouMean(option.key, kDeviceKeys, true)),
+                    "write --device=NAME[,required]");
     }
   }
   return device;

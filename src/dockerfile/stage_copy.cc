@@ -4,6 +4,7 @@
 
 #include "base/rel_path.h"
 #include "base/strings.h"
+#include "dockerfile/hinted.h"
 #include "graph/source_url.h"
 
 namespace varve::dockerfile {
@@ -91,11 +92,15 @@ class CopyLowering {
   Status CheckChecksum() {
     if (request_.checksum.empty()) return Ok();
     const std::vector<Word>& paths = request_.sources.paths;
-    if (paths.size() != 1) return Invalid("checksum can't be specified for multiple sources");
+    if (paths.size() != 1) {
+      return Hinted(Invalid("checksum can't be specified for multiple sources"),
+                    "give each source an ADD of its own");
+    }
     TRY_ASSIGN(auto git, graph::ParseGitUrl(paths[0]));
     bool is_git = git && !git->looks_local;
     if (!is_git && !graph::IsHttpUrl(paths[0])) {
-      return Invalid("checksum requires HTTP(S) or Git sources");
+      return Hinted(Invalid("checksum requires HTTP(S) or Git sources"),
+                    "files of the context are compared by content anyway");
     }
     return Ok();
   }
@@ -110,13 +115,15 @@ class CopyLowering {
   Status AddGit(graph::GitUrl git) {
     if (!request_.add) return RemoteInCopy("a git ref");
     if (request_.keep_git_dir && git.keep_git_dir && *request_.keep_git_dir != *git.keep_git_dir) {
-      return Invalid("inconsistent keep-git-dir configuration");
+      return Hinted(Invalid("inconsistent keep-git-dir configuration"),
+                    "the flag and the URL's query say different things: drop one");
     }
     if (request_.keep_git_dir) git.source.keep_git_dir = *request_.keep_git_dir;
     if (!request_.checksum.empty() && !git.source.checksum.empty() &&
         request_.checksum != git.source.checksum) {
-      return Invalid("checksum mismatch \"{}\" != \"{}\"", request_.checksum,
-                     git.source.checksum);
+      return Hinted(Invalid("checksum mismatch \"{}\" != \"{}\"", request_.checksum,
+                            git.source.checksum),
+                    "the flag and the URL's query say different things: drop one");
     }
     if (!request_.checksum.empty()) {
       TRY(graph::CheckCommitPrefix(request_.checksum));
@@ -288,8 +295,11 @@ Result<std::string> ReadMode(const std::string& text) {
     if (mode && *mode <= 07777) return fmt::format("{:o}", *mode);
   }
   if (octal || text.find_first_not_of("0123456789") == text.npos) {
-    return Invalid(
-        "invalid chmod parameter: '{}'. it should be octal string and between 0 and 07777", text);
+    return Hinted(
+        Invalid("invalid chmod parameter: '{}'. it should be octal string and between 0 and "
+                "07777",
+                text),
+        "write it in octal (755), or as chmod(1) does (u=rwX,go=rX)");
   }
   if (!IsSymbolicMode(text)) {
     Error error = Invalid("invalid chmod parameter: '{}'", text);
@@ -311,10 +321,10 @@ Status LowerCopy(const CommandScope& scope, const Copy& copy) {
   if (request.from_given) {
     StageState& source = *scope.command().sources[0];
     if (!source.done) {
-      return Invalid(
-          "cannot copy from stage \"{}\", it needs to be defined before current stage "
-          "\"{}\"",
-          copy.from, scope.stage().display_name);
+      return Hinted(Invalid("cannot copy from stage \"{}\", it needs to be defined before current "
+                            "stage \"{}\"",
+                            copy.from, scope.stage().display_name),
+                    "move its FROM, and what follows it, above this stage");
     }
     request.from = RootOf(scope.lowering(), source);
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/strings.h"
+#include "dockerfile/hinted.h"
 #include "dockerfile/named_context.h"
 #include "dockerfile/suggest.h"
 #include "oci/reference.h"
@@ -96,7 +97,9 @@ Result<StageState*> CopySource(Lowering& lowering, const Copy& copy, const Origi
   if (StageState* stage = FindByName(lowering, copy.from)) return stage;
   if (auto number = ParseInt(copy.from)) {
     if (*number < 0 || static_cast<size_t>(*number) >= lowering.file.stages.size()) {
-      return Invalid("invalid stage index {}", *number);
+      return Hinted(
+          Invalid("invalid stage index {}", *number),
+          fmt::format("the stages of this file are 0 to {}", lowering.file.stages.size() - 1));
     }
     return lowering.stages[static_cast<size_t>(*number)].get();
   }
@@ -241,7 +244,8 @@ Status LinkCommands(Lowering& lowering) {
   CycleFinder finder;
   for (size_t i = 0; i < count; ++i) {
     if (StageState* stage = finder.Visit(lowering.stages[i].get(), &lowering.place)) {
-      return Invalid("circular dependency detected on stage: {}", stage->display_name);
+      return Hinted(Invalid("circular dependency detected on stage: {}", stage->display_name),
+                    "it copies from, or mounts, a stage that needs it");
     }
   }
   // BuildKit counts what mounts and COPY --from name as stages here, a mount without from=

@@ -5,6 +5,7 @@
 
 #include "base/rel_path.h"
 #include "base/strings.h"
+#include "dockerfile/hinted.h"
 #include "dockerfile/history.h"
 #include "dockerfile/image_config_edit.h"
 #include "dockerfile/lower_ports.h"
@@ -259,7 +260,10 @@ class MetadataLowering {
 
   Status operator()(const StopSignal& stop) {
     TRY_ASSIGN(std::string signal, scope_.Expand(stop.signal));
-    if (!IsSignal(signal)) return Invalid("invalid signal: {}", signal);
+    if (!IsSignal(signal)) {
+      return Hinted(Invalid("invalid signal: {}", signal),
+                    "use a name such as SIGTERM, or 1 to 64");
+    }
     stage_.config.SetConfig("StopSignal", signal);
     return Empty("STOPSIGNAL " + signal);
   }

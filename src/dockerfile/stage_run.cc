@@ -4,6 +4,7 @@
 
 #include "base/rel_path.h"
 #include "base/strings.h"
+#include "dockerfile/hinted.h"
 #include "dockerfile/history.h"
 #include "dockerfile/image_config_edit.h"
 #include "dockerfile/parser.h"
@@ -81,10 +82,10 @@ class RunLowering {
                  }));
       StageState* source = scope_.command().sources[i];
       if (source != nullptr && !source->done) {
-        return Invalid(
-            "cannot mount from stage \"{}\" to \"{}\", stage needs to be defined before "
-            "current command",
-            mount.from, mount.target);
+        return Hinted(Invalid("cannot mount from stage \"{}\" to \"{}\", stage needs to be defined "
+                              "before current command",
+                              mount.from, mount.target),
+                      "move its FROM, and what follows it, above this stage");
       }
       switch (mount.type) {
         case MountType::kBind:
@@ -106,7 +107,9 @@ class RunLowering {
   Status AddFiles(const Mount& mount, StageState* source) {
     graph::Mount out;
     out.target = JoinAbsolute(stage_.directory, mount.target);
-    if (out.target == "/") return Invalid("invalid mount target \"/\"");
+    if (out.target == "/") {
+      return Hinted(Invalid("invalid mount target \"/\""), "a mount needs target=PATH, below /");
+    }
     out.readonly = mount.read_only;
     if (mount.type == MountType::kTmpfs) {
       out.type = graph::MountType::kTmpfs;
@@ -144,7 +147,9 @@ class RunLowering {
     out.type = graph::MountType::kSecret;
     out.secret_id = mount.source.empty() ? mount.id : mount.source;
     if (out.secret_id.empty()) {
-      if (mount.target.empty()) return Invalid("one of source, target required");
+      if (mount.target.empty()) {
+        return Hinted(Invalid("one of source, target required"), "write id=NAME");
+      }
       out.secret_id = RelPath(mount.target).Name();
     }
     std::string target = mount.target;
@@ -168,7 +173,9 @@ class RunLowering {
   }
 
   Status AddSsh(const Mount& mount) {
-    if (!mount.source.empty()) return Invalid("ssh does not support source");
+    if (!mount.source.empty()) {
+      return Hinted(Invalid("ssh does not support source"), "write id=NAME");
+    }
     graph::Mount out;
     out.type = graph::MountType::kSsh;
     out.secret_id = mount.id.empty() ? "default" : mount.id;

@@ -7,19 +7,41 @@
 #include "base/strings.h"
 #include "dockerfile/duration.h"
 #include "dockerfile/flags.h"
+#include "dockerfile/hinted.h"
 #include "dockerfile/runes.h"
 #include "dockerfile/suggest.h"
 
 namespace varve::dockerfile {
 namespace {
 
+// How each instruction is written, for those that lack something.
+std::string Usage(std::string_view name) {
+  static constexpr std::pair<std::string_view, std::string_view> kUsage[] = {
+      {"ARG", "ARG NAME[=DEFAULT]…"},
+      {"ENV", "ENV NAME=VALUE…"},
+      {"EXPOSE", "EXPOSE PORT[/tcp|/udp|/sctp]…"},
+      {"HEALTHCHECK", "HEALTHCHECK [FLAGS] CMD COMMAND, or HEALTHCHECK NONE"},
+      {"LABEL", "LABEL NAME=VALUE…"},
+      {"MAINTAINER", "LABEL org.opencontainers.image.authors=NAME instead"},
+      {"ONBUILD", "ONBUILD INSTRUCTION"},
+      {"SHELL", "SHELL [\"/bin/bash\", \"-c\"]"},
+      {"STOPSIGNAL", "STOPSIGNAL SIGTERM, or another name or number"},
+      {"USER", "USER NAME[:GROUP]"},
+      {"VOLUME", "VOLUME PATH…"},
+      {"WORKDIR", "WORKDIR PATH; quote a path that has blanks"}};
+  for (const auto& [instruction, usage] : kUsage) {
+    if (instruction == name) return fmt::format("write {}", usage);
+  }
+  return "";
+}
+
 Error AtLeastOne(std::string_view name) {
-  return Invalid("{} requires at least one argument", name);
+  return Hinted(Invalid("{} requires at least one argument", name), Usage(name));
 }
 
 Status ExactlyOne(const RawInstruction& raw, std::string_view name) {
   if (raw.args.size() == 1) return Ok();
-  return Invalid("{} requires exactly one argument", name);
+  return Hinted(Invalid("{} requires exactly one argument", name), Usage(name));
 }
 
 Status NoFlags(const RawInstruction& raw) { return Flags().Parse(raw.origin.flags); }
@@ -29,7 +51,7 @@ Result<std::vector<KeyValue>> TypeKeyValues(const RawInstruction& raw, std::stri
   if (raw.args.empty()) return AtLeastOne(name);
   std::vector<KeyValue> values;
   for (size_t i = 0; i + 2 < raw.args.size(); i += 3) {
-    if (raw.args[i].empty()) return Invalid("{} names can not be blank", name);
+    if (raw.args[i].empty()) return Hinted(Invalid("{} names can not be blank", name), Usage(name));
     values.push_back({raw.args[i], raw.args[i + 1], raw.args[i + 2].empty()});
   }
   return values;
@@ -51,7 +73,7 @@ Result<Body> TypeArg(const RawInstruction& raw) {
   Arg arg;
   for (const std::string& word : raw.args) {
     size_t equals = word.find('=');
-    if (equals == 0) return Invalid("ARG names can not be blank");
+    if (equals == 0) return Hinted(Invalid("ARG names can not be blank"), Usage("ARG"));
     ArgDefinition definition{.name = word.substr(0, equals)};
     if (equals != std::string::npos) definition.value = word.substr(equals + 1);
     definition.description = DescriptionOf(raw.origin.comments, definition.name);
@@ -118,7 +140,9 @@ Result<Body> TypeVolume(const RawInstruction& raw) {
   Volume volume;
   for (const std::string& arg : raw.args) {
     std::string_view path = TrimUnicodeSpace(arg);
-    if (path.empty()) return Invalid("VOLUME specified can not be an empty string");
+    if (path.empty()) {
+      return Hinted(Invalid("VOLUME specified can not be an empty string"), Usage("VOLUME"));
+    }
     volume.paths.emplace_back(path);
   }
   return Body(std::move(volume));
@@ -128,9 +152,12 @@ Result<std::chrono::nanoseconds> Interval(const Flags& flags, std::string_view n
   using namespace std::chrono_literals;
   std::string text = flags.Value(name);
   if (text.empty()) return 0ns;
-  TRY_ASSIGN(std::chrono::nanoseconds value, ParseDuration(text));
+  constexpr const char* kHint = "write a number and its unit: 30s, 1m30s, 500ms";
+  auto parsed = ParseDuration(text);
+  if (!parsed) return Hinted(std::move(parsed).error(), kHint);
+  std::chrono::nanoseconds value = *parsed;
   if (value != 0ns && value < 1ms) {
-    return Invalid("Interval {} cannot be less than 1ms", Quote(name));
+    return Hinted(Invalid("Interval {} cannot be less than 1ms", Quote(name)), kHint);
   }
   return value;
 }
@@ -140,12 +167,14 @@ Result<int> Retries(const std::string& text) {
   std::string_view digits = text;
   if (digits.starts_with('+') || digits.starts_with('-')) digits.remove_prefix(1);
   if (digits.empty() || digits.find_first_not_of("0123456789") != std::string_view::npos) {
-    return Invalid("strconv.ParseInt: parsing {}: invalid syntax", Quote(text));
+    return Hinted(Invalid("strconv.ParseInt: parsing {}: invalid syntax", Quote(text)),
+                  "--retries takes a whole number");
   }
   auto number = ParseInt(text.starts_with('+') ? digits : std::string_view(text));
   using Limits = std::numeric_limits<int32_t>;
   if (!number || *number < Limits::min() || *number > Limits::max()) {
-    return Invalid("strconv.ParseInt: parsing {}: value out of range", Quote(text));
+    return Hinted(Invalid("strconv.ParseInt: parsing {}: value out of range", Quote(text)),
+                  "--retries takes a number up to 2147483647");
   }
   if (*number < 0) return Invalid("--retries cannot be negative ({})", *number);
   return static_cast<int>(*number);
@@ -156,7 +185,9 @@ Result<Body> TypeHealthcheck(const RawInstruction& raw) {
   Healthcheck check;
   std::string type = ToUpper(raw.args[0]);
   if (type == "NONE") {
-    if (raw.args.size() > 1) return Invalid("HEALTHCHECK NONE takes no arguments");
+    if (raw.args.size() > 1) {
+      return Hinted(Invalid("HEALTHCHECK NONE takes no arguments"), Usage("HEALTHCHECK"));
+    }
     check.none = true;
     return Body(std::move(check));
   }
@@ -166,9 +197,14 @@ Result<Body> TypeHealthcheck(const RawInstruction& raw) {
     flags.AddString(name);
   }
   TRY(flags.Parse(raw.origin.flags));
-  if (type != "CMD") return Invalid("Unknown type {} in HEALTHCHECK (try CMD)", Quote(type));
+  if (type != "CMD") {
+    return Hinted(Invalid("Unknown type {} in HEALTHCHECK (try CMD)", Quote(type)),
+                  Usage("HEALTHCHECK"));
+  }
   check.command = TypeCommandLine(raw, 1);
-  if (check.command.args.empty()) return Invalid("Missing command after HEALTHCHECK CMD");
+  if (check.command.args.empty()) {
+    return Hinted(Invalid("Missing command after HEALTHCHECK CMD"), Usage("HEALTHCHECK"));
+  }
   TRY_ASSIGN(check.interval, Interval(flags, "interval"));
   TRY_ASSIGN(check.timeout, Interval(flags, "timeout"));
   TRY_ASSIGN(check.start_period, Interval(flags, "start-period"));
@@ -181,9 +217,13 @@ Result<Body> TypeOnBuild(const RawInstruction& raw) {
   if (raw.args.empty()) return AtLeastOne("ONBUILD");
   TRY(NoFlags(raw));
   std::string trigger = ToUpper(TrimUnicodeSpace(raw.args[0]));
-  if (trigger == "ONBUILD") return Invalid("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed");
+  if (trigger == "ONBUILD") {
+    return Hinted(Invalid("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed"),
+                  "a trigger runs in the child, and not in the child's child");
+  }
   if (trigger == "MAINTAINER" || trigger == "FROM") {
-    return Invalid("{} isn't allowed as an ONBUILD trigger", trigger);
+    return Hinted(Invalid("{} isn't allowed as an ONBUILD trigger", trigger),
+                  "any instruction but FROM, ONBUILD and MAINTAINER can be one");
   }
   // The text is stored, not the pieces: a child reads it with its own parser.
   std::string_view text = TrimLeftSpace(raw.origin.text);
@@ -248,8 +288,11 @@ Result<Body> TypeBody(const RawInstruction& raw) {
     if (entry.name == upper) return entry.type(raw);
     names.push_back(entry.name);
   }
-  return Invalid("unknown instruction: {}{}", raw.origin.keyword,
-                 DidYouMean(raw.origin.keyword, names, false));
+  std::string meant = DidYouMean(raw.origin.keyword, names, false);
+  Error error = Invalid("unknown instruction: {}{}", raw.origin.keyword, meant);
+  // What is no misspelt instruction is most often the rest of the one above.
+  if (meant.empty()) error.hint = "if it belongs to the line above, that one has to end with \\";
+  return error;
 }
 
 Result<Stage> TypeStage(const RawInstruction& raw) {
@@ -259,10 +302,10 @@ Result<Stage> TypeStage(const RawInstruction& raw) {
     stage.name_as_written = raw.args[2];
     stage.name = ToLower(raw.args[2]);
     if (!IsStageName(stage.name)) {
-      return Invalid(
-          "invalid name for build stage: {}, name can't start with a number or contain "
-          "symbols",
-          Quote(raw.args[2]));
+      return Hinted(Invalid("invalid name for build stage: {}, name can't start with a number or "
+                            "contain symbols",
+                            Quote(raw.args[2])),
+                    "begin it with a letter; letters, digits, -, _ and . may follow");
     }
   } else if (raw.args.size() != 1) {
     Error error = Invalid("FROM requires either one or three arguments");

@@ -1,10 +1,13 @@
 // RUN, ADD and COPY: the instructions with here-documents and most of the flags.
 #include <algorithm>
+#include <array>
 
 #include "dockerfile/flags.h"
 #include "dockerfile/heredoc.h"
+#include "dockerfile/hinted.h"
 #include "dockerfile/run_mount.h"
 #include "dockerfile/runes.h"
+#include "dockerfile/suggest.h"
 #include "dockerfile/typed.h"
 
 namespace varve::dockerfile {
@@ -12,10 +15,11 @@ namespace {
 
 Status CheckOperands(const RawInstruction& raw, std::string_view name) {
   if (raw.args.size() >= 2) return Ok();
-  return Invalid(
-      "{} requires at least two arguments, but only one was provided. Destination could not be "
-      "determined",
-      name);
+  return Hinted(
+      Invalid("{} requires at least two arguments, but only one was provided. Destination "
+              "could not be determined",
+              name),
+      fmt::format("write {} SOURCE… DESTINATION", name));
 }
 
 Result<CopySources> TypeSources(const RawInstruction& raw, std::string_view name,
@@ -26,7 +30,8 @@ Result<CopySources> TypeSources(const RawInstruction& raw, std::string_view name
                   .link = flags.IsTrue("link"),
                   .exclude = flags.Values("exclude")};
   if (!raw.json && IsHeredocHead(out.destination)) {
-    return Invalid("{} cannot accept a heredoc as a destination", name);
+    return Hinted(Invalid("{} cannot accept a heredoc as a destination", name),
+                  fmt::format("the destination comes last: {} <<EOF /path", name));
   }
   for (size_t i = 0; i + 1 < raw.args.size(); ++i) {
     const std::string& word = raw.args[i];
@@ -109,12 +114,16 @@ Result<Body> TypeRun(const RawInstruction& raw) {
   }
   for (const std::string& mount : run.mounts) TRY(CheckMount(mount));
   if (flags.Given("network")) run.network = flags.Value("network");
-  if (run.network != "default" && run.network != "none" && run.network != "host") {
-    return Invalid("invalid network mode {}", Quote(run.network));
+  static constexpr std::array<std::string_view, 3> kNetworks = {"default", "none", "host"};
+  if (std::ranges::find(kNetworks, run.network) == kNetworks.end()) {
+    return Hinted(Invalid("invalid network mode {}", Quote(run.network)),
+                  "use default, none or host" + DidYouMean(run.network, kNetworks, false));
   }
   if (flags.Given("security")) run.security = flags.Value("security");
-  if (run.security != "sandbox" && run.security != "insecure") {
-    return Invalid("security {} is not valid", Quote(run.security));
+  static constexpr std::array<std::string_view, 2> kSecurity = {"sandbox", "insecure"};
+  if (std::ranges::find(kSecurity, run.security) == kSecurity.end()) {
+    return Hinted(Invalid("security {} is not valid", Quote(run.security)),
+                  "use sandbox or insecure" + DidYouMean(run.security, kSecurity, false));
   }
   return Body(std::move(run));
 }
