@@ -99,6 +99,10 @@ class Opener {
                                .work_directory = work};
     TRY_ASSIGN(request.access, exec::FindGitAccess(git, exec::Secrets(SecretSourcesOf(flags_))));
     if (agent != nullptr) request.access.ssh_auth_sock = agent;
+    for (const auto& [name, value] : flags_.build_args) {
+      if (name != "BUILDKIT_CONTEXT_KEEP_GIT_DIR") continue;
+      request.source.keep_git_dir = request.source.keep_git_dir || ParseBool(value).value_or(false);
+    }
     TRY_ASSIGN(auto checkout, source::FetchGit(request, {}, stop_));
     context_.directory = checkout.directory;
     graph::GitSource origin = git;

@@ -12,6 +12,7 @@
 #include "cli/build_display.h"
 #include "dockerfile/step_name.h"
 #include "cli/source_time.h"
+#include "dockerfile/frontend.h"
 #include "oci/platform.h"
 
 namespace varve::cli {
@@ -94,6 +95,9 @@ dockerfile::Parsed<void> BuildJob::Read() {
                              workspace_.registries->http(), stop_);
   if (!context) return std::unexpected(dockerfile::SourceError{context.error(), {}});
   context_ = std::move(*context);
+  dockerfile::BuildArgs build_args;
+  for (const auto& [name, value] : flags_.build_args) build_args[name] = value;
+  if (auto mine = dockerfile::CheckFrontend(context_.dockerfile, build_args); !mine) return mine;
   auto file = dockerfile::ParseDockerfile(context_.dockerfile);
   if (!file) return std::unexpected(file.error());
   file_ = std::move(*file);

@@ -224,8 +224,9 @@ class RunLowering {
 
   void ApplyOptions() {
     const LowerOptions& options = lowering_.options;
-    exec_.hostname = options.hostname.empty() ? BuildArg(lowering_, "BUILDKIT_SANDBOX_HOSTNAME")
-                                              : options.hostname;
+    // The build argument beats the option, as in the reference.
+    std::string hostname = BuildArg(lowering_, "BUILDKIT_SANDBOX_HOSTNAME");
+    exec_.hostname = hostname.empty() ? options.hostname : hostname;
     exec_.extra_hosts = options.extra_hosts;
     exec_.shm_size = options.shm_size;
     exec_.ulimits = options.ulimits;
