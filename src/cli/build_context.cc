@@ -190,7 +190,10 @@ class Opener {
   }
 
   // The Dockerfile's own ignore file wins over the context's (reference dockerfile.md §7).
+  // Of directories only: what comes from git, a URL or standard input is taken whole, as in the
+  // reference.
   Status ReadIgnore() {
+    if (!context_.temporary.empty()) return Ok();
     std::vector<std::string> candidates;
     if (!dockerfile_path_.empty()) candidates.push_back(dockerfile_path_ + ".dockerignore");
     candidates.push_back(context_.directory + "/.dockerignore");
