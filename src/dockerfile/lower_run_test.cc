@@ -203,7 +203,7 @@ TEST_F(Runs, HostnameComesFromItsBuildArgument) {
   options.build_args = {{"BUILDKIT_SANDBOX_HOSTNAME", "box"}};
   EXPECT_EQ(Last<graph::Exec>(Do("FROM a\nRUN x\n")).hostname, "box");
   options.hostname = "h";
-  EXPECT_EQ(Last<graph::Exec>(Do("FROM a\nRUN x\n")).hostname, "h");
+  EXPECT_EQ(Last<graph::Exec>(Do("FROM a\nRUN x\n")).hostname, "box");
 }
 
 TEST_F(Runs, OptionsOfTheBuildReachTheStep) {
