@@ -268,6 +268,8 @@ Result<std::optional<GitUrl>> ParseGitUrl(std::string_view text) {
       Cut(url.looks_local ? "https://" + std::string(text) : std::string(text));
   if (!parts || (!NamesRepository(*parts) && !url.looks_local)) return std::optional<GitUrl>();
   TRY(CheckUser(*parts));
+  // What only looks like a URL may be a directory, whatever its name.
+  if (!url.looks_local) TRY(CheckGitRemote(parts->remote));
   url.source.remote = parts->remote;
   TRY(ApplyQuery(url, parts->query));
   TRY(ApplyFragment(url.source, *parts));

@@ -203,6 +203,15 @@ TEST(ParseGitUrl, RefusesPasswordsAndDoesNotRepeatThem) {
   EXPECT_NE(error.hint.find("--secret"), std::string::npos);
 }
 
+TEST(ParseGitUrl, RefusesRemotesThatWouldNotBeFetched) {
+  for (const char* text : {"git@example.com:a b.git", "git@example.com:\x1b[31m.git",
+                           "https://example.com/a\tb.git", "git://example.com/x\n#main"}) {
+    auto source = ParseGitUrl(text);
+    ASSERT_FALSE(source) << text;
+    EXPECT_EQ(source.error().message, "\"(unprintable)\" is not the URL of a git repository");
+  }
+}
+
 TEST(CheckGitRemote, TakesWhatGitMayBeGiven) {
   auto remote = CheckGitRemote("https://me@example.com:8443/x");
   ASSERT_TRUE(remote);
