@@ -57,7 +57,7 @@ install: ## into PREFIX, /usr/local
 	@cmake --install build/release --prefix $(PREFIX) --strip
 
 package: ## a .deb under build/release
-	@tools/install-deps build
+	@tools/install-deps build package
 	@.ci/build release $(JOBS)
 	@cd build/release && cpack -G DEB
 
