@@ -143,7 +143,7 @@ TEST(Tar, EmptyArchiveIsTheWellKnownLayer) {
 
 TEST(Tar, DamagedInputIsCorrupt) {
   std::string tar = Tar({{{.name = "f"}, std::string(2000, 'x')}});
-  for (std::string bad : {std::string(5000, 'x'), tar.substr(0, 700), std::string("no tar")}) {
+  for (const std::string& bad : {std::string(5000, 'x'), tar.substr(0, 700), std::string("no tar")}) {
     StringReader in(bad);
     TarReader reader(in);
     Status status = [&]() -> Status {

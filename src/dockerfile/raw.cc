@@ -127,8 +127,11 @@ class Reader {
   explicit Reader(std::string_view text) : rest_(SkipByteOrderMark(text)) {
     for (HeadDirective& head : ReadHead(text, "#")) {
       Directive directive{std::move(head.found.value), Span::Lines(head.line, head.line)};
-      if (head.found.name == "syntax") file_.directives.syntax = std::move(directive);
-      if (head.found.name == "check") file_.directives.check = std::move(directive);
+      if (head.found.name == "syntax") {
+        file_.directives.syntax = std::move(directive);
+      } else if (head.found.name == "check") {
+        file_.directives.check = std::move(directive);
+      }
     }
   }
 
