@@ -6,7 +6,7 @@ PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: release dev demo test e2e differential soak fuzz bench install package fixtures clean help
+.PHONY: release dev demo test e2e differential soak asan tsan tidy fuzz bench install package fixtures clean help
 
 help: ## what there is
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -40,6 +40,18 @@ soak: ## the tests that need many rounds to fail: kill -9 and many builds at onc
 	@tools/install-deps build test
 	@.ci/build dev $(JOBS)
 	@.ci/soak
+
+asan: ## every test under AddressSanitizer and UndefinedBehaviorSanitizer
+	@tools/install-deps build test
+	@.ci/sanitize asan-ubsan $(JOBS)
+
+tsan: ## every test under ThreadSanitizer
+	@tools/install-deps build test
+	@.ci/sanitize tsan $(JOBS)
+
+tidy: ## clang-tidy over the whole tree
+	@tools/install-deps build tidy
+	@.ci/build tidy $(JOBS)
 
 fuzz: ## each fuzz target for a minute (SECONDS_EACH=N for longer)
 	@tools/install-deps build fuzz
