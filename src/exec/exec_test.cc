@@ -119,11 +119,14 @@ class LayerTest : public ::testing::Test {
 
   // COPY `path` of the context to `dest` on `base`.
   Status CopyInto(LayerWriter& writer, const std::string& path, const std::string& dest,
-                  const SimilarLayer* similar = nullptr, uint64_t* linked = nullptr) {
+                  const SimilarLayer* similar = nullptr, uint64_t* linked = nullptr,
+                  bool parents = false) {
     TRY_ASSIGN(auto tree, source::WalkContext({.directory = context}, trees, {}));
     TRY_ASSIGN(Fd root, sys::OpenDir(context));
     TreeCopy copy(writer, trees, similar, {});
-    graph::Copy action{.from = {.path = path, .wildcards = path.find('*') != path.npos}, .dest = dest};
+    graph::Copy action{.from = {.path = path, .wildcards = path.find('*') != path.npos,
+                                 .parents = parents},
+                        .dest = dest};
     TRY(copy.Copy({.root = root.get(), .tree_root = tree.root}, action, {}, FileMode()));
     TRY(copy.Finish());
     if (linked != nullptr) *linked = copy.linked_files();
@@ -178,6 +181,22 @@ TEST_F(LayerTest, TheDestinationIsMadePlainAndTakesTheTimeOfTheSource) {
     ASSERT_EQ(stat((layers->Directory(next.layers.back()) + name).c_str(), &st), 0);
     EXPECT_EQ(st.st_mtim.tv_sec, 1'000'000'000) << name;
   }
+}
+
+TEST_F(LayerTest, ParentsThatAreTakenAlongAreAsInTheSource) {
+  Write("a/b/f", "1");
+  ASSERT_EQ(chmod((context + "/a").c_str(), 0700), 0);
+  ASSERT_EQ(chmod((context + "/a/b").c_str(), 02750), 0);
+  auto made = Layer(scratch, [&](LayerWriter& w) -> Status {
+    TRY(w.Directory(RelPath("old/a"), {.mode = 0711}));
+    TRY(CopyInto(w, "a/b/f", "/p/", nullptr, nullptr, true));
+    return CopyInto(w, "a/b/f", "/old/", nullptr, nullptr, true);
+  });
+  EXPECT_EQ(At(made, "p")->mode, 0755u);
+  EXPECT_EQ(At(made, "p/a")->mode, 0700u);
+  EXPECT_EQ(At(made, "p/a/b")->mode, 02750u);
+  EXPECT_EQ(At(made, "old/a")->mode, 0711u) << "what exists stays as it is";
+  EXPECT_TRUE(At(made, "old/a/b/f"));
 }
 
 TEST_F(LayerTest, HardLinksHoldWithinOneSource) {

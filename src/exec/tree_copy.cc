@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cerrno>
 #include <condition_variable>
+#include <ranges>
 #include <tuple>
 
 #include "base/guarded.h"
@@ -96,6 +97,31 @@ struct TreeCopy::Impl {
     directory->dest = dest;
     directory->source = std::move(source);
     return directory;
+  }
+
+  // The folders that --parents takes along are made as they are in the source, if they are new.
+  Status MakeSourceParents(const CopySource& source, const Match& match, const RelPath& dest,
+                           const Attributes& above, const std::optional<Ownership>& owner,
+                           const FileMode& mode) {
+    std::vector<std::pair<RelPath, RelPath>> taken;  // in the source, at the destination
+    RelPath from = match.path.Parent(), to = dest.Parent();
+    for (auto count = std::ranges::count(match.dest_name, '/'); count > 0; --count) {
+      taken.emplace_back(from, to);
+      from = from.Parent();
+      to = to.Parent();
+    }
+    TRY(writer.Directory(to, above));
+    for (const auto& [path, target] : std::views::reverse(taken)) {
+      TRY_ASSIGN(auto there, writer.Lookup(target));
+      TRY_ASSIGN(auto node, tree::Lookup(trees, source.tree_root, path));
+      if (there || !node || !node->IsDirectory()) continue;
+      Attributes attributes = AttributesOf(*node, owner, mode);
+      TRY_ASSIGN(Fd fd, sys::OpenInRoot(source.root, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+      struct stat st;
+      if (fstat(fd.get(), &st) == 0) attributes.mtime = TimeOf(st.st_mtim);
+      TRY(writer.Directory(target, attributes));
+    }
+    return Ok();
   }
 
   // Nothing can be in the way of `name` in a directory that is new.
@@ -320,6 +346,7 @@ Status TreeCopy::CopyMatch(const CopySource& source, const graph::Copy& action, 
     parents.gid = owner->gid;
   }
   std::vector<std::shared_ptr<OpenDirectory>> stack;
+  if (action.from.parents) TRY(impl_->MakeSourceParents(source, match, dest, parents, owner, mode));
   auto visit = [&](const RelPath& below, const Node& node) -> Status {
     if (impl_->stop.stop_requested()) return Cancelled("the copy was cancelled");
     if (node.IsDirectory()) {
