@@ -36,7 +36,7 @@ class Place:
         self.www = f"{self.folder}/www"
         os.makedirs(self.www)
         self.server = servers.FileServer(self.www)
-        self.reference = None
+        self.reference = self.buildah = None
         made = subprocess.run([f"{TOP}/fixtures/make-images", *(name for name, _ in BASES)], stdin=subprocess.DEVNULL,
                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         if made.returncode != 0:
@@ -76,6 +76,15 @@ class Prepared:
         unique = f"{os.path.basename(place.folder)}-{case.name.replace('/', '-')}"
         self.context = f"{self.folder}/{unique}"
         case.context(self.context, f"{place.www}/{case.name}")
+
+    def ask_reference(self):
+        answer = self.ask(self.place.reference)[0]
+        if not answer.get("error", "").endswith(builders.Buildah.FOR):
+            return {"by": self.place.reference.by, **answer}
+        answer, outcome = self.ask(self.place.buildah)
+        if outcome.code != 0:
+            raise RuntimeError(f"buildah: {outcome.text[-500:]}")
+        return {"by": self.place.buildah.by, **builders.Buildah.part(answer)}
 
     def ask(self, builder):
         """The answer document of a builder."""
@@ -134,18 +143,19 @@ class Run:
                 return self.record(prepared)
             recorded = answers.read(case.answer_path)
             if self.arguments.live:
-                recorded = prepared.ask(self.place.reference)[0]
+                recorded = prepared.ask_reference()
             if recorded is None:
                 return "failed", f"no answer is recorded: tests/differential/run --record {case.name}"
             answer, outcome = prepared.ask(self.place.varve)
+            if recorded["by"].startswith("buildah") and "error" not in answer:
+                answer = builders.Buildah.part(answer)
             return self.compare(case, recorded, answer, outcome)
         finally:
             if not self.arguments.keep:
                 remove(prepared.folder)
 
     def record(self, prepared):
-        answer, outcome = prepared.ask(self.place.reference)
-        answer = {"by": self.place.reference.by, **answer}
+        answer = prepared.ask_reference()
         old = answers.read(prepared.case.answer_path)
         answers.write(prepared.case.answer_path, answer)
         if old is None:
@@ -211,6 +221,7 @@ def main(words, description):
     try:
         if arguments.record or arguments.live:
             place.reference = builders.Reference(place.registry)
+            place.buildah = builders.Buildah(f"{place.folder}/buildah")
         run = Run(arguments, place, compare.Ledger(f"{HERE}/ledger.json"))
         run_all(run, chosen)
     finally:
