@@ -1,9 +1,12 @@
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <atomic>
 
 #include "base/clock.h"
 #include "base/digest.h"
+#include "base/fd.h"
 #include "base/hex.h"
 #include "base/rel_path.h"
 #include "base/strings.h"
@@ -117,6 +120,17 @@ TEST(ParallelFor, ReportsAnErrorAndStops) {
   ASSERT_FALSE(status);
   EXPECT_EQ(status.error().message, "ten");
   EXPECT_LT(calls, 1000);
+}
+
+TEST(WriteFileAtomically, WritesToADeviceInsteadOfReplacingIt) {
+  std::string path = testing::TempDir() + fmt::format("/device-{}", getpid());
+  ASSERT_EQ(symlink("/dev/null", path.c_str()), 0);
+  Status written = WriteFileAtomically(path, "gone");
+  struct stat st;
+  ASSERT_EQ(stat(path.c_str(), &st), 0);
+  unlink(path.c_str());
+  EXPECT_TRUE(written);
+  EXPECT_TRUE(S_ISCHR(st.st_mode));
 }
 
 }  // namespace

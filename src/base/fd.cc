@@ -50,6 +50,12 @@ Result<std::string> ReadFile(const std::string& path, uint64_t limit) {
 
 Status WriteFileAtomically(const std::string& path, std::string_view data, unsigned mode,
                            bool sync) {
+  // A device, pipe or socket is written to: renaming over /dev/null would leave the machine without.
+  struct stat st;
+  if (stat(path.c_str(), &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) {
+    TRY_ASSIGN(Fd fd, OpenFile(path, O_WRONLY));
+    return FdWriter(fd.get()).Write(data);
+  }
   static std::atomic<unsigned> counter{0};
   std::string temporary = fmt::format("{}.tmp-{}-{}", path, getpid(), counter++);
   TRY_ASSIGN(Fd fd, OpenFile(temporary, O_WRONLY | O_CREAT | O_EXCL, mode));

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <optional>
 
 #include "base/fd.h"
@@ -41,7 +42,9 @@ class BuildCommand final : public Command {
       auto code = Deliver(DescribeResult(), flags_);
       return code ? *code : Fail(code.error());
     }
-    if (!flags_.iidfile.empty()) unlink(flags_.iidfile.c_str());
+    // What a build before this one wrote; never a device.
+    std::error_code ignored;
+    if (std::filesystem::is_regular_file(flags_.iidfile, ignored)) unlink(flags_.iidfile.c_str());
 
     // Mounts made from here on are nobody else's and go when this process goes, however it goes.
     // Before the first thread: a namespace is entered by a process that has one.

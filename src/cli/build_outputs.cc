@@ -1,6 +1,7 @@
 #include "cli/build_outputs.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -57,10 +58,16 @@ std::string VertexName(const Output& output) {
   return "exporting";
 }
 
-// Standard output, or a file that appears whole or not at all.
+// Standard output, a device or pipe, or a file that appears whole or not at all.
 Status WriteTo(const std::string& dest, const std::function<Status(Writer&)>& write) {
   if (dest.empty() || dest == "-") {
     FdWriter out(STDOUT_FILENO);
+    return write(out);
+  }
+  struct stat st;
+  if (stat(dest.c_str(), &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) {
+    TRY_ASSIGN(Fd device, OpenFile(dest, O_WRONLY));
+    FdWriter out(device.get());
     return write(out);
   }
   std::string temporary = fmt::format("{}.varve-{}", dest, getpid());
