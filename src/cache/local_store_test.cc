@@ -315,6 +315,7 @@ TEST_F(LocalStoreTest, DamagedRowIsMendedFromItsFileElseDropped) {
   EXPECT_TRUE(found[0]);
   EXPECT_FALSE(found[1]);
   EXPECT_EQ(store->contents().Records()->size(), 1u);
+  EXPECT_EQ(store->contents().WhyDropped(b.key).value()->rule, "its record was damaged");
 }
 
 TEST_F(LocalStoreTest, DamagedTreeIsAbsentAndCanBePutAgain) {

@@ -46,6 +46,14 @@ Status PutRow(Database& database, const StepRecord& record) {
        Value::Blob(parts.preimage), Value::Blob(parts.log)});
 }
 
+// Removes the row and notes why.
+Status DropRow(Database& database, const StepKey& key, const std::string& rule, int64_t now) {
+  TRY(database.Run("INSERT OR REPLACE INTO dropped(key, slot, rule, time) "
+                   "SELECT key, slot, ?, ? FROM records WHERE key=?",
+                   {Value::Text(rule), Value::Int(now), Value::Blob(key.value.raw())}));
+  return database.Run("DELETE FROM records WHERE key=?", {Value::Blob(key.value.raw())});
+}
+
 DroppedRecord DroppedIn(const Database::Row& row) {
   return {.key = StepKey(DigestAt(row, 0).value_or(Digest())),
           .slot = std::string(row.Bytes(1)),
@@ -72,7 +80,7 @@ std::optional<StepRecord> RecordRows::Repair(Database& database, const StepKey& 
   }
   LOG_WARN("record {} is damaged and was dropped", key.ToString());
   unlink(FileOf(root_, key).c_str());
-  Status dropped = database.Run("DELETE FROM records WHERE key=?", {Value::Blob(key.value.raw())});
+  Status dropped = DropRow(database, key, "its record was damaged", clock_.Now().nanos);
   if (!dropped) LOG_WARN("{}", dropped.error().message);
   return std::nullopt;
 }
@@ -140,12 +148,8 @@ Status RecordRows::Drop(const StepKey& key, const std::string& rule) {
   int64_t now = clock_.Now().nanos;
   return index_.Do([&](Database& database) {
     return database.Transaction([&]() -> Status {
-      TRY(
-          database.Run("INSERT OR REPLACE INTO dropped(key, slot, rule, time) "
-                       "SELECT key, slot, ?, ? FROM records WHERE key=?",
-                       {Value::Text(rule), Value::Int(now), Value::Blob(key.value.raw())}));
-      TRY(database.Run("DELETE FROM dropped WHERE time<?", {Value::Int(now - kDroppedKept)}));
-      return database.Run("DELETE FROM records WHERE key=?", {Value::Blob(key.value.raw())});
+      TRY(DropRow(database, key, rule, now));
+      return database.Run("DELETE FROM dropped WHERE time<?", {Value::Int(now - kDroppedKept)});
     });
   });
 }

@@ -37,13 +37,17 @@ Status ReadInputs(const Json& json, StepRecord& record) {
     TRY_ASSIGN(input.selection, Digest::Parse(item.GetString("selection")));
     record.inputs.push_back(std::move(input));
   }
+  for (const Json& item : json.GetArray("images")) {
+    TRY_ASSIGN(Digest chain, Digest::Parse(item.GetString("chain")));
+    record.images.push_back({item.GetString("reference"), ChainId(chain)});
+  }
   return Ok();
 }
 
 // All that this version knows; the rest goes to StepRecord::unknown.
 constexpr std::string_view kMembers[] = {"version",   "key", "outputs",    "preimage", "inputs",
-                                         "slot",      "op",  "name",       "created",  "wall_ns",
-                                         "new_bytes", "log", "log_digest", "checksum"};
+                                         "images",    "slot", "op",        "name",     "created",
+                                         "wall_ns",   "new_bytes", "log",  "log_digest", "checksum"};
 
 Result<StepRecord> FromJson(const Json& json) {
   StepRecord record;
@@ -81,6 +85,11 @@ Json CommonMembers(const StepRecord& record) {
   Json json;
   json.Set("version", StepRecord::kVersion).Set("key", record.key.ToString());
   json.Set("outputs", std::move(outputs)).Set("inputs", std::move(inputs));
+  Json images = Json::EmptyArray();
+  for (const InputImage& image : record.images) {
+    images.Append(Json().Set("reference", image.reference).Set("chain", image.chain.ToString()));
+  }
+  json.SetIf(!record.images.empty(), "images", std::move(images));
   json.Set("slot", record.slot).Set("op", record.op_digest.ToString()).Set("name", record.name);
   json.Set("created", FormatTime(record.created)).Set("wall_ns", record.wall.count());
   json.Set("new_bytes", record.new_bytes);

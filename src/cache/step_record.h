@@ -31,6 +31,12 @@ struct InputTree {
   Digest selection;  // the SelectionDigest that is in the key
 };
 
+// An image that the step writes on or reads, as its source named it at that time.
+struct InputImage {
+  std::string reference;  // "docker.io/library/node:20@sha256:…"
+  ChainId chain;          // what is in the key
+};
+
 struct StepRecord {
   static constexpr int kVersion = 1;
 
@@ -38,6 +44,7 @@ struct StepRecord {
   std::vector<Rootfs> outputs;  // by output index
   std::string preimage;         // canonical JSON whose digest is the key
   std::vector<InputTree> inputs;
+  std::vector<InputImage> images;
   std::string slot;  // which step of which file: stage and position (engine/explain.h)
   Digest op_digest;  // of the canonical op alone
   std::string name;  // display name, "[build 2/5] RUN make"

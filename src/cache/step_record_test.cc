@@ -17,6 +17,7 @@ StepRecord Example() {
   record.outputs = {{{DiffId(Digest::Of("layer"))}, Digest::Of("tree")},
                     {{DiffId(Digest::Of("layer")), DiffId(Digest::Of("other"))}, Digest()}};
   record.inputs = {{"context", Digest::Of("root"), Digest::Of("selection")}};
+  record.images = {{"docker.io/library/node:20@sha256:00", ChainId(Digest::Of("chain"))}};
   record.slot = "p|Dockerfile|build|3";
   record.op_digest = Digest::Of("op");
   record.name = "[build 3/3] RUN make";
@@ -36,6 +37,11 @@ void ExpectEqual(const StepRecord& a, const StepRecord& b) {
     EXPECT_EQ(a.inputs[i].name, b.inputs[i].name);
     EXPECT_EQ(a.inputs[i].tree_root, b.inputs[i].tree_root);
     EXPECT_EQ(a.inputs[i].selection, b.inputs[i].selection);
+  }
+  ASSERT_EQ(a.images.size(), b.images.size());
+  for (size_t i = 0; i < a.images.size(); ++i) {
+    EXPECT_EQ(a.images[i].reference, b.images[i].reference);
+    EXPECT_EQ(a.images[i].chain, b.images[i].chain);
   }
   EXPECT_EQ(a.slot, b.slot);
   EXPECT_EQ(a.op_digest, b.op_digest);

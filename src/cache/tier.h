@@ -15,6 +15,14 @@
 
 namespace varve::cache {
 
+// Why a tier that may hold a record was not used.
+struct TierTrouble {
+  enum class Kind { kUntrusted, kFailed };
+  Kind kind = Kind::kFailed;
+  std::string tier;  // "registry.example.com/cache:main"
+  std::string why;   // "its records are not signed", "connection refused"
+};
+
 class RecordStore {
  public:
   virtual ~RecordStore() = default;
@@ -27,6 +35,12 @@ class RecordStore {
   // Earlier records of the same step, newest first, for explanations; by slot, then by op digest.
   virtual Result<std::vector<StepRecord>> Earlier(const std::string& slot, const Digest& op_digest,
                                                   size_t limit) = 0;
+  // After a miss of `key`: tiers that have it but are not trusted, and tiers that did not answer. For
+  // explanations; a store without tiers has none.
+  virtual std::vector<TierTrouble> TroubleWith(const StepKey& key) {
+    (void)key;
+    return {};
+  }
 };
 
 }  // namespace varve::cache
