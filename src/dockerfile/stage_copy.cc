@@ -249,6 +249,7 @@ class CopyLowering {
     step.inputs = step_inputs_;
     step.op = std::move(op_);
     step.no_cache = stage_.no_cache;
+    step.no_cache_rule = stage_.no_cache_rule;
     graph::Ref made = lowering_.steps.Add(std::move(step));
     if (link_ && stage_.root) {
       std::string again = stage_.numbers.Again(scope_.PlatformPart(), scope_.command().on_build);
@@ -256,6 +257,7 @@ class CopyLowering {
       merge.inputs = {*stage_.root, made};
       merge.op = graph::Merge{};
       merge.no_cache = stage_.no_cache;
+      merge.no_cache_rule = stage_.no_cache_rule;
       made = lowering_.steps.Add(std::move(merge));
     }
     stage_.root = made;

@@ -66,11 +66,13 @@ size_t CountSteps(const StageState& state) {
   return count;
 }
 
-bool IsNoCache(const LowerOptions& options, const std::string& name) {
-  if (options.no_cache) return true;
-  return std::ranges::any_of(options.no_cache_filter, [&](const std::string& wanted) {
-    return !wanted.empty() && EqualsIgnoreCase(wanted, name);
-  });
+// The flag that asks for the stage to be built without the cache; empty: none.
+std::string NoCacheRule(const LowerOptions& options, const std::string& name) {
+  if (options.no_cache) return "--no-cache";
+  for (const std::string& wanted : options.no_cache_filter) {
+    if (!wanted.empty() && EqualsIgnoreCase(wanted, name)) return "--no-cache-filter=" + wanted;
+  }
+  return "";
 }
 
 // A source that no stage of the file has: an image, or a named context.
@@ -179,7 +181,8 @@ Status CollectStages(Lowering& lowering) {
       state->base_is_numbered = state->base == nullptr && base.text != "scratch";
       state->numbers.Expect(CountSteps(*state) + (state->base_is_numbered ? 1 : 0));
     }
-    state->no_cache = IsNoCache(lowering.options, stage.name);
+    state->no_cache_rule = NoCacheRule(lowering.options, stage.name);
+    state->no_cache = !state->no_cache_rule.empty();
     if (!stage.name.empty()) lowering.by_name[stage.name] = state.get();
     lowering.stages.push_back(std::move(state));
   }

@@ -45,6 +45,8 @@ class RunLowering {
     step.op = std::move(exec_);
     step.inputs = std::move(inputs_);
     step.no_cache = stage_.no_cache;
+    step.no_cache_rule = stage_.no_cache_rule;
+    for (const auto& [name, value] : DeclaredArgs()) step.arg_names.push_back(name);
     stage_.root = lowering_.steps.Add(std::move(step));
     scope_.AddHistory(RunHistory(DeclaredArgs(), argv), stage_.root);
     return Ok();

@@ -4,11 +4,14 @@
 #include <condition_variable>
 #include <deque>
 #include <map>
+#include <memory>
+#include <set>
 
 #include "base/guarded.h"
 #include "base/log.h"
 #include "base/metric.h"
 #include "base/thread_pool.h"
+#include "engine/miss.h"
 #include "engine/plan.h"
 #include "graph/reads.h"
 
@@ -30,6 +33,14 @@ class Coordinator {
         on_stop_(stop, [this] { Post([this] { Fail(Cancelled("the build was cancelled"), {}); }); }),
         io_(kIoThreads), running_(std::max<size_t>(1, request.max_running)) {
     outcome_.steps.resize(graph_.steps.size());
+    auto ops = std::make_shared<std::set<Digest>>();
+    for (StepIndex i = 0; i < graph_.steps.size(); ++i) {
+      outcome_.steps[i].slot = slots_[i];
+      if (graph::IsSource(graph_.steps[i].op)) continue;
+      ops->insert(Digest::Of(graph::CanonicalOp(graph_.steps[i]).DumpCanonical()));
+      if (i < request.max_age.size() && request.max_age[i]) plan_.Limit(i);
+    }
+    ops_ = std::move(ops);
   }
 
   Outcome Run() {
@@ -81,14 +92,9 @@ class Coordinator {
       // More keys may follow from these at once; they go into the same look-up batch.
       to_look_up_.insert(to_look_up_.end(), actions.look_up.begin(), actions.look_up.end());
       if (actions.key.empty()) LookUp();
+      if (request_.dry_run) continue;
       for (StepIndex i : actions.obtain) Obtain(i);
-      for (StepIndex i : actions.run) {
-        if (request_.dry_run) {
-          outcome_.would_run.push_back(i);
-        } else {
-          RunStep(i);
-        }
-      }
+      for (StepIndex i : actions.run) RunStep(i);
     }
     LookUp();
     if (in_flight_ == 0 && !outcome_.error && !plan_.Done() && !request_.dry_run) {
@@ -160,6 +166,7 @@ class Coordinator {
   std::string NameOf(StepIndex i) const {
     const graph::Step& step = graph_.steps[i];
     if (const auto* local = std::get_if<graph::LocalSource>(&step.op)) return local->name;
+    if (const auto* image = std::get_if<graph::ImageSource>(&step.op)) return image->reference;
     return step.stage.empty() ? step.name : "stage " + step.stage;
   }
 
@@ -172,7 +179,7 @@ class Coordinator {
       return StepFailed(i, std::move(error));
     }
     if (!*keyed) return plan_.OnKeyUnknown(i);
-    keyed_[i] = std::move(**keyed);
+    keyed_[i] = std::make_shared<const KeyedStep>(std::move(**keyed));
     outcome_.steps[i].key = keyed_[i]->key;
     plan_.OnKey(i, keyed_[i]->key);
     // Equal to a step that is settled: it shares that result.
@@ -216,11 +223,44 @@ class Coordinator {
                 Hit(batch[n], *(*records)[n]);
               }
             }
-            if (!records) LOG_WARN("cache look-up: {}", records.error().message);
+            if (!records) {
+              LOG_WARN("cache look-up: {}", records.error().message);
+              look_up_error_ = std::move(records).error();
+            }
           });
   }
 
+  // A record that is right, but older than the user accepts: it was made too long ago, or on a result
+  // of a limited step that has been replaced since.
+  bool TooOld(StepIndex i, const cache::StepRecord& record) {
+    if (i < request_.max_age.size() && request_.max_age[i]) {
+      const AgeLimit& limit = *request_.max_age[i];
+      Nanos age(services_.clock.Now().nanos - record.created.nanos);
+      if (age >= limit.limit) {
+        too_old_[i] = {age, limit.limit, limit.rule};
+        return true;
+      }
+    }
+    auto below = plan_.LimitedBy(i);
+    if (!below) return false;
+    const auto* outputs = plan_.Outputs(*below);
+    if (outputs == nullptr || outputs->empty()) return false;
+    const std::vector<DiffId>& layers = outputs->front().layers;
+    bool on_top = std::ranges::all_of(record.outputs, [&](const cache::Rootfs& output) {
+      return output.layers.size() >= layers.size() &&
+             std::equal(layers.begin(), layers.end(), output.layers.begin());
+    });
+    if (!on_top) {
+      too_old_[i] = {.rule = request_.max_age[*below]->rule, .below = graph_.steps[*below].name};
+    }
+    return !on_top;
+  }
+
   void Hit(StepIndex i, const cache::StepRecord& record) {
+    if (TooOld(i, record)) {
+      Counter("engine.too_old").Add();
+      return plan_.OnTooOld(i);
+    }
     Counter("engine.hits").Add();
     outcome_.steps[i].saved = record.wall;
     outcome_.steps[i].created = record.created;
@@ -244,6 +284,7 @@ class Coordinator {
             Error error = std::move(outputs).error();
             bool gone = error.code == Code::kNotFound || error.code == Code::kCorrupt;
             if (gone && !pins_[i] && plan_.OnDataGone(i)) {
+              lost_[i] = std::move(error);
               Forget(*plan_.Key(i));
             } else {
               StepFailed(i, std::move(error));
@@ -273,8 +314,8 @@ class Coordinator {
       request.inputs.push_back({ref.step, pins_[ref.step].has_value(), outputs[ref.output]});
     }
     Start(running_,
-          [this, i, request = std::move(request)](std::stop_token stop) mutable {
-            return RunLocked(i, request, stop);
+          [this, i, request = std::move(request), miss = MissOf(i)](std::stop_token stop) mutable {
+            return RunLocked(i, request, miss, stop);
           },
           [this, i](Result<RanOrFound> ran) {
             if (!ran) return StepFailed(i, std::move(ran).error());
@@ -292,10 +333,12 @@ class Coordinator {
   }
 
   // On a pool thread.
-  Result<RanOrFound> RunLocked(StepIndex i, RunRequest& request, std::stop_token stop) {
+  Result<RanOrFound> RunLocked(StepIndex i, RunRequest& request, const Miss& miss,
+                               std::stop_token stop) {
     bool waited = false;
     TRY_ASSIGN(auto lock, services_.locks.Acquire(request.key, &waited, stop));
-    if (waited && !plan_no_cache(i)) {
+    bool forced = miss.step->no_cache || miss.parent_must_run || miss.too_old;
+    if (waited && !forced) {
       auto records = services_.records.GetMany({request.key});
       if (records && records->size() == 1 && (*records)[0] &&
           services_.runner.HasLocally((*records)[0]->outputs)) {
@@ -303,24 +346,24 @@ class Coordinator {
                           (*records)[0]->created};
       }
     }
-    constexpr size_t kCandidates = 4;
-    auto earlier = services_.records.Earlier(slots_[i], keyed_[i]->op_digest, kCandidates);
-    // What this build made for another platform is no earlier build of this step.
-    if (earlier) std::erase_if(*earlier, [&](const auto& record) { return record.created > began_; });
-    std::vector<Reason> reasons = ReasonsFor(i, earlier);
-    if (earlier && !earlier->empty() && !earlier->front().outputs.empty() &&
-        !earlier->front().outputs[0].layers.empty()) {
-      request.similar = earlier->front().outputs[0].layers.back();
+    ExplainedMiss why = Explained(miss);
+    if (why.nearest && !why.nearest->outputs.empty() && !why.nearest->outputs[0].layers.empty()) {
+      request.similar = why.nearest->outputs[0].layers.back();
     }
-    Post([this, i, reasons]() mutable {
-      services_.observer.Explained(i, reasons);
-      outcome_.steps[i].reasons = std::move(reasons);
+    if (i < request_.must_hit.size() && request_.must_hit[i]) {
+      Post([this, i, why] { SetReasons(i, why); });
+      return MissError(i, why);
+    }
+    Post([this, i, why] {
+      SetReasons(i, why);
+      services_.observer.Explained(i, outcome_.steps[i].reasons);
     });
     Counter("engine.runs").Add();
     Nanos begin = services_.clock.Monotonic();
     TRY_ASSIGN(RunResult result,
                services_.runner.Run(request, services_.observer.SinkOf(i), stop));
-    cache::StepRecord record = RecordOf(i, result, services_.clock.Monotonic() - begin);
+    cache::StepRecord record = RecordOf(i, *miss.keyed, result, services_.clock.Monotonic() - begin);
+    NoteOrder(i, miss, why, request, result);
     if (Status put = services_.records.Put(record); !put) {
       // The build has its result; only the next one will miss it.
       LOG_WARN("record of \"{}\" was not stored: {}", record.name, put.error().message);
@@ -328,24 +371,130 @@ class Coordinator {
     return RanOrFound{std::move(result.outputs), result.new_bytes, false, Nanos(0), record.created};
   }
 
-  // Set at construction and read-only since, so a pool thread may ask.
-  bool plan_no_cache(StepIndex i) const { return plan_.NoCache(i); }
+  // --- Why -------------------------------------------------------------------------------------------
 
-  std::vector<Reason> ReasonsFor(StepIndex i,
-                                 const Result<std::vector<cache::StepRecord>>& earlier) {
-    if (plan_no_cache(i)) return {{Reason::Kind::kNoCache, "--no-cache", {}}};
-    METRIC("engine.explain");
-    if (!earlier) return {{Reason::Kind::kFirstTime, "no earlier record can be read", {}}};
-    return Explain(*keyed_[i], *earlier, services_.trees);
+  bool RunsInThisBuild(StepIndex i) const {
+    if (!outcome_.forecast.empty()) return outcome_.forecast[i] == Plan::Forecast::kRun;
+    return outcome_.steps[i].status == StepStatus::kRan;
   }
 
-  cache::StepRecord RecordOf(StepIndex i, const RunResult& result, Nanos wall) const {
-    const KeyedStep& keyed = *keyed_[i];
+  Upstream UpstreamOf(StepIndex i) const {
+    Upstream out{.step = &graph_.steps[i], .keyed = keyed_[i], .fact_name = NameOf(i), .cause = i};
+    if (pins_[i] || graph::IsSource(graph_.steps[i].op)) return out;
+    out.ran = RunsInThisBuild(i);
+    out.cause = outcome_.steps[i].cause.value_or(i);
+    out.cause_name = graph_.steps[out.cause].name;
+    const std::vector<Reason>& reasons = outcome_.steps[out.cause].reasons;
+    out.again = out.ran && std::ranges::any_of(reasons, [](const Reason& reason) {
+      using Kind = Reason::Kind;
+      return reason.kind == Kind::kNoCache || reason.kind == Kind::kMaxAge ||
+             reason.kind == Kind::kEvicted || reason.kind == Kind::kDataGone ||
+             reason.kind == Kind::kDamaged;
+    });
+    return out;
+  }
+
+  // All that may explain why step i runs, as of now.
+  Miss MissOf(StepIndex i) const {
+    Miss miss{.step = &graph_.steps[i], .keyed = keyed_[i], .slot = slots_[i], .began = began_,
+              .look_up_error = look_up_error_, .ops = ops_};
+    if (auto it = lost_.find(i); it != lost_.end()) miss.lost = it->second;
+    if (auto it = too_old_.find(i); it != too_old_.end()) miss.too_old = it->second;
+    miss.parent_must_run = plan_.NoCache(i) && !graph_.steps[i].no_cache && !miss.too_old;
+    for (const graph::InputUse& use : graph::InputUses(graph_.steps[i])) {
+      StepIndex input = graph_.steps[i].inputs[static_cast<size_t>(use.input)].step;
+      if (!use.lineage) miss.reads.push_back(UpstreamOf(input));
+    }
+    for (auto parent = ParentOf(i); parent; parent = ParentOf(*parent)) {
+      miss.lineage.push_back(UpstreamOf(*parent));
+    }
+    return miss;
+  }
+
+  // The step that step i writes on, unless that is a source.
+  std::optional<StepIndex> ParentOf(StepIndex i) const {
+    for (const graph::InputUse& use : graph::InputUses(graph_.steps[i])) {
+      StepIndex input = graph_.steps[i].inputs[static_cast<size_t>(use.input)].step;
+      if (use.lineage && !graph::IsSource(graph_.steps[input].op)) return input;
+    }
+    return std::nullopt;
+  }
+
+  MissStores Stores() const {
+    return {services_.records, services_.trees, services_.archive, services_.clock};
+  }
+
+  ExplainedMiss Explained(const Miss& miss) const {
+    METRIC("engine.explain");
+    return ExplainMiss(miss, Stores());
+  }
+
+  void SetReasons(StepIndex i, const ExplainedMiss& why) {
+    outcome_.steps[i].reasons = why.reasons;
+    outcome_.steps[i].cause = why.cause;
+    if (why.nearest) outcome_.steps[i].expected = why.nearest->wall;
+  }
+
+  Error MissError(StepIndex i, const ExplainedMiss& why) {
+    Post([this] { outcome_.cache_miss = true; });
+    return Invalid("step \"{}\" is not cached: {}", graph_.steps[i].name, Summarise(why.reasons));
+  }
+
+  // On a pool thread, after the step ran.
+  void NoteOrder(StepIndex i, const Miss& miss, const ExplainedMiss& why, const RunRequest& request,
+                 const RunResult& result) {
+    if (result.outputs.empty() || miss.lineage.empty()) return;
+    for (const graph::InputUse& use : graph::InputUses(*miss.step)) {
+      if (!use.lineage) continue;
+      std::vector<Reason> reasons = why.reasons;
+      const cache::Rootfs& parent = request.inputs[static_cast<size_t>(use.input)].rootfs;
+      METRIC("engine.order_hint");
+      if (AddOrderHint(miss, why, result.outputs[0], parent, Stores(), reasons)) {
+        Post([this, i, reasons = std::move(reasons)] { outcome_.steps[i].reasons = reasons; });
+      }
+      return;
+    }
+  }
+
+  // Of a dry run: what the plan says, and why.
+  void Predict() {
+    outcome_.forecast = plan_.Predict();
+    for (StepIndex i = 0; i < graph_.steps.size(); ++i) {
+      if (outcome_.forecast[i] == Plan::Forecast::kRun) {
+        SetReasons(i, Explained(MissOf(i)));
+      } else if (outcome_.forecast[i] == Plan::Forecast::kUnknown) {
+        ExplainUnknown(i);
+      }
+    }
+  }
+
+  // Its key waits for the content of a stage that would run.
+  void ExplainUnknown(StepIndex i) {
+    StepOutcome& step = outcome_.steps[i];
+    for (const graph::Ref& ref : graph_.steps[i].inputs) {
+      bool open = outcome_.forecast[ref.step] == Plan::Forecast::kRun ||
+                  outcome_.forecast[ref.step] == Plan::Forecast::kUnknown;
+      if (!open) continue;
+      Reason reason{Reason::Kind::kParent, ""};
+      step.cause = outcome_.steps[ref.step].cause.value_or(ref.step);
+      reason.step = graph_.steps[ref.step].name;
+      reason.text = fmt::format("depends on what {} gives", reason.step);
+      step.reasons = {std::move(reason)};
+      break;
+    }
+    Digest op = Digest::Of(graph::CanonicalOp(graph_.steps[i]).DumpCanonical());
+    auto earlier = services_.records.Earlier(slots_[i], op, 1);
+    if (earlier && !earlier->empty()) step.expected = earlier->front().wall;
+  }
+
+  cache::StepRecord RecordOf(StepIndex i, const KeyedStep& keyed, const RunResult& result,
+                             Nanos wall) const {
     return cache::StepRecord{
         .key = keyed.key, .outputs = result.outputs, .preimage = keyed.preimage,
-        .inputs = keyed.inputs, .slot = slots_[i], .op_digest = keyed.op_digest,
-        .name = graph_.steps[i].name, .created = services_.clock.Now(), .wall = wall,
-        .new_bytes = result.new_bytes, .log = result.log};
+        .inputs = keyed.inputs, .images = keyed.images, .slot = slots_[i],
+        .op_digest = keyed.op_digest, .name = graph_.steps[i].name,
+        .created = services_.clock.Now(), .wall = wall, .new_bytes = result.new_bytes,
+        .log = result.log};
   }
 
   // A slot names "the same step of the same file" across builds: project, stage, position in it.
@@ -362,6 +511,7 @@ class Coordinator {
   }
 
   void Conclude() {
+    if (request_.dry_run && !outcome_.error) Predict();
     if (!outcome_.error) {
       for (const graph::Ref& ref : request_.wanted) {
         const auto* outputs = plan_.Outputs(ref.step);
@@ -391,14 +541,17 @@ class Coordinator {
   const graph::Graph& graph_;
   const Services& services_;
 
-  // Coordinator thread only, except that keyed_[i] and slots_ are read by the step that runs: they
-  // do not change while it does.
+  // Coordinator thread only.
   Plan plan_;
   std::vector<std::optional<Pin>> pins_;
-  std::vector<std::optional<KeyedStep>> keyed_;
+  std::vector<std::shared_ptr<const KeyedStep>> keyed_;
   std::vector<std::string> slots_;
   std::vector<Nanos> started_;
   std::vector<StepIndex> to_look_up_;
+  std::map<StepIndex, Error> lost_;           // hits whose layers could not be had
+  std::map<StepIndex, Miss::Age> too_old_;
+  std::optional<Error> look_up_error_;
+  std::shared_ptr<const std::set<Digest>> ops_;
   Outcome outcome_;
   const Timestamp began_ = services_.clock.Now();
   int in_flight_ = 0;

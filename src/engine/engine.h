@@ -13,10 +13,17 @@
 #include "cache/tier.h"
 #include "engine/interfaces.h"
 #include "engine/keys.h"
+#include "engine/plan.h"
 #include "graph/graph.h"
 #include "tree/tree.h"
 
 namespace varve::engine {
+
+// How old a step's record may be.
+struct AgeLimit {
+  Nanos limit{0};
+  std::string rule;                 // "--cache-max-age=7d", for explanations
+};
 
 struct Services {
   cache::RecordStore& records;
@@ -26,16 +33,20 @@ struct Services {
   StepLocks& locks;
   Observer& observer;
   Clock& clock;
+  RecordArchive* archive = nullptr;  // better explanations
 };
 
 struct Request {
   const graph::Graph& graph;
   std::vector<graph::Ref> wanted;
   bool want_data = true;            // false: records are enough (type=cacheonly)
-  bool dry_run = false;             // stop where the first step would run
+  bool dry_run = false;             // nothing runs, is pulled or unpacked: see Outcome::forecast
   std::string salt;                 // --cache-salt
   std::string project;              // names the files that are built, so that slots are theirs
   size_t max_running = 64;          // steps at once; they mostly wait for their own processes
+  // By step, each empty or as long as the graph.
+  std::vector<std::optional<AgeLimit>> max_age;
+  std::vector<bool> must_hit;       // --fail-on-cache-miss: the build ends where such a step would run
 };
 
 struct Totals {
@@ -51,7 +62,8 @@ struct Outcome {
   std::optional<graph::StepIndex> failed_step;
   std::vector<StepOutcome> steps;   // by step index
   std::vector<cache::Rootfs> wanted;  // of a successful build, as Request::wanted
-  std::vector<graph::StepIndex> would_run;  // dry run
+  std::vector<Plan::Forecast> forecast;  // of a dry run, by step index; its reasons are in `steps`
+  bool cache_miss = false;          // `error` is that a step of Request::must_hit would run
   Totals totals;
 };
 

@@ -63,7 +63,7 @@ TEST_F(EngineTest, AChangedFileReRunsOnlyWhatReadsIt) {
   ASSERT_FALSE(world.Build(graph, {{app}}).error);
   EXPECT_THAT(world.ran, ElementsAre("COPY src", "build"));
   EXPECT_EQ(Summarise(world.reasons[app - 1]), "src/a.js: content changed");
-  EXPECT_EQ(Summarise(world.reasons[app]), "the step before it changed");
+  EXPECT_EQ(Summarise(world.reasons[app]), "because COPY src ran");
 }
 
 TEST_F(EngineTest, AnUnreadFileCausesNoMiss) {
@@ -115,7 +115,8 @@ TEST_F(EngineTest, AHitWhoseLayersAreGoneRunsOnceMore) {
   Outcome second = world.Build(graph, {{run}});
   ASSERT_FALSE(second.error) << second.error->message;
   EXPECT_THAT(world.ran, ElementsAre("make"));
-  EXPECT_EQ(Summarise(world.reasons[run]), "first build of this step");
+  EXPECT_EQ(Summarise(world.reasons[run]),
+            "it was built before, but its cached result is lost: layers are gone");
 }
 
 TEST_F(EngineTest, WhatRanAgainAndCameOutDifferentlyIsReadAnew) {
@@ -205,7 +206,7 @@ TEST_F(EngineTest, ANewBaseImageIsTheReason) {
   world.Build(graph, {{run}});
   world.images["node"] = "node v2";
   world.Build(graph, {{run}});
-  EXPECT_EQ(Summarise(world.reasons[run]), "the base image changed");
+  EXPECT_EQ(world.reasons[run][0].kind, Reason::Kind::kBase);
 }
 
 TEST_F(EngineTest, CancellingBeforeTheStartRunsNothing) {
@@ -223,7 +224,9 @@ TEST_F(EngineTest, DryRunSaysWhatWouldRun) {
   Services services{world, world.trees, world, world, world, world, world.clock};
   Outcome outcome = Build(request, services, {});
   EXPECT_FALSE(outcome.error);
-  EXPECT_THAT(outcome.would_run, ElementsAre(run));
+  EXPECT_EQ(outcome.forecast[run], Plan::Forecast::kRun);
+  EXPECT_EQ(Summarise(outcome.steps[run].reasons), "never built here");
+  EXPECT_EQ(world.pulls, 0);
   EXPECT_THAT(world.ran, IsEmpty());
 }
 

@@ -8,6 +8,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <mutex>
 #include <set>
@@ -20,6 +21,7 @@
 namespace varve::engine {
 
 class FakeWorld final : public cache::RecordStore,
+                        public RecordArchive,
                         public SourceResolver,
                         public StepRunner,
                         public StepLocks,
@@ -31,7 +33,16 @@ class FakeWorld final : public cache::RecordStore,
   std::map<std::string, std::string> images;                          // reference → chain text
   std::set<std::string> unstable;                                     // commands
   std::set<std::string> failing;                                      // commands
+  std::set<std::string> blind;                                        // commands that see no files
+  std::map<std::string, uint32_t> modes, owners;                      // of files of sources, by path
+  bool forget_unobtainable_on_run = false;                            // what runs makes layers whole
   bool records_fail = false;                                          // every look-up is an error
+  std::map<DiffId, Error> unobtainable;                               // layers and why
+  std::vector<cache::TierTrouble> trouble;                            // with every key
+  bool dry_run = false;                                               // as in Request
+  std::string salt;
+  std::vector<std::optional<AgeLimit>> max_age;
+  std::vector<bool> must_hit;
 
   // --- What a test reads -----------------------------------------------------------------------------
   std::map<StepKey, cache::StepRecord> records;
@@ -50,8 +61,9 @@ class FakeWorld final : public cache::RecordStore,
     reasons.clear();
     finished.clear();
     Request request{.graph = graph, .wanted = std::move(wanted), .want_data = want_data,
-                    .project = "test"};
-    Services services{*this, trees, *this, *this, *this, *this, clock};
+                    .dry_run = dry_run, .salt = salt, .project = "test", .max_age = max_age,
+                    .must_hit = must_hit};
+    Services services{*this, trees, *this, *this, *this, *this, clock, this};
     return engine::Build(request, services, stop);
   }
 
@@ -89,11 +101,20 @@ class FakeWorld final : public cache::RecordStore,
     return Ok();
   }
   Status Drop(const StepKey& key) override {
-    std::lock_guard lock(mutex_);
-    records.erase(key);
+    Evict(key, "its data is gone");
     return Ok();
   }
-  Result<std::vector<cache::StepRecord>> Earlier(const std::string& slot, const Digest&,
+  // As a collection does.
+  void Evict(const StepKey& key, const std::string& rule) {
+    std::lock_guard lock(mutex_);
+    auto it = records.find(key);
+    if (it == records.end()) return;
+    dropped_.push_back({key, it->second.slot, rule, clock.Now()});
+    records.erase(it);
+  }
+  void Remember(const StepKey& key) { order_.push_back(key); }  // for Earlier: a record put by hand
+  std::vector<cache::TierTrouble> TroubleWith(const StepKey&) override { return trouble; }
+  Result<std::vector<cache::StepRecord>> Earlier(const std::string& slot, const Digest& op,
                                                  size_t limit) override {
     std::lock_guard lock(mutex_);
     std::vector<cache::StepRecord> out;
@@ -101,7 +122,34 @@ class FakeWorld final : public cache::RecordStore,
       auto record = records.find(*it);
       if (record != records.end() && record->second.slot == slot) out.push_back(record->second);
     }
+    for (auto it = order_.rbegin(); it != order_.rend() && out.size() < limit; ++it) {
+      auto record = records.find(*it);
+      bool known = std::ranges::any_of(out, [&](const auto& r) { return r.key == *it; });
+      if (!known && record != records.end() && record->second.op_digest == op) out.push_back(record->second);
+    }
     return out;
+  }
+
+  // --- RecordArchive ---------------------------------------------------------------------------------
+  Result<std::optional<cache::StepRecord>> Peek(const StepKey& key) override {
+    std::lock_guard lock(mutex_);
+    auto it = records.find(key);
+    return it == records.end() ? std::nullopt : std::optional(it->second);
+  }
+  Result<std::optional<cache::DroppedRecord>> WhyDropped(const StepKey& key) override {
+    std::lock_guard lock(mutex_);
+    std::optional<cache::DroppedRecord> found;
+    if (records.contains(key)) return found;
+    for (const auto& dropped : dropped_) if (dropped.key == key) found = dropped;
+    return found;
+  }
+  Result<std::vector<cache::DroppedRecord>> DroppedOf(const std::string& slot, size_t limit) override {
+    std::lock_guard lock(mutex_);
+    std::vector<cache::DroppedRecord> found;
+    for (auto it = dropped_.rbegin(); it != dropped_.rend() && found.size() < limit; ++it) {
+      if (it->slot == slot) found.push_back(*it);
+    }
+    return found;
   }
 
   // --- SourceResolver --------------------------------------------------------------------------------
@@ -124,7 +172,10 @@ class FakeWorld final : public cache::RecordStore,
     const auto& local = std::get<graph::LocalSource>(op);
     tree::TreeEditor edit(trees, tree::EmptyTree());
     for (const auto& [path, text] : sources[local.name]) {
-      TRY(edit.Put(RelPath(path), File(text)));
+      tree::Node node = File(text);
+      if (auto it = modes.find(path); it != modes.end()) node.mode = it->second;
+      if (auto it = owners.find(path); it != owners.end()) node.uid = it->second;
+      TRY(edit.Put(RelPath(path), node));
     }
     TRY_ASSIGN(Digest root, edit.Commit());
     return Pin{{{}, root}, {}, true};
@@ -144,7 +195,7 @@ class FakeWorld final : public cache::RecordStore,
       for (const DiffId& layer : rootfs.layers) EXPECT_TRUE(layers.contains(layer)) << command;
       if (use.lineage) {
         base = rootfs;
-        seen += "base " + rootfs.tree_root.Hex();
+        if (!blind.contains(command)) seen += "base " + rootfs.tree_root.Hex();
       } else {
         seen += "read " + SelectionOf(rootfs, use).Hex();
       }
@@ -157,6 +208,7 @@ class FakeWorld final : public cache::RecordStore,
     DiffId layer(Digest::Of("layer of " + seen));
     out.layers.push_back(layer);
     layers.insert(layer);
+    if (forget_unobtainable_on_run) unobtainable.clear();
     ran.push_back(command);
     return RunResult{{out}, 100, "log of " + command};
   }
@@ -171,6 +223,11 @@ class FakeWorld final : public cache::RecordStore,
       for (const DiffId& layer : out[0].layers) layers.insert(layer);
       TRY_ASSIGN(out[0].tree_root, ImageTree(out[0].layers[0]));
       return out;
+    }
+    for (const auto& output : outputs) {
+      for (const DiffId& layer : output.layers) {
+        if (auto it = unobtainable.find(layer); it != unobtainable.end()) return it->second;
+      }
     }
     if (!AllHere(outputs)) return NotFound("layers are gone");
     return out;
@@ -218,7 +275,7 @@ class FakeWorld final : public cache::RecordStore,
   bool AllHere(const std::vector<cache::Rootfs>& outputs) const {
     for (const auto& output : outputs) {
       for (const DiffId& layer : output.layers) {
-        if (!layers.contains(layer)) return false;
+        if (!layers.contains(layer) || unobtainable.contains(layer)) return false;
       }
     }
     return true;
@@ -243,6 +300,7 @@ class FakeWorld final : public cache::RecordStore,
   std::mutex mutex_;
   std::vector<StepKey> order_;
   std::map<StepKey, std::set<Digest>> content_;
+  std::vector<cache::DroppedRecord> dropped_;
   int counter_ = 0;
 };
 

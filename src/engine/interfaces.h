@@ -13,7 +13,8 @@
 
 #include "base/clock.h"
 #include "cache/step_record.h"
-#include "engine/explain.h"
+#include "cache/contents.h"
+#include "engine/reason.h"
 #include "graph/graph.h"
 
 namespace varve::engine {
@@ -90,6 +91,17 @@ class StepLocks {
                                                 std::stop_token stop) = 0;
 };
 
+// What a store knows beyond the records that hit, for explanations. Nothing here notes a use.
+class RecordArchive {
+ public:
+  virtual ~RecordArchive() = default;
+  virtual Result<std::optional<cache::StepRecord>> Peek(const StepKey& key) = 0;
+  // Why a record of this key went away, if there was one.
+  virtual Result<std::optional<cache::DroppedRecord>> WhyDropped(const StepKey& key) = 0;
+  // The same of records of a step, newest first.
+  virtual Result<std::vector<cache::DroppedRecord>> DroppedOf(const std::string& slot, size_t limit) = 0;
+};
+
 enum class StepStatus {
   kNotNeeded,   // nothing wanted its result
   kCached,      // answered by a record; a source whose content was not needed or was here
@@ -105,8 +117,12 @@ struct StepOutcome {
   Nanos saved{0};                   // what the record cost to make, for kCached
   Timestamp created;                // when its result was made, now or earlier; 0: unknown
   uint64_t new_bytes = 0;
-  std::vector<Reason> reasons;      // why it ran
-  std::string tier;                 // where a record came from
+  std::vector<Reason> reasons;      // why it ran, or would
+  // The step whose reasons are the root of these: this one ran only because that one did.
+  std::optional<graph::StepIndex> cause;
+  std::optional<Nanos> expected;    // what it cost the last time, where that is known
+  std::string slot;                 // names the same step across builds
+  std::string tier;                 // where a record came from; empty: the local store
 };
 
 // Told what happens, for progress and history. Calls come from the coordinator thread, except that

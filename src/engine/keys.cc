@@ -34,6 +34,7 @@ Result<std::optional<KeyedStep>> ComputeKey(const graph::Step& step,
     if (use.lineage) {
       std::optional<Json> from = Lineage(fact);
       if (!from) return std::optional<KeyedStep>();
+      if (!fact.key && fact.chain) keyed.images.push_back({fact.name, *fact.chain});
       lineage.Append(entry.Set("from", *from));
       continue;
     }
@@ -41,6 +42,7 @@ Result<std::optional<KeyedStep>> ComputeKey(const graph::Step& step,
     entry.Set("select", SelectorsJson(use.selectors));
     if (fact.chain) {
       reads.Append(entry.Set("image", fact.chain->ToString()));
+      keyed.images.push_back({fact.name, *fact.chain});
       continue;
     }
     if (!fact.tree_root) return std::optional<KeyedStep>();

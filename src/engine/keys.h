@@ -25,7 +25,8 @@ inline constexpr int kKeySchema = 1;
 
 // What is known of one input when a key is computed.
 struct InputFact {
-  std::string name;                    // for explanations: "context", or the step's name
+  std::string name;                    // for explanations: "context", an image's reference, the
+                                       // stage's or the step's name
   std::optional<StepKey> key;          // of a step that is no source
   uint32_t output = 0;
   std::optional<ChainId> chain;        // of an image source
@@ -37,6 +38,7 @@ struct KeyedStep {
   std::string preimage;
   Digest op_digest;
   std::vector<cache::InputTree> inputs;  // read inputs with a known tree
+  std::vector<cache::InputImage> images;
 };
 
 // Empty while an input is not known well enough yet. An error if a selected path does not exist.

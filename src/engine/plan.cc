@@ -32,6 +32,38 @@ Plan::Plan(const graph::Graph& graph, const std::vector<Ref>& wanted, bool want_
   }
 }
 
+void Plan::Limit(StepIndex limited) {
+  states_[limited].limited = true;
+  for (StepIndex i = limited + 1; i < states_.size(); ++i) {
+    const graph::Step& step = graph_.steps[i];
+    for (size_t k = 0; k < step.inputs.size(); ++k) {
+      StepIndex parent = step.inputs[k].step;
+      if (!lineage_[i][k]) continue;
+      if (states_[parent].limited) states_[i].limited_by = parent;
+      else if (states_[parent].limited_by) states_[i].limited_by = states_[parent].limited_by;
+    }
+  }
+}
+
+// Not to be looked up before the limited step below it is settled.
+bool Plan::IsHeld(const State& state) const {
+  if (!state.limited_by) return false;
+  const State& limited = states_[*state.limited_by];
+  return !limited.no_cache && !limited.outputs && limited.look_up != LookUp::kMiss;
+}
+
+// What builds on `step` holds its layers, so it cannot be answered from a record any more.
+void Plan::ForceAbove(StepIndex step) {
+  std::vector<bool> above(states_.size(), false);
+  above[step] = true;
+  for (StepIndex i = step + 1; i < states_.size(); ++i) {
+    for (size_t k = 0; k < graph_.steps[i].inputs.size(); ++k) {
+      above[i] = above[i] || (lineage_[i][k] && above[graph_.steps[i].inputs[k].step]);
+    }
+    if (above[i]) states_[i].no_cache = true;
+  }
+}
+
 bool Plan::KeyInputsKnown(StepIndex i) const {
   const graph::Step& step = graph_.steps[i];
   for (size_t k = 0; k < step.inputs.size(); ++k) {
@@ -110,6 +142,10 @@ Plan::Actions Plan::Next() {
     if (state.look_up == LookUp::kNotAsked) {
       if (state.no_cache) {
         state.look_up = LookUp::kMiss;
+      } else if (IsHeld(state)) {
+        // Its key may need the result of a step that has to run first.
+        uint8_t& demand = demand_[*state.limited_by];
+        if (demand_[i] != kNone) demand = std::max<uint8_t>(demand, kResult);
       } else if (!state.busy) {
         state.look_up = LookUp::kAsked;
         start(actions.look_up);
@@ -167,7 +203,17 @@ void Plan::OnLookUp(StepIndex i, std::optional<std::vector<cache::Rootfs>> outpu
   if (outputs) {
     state.data_local = data_local;
     Settle(i, std::move(*outputs));
+  } else if (state.limited) {
+    ForceAbove(i);
   }
+}
+
+void Plan::OnTooOld(StepIndex i) {
+  State& state = states_[i];
+  state.busy = false;
+  state.look_up = LookUp::kMiss;
+  state.no_cache = true;
+  ForceAbove(i);
 }
 
 void Plan::OnObtained(StepIndex i, std::vector<cache::Rootfs> outputs) {
@@ -217,6 +263,26 @@ std::vector<StepIndex> Plan::OnRan(StepIndex i, std::vector<cache::Rootfs> outpu
   }
   if (changed) Forget(i);
   return shared;
+}
+
+std::vector<Plan::Forecast> Plan::Predict() const {
+  std::vector<Forecast> out(states_.size(), Forecast::kNotNeeded);
+  std::vector<uint8_t> demand(states_.size(), kNone);
+  for (const Ref& ref : wanted_) demand[ref.step] = want_data_ ? kData : kResult;
+  for (size_t i = states_.size(); i-- > 0;) {
+    const State& state = states_[i];
+    if (demand[i] == kNone) continue;
+    if (state.outputs) {
+      out[i] = demand[i] == kData && !state.data_local ? Forecast::kFetch : Forecast::kHit;
+      continue;
+    }
+    bool runs = state.key && state.look_up == LookUp::kMiss;
+    out[i] = runs ? Forecast::kRun : Forecast::kUnknown;
+    for (const Ref& input : graph_.steps[i].inputs) {
+      demand[input.step] = std::max<uint8_t>(demand[input.step], runs ? kData : kResult);
+    }
+  }
+  return out;
 }
 
 bool Plan::Done() const {

@@ -15,6 +15,10 @@
 // does not hold back its lineage: a parent that missed is run meanwhile, since a child's record
 // hardly ever outlives its parent's. (Waiting would serialise every first build.)
 //
+// A step may be limited (--cache-max-age): what its record is made of must be young. A record of a step
+// on top of it holds its layers, so such steps are looked up only when the limited one is settled, and
+// run again when it does.
+//
 // Invariant I1: one result per key in a job. Steps with equal keys share the first result.
 // Invariant I4: a hit whose layers are gone is a miss once: OnDataGone, then the step runs.
 #pragma once
@@ -32,6 +36,8 @@ class Plan {
  public:
   // `want_data`: the wanted outputs' layers are needed here (an export follows).
   Plan(const graph::Graph& graph, const std::vector<graph::Ref>& wanted, bool want_data);
+  // Before the first Next().
+  void Limit(graph::StepIndex step);
 
   struct Actions {
     std::vector<graph::StepIndex> resolve, key, look_up, obtain, run;
@@ -47,6 +53,8 @@ class Plan {
   void OnKeyUnknown(graph::StepIndex step);  // asked too early: ask again when an input changes
   void OnLookUp(graph::StepIndex step, std::optional<std::vector<cache::Rootfs>> outputs,
                 bool data_local);
+  // A limited step's record, or one on top of it, is not to be used: the step runs, and all on top of it.
+  void OnTooOld(graph::StepIndex step);
   void OnObtained(graph::StepIndex step, std::vector<cache::Rootfs> outputs);
   // The layers of a hit cannot be had any more. False when that has happened to this key before.
   bool OnDataGone(graph::StepIndex step);
@@ -56,6 +64,20 @@ class Plan {
   bool Done() const;  // every wanted output is known, and here if it has to be
   bool Reachable(graph::StepIndex step) const { return states_[step].reachable; }
   bool NoCache(graph::StepIndex step) const { return states_[step].no_cache; }
+  // The nearest limited step that `step` builds on.
+  std::optional<graph::StepIndex> LimitedBy(graph::StepIndex step) const {
+    return states_[step].limited_by;
+  }
+
+  // Of a build that is not to run anything, once Next() has nothing left: what it would do.
+  enum class Forecast : uint8_t {
+    kNotNeeded,
+    kHit,
+    kFetch,    // known, and its layers would be brought here
+    kRun,
+    kUnknown,  // its key depends on what a step that would run gives
+  };
+  std::vector<Forecast> Predict() const;
   // Known results; null until then. Of a source: one output.
   const std::vector<cache::Rootfs>* Outputs(graph::StepIndex step) const;
   bool IsImage(graph::StepIndex step) const { return states_[step].is_image; }
@@ -73,6 +95,8 @@ class Plan {
     bool busy = false;          // an action for it is under way
     bool key_blocked = false;   // asked too early
     bool data_local = false;
+    bool limited = false;
+    std::optional<graph::StepIndex> limited_by;
     LookUp look_up = LookUp::kNotAsked;
     std::optional<StepKey> key;
     std::optional<std::vector<cache::Rootfs>> outputs;
@@ -84,6 +108,8 @@ class Plan {
   bool KeyInputsKnown(graph::StepIndex step) const;
   bool InputsHere(graph::StepIndex step) const;
   bool KeyIsBusy(graph::StepIndex step) const;
+  bool IsHeld(const State& state) const;
+  void ForceAbove(graph::StepIndex step);
   void DemandInputs(graph::StepIndex step, Demand demand);
   void DemandForKey(graph::StepIndex step);
   void Settle(graph::StepIndex step, std::vector<cache::Rootfs> outputs);

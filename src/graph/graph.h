@@ -224,8 +224,10 @@ struct Step {
   std::string stage;                    // stage that it belongs to; empty: internal
   std::string text;                     // the instruction with variables expanded
   Location location;
+  std::vector<std::string> arg_names;   // of the names in Exec::env: those that ARG declared
   // Policy; not part of the key.
   bool no_cache = false;                // run even when a record exists, then replace the record
+  std::string no_cache_rule;            // who said so: "--no-cache", "--no-cache-filter=deps"
 };
 
 struct Graph {
