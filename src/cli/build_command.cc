@@ -9,6 +9,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "cli/build_display.h"
+#include "cli/build_history.h"
 #include "cli/build_job.h"
 #include "cli/build_report.h"
 #include "cli/call_results.h"
@@ -57,8 +58,14 @@ class BuildCommand final : public Command {
     board_ = MakeBoard(flags_);
     if (!workspace->local.notice.empty()) board_->Warn({.text = workspace->local.notice});
 
+    auto config = ReadBuildConfig(workspace->root);
+    if (!config) return Fail(config.error());
+    config_ = std::move(*config);
+
     BuildJob job(flags_, *workspace, *board_, signals.token());
-    int code = Build(job, *outputs);
+    int code = Build(job, *workspace, *outputs);
+    end_.exit_code = code;
+    if (history_) history_->Finish(end_, *board_, config_);
     if (Status flushed = workspace->local.store->Flush(); !flushed) {
       LOG_WARN("{}", flushed.error().message);
     }
@@ -66,9 +73,11 @@ class BuildCommand final : public Command {
   }
 
  private:
-  int Build(BuildJob& job, const std::vector<exporter::Output>& outputs) {
+  int Build(BuildJob& job, const Workspace& workspace,
+            const std::vector<exporter::Output>& outputs) {
     // 2. Context and Dockerfile.
     auto read = job.Read();
+    if (flags_.call.name == "build") history_.emplace(workspace, job, flags_, "build");
     for (const std::string& warning : job.context().warnings) board_->Warn({.text = warning});
     if (flags_.call.name == "lint") return Check(job, read);
     if (!read) return FailAt(job, read.error());
@@ -92,17 +101,24 @@ class BuildCommand final : public Command {
     bool want_data = std::ranges::any_of(outputs, [](const exporter::Output& output) {
       return output.type != exporter::OutputType::kCacheOnly;
     });
-    auto outcome = job.Run({.want_data = want_data}, observer);
+    engine::Observer& watched = history_->Watch(observer, job.graph());
+    auto outcome = job.Run({.want_data = want_data, .max_age = config_.max_age}, watched);
     if (!outcome) return Fail(outcome.error());
-    if (outcome->error) {
-      WriteStats(job.graph(), *outcome);
-      return FailBuild(job.graph(), *outcome, job.context(), *board_);
+    outcome_ = std::move(*outcome);
+    end_.graph = &job.graph();
+    end_.outcome = &outcome_;
+    if (outcome_.error) {
+      end_.error = outcome_.error;
+      WriteStats(job.graph(), outcome_);
+      int code = FailBuild(job.graph(), outcome_, job.context(), *board_);
+      return outcome_.cache_miss ? kCacheMiss : code;
     }
 
     // 7. Outputs.
-    auto exported = job.Export(*outcome, outputs);
-    WriteStats(job.graph(), *outcome);
+    auto exported = job.Export(outcome_, outputs);
+    WriteStats(job.graph(), outcome_);
     if (!exported) return Fail(exported.error());
+    end_.image = exported->image_id;
 
     // 8. What scripts read, and what people read.
     if (Status written = WriteResultFiles(*exported); !written) return Fail(written.error());
@@ -111,7 +127,7 @@ class BuildCommand final : public Command {
     bool silent = flags_.quiet || flags_.progress == ProgressMode::kRawJson ||
                   flags_.progress == ProgressMode::kNone || flags_.progress == ProgressMode::kQuiet;
     if (!silent) {
-      PrintSummary(*outcome, outputs, SystemClock().Monotonic() - begin_);
+      PrintSummary(job.graph(), outcome_, outputs, SystemClock().Monotonic() - begin_);
       std::string hints = dockerfile::HintsSummary(
           FindHints(job.file(), flags_, job.context(), job.lowered().images, false));
       if (!hints.empty()) ToStderr(hints + "\n");
@@ -161,16 +177,24 @@ class BuildCommand final : public Command {
     if (const char* path = std::getenv("VARVE_STATS_FILE")) WriteStatsFile(path, graph, outcome);
   }
 
-  int Fail(const Error& error) { return FailWith(error, board_.get()); }
+  int Fail(const Error& error) {
+    end_.error = error;
+    return FailWith(error, board_.get());
+  }
 
   int FailAt(const BuildJob& job, const dockerfile::SourceError& error) {
+    end_.error = error.error;
     return FailWith(error, job.context(), board_.get());
   }
 
   BuildFlagParser parser_;
   BuildFlags flags_;
+  BuildConfig config_;
   const Nanos begin_ = SystemClock().Monotonic();
   std::unique_ptr<progress::Board> board_;
+  engine::Outcome outcome_;
+  std::optional<BuildHistory> history_;
+  BuildHistory::End end_;
 };
 
 }  // namespace

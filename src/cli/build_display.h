@@ -49,6 +49,7 @@ class BoardObserver : public engine::Observer {
   void Explained(graph::StepIndex step, const std::vector<engine::Reason>& reasons) override;
   void Finished(graph::StepIndex step, const engine::StepOutcome& outcome, const Error* error) override;
   engine::StepSink& SinkOf(graph::StepIndex step) override { return *sinks_[step]; }
+  uint32_t VertexOf(graph::StepIndex step) const { return sinks_[step]->vertex(); }
 
  private:
   progress::Board& board_;

@@ -59,7 +59,7 @@ Result<source::ContextMode> ParseContextMode(const std::string& text) {
 struct BuildFlagParser::Raw {
   BuildFlags flags;  // those whose text is their value
   std::vector<std::string> build_args, build_contexts, labels, annotations, outputs, platforms,
-      no_cache_filter, secrets, ssh, add_hosts, ulimits, resources, cache_from, cache_to, attest;
+      no_cache_filter, max_age, must_hit, secrets, ssh, add_hosts, ulimits, resources, cache_from, cache_to, attest;
   std::string network, shm_size, progress = "auto", context_mode, call = "build", provenance, sbom, builder;
   bool check = false, output_given = false;
   std::string memory, memory_swap, cpu_shares, cpu_period, cpu_quota, cpuset_cpus, cpuset_mems;
@@ -86,6 +86,12 @@ void BuildFlagParser::Define(CLI::App& app) {
   app.add_flag("--no-cache", flags.no_cache, "Run every step again");
   app.add_option("--no-cache-filter", raw.no_cache_filter, "Run the steps of these stages again")
       ->allow_extra_args(false);
+  app.add_option("--cache-max-age", raw.max_age,
+                 "[STEP=]AGE: run a step again whose cached result is older: 7d, RUN apt*=12h")
+      ->allow_extra_args(false);
+  // CLI11 takes the next word as an optional value; it is the context then. Only --flag=STEP has one.
+  app.add_flag("--fail-on-cache-miss{*}", raw.must_hit,
+               "[=STEP]: fail with exit code 6 where a step is not cached (all, or a stage or instruction)");
   app.add_flag("--pull", flags.pull, "Ask the registry for base images even if they are here");
   app.add_option("--label", raw.labels, "Label K=V of the image")->allow_extra_args(false);
   app.add_option("--annotation", raw.annotations, "Annotation [TYPE:]K=V of the image")
@@ -236,6 +242,11 @@ Result<BuildFlags> BuildFlagParser::Finish() {
   };
   split_into(raw.platforms, flags.platforms);
   split_into(raw.no_cache_filter, flags.no_cache_filter);
+  for (const auto& text : raw.max_age) {
+    TRY_ASSIGN(auto rule, ParseAgeRule(text));
+    flags.max_age.push_back(std::move(rule));
+  }
+  for (const auto& text : raw.must_hit) flags.must_hit.push_back(text == "*" ? "" : text);
   for (const auto& text : raw.secrets) {
     TRY_ASSIGN(auto secret, ParseSecret(text));
     flags.secrets.push_back(std::move(secret));

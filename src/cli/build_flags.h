@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "cli/step_rules.h"
 #include "export/output.h"
 #include "graph/graph.h"
 #include "source/context_mode.h"
@@ -76,6 +77,8 @@ struct BuildFlags {
   CallFlag call;
   std::string salt;                          // --cache-salt
   source::ContextMode context_mode = source::ContextMode::kAuto;
+  std::vector<AgeRule> max_age;              // --cache-max-age
+  std::vector<std::string> must_hit;         // --fail-on-cache-miss: steps; empty text: all
   bool reproducible = false;                 // the same inputs give the same digest anywhere
   bool stats = false;
 };

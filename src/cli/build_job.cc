@@ -71,6 +71,24 @@ class ShownImages final : public dockerfile::ImageResolver {
   Guarded<std::set<std::string>> shown_;
 };
 
+// The store's memory of records that are gone, as explanations ask for it.
+class StoreArchive final : public engine::RecordArchive {
+ public:
+  explicit StoreArchive(cache::StoreContents& contents) : contents_(contents) {}
+  Result<std::optional<cache::StepRecord>> Peek(const StepKey& key) override {
+    return contents_.Read(key);
+  }
+  Result<std::optional<cache::DroppedRecord>> WhyDropped(const StepKey& key) override {
+    return contents_.WhyDropped(key);
+  }
+  Result<std::vector<cache::DroppedRecord>> DroppedOf(const std::string& slot, size_t limit) override {
+    return contents_.DroppedOf(slot, limit);
+  }
+
+ private:
+  cache::StoreContents& contents_;
+};
+
 // Each once, in the order of the command line; this machine's when none is asked for.
 Result<std::vector<oci::Platform>> TargetPlatforms(const BuildFlags& flags) {
   std::vector<oci::Platform> platforms;
@@ -173,8 +191,14 @@ Result<engine::Outcome> BuildJob::Run(const RunOptions& options, engine::Observe
   for (const auto& [platform, lowered] : lowered_.results) {
     if (lowered.root) request.wanted.push_back(*lowered.root);
   }
+  request.max_age = AgeLimits(lowered_.graph, flags_.max_age, options.max_age);
+  // What is forecast may miss; whoever asked decides what that means.
+  if (!options.dry_run) {
+    TRY_ASSIGN(request.must_hit, MustHit(lowered_.graph, flags_.must_hit));
+  }
   cache::LocalStore& store = *workspace_.local.store;
-  engine::Services services{store, store, *runner, *runner, *runner, observer, SystemClock()};
+  StoreArchive archive(store.contents());
+  engine::Services services{store, store, *runner, *runner, *runner, observer, SystemClock(), &archive};
   return engine::Build(request, services, stop_);
 }
 

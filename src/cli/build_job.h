@@ -47,6 +47,7 @@ class BuildJob {
     // Not empty: nothing that another build left is used, not even cache mounts, and what this one
     // leaves is found by nobody else. Names it; see Forget.
     std::string isolated;
+    std::vector<AgeRule> max_age;  // of a configuration file; the flags' rules win
   };
   Result<engine::Outcome> Run(const RunOptions& options, engine::Observer& observer);
 

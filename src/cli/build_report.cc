@@ -6,6 +6,7 @@
 #include "base/metric.h"
 #include "base/strings.h"
 #include "cli/console.h"
+#include "cli/why_report.h"
 #include "cli/exit_code.h"
 #include "dockerfile/caret.h"
 #include "dockerfile/excerpt.h"
@@ -102,9 +103,12 @@ std::string SummaryLine(const engine::Totals& totals, Nanos wall) {
   return line;
 }
 
-void PrintSummary(const engine::Outcome& outcome, const std::vector<exporter::Output>& outputs,
-                  Nanos wall) {
-  std::string text = "\n" + SummaryLine(outcome.totals, wall) + "\n";
+void PrintSummary(const graph::Graph& graph, const engine::Outcome& outcome,
+                  const std::vector<exporter::Output>& outputs, Nanos wall) {
+  std::string text = "\n";
+  std::string why = WhyReport(WhySteps(graph, outcome));
+  if (!why.empty()) text += "why steps ran:\n" + why;
+  text += SummaryLine(outcome.totals, wall) + "\n";
   if (outputs.empty()) {
     text += "no output was asked for: the result is in the cache only (name it with -t, or use -o)\n";
   }

@@ -33,8 +33,8 @@ void ShowWarnings(const std::vector<dockerfile::Warning>& warnings, progress::Bo
 
 // "18 steps cached, 2 run · 34.2 MB new · 3.1s · saved 41s".
 std::string SummaryLine(const engine::Totals& totals, Nanos wall);
-void PrintSummary(const engine::Outcome& outcome, const std::vector<exporter::Output>& outputs,
-                  Nanos wall);
+void PrintSummary(const graph::Graph& graph, const engine::Outcome& outcome,
+                  const std::vector<exporter::Output>& outputs, Nanos wall);
 void PrintStats();
 
 // For tests: counters and the fate of every step, as JSON.

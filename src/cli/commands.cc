@@ -19,6 +19,9 @@ class VersionCommand final : public Command {
 
 constexpr CommandEntry kCommands[] = {
     {"build", "b", "Build an image from a Dockerfile", MakeBuildCommand},
+    {"plan", "", "Say what a build would run, why, and how long it would take", MakePlanCommand},
+    {"explain", "", "Say why steps of a build ran", MakeExplainCommand},
+    {"history", "", "List, inspect, replay and trace builds", MakeHistoryCommand},
     {"verify", "", "Prove that the cached image is what a build without cache gives", MakeVerifyCommand},
     {"version", "", "Print the version", MakeVersionCommand},
 };

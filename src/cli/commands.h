@@ -6,6 +6,9 @@
 namespace varve::cli {
 
 std::unique_ptr<Command> MakeBuildCommand();
+std::unique_ptr<Command> MakeExplainCommand();
+std::unique_ptr<Command> MakeHistoryCommand();
+std::unique_ptr<Command> MakePlanCommand();
 std::unique_ptr<Command> MakeVerifyCommand();
 std::unique_ptr<Command> MakeVersionCommand();
 

@@ -16,4 +16,9 @@ void Put(int fd, std::string_view text) {
 void ToStdout(std::string_view text) { Put(STDOUT_FILENO, text); }
 void ToStderr(std::string_view text) { Put(STDERR_FILENO, text); }
 
+void PrintCommandError(const Error& error) {
+  ToStderr("ERROR: " + error.message + "\n");
+  if (!error.hint.empty()) ToStderr("hint: " + error.hint + "\n");
+}
+
 }  // namespace varve::cli

@@ -3,9 +3,13 @@
 
 #include <string_view>
 
+#include "base/error.h"
+
 namespace varve::cli {
 
 void ToStdout(std::string_view text);
 void ToStderr(std::string_view text);
+// "ERROR: …", and the hint in a second line.
+void PrintCommandError(const Error& error);
 
 }  // namespace varve::cli

@@ -13,6 +13,7 @@ enum ExitCode {
   kServiceDown = 3,     // a registry or git host did not answer
   kOutOfResources = 4,  // disk, memory, descriptors
   kDamaged = 5,         // stored or received data is damaged
+  kCacheMiss = 6,       // --fail-on-cache-miss, and a step was not cached
   kBug = 70,
   kInterrupted = 130,
 };

@@ -437,7 +437,9 @@ class Coordinator {
 
   Error MissError(StepIndex i, const ExplainedMiss& why) {
     Post([this] { outcome_.cache_miss = true; });
-    return Invalid("step \"{}\" is not cached: {}", graph_.steps[i].name, Summarise(why.reasons));
+    Error error = Invalid("step \"{}\" is not cached: {}", graph_.steps[i].name, Summarise(why.reasons));
+    error.hint = "--fail-on-cache-miss asks that it is; varve plan shows what else would run";
+    return error;
   }
 
   // On a pool thread, after the step ran.

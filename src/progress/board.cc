@@ -95,6 +95,17 @@ void Board::Close() {
   stop_ticking_.notify_all();
 }
 
+std::vector<Vertex> Board::Timeline() {
+  auto state = state_.Lock();
+  std::vector<Vertex> out;
+  for (const Vertex& v : state->vertices) {
+    out.push_back({.id = v.id, .name = v.name, .why = v.why, .inputs = v.inputs, .started = v.started,
+                   .completed = v.completed, .cached = v.cached, .cancelled = v.cancelled,
+                   .error = v.error, .items = v.items, .log_tail = {}});
+  }
+  return out;
+}
+
 Vertex Board::Snapshot(uint32_t vertex) { return state_.Lock()->vertices[vertex]; }
 
 }  // namespace varve::progress

@@ -93,6 +93,7 @@ class Board {
   void Close();
 
   Vertex Snapshot(uint32_t vertex);  // a copy, for tests and reports
+  std::vector<Vertex> Timeline();    // copies of all, without their logs
 
  private:
   struct State {

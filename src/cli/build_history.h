@@ -1,0 +1,52 @@
+// A build on its way into history: a journal while it runs, the whole when it ends.
+//
+// Losing history fails no build: what cannot be written is logged.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/build_display.h"
+#include "cli/build_job.h"
+#include "cli/step_rules.h"
+#include "engine/interfaces.h"
+#include "history/store.h"
+
+namespace varve::cli {
+
+class BuildHistory {
+ public:
+  // After the job has read its context. `command` is the subcommand.
+  BuildHistory(const Workspace& workspace, const BuildJob& job, const BuildFlags& flags,
+               const std::string& command);
+  ~BuildHistory();
+
+  // An observer to give to the engine: notes what happens, and passes it on to the display.
+  engine::Observer& Watch(BoardObserver& display, const graph::Graph& graph);
+
+  struct End {
+    const graph::Graph* graph = nullptr;         // null: it did not come so far
+    const engine::Outcome* outcome = nullptr;
+    std::optional<Error> error;
+    int exit_code = 0;
+    std::string image;
+  };
+  void Finish(const End& end, progress::Board& board, const BuildConfig& config);
+
+  const std::string& id() const { return id_; }  // empty: it is not written
+
+ private:
+  class Watcher;
+  const std::string root_;
+  std::string id_;
+  std::unique_ptr<history::Recorder> recorder_;
+  std::unique_ptr<Watcher> watcher_;
+};
+
+// The words of this process' command line, without what looks secret.
+std::vector<std::string> ShownArguments();
+std::vector<std::string> ShownArguments(const std::vector<std::string>& arguments);
+
+}  // namespace varve::cli
