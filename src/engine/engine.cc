@@ -396,7 +396,8 @@ class Coordinator {
 
   // All that may explain why step i runs, as of now.
   Miss MissOf(StepIndex i) const {
-    Miss miss{.step = &graph_.steps[i], .keyed = keyed_[i], .slot = slots_[i], .began = began_,
+    Miss miss{.graph = &graph_, .step = &graph_.steps[i], .keyed = keyed_[i], .slot = slots_[i],
+              .began = began_,
               .look_up_error = look_up_error_, .ops = ops_};
     if (auto it = lost_.find(i); it != lost_.end()) miss.lost = it->second;
     if (auto it = too_old_.find(i); it != too_old_.end()) miss.too_old = it->second;

@@ -1,6 +1,7 @@
 #include "engine/miss.h"
 
 #include <algorithm>
+#include <cctype>
 #include <map>
 
 #include "base/strings.h"
@@ -198,19 +199,36 @@ class Explainer {
     }
   }
 
+  // Of the commands of the stage; "RUN make V=$VERSION (line 7)".
+  std::vector<std::string> UsersOf(const std::string& variable) const {
+    constexpr size_t kMax = 5;
+    std::vector<std::string> users;
+    for (const graph::Step& step : miss_.graph->steps) {
+      if (step.stage != miss_.step->stage || !Names(step, variable) || users.size() == kMax) continue;
+      uint32_t line = step.location.first_line;
+      users.push_back(Instruction(step) + (line == 0 ? "" : fmt::format(" (line {})", line)));
+    }
+    return users;
+  }
+
+  // As a word: `$V`, `${V:-1}`, `"V"`; not in `VERSION`.
+  static bool Names(const graph::Step& step, const std::string& variable) {
+    const auto* exec = std::get_if<graph::Exec>(&step.op);
+    if (exec == nullptr) return false;
+    std::string command = " " + Join(exec->args, " ") + " ";
+    auto part_of_a_name = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; };
+    for (size_t at = 0; (at = command.find(variable, at)) != command.npos; ++at) {
+      if (!part_of_a_name(command[at - 1]) && !part_of_a_name(command[at + variable.size()])) return true;
+    }
+    return false;
+  }
+
   // A variable reaches every command of the stage after it. One that does not name it mostly does not
   // read it.
   void HintAtVariable(Reason& reason) const {
-    const auto* exec = std::get_if<graph::Exec>(&miss_.step->op);
-    if (exec == nullptr || reason.subject.empty() || reason.after.empty()) return;
-    std::string command = Join(exec->args, " ");
-    bool named = command.find("$" + reason.subject) != command.npos ||
-                 command.find("${" + reason.subject) != command.npos ||
-                 command.find(reason.subject) != command.npos;
-    if (named) {
-      reason.used_by.push_back(Instruction(*miss_.step));
-      return;
-    }
+    if (reason.subject.empty() || reason.after.empty()) return;
+    reason.used_by = UsersOf(reason.subject);
+    if (Names(*miss_.step, reason.subject)) return;
     bool arg = std::ranges::find(miss_.step->arg_names, reason.subject) != miss_.step->arg_names.end();
     reason.hint = fmt::format("this command does not name it: would have hit if `{} {}` came after `{}`",
                               arg ? "ARG" : "ENV", reason.subject, Instruction(*miss_.step));

@@ -32,12 +32,12 @@ struct Upstream {
 };
 
 struct Miss {
+  const graph::Graph* graph = nullptr;
   const graph::Step* step = nullptr;
   std::shared_ptr<const KeyedStep> keyed;
   std::string slot;
   // Of this build. What it made itself, for another platform, is no earlier build of this step.
   Timestamp began;
-  std::string label;                        // of the step, for texts that others show
   std::vector<Upstream> lineage;            // what it writes on, nearest first
   std::vector<Upstream> reads;
   bool parent_must_run = false;             // no_cache or age of a step that it builds on

@@ -139,12 +139,14 @@ TEST_F(WhyTest, ArgThatTheCommandNames) {
 
 TEST_F(WhyTest, ArgThatTheCommandDoesNotName) {
   Steps s = Define();
-  graph.steps[s.run].arg_names = {"VERSION"};
-  ExecOf(s.run).env = {"PATH=/bin", "VERSION=1.0"};
-  Build(s.run);
-  ExecOf(s.run).env = {"PATH=/bin", "VERSION=1.1"};
-  Build(s.run);
-  Expect("arg_not_used", {s.run});
+  auto tag = AddRun(graph, "echo ${VERSION} > /version", s.run);
+  Name(tag, "[4/4] RUN echo ${VERSION} > /version");
+  for (auto i : {s.run, tag}) graph.steps[i].arg_names = {"VERSION"};
+  for (auto i : {s.run, tag}) ExecOf(i).env = {"PATH=/bin", "VERSION=1.0"};
+  Build(tag);
+  for (auto i : {s.run, tag}) ExecOf(i).env = {"PATH=/bin", "VERSION=1.1"};
+  Build(tag);
+  Expect("arg_not_used", {s.run, tag});
 }
 
 TEST_F(WhyTest, EnvThatIsNewAndOneThatIsGone) {
