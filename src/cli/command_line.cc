@@ -22,6 +22,15 @@ const CLI::App& Chosen(const CLI::App& app) {
   return chosen.empty() ? app : Chosen(*chosen[0]);
 }
 
+// "varve history ls".
+std::string PathOf(const CLI::App& app) {
+  std::string path = app.get_name();
+  for (const CLI::App* at = app.get_parent(); at != nullptr; at = at->get_parent()) {
+    path = at->get_name() + " " + path;
+  }
+  return path;
+}
+
 // What CLI11 says of a bad command line, or better: the flag or the command that was nearly meant.
 Error UsageError(const CLI::ParseError& e, const CLI::App& app, int argc, char** argv) {
   const CLI::App& chosen = Chosen(app);
@@ -42,22 +51,22 @@ Error UsageError(const CLI::ParseError& e, const CLI::App& app, int argc, char**
       return error;
     }
   }
-  if (!commands.empty() && dynamic_cast<const CLI::ExtrasError*>(&e) != nullptr) {
+  bool unknown = dynamic_cast<const CLI::ExtrasError*>(&e) != nullptr ||
+                 dynamic_cast<const CLI::RequiredError*>(&e) != nullptr;
+  if (!commands.empty() && unknown) {
     std::vector<std::string_view> views(commands.begin(), commands.end());
-    for (const std::string& word : chosen.remaining()) {
+    // With fallthrough the words that a subcommand does not know are its parents'.
+    for (const std::string& word : app.remaining(/*recurse=*/true)) {
       if (word.starts_with('-')) continue;
       Error error = Invalid("unknown command \"{}\"", word);
       auto near = NearestWord(word, views);
-      error.hint = near ? fmt::format("did you mean {}?", *near) : "varve --help lists the commands";
+      error.hint = near ? fmt::format("did you mean {}?", *near)
+                        : fmt::format("{} --help lists the commands", PathOf(chosen));
       return error;
     }
   }
   Error error = Invalid("{}", e.what());
-  std::string path;
-  for (const CLI::App* at = &chosen; at != nullptr; at = at->get_parent()) {
-    path = path.empty() ? at->get_name() : at->get_name() + " " + path;
-  }
-  error.hint = fmt::format("see {} --help", path);
+  error.hint = fmt::format("see {} --help", PathOf(chosen));
   return error;
 }
 

@@ -32,6 +32,14 @@ TEST(CommandLine, AnUnknownCommandIsSuggested) {
   EXPECT_EQ(error.hint, "did you mean build?");
 }
 
+TEST(CommandLine, AnUnknownSubcommandOfACommandIsSuggested) {
+  Error error = Parse({"history", "lst"}).error();
+  EXPECT_EQ(error.message, "unknown command \"lst\"");
+  EXPECT_EQ(error.hint, "did you mean ls?");
+  EXPECT_EQ(Parse({"history", "prometheus"}).error().hint, "varve history --help lists the commands");
+  EXPECT_EQ(Parse({"history"}).error().hint, "see varve history --help");
+}
+
 TEST(CommandLine, FlagsWhoseGrammarIsWrongAreUsageErrors) {
   EXPECT_THAT(Parse({"build", "--ulimit", "nofil=1", "."}).error().message, HasSubstr("nofile"));
 }
