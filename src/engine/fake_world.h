@@ -41,6 +41,7 @@ class FakeWorld final : public cache::RecordStore,
   std::vector<cache::TierTrouble> trouble;                            // with every key
   bool dry_run = false;                                               // as in Request
   std::string salt;
+  std::string project = "test";
   std::vector<std::optional<AgeLimit>> max_age;
   std::vector<bool> must_hit;
 
@@ -61,7 +62,7 @@ class FakeWorld final : public cache::RecordStore,
     reasons.clear();
     finished.clear();
     Request request{.graph = graph, .wanted = std::move(wanted), .want_data = want_data,
-                    .dry_run = dry_run, .salt = salt, .project = "test", .max_age = max_age,
+                    .dry_run = dry_run, .salt = salt, .project = project, .max_age = max_age,
                     .must_hit = must_hit};
     Services services{*this, trees, *this, *this, *this, *this, clock, this};
     return engine::Build(request, services, stop);

@@ -144,9 +144,24 @@ class Explainer {
     return Say(std::move(reason));
   }
 
+  static std::string_view ProjectOf(std::string_view slot) { return slot.substr(0, slot.find('|')); }
+
+  // Another project with the same instruction (`COPY . .`) is no earlier version of this one, but a
+  // second clone is: it differs in little.
+  static bool LooksLikeAClone(const Nearest& nearest) {
+    return nearest.reasons.size() == 1 && nearest.reasons[0].change_count <= Reason::kMaxChanges;
+  }
+
   void Compare(const std::vector<cache::StepRecord>& earlier) {
-    Nearest nearest = Explain(*miss_.step, *miss_.keyed, earlier, stores_.trees);
+    std::vector<cache::StepRecord> own, others;
+    for (const cache::StepRecord& record : earlier) {
+      (ProjectOf(record.slot) == ProjectOf(miss_.slot) ? own : others).push_back(record);
+    }
+    Nearest nearest = Explain(*miss_.step, *miss_.keyed, own.empty() ? others : own, stores_.trees);
     if (nearest.record != nullptr) Take(*nearest.record);
+    if (own.empty() && !LooksLikeAClone(nearest)) {
+      nearest.reasons = {{Kind::kFirstTime, "never built here"}};
+    }
     out_.reasons.insert(out_.reasons.end(), nearest.reasons.begin(), nearest.reasons.end());
   }
 

@@ -189,6 +189,18 @@ TEST_F(WhyTest, ManyFilesChanged) {
   Expect("files_many", {s.copy});
 }
 
+TEST_F(WhyTest, AnotherProjectIsNoEarlierBuildButACloneIs) {
+  Steps s = Define(".");
+  for (int i = 0; i < 20; ++i) world.sources["context"][fmt::format("{}.js", i)] = "x";
+  Build(s.run);
+  world.project = "clone";
+  world.sources["context"]["0.js"] = "edited";
+  EXPECT_EQ(Summarise(Build(s.run).steps[s.copy].reasons), "0.js: content changed");
+  world.project = "other";
+  for (int i = 0; i < 20; ++i) world.sources["context"][fmt::format("{}.js", i)] = "y";
+  EXPECT_EQ(Summarise(Build(s.run).steps[s.copy].reasons), "never built here");
+}
+
 TEST_F(WhyTest, OnlyAModeDiffers) {
   Steps s = Define("bin");
   world.modes["bin/run"] = 0755;

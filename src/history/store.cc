@@ -348,7 +348,7 @@ Result<std::string> History::Find(const std::string& ref) {
   if (ref.empty() || ref.starts_with('^')) {
     auto back = ref.empty() ? std::optional<int64_t>(0) : ParseInt(ref.substr(1));
     if (!back || *back < 0) return Invalid("\"{}\" is no build: ^1 is the one before the newest", ref);
-    if (builds.empty()) return with_hint(NotFound("there is no build in the history"));
+    if (builds.empty()) return NotFound("there is no build in the history");
     if (static_cast<uint64_t>(*back) >= builds.size()) {
       return with_hint(NotFound("the history has {} builds, and {} is before them", builds.size(), ref));
     }
