@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -130,6 +131,22 @@ TEST_F(HistoryTest, AKilledBuildIsThereWithWhatItHadDone) {
   // Written down once.
   EXPECT_THAT(history.List().value(), SizeIs(1));
   EXPECT_FALSE(fs::exists(root + "/history/" + list[0].id + ".running"));
+}
+
+TEST_F(HistoryTest, WhatAKilledWriterLeftIsRemoved) {
+  std::string id = Completed();
+  std::string dead = root + "/history/" + id + ".json.tmp-99999999-0";  // above any pid_max
+  std::string live = fmt::format("{}/history/index.tmp-{}-0", root, getpid());
+  for (const std::string& file : {dead, live}) std::ofstream(file) << "{";
+  struct stat st;
+  ASSERT_EQ(stat(live.c_str(), &st), 0);
+  clock.Set({st.st_mtim.tv_sec * 1'000'000'000});
+  EXPECT_THAT(Ids(), SizeIs(1));
+  EXPECT_FALSE(fs::exists(dead));
+  EXPECT_TRUE(fs::exists(live));  // being written
+  clock.Advance(std::chrono::minutes(2));
+  EXPECT_THAT(Ids(), SizeIs(1));
+  EXPECT_FALSE(fs::exists(live));
 }
 
 TEST_F(HistoryTest, AJournalWhoseLastLineIsCutShortIsRead) {

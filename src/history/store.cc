@@ -1,6 +1,7 @@
 #include "history/store.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -24,6 +25,7 @@ constexpr std::string_view kBuild = ".json";
 constexpr std::string_view kLog = ".log";
 constexpr size_t kIdSize = 12;
 constexpr size_t kErrorShown = 200;
+constexpr int64_t kTemporarySeconds = 60;
 
 std::string Directory(const std::string& root) { return root + "/history"; }
 std::string FileOf(const std::string& root, const std::string& id, std::string_view ending) {
@@ -145,7 +147,16 @@ Result<Build> ReadJournal(const std::string& root, const std::string& id) {
 
 struct Names {
   std::set<std::string> ended, running;
+  std::vector<std::string> temporary;  // what WriteFileAtomically leaves when it is killed
 };
+
+// Of "NAME.tmp-PID-N".
+bool WriterLives(const std::string& name) {
+  std::string rest = name.substr(name.find(".tmp-") + 5);
+  auto pid = ParseInt(rest.substr(0, rest.find('-')));
+  return pid && *pid > 0 && *pid <= INT32_MAX &&
+         (kill(static_cast<pid_t>(*pid), 0) == 0 || errno != ESRCH);
+}
 
 Result<Names> ListNames(const std::string& root) {
   Names names;
@@ -156,6 +167,7 @@ Result<Names> ListNames(const std::string& root) {
   for (const sys::DirEntry& entry : entries) {
     std::string id = entry.name.substr(0, entry.name.find('.'));
     std::string_view ending = std::string_view(entry.name).substr(id.size());
+    if (ending.find(".tmp-") != ending.npos) names.temporary.push_back(entry.name);
     if (!IsId(id)) continue;
     if (ending == kBuild) names.ended.insert(id);
     if (ending == kJournal) names.running.insert(id);
@@ -270,6 +282,13 @@ Status History::AdoptKilled() {
       if (step.fate == Fate::kRunning) step.wall = Nanos(build->ended.nanos - step.started.nanos);
     }
     TRY(Publish(root_, *build));
+  }
+  for (const std::string& name : names.temporary) {
+    std::string path = Directory(root_) + "/" + name;
+    struct stat st;
+    // Written in no time; a process of another PID namespace is given some.
+    bool old = stat(path.c_str(), &st) == 0 && clock_.Now().seconds() - st.st_mtim.tv_sec > kTemporarySeconds;
+    if (old || !WriterLives(name)) unlink(path.c_str());
   }
   return Ok();
 }
