@@ -106,7 +106,6 @@ Result<std::vector<Difference>> Compare(TreeStore& store, const Digest& before, 
 
 namespace {
 
-// What one selector lets through, by path: whole matches, or single files where it has patterns.
 using Selected = std::map<RelPath, Node>;
 
 Result<Selected> Select(TreeStore& store, const Digest& root, const Selector& selector) {
@@ -114,18 +113,42 @@ Result<Selected> Select(TreeStore& store, const Digest& root, const Selector& se
   auto matches = FindMatches(store, root, selector);
   if (!matches && matches.error().code == Code::kNotFound) return out;
   if (!matches) return Error(std::move(matches).error());
-  bool filtered = !selector.include.empty() || !selector.exclude.empty();
+  for (const Match& match : *matches) out.emplace(match.path, match.node);
+  return out;
+}
+
+// Which of `paths` the selector's patterns let through in the tree `root`.
+Status AddLetThrough(TreeStore& store, const Digest& root, const Selector& selector,
+                     const std::set<RelPath>& paths, std::set<RelPath>& out) {
+  auto matches = FindMatches(store, root, selector);
+  if (!matches && matches.error().code == Code::kNotFound) return Ok();
+  if (!matches) return Error(std::move(matches).error());
   for (const Match& match : *matches) {
-    if (!filtered) {
-      out.emplace(match.path, match.node);
-      continue;
-    }
-    TRY(WalkMatch(store, selector, match, [&](const RelPath& below, const Node& node) -> Status {
-      out.emplace(below.IsRoot() ? match.path : match.path.Join(below.str()), node);
+    TRY(WalkMatch(store, selector, match, [&](const RelPath& below, const Node&) -> Status {
+      RelPath path = below.IsRoot() ? match.path : match.path.Join(below.str());
+      if (paths.contains(path)) out.insert(std::move(path));
       return Ok();
     }));
   }
-  return out;
+  return Ok();
+}
+
+Status CompareMatches(TreeStore& store, const Digest& before, const Digest& after,
+                      const Selector& selector, Comparison& comparison) {
+  TRY_ASSIGN(Selected was, Select(store, before, selector));
+  TRY_ASSIGN(Selected is, Select(store, after, selector));
+  for (const auto& [path, node] : was) {
+    auto now = is.find(path);
+    if (now == is.end()) {
+      comparison.Add(Kind::kRemoved, path);
+    } else {
+      TRY(comparison.Nodes(path, node, now->second, 0));
+    }
+  }
+  for (const auto& [path, node] : is) {
+    if (!was.contains(path)) comparison.Add(Kind::kAdded, path);
+  }
+  return Ok();
 }
 
 }  // namespace
@@ -134,31 +157,28 @@ Result<std::vector<Difference>> CompareSelected(TreeStore& store, const Digest& 
                                                 const Digest& after,
                                                 const std::vector<Selector>& selectors,
                                                 size_t limit) {
-  Comparison comparison(store, limit);
+  std::vector<Difference> found;
   for (const Selector& selector : selectors) {
-    TRY_ASSIGN(Selected was, Select(store, before, selector));
-    TRY_ASSIGN(Selected is, Select(store, after, selector));
+    // Only what differs is kept: with patterns, the walk over the rest costs time but no memory.
+    constexpr size_t kMaxUnfiltered = 100'000;
     bool filtered = !selector.include.empty() || !selector.exclude.empty();
-    for (const auto& [path, node] : was) {
-      auto now = is.find(path);
-      if (now == is.end()) {
-        comparison.Add(Kind::kRemoved, path);
-      } else if (filtered) {
-        comparison.Attributes(path, node, now->second);
-      } else {
-        TRY(comparison.Nodes(path, node, now->second, 0));
-      }
+    Comparison comparison(store, filtered ? std::max(limit, kMaxUnfiltered) : limit);
+    TRY(CompareMatches(store, before, after, selector, comparison));
+    if (filtered && !comparison.differences.empty()) {
+      std::set<RelPath> paths, through;
+      for (const Difference& difference : comparison.differences) paths.insert(difference.path);
+      TRY(AddLetThrough(store, before, selector, paths, through));
+      TRY(AddLetThrough(store, after, selector, paths, through));
+      std::erase_if(comparison.differences, [&](const Difference& d) { return !through.contains(d.path); });
     }
-    for (const auto& [path, node] : is) {
-      if (!was.contains(path)) comparison.Add(Kind::kAdded, path);
-    }
+    found.insert(found.end(), comparison.differences.begin(), comparison.differences.end());
   }
   // Selectors may overlap.
-  auto& found = comparison.differences;
   std::ranges::stable_sort(found, {}, &Difference::path);
   auto same = std::ranges::unique(found, {}, &Difference::path);
   found.erase(same.begin(), same.end());
-  return std::move(found);
+  if (found.size() > limit) found.resize(limit);
+  return found;
 }
 
 std::string_view DifferenceName(Difference::Kind kind) {

@@ -468,7 +468,8 @@ TEST(CompareSelected, LeavesOutWhatTheSelectorsDoNotReach) {
   EXPECT_EQ(compare({{.path = "src"}}),
             "content changed src/a\ncontent changed src/b.md\nremoved src/gone\nadded src/new\n");
   EXPECT_EQ(compare({{.path = "src", .exclude = {"**/*.md"}}}),
-            "content changed src/a\nremoved src/gone\nadded src/new\nadded src/new/n\n");
+            "content changed src/a\nremoved src/gone\nadded src/new\n");
+  EXPECT_EQ(compare({{.path = "src", .exclude = {"a", "gone", "new"}}}), "content changed src/b.md\n");
   EXPECT_EQ(compare({{.path = "x*", .wildcards = true}}), "added x2\n");
   EXPECT_EQ(compare({{.path = "y"}, {.path = "src/a"}, {.path = "y"}}),
             "content changed src/a\ncontent changed y\n");
