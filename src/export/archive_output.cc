@@ -71,6 +71,12 @@ std::vector<Digest> BlobsOf(const ImageSet& set) {
   return blobs;
 }
 
+Result<std::unique_ptr<Reader>> OpenBlob(const ImageSet& set, const Digest& blob,
+                                         cas::BlobStore& blobs) {
+  bool fresh = std::ranges::any_of(set.images, [&](const Image& i) { return i.fresh.contains(blob); });
+  return fresh ? blobs.Open(blob) : blobs.OpenVerified(blob);
+}
+
 class TarContent final : public Writer {
  public:
   explicit TarContent(archive::TarWriter& tar) : tar_(tar) {}
@@ -96,7 +102,7 @@ Status WriteArchive(const ImageSet& set, const std::vector<std::string>& names, 
   for (const Digest& blob : BlobsOf(set)) {
     TRY_ASSIGN(auto size, blobs.Size(blob));
     if (!size) return NotFound("blob {} is not in the store", blob.ToString());
-    TRY_ASSIGN(auto reader, blobs.OpenVerified(blob));
+    TRY_ASSIGN(auto reader, OpenBlob(set, blob, blobs));
     TRY(tar.Add({.name = "blobs/sha256/" + blob.Hex(), .mode = 0444, .size = *size}));
     TarContent content(tar);
     TRY(Copy(*reader, content));
@@ -119,7 +125,7 @@ Status WriteLayoutDirectory(const ImageSet& set, const std::vector<std::string>&
     if (access(path.c_str(), F_OK) == 0) continue;
     std::string temporary = path + ".tmp";
     TRY_ASSIGN(Fd fd, OpenFile(temporary, O_WRONLY | O_CREAT | O_TRUNC, 0644));
-    TRY_ASSIGN(auto reader, blobs.OpenVerified(blob));
+    TRY_ASSIGN(auto reader, OpenBlob(set, blob, blobs));
     FdWriter writer(fd.get());
     TRY(Copy(*reader, writer));
     if (rename(temporary.c_str(), path.c_str()) != 0) return ErrnoError(errno, "rename " + path);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/background_writer.h"
 #include "base/metric.h"
 #include "base/strings.h"
 #include "base/thread_pool.h"
@@ -135,6 +136,7 @@ Result<std::optional<cache::LayerBlob>> FindBlob(const DiffId& layer, const Outp
 struct MadeLayer {
   oci::Descriptor descriptor;
   DiffId diff_id;
+  bool fresh = false;  // its blob was not in the store before
 };
 
 Result<MadeLayer> MakeLayer(const LayerSource& source, const Output& output,
@@ -156,15 +158,20 @@ Result<MadeLayer> MakeLayer(const LayerSource& source, const Output& output,
   TRY_ASSIGN(snapshot::Layer layer, stores.layers.Stat(source.diff_id));
   std::string id = "exporting layer " + source.diff_id.value.Short();
   TRY_ASSIGN(auto writer, stores.blobs.Create());
-  TRY_ASSIGN(auto compressor, archive::MakeCompressor(*writer, CodecOf(output.compression),
+  // Reading and packing the tar, hashing it, compressing, and hashing and storing what comes of it
+  // are at work at the same time.
+  BackgroundWriter stored(*writer);
+  TRY_ASSIGN(auto compressor, archive::MakeCompressor(stored, CodecOf(output.compression),
                                                       output.compression_level));
   ProgressWriter counting(*compressor, ByteProgress(on_progress, id, layer.tar_size));
   TRY(WriteLayer(source, stores, counting, &made.diff_id, stop));
   TRY(compressor->Finish());
+  TRY(stored.Finish());
   uint64_t size = writer->size();
   TRY_ASSIGN(Digest digest, writer->Commit({}));
   made.descriptor = {.media_type = MediaType(output.compression, output.oci_media_types),
                      .digest = digest, .size = size};
+  made.fresh = true;
   TRY(stores.local.PutLayerBlob(made.diff_id, {.blob = digest, .media_type = MediaType(output.compression, true),
                                                .size = size}));
   if (on_progress) on_progress(id, layer.tar_size, layer.tar_size, true);
@@ -198,7 +205,10 @@ Result<Image> Assemble(const PlatformInput& of, const Output& output, const Expo
   image.manifest.media_type = oci ? oci::kOciManifest : oci::kDockerManifest;
   image.manifest.config = {.media_type = std::string(oci ? oci::kOciConfig : oci::kDockerConfig),
                            .digest = image.config_digest, .size = image.config.size()};
-  for (MadeLayer& layer : layers) image.manifest.layers.push_back(std::move(layer.descriptor));
+  for (MadeLayer& layer : layers) {
+    if (layer.fresh) image.fresh.insert(layer.descriptor.digest);
+    image.manifest.layers.push_back(std::move(layer.descriptor));
+  }
   image.manifest.annotations = AnnotationsFor(output, "manifest", of.platform);
   image.descriptor.annotations = AnnotationsFor(output, "manifest-descriptor", of.platform);
   image.manifest_text = oci::Serialise(image.manifest);

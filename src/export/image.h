@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -62,6 +63,7 @@ struct Image {
   std::string manifest_text;
   Digest manifest_digest;
   oci::Descriptor descriptor;         // of the manifest, with platform
+  std::set<Digest> fresh;             // blobs that were written just now, and need no verification
 };
 
 // The whole of it: what a name points to, and everything below.

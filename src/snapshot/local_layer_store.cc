@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <set>
 
+#include "base/background_writer.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/metric.h"
@@ -21,6 +22,23 @@
 #include "sys/remove.h"
 
 namespace varve::snapshot {
+
+namespace {
+
+class TeeWriter final : public Writer {
+ public:
+  TeeWriter(Writer& first, Writer& second) : first_(first), second_(second) {}
+  Status Write(std::string_view data) override {
+    TRY(first_.Write(data));
+    return second_.Write(data);
+  }
+
+ private:
+  Writer& first_;
+  Writer& second_;
+};
+
+}  // namespace
 
 class LocalLayerStore::Draft final : public LayerDraft {
  public:
@@ -361,9 +379,12 @@ Status LocalLayerStore::WriteTar(const DiffId& layer, Writer& out, std::stop_tok
     return error;
   }
   TRY_ASSIGN(auto entries, WalkUpper(Directory(layer), stop));
-  HashingWriter tar(&out);
-  TRY(WriteUpperTar(Directory(layer), entries, HashFiles::kNo, {}, tar, stop));
-  if (DiffId(tar.Finish()) == layer) return Ok();
+  HashingWriter hash(nullptr);
+  BackgroundWriter hashing(hash);
+  TeeWriter both(out, hashing);
+  TRY(WriteUpperTar(Directory(layer), entries, HashFiles::kNo, {}, both, stop));
+  TRY(hashing.Finish());
+  if (DiffId(hash.Finish()) == layer) return Ok();
   Error error = Corrupt("the files of layer {} changed on disk: they give another tar now",
                         layer.ToString());
   error.hint = "remove the layer; it is made or pulled again";

@@ -23,7 +23,7 @@ namespace varve::snapshot {
 namespace {
 
 constexpr size_t kChunk = 256 << 10;
-constexpr size_t kBudget = 32 << 20;  // chunks that wait for the tar
+constexpr size_t kBudget = 16 << 20;  // chunks that wait for the tar
 const char kZeros[kChunk] = {};
 
 struct Chunk {
@@ -130,7 +130,7 @@ class ContentQueue {
       return abandoned_ || number == current_ || waiting_ + cost <= kBudget;
     });
     // Even the file at hand may not run away from the tar.
-    space_.wait(lock, [&] { return abandoned_ || slots_[number].chunks.size() < 64; });
+    space_.wait(lock, [&] { return abandoned_ || slots_[number].chunks.size() < 16; });
     --blocked_;
     if (abandoned_) return false;
     waiting_ += cost;
