@@ -345,6 +345,7 @@ Result<Layer> LocalLayerStore::Commit(std::unique_ptr<LayerDraft> draft, const K
   std::vector<tree::LayerEntry> index;
   index.reserve(entries.size());
   for (UpperEntry& entry : entries) index.push_back(std::move(entry.index));
+  entries = {};
   uint64_t size = tar.size();
   DiffId diff_id(tar.Finish());
   if (on_named) TRY(on_named(diff_id));
