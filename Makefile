@@ -6,7 +6,7 @@ PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: release dev demo test e2e differential soak asan tsan tidy fuzz bench install package fixtures clean help
+.PHONY: release dev demo test e2e differential soak asan tsan tidy fuzz bench microbench install package fixtures clean help
 
 help: ## what there is
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -58,10 +58,15 @@ fuzz: ## each fuzz target for a minute (SECONDS_EACH=N for longer)
 	@.ci/build fuzz $(JOBS)
 	@.ci/fuzz
 
-bench: ## varve beside the builders that this machine has
+bench: ## varve beside the builders that this machine has (BENCH='--quick', '--rows noop', …)
 	@tools/install-deps build bench
 	@.ci/build release $(JOBS)
-	@bench/run
+	@bench/run $(BENCH)
+
+microbench: ## SHA-256, tar, codecs, context walk, keys, plans and look-ups, each on its own
+	@tools/install-deps build
+	@.ci/build bench $(JOBS)
+	@build/bench/bench/varve_bench
 
 install: ## into PREFIX, /usr/local
 	@tools/install-deps build run

@@ -10,6 +10,8 @@
 // Version history: 1, the first.
 #include "tree/layer_index.h"
 
+#include <algorithm>
+
 #include "tree/node_codec.h"
 
 namespace varve::tree {
@@ -80,6 +82,8 @@ Result<LayerIndex> DecodeLayerIndex(std::string_view encoded) {
     return Corrupt("layer index of {} bytes has a wrong entry count", encoded.size());
   }
   LayerIndex index;
+  // All at once rather than in doublings; a damaged count cannot ask for more than 12 times the file.
+  index.reserve(std::min<uint64_t>(count, in.remaining() / 16));
   for (uint64_t i = 0; i < count; ++i) {
     if (!ReadEntry(in, &index.emplace_back())) {
       return Corrupt("layer index is damaged at entry {}", i);
