@@ -1,6 +1,7 @@
 #include "cache/collect.h"
 
 #include <algorithm>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
@@ -39,7 +40,7 @@ class Collection {
     TRY(DropRecords());
     TRY(DropChains());
     TRY(Mark());
-    TRY(SweepTrees());
+    if (policy_.sweep) TRY(SweepTrees());
     TRY(SweepLayers());
     TRY(SweepBlobs());
     return std::move(result_);
@@ -160,6 +161,7 @@ class Collection {
 
   // With an own stack: trees are as deep as paths are long.
   Status MarkTree(const Digest& root) {
+    if (!policy_.sweep) return Ok();  // no tree will be removed
     std::vector<Digest> pending = {root};
     while (!pending.empty()) {
       Digest digest = pending.back();
@@ -230,11 +232,11 @@ class Collection {
     std::vector<std::pair<LayerData::Entry, std::string>> drop;
     for (const LayerData::Entry& entry : layers) {
       if (leases_.Holds(LeaseKind::kLayer, entry.layer.value)) continue;
-      if (!marks_.layers.contains(entry.layer.value)) {
-        drop.emplace_back(entry, kUnreferenced);
-      } else if (policy_.drop_layer) {
-        if (auto rule = policy_.drop_layer(entry)) drop.emplace_back(entry, *rule);
-      }
+      std::optional<std::string> rule;
+      if (policy_.drop_layer) rule = policy_.drop_layer(entry);
+      bool unreferenced = policy_.sweep && !marks_.layers.contains(entry.layer.value);
+      if (!rule && unreferenced) rule = kUnreferenced;
+      if (rule) drop.emplace_back(entry, *rule);
     }
     using Drop = std::pair<LayerData::Entry, std::string>;
     return InBatches<Drop>(drop, [&](std::span<const Drop> batch) -> Status {
@@ -258,14 +260,21 @@ class Collection {
 
   Status SweepBlobs() {
     TRY_ASSIGN(auto layer_blobs, contents_.StoredLayerBlobs());
+    std::unordered_set<Digest> of_layers;
     for (const auto& [layer, blob] : layer_blobs) {
       if (marks_.layers.contains(layer.value) && !dropped_layers_.contains(layer.value)) {
-        marks_.blobs.insert(blob);
+        of_layers.insert(blob);
       }
     }
     std::vector<cas::BlobStat> drop;
     TRY(blobs_.ForEachStat([&](const cas::BlobStat& stat) {
-      if (!marks_.blobs.contains(stat.digest)) drop.push_back(stat);
+      // Marked by an image, a lease or the policy: those are not asked about.
+      if (marks_.blobs.contains(stat.digest)) return Ok();
+      if (policy_.drop_blob) {
+        if (auto rule = policy_.drop_blob(stat)) blob_rules_.emplace(stat.digest, *rule);
+      }
+      bool unreferenced = policy_.sweep && !of_layers.contains(stat.digest);
+      if (unreferenced || blob_rules_.contains(stat.digest)) drop.push_back(stat);
       return Ok();
     }));
     return InBatches<cas::BlobStat>(drop, [&](std::span<const cas::BlobStat> batch) -> Status {
@@ -280,7 +289,9 @@ class Collection {
           continue;
         }
         TRY(blobs_.Remove(stat->digest));
-        Removed(Removal::Kind::kBlob, stat->digest, stat->disk_bytes, kUnreferenced);
+        auto rule = blob_rules_.find(stat->digest);
+        Removed(Removal::Kind::kBlob, stat->digest, stat->disk_bytes,
+                rule == blob_rules_.end() ? kUnreferenced : std::string_view(rule->second));
       }
       return Ok();
     });
@@ -299,6 +310,7 @@ class Collection {
   Marks marks_;
   int64_t last_record_ = 0;
   std::unordered_set<Digest> dropped_layers_;
+  std::unordered_map<Digest, std::string> blob_rules_;
   Collected result_;
 };
 

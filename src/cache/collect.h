@@ -46,9 +46,13 @@ class LayerData {
 // nothing keeps. Empty functions keep everything.
 struct CollectionPolicy {
   std::function<std::optional<std::string>(const RecordUse&)> drop_record = {};
-  // Asked for layers that records, images or stacks still refer to; leased ones are not asked for.
+  // Asked for every layer that is not leased, those that a named image needs included.
   std::function<std::optional<std::string>(const LayerData::Entry&)> drop_layer = {};
   std::function<std::optional<std::string>(const ChainId&)> drop_chain = {};
+  // Asked for blobs that are wanted only because a layer is available as them.
+  std::function<std::optional<std::string>(const cas::BlobStat&)> drop_blob = {};
+  // Whether what nothing refers to goes too. Without it only what the functions above name goes.
+  bool sweep = true;
   // Blobs that are wanted for reasons that the store does not know.
   std::set<Digest> keep_blobs = {};
 };

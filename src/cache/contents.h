@@ -28,14 +28,20 @@ struct RecordUse {
   uint64_t stored_bytes = 0;  // of the record itself
 };
 
+// A use of a layer is a need of its files: by a step that ran on them or read them, or by an
+// export. A record that is merely looked up uses no layer.
 struct LayerUse {
   DiffId layer;
   uint64_t tar_size = 0;
   Timestamp created;
   Timestamp last_used;
+  uint64_t uses = 0;  // since it was made, at least an hour apart
+  // What removing it frees, if somebody has measured it (NoteDiskBytes).
+  std::optional<uint64_t> disk_bytes;
 };
 
-// Why a record is gone: kept for 90 days, for `varve explain`.
+// Why a record is gone, or its layers are while it is still there: kept for 90 days, for `varve
+// explain`.
 struct DroppedRecord {
   StepKey key;
   std::string slot;
@@ -55,10 +61,21 @@ class StoreContents {
   virtual Result<std::vector<DroppedRecord>> DroppedOf(const std::string& slot, size_t limit) = 0;
 
   virtual Result<std::vector<LayerUse>> Layers() = 0;
+  virtual Status NoteDiskBytes(std::span<const std::pair<DiffId, uint64_t>> measured) = 0;
+  // Records that lose their layers by `rule` and stay themselves. DropRecord, when a build finds out
+  // later, keeps this rule and time.
+  virtual Status NoteEvicted(std::span<const StepKey> keys, const std::string& rule) = 0;
   // Forgets the note, and the blobs made here; where a registry has it stays known.
   virtual Status ForgetLayer(const DiffId& layer) = 0;
   // Every blob of the blob store that some layer is available as.
   virtual Result<std::vector<std::pair<DiffId, Digest>>> StoredLayerBlobs() = 0;
+
+  struct StoredMemo {
+    std::string kind, key, value;
+    Timestamp time;
+  };
+  virtual Result<std::vector<StoredMemo>> Memos() = 0;
+  virtual Status ForgetMemos() = 0;
 
   virtual Result<std::vector<std::pair<ChainId, Digest>>> ChainTrees() = 0;
   virtual Status ForgetChainTree(const ChainId& chain) = 0;
@@ -68,6 +85,8 @@ class StoreContents {
   // start less kTreeRenewal.
   static constexpr Nanos kTreeRenewal = std::chrono::hours(24);
   virtual Result<std::vector<std::pair<Digest, uint64_t>>> TreesPutBefore(Timestamp time) = 0;
+  // Gives the space of removed rows back to the file system; takes a moment, and waits for nobody.
+  virtual Status Compact() = 0;
   // Removes those of them that nobody has put since `time`.
   virtual Status RemoveTrees(std::span<const Digest> digests, Timestamp time) = 0;
 };

@@ -42,7 +42,7 @@ Status LayerRows::Flush() {
     if (due.empty()) return Ok();
     return database.Transaction([&]() -> Status {
       for (const auto& [layer, time] : due) {
-        TRY(database.Run("UPDATE layers SET last_used=max(last_used,?) WHERE layer=?",
+        TRY(database.Run("UPDATE layers SET last_used=max(last_used,?), uses=uses+1 WHERE layer=?",
                          {Value::Int(time), Key(layer)}));
       }
       return Ok();
@@ -55,15 +55,34 @@ Result<std::vector<LayerUse>> LayerRows::List() {
   TRY(index_.Do([&](Database& database) {
     out.clear();
     return database.Run(
-        "SELECT layer, tar_size, created, last_used FROM layers ORDER BY layer", {},
+        "SELECT layer, tar_size, created, last_used, uses, disk_bytes FROM layers ORDER BY layer",
+        {},
         [&](const Database::Row& row) {
           auto layer = DigestAt(row, 0);
           if (!layer) return;
-          out.push_back(
-              {DiffId(*layer), static_cast<uint64_t>(row.Int(1)), {row.Int(2)}, {row.Int(3)}});
+          out.push_back({.layer = DiffId(*layer),
+                         .tar_size = static_cast<uint64_t>(row.Int(1)),
+                         .created = {row.Int(2)},
+                         .last_used = {row.Int(3)},
+                         .uses = static_cast<uint64_t>(row.Int(4)),
+                         .disk_bytes = std::nullopt});
+          if (row.Int(5) >= 0) out.back().disk_bytes = static_cast<uint64_t>(row.Int(5));
         });
   }));
   return out;
+}
+
+Status LayerRows::NoteDiskBytes(std::span<const std::pair<DiffId, uint64_t>> measured) {
+  if (measured.empty()) return Ok();
+  return index_.Do([&](Database& database) {
+    return database.Transaction([&]() -> Status {
+      for (const auto& [layer, bytes] : measured) {
+        TRY(database.Run("UPDATE layers SET disk_bytes=? WHERE layer=?",
+                         {Value::Int(static_cast<int64_t>(bytes)), Key(layer)}));
+      }
+      return Ok();
+    });
+  });
 }
 
 Status LayerRows::Forget(const DiffId& layer) {

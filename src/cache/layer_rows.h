@@ -4,6 +4,7 @@
 
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,7 @@ class LayerRows {
   void Used(const DiffId& layer);
   Status Flush();
   Result<std::vector<LayerUse>> List();
+  Status NoteDiskBytes(std::span<const std::pair<DiffId, uint64_t>> measured);
   Status Forget(const DiffId& layer);
 
   Result<std::vector<LayerBlob>> Blobs(const DiffId& layer);

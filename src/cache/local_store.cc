@@ -47,6 +47,12 @@ constexpr const char* kSchema1 = R"(
     PRIMARY KEY(kind, key)) WITHOUT ROWID;
 )";
 
+// Schema 2: how often a layer was needed, and what it takes on the disk (-1: not measured).
+constexpr const char* kSchema2 = R"(
+  ALTER TABLE layers ADD COLUMN uses INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE layers ADD COLUMN disk_bytes INTEGER NOT NULL DEFAULT -1;
+)";
+
 Status PutImageRow(Database& database, const StoredImage& image) {
   return database.Run("INSERT OR REPLACE INTO images VALUES(?,?,?)",
                       {Value::Text(image.name), Value::Blob(image.manifest.raw()),
@@ -225,9 +231,32 @@ class SqliteStore final : public LocalStore, public StoreContents {
     return records_.DroppedOf(slot, limit);
   }
   Result<std::vector<LayerUse>> Layers() override { return layers_.List(); }
+  Status NoteDiskBytes(std::span<const std::pair<DiffId, uint64_t>> measured) override {
+    return layers_.NoteDiskBytes(measured);
+  }
+  Status NoteEvicted(std::span<const StepKey> keys, const std::string& rule) override {
+    return records_.NoteEvicted(keys, rule);
+  }
   Status ForgetLayer(const DiffId& layer) override { return layers_.Forget(layer); }
   Result<std::vector<std::pair<DiffId, Digest>>> StoredLayerBlobs() override {
     return layers_.StoredBlobs();
+  }
+  Result<std::vector<StoredMemo>> Memos() override {
+    std::vector<StoredMemo> out;
+    TRY(index_->Do([&](Database& database) {
+      out.clear();
+      return database.Run("SELECT kind, key, value, time FROM memos ORDER BY kind, key", {},
+                          [&](const Database::Row& row) {
+                            out.push_back({.kind = std::string(row.Bytes(0)),
+                                           .key = std::string(row.Bytes(1)),
+                                           .value = std::string(row.Bytes(2)),
+                                           .time = {row.Int(3)}});
+                          });
+    }));
+    return out;
+  }
+  Status ForgetMemos() override {
+    return index_->Do([](Database& database) { return database.Run("DELETE FROM memos"); });
   }
   Result<std::vector<std::pair<ChainId, Digest>>> ChainTrees() override {
     return layers_.ChainTrees();
@@ -235,6 +264,12 @@ class SqliteStore final : public LocalStore, public StoreContents {
   Status ForgetChainTree(const ChainId& chain) override { return layers_.ForgetChainTree(chain); }
   Result<std::vector<std::pair<Digest, uint64_t>>> TreesPutBefore(Timestamp time) override {
     return trees_.PutBefore(time);
+  }
+  Status Compact() override {
+    TRY(index_->Do([](Database& database) {
+      return database.RunScript("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)");
+    }));
+    return trees_.Compact();
   }
   Status RemoveTrees(std::span<const Digest> digests, Timestamp time) override {
     return trees_.Remove(digests, time);
@@ -255,7 +290,7 @@ Result<OpenedStore> OpenLocalStore(const std::string& root, Clock& clock) {
   TRY_ASSIGN(std::unique_ptr<Index> index,
              Index::Open({.path = root + "/index.db",
                           .name = "the cache index",
-                          .migrations = {kSchema1},
+                          .migrations = {kSchema1, kSchema2},
                           .fill = [root](Database& database) { return Fill(database, root); }},
                          clock));
   OpenedStore opened;

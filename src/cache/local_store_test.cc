@@ -353,5 +353,48 @@ TEST_F(LocalStoreTest, TreesArePutAgainOnlyWhenOld) {
   EXPECT_EQ(store->Get(digest).value(), nullptr);
 }
 
+TEST_F(LocalStoreTest, RecordsNoteTheLayersThatTheirStepsMade) {
+  auto store = Open();
+  StepRecord record = Record("a", "s");
+  DiffId base(Digest::Of("base")), made(Digest::Of("made"));
+  record.outputs = {{{base, made}, Digest()}};
+  record.new_bytes = 70;
+  ASSERT_TRUE(store->Put(record));
+  auto layers = store->contents().Layers().value();
+  ASSERT_EQ(layers.size(), 1u);
+  EXPECT_EQ(layers[0].layer, made);
+  EXPECT_EQ(layers[0].tar_size, 70u);
+  EXPECT_EQ(layers[0].uses, 0u);
+  EXPECT_FALSE(layers[0].disk_bytes);
+  clock.Advance(std::chrono::minutes(10));
+  store->UsedLayer(made);
+  ASSERT_TRUE(store->Flush());
+  EXPECT_EQ(store->contents().Layers()->at(0).uses, 0u) << "uses within an hour are one";
+  clock.Advance(std::chrono::hours(2));
+  store->UsedLayer(made);
+  ASSERT_TRUE(store->Flush());
+  EXPECT_EQ(store->contents().Layers()->at(0).uses, 1u);
+  std::pair<DiffId, uint64_t> measured{made, 4096};
+  ASSERT_TRUE(store->contents().NoteDiskBytes(std::span(&measured, 1)));
+  EXPECT_EQ(store->contents().Layers()->at(0).disk_bytes, 4096u);
+}
+
+TEST_F(LocalStoreTest, WhyLayersWereEvictedOutlivesTheRecordUntilItIsMadeAgain) {
+  auto store = Open();
+  StepRecord record = Record("a", "s");
+  ASSERT_TRUE(store->Put(record));
+  ASSERT_TRUE(store->contents().NoteEvicted(std::span(&record.key, 1), "gc policy 1"));
+  Timestamp evicted = clock.Now();
+  EXPECT_TRUE((*store->GetMany({record.key}))[0]) << "the record itself stays";
+  clock.Advance(std::chrono::hours(1));
+  ASSERT_TRUE(store->Drop(record.key));
+  auto dropped = store->contents().WhyDropped(record.key).value();
+  ASSERT_TRUE(dropped);
+  EXPECT_EQ(dropped->rule, "gc policy 1");
+  EXPECT_EQ(dropped->time, evicted);
+  ASSERT_TRUE(store->Put(record));
+  EXPECT_FALSE(store->contents().WhyDropped(record.key).value());
+}
+
 }  // namespace
 }  // namespace varve::cache

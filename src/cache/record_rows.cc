@@ -48,7 +48,8 @@ Status PutRow(Database& database, const StepRecord& record) {
 
 // Removes the row and notes why.
 Status DropRow(Database& database, const StepKey& key, const std::string& rule, int64_t now) {
-  TRY(database.Run("INSERT OR REPLACE INTO dropped(key, slot, rule, time) "
+  // Where a collection took its layers before, that is the reason to tell.
+  TRY(database.Run("INSERT OR IGNORE INTO dropped(key, slot, rule, time) "
                    "SELECT key, slot, ?, ? FROM records WHERE key=?",
                    {Value::Text(rule), Value::Int(now), Value::Blob(key.value.raw())}));
   return database.Run("DELETE FROM records WHERE key=?", {Value::Blob(key.value.raw())});
@@ -130,6 +131,19 @@ Result<std::optional<StepRecord>> RecordRows::Read(const StepKey& key) {
   return record;
 }
 
+// The layer on top of each output is the one that the step made; it was made just now.
+Status NoteLayers(Database& database, const StepRecord& record, int64_t now) {
+  for (const Rootfs& output : record.outputs) {
+    if (output.layers.empty()) continue;
+    TRY(database.Run(
+        "INSERT INTO layers(layer, tar_size, created, last_used) VALUES(?,?,?,?) "
+        "ON CONFLICT DO UPDATE SET last_used=max(last_used, excluded.last_used)",
+        {Value::Blob(output.layers.back().value.raw()),
+         Value::Int(static_cast<int64_t>(record.new_bytes)), Value::Int(now), Value::Int(now)}));
+  }
+  return Ok();
+}
+
 Status RecordRows::Put(const StepRecord& record) {
   METRIC("cache.put_record");
   // The file first: what the index names can always be rebuilt.
@@ -137,6 +151,7 @@ Status RecordRows::Put(const StepRecord& record) {
   return index_.Do([&](Database& database) {
     return database.Transaction([&]() -> Status {
       TRY(PutRow(database, record));
+      TRY(NoteLayers(database, record, clock_.Now().nanos));
       return database.Run("DELETE FROM dropped WHERE key=?", {Value::Blob(record.key.value.raw())});
     });
   });
@@ -150,6 +165,21 @@ Status RecordRows::Drop(const StepKey& key, const std::string& rule) {
     return database.Transaction([&]() -> Status {
       TRY(DropRow(database, key, rule, now));
       return database.Run("DELETE FROM dropped WHERE time<?", {Value::Int(now - kDroppedKept)});
+    });
+  });
+}
+
+Status RecordRows::NoteEvicted(std::span<const StepKey> keys, const std::string& rule) {
+  if (keys.empty()) return Ok();
+  int64_t now = clock_.Now().nanos;
+  return index_.Do([&](Database& database) {
+    return database.Transaction([&]() -> Status {
+      for (const StepKey& key : keys) {
+        TRY(database.Run("INSERT OR IGNORE INTO dropped(key, slot, rule, time) "
+                         "SELECT key, slot, ?, ? FROM records WHERE key=?",
+                         {Value::Text(rule), Value::Int(now), Value::Blob(key.value.raw())}));
+      }
+      return Ok();
     });
   });
 }

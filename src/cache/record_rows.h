@@ -3,6 +3,7 @@
 
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,7 @@ class RecordRows {
   Status Drop(const StepKey& key, const std::string& rule);
   Result<std::vector<StepRecord>> Earlier(const std::string& slot, const Digest& op_digest,
                                           size_t limit);
+  Status NoteEvicted(std::span<const StepKey> keys, const std::string& rule);
   Status Flush();
 
   Result<std::vector<RecordUse>> List(int64_t after_sequence);

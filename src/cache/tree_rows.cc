@@ -178,4 +178,11 @@ Status TreeRows::Remove(std::span<const Digest> digests, Timestamp time) {
   });
 }
 
+Status TreeRows::Compact() {
+  TRY_ASSIGN(Index * index, Open());
+  return index->Do([](Database& database) {
+    return database.RunScript("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)");
+  });
+}
+
 }  // namespace varve::cache

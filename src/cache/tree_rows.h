@@ -30,6 +30,7 @@ class TreeRows {
 
   Result<std::vector<std::pair<Digest, uint64_t>>> PutBefore(Timestamp time);
   Status Remove(std::span<const Digest> digests, Timestamp time);
+  Status Compact();
   std::string Notice();
   Status ShortenLog();
 

@@ -199,7 +199,13 @@ Result<engine::Outcome> BuildJob::Run(const RunOptions& options, engine::Observe
   cache::LocalStore& store = *workspace_.local.store;
   StoreArchive archive(store.contents());
   engine::Services services{store, store, *runner, *runner, *runner, observer, SystemClock(), &archive};
-  return engine::Build(request, services, stop_);
+  engine::Outcome outcome = engine::Build(request, services, stop_);
+  if (options.want_data && !options.dry_run) {
+    for (const cache::Rootfs& wanted : outcome.wanted) {
+      for (const DiffId& layer : wanted.layers) store.UsedLayer(layer);
+    }
+  }
+  return outcome;
 }
 
 void BuildJob::Forget(const engine::Outcome& outcome, const std::string& isolated) {

@@ -176,7 +176,6 @@ bool Runner::HasLocally(const std::vector<cache::Rootfs>& outputs) {
     for (const DiffId& layer : output.layers) {
       auto here = stores_.layers.Has(layer);
       if (!here || !*here) return false;
-      stores_.local.UsedLayer(layer);
     }
   }
   return true;
@@ -211,6 +210,9 @@ Result<std::unique_ptr<engine::StepLocks::Lock>> Runner::Acquire(const StepKey& 
 
 Result<engine::RunResult> Runner::Run(const engine::RunRequest& request, engine::StepSink& sink,
                                       std::stop_token stop) {
+  for (const engine::RunInput& input : request.inputs) {
+    for (const DiffId& layer : input.rootfs.layers) stores_.local.UsedLayer(layer);
+  }
   const graph::Op& op = request.graph.steps[request.step].op;
   if (std::holds_alternative<graph::Exec>(op)) return RunExecStep(*job_, request, sink, stop);
   if (std::holds_alternative<graph::FileOp>(op)) return RunFileStep(*job_, request, sink, stop);
