@@ -8,11 +8,13 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/metric.h"
 #include "cli/build_display.h"
 #include "cli/build_history.h"
 #include "cli/build_job.h"
 #include "cli/build_report.h"
 #include "cli/call_results.h"
+#include "cli/collect_after.h"
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/context_facts.h"
@@ -69,6 +71,10 @@ class BuildCommand final : public Command {
     if (Status flushed = workspace->local.store->Flush(); !flushed) {
       LOG_WARN("{}", flushed.error().message);
     }
+    // 9. Keep within the budget, if anything was added to what is kept.
+    if (Counter("snapshot.layers").value() > 0) {
+      CollectAfterBuild(*workspace, IsSilent(), signals.token());
+    }
     return code;
   }
 
@@ -124,9 +130,7 @@ class BuildCommand final : public Command {
     if (Status written = WriteResultFiles(*exported); !written) return Fail(written.error());
     board_->Close();
     if (flags_.quiet && !exported->image_id.empty()) ToStdout(exported->image_id + "\n");
-    bool silent = flags_.quiet || flags_.progress == ProgressMode::kRawJson ||
-                  flags_.progress == ProgressMode::kNone || flags_.progress == ProgressMode::kQuiet;
-    if (!silent) {
+    if (!IsSilent()) {
       PrintSummary(job.graph(), outcome_, outputs, SystemClock().Monotonic() - begin_);
       std::string hints = dockerfile::HintsSummary(
           FindHints(job.file(), flags_, job.context(), job.lowered().images, false));
@@ -160,6 +164,11 @@ class BuildCommand final : public Command {
     board_->Close();
     auto code = Deliver(result, flags_);
     return code ? *code : Fail(code.error());
+  }
+
+  bool IsSilent() const {
+    return flags_.quiet || flags_.progress == ProgressMode::kRawJson ||
+           flags_.progress == ProgressMode::kNone || flags_.progress == ProgressMode::kQuiet;
   }
 
   Status WriteResultFiles(const ExportedBuild& exported) {

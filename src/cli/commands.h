@@ -10,6 +10,9 @@ std::unique_ptr<Command> MakeExplainCommand();
 std::unique_ptr<Command> MakeHistoryCommand();
 std::unique_ptr<Command> MakePlanCommand();
 std::unique_ptr<Command> MakeVerifyCommand();
+std::unique_ptr<Command> MakeClearCommand();
+std::unique_ptr<Command> MakeDuCommand();
+std::unique_ptr<Command> MakePruneCommand();
 std::unique_ptr<Command> MakeVersionCommand();
 
 }  // namespace varve::cli

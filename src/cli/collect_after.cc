@@ -1,0 +1,39 @@
+#include "cli/collect_after.h"
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/strings.h"
+#include "cli/console.h"
+#include "upkeep/prune.h"
+
+namespace varve::cli {
+
+namespace {
+
+Result<upkeep::Pruned> Collect(Workspace& workspace, std::stop_token stop) {
+  TRY_ASSIGN(upkeep::DiskSpace space, upkeep::SpaceOf(workspace.root));
+  TRY_ASSIGN(upkeep::PolicyFile file, upkeep::LoadPolicies(workspace.root, space));
+  upkeep::Stores stores{workspace.root, *workspace.local.store, *workspace.blobs, *workspace.layers,
+                        SystemClock()};
+  TRY_ASSIGN(bool needed, upkeep::MayNeedCollection(stores, file));
+  if (!needed) return upkeep::Pruned{};
+  return upkeep::CollectByPolicy(stores, file, std::move(stop));
+}
+
+}  // namespace
+
+void CollectAfterBuild(Workspace& workspace, bool quiet, std::stop_token stop) {
+  workspace.lease.reset();
+  auto collected = Collect(workspace, std::move(stop));
+  if (!collected) {
+    ToStderr("WARN: collection: " + collected.error().ToString() + "\n");
+  } else if (!collected->rows.empty() && !quiet) {
+    std::set<std::string> rules(collected->rules.begin(), collected->rules.end());
+    ToStderr(fmt::format("collected {} in {} things by {}\n", FormatBytes(collected->bytes),
+                         collected->rows.size(), Join(std::vector(rules.begin(), rules.end()), ", ")));
+  }
+}
+
+}  // namespace varve::cli
