@@ -77,6 +77,13 @@ class StoreContents {
   virtual Result<std::vector<StoredMemo>> Memos() = 0;
   virtual Status ForgetMemos() = 0;
 
+  // For fsck: what SQLite finds wrong with its files. With `repair` a file with a fault is made anew,
+  // from the files beside it (which a fault that breaks the look itself does in any case, with a
+  // Notice).
+  virtual Result<std::vector<std::string>> CheckIndexes(bool repair) = 0;
+  // Directory objects that are not what their digest says.
+  virtual Result<std::vector<Digest>> DamagedTrees() = 0;
+
   virtual Result<std::vector<std::pair<ChainId, Digest>>> ChainTrees() = 0;
   virtual Status ForgetChainTree(const ChainId& chain) = 0;
 

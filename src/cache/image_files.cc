@@ -3,6 +3,8 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <functional>
+#include <optional>
 
 #include "base/fd.h"
 #include "base/json.h"
@@ -48,10 +50,13 @@ Status RemoveImageFile(const std::string& root, const std::string& name) {
   return Ok();
 }
 
-Result<std::vector<StoredImage>> ReadImageFiles(const std::string& root) {
-  std::vector<StoredImage> out;
+namespace {
+
+Status ForEachImageFile(
+    const std::string& root,
+    const std::function<void(const std::string& path, std::optional<StoredImage>)>& visit) {
   auto dir = sys::OpenDir(root + "/images");
-  if (!dir && dir.error().code == Code::kNotFound) return out;
+  if (!dir && dir.error().code == Code::kNotFound) return Ok();
   if (!dir) return std::move(dir).error();
   TRY_ASSIGN(auto files, sys::ListDirectory(dir->get()));
   for (const sys::DirEntry& file : files) {
@@ -59,12 +64,31 @@ Result<std::vector<StoredImage>> ReadImageFiles(const std::string& root) {
     std::string path = fmt::format("{}/images/{}", root, file.name);
     auto text = ReadFile(path, 1 << 20);
     auto image = text ? Parse(*text) : Result<StoredImage>(Error(text.error()));
-    if (image && FileOf(root, image->name) == path) {
+    bool good = image && FileOf(root, image->name) == path;
+    visit(path, good ? std::optional(std::move(*image)) : std::nullopt);
+  }
+  return Ok();
+}
+
+}  // namespace
+
+Result<std::vector<StoredImage>> ReadImageFiles(const std::string& root) {
+  std::vector<StoredImage> out;
+  TRY(ForEachImageFile(root, [&](const std::string& path, std::optional<StoredImage> image) {
+    if (image) {
       out.push_back(std::move(*image));
     } else {
       LOG_WARN("{} is damaged; the image that it named is forgotten", path);
     }
-  }
+  }));
+  return out;
+}
+
+Result<std::vector<std::string>> DamagedImageFiles(const std::string& root) {
+  std::vector<std::string> out;
+  TRY(ForEachImageFile(root, [&](const std::string& path, const std::optional<StoredImage>& image) {
+    if (!image) out.push_back(path);
+  }));
   return out;
 }
 

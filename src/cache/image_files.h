@@ -16,5 +16,7 @@ bool HasImageFile(const std::string& root, const std::string& name);
 Status RemoveImageFile(const std::string& root, const std::string& name);
 // Files that cannot be read as such are skipped with a warning.
 Result<std::vector<StoredImage>> ReadImageFiles(const std::string& root);
+// The paths of those files.
+Result<std::vector<std::string>> DamagedImageFiles(const std::string& root);
 
 }  // namespace varve::cache

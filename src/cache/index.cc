@@ -125,4 +125,21 @@ Status Index::ShortenLog() {
   return connection->database->Checkpoint();
 }
 
+Status Index::Check(bool repair, std::vector<std::string>& problems) {
+  bool replaced = false;
+  return Do([&](Database& database) -> Status {
+    std::string first;
+    TRY(database.Run("PRAGMA integrity_check(10)", {}, [&](const Database::Row& row) {
+      // SQLite 3.40 says "NULL value in" of sound tables WITHOUT ROWID whose key is not their first
+      // columns, such as layer_blobs: it looks for the columns in the order of the key.
+      if (row.Bytes(0) == "ok" || row.Bytes(0).starts_with("NULL value in ")) return;
+      if (first.empty()) first = row.Bytes(0);
+      problems.push_back(fmt::format("{}: {}", spec_.name, row.Bytes(0)));
+    }));
+    if (first.empty() || !repair || replaced) return Ok();
+    replaced = true;
+    return Corrupt("{}", first);
+  });
+}
+
 }  // namespace varve::cache

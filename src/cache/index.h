@@ -53,6 +53,10 @@ class Index {
   static constexpr int64_t kLongLog = 256 << 10;
   Status ShortenLog();
 
+  // SQLite's integrity check; appends what it finds, with the index's name. With `repair` an index
+  // with a fault is replaced as one that `body` found damaged.
+  Status Check(bool repair, std::vector<std::string>& problems);
+
   // What happened to the index since it was opened, for the user; empty: nothing.
   std::string Notice();
 

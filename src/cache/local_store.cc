@@ -258,6 +258,13 @@ class SqliteStore final : public LocalStore, public StoreContents {
   Status ForgetMemos() override {
     return index_->Do([](Database& database) { return database.Run("DELETE FROM memos"); });
   }
+  Result<std::vector<std::string>> CheckIndexes(bool repair) override {
+    std::vector<std::string> problems;
+    TRY(index_->Check(repair, problems));
+    TRY(trees_.Check(repair, problems));
+    return problems;
+  }
+  Result<std::vector<Digest>> DamagedTrees() override { return trees_.Damaged(); }
   Result<std::vector<std::pair<ChainId, Digest>>> ChainTrees() override {
     return layers_.ChainTrees();
   }

@@ -178,6 +178,25 @@ Status TreeRows::Remove(std::span<const Digest> digests, Timestamp time) {
   });
 }
 
+Status TreeRows::Check(bool repair, std::vector<std::string>& problems) {
+  TRY_ASSIGN(Index * index, Open());
+  return index->Check(repair, problems);
+}
+
+Result<std::vector<Digest>> TreeRows::Damaged() {
+  std::vector<Digest> out;
+  TRY_ASSIGN(Index * index, Open());
+  TRY(index->Do([&](Database& database) {
+    out.clear();
+    return database.Run("SELECT digest, object FROM trees JOIN tree_objects USING(id)", {},
+                        [&](const Database::Row& row) {
+                          auto digest = DigestAt(row, 0);
+                          if (digest && Digest::Of(row.Bytes(1)) != *digest) out.push_back(*digest);
+                        });
+  }));
+  return out;
+}
+
 Status TreeRows::Compact() {
   TRY_ASSIGN(Index * index, Open());
   return index->Do([](Database& database) {

@@ -31,6 +31,8 @@ class TreeRows {
   Result<std::vector<std::pair<Digest, uint64_t>>> PutBefore(Timestamp time);
   Status Remove(std::span<const Digest> digests, Timestamp time);
   Status Compact();
+  Status Check(bool repair, std::vector<std::string>& problems);
+  Result<std::vector<Digest>> Damaged();
   std::string Notice();
   Status ShortenLog();
 

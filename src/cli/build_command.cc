@@ -71,6 +71,7 @@ class BuildCommand final : public Command {
     if (Status flushed = workspace->local.store->Flush(); !flushed) {
       LOG_WARN("{}", flushed.error().message);
     }
+    EndBuild(*workspace);
     // 9. Keep within the budget, if anything was added to what is kept.
     if (Counter("snapshot.layers").value() > 0) {
       CollectAfterBuild(*workspace, IsSilent(), signals.token());

@@ -4,8 +4,10 @@
 #include <string>
 #include <vector>
 
+#include "base/log.h"
 #include "base/strings.h"
 #include "cli/console.h"
+#include "upkeep/leftovers.h"
 #include "upkeep/prune.h"
 
 namespace varve::cli {
@@ -24,8 +26,13 @@ Result<upkeep::Pruned> Collect(Workspace& workspace, std::stop_token stop) {
 
 }  // namespace
 
-void CollectAfterBuild(Workspace& workspace, bool quiet, std::stop_token stop) {
+void EndBuild(Workspace& workspace) {
   workspace.lease.reset();
+  Status removed = upkeep::RemoveLeftovers(workspace.root, {.mine = workspace.scratch.path()});
+  if (!removed) LOG_WARN("{}", removed.error().ToString());
+}
+
+void CollectAfterBuild(Workspace& workspace, bool quiet, std::stop_token stop) {
   auto collected = Collect(workspace, std::move(stop));
   if (!collected) {
     ToStderr("WARN: collection: " + collected.error().ToString() + "\n");

@@ -1,4 +1,4 @@
-// Collection by policy, after a build that stored something.
+// What follows a build: leases end, leftovers go, and the root is kept within its budget.
 #pragma once
 
 #include <stop_token>
@@ -7,7 +7,12 @@
 
 namespace varve::cli {
 
-// Gives the build's leases back, and removes what the policy gives up (upkeep/policy.h). Says what
+// Gives the build's leases back, and removes what killed processes left (upkeep/leftovers.h). No
+// step may run afterwards.
+void EndBuild(Workspace& workspace);
+
+// After EndBuild, of a build that stored something: removes what the policy gives up
+// (upkeep/policy.h). Says what
 // went in one line on stderr unless `quiet`; a collection that fails is a warning, never a failed
 // build. Nothing may use the workspace afterwards.
 void CollectAfterBuild(Workspace& workspace, bool quiet, std::stop_token stop);

@@ -26,6 +26,7 @@ constexpr CommandEntry kCommands[] = {
     {"du", "", "Show what the cache takes on the disk", MakeDuCommand},
     {"prune", "", "Remove what is worth least, or what matches", MakePruneCommand},
     {"clear", "", "Remove everything that could make a build faster", MakeClearCommand},
+    {"fsck", "", "Check what is stored, and mend it", MakeFsckCommand},
     {"version", "", "Print the version", MakeVersionCommand},
 };
 

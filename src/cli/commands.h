@@ -12,6 +12,7 @@ std::unique_ptr<Command> MakePlanCommand();
 std::unique_ptr<Command> MakeVerifyCommand();
 std::unique_ptr<Command> MakeClearCommand();
 std::unique_ptr<Command> MakeDuCommand();
+std::unique_ptr<Command> MakeFsckCommand();
 std::unique_ptr<Command> MakePruneCommand();
 std::unique_ptr<Command> MakeVersionCommand();
 

@@ -54,6 +54,9 @@ class SteppedStore final : public LayerStore {
   }
 
   Result<bool> Has(const DiffId& layer) override { return inner_.Has(layer); }
+  Result<bool> Verify(const DiffId& layer, bool quick) override {
+    return inner_.Verify(layer, quick);
+  }
   Result<Layer> Stat(const DiffId& layer) override { return inner_.Stat(layer); }
   Result<tree::LayerIndex> Index(const DiffId& layer) override { return inner_.Index(layer); }
   std::string Directory(const DiffId& layer) const override { return inner_.Directory(layer); }

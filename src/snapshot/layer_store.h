@@ -115,6 +115,10 @@ class LayerStore {
   // unpacking). Other layers leave the machine as the blob in which they came.
   virtual Result<bool> Reproducible(const DiffId& layer) = 0;
 
+  // Whether all that belongs to the layer is what it was when it was made; `quick` does not read the
+  // contents of its files. kNotFound when it is not there. Nothing is removed.
+  virtual Result<bool> Verify(const DiffId& layer, bool quick) = 0;
+
   virtual Status Remove(const DiffId& layer) = 0;  // absent is fine; nobody may have it mounted
   virtual Status ForEach(const std::function<Status(const Layer&)>& visit) = 0;
 

@@ -205,6 +205,22 @@ Result<bool> LocalLayerStore::FilesAreIntact(const DiffId& layer, const LayerMet
   return written && DiffId(tar.Finish()) == layer;
 }
 
+Result<bool> LocalLayerStore::Verify(const DiffId& layer, bool quick) {
+  if (access(PathOf(layer).c_str(), F_OK) != 0) {
+    return NotFound("layer {} is not unpacked here", layer.ToString());
+  }
+  auto meta = ReadMeta(PathOf(layer));
+  if (!meta) return false;
+  if (!quick) return FilesAreIntact(layer, *meta);
+  auto text = ReadFile(PathOf(layer) + "/index", uint64_t{1} << 32);
+  if (!text || Digest::Of(*text) != meta->index || !Describe(layer, *meta)) return false;
+  auto entries = WalkUpper(Directory(layer), {});
+  auto index = tree::DecodeLayerIndex(*text);
+  if (!entries || !index) return false;
+  std::erase_if(*index, [](const tree::LayerEntry& entry) { return entry.path.IsRoot(); });
+  return entries->size() == index->size();
+}
+
 // For layers whose tar cannot be made again: the files against the index. Times are not compared,
 // the index has none.
 Result<bool> LocalLayerStore::FitsIndex(const DiffId& layer, tree::LayerIndex index) {

@@ -26,6 +26,7 @@ class LocalLayerStore final : public LayerStore {
                        std::stop_token stop) override;
   Status WriteTar(const DiffId& layer, Writer& out, std::stop_token stop) override;
   Result<bool> Reproducible(const DiffId& layer) override;
+  Result<bool> Verify(const DiffId& layer, bool quick) override;
   Status Remove(const DiffId& layer) override;
   Status ForEach(const std::function<Status(const Layer&)>& visit) override;
   Status Sync() override;

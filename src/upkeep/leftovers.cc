@@ -1,0 +1,92 @@
+#include "upkeep/leftovers.h"
+
+#include <signal.h>
+
+#include <cerrno>
+
+#include "base/log.h"
+#include "base/strings.h"
+#include "cache/lease.h"
+#include "cache/lock_file.h"
+#include "sys/open.h"
+#include "sys/remove.h"
+
+namespace varve::upkeep {
+
+namespace {
+
+Result<std::vector<sys::DirEntry>> EntriesOf(const std::string& directory) {
+  auto fd = sys::OpenDir(directory);
+  if (!fd && fd.error().code == Code::kNotFound) return std::vector<sys::DirEntry>();
+  if (!fd) return std::move(fd).error();
+  return sys::ListDirectory(fd->get());
+}
+
+// WriteFileAtomically's "<name>.tmp-<pid>-<n>" of a process that is no more.
+bool IsDeadDraft(const std::string& name) {
+  size_t at = name.find(".tmp-");
+  if (at == name.npos) return false;
+  auto pid = ParseInt(Split(name.substr(at + 5), '-')[0]);
+  return pid && *pid > 0 && kill(static_cast<pid_t>(*pid), 0) != 0 && errno == ESRCH;
+}
+
+Status AddDrafts(const std::string& directory, std::vector<std::string>& out) {
+  TRY_ASSIGN(auto entries, EntriesOf(directory));
+  for (const sys::DirEntry& entry : entries) {
+    if (IsDeadDraft(entry.name)) out.push_back(directory + "/" + entry.name);
+  }
+  return Ok();
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> FindLeftovers(const std::string& root,
+                                               const LeftoverOptions& options) {
+  std::vector<std::string> out;
+  {
+    // Under the lock no build can begin; reading removes the leases of dead ones.
+    TRY_ASSIGN(auto lock, cache::CollectionLock::Take(root, {}));
+    TRY_ASSIGN(cache::LiveLeases leases, lock.Read());
+    TRY_ASSIGN(auto scratch, EntriesOf(root + "/tmp"));
+    for (const sys::DirEntry& entry : scratch) {
+      std::string path = root + "/tmp/" + entry.name;
+      if (leases.jobs == 0 && path != options.mine) out.push_back(path);
+    }
+  }
+  TRY_ASSIGN(auto locks, EntriesOf(root + "/locks"));
+  for (const sys::DirEntry& entry : locks) {
+    std::string path = root + "/locks/" + entry.name;
+    auto held = cache::LockFile::Try(path, sys::LockMode::kExclusive);
+    if (held && *held) out.push_back(path);
+  }
+  TRY_ASSIGN(auto mounts, EntriesOf(root + "/mounts"));
+  for (const sys::DirEntry& entry : mounts) {
+    if (entry.name.starts_with("removed-")) out.push_back(root + "/mounts/" + entry.name);
+  }
+  if (!options.thorough) return out;
+  TRY_ASSIGN(auto shards, EntriesOf(root + "/records"));
+  for (const sys::DirEntry& shard : shards) TRY(AddDrafts(root + "/records/" + shard.name, out));
+  for (const char* directory : {"/images", "/contexts", ""}) TRY(AddDrafts(root + directory, out));
+  TRY_ASSIGN(auto top, EntriesOf(root));
+  for (const sys::DirEntry& entry : top) {
+    if (entry.name.find(".db.damaged-") != entry.name.npos) out.push_back(root + "/" + entry.name);
+  }
+  return out;
+}
+
+Status RemoveLeftovers(const std::string& root, const LeftoverOptions& options) {
+  TRY_ASSIGN(auto leftovers, FindLeftovers(root, options));
+  for (const std::string& path : leftovers) {
+    LOG_INFO("removed {}, left by a process that died", path);
+    if (!path.starts_with(root + "/locks/")) {
+      TRY(sys::RemoveAll(path));
+      continue;
+    }
+    // Only its holder may remove a lock file (cache/lock_file.h).
+    TRY_ASSIGN(auto held, cache::LockFile::Try(path, sys::LockMode::kExclusive));
+    if (held) held->RemoveAndUnlock();
+  }
+  return Ok();
+}
+
+}  // namespace varve::upkeep

@@ -1,0 +1,26 @@
+// What processes that were killed left in a root. (Drafts of blobs and layers in staging are not
+// here: opening the stores removes those.)
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace varve::upkeep {
+
+// Paths below tmp and locks, mounts that were being removed, and, if `thorough`, files that were
+// being written beside records and images, and databases that were moved aside. Nothing that a
+// living process may have: while a build runs, its scratch directories cannot be told from others',
+// and none is named. `mine` is no leftover.
+struct LeftoverOptions {
+  bool thorough = false;
+  std::string mine = {};
+};
+Result<std::vector<std::string>> FindLeftovers(const std::string& root,
+                                               const LeftoverOptions& options);
+
+// Removes them. At the end of a build it costs a lock and three directory listings.
+Status RemoveLeftovers(const std::string& root, const LeftoverOptions& options);
+
+}  // namespace varve::upkeep
