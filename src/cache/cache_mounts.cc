@@ -38,6 +38,11 @@ Status SweepRemoved(const std::string& mounts) {
 
 }  // namespace
 
+std::string MountKey(const std::string& name_space, const std::string& id,
+                     const std::string& origin) {
+  return name_space + "/" + id + (origin.empty() ? "" : ":" + origin);
+}
+
 Status CacheMounts::Use::MarkInitialised() {
   TRY(WriteFileAtomically(directory_ + "/ready", ""));
   is_new_ = false;
@@ -61,20 +66,25 @@ Status CacheMounts::NoteUse(const Request& request, const std::string& directory
 }
 
 Result<std::optional<CacheMounts::Use>> CacheMounts::TryAcquire(const Request& request,
-                                                                const std::string& directory) {
+                                                                const std::string& directory,
+                                                                bool* busy) {
+  *busy = false;
   TRY(sys::MkdirAll(directory, 0700));
+  auto users = LockFile::Try(directory + "/users", sys::LockMode::kShared);
+  // Removed between our two steps: the next attempt makes it again.
+  if (!users && users.error().code == Code::kNotFound) return std::optional<Use>();
+  if (!users) return std::move(users).error();
+  if (!*users) return std::optional<Use>();
   std::string ready = directory + "/ready", data = directory + "/data";
   bool shared = request.sharing == MountSharing::kShared;
   // Whoever fills a new directory does so alone.
   bool exclusive = !shared || !Exists(ready);
   auto lock = LockFile::Try(directory + "/lock",
                             exclusive ? sys::LockMode::kExclusive : sys::LockMode::kShared);
-  // Removed between our two steps: the next attempt makes it again.
-  if (!lock && lock.error().code == Code::kNotFound) return std::optional<Use>();
   if (!lock) return std::move(lock).error();
+  *busy = !*lock;
   if (!*lock) return std::optional<Use>();
   bool is_new = !Exists(ready);
-  if (is_new && !exclusive) return std::optional<Use>();  // removed and made again meanwhile
   if (is_new) {
     // What a holder that failed or died left half filled.
     TRY(sys::RemoveAll(data));
@@ -85,7 +95,7 @@ Result<std::optional<CacheMounts::Use>> CacheMounts::TryAcquire(const Request& r
     TRY((*lock)->Share());
   }
   TRY(NoteUse(request, directory));
-  return std::optional(Use(std::move(**lock), directory, is_new, shared));
+  return std::optional(Use(std::move(**users), std::move(**lock), directory, is_new, shared));
 }
 
 Result<CacheMounts::Use> CacheMounts::Acquire(const Request& request, std::stop_token stop) {
@@ -94,15 +104,34 @@ Result<CacheMounts::Use> CacheMounts::Acquire(const Request& request, std::stop_
   WaitPauses pauses(stop);
   for (int number = 0;;) {
     std::string directory = number == 0 ? base : fmt::format("{}.{}", base, number);
-    TRY_ASSIGN(auto use, TryAcquire(request, directory));
+    bool busy = false;
+    TRY_ASSIGN(auto use, TryAcquire(request, directory, &busy));
     if (use) return std::move(*use);
-    if (request.sharing == MountSharing::kPrivate) {
+    if (busy && request.sharing == MountSharing::kPrivate) {
       ++number;
       continue;
     }
-    if (!told && request.on_wait) request.on_wait();
-    told = true;
+    if (busy && !told && request.on_wait) request.on_wait();
+    told = told || busy;
     if (!pauses.Pause()) return Cancelled("cancelled while waiting for cache mount {}", request.id);
+  }
+}
+
+Result<CacheMounts::Use> CacheMounts::Open(const Entry& entry, std::stop_token stop) {
+  WaitPauses pauses(stop);
+  while (true) {
+    auto users = LockFile::Try(entry.directory + "/users", sys::LockMode::kShared);
+    bool gone = !users && users.error().code == Code::kNotFound;
+    if (gone || !Exists(entry.directory + "/data")) {
+      return NotFound("cache mount {} has been removed", entry.id);
+    }
+    if (!users) return std::move(users).error();
+    auto lock = LockFile::Try(entry.directory + "/lock", sys::LockMode::kShared);
+    if (!lock) return std::move(lock).error();
+    if (*users && *lock) {
+      return Use(std::move(**users), std::move(**lock), entry.directory, false, true);
+    }
+    if (!pauses.Pause()) return Cancelled("cancelled while waiting for cache mount {}", entry.id);
   }
 }
 
@@ -127,8 +156,8 @@ Result<std::vector<CacheMounts::Entry>> CacheMounts::List() {
       if (auto created = ParseTime(meta->GetString("created"))) entry.created = *created;
     }
     entry.last_used = Timestamp{st.st_mtim.tv_sec * 1'000'000'000 + st.st_mtim.tv_nsec};
-    auto lock = LockFile::Try(entry.directory + "/lock", sys::LockMode::kExclusive);
-    entry.busy = lock && !*lock;
+    auto users = LockFile::Try(entry.directory + "/users", sys::LockMode::kExclusive);
+    entry.busy = users && !*users;
     out.push_back(std::move(entry));
   }
   return out;
@@ -136,10 +165,10 @@ Result<std::vector<CacheMounts::Entry>> CacheMounts::List() {
 
 Result<bool> CacheMounts::Remove(const Entry& entry) {
   static std::atomic<unsigned> counter{0};
-  auto lock = LockFile::Try(entry.directory + "/lock", sys::LockMode::kExclusive);
-  if (!lock && lock.error().code == Code::kNotFound) return true;
-  if (!lock) return std::move(lock).error();
-  if (!*lock) return false;
+  auto users = LockFile::Try(entry.directory + "/users", sys::LockMode::kExclusive);
+  if (!users && users.error().code == Code::kNotFound) return true;
+  if (!users) return std::move(users).error();
+  if (!*users) return false;
   // Out of the way in one step: from here on the key is a mount that does not exist, and those that
   // wait for the lock find that its name leads elsewhere (lock_file.h).
   std::string gone = fmt::format("{}/mounts/{}{}-{}", root_, kRemoved, getpid(), counter++);

@@ -4,6 +4,8 @@
 //                                         meta    JSON: key, id, created; its mtime is the last use
 //                                         ready   there once somebody has filled data
 //                                         lock    flock: shared or exclusive, as the mode asks
+//                                         users   flock: shared by all who use it, exclusive for
+//                                                 whoever removes it
 //
 // shared: everybody uses the one directory. locked: one user at a time, others wait. private: a
 // directory of its own while in use; a free one is used again (N numbers them). The modes exclude
@@ -24,6 +26,11 @@
 
 namespace varve::cache {
 
+// Names the content: BUILDKIT_CACHE_MOUNT_NS, the id, and a digest of what it is initialised from
+// (empty: nothing).
+std::string MountKey(const std::string& name_space, const std::string& id,
+                     const std::string& origin);
+
 enum class MountSharing { kShared, kPrivate, kLocked };
 
 class CacheMounts {
@@ -31,7 +38,7 @@ class CacheMounts {
   CacheMounts(std::string root, Clock& clock) : root_(std::move(root)), clock_(clock) {}
 
   struct Request {
-    std::string key;  // names the content: namespace, id, what it was initialised from
+    std::string key;  // MountKey
     std::string id;   // for people
     MountSharing sharing = MountSharing::kShared;
     std::function<void()> on_wait = {};  // called once when the mount is busy
@@ -48,12 +55,16 @@ class CacheMounts {
 
    private:
     friend class CacheMounts;
-    Use(LockFile lock, std::string directory, bool is_new, bool shared)
-        : lock_(std::move(lock)),
+    Use(LockFile users, LockFile lock, std::string directory, bool is_new, bool shared)
+        : users_(std::move(users)),
+          lock_(std::move(lock)),
           directory_(std::move(directory)),
           path_(directory_ + "/data"),
           is_new_(is_new),
           shared_(shared) {}
+    // Two locks, because an exclusive flock becomes a shared one by way of none: in between a locked
+    // user may come first, which does no harm, but nobody may remove the directory.
+    LockFile users_;
     LockFile lock_;
     std::string directory_;
     std::string path_;
@@ -62,6 +73,11 @@ class CacheMounts {
   };
 
   Result<Use> Acquire(const Request& request, std::stop_token stop);
+
+  // One that is listed, whatever its key, to read it: others may use it at the same time. kNotFound
+  // when it has been removed.
+  struct Entry;
+  Result<Use> Open(const Entry& entry, std::stop_token stop);
 
   // One directory, for du, prune and `varve cache-mount`.
   struct Entry {
@@ -77,7 +93,9 @@ class CacheMounts {
   Result<bool> Remove(const Entry& entry);
 
  private:
-  Result<std::optional<Use>> TryAcquire(const Request& request, const std::string& directory);
+  // Nothing: somebody uses it (`busy`), or it is being looked at or removed.
+  Result<std::optional<Use>> TryAcquire(const Request& request, const std::string& directory,
+                                        bool* busy);
   Status NoteUse(const Request& request, const std::string& directory);
   const std::string root_;
   Clock& clock_;

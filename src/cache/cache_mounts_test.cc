@@ -1,10 +1,12 @@
 #include "cache/cache_mounts.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <filesystem>
 #include <memory>
@@ -196,6 +198,72 @@ TEST_F(CacheMountsTest, LeftoverOfAKilledRemoveIsNoMountAndGoesWithTheNext) {
   Get(MountSharing::kShared);
   ASSERT_TRUE(mounts.Remove(mounts.List().value()[0]).value());
   EXPECT_TRUE(fs::is_empty(directory.path() + "/mounts"));
+}
+
+// Six processes take one mount in all modes, while another one looks at it and removes it whenever it
+// can. Each checks, as long as it holds it, what its mode promises.
+TEST_F(CacheMountsTest, ManyProcessesInAllModesWhileItIsRemovedAgainAndAgain) {
+  constexpr int kProcesses = 6, kRounds = 80;
+  auto use_once = [&](unsigned round) -> int {
+    auto sharing = std::array{MountSharing::kShared, MountSharing::kPrivate,
+                              MountSharing::kLocked}[round % 3];
+    auto use = mounts.Acquire(Ask(sharing), {});
+    if (!use) return 10;
+    std::string content = use->path() + "/content", owner = use->path() + "/owner";
+    if (use->is_new()) {
+      if (access(content.c_str(), F_OK) == 0) return 11;  // not empty
+      if (!WriteFileAtomically(content, "filled") || !use->MarkInitialised()) return 12;
+    }
+    auto text = ReadFile(content);
+    if (!text || *text != "filled") return 13;  // half filled, or removed under us
+    if (sharing == MountSharing::kShared) {
+      if (access(owner.c_str(), F_OK) == 0) return 14;  // somebody has it alone
+      return ReadFile(content) ? 0 : 15;
+    }
+    auto alone = OpenFile(owner, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    if (!alone) return 16;
+    usleep(200);
+    return unlink(owner.c_str()) == 0 ? 0 : 17;
+  };
+  std::vector<pid_t> children;
+  for (int n = 0; n < kProcesses; ++n) {
+    pid_t child = fork();
+    if (child == 0) {
+      for (unsigned round = 0; round < kRounds; ++round) {
+        if (int failed = use_once(round * 7 + static_cast<unsigned>(n))) _exit(failed);
+      }
+      _exit(0);
+    }
+    children.push_back(child);
+  }
+  size_t removed = 0;
+  while (!children.empty()) {
+    auto entries = mounts.List();
+    ASSERT_TRUE(entries) << entries.error().message;
+    for (const CacheMounts::Entry& entry : *entries) {
+      auto gone = mounts.Remove(entry);
+      ASSERT_TRUE(gone) << gone.error().message;
+      removed += *gone;
+    }
+    usleep(500);
+    std::erase_if(children, [](pid_t child) {
+      int status = 0;
+      if (waitpid(child, &status, WNOHANG) == 0) return false;
+      EXPECT_EQ(WEXITSTATUS(status), 0);
+      EXPECT_TRUE(WIFEXITED(status));
+      return true;
+    });
+  }
+  EXPECT_GT(removed, 0u);
+}
+
+TEST_F(CacheMountsTest, OpenReadsOneBesideItsUsersUntilItIsRemoved) {
+  auto user = Get(MountSharing::kShared);
+  CacheMounts::Entry entry = mounts.List()->at(0);
+  { EXPECT_EQ(mounts.Open(entry, {})->path(), user.path()); }
+  { auto gone = std::move(user); }
+  ASSERT_TRUE(mounts.Remove(entry).value());
+  EXPECT_EQ(mounts.Open(entry, {}).error().code, Code::kNotFound);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@ std::unique_ptr<Command> MakeExplainCommand();
 std::unique_ptr<Command> MakeHistoryCommand();
 std::unique_ptr<Command> MakePlanCommand();
 std::unique_ptr<Command> MakeVerifyCommand();
+std::unique_ptr<Command> MakeCacheMountCommand();
 std::unique_ptr<Command> MakeClearCommand();
 std::unique_ptr<Command> MakeDuCommand();
 std::unique_ptr<Command> MakeFsckCommand();

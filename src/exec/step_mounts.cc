@@ -113,15 +113,16 @@ Status StepMounts::PrepareBind(const graph::Mount& mount, std::stop_token stop) 
 
 Status StepMounts::PrepareCache(const graph::Mount& mount, engine::StepSink& sink,
                                 std::stop_token stop) {
-  std::string key = job_.mount_namespace + "/" + mount.cache_id;
+  std::string origin;
   const engine::RunInput* from =
       mount.input >= 0 ? &request_.inputs[static_cast<size_t>(mount.input)] : nullptr;
   if (from != nullptr) {
     // Initialised from another content, it is another mount (reference cache.md, "Cache mounts").
     std::string layers;
     for (const DiffId& layer : from->rootfs.layers) layers += layer.Hex();
-    key += ":" + Digest::Of(layers + from->rootfs.tree_root.Hex() + mount.source).Hex();
+    origin = Digest::Of(layers + from->rootfs.tree_root.Hex() + mount.source).Hex();
   }
+  std::string key = cache::MountKey(job_.mount_namespace, mount.cache_id, origin);
   cache::CacheMounts::Request request{.key = key, .id = mount.cache_id, .sharing = mount.sharing ==
                                           graph::CacheSharing::kLocked    ? cache::MountSharing::kLocked
                                           : mount.sharing == graph::CacheSharing::kPrivate
