@@ -17,6 +17,7 @@
 #include "cache/lease.h"
 #include "cache/retention.h"
 #include "sys/flock.h"
+#include "sys/open.h"
 #include "sys/remove.h"
 
 namespace varve::upkeep {
@@ -27,7 +28,7 @@ using Kind = UsageRow::Kind;
 
 constexpr const char* kMemo = "upkeep";
 constexpr const char* kOtherBytes = "bytes besides layers and blobs";
-constexpr Nanos kInventoryKept = std::chrono::hours(24);
+constexpr Nanos kOtherBytesKept = std::chrono::hours(24);
 constexpr Nanos kRecordsWithoutLayers = std::chrono::hours(24 * 90);
 constexpr std::string_view kRecordRule = "its layers are gone and it was not used for 90 days";
 
@@ -239,13 +240,21 @@ uint64_t Unshared(const Inventory& inventory) {
   return bytes;
 }
 
-Result<int64_t> NoteOtherBytes(const Stores& stores, const Inventory& inventory) {
-  int64_t bytes = 0;
-  for (const UsageRow& row : inventory.rows) {
-    bool counted = row.kind == Kind::kLayer || row.kind == Kind::kBlob;
-    if (!counted) bytes += static_cast<int64_t>(row.bytes);
+// What the root holds besides layers and blobs: cache mounts above all. Walked once a day.
+Result<uint64_t> OtherBytes(const Stores& stores) {
+  TRY_ASSIGN(auto memo, stores.local.GetMemo(kMemo, kOtherBytes));
+  Timestamp now = stores.clock.Now();
+  bool fresh = memo && now.nanos - memo->time.nanos < kOtherBytesKept.count();
+  if (auto known = fresh ? ParseInt(memo->value) : std::nullopt) return static_cast<uint64_t>(*known);
+  TRY_ASSIGN(Fd root, sys::OpenDir(stores.root));
+  TRY_ASSIGN(auto entries, sys::ListDirectory(root.get()));
+  uint64_t bytes = 0;
+  for (const sys::DirEntry& entry : entries) {
+    if (entry.name == "layers" || entry.name == "blobs") continue;
+    TRY_ASSIGN(uint64_t part, DiskBytes(stores.root + "/" + entry.name));
+    bytes += part;
   }
-  TRY(stores.local.PutMemo(kMemo, kOtherBytes, {std::to_string(bytes), stores.clock.Now()}));
+  TRY(stores.local.PutMemo(kMemo, kOtherBytes, {std::to_string(bytes), now}));
   return bytes;
 }
 
@@ -343,16 +352,8 @@ Result<bool> MayNeedCollection(const Stores& stores, const PolicyFile& file) {
     used += stat.disk_bytes;
     return Ok();
   }));
-  // Cache mounts and the like, as the last inventory found them. It is time for one when that was
-  // long ago.
-  TRY_ASSIGN(auto memo, stores.local.GetMemo(kMemo, kOtherBytes));
-  int64_t age = memo ? stores.clock.Now().nanos - memo->time.nanos : INT64_MAX;
-  auto other = memo && age < kInventoryKept.count() ? ParseInt(memo->value) : std::nullopt;
-  if (!other) {
-    TRY_ASSIGN(Inventory inventory, TakeInventory(stores, {.measure_all = false}));
-    TRY_ASSIGN(other, NoteOtherBytes(stores, inventory));
-  }
-  used += static_cast<uint64_t>(*other);
+  TRY_ASSIGN(uint64_t other, OtherBytes(stores));
+  used += other;
   for (const Policy& policy : file.policies) {
     auto keep = BytesToKeep(policy.limits, used, space.free);
     if (!keep || used > *keep) return true;
