@@ -86,6 +86,8 @@ Result<engine::Pin> Runner::Resolve(const graph::Graph& graph, graph::StepIndex 
 
 Result<engine::Pin> Runner::PinImage(graph::StepIndex step, source::ResolvedImage image) {
   engine::Pin pin{.rootfs = {image.diff_ids, Digest()}, .chain = image.chain};
+  // The lease first: what is found under it stays (invariant I5).
+  TRY(stores_.lease.Add(image.diff_ids));
   TRY_ASSIGN(auto here, stores_.images.FindLocally(image));
   if (here) {
     pin.rootfs = std::move(*here);
