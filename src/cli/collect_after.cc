@@ -28,7 +28,7 @@ Result<upkeep::Pruned> Collect(Workspace& workspace, std::stop_token stop) {
 
 void EndBuild(Workspace& workspace) {
   workspace.lease.reset();
-  Status removed = upkeep::RemoveLeftovers(workspace.root, {.mine = workspace.scratch.path()});
+  Status removed = upkeep::RemoveLeftovers(workspace.root, {.wait = false, .mine = workspace.scratch.path()});
   if (!removed) LOG_WARN("{}", removed.error().ToString());
 }
 

@@ -9,6 +9,7 @@
 
 #include "cache/lease.h"
 #include "cache/step_locks.h"
+#include "upkeep/leftovers.h"
 #include "upkeep/test_root.h"
 
 namespace varve::upkeep {
@@ -170,6 +171,13 @@ TEST_F(FsckTest, LeftoversOfTheDeadAndNotOfTheLiving) {
   EXPECT_THAT(Text(report), testing::Not(HasSubstr(key.Hex())));
   ExpectFoundAndMended("build-x");
   EXPECT_FALSE(fs::exists(root.root + "/mounts/removed-1-1"));
+}
+
+TEST_F(FsckTest, LeftoversAreNotWaitedForWhenABuildIsInAHurry) {
+  fs::create_directories(root.root + "/tmp/build-x");
+  auto held = cache::CollectionLock::Take(root.root, {}).value();
+  EXPECT_TRUE(RemoveLeftovers(root.root, {.wait = false}));
+  EXPECT_TRUE(fs::exists(root.root + "/tmp/build-x"));
 }
 
 // The database's bits: whatever flips, the next look is right again.

@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "base/log.h"
+#include "base/metric.h"
 #include "base/strings.h"
 #include "cache/lease.h"
 #include "cache/lock_file.h"
@@ -45,8 +46,12 @@ Result<std::vector<std::string>> FindLeftovers(const std::string& root,
   std::vector<std::string> out;
   {
     // Under the lock no build can begin; reading removes the leases of dead ones.
-    TRY_ASSIGN(auto lock, cache::CollectionLock::Take(root, {}));
-    TRY_ASSIGN(cache::LiveLeases leases, lock.Read());
+    std::stop_source at_once;
+    if (!options.wait) at_once.request_stop();
+    auto lock = cache::CollectionLock::Take(root, at_once.get_token());
+    if (!lock && !options.wait && lock.error().code == Code::kCancelled) return out;
+    if (!lock) return std::move(lock).error();
+    TRY_ASSIGN(cache::LiveLeases leases, lock->Read());
     TRY_ASSIGN(auto scratch, EntriesOf(root + "/tmp"));
     for (const sys::DirEntry& entry : scratch) {
       std::string path = root + "/tmp/" + entry.name;
@@ -75,6 +80,7 @@ Result<std::vector<std::string>> FindLeftovers(const std::string& root,
 }
 
 Status RemoveLeftovers(const std::string& root, const LeftoverOptions& options) {
+  METRIC("upkeep.leftovers");
   TRY_ASSIGN(auto leftovers, FindLeftovers(root, options));
   for (const std::string& path : leftovers) {
     LOG_INFO("removed {}, left by a process that died", path);
