@@ -404,7 +404,7 @@ Status LocalLayerStore::WriteTar(const DiffId& layer, Writer& out, std::stop_tok
   if (DiffId(hash.Finish()) == layer) return Ok();
   Error error = Corrupt("the files of layer {} changed on disk: they give another tar now",
                         layer.ToString());
-  error.hint = "remove the layer; it is made or pulled again";
+  error.hint = "varve fsck --repair removes it; the next build makes or pulls it again";
   return error;
 }
 
