@@ -22,12 +22,12 @@ struct Branch {
 
 struct Project {
   int number = 0;
-  int base = 0;             // which base image
+  int base = 0;  // which base image
   double pushes_per_day = 1;
   bool nightly = false;
-  bool tests = false;       // a stage whose result only CI asks for
-  bool assets = false;      // a second stage with its own dependencies
-  double scale = 1;         // of seconds and bytes
+  bool tests = false;   // a stage whose result only CI asks for
+  bool assets = false;  // a second stage with its own dependencies
+  double scale = 1;     // of seconds and bytes
   std::vector<Branch> branches = {Branch{}};
   int versions = 0;
 };
@@ -102,7 +102,8 @@ class Generator {
   // Sizes and seconds are the project's, the same for each version of a step up to a tenth.
   HistoryStep Step(const Project& project, const std::string& name, const std::string& inputs,
                    double seconds, double megabytes) {
-    std::mt19937_64 own(std::hash<std::string>{}(fmt::format("{} {} {}", team_.seed, name, inputs)));
+    std::mt19937_64 own(
+        std::hash<std::string>{}(fmt::format("{} {} {}", team_.seed, name, inputs)));
     double factor = project.scale * std::uniform_real_distribution<double>(0.9, 1.1)(own);
     return {.key = fmt::format("{} {}", name, inputs),
             .slot = fmt::format("{}", name),
@@ -124,8 +125,12 @@ class Generator {
     auto base = [&](const char* kind, double megabytes) {
       size_t number = static_cast<size_t>(project.base);
       std::string key = fmt::format("{}{} v{}", kind, number, bases_[number]);
-      return add({.key = key, .slot = {}, .inputs = {}, .seconds = megabytes / 30,
-                  .bytes = static_cast<uint64_t>(megabytes * 1e6)}, -1);
+      return add({.key = key,
+                  .slot = {},
+                  .inputs = {},
+                  .seconds = megabytes / 30,
+                  .bytes = static_cast<uint64_t>(megabytes * 1e6)},
+                 -1);
     };
     auto step = [&](const char* name, int version, double seconds, double megabytes) {
       return Step(project, fmt::format("p{} {}", project.number, name), fmt::format("v{}", version),
@@ -167,7 +172,8 @@ Status Check(const HistoryBuild& build) {
     if (!good) return Invalid("step {} uses a step that does not come before it", i);
   }
   for (int wanted : build.wanted) {
-    if (!in(wanted, build.steps.size())) return Invalid("step {} is wanted and is not there", wanted);
+    if (!in(wanted, build.steps.size()))
+      return Invalid("step {} is wanted and is not there", wanted);
   }
   return Ok();
 }
@@ -187,8 +193,10 @@ Result<History> ReadHistory(const std::string& path) {
     if (!json) return std::move(json).error().With(fmt::format("{}:{}", path, number));
     HistoryBuild build{.time = json->GetInt("time"), .steps = {}, .wanted = {}};
     for (const Json& item : json->GetArray("steps")) {
-      HistoryStep step{.key = item.GetString("key"), .slot = item.GetString("slot"),
-                       .parent = static_cast<int>(item.GetInt("parent", -1)), .inputs = {},
+      HistoryStep step{.key = item.GetString("key"),
+                       .slot = item.GetString("slot"),
+                       .parent = static_cast<int>(item.GetInt("parent", -1)),
+                       .inputs = {},
                        .seconds = item.Find("seconds") ? item.Find("seconds")->as_double() : 0,
                        .bytes = static_cast<uint64_t>(item.GetInt("bytes"))};
       for (const Json& input : item.GetArray("inputs")) {

@@ -6,8 +6,8 @@
 //                                   "seconds": 12.5, "bytes": 1000000}, …]}
 //
 // time in seconds since the epoch; parent: index of the step whose file system it writes on (-1:
-// none, or an image to pull); inputs: other steps whose files it reads. "wanted": steps whose result
-// the build was for; when absent, the last.
+// none, or an image to pull); inputs: other steps whose files it reads. "wanted": steps whose
+// result the build was for; when absent, the last.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Replays a history of builds against a store of limited size, and counts the seconds that went into
-// making again what had been made before.
+// Replays a history of builds against a store of limited size, and counts the seconds that went
+// into making again what had been made before.
 //
 // The store is the model of varve's: records stay, layers go. A step runs when its result is needed
 // and a layer of it is missing; then it needs the results of the steps below it and of those whose

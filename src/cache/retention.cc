@@ -116,24 +116,24 @@ class Stacks {
 
 }  // namespace
 
-// The estimate of the MBG/NBD model of repeat purchases (Fader, Hardie, Lee, "Counting your customers
-// the easy way", 2005; Batislam et al., 2007): a layer is used at random with a rate of its own and
-// after each use dies with a probability of its own; how often, how long ago, and since when, say
-// together what to expect. It knows nothing of bursts, and pushes come in bursts: hence the term
-// that falls with the time since the last use, as LRU would have it. The constants are those for
-// which bench/retention rebuilt least on two of its histories; a factor of two in any of them
-// changes the outcome by a few per cent.
+// The estimate of the MBG/NBD model of repeat purchases (Fader, Hardie, Lee, "Counting your
+// customers the easy way", 2005; Batislam et al., 2007): a layer is used at random with a rate of
+// its own and after each use dies with a probability of its own; how often, how long ago, and since
+// when, say together what to expect. It knows nothing of bursts, and pushes come in bursts: hence
+// the term that falls with the time since the last use, as LRU would have it. The constants are
+// those for which bench/retention rebuilt least on two of its histories; a factor of two in any of
+// them changes the outcome by a few per cent.
 double ExpectedUsesPerDay(const UseHistory& h) {
-  constexpr double kShape = 1.5, kScaleDays = 1.0;       // the rate before anything is known
-  constexpr double kPriorDeaths = 2, kPriorUses = 2;     // of a slot
-  constexpr double kSlotWeight = 4;                      // uses that the slot's experience counts for
+  constexpr double kShape = 1.5, kScaleDays = 1.0;    // the rate before anything is known
+  constexpr double kPriorDeaths = 2, kPriorUses = 2;  // of a slot
+  constexpr double kSlotWeight = 4;                   // uses that the slot's experience counts for
   constexpr double kBurst = 2, kBurstDays = 0.1;
-  double dies = (h.slot_deaths + kPriorDeaths) /
-                (h.slot_deaths + h.slot_uses + kPriorDeaths + kPriorUses);
+  double dies =
+      (h.slot_deaths + kPriorDeaths) / (h.slot_deaths + h.slot_uses + kPriorDeaths + kPriorUses);
   double until_last_use = h.age_days - h.idle_days;
-  double odds_dead = kSlotWeight * dies / (kSlotWeight * (1 - dies) + h.uses) *
-                     std::pow((kScaleDays + h.age_days) / (kScaleDays + until_last_use),
-                              kShape + h.uses);
+  double odds_dead =
+      kSlotWeight * dies / (kSlotWeight * (1 - dies) + h.uses) *
+      std::pow((kScaleDays + h.age_days) / (kScaleDays + until_last_use), kShape + h.uses);
   // Others of its slot were used instead.
   odds_dead *= (1 + h.missed) * (1 + h.missed);
   double alive = 1 / (1 + odds_dead);

@@ -1,15 +1,15 @@
 // Which layers to give up first: the policy behind every budget, as a pure function.
 //
 // A layer is worth the seconds that it is expected to save, and costs its bytes. Layers stack: one
-// without those below it is of no use, and one that is given up takes all above it along. So what is
-// given up is a block, a layer with everything that only makes sense on top of it, and the block
+// without those below it is of no use, and one that is given up takes all above it along. So what
+// is given up is a block, a layer with everything that only makes sense on top of it, and the block
 // with the fewest expected seconds per byte goes first. Blocks that are best for every budget at
 // once exist, because the stacks of all results form a forest (see retention.cc).
 //
 // Expected seconds = seconds to make again × expected uses a day. How often a layer will be used is
 // learnt from its own uses (how many, over how long, how long ago) and from its slot, the same step
-// of the same Dockerfile: where every build makes a new result, an old one is not used again, however
-// recent it is; where results are used for weeks, a pause of days says nothing.
+// of the same Dockerfile: where every build makes a new result, an old one is not used again,
+// however recent it is; where results are used for weeks, a pause of days says nothing.
 //
 //   RetentionInput input{…};
 //   for (const Eviction& block : EvictionOrder(input)) { drop block.layers; if (enough) break; }
@@ -26,7 +26,7 @@
 namespace varve::cache {
 
 struct RetentionLayer {
-  uint64_t bytes = 0;   // on the disk
+  uint64_t bytes = 0;  // on the disk
   Timestamp created;
   Timestamp last_used;  // when its files were needed, not when a record that names it was looked up
   uint64_t uses = 0;    // since it was made

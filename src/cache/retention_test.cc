@@ -138,7 +138,8 @@ TEST_F(RetentionTest, EveryPrefixLeavesTheMostThatItsBytesCanHold) {
     auto worth = [&](uint32_t i) {
       const RetentionLayer& layer = input.layers[i];
       return input.results[i].seconds *
-             ExpectedUsesPerDay({.age_days = 5, .idle_days = 1,
+             ExpectedUsesPerDay({.age_days = 5,
+                                 .idle_days = 1,
                                  .uses = static_cast<double>(layer.uses),
                                  .slot_uses = static_cast<double>(layer.uses)});
     };
@@ -155,7 +156,8 @@ TEST_F(RetentionTest, EveryPrefixLeavesTheMostThatItsBytesCanHold) {
     auto closed = [&](uint32_t set) {
       for (uint32_t i = 0; i < 9; ++i) {
         if (!(set >> i & 1)) continue;
-        for (uint32_t layer : stacks[i]) if (!(set >> layer & 1)) return false;
+        for (uint32_t layer : stacks[i])
+          if (!(set >> layer & 1)) return false;
       }
       return true;
     };

@@ -1,8 +1,8 @@
 // `varve cache-mount`: the directories of RUN --mount=type=cache, by hand.
-#include <CLI/CLI.hpp>
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 
 #include "base/fd.h"
@@ -58,10 +58,12 @@ class CacheMountCommand final : public Command {
     ls->add_option("--format", format_, "table or json")->check(CLI::IsMember({"table", "json"}));
     CLI::App* inspect = app.add_subcommand("inspect", "Show one, as JSON");
     inspect->add_option("MOUNT", names_, "Its id, or the beginning of its directory's name")
-        ->required()->expected(1);
+        ->required()
+        ->expected(1);
     CLI::App* out = app.add_subcommand("export", "Write its content as a tar");
     out->add_option("MOUNT", names_, "Its id, or the beginning of its directory's name")
-        ->required()->expected(1);
+        ->required()
+        ->expected(1);
     out->add_option("-o,--output", file_, "The file; - is stdout")->default_str("-");
     CLI::App* in = app.add_subcommand("import", "Replace its content by that of a tar");
     in->add_option("ID", names_, "The id, as in --mount=type=cache,id=…")->required()->expected(1);
@@ -183,7 +185,8 @@ class CacheMountCommand final : public Command {
     TRY_ASSIGN(auto use, mounts_->Acquire({.key = cache::MountKey(namespace_, names_[0], ""),
                                            .id = names_[0],
                                            .sharing = cache::MountSharing::kLocked,
-                                           .on_wait = wait}, stop_));
+                                           .on_wait = wait},
+                                          stop_));
     TRY(upkeep::ReadMountTar(in, use.path(), root_ + "/tmp", *layers, stop_));
     return use.is_new() ? use.MarkInitialised() : Ok();
   }

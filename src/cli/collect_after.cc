@@ -28,7 +28,8 @@ Result<upkeep::Pruned> Collect(Workspace& workspace, std::stop_token stop) {
 
 void EndBuild(Workspace& workspace) {
   workspace.lease.reset();
-  Status removed = upkeep::RemoveLeftovers(workspace.root, {.wait = false, .mine = workspace.scratch.path()});
+  Status removed =
+      upkeep::RemoveLeftovers(workspace.root, {.wait = false, .mine = workspace.scratch.path()});
   if (!removed) LOG_WARN("{}", removed.error().ToString());
 }
 
@@ -39,7 +40,8 @@ void CollectAfterBuild(Workspace& workspace, bool quiet, std::stop_token stop) {
   } else if (!collected->rows.empty() && !quiet) {
     std::set<std::string> rules(collected->rules.begin(), collected->rules.end());
     ToStderr(fmt::format("collected {} in {} things by {}\n", FormatBytes(collected->bytes),
-                         collected->rows.size(), Join(std::vector(rules.begin(), rules.end()), ", ")));
+                         collected->rows.size(),
+                         Join(std::vector(rules.begin(), rules.end()), ", ")));
   }
 }
 

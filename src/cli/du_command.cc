@@ -18,7 +18,8 @@ class DuCommand final : public Command {
     app.add_option("-f,--filter", filters_,
                    "Only what matches: type=exec.cachemount, id=…, inuse, shared, until=24h …")
         ->allow_extra_args(false);
-    app.add_option("--format", format_, "table, pretty, json, or a template such as '{{.ID}} {{.Size}}'");
+    app.add_option("--format", format_,
+                   "table, pretty, json, or a template such as '{{.ID}} {{.Size}}'");
     app.add_flag("-v,--verbose", verbose_, "Everything about each line: --format pretty");
   }
 

@@ -55,7 +55,8 @@ class FsckCommand final : public Command {
     out += fmt::format("{} records, {} layers, {} blobs, {} trees, {} images: ", report.records,
                        report.layers, report.blobs, report.trees, report.images);
     if (report.findings.empty()) return out + "nothing is wrong\n";
-    out += fmt::format("{} found, {} mended\n", report.findings.size(), report.findings.size() - left);
+    out +=
+        fmt::format("{} found, {} mended\n", report.findings.size(), report.findings.size() - left);
     if (left > 0 && !options_.repair) out += "varve fsck --repair drops what is damaged\n";
     return out;
   }

@@ -1,5 +1,5 @@
-// A root opened by those that look after it (du, prune, clear, fsck, cache-mount): no lease, so that
-// nothing is spared for their own sake, and no registries.
+// A root opened by those that look after it (du, prune, clear, fsck, cache-mount): no lease, so
+// that nothing is spared for their own sake, and no registries.
 #pragma once
 
 #include <memory>

@@ -23,9 +23,7 @@ std::string ShownId(const UsageRow& row) {
   return row.id.substr(0, 12) + (dot == row.id.npos ? "" : row.id.substr(dot));
 }
 
-std::string TimeText(const std::optional<Timestamp>& time) {
-  return time ? FormatTime(*time) : "";
-}
+std::string TimeText(const std::optional<Timestamp>& time) { return time ? FormatTime(*time) : ""; }
 
 std::string FieldOf(const UsageRow& row, std::string_view field, Timestamp now) {
   if (field == "ID") return row.id;
@@ -87,7 +85,8 @@ std::string TimeAgo(Timestamp then, Timestamp now) {
     int64_t seconds;
     const char* name;
   };
-  for (Unit unit : {Unit{86400, "day"}, Unit{3600, "hour"}, Unit{60, "minute"}, Unit{1, "second"}}) {
+  for (Unit unit :
+       {Unit{86400, "day"}, Unit{3600, "hour"}, Unit{60, "minute"}, Unit{1, "second"}}) {
     int64_t n = seconds / unit.seconds;
     if (n >= 1) return fmt::format("{} {}{} ago", n, unit.name, n == 1 ? "" : "s");
   }
@@ -113,9 +112,10 @@ Result<UsageFormat> UsageFormat::Parse(const std::string& text, Timestamp now) {
       return ToUpper(action.substr(1));
     }
     Error error = Invalid("format: {{{{{}}}}} is not a field", action);
-    error.hint = "fields are {{.ID}}, {{.Parents}}, {{.CreatedAt}}, {{.Mutable}}, {{.Reclaimable}}, "
-                 "{{.Shared}}, {{.Size}}, {{.Description}}, {{.UsageCount}}, {{.LastUsedAt}}, "
-                 "{{.Type}}; formats are table, pretty and json";
+    error.hint =
+        "fields are {{.ID}}, {{.Parents}}, {{.CreatedAt}}, {{.Mutable}}, {{.Reclaimable}}, "
+        "{{.Shared}}, {{.Size}}, {{.Description}}, {{.UsageCount}}, {{.LastUsedAt}}, "
+        "{{.Type}}; formats are table, pretty and json";
     return error;
   });
   TRY(header);
@@ -132,13 +132,15 @@ std::string UsageFormat::Header() const {
 
 std::string UsageFormat::Row(const UsageRow& row) const {
   switch (kind_) {
-    case Kind::kJson: return UsageJson(row).Dump() + "\n";
-    case Kind::kPretty: return Pretty(row, now_);
+    case Kind::kJson:
+      return UsageJson(row).Dump() + "\n";
+    case Kind::kPretty:
+      return Pretty(row, now_);
     case Kind::kTable: {
-      std::string line = fmt::format("{:<16} {:<12} {:<10} {:<16} {}",
-                         ShownId(row) + (row.is_mutable ? "*" : ""), IsReclaimable(row) ? "true" : "false",
-                         FormatBytes(row.bytes) + (row.shared ? "*" : ""),
-                         row.last_used ? TimeAgo(*row.last_used, now_) : "", row.description);
+      std::string line = fmt::format(
+          "{:<16} {:<12} {:<10} {:<16} {}", ShownId(row) + (row.is_mutable ? "*" : ""),
+          IsReclaimable(row) ? "true" : "false", FormatBytes(row.bytes) + (row.shared ? "*" : ""),
+          row.last_used ? TimeAgo(*row.last_used, now_) : "", row.description);
       line.erase(line.find_last_not_of(' ') + 1);
       return line + "\n";
     }
@@ -163,7 +165,9 @@ Json UsageJson(const UsageRow& row) {
   Json json;
   json.Set("ID", row.id).SetIf(!row.parents.empty(), "Parents", Json::Strings(row.parents));
   if (row.created) json.Set("CreatedAt", FormatTime(*row.created));
-  json.Set("Mutable", row.is_mutable).Set("Reclaimable", IsReclaimable(row)).Set("Shared", row.shared);
+  json.Set("Mutable", row.is_mutable)
+      .Set("Reclaimable", IsReclaimable(row))
+      .Set("Shared", row.shared);
   json.Set("Size", std::to_string(row.bytes)).Set("Description", row.description);
   json.Set("UsageCount", row.uses);
   if (row.last_used) json.Set("LastUsedAt", FormatTime(*row.last_used));

@@ -1,4 +1,5 @@
-// Rows of du and prune as Buildx prints them: a table, "pretty" blocks, JSON lines, or a template of
+// Rows of du and prune as Buildx prints them: a table, "pretty" blocks, JSON lines, or a template
+// of
 // {{.Field}}s.
 #pragma once
 

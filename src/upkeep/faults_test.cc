@@ -200,8 +200,9 @@ TEST_P(FaultsTest, EachWriteThatFailsIsAnErrorOrNoMatter) {
   EXPECT_GT(failed, 10u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Errors, FaultsTest, testing::Values(ENOSPC, EIO),
-                         [](const auto& error) { return error.param == ENOSPC ? "NoSpace" : "InputOutput"; });
+INSTANTIATE_TEST_SUITE_P(Errors, FaultsTest, testing::Values(ENOSPC, EIO), [](const auto& error) {
+  return error.param == ENOSPC ? "NoSpace" : "InputOutput";
+});
 
 // A power failure may take the content of any file that was not synced, and nothing in the store
 // waits for a sync: each file in turn comes back empty, halved, or zeroed.

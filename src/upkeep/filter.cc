@@ -54,18 +54,26 @@ bool Filter::Condition::Holds(const UsageRow& row) const {
   if (std::ranges::find(kFlags, field) != kFlags.end()) {
     bool flag = Flag(row, field);
     switch (test) {
-      case Test::kPresent: return flag;
-      case Test::kEqual: return flag == ParseBool(value).value_or(true);
-      case Test::kUnequal: return flag != ParseBool(value).value_or(true);
-      case Test::kLike: return flag;
+      case Test::kPresent:
+        return flag;
+      case Test::kEqual:
+        return flag == ParseBool(value).value_or(true);
+      case Test::kUnequal:
+        return flag != ParseBool(value).value_or(true);
+      case Test::kLike:
+        return flag;
     }
   }
   std::string text = Text(row, field);
   switch (test) {
-    case Test::kPresent: return !text.empty();
-    case Test::kEqual: return text == value;
-    case Test::kUnequal: return text != value;
-    case Test::kLike: return std::regex_search(text, *pattern);
+    case Test::kPresent:
+      return !text.empty();
+    case Test::kEqual:
+      return text == value;
+    case Test::kUnequal:
+      return text != value;
+    case Test::kLike:
+      return std::regex_search(text, *pattern);
   }
   return false;
 }
@@ -73,17 +81,22 @@ bool Filter::Condition::Holds(const UsageRow& row) const {
 Status Filter::Add(std::string_view text, std::vector<Condition>& conditions) {
   text = TrimSpace(text);
   size_t end = text.find_first_of("=!~");
-  Condition condition{.field = std::string(TrimSpace(text.substr(0, end))), .test = {}, .value = {}, .pattern = nullptr};
+  Condition condition{.field = std::string(TrimSpace(text.substr(0, end))),
+                      .test = {},
+                      .value = {},
+                      .pattern = nullptr};
   if (end != text.npos) {
     std::string_view rest = text.substr(end);
-    size_t length = rest.starts_with("!=") || rest.starts_with("~=") || rest.starts_with("==") ? 2 : 1;
+    size_t length =
+        rest.starts_with("!=") || rest.starts_with("~=") || rest.starts_with("==") ? 2 : 1;
     if (length == 1 && rest[0] != '=') return Invalid("filter \"{}\": expected =, !=, or ~=", text);
     condition.test = rest[0] == '!' ? Test::kUnequal : rest[0] == '~' ? Test::kLike : Test::kEqual;
     condition.value = Unquoted(TrimSpace(rest.substr(length)));
   }
   if (condition.field == "until" || condition.field == "unused-for") {
     if (until_) return Invalid("filter: until is given twice");
-    if (condition.test != Test::kEqual) return Invalid("filter \"{}\": until takes a duration", text);
+    if (condition.test != Test::kEqual)
+      return Invalid("filter \"{}\": until takes a duration", text);
     auto duration = ParseGoDuration(condition.value);
     if (!duration) return Invalid("filter \"{}\": {}", text, duration.error().message);
     until_ = *duration;

@@ -8,7 +8,9 @@ namespace varve::upkeep {
 namespace {
 
 UsageRow Row() {
-  UsageRow row{.kind = UsageRow::Kind::kMount, .type = UsageType::kCacheMount, .id = "abcdef.1",
+  UsageRow row{.kind = UsageRow::Kind::kMount,
+               .type = UsageType::kCacheMount,
+               .id = "abcdef.1",
                .description = "cache mount /root/.npm"};
   row.is_mutable = true;
   row.parents = {"p1", "p2"};

@@ -57,8 +57,8 @@ class Check {
 
   void Found(std::string object, std::string problem, std::string mended) {
     LOG_INFO("fsck: {}: {} {}", object, problem, mended);
-    report_.findings.push_back({std::move(object), std::move(problem),
-                                options_.repair ? std::move(mended) : ""});
+    report_.findings.push_back(
+        {std::move(object), std::move(problem), options_.repair ? std::move(mended) : ""});
   }
 
   Status Databases() {
@@ -69,7 +69,8 @@ class Check {
     }
     std::string notice = stores_.local.Notice();
     // Damage that SQLite could not even read past was mended on the way, as any build would have.
-    if (notice != before && problems.empty()) report_.findings.push_back({"database", notice, "made anew"});
+    if (notice != before && problems.empty())
+      report_.findings.push_back({"database", notice, "made anew"});
     return Ok();
   }
 
@@ -90,8 +91,8 @@ class Check {
       // Reading mends: a damaged row is taken from its file, or dropped.
       if (damaged.value() != before) {
         std::string object = fmt::format("record {}", use.key.ToString());
-        report_.findings.push_back({object, "it is damaged in the index",
-                                    record ? "taken from its file" : "dropped"});
+        report_.findings.push_back(
+            {object, "it is damaged in the index", record ? "taken from its file" : "dropped"});
       }
       if (record) rows.insert(use.key);
     }
@@ -123,7 +124,8 @@ class Check {
     auto key = Digest::ParseHex(name.substr(0, name.size() - 5));
     auto text = ReadFile(path);
     if (!text && text.error().code == Code::kNotFound) return Ok();
-    auto record = text ? cache::DecodeRecord(*text) : Result<cache::StepRecord>(Error(text.error()));
+    auto record =
+        text ? cache::DecodeRecord(*text) : Result<cache::StepRecord>(Error(text.error()));
     bool sound = key && record && record->key.value == *key;
     if (sound) {
       files.insert(record->key);
@@ -220,9 +222,8 @@ class Check {
       TRY_ASSIGN(auto record, contents_.Read(use.key));
       if (!record) continue;
       for (const cache::Rootfs& output : record->outputs) {
-        bool hit = std::ranges::any_of(output.layers, [&](const DiffId& layer) {
-          return bad_layers_.contains(layer);
-        });
+        bool hit = std::ranges::any_of(
+            output.layers, [&](const DiffId& layer) { return bad_layers_.contains(layer); });
         if (hit) keys.push_back(use.key);
       }
     }
@@ -278,10 +279,10 @@ class Check {
       }
       std::optional<Digest>& result = folded_[chain];
       if (bad_layers_.contains(layer)) return std::nullopt;
-      auto text = ReadFile(fmt::format("{}/layers/{}/index", stores_.root, layer.Hex()),
-                           uint64_t{1} << 32);
-      auto index = text ? tree::DecodeLayerIndex(*text)
-                        : Result<tree::LayerIndex>(Error(text.error()));
+      auto text =
+          ReadFile(fmt::format("{}/layers/{}/index", stores_.root, layer.Hex()), uint64_t{1} << 32);
+      auto index =
+          text ? tree::DecodeLayerIndex(*text) : Result<tree::LayerIndex>(Error(text.error()));
       if (!index) return std::nullopt;
       auto applied = tree::ApplyLayer(memory_, root, *index);
       if (!applied) return std::nullopt;

@@ -27,7 +27,8 @@ class FsckTest : public testing::Test {
   }
   std::string Text(const FsckReport& report) {
     std::string out;
-    for (const Finding& f : report.findings) out += f.object + ": " + f.problem + "; " + f.mended + "\n";
+    for (const Finding& f : report.findings)
+      out += f.object + ": " + f.problem + "; " + f.mended + "\n";
     return out;
   }
   // Found without repair and left alone, mended with it, and clean afterwards.
@@ -183,7 +184,8 @@ TEST_F(FsckTest, LeftoversAreNotWaitedForWhenABuildIsInAHurry) {
 // The database's bits: whatever flips, the next look is right again.
 TEST_F(FsckTest, FlippedBitsInTheDatabases) {
   std::vector<cache::StepRecord> records;
-  for (int i = 0; i < 5; ++i) records.push_back(root.Record(fmt::format("r{}", i), {root.Layer(std::to_string(i))}));
+  for (int i = 0; i < 5; ++i)
+    records.push_back(root.Record(fmt::format("r{}", i), {root.Layer(std::to_string(i))}));
   Sound();
   ASSERT_TRUE(root.local->contents().Compact());
   for (const char* name : {"/index.db", "/trees.db"}) {

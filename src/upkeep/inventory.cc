@@ -83,8 +83,8 @@ class Taker {
         Follow(*digest, "pulled from " + memo.key.substr(0, memo.key.find(' ')), false);
       } else if (memo.kind == "http") {
         auto json = Json::Parse(memo.value);
-        auto digest = json ? Digest::Parse(json->GetString("digest"))
-                           : Result<Digest>(Error(json.error()));
+        auto digest =
+            json ? Digest::Parse(json->GetString("digest")) : Result<Digest>(Error(json.error()));
         if (!digest) continue;
         out_.remembered_blobs.insert(*digest);
         descriptions_.try_emplace(*digest, "ADD " + memo.key);
@@ -110,8 +110,8 @@ class Taker {
     auto json = text ? Json::Parse(*text) : Result<Json>(Error(text.error()));
     if (!json) return;
     auto follow = [&](const Json* descriptor) {
-      auto digest = descriptor ? Digest::Parse(descriptor->GetString("digest"))
-                               : Result<Digest>(Error());
+      auto digest =
+          descriptor ? Digest::Parse(descriptor->GetString("digest")) : Result<Digest>(Error());
       if (digest) Follow(*digest, description, named);
     };
     for (const char* list : {"manifests", "layers"}) {
@@ -232,7 +232,8 @@ class Taker {
         if (row.description.empty()) row.description = "packed layer";
         row.parents.push_back(layer->second.Hex());
         auto unpacked = out_.layer_rows.find(layer->second.value);
-        if (unpacked != out_.layer_rows.end()) row.last_used = out_.rows[unpacked->second].last_used;
+        if (unpacked != out_.layer_rows.end())
+          row.last_used = out_.rows[unpacked->second].last_used;
       } else if (!bodies_.contains(stat.digest)) {
         row.type = UsageType::kInternal;  // a manifest or config, or nothing refers to it
       }
@@ -314,8 +315,8 @@ class Taker {
 
   // What of the root has no row yet. Files that come and go while we look are not missed.
   Status OtherFiles() {
-    static constexpr std::array<std::string_view, 6> kDone = {"records", "blobs",    "mounts",
-                                                              "contexts", "git",     "layers"};
+    static constexpr std::array<std::string_view, 6> kDone = {"records",  "blobs", "mounts",
+                                                              "contexts", "git",   "layers"};
     TRY(AddDirectoryItself("layers"));
     TRY_ASSIGN(auto names, NamesIn(stores_.root));
     uint64_t index = 0, trees = 0, small = 0;
@@ -369,8 +370,8 @@ class Taker {
   }
 
   void AddFiles(const std::string& id, const std::string& description, uint64_t bytes) {
-    UsageRow row{.kind = Kind::kFiles, .id = id, .description = description, .parents = {},
-                 .bytes = bytes};
+    UsageRow row{
+        .kind = Kind::kFiles, .id = id, .description = description, .parents = {}, .bytes = bytes};
     out_.rows.push_back(std::move(row));
   }
 
@@ -387,11 +388,16 @@ class Taker {
 
 std::string_view NameOf(UsageType type) {
   switch (type) {
-    case UsageType::kRegular: return "regular";
-    case UsageType::kCacheMount: return "exec.cachemount";
-    case UsageType::kLocalSource: return "source.local";
-    case UsageType::kGitCheckout: return "source.git.checkout";
-    case UsageType::kInternal: return "internal";
+    case UsageType::kRegular:
+      return "regular";
+    case UsageType::kCacheMount:
+      return "exec.cachemount";
+    case UsageType::kLocalSource:
+      return "source.local";
+    case UsageType::kGitCheckout:
+      return "source.git.checkout";
+    case UsageType::kInternal:
+      return "internal";
   }
   return "";
 }

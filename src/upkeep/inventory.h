@@ -38,13 +38,13 @@ std::string_view NameOf(UsageType type);
 
 struct UsageRow {
   enum class Kind {
-    kLayer,     // unpacked; id is the diff id
-    kBlob,      // id is the digest
-    kMount,     // a RUN cache mount; id is its directory's name
-    kContext,   // the stat cache of a context directory
-    kMirror,    // of a git remote
-    kRecords,   // all step records, as files
-    kFiles,     // anything else, one row an entry of the root
+    kLayer,    // unpacked; id is the diff id
+    kBlob,     // id is the digest
+    kMount,    // a RUN cache mount; id is its directory's name
+    kContext,  // the stat cache of a context directory
+    kMirror,   // of a git remote
+    kRecords,  // all step records, as files
+    kFiles,    // anything else, one row an entry of the root
   };
   Kind kind = Kind::kFiles;
   UsageType type = UsageType::kInternal;
@@ -54,11 +54,11 @@ struct UsageRow {
   uint64_t bytes = 0;
   std::optional<Timestamp> created, last_used;
   uint64_t uses = 0;
-  bool in_use = false;      // a running build has it
+  bool in_use = false;  // a running build has it
   bool is_mutable = false;
-  bool shared = false;      // a named image needs it
-  double seconds = 0;       // what it took to make
-  Digest digest;            // of a layer or blob
+  bool shared = false;  // a named image needs it
+  double seconds = 0;   // what it took to make
+  Digest digest;        // of a layer or blob
   std::string path;
 };
 
@@ -68,8 +68,9 @@ bool IsReclaimable(const UsageRow& row);
 struct InventoryRecord {
   cache::RecordUse use;
   std::string name;
-  std::vector<std::vector<uint32_t>> stacks;  // rows of each output's layers; those that are gone are left out
-  bool complete = true;                       // all its layers are here
+  std::vector<std::vector<uint32_t>>
+      stacks;            // rows of each output's layers; those that are gone are left out
+  bool complete = true;  // all its layers are here
 };
 
 struct Inventory {

@@ -1,8 +1,8 @@
 // The content of a cache mount as a tar, to take it to another machine or to put it aside.
 //
-// The form is that of layers (archive/tar.h): names, modes, owners, times in seconds, hard links and
-// file capabilities, and no other attribute. Sockets are left out; a name that begins with ".wh.",
-// which in a layer stands for a removal, is kInvalid in both directions.
+// The form is that of layers (archive/tar.h): names, modes, owners, times in seconds, hard links
+// and file capabilities, and no other attribute. Sockets are left out; a name that begins with
+// ".wh.", which in a layer stands for a removal, is kInvalid in both directions.
 #pragma once
 
 #include <stop_token>
@@ -16,9 +16,9 @@ namespace varve::upkeep {
 
 Status WriteMountTar(const std::string& data, Writer& out, std::stop_token stop);
 
-// Replaces what is in `data` by the tar's content, which may be packed with gzip, zstd, bzip2 or xz.
-// It is unpacked in `scratch`, on the same file system, first: a tar that is cut short or hostile
-// changes nothing. The caller holds the mount alone.
+// Replaces what is in `data` by the tar's content, which may be packed with gzip, zstd, bzip2 or
+// xz. It is unpacked in `scratch`, on the same file system, first: a tar that is cut short or
+// hostile changes nothing. The caller holds the mount alone.
 Status ReadMountTar(Reader& in, const std::string& data, const std::string& scratch,
                     snapshot::LayerStore& layers, std::stop_token stop);
 

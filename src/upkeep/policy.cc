@@ -42,8 +42,9 @@ Result<bool> ReadLimit(const std::string& name, const Json& value, const DiskSpa
 
 Error UnknownMember(const std::string& name) {
   Error error = Invalid("unknown member \"{}\"", name);
-  error.hint = "members are gc, reservedSpace, maxUsedSpace, minFreeSpace, gcpolicy, and in a policy "
-               "also all, filters, keepDuration";
+  error.hint =
+      "members are gc, reservedSpace, maxUsedSpace, minFreeSpace, gcpolicy, and in a policy "
+      "also all, filters, keepDuration";
   return error;
 }
 

@@ -46,7 +46,8 @@ TEST(Policy, FileHasBuildKitsMembers) {
       {"filters": ["type==exec.cachemount", "type==source.local"], "keepDuration": "48h",
        "maxUsedSpace": "512MB"},
       {"all": true, "keepDuration": 3600, "reservedSpace": "10%", "minFreeSpace": 1000}]})",
-                                  kDisk).value();
+                                  kDisk)
+                        .value();
   ASSERT_EQ(file.policies.size(), 2u);
   EXPECT_EQ(file.policies[0].limits.max_used, 512u << 20);
   EXPECT_EQ(file.policies[0].keep_duration, Nanos(std::chrono::hours(48)));
@@ -58,9 +59,9 @@ TEST(Policy, FileHasBuildKitsMembers) {
 }
 
 TEST(Policy, UnknownMembersAndBadValuesAreErrors) {
-  for (const char* text : {R"({"maxUsed": 1})", R"({"gcpolicy": [{"keep": 1}]})", R"({"gcpolicy": 1})",
-                           R"({"maxUsedSpace": "lots"})", R"({"gc": 1})", "[]", "{",
-                           R"({"gcpolicy": [{"filters": ["color=red"]}]})"}) {
+  for (const char* text : {R"({"maxUsed": 1})", R"({"gcpolicy": [{"keep": 1}]})",
+                           R"({"gcpolicy": 1})", R"({"maxUsedSpace": "lots"})", R"({"gc": 1})",
+                           "[]", "{", R"({"gcpolicy": [{"filters": ["color=red"]}]})"}) {
     EXPECT_FALSE(ParsePolicies(text, kDisk)) << text;
   }
 }

@@ -34,7 +34,8 @@ constexpr std::string_view kRecordRule = "its layers are gone and it was not use
 
 bool IsCandidate(const UsageRow& row, const Policy& policy, Timestamp now) {
   if (!IsReclaimable(row) || row.kind == Kind::kRecords) return false;
-  // Manifests and configs are a few kilobytes and spare a build its network: a limit is met without.
+  // Manifests and configs are a few kilobytes and spare a build its network: a limit is met
+  // without.
   if (row.type == UsageType::kInternal && (!policy.all || policy.limits.any())) return false;
   bool recent = row.last_used && now.nanos - row.last_used->nanos < policy.keep_duration.count();
   return !recent && policy.filter.Matches(row);
@@ -75,7 +76,8 @@ class ListedLayers final : public cache::LayerData {
       if (row.kind != Kind::kLayer) continue;
       struct stat st;
       if (stat((row.path + "/size").c_str(), &st) != 0) continue;
-      out.push_back({.layer = DiffId(row.digest), .disk_bytes = row.bytes,
+      out.push_back({.layer = DiffId(row.digest),
+                     .disk_bytes = row.bytes,
                      .made = {st.st_mtim.tv_sec * 1'000'000'000 + st.st_mtim.tv_nsec}});
     }
     return out;
@@ -124,14 +126,16 @@ class Pruning {
     if (stop_.stop_requested()) return Cancelled("pruning was cancelled");
     if (row.kind == Kind::kMount) {
       cache::CacheMounts mounts(stores_.root, stores_.clock);
-      TRY_ASSIGN(bool removed, mounts.Remove({.key = {}, .id = {}, .directory = row.path,
-                                              .created = {}, .last_used = {}}));
+      TRY_ASSIGN(bool removed,
+                 mounts.Remove(
+                     {.key = {}, .id = {}, .directory = row.path, .created = {}, .last_used = {}}));
       if (!removed) {
         ++result_.spared;
         return Ok();
       }
     } else if (row.kind == Kind::kMirror) {
-      TRY_ASSIGN(auto lock, sys::FlockGuard::TryLock(row.path + ".lock", sys::LockMode::kExclusive));
+      TRY_ASSIGN(auto lock,
+                 sys::FlockGuard::TryLock(row.path + ".lock", sys::LockMode::kExclusive));
       if (!lock) {
         ++result_.spared;
         return Ok();
@@ -245,7 +249,8 @@ Result<uint64_t> OtherBytes(const Stores& stores) {
   TRY_ASSIGN(auto memo, stores.local.GetMemo(kMemo, kOtherBytes));
   Timestamp now = stores.clock.Now();
   bool fresh = memo && now.nanos - memo->time.nanos < kOtherBytesKept.count();
-  if (auto known = fresh ? ParseInt(memo->value) : std::nullopt) return static_cast<uint64_t>(*known);
+  if (auto known = fresh ? ParseInt(memo->value) : std::nullopt)
+    return static_cast<uint64_t>(*known);
   TRY_ASSIGN(Fd root, sys::OpenDir(stores.root));
   TRY_ASSIGN(auto entries, sys::ListDirectory(root.get()));
   uint64_t bytes = 0;
@@ -323,16 +328,15 @@ Result<Pruned> Prune(const Stores& stores, const Policy& policy, std::stop_token
   TRY_ASSIGN(Inventory inventory, TakeInventory(stores, {.measure_all = false}));
   TRY_ASSIGN(DiskSpace space, SpaceOf(stores.root));
   PrunePlan plan = PlanPrune(inventory, policy, space.free, stores.clock.Now());
-  bool everything = !policy.limits.any() && policy.filter.empty() &&
-                    policy.keep_duration.count() == 0;
+  bool everything =
+      !policy.limits.any() && policy.filter.empty() && policy.keep_duration.count() == 0;
   TRY_ASSIGN(Pruned pruned,
              Pruning(stores, inventory, policy.name, std::move(stop)).Run(plan, everything));
   TRY(LogPruned(stores, pruned));
   return pruned;
 }
 
-Result<Pruned> CollectByPolicy(const Stores& stores, const PolicyFile& file,
-                               std::stop_token stop) {
+Result<Pruned> CollectByPolicy(const Stores& stores, const PolicyFile& file, std::stop_token stop) {
   Pruned all;
   if (!file.enabled) return all;
   for (const Policy& policy : file.policies) {

@@ -5,8 +5,8 @@
 //
 // What goes first, when there is a limit, is what saves the fewest seconds per byte
 // (cache/retention.h). Nothing goes that a running build has leased or made, nor what a named image
-// needs. Step records and trees stay when layers go, unless the policy is for `all`: they are small,
-// and later keys are computed from them.
+// needs. Step records and trees stay when layers go, unless the policy is for `all`: they are
+// small, and later keys are computed from them.
 #pragma once
 
 #include <functional>
@@ -23,9 +23,9 @@ namespace varve::upkeep {
 struct Pruned {
   std::vector<UsageRow> rows;      // what went, in order
   std::vector<std::string> rules;  // why, one a row
-  uint64_t bytes = 0;     // the sum of the rows, and of records and trees
-  size_t records = 0;     // that went
-  size_t spared = 0;      // chosen, but in use by the time
+  uint64_t bytes = 0;              // the sum of the rows, and of records and trees
+  size_t records = 0;              // that went
+  size_t spared = 0;               // chosen, but in use by the time
 };
 
 // Which rows a policy gives up, in order; indexes into inventory.rows. A pure function.

@@ -109,8 +109,9 @@ TEST(Prune, FilterAndKeepDurationSpareTheRest) {
   root.Record("two", {two});
   PruneBy(root, {.name = "n", .filter = {}, .keep_duration = std::chrono::hours(1), .limits = {}});
   EXPECT_TRUE(root.Has(one) && root.Has(two));
-  PruneBy(root, {.name = "n", .filter = Filter::Parse({"id=" + one.Hex().substr(0, 12)}).value(),
-             .limits = {}});
+  PruneBy(root, {.name = "n",
+                 .filter = Filter::Parse({"id=" + one.Hex().substr(0, 12)}).value(),
+                 .limits = {}});
   EXPECT_FALSE(root.Has(one));
   EXPECT_TRUE(root.Has(two));
 }
@@ -118,10 +119,14 @@ TEST(Prune, FilterAndKeepDurationSpareTheRest) {
 TEST(Prune, NamedImagesKeepWhatTheyNeed) {
   TestRoot root;
   DiffId layer = root.Layer(kBig);
-  Digest config = root.blobs->Put(fmt::format(
-      R"({{"rootfs":{{"type":"layers","diff_ids":["{}"]}}}})", layer.ToString())).value();
-  Digest manifest = root.blobs->Put(fmt::format(
-      R"({{"config":{{"digest":"{}"}},"layers":[]}})", config.ToString())).value();
+  Digest config = root.blobs
+                      ->Put(fmt::format(R"({{"rootfs":{{"type":"layers","diff_ids":["{}"]}}}})",
+                                        layer.ToString()))
+                      .value();
+  Digest manifest =
+      root.blobs
+          ->Put(fmt::format(R"({{"config":{{"digest":"{}"}},"layers":[]}})", config.ToString()))
+          .value();
   ASSERT_TRUE(root.local->PutImage({"docker.io/library/app:1", manifest, root.clock.Now()}));
   PruneBy(root, {.name = "all", .all = true, .filter = {}, .limits = {}});
   EXPECT_TRUE(root.Has(layer));
@@ -160,8 +165,11 @@ TEST(Prune, BusyCacheMountStaysAndAFreeOneGoes) {
     return use;
   };
   auto busy = fill("busy");
-  { auto free = fill("free"); }
-  Policy policy{.name = "n", .filter = Filter::Parse({"type=exec.cachemount"}).value(), .limits = {}};
+  {
+    auto free = fill("free");
+  }
+  Policy policy{
+      .name = "n", .filter = Filter::Parse({"type=exec.cachemount"}).value(), .limits = {}};
   Pruned pruned = PruneBy(root, policy);
   ASSERT_EQ(pruned.rows.size(), 1u);
   EXPECT_EQ(pruned.rows[0].description, "cache mount free");
