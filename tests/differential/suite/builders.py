@@ -33,7 +33,8 @@ class Outcome:
 
 
 # What surrounds the message: the commands' own framing, and the names of a daemon's snapshots.
-FRAMES = (r"failed to build: ", r"Dockerfile: ", r"failed to solve: ", r"failed to compute cache key: ",
+FRAMES = (r"failed to build: ", r"Dockerfile: ", r"failed to solve: ",
+          r"failed to run Build function: ", r"failed to compute cache key: ",
           r"failed to calculate checksum of ref \S+: ")
 
 
