@@ -116,12 +116,13 @@ class LeaseTest : public ::testing::Test {
     Job job{.layers = *stepped_, .trees = *store_, .cache_mounts = *mounts_,
             .directories = directories_, .secrets = secrets_, .ssh = {},
             .scratch = directory_.path(), .step_state = state_, .mount_namespace = {},
-            .clock = SystemClock(), .lease = lease};
+            .clock = clock_, .lease = lease};
     engine::RunRequest request{.graph = graph, .step = 0, .key = {}, .inputs = {}, .similar = {}};
     QuietSink sink;
     return RunFileStep(job, request, sink, {});
   }
 
+  FakeClock clock_;  // of the steps: two that are equal make equal layers, also across a second
   sys::TempDir directory_;
   StepState state_{directory_.path()};
   std::string root_;
