@@ -22,7 +22,7 @@ class FileStep {
   FileStep(const Job& job, const engine::RunRequest& request, const graph::FileOp& op,
            snapshot::LayerDraft& draft, const SimilarLayer* similar, engine::StepSink& sink,
            std::stop_token stop)
-      : job_(job), request_(request), sink_(sink), stop_(stop),
+      : job_(job), request_(request), has_base_(op.base >= 0), sink_(sink), stop_(stop),
         writer_(job.layers, job.trees, BaseOf(request, op), draft),
         copy_(writer_, job.trees, similar, stop) {}
 
@@ -54,6 +54,12 @@ class FileStep {
     std::string spec = owner.group.empty() ? owner.user : owner.user + ":" + owner.group;
     std::optional<std::string> unknown;
     TRY_ASSIGN(sandbox::User user, sandbox::ResolveChownUser(spec, *passwd_, group_, &unknown));
+    if (unknown && !has_base_) {
+      Error error = Invalid("--chown={}: there is no /etc/passwd or /etc/group to find \"{}\" in",
+                            spec, *unknown);
+      error.hint = "use numbers: a copy with --link, or onto scratch, has no image below it";
+      return error;
+    }
     if (unknown) {
       sink_.Log(2, fmt::format("warning: --chown={}: \"{}\" is not in the image's /etc/passwd or "
                                "/etc/group; 0 is used\n", spec, *unknown));
@@ -154,6 +160,7 @@ class FileStep {
 
   const Job& job_;
   const engine::RunRequest& request_;
+  const bool has_base_;
   engine::StepSink& sink_;
   std::stop_token stop_;
   LayerWriter writer_;

@@ -152,7 +152,7 @@ Result<User> ResolveChownUser(std::string_view spec, std::string_view passwd,
     if (entry != users.end()) {
       user.uid = entry->uid;
       user.gid = entry->gid;
-    } else if (unknown != nullptr) {
+    } else if (unknown != nullptr && parts.user != "root") {
       *unknown = parts.user;
     }
   }
@@ -165,7 +165,9 @@ Result<User> ResolveChownUser(std::string_view spec, std::string_view passwd,
       user.gid = entry->gid;
     } else {
       user.gid = 0;
-      if (unknown != nullptr && !unknown->has_value()) *unknown = parts.group;
+      if (unknown != nullptr && !unknown->has_value() && parts.group != "root") {
+        *unknown = parts.group;
+      }
     }
   }
   return user;

@@ -50,7 +50,7 @@ Result<User> ResolveExecUser(int root_fd, std::string_view spec);
 // The owner that --chown names. A number alone is also the gid; a name brings its gid from passwd;
 // ":group" is root with that group.
 // A name (or file) that is not there counts as 0, as BuildKit has it in fact; `unknown`, if given,
-// gets that name so that the caller can warn.
+// gets that name so that the caller can warn, unless it is "root".
 Result<User> ResolveChownUser(std::string_view spec, std::string_view passwd,
                               std::string_view group,
                               std::optional<std::string>* unknown = nullptr);

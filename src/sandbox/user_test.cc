@@ -99,6 +99,11 @@ TEST(ChownUser, UnknownNamesBecomeZeroAndAreReported) {
   unknown.reset();
   EXPECT_EQ(*ResolveChownUser("app:ghosts", "", "", &unknown), (User{0, 0, {}}));
   EXPECT_EQ(unknown, "app");
+  unknown.reset();
+  EXPECT_EQ(*ResolveChownUser("root:root", "", "", &unknown), (User{0, 0, {}}));
+  EXPECT_EQ(unknown, std::nullopt);
+  EXPECT_EQ(*ResolveChownUser("root:staff", "", "", &unknown), (User{0, 0, {}}));
+  EXPECT_EQ(unknown, "staff");
   EXPECT_FALSE(ResolveChownUser("", kPasswd, kGroup));
 }
 
