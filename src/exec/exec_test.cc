@@ -272,6 +272,10 @@ TEST_F(LayerTest, FileAndDirectoryDoNotReplaceEachOther) {
   LayerWriter writer(*layers, trees, base, *draft);
   EXPECT_THAT(CopyInto(writer, "f", "/dir/").error().message, HasSubstr("cannot replace to directory"));
   EXPECT_THAT(CopyInto(writer, "d", "/file").error().message, HasSubstr("cannot copy to non-directory"));
+  Write("two/1/n", "a file");
+  Write("two/2/n/in", "a directory");
+  EXPECT_THAT(CopyInto(writer, "two/*", "/both/").error().message,
+              HasSubstr("cannot copy to non-directory: /both/n"));
 }
 
 TEST_F(LayerTest, RemovingLeavesAWhiteoutAndMakingAgainHidesTheOldContent) {

@@ -83,7 +83,9 @@ struct TreeCopy::Impl {
                                                Attributes attributes, bool keep) {
     auto directory = std::make_shared<OpenDirectory>();
     TRY_ASSIGN(auto there, writer.Lookup(dest));
-    if (there && !there->IsDirectory()) {
+    // A file of an earlier source may still be on its way.
+    bool is_file = expected.contains(dest.str()) || known.contains(dest.str());
+    if (is_file || (there && !there->IsDirectory())) {
       return Invalid("cannot copy to non-directory: {}", dest.Absolute());
     }
     TRY_ASSIGN(directory->target, writer.Directory(dest, attributes, &directory->state));
