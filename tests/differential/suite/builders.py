@@ -39,7 +39,8 @@ FRAMES = (r"failed to build: ", r"Dockerfile: ", r"failed to solve: ",
 
 
 def message_of(text):
-    text = re.sub(r"/var/lib/docker/buildkit/\S*?/buildkit\d+", "", text)  # where the daemon had a root mounted
+    # Where the daemon had a root mounted.
+    text = re.sub(r"/var/lib/docker/(buildkit/\S*?/buildkit\d+|containerd/\S*?/snapshots/\d+/fs)", "", text)
     found = re.search(r"^ERROR: (.*?)(?:\nhint: .*)?\s*\Z", text, re.M | re.S)
     message = found.group(1) if found else text[-500:]
     for frame in FRAMES:
