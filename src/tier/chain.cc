@@ -1,0 +1,240 @@
+#include "tier/chain.h"
+
+#include <thread>
+
+#include "base/log.h"
+#include "base/metric.h"
+#include "base/strings.h"
+
+namespace varve::tier {
+
+namespace {
+
+class Removing {
+ public:
+  Removing(Guarded<std::set<DiffId>>& set, std::condition_variable& changed, const DiffId& layer)
+      : set_(set), changed_(changed), layer_(layer) {}
+  ~Removing() {
+    set_.Lock()->erase(layer_);
+    changed_.notify_all();
+  }
+
+ private:
+  Guarded<std::set<DiffId>>& set_;
+  std::condition_variable& changed_;
+  const DiffId layer_;
+};
+
+}  // namespace
+
+Status Within(Nanos limit, std::stop_token stop, const std::function<Status(std::stop_token)>& work) {
+  if (limit.count() <= 0) return work(stop);
+  std::stop_source both;
+  std::stop_callback forward(stop, [&] { both.request_stop(); });
+  Guarded<bool> done;
+  std::condition_variable wake;
+  std::jthread timer([&] {
+    auto state = done.Lock();
+    if (!state.WaitFor(wake, limit, [&] { return *state; })) both.request_stop();
+  });
+  Status status = work(both.get_token());
+  *done.Lock() = true;
+  wake.notify_all();
+  timer.join();
+  if (!status && both.stop_requested() && !stop.stop_requested()) {
+    return Unavailable("no answer within {}", FormatDuration(limit));
+  }
+  return status;
+}
+
+Chain::Chain(cache::LocalStore& local, cas::BlobStore& blobs, Clock& clock,
+             std::vector<Member> members, std::stop_token stop)
+    : local_(local), blobs_(blobs), clock_(clock), stop_(std::move(stop)), count_(members.size()) {
+  auto states = members_.Lock();
+  for (Member& member : members) states->push_back({.member = std::move(member)});
+}
+
+bool Chain::Ask(size_t member, Nanos limit, std::stop_token stop,
+                const std::function<Status(Tier&, std::stop_token)>& request) {
+  std::shared_ptr<Tier> tier;
+  {
+    auto states = members_.Lock();
+    if ((*states)[member].failure) return false;
+    tier = (*states)[member].member.tier;
+  }
+  Nanos began = clock_.Monotonic();
+  Status answered =
+      Within(limit, stop, [&](std::stop_token both) { return request(*tier, both); });
+  auto states = members_.Lock();
+  State& state = (*states)[member];
+  state.time += clock_.Monotonic() - began;
+  if (answered) return true;
+  if (answered.error().code == Code::kCancelled && stop.stop_requested()) return false;
+  if (!state.failure) {
+    LOG_WARN("cache {}: {}", state.member.name, answered.error().message);
+    Counter("tier.failed").Add();
+    state.failure = std::move(answered).error();
+  }
+  return false;
+}
+
+Result<std::vector<std::optional<cache::StepRecord>>> Chain::GetMany(const std::vector<StepKey>& keys) {
+  std::vector<std::optional<cache::StepRecord>> records(keys.size());
+  auto here = local_.GetMany(keys);
+  if (here && here->size() == keys.size()) {
+    records = std::move(*here);
+  } else if (!here && count_ == 0) {
+    return here;
+  }
+  for (size_t member = 0; member < count_; ++member) {
+    std::vector<size_t> missing;
+    std::vector<StepKey> asked;
+    {
+      auto dropped = dropped_.Lock();
+      for (size_t i = 0; i < keys.size(); ++i) {
+        if (records[i] || dropped->contains(keys[i])) continue;
+        missing.push_back(i);
+        asked.push_back(keys[i]);
+      }
+    }
+    if (asked.empty()) break;
+    Nanos limit = (*members_.Lock())[member].member.timeout;
+    std::vector<std::optional<cache::StepRecord>> answers;
+    bool answered = Ask(member, limit, stop_, [&](Tier& tier, std::stop_token stop) -> Status {
+      TRY_ASSIGN(answers, tier.GetMany(asked, local_, stop));
+      return Ok();
+    });
+    if (!answered || answers.size() != asked.size()) continue;
+    auto found = found_.Lock();
+    for (size_t n = 0; n < missing.size(); ++n) {
+      if (!answers[n]) continue;
+      Counter("tier.hits").Add();
+      found->insert_or_assign(asked[n], FoundRecord{member, *answers[n]});
+      records[missing[n]] = std::move(answers[n]);
+    }
+  }
+  return records;
+}
+
+Status Chain::Put(const cache::StepRecord& record) {
+  found_.Lock()->erase(record.key);
+  return local_.Put(record);
+}
+
+Status Chain::Drop(const StepKey& key) {
+  found_.Lock()->erase(key);
+  dropped_.Lock()->insert(key);
+  return local_.Drop(key);
+}
+
+Result<std::vector<cache::StepRecord>> Chain::Earlier(const std::string& slot, const Digest& op_digest,
+                                                      size_t limit) {
+  return local_.Earlier(slot, op_digest, limit);
+}
+
+Result<std::optional<cache::LayerBlob>> Chain::FindHere(const DiffId& layer) {
+  TRY_ASSIGN(auto known, local_.FindLayerBlobs(layer));
+  for (const cache::LayerBlob& blob : known) {
+    TRY_ASSIGN(auto size, blobs_.Size(blob.blob));
+    if (size) return std::optional(blob);
+  }
+  return std::optional<cache::LayerBlob>();
+}
+
+Result<std::optional<cache::LayerBlob>> Chain::FetchLayer(const DiffId& layer,
+                                                          const OnProgress& on_progress,
+                                                          std::stop_token stop) {
+  {
+    auto fetching = fetching_.Lock();
+    fetching.Wait(fetched_, [&] { return !fetching->contains(layer); });
+    fetching->insert(layer);
+  }
+  Removing removing(fetching_, fetched_, layer);
+  TRY_ASSIGN(auto here, FindHere(layer));
+  if (here) return here;
+  for (size_t member = 0; member < count_; ++member) {
+    if (stop.stop_requested()) return Cancelled("fetching {} was cancelled", layer.ToString());
+    TRY_ASSIGN(auto blob, FetchFrom(member, layer, on_progress, stop));
+    if (blob) return blob;
+  }
+  return std::optional<cache::LayerBlob>();
+}
+
+Result<std::optional<cache::LayerBlob>> Chain::FetchFrom(size_t member, const DiffId& layer,
+                                                         const OnProgress& on_progress,
+                                                         std::stop_token stop) {
+  METRIC("tier.fetch");
+  std::optional<cache::LayerBlob> fetched;
+  std::optional<Error> local_error;
+  Ask(member, Nanos(0), stop, [&](Tier& tier, std::stop_token token) -> Status {
+    TRY_ASSIGN(auto blob, tier.FindLayer(layer, token));
+    if (!blob) return Ok();
+    auto writer = blobs_.Create();
+    if (!writer) {
+      local_error = std::move(writer).error();
+      return Ok();
+    }
+    std::string id = "fetching layer " + layer.value.Short();
+    if (on_progress) on_progress(id, 0, blob->size, false);
+    ProgressWriter counting(**writer, ByteProgress(on_progress, id, blob->size));
+    Status got = tier.Fetch(*blob, counting, token);
+    // One blob that is gone or damaged is that layer's misfortune, not the tier's.
+    if (!got && (got.error().code == Code::kNotFound || got.error().code == Code::kCorrupt)) {
+      LOG_WARN("layer {}: {}", layer.ToString(), got.error().message);
+      Counter("tier.blobs_gone").Add();
+      return Ok();
+    }
+    TRY(std::move(got));
+    if (auto committed = (*writer)->Commit(blob->digest); !committed) {
+      if (committed.error().code == Code::kCorrupt) {
+        LOG_WARN("layer {}: {}", layer.ToString(), committed.error().message);
+        Counter("tier.blobs_gone").Add();
+      } else {
+        local_error = std::move(committed).error();
+      }
+      return Ok();
+    }
+    if (on_progress) on_progress(id, blob->size, blob->size, true);
+    Counter("tier.layers").Add();
+    Counter("tier.layer_bytes").Add(static_cast<int64_t>(blob->size));
+    fetched = cache::LayerBlob{.blob = blob->digest, .media_type = blob->media_type, .size = blob->size};
+    return Ok();
+  });
+  if (local_error) return std::move(*local_error);
+  if (fetched) TRY(local_.PutLayerBlob(layer, *fetched));
+  return fetched;
+}
+
+std::string Chain::TierOf(const StepKey& key) {
+  auto found = found_.Lock();
+  auto it = found->find(key);
+  return it == found->end() ? "" : (*members_.Lock())[it->second.member].member.name;
+}
+
+std::optional<cache::StepRecord> Chain::Found(const StepKey& key) {
+  auto found = found_.Lock();
+  auto it = found->find(key);
+  return it == found->end() ? std::nullopt : std::optional(it->second.record);
+}
+
+Status Chain::KeepFound(const std::function<bool(const std::vector<cache::Rootfs>&)>& here) {
+  std::vector<cache::StepRecord> records;
+  for (const auto& [key, found] : *found_.Lock()) records.push_back(found.record);
+  for (const cache::StepRecord& record : records) {
+    if (here(record.outputs)) TRY(local_.Put(record));
+  }
+  return Ok();
+}
+
+std::vector<Report> Chain::Reports() {
+  std::vector<Report> reports;
+  auto states = members_.Lock();
+  for (State& state : *states) {
+    reports.push_back({.name = state.member.name, .traffic = state.member.tier->traffic(),
+                       .time = state.time, .failure = state.failure,
+                       .notices = state.member.tier->TakeNotices()});
+  }
+  return reports;
+}
+
+}  // namespace varve::tier

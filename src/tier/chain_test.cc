@@ -1,0 +1,183 @@
+#include "tier/chain.h"
+
+#include <gmock/gmock.h>
+
+#include "cache/root.h"
+#include "sys/tempdir.h"
+
+namespace varve::tier {
+namespace {
+
+using ::testing::HasSubstr;
+
+cache::StepRecord RecordOf(const std::string& name) {
+  cache::StepRecord record;
+  record.outputs = {{{DiffId(Digest::Of(name))}, tree::EmptyTree()}};
+  record.preimage = name;
+  record.key = StepKey(Digest::Of(name));
+  record.name = name;
+  return record;
+}
+
+// A tier that is a map, and fails when it is told to.
+class FakeTier final : public Tier {
+ public:
+  Result<std::vector<std::optional<cache::StepRecord>>> GetMany(const std::vector<StepKey>& keys,
+                                                                tree::TreeStore&,
+                                                                std::stop_token stop) override {
+    asked.push_back(keys.size());
+    if (slow) {
+      while (!stop.stop_requested()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      return Cancelled("stopped");
+    }
+    if (error) return *error;
+    std::vector<std::optional<cache::StepRecord>> found;
+    for (const StepKey& key : keys) {
+      auto it = records.find(key);
+      found.push_back(it == records.end() ? std::nullopt : std::optional(it->second));
+    }
+    return found;
+  }
+  Result<std::optional<oci::Descriptor>> FindLayer(const DiffId& layer, std::stop_token) override {
+    auto it = blobs.find(layer);
+    if (it == blobs.end()) return std::optional<oci::Descriptor>();
+    return std::optional(oci::Descriptor{.media_type = std::string(oci::kOciLayer),
+                                         .digest = Digest::Of(it->second), .size = it->second.size()});
+  }
+  Status Fetch(const oci::Descriptor& blob, Writer& out, std::stop_token) override {
+    ++fetches;
+    for (const auto& [layer, text] : blobs) {
+      if (Digest::Of(text) != blob.digest) continue;
+      if (gone) return NotFound("gone");
+      return out.Write(damaged ? text + "!" : text);
+    }
+    return NotFound("no such blob");
+  }
+  Status Export(const Offer&, const OnProgress&, std::stop_token) override { return Ok(); }
+  Traffic traffic() override { return {}; }
+  std::vector<std::string> TakeNotices() override { return {}; }
+
+  void Add(const std::string& name) {
+    records[StepKey(Digest::Of(name))] = RecordOf(name);
+    blobs[DiffId(Digest::Of(name))] = "blob of " + name;
+  }
+
+  std::map<StepKey, cache::StepRecord> records;
+  std::map<DiffId, std::string> blobs;
+  std::vector<size_t> asked;
+  std::optional<Error> error;
+  bool slow = false, gone = false, damaged = false;
+  int fetches = 0;
+};
+
+class ChainTest : public ::testing::Test {
+ protected:
+  ChainTest() {
+    EXPECT_TRUE(cache::PrepareRoot(root_.path()));
+    local_ = *cache::OpenLocalStore(root_.path(), clock_);
+  }
+  Chain& Use(Nanos timeout = Nanos(5'000'000'000)) {
+    chain_ = std::make_unique<Chain>(*local_.store, *blobs_, clock_,
+                                     std::vector<Member>{{"near", near_, timeout}, {"far", far_, timeout}},
+                                     std::stop_token());
+    return *chain_;
+  }
+  std::string Hits(const std::vector<std::string>& names) {
+    std::vector<StepKey> keys;
+    for (const std::string& name : names) keys.push_back(StepKey(Digest::Of(name)));
+    auto records = chain_->GetMany(keys);
+    if (!records) return "error";
+    std::string hits;
+    for (size_t i = 0; i < names.size(); ++i) {
+      hits += (*records)[i] ? names[i] : "-";
+    }
+    return hits;
+  }
+  static DiffId LayerOf(const std::string& name) { return DiffId(Digest::Of(name)); }
+
+  sys::TempDir root_ = *sys::TempDir::Create(::testing::TempDir(), "chain-");
+  FakeClock clock_;
+  cache::OpenedStore local_;
+  std::unique_ptr<cas::BlobStore> blobs_ = cas::MakeMemoryStore();
+  std::shared_ptr<FakeTier> near_ = std::make_shared<FakeTier>(), far_ = std::make_shared<FakeTier>();
+  std::unique_ptr<Chain> chain_;
+};
+
+TEST_F(ChainTest, EachIsAskedForWhatThoseBeforeDidNotHave) {
+  ASSERT_TRUE(local_.store->Put(RecordOf("a")));
+  near_->Add("b");
+  far_->Add("b"), far_->Add("c");
+  Use();
+  EXPECT_EQ(Hits({"a", "b", "c", "d"}), "abc-");
+  EXPECT_EQ(near_->asked, (std::vector<size_t>{3}));
+  EXPECT_EQ(far_->asked, (std::vector<size_t>{2}));
+  EXPECT_EQ(chain_->TierOf(StepKey(Digest::Of("b"))), "near");
+  EXPECT_EQ(chain_->TierOf(StepKey(Digest::Of("a"))), "");
+  EXPECT_EQ(Hits({"a"}), "a");
+  EXPECT_EQ(near_->asked.size(), 1u) << "nothing is left to ask for";
+}
+
+TEST_F(ChainTest, ATierThatFailsIsAskedOnceAndReported) {
+  near_->error = Unavailable("connection refused");
+  far_->Add("a");
+  Use();
+  EXPECT_EQ(Hits({"a", "b"}), "a-");
+  EXPECT_EQ(Hits({"c"}), "-");
+  EXPECT_EQ(near_->asked.size(), 1u);
+  auto reports = chain_->Reports();
+  ASSERT_TRUE(reports[0].failure);
+  EXPECT_EQ(reports[0].failure->message, "connection refused");
+  EXPECT_FALSE(reports[1].failure);
+}
+
+TEST_F(ChainTest, ATierThatIsSlowIsNotWaitedFor) {
+  near_->slow = true;
+  far_->Add("a");
+  Use(Nanos(20'000'000));
+  EXPECT_EQ(Hits({"a"}), "a");
+  EXPECT_THAT(chain_->Reports()[0].failure->message, HasSubstr("no answer within"));
+}
+
+TEST_F(ChainTest, WhatWasDroppedIsNotBelievedAgain) {
+  near_->Add("a");
+  Use();
+  EXPECT_EQ(Hits({"a"}), "a");
+  ASSERT_TRUE(chain_->Drop(StepKey(Digest::Of("a"))));
+  EXPECT_EQ(Hits({"a"}), "-");
+}
+
+TEST_F(ChainTest, ARecordIsKeptHereOnlyWithItsLayers) {
+  near_->Add("a"), near_->Add("b");
+  Use();
+  EXPECT_EQ(Hits({"a", "b"}), "ab");
+  ASSERT_TRUE(chain_->KeepFound(
+      [](const std::vector<cache::Rootfs>& outputs) { return outputs[0].layers[0] == LayerOf("a"); }));
+  auto here = local_.store->GetMany({StepKey(Digest::Of("a")), StepKey(Digest::Of("b"))});
+  EXPECT_TRUE((*here)[0]);
+  EXPECT_FALSE((*here)[1]);
+}
+
+TEST_F(ChainTest, ALayerIsFetchedOnceVerifiedAndKept) {
+  near_->Add("a");
+  Use();
+  auto blob = chain_->FetchLayer(LayerOf("a"), nullptr, {});
+  ASSERT_TRUE(blob && *blob);
+  EXPECT_EQ(*blobs_->Get((*blob)->blob, 100), "blob of a");
+  ASSERT_TRUE(*chain_->FetchLayer(LayerOf("a"), nullptr, {}));
+  EXPECT_EQ(near_->fetches, 1);
+  EXPECT_FALSE(*chain_->FetchLayer(LayerOf("x"), nullptr, {})) << "nobody has it";
+}
+
+TEST_F(ChainTest, ADamagedOrMissingBlobComesFromTheNextTier) {
+  near_->Add("a"), near_->Add("b"), far_->Add("a");
+  near_->damaged = true;
+  Use();
+  EXPECT_TRUE(*chain_->FetchLayer(LayerOf("a"), nullptr, {}));
+  EXPECT_EQ(far_->fetches, 1);
+  near_->damaged = false, near_->gone = true;
+  EXPECT_FALSE(*chain_->FetchLayer(LayerOf("b"), nullptr, {}));
+  EXPECT_FALSE(chain_->Reports()[0].failure) << "one blob is not the tier";
+}
+
+}  // namespace
+}  // namespace varve::tier

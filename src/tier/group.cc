@@ -1,0 +1,146 @@
+#include "tier/group.h"
+
+#include <set>
+
+#include "archive/codec.h"
+#include "base/json.h"
+#include "tree/tree.h"
+
+namespace varve::tier {
+
+namespace {
+
+constexpr int kVersion = 1;
+constexpr std::string_view kPackMagic = "vtp1\n";
+constexpr size_t kLengthBytes = 4;
+
+Result<std::string> Compressed(std::string_view text) {
+  StringWriter out;
+  // One thread: the blob, and with it the group's name, is the same on every machine.
+  TRY_ASSIGN(auto compressor, archive::MakeCompressor(out, archive::Compression::kZstd, {}, 1));
+  TRY(compressor->Write(text));
+  TRY(compressor->Finish());
+  return std::move(out.text);
+}
+
+Result<std::string> Decompressed(std::string_view packed) {
+  StringReader in(packed);
+  TRY_ASSIGN(auto reader, archive::MakeDecompressor(in, {.bytes = kMaxUnpacked}));
+  return ReadAll(*reader, kMaxUnpacked);
+}
+
+Error Damaged(std::string_view what) { return Corrupt("a record group is damaged: {}", what); }
+
+}  // namespace
+
+Result<std::string> EncodeGroup(const Group& group) {
+  Json records = Json::EmptyArray(), layers = Json::EmptyArray(), trees = Json::EmptyArray();
+  for (cache::StepRecord record : group.records) {
+    record.log.clear();
+    records.Append(cache::EncodeRecord(record));
+  }
+  for (const StoredLayer& layer : group.layers) {
+    layers.Append(Json()
+                      .Set("diffID", layer.layer.ToString())
+                      .Set("mediaType", layer.blob.media_type)
+                      .Set("digest", layer.blob.digest.ToString())
+                      .Set("size", layer.blob.size));
+  }
+  for (const TreePack& pack : group.trees) {
+    Json roots = Json::EmptyArray();
+    for (const Digest& root : pack.roots) roots.Append(root.ToString());
+    trees.Append(Json()
+                     .Set("digest", pack.blob.digest.ToString())
+                     .Set("size", pack.blob.size)
+                     .Set("roots", std::move(roots)));
+  }
+  Json json = Json().Set("version", kVersion);
+  json.Set("records", std::move(records)).Set("layers", std::move(layers));
+  json.Set("trees", std::move(trees));
+  return Compressed(json.Dump());
+}
+
+Result<Group> DecodeGroup(std::string_view packed) {
+  auto text = Decompressed(packed);
+  if (!text) return Damaged(text.error().message);
+  auto json = Json::Parse(*text);
+  if (!json) return Damaged(json.error().message);
+  if (json->GetInt("version") != kVersion) return Damaged("unknown version");
+  Group group;
+  for (const Json& record : json->GetArray("records")) {
+    if (!record.is_string()) return Damaged("a record that is no string");
+    TRY_ASSIGN(auto decoded, cache::DecodeRecord(record.as_string()));
+    group.records.push_back(std::move(decoded));
+  }
+  for (const Json& layer : json->GetArray("layers")) {
+    auto diff_id = Digest::Parse(layer.GetString("diffID"));
+    auto blob = oci::DescriptorFromJson(layer);
+    if (!diff_id || !blob || !oci::IsLayer(blob->media_type)) return Damaged("a layer without a blob");
+    group.layers.push_back({DiffId(*diff_id), std::move(*blob)});
+  }
+  for (const Json& pack : json->GetArray("trees")) {
+    auto blob = oci::DescriptorFromJson(pack);
+    if (!blob) return Damaged("a tree pack without a blob");
+    blob->media_type = kTreesMediaType;
+    TreePack& added = group.trees.emplace_back(std::move(*blob));
+    for (const std::string& root : pack.GetStrings("roots")) {
+      auto digest = Digest::Parse(root);
+      if (!digest) return Damaged("a tree without a digest");
+      added.roots.push_back(*digest);
+    }
+  }
+  return group;
+}
+
+oci::Manifest ManifestOf(const Group& group, const oci::Descriptor& records) {
+  oci::Manifest manifest{.artifact_type = std::string(kRecordsMediaType), .config = records};
+  std::set<Digest> seen;
+  for (const StoredLayer& layer : group.layers) {
+    if (!seen.insert(layer.blob.digest).second) continue;
+    oci::Descriptor blob = layer.blob;
+    blob.annotations = {{"containerd.io/uncompressed", layer.layer.ToString()}};
+    manifest.layers.push_back(std::move(blob));
+  }
+  for (const TreePack& pack : group.trees) {
+    if (seen.insert(pack.blob.digest).second) manifest.layers.push_back(pack.blob);
+  }
+  return manifest;
+}
+
+Result<std::string> EncodeTrees(const TreeObjects& objects) {
+  std::string text(kPackMagic);
+  for (const auto& [digest, object] : objects) {
+    for (size_t i = 0; i < kLengthBytes; ++i) {
+      text += static_cast<char>(object.size() >> (8 * i) & 0xff);
+    }
+    text += object;
+  }
+  return Compressed(text);
+}
+
+Result<TreeObjects> DecodeTrees(std::string_view packed) {
+  auto text = Decompressed(packed);
+  if (!text) return Damaged(text.error().message);
+  std::string_view rest = *text;
+  if (!rest.starts_with(kPackMagic)) return Damaged("not a tree pack");
+  rest.remove_prefix(kPackMagic.size());
+  TreeObjects objects;
+  while (!rest.empty()) {
+    if (rest.size() < kLengthBytes) return Damaged("a tree pack is cut off");
+    size_t length = 0;
+    for (size_t i = 0; i < kLengthBytes; ++i) {
+      length |= static_cast<size_t>(static_cast<unsigned char>(rest[i])) << (8 * i);
+    }
+    rest.remove_prefix(kLengthBytes);
+    if (length > rest.size()) return Damaged("a tree pack is cut off");
+    std::string object(rest.substr(0, length));
+    rest.remove_prefix(length);
+    // Named by what it is, not by what somebody says: a pack cannot put a wrong tree under a digest.
+    Digest digest = Digest::Of(object);
+    if (!tree::Decode(object)) return Damaged("a tree object does not decode");
+    objects.emplace_back(digest, std::move(object));
+  }
+  return objects;
+}
+
+}  // namespace varve::tier

@@ -1,0 +1,64 @@
+// A record group: what one export adds to a tier, and what readers load of it.
+//
+//   manifest   an OCI image manifest; its layers are all blobs that the group names
+//   config     the records: zstd of the JSON below, application/vnd.varve.cache.records.v1+zstd
+//   layers     layer blobs under their own media types, so that other tools can unpack them, and tree
+//              packs, application/vnd.varve.cache.trees.v1+zstd
+//
+//   {"version":1,
+//    "records":["<StepRecord>",…],                     cache/step_record.h, with its checksum
+//    "layers":[{"diffID":…,"mediaType":…,"digest":…,"size":…},…],
+//    "trees":[{"digest":…,"size":…,"roots":["sha256:…",…]},…]}
+//
+// Groups are immutable, named by the digest of their manifest. Logs of steps do not travel: nothing
+// reads them there, and what a program prints is nobody else's business.
+//
+// A tree pack is zstd of   pack := "vtp1\n" (length:u32le object)*   with objects as tree/tree.h encodes
+// them. It holds what the trees of `roots` have and their base images have not, and whatever else the
+// selectors of the exporting build looked at: a machine without any layer can compute the same keys.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cache/step_record.h"
+#include "oci/descriptor.h"
+#include "oci/manifest.h"
+
+namespace varve::tier {
+
+inline constexpr std::string_view kRecordsMediaType =
+    "application/vnd.varve.cache.records.v1+zstd";
+inline constexpr std::string_view kTreesMediaType = "application/vnd.varve.cache.trees.v1+zstd";
+
+// Larger ones are refused before they are fetched or unpacked.
+inline constexpr uint64_t kMaxRecordsBlob = 64 << 20;
+inline constexpr uint64_t kMaxUnpacked = 512 << 20;
+
+struct StoredLayer {
+  DiffId layer;
+  oci::Descriptor blob;
+};
+
+struct TreePack {
+  oci::Descriptor blob;
+  std::vector<Digest> roots;
+};
+
+struct Group {
+  std::vector<cache::StepRecord> records;
+  std::vector<StoredLayer> layers;
+  std::vector<TreePack> trees;
+};
+
+Result<std::string> EncodeGroup(const Group& group);
+Result<Group> DecodeGroup(std::string_view text);  // kCorrupt
+// The manifest that names everything the group needs.
+oci::Manifest ManifestOf(const Group& group, const oci::Descriptor& records);
+
+using TreeObjects = std::vector<std::pair<Digest, std::string>>;
+Result<std::string> EncodeTrees(const TreeObjects& objects);
+Result<TreeObjects> DecodeTrees(std::string_view text);  // kCorrupt
+
+}  // namespace varve::tier

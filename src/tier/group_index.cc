@@ -1,0 +1,61 @@
+#include <algorithm>
+
+#include "base/strings.h"
+#include "oci/manifest.h"
+#include "tier/storage.h"
+
+namespace varve::tier {
+
+namespace {
+
+constexpr std::string_view kRecords = "dev.varve.cache.records";
+constexpr std::string_view kRecordsSize = "dev.varve.cache.records.size";
+constexpr std::string_view kRecordsType = "dev.varve.cache.records.type";
+
+}  // namespace
+
+Result<std::vector<GroupEntry>> ParseGroupIndex(std::string_view text) {
+  auto index = oci::ParseIndex(text);
+  if (!index || index->artifact_type != kArtifactType) {
+    return Invalid("what is there is no cache of varve's");
+  }
+  std::vector<GroupEntry> groups;
+  for (oci::Descriptor& manifest : index->manifests) {
+    const std::string* records = manifest.Annotation(kRecords);
+    const std::string* size = manifest.Annotation(kRecordsSize);
+    const std::string* type = manifest.Annotation(kRecordsType);
+    // Entries of a later version, or of another tool, are none of ours.
+    if (records == nullptr || size == nullptr || type == nullptr) continue;
+    auto digest = Digest::Parse(*records);
+    auto bytes = ParseInt(*size);
+    if (!digest || !bytes || *bytes < 0) continue;
+    groups.push_back({std::move(manifest),
+                      {.media_type = *type, .digest = *digest, .size = static_cast<uint64_t>(*bytes)}});
+  }
+  return groups;
+}
+
+std::string SerialiseGroupIndex(const std::vector<GroupEntry>& groups) {
+  oci::Index index;
+  index.artifact_type = kArtifactType;
+  for (const GroupEntry& group : groups) {
+    oci::Descriptor entry = group.manifest;
+    entry.annotations = {{std::string(kRecords), group.records.digest.ToString()},
+                         {std::string(kRecordsSize), std::to_string(group.records.size)},
+                         {std::string(kRecordsType), group.records.media_type}};
+    index.manifests.push_back(std::move(entry));
+  }
+  return oci::Serialise(index);
+}
+
+std::vector<GroupEntry> Merged(std::vector<GroupEntry> groups, const GroupEntry& added,
+                               const std::vector<Digest>& old) {
+  std::erase_if(groups, [&](const GroupEntry& group) {
+    return group.manifest.digest == added.manifest.digest ||
+           std::ranges::find(old, group.manifest.digest) != old.end();
+  });
+  groups.push_back(added);
+  return groups;
+}
+
+}  // namespace varve::tier

@@ -1,0 +1,30 @@
+// A tier over a storage: record groups (group.h) in a list (storage.h).
+//
+// The first question loads the list and the records of all groups, two round trips however many steps
+// there are; everything after that is answered from memory, except trees, which are fetched when a hit's
+// tree is asked for that this machine does not have.
+//
+// An export adds one group with what was new. Small groups are merged into one when there are more than
+// kMaxGroups, so that loading stays two rounds of few requests. Where `max_size` is exceeded the least
+// valuable layers go, with the records on them (cache/retention.h).
+#pragma once
+
+#include <memory>
+
+#include "base/clock.h"
+#include "tier/storage.h"
+#include "tier/tier.h"
+
+namespace varve::tier {
+
+inline constexpr size_t kMaxGroups = 12;
+inline constexpr uint64_t kDefaultMaxSize = uint64_t{5} << 30;
+
+struct PackedOptions {
+  uint64_t max_size = kDefaultMaxSize;  // bytes of blobs; 0: no bound
+};
+
+std::unique_ptr<Tier> MakePackedTier(std::unique_ptr<BlobStorage> storage, PackedOptions options,
+                                     Clock& clock);
+
+}  // namespace varve::tier

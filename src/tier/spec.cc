@@ -1,0 +1,215 @@
+#include "tier/spec.h"
+
+#include <algorithm>
+
+#include "base/strings.h"
+#include "oci/reference.h"
+
+namespace varve::tier {
+
+namespace {
+
+enum class Direction { kFrom, kTo };
+
+struct Key {
+  std::string_view name;
+  bool from, to, local, registry;
+};
+constexpr Key kKeys[] = {
+    {"type", true, true, true, true},
+    {"src", true, false, true, false},
+    {"dest", false, true, true, false},
+    {"tag", true, true, true, false},
+    {"ref", true, true, false, true},
+    {"registry.insecure", true, true, false, true},
+    {"trust", true, false, true, true},
+    {"timeout", true, true, true, true},
+    {"mode", false, true, true, true},
+    {"ignore-error", false, true, true, true},
+    {"compression", false, true, true, true},
+    {"compression-level", false, true, true, true},
+    {"force-compression", false, true, true, true},
+    {"image-manifest", false, true, true, true},
+    {"oci-mediatypes", false, true, true, true},
+    {"reset", false, true, true, false},
+    {"max-size", false, true, true, true},
+};
+
+std::string_view FlagOf(Direction direction) {
+  return direction == Direction::kFrom ? "--cache-from" : "--cache-to";
+}
+
+Result<bool> BoolOf(const std::string& key, const std::string& text) {
+  if (auto value = ParseBool(text)) return *value;
+  return Invalid("invalid value \"{}\" of cache option {}: true or false expected", text, key);
+}
+
+// Go's form with one unit ("500ms", "30s", "10m"), or seconds.
+Result<Nanos> DurationOf(const std::string& text) {
+  size_t end = text.find_first_not_of("0123456789");
+  auto number = ParseInt(text.substr(0, end));
+  std::string unit = end == text.npos ? "s" : text.substr(end);
+  int64_t scale = unit == "ms" ? 1'000'000 : unit == "s" ? 1'000'000'000 : unit == "m" ? 60'000'000'000 : 0;
+  if (!number || *number <= 0 || *number > 86'400'000 || scale == 0) {
+    return Invalid("invalid timeout \"{}\": write it as 500ms, 20s or 2m", text);
+  }
+  return Nanos(*number * scale);
+}
+
+Status Set(Spec& spec, const std::string& key, const std::string& text) {
+  auto boolean = [&](bool* field) -> Status {
+    TRY_ASSIGN(*field, BoolOf(key, text));
+    return Ok();
+  };
+  if (key == "src" || key == "dest" || key == "ref") {
+    spec.place = text;
+  } else if (key == "tag") {
+    spec.tag = text;
+  } else if (key == "registry.insecure") {
+    return boolean(&spec.insecure);
+  } else if (key == "timeout") {
+    TRY_ASSIGN(spec.timeout, DurationOf(text));
+  } else if (key == "ignore-error") {
+    return boolean(&spec.ignore_error);
+  } else if (key == "force-compression") {
+    return boolean(&spec.force_compression);
+  } else if (key == "reset") {
+    return boolean(&spec.reset);
+  } else if (key == "mode") {
+    // BuildKit takes what it does not know for min.
+    if (text != "min" && text != "max") return Invalid("invalid cache mode \"{}\": use min or max", text);
+    spec.mode = text == "max" ? Mode::kMax : Mode::kMin;
+  } else if (key == "trust") {
+    if (text == "own") {
+      Error error = Invalid("trust=own needs signed records, which this version does not make");
+      error.hint = "use trust=all for a place that only you can write to, else trust=none";
+      return error;
+    }
+    if (text != "all" && text != "none") return Invalid("invalid trust \"{}\": use all or none", text);
+    spec.trusted = text == "all";
+  } else if (key == "max-size") {
+    TRY_ASSIGN(spec.max_size, ParseRamBytes(text));
+  } else if (key == "compression") {
+    if (text == "zstd") spec.compression = archive::Compression::kZstd;
+    else if (text == "gzip") spec.compression = archive::Compression::kGzip;
+    else if (text == "uncompressed") spec.compression = archive::Compression::kNone;
+    else return Invalid("invalid cache compression \"{}\": use zstd, gzip or uncompressed", text);
+  } else if (key == "compression-level") {
+    auto level = ParseInt(text);
+    if (!level || *level < 0 || *level > 22) return Invalid("invalid compression-level \"{}\"", text);
+    spec.compression_level = static_cast<int>(*level);
+  } else if (key == "image-manifest" || key == "oci-mediatypes") {
+    // varve's caches are an index of manifests, in OCI's media types.
+    TRY_ASSIGN(bool on, BoolOf(key, text));
+    if (!on) return Invalid("cache option {}=false is not supported: leave it out", key);
+  }
+  return Ok();
+}
+
+Status CheckKey(Direction direction, Kind kind, const std::string& type, const std::string& key) {
+  std::vector<std::string_view> names;
+  for (const Key& known : kKeys) {
+    bool fits = (direction == Direction::kFrom ? known.from : known.to) &&
+                (kind == Kind::kLocal ? known.local : known.registry);
+    if (fits && known.name == key) return Ok();
+    if (fits) names.push_back(known.name);
+  }
+  Error error = Invalid("unknown option \"{}\" of {} type={}", key, FlagOf(direction), type);
+  if (auto near = NearestWord(key, names)) error.hint = fmt::format("did you mean {}?", *near);
+  return error;
+}
+
+Status CheckLevel(const Spec& spec) {
+  if (!spec.compression_level) return Ok();
+  int level = *spec.compression_level;
+  bool good = spec.compression == archive::Compression::kZstd ? level >= 1 && level <= 22
+                                                              : level <= 9;
+  if (good) return Ok();
+  return Invalid("compression-level {} does not exist: gzip has 0 to 9, zstd 1 to 22", level);
+}
+
+Result<Spec> Registry(Direction direction, std::string reference) {
+  auto parsed = oci::ParseReference(reference);
+  if (!parsed) {
+    return Invalid("invalid reference \"{}\" in {}: {}", reference, FlagOf(direction), parsed.error().message);
+  }
+  return Spec{.kind = Kind::kRegistry, .place = std::move(reference)};
+}
+
+Result<std::vector<Spec>> Parse(Direction direction, std::string_view value) {
+  TRY_ASSIGN(auto fields, ParseCsvRecord(value));
+  std::vector<Spec> specs;
+  if (value.find('=') == value.npos) {
+    for (const std::string& field : fields) {
+      TRY_ASSIGN(auto spec, Registry(direction, field));
+      specs.push_back(std::move(spec));
+    }
+    return specs;
+  }
+  std::vector<std::pair<std::string, std::string>> options;
+  std::string type;
+  for (const std::string& field : fields) {
+    size_t eq = field.find('=');
+    if (eq == field.npos) {
+      return Invalid("invalid field \"{}\" in {}: key=value expected", field, FlagOf(direction));
+    }
+    options.emplace_back(ToLower(TrimSpace(std::string_view(field).substr(0, eq))), field.substr(eq + 1));
+    if (options.back().first == "type") type = options.back().second;
+  }
+  if (type.empty()) {
+    Error error = Invalid("{} \"{}\" has no type", FlagOf(direction), value);
+    error.hint = "write type=local or type=registry";
+    return error;
+  }
+  Spec spec;
+  if (type == "local") {
+    spec.kind = Kind::kLocal;
+  } else if (type != "registry") {
+    static constexpr std::string_view kLater[] = {"gha", "s3", "azblob", "inline"};
+    bool known = std::ranges::find(kLater, type) != std::end(kLater);
+    Error error = known ? Invalid("{} type={} is not supported by this version of varve",
+                                  FlagOf(direction), type)
+                        : Invalid("unknown type \"{}\" in {}", type, FlagOf(direction));
+    error.hint = "use type=local or type=registry";
+    return error;
+  }
+  for (const auto& [key, text] : options) {
+    TRY(CheckKey(direction, spec.kind, type, key));
+    TRY(Set(spec, key, text));
+  }
+  std::string_view needed = spec.kind == Kind::kRegistry           ? "ref"
+                            : direction == Direction::kFrom ? "src"
+                                                                   : "dest";
+  if (spec.place.empty()) return Invalid("{} type={} needs {}=…", FlagOf(direction), type, needed);
+  if (spec.kind == Kind::kRegistry) TRY(Registry(direction, spec.place));
+  TRY(CheckLevel(spec));
+  specs.push_back(std::move(spec));
+  return specs;
+}
+
+}  // namespace
+
+std::string Spec::Name() const {
+  std::string name = (kind == Kind::kLocal ? "local:" : "registry:") + place;
+  if (kind == Kind::kLocal && tag != "latest") name += ":" + tag;
+  return name;
+}
+
+Result<std::vector<Spec>> ParseCacheFrom(std::string_view value) {
+  return Parse(Direction::kFrom, value);
+}
+
+Result<std::vector<Spec>> ParseCacheTo(std::string_view value) { return Parse(Direction::kTo, value); }
+
+Status CheckExports(const std::vector<Spec>& exports) {
+  for (size_t i = 0; i < exports.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      if (exports[i].Name() == exports[j].Name()) {
+        return Invalid("duplicate cache exports: {} is given twice", exports[i].Name());
+      }
+    }
+  }
+  return Ok();
+}
+
+}  // namespace varve::tier

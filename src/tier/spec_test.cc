@@ -1,0 +1,65 @@
+#include "tier/spec.h"
+
+#include <gmock/gmock.h>
+
+namespace varve::tier {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(CacheSpec, BuildxGrammar) {
+  auto from = ParseCacheFrom("type=local,src=/cache,tag=main");
+  ASSERT_TRUE(from) << from.error().message;
+  EXPECT_EQ((*from)[0], (Spec{.kind = Kind::kLocal, .place = "/cache", .tag = "main"}));
+  auto to = ParseCacheTo(
+      "type=registry,ref=example.com/app:cache,mode=max,compression=gzip,compression-level=9,"
+      "force-compression=true,ignore-error=false,image-manifest=true,oci-mediatypes=true");
+  ASSERT_TRUE(to) << to.error().message;
+  EXPECT_EQ((*to)[0], (Spec{.place = "example.com/app:cache", .mode = Mode::kMax,
+                            .compression = archive::Compression::kGzip, .compression_level = 9,
+                            .force_compression = true, .ignore_error = false}));
+  EXPECT_EQ((*ParseCacheFrom("TYPE=registry,Ref=a/b"))[0].place, "a/b");
+}
+
+TEST(CacheSpec, AValueWithoutAnEqualsSignIsReferences) {
+  auto from = ParseCacheFrom("user/app:cache,user/app:main");
+  ASSERT_TRUE(from);
+  ASSERT_EQ(from->size(), 2u);
+  EXPECT_EQ((*from)[1].place, "user/app:main");
+}
+
+TEST(CacheSpec, TrustAndBoundsAreRead) {
+  EXPECT_FALSE((*ParseCacheFrom("type=local,src=a,trust=none"))[0].trusted);
+  EXPECT_TRUE((*ParseCacheFrom("type=local,src=a,trust=all"))[0].trusted);
+  EXPECT_EQ((*ParseCacheTo("type=local,dest=a,max-size=2g"))[0].max_size, uint64_t{2} << 30);
+  EXPECT_EQ((*ParseCacheFrom("type=local,src=a,timeout=500ms"))[0].timeout, Nanos(500'000'000));
+  EXPECT_EQ((*ParseCacheFrom("type=local,src=a,timeout=3"))[0].timeout, Nanos(3'000'000'000));
+}
+
+TEST(CacheSpec, WhatIsWrongIsNamedAndWhatIsRightToo) {
+  auto error = [](auto parsed) { return parsed ? "accepted" : parsed.error().ToString(); };
+  EXPECT_THAT(error(ParseCacheFrom("src=/cache")), HasSubstr("no type"));
+  EXPECT_THAT(error(ParseCacheFrom("type=local")), HasSubstr("needs src=…"));
+  EXPECT_THAT(error(ParseCacheTo("type=local")), HasSubstr("needs dest=…"));
+  EXPECT_THAT(error(ParseCacheTo("type=registry")), HasSubstr("needs ref=…"));
+  EXPECT_THAT(error(ParseCacheTo("type=local,dest=a,mod=max")), HasSubstr("did you mean mode?"));
+  EXPECT_THAT(error(ParseCacheFrom("type=local,src=a,mode=max")), HasSubstr("unknown option"));
+  EXPECT_THAT(error(ParseCacheTo("type=registry,ref=App")), HasSubstr("invalid reference"));
+  EXPECT_THAT(error(ParseCacheTo("type=local,dest=a,mode=most")), HasSubstr("use min or max"));
+  EXPECT_THAT(error(ParseCacheTo("type=local,dest=a,compression=xz")), HasSubstr("use zstd"));
+  EXPECT_THAT(error(ParseCacheTo("type=local,dest=a,compression=gzip,compression-level=12")),
+              HasSubstr("gzip has 0 to 9"));
+  EXPECT_THAT(error(ParseCacheTo("type=local,dest=a,image-manifest=false")), HasSubstr("not supported"));
+  EXPECT_THAT(error(ParseCacheFrom("type=local,src=a,trust=own")), HasSubstr("signed"));
+  EXPECT_THAT(error(ParseCacheFrom("type=gha")), HasSubstr("not supported"));
+  EXPECT_THAT(error(ParseCacheFrom("type=locale,src=a")), HasSubstr("unknown type"));
+}
+
+TEST(CacheSpec, OnePlaceIsExportedToOnce) {
+  auto one = *ParseCacheTo("type=local,dest=a"), other = *ParseCacheTo("type=local,dest=a,tag=b");
+  EXPECT_TRUE(CheckExports({one[0], other[0]}));
+  EXPECT_FALSE(CheckExports({one[0], one[0]}));
+}
+
+}  // namespace
+}  // namespace varve::tier

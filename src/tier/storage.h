@@ -1,0 +1,64 @@
+// Where a tier keeps its bytes: blobs by digest, and one list of record groups that exporters share.
+//
+// A storage moves bytes and merges the list; what the bytes mean is group.h's, what to send and what to
+// drop is packed_tier.h's. A directory and a registry are storages; any store of keys and bytes can be
+// one: Put and Get under the digest, the list as one entry per group, so that two writers never write
+// the same entry.
+//
+// All methods block and are safe from any thread. Errors: kNotFound (a blob that is not there; a place
+// that does not exist is an empty list instead), kInvalid (access denied, or the place holds something
+// else), kUnavailable, kCorrupt, kCancelled.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/io.h"
+#include "base/result.h"
+#include "oci/descriptor.h"
+
+namespace varve::tier {
+
+// Opens a blob's content at an offset; an upload that goes on after a failure calls it again.
+using OpenAt = std::function<Result<std::unique_ptr<Reader>>(uint64_t offset)>;
+
+// An entry of the list: an OCI image manifest that keeps the group's blobs alive where a registry
+// collects garbage, and its config blob, which readers fetch without the manifest.
+struct GroupEntry {
+  oci::Descriptor manifest;
+  oci::Descriptor records;
+  bool operator==(const GroupEntry&) const = default;
+};
+
+class BlobStorage {
+ public:
+  virtual ~BlobStorage() = default;
+  // The groups that are there. One request.
+  virtual Result<std::vector<GroupEntry>> List(std::stop_token stop) = 0;
+  // Adds a group, whose blobs were Put, and takes away those whose manifests `old` names. What others
+  // added or took away meanwhile stays so: nothing that is not named here is lost.
+  virtual Status Replace(const GroupEntry& added, const std::string& manifest_text,
+                         const std::vector<Digest>& old, std::stop_token stop) = 0;
+  // Whether the blob is there. Asked by exporters that are about to name it in a new group: it is not
+  // collected within the next hour.
+  virtual Result<bool> Has(const oci::Descriptor& blob, std::stop_token stop) = 0;
+  // The content as it lies there: the caller verifies.
+  virtual Status Get(const oci::Descriptor& blob, Writer& out, std::stop_token stop) = 0;
+  // A blob that is there already is not sent; true: it was sent.
+  virtual Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, std::stop_token stop) = 0;
+};
+
+// The document behind the list: an OCI image index with one entry per group (doc/formats.md).
+inline constexpr std::string_view kArtifactType = "application/vnd.varve.cache.v1";
+
+// kInvalid when the text is not such an index.
+Result<std::vector<GroupEntry>> ParseGroupIndex(std::string_view text);
+std::string SerialiseGroupIndex(const std::vector<GroupEntry>& groups);
+// `groups` without those in `old`, and with `added`, once.
+std::vector<GroupEntry> Merged(std::vector<GroupEntry> groups, const GroupEntry& added,
+                               const std::vector<Digest>& old);
+
+}  // namespace varve::tier

@@ -1,0 +1,76 @@
+// A place far away that holds records and the blobs that they name: a directory, a registry.
+//
+// Unlike the local store a tier answers with descriptors: a hit moves no layer. What the keys of later
+// steps need of it, the trees that selectors look into, comes along and is put into the tree store.
+//
+// All methods block and are safe from any thread. An Error of GetMany means that the tier cannot answer;
+// absent is not failed.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/byte_progress.h"
+#include "cache/step_record.h"
+#include "oci/descriptor.h"
+#include "tree/tree.h"
+
+namespace varve::tier {
+
+// What a build has to give.
+struct Offer {
+  struct Record {
+    cache::StepRecord record;
+    bool fresh = false;  // this build ran the step: it replaces an older record of the same key
+  };
+  std::vector<Record> records;
+  // Layers to send along where the tier lacks them. Others of the records are to be had elsewhere (a base
+  // image's registry), or not at all.
+  std::set<DiffId> layers;
+  // The trees that keys of later steps look into, and the objects of them that a base image does not give.
+  std::vector<Digest> roots;
+  std::vector<std::pair<Digest, std::string>> objects;
+
+  struct Blob {
+    oci::Descriptor descriptor;
+    std::function<Result<std::unique_ptr<Reader>>(uint64_t offset)> open;
+  };
+  // The layer as a blob, compressed if it has to be; kNotFound: it is not on this machine. Called from
+  // several threads, only for layers that the tier lacks.
+  std::function<Result<Blob>(const DiffId& layer, std::stop_token stop)> make_blob;
+  bool force_compression = false;  // a blob of another media type that the tier has does not do
+  std::string media_type;          // of the layers that make_blob makes
+};
+
+// What the tier was asked and what went over the wire; kept by the tier, read at the end.
+struct Traffic {
+  uint64_t hits = 0;
+  uint64_t layers = 0;  // fetched
+  uint64_t bytes_read = 0, bytes_written = 0;
+  uint64_t requests = 0;
+};
+
+class Tier {
+ public:
+  virtual ~Tier() = default;
+  // One entry per key, in order. Trees of the hits that the tier has are put into `trees`.
+  virtual Result<std::vector<std::optional<cache::StepRecord>>> GetMany(
+      const std::vector<StepKey>& keys, tree::TreeStore& trees, std::stop_token stop) = 0;
+  // What the layer is available as.
+  virtual Result<std::optional<oci::Descriptor>> FindLayer(const DiffId& layer,
+                                                           std::stop_token stop) = 0;
+  // The bytes as they come: whoever writes them verifies. kNotFound when they are gone.
+  virtual Status Fetch(const oci::Descriptor& blob, Writer& out, std::stop_token stop) = 0;
+  // Adds what the tier lacks, blobs before records (invariant I4), and stays within its bounds.
+  virtual Status Export(const Offer& offer, const OnProgress& on_progress, std::stop_token stop) = 0;
+  virtual Traffic traffic() = 0;
+  // What could not be used and was passed over, each a line for people; every line is told once.
+  virtual std::vector<std::string> TakeNotices() = 0;
+};
+
+}  // namespace varve::tier

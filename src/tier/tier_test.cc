@@ -1,0 +1,476 @@
+// The contract of tiers, run against every storage; and two exporters, damage and faults.
+#include "tier/tier.h"
+
+#include <gmock/gmock.h>
+
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "base/fd.h"
+#include "oci/layout.h"
+#include "registry/testing/client_fixture.h"
+#include "sys/tempdir.h"
+#include "tier/directory_storage.h"
+#include "tier/group.h"
+#include "tier/packed_tier.h"
+#include "tier/registry_storage.h"
+#include "tier/shrink.h"
+
+namespace varve::tier {
+namespace {
+
+using registry::testing::FakeRegistry;
+using ::testing::HasSubstr;
+
+StepKey Key(const std::string& name) { return StepKey(Digest::Of("key " + name)); }
+DiffId LayerOf(const std::string& name) { return DiffId(Digest::Of("layer " + name)); }
+std::string BlobOf(const DiffId& layer) { return "bytes of " + layer.ToString() + std::string(5000, '.'); }
+
+cache::StepRecord RecordOf(const std::string& name, int64_t created = 1) {
+  cache::StepRecord record;
+  record.outputs = {{{LayerOf(name)}, tree::EmptyTree()}};
+  record.preimage = "key " + name;
+  record.key = StepKey(Digest::Of(record.preimage));
+  record.name = "RUN " + name;
+  record.created = Timestamp{created * 1'000'000'000};
+  record.wall = Nanos(2'000'000'000);
+  record.log = "what " + name + " printed";
+  record.slot = name;
+  return record;
+}
+
+// What a build that ran the named steps has to give.
+Offer OfferOf(const std::vector<std::string>& names, std::atomic<int>* made = nullptr) {
+  Offer offer;
+  for (const std::string& name : names) {
+    offer.records.push_back({RecordOf(name), false});
+    offer.layers.insert(LayerOf(name));
+  }
+  offer.make_blob = [made](const DiffId& layer, std::stop_token) -> Result<Offer::Blob> {
+    if (made != nullptr) ++*made;
+    std::string bytes = BlobOf(layer);
+    Offer::Blob blob;
+    blob.descriptor = {.media_type = std::string(oci::kOciLayerZstd), .digest = Digest::Of(bytes),
+                       .size = bytes.size()};
+    blob.open = [bytes](uint64_t offset) -> Result<std::unique_ptr<Reader>> {
+      class Owned final : public Reader {
+       public:
+        explicit Owned(std::string text) : text_(std::move(text)), in_(text_) {}
+        Result<size_t> Read(std::span<char> buffer) override { return in_.Read(buffer); }
+
+       private:
+        std::string text_;
+        StringReader in_;
+      };
+      return std::make_unique<Owned>(bytes.substr(offset));
+    };
+    return blob;
+  };
+  return offer;
+}
+
+// A place that machines share. Open() is a machine that comes to it anew.
+class Place {
+ public:
+  virtual ~Place() = default;
+  virtual std::unique_ptr<Tier> Open(PackedOptions options = {}) = 0;
+  virtual void MergeInRealTime() {}  // waits of merges are what keeps exporters apart
+  virtual void Remove(const Digest& blob) = 0;
+  virtual void Damage(const Digest& blob, size_t keep) = 0;
+};
+
+class DirectoryPlace final : public Place {
+ public:
+  std::unique_ptr<Tier> Open(PackedOptions options) override {
+    return MakePackedTier(MakeDirectoryStorage({.path = path()}), options, clock_);
+  }
+  void Remove(const Digest& blob) override { std::filesystem::remove(PathOf(blob)); }
+  void Damage(const Digest& blob, size_t keep) override {
+    std::filesystem::permissions(PathOf(blob), std::filesystem::perms::owner_all);
+    std::fstream file(PathOf(blob), std::ios::in | std::ios::out | std::ios::binary);
+    file.put('#');
+    file.close();
+    if (keep > 0) std::filesystem::resize_file(PathOf(blob), keep);
+  }
+  std::string PathOf(const Digest& blob) { return path() + "/" + oci::LayoutBlobPath(blob); }
+  std::string path() { return directory_.path() + "/cache"; }
+
+ private:
+  sys::TempDir directory_ = *sys::TempDir::Create(::testing::TempDir(), "tier-");
+  FakeClock clock_;
+};
+
+class RegistryPlace final : public Place {
+ public:
+  std::unique_ptr<Tier> Open(PackedOptions options) override {
+    registry::ClientOptions client{.docker_config = "/nonexistent"};
+    client.clock = &clock_;
+    client.sleeper = &sleeper_;
+    clients_.push_back(std::make_unique<registry::Client>(http_, std::move(client)));
+    net::Sleeper& in_time = in_real_time_ ? net::SystemSleeper() : sleeper_;
+    auto reference = *oci::ParseReference(server_.Address() + "/team/app:cache");
+    return MakePackedTier(MakeRegistryStorage(*clients_.back(), reference, in_time), options, clock_);
+  }
+  void Remove(const Digest& blob) override {
+    server_.Fail({.pattern = "(GET|HEAD) .*/blobs/" + blob.ToString(), .status = 404});
+  }
+  void Damage(const Digest& blob, size_t) override {
+    server_.Fail({.pattern = "GET .*/blobs/" + blob.ToString(), .wrong_bytes = true});
+  }
+  FakeRegistry& server() { return server_; }
+  void MergeInRealTime() override { in_real_time_ = true; }
+
+ private:
+  bool in_real_time_ = false;
+  FakeRegistry server_;
+  net::HttpClient http_;
+  FakeClock clock_;
+  registry::testing::RecordingSleeper sleeper_;
+  std::vector<std::unique_ptr<registry::Client>> clients_;
+};
+
+using MakePlace = std::unique_ptr<Place> (*)();
+
+class TierContract : public ::testing::TestWithParam<MakePlace> {
+ protected:
+  // Which of the named steps a fresh machine finds.
+  std::string Found(const std::vector<std::string>& names, PackedOptions options = {}) {
+    auto tier = place_->Open(options);
+    std::vector<StepKey> keys;
+    for (const std::string& name : names) keys.push_back(Key(name));
+    auto records = tier->GetMany(keys, trees_, {});
+    if (!records) return "error: " + records.error().message;
+    std::string found;
+    for (size_t i = 0; i < names.size(); ++i) {
+      if ((*records)[i]) found += (found.empty() ? "" : " ") + names[i];
+    }
+    return found;
+  }
+  Status Export(const Offer& offer, PackedOptions options = {}) {
+    return place_->Open(options)->Export(offer, nullptr, {});
+  }
+  oci::Descriptor BlobIn(Tier& tier, const std::string& name) {
+    auto blob = tier.FindLayer(LayerOf(name), {});
+    EXPECT_TRUE(blob && *blob) << name;
+    return blob && *blob ? **blob : oci::Descriptor();
+  }
+
+  std::unique_ptr<Place> place_ = GetParam()();
+  tree::MemoryTreeStore trees_;
+};
+
+TEST_P(TierContract, APlaceThatDoesNotExistIsEmpty) { EXPECT_EQ(Found({"a"}), ""); }
+
+TEST_P(TierContract, WhatWasExportedIsFoundWithItsBlobs) {
+  ASSERT_TRUE(Export(OfferOf({"a", "b"})));
+  EXPECT_EQ(Found({"a", "x", "b"}), "a b");
+  auto tier = place_->Open();
+  auto records = tier->GetMany({Key("a")}, trees_, {});
+  ASSERT_TRUE(records && (*records)[0]);
+  EXPECT_EQ((*records)[0]->outputs, RecordOf("a").outputs);
+  EXPECT_EQ((*records)[0]->log, "") << "logs do not travel";
+  StringWriter out;
+  ASSERT_TRUE(tier->Fetch(BlobIn(*tier, "a"), out, {}));
+  EXPECT_EQ(out.text, BlobOf(LayerOf("a")));
+  EXPECT_EQ(tier->traffic().layers, 1u);
+}
+
+TEST_P(TierContract, ALookUpIsTwoRoundTripsAndMovesNoLayer) {
+  std::vector<std::string> names;
+  for (int i = 0; i < 100; ++i) names.push_back("step " + std::to_string(i));
+  ASSERT_TRUE(Export(OfferOf(names)));
+  auto tier = place_->Open();
+  std::vector<StepKey> keys;
+  for (const std::string& name : names) keys.push_back(Key(name));
+  ASSERT_TRUE(tier->GetMany(keys, trees_, {}));
+  ASSERT_TRUE(tier->GetMany(keys, trees_, {}));
+  EXPECT_EQ(tier->traffic().requests, 2u);
+  EXPECT_EQ(tier->traffic().layers, 0u);
+}
+
+TEST_P(TierContract, NothingIsSentTwice) {
+  std::atomic<int> made = 0;
+  ASSERT_TRUE(Export(OfferOf({"a"}, &made)));
+  auto tier = place_->Open();
+  ASSERT_TRUE(tier->Export(OfferOf({"a"}, &made), nullptr, {}));
+  EXPECT_EQ(tier->traffic().bytes_written, 0u);
+  ASSERT_TRUE(tier->Export(OfferOf({"a", "b"}, &made), nullptr, {}));
+  EXPECT_EQ(made, 2) << "one blob for a, one for b";
+  EXPECT_EQ(Found({"a", "b"}), "a b");
+}
+
+TEST_P(TierContract, ARecordWithoutItsLayerGetsItLater) {
+  Offer records_only = OfferOf({"a"});
+  records_only.layers.clear();
+  ASSERT_TRUE(Export(records_only));
+  EXPECT_EQ(Found({"a"}), "a");
+  EXPECT_FALSE(*place_->Open()->FindLayer(LayerOf("a"), {}));
+  ASSERT_TRUE(Export(OfferOf({"a"})));
+  EXPECT_TRUE(*place_->Open()->FindLayer(LayerOf("a"), {}));
+}
+
+TEST_P(TierContract, AFreshResultReplacesAnOlderOne) {
+  ASSERT_TRUE(Export(OfferOf({"a"})));
+  Offer other = OfferOf({"a"});
+  other.records[0].record.outputs[0].layers = {LayerOf("other")};
+  other.records[0].record.created = Timestamp{9'000'000'000};
+  other.layers = {LayerOf("other")};
+  ASSERT_TRUE(Export(other));
+  auto known = place_->Open()->GetMany({Key("a")}, trees_, {});
+  EXPECT_EQ((*known)[0]->outputs[0].layers, std::vector{LayerOf("a")}) << "a hit stays what it was";
+  other.records[0].fresh = true;
+  ASSERT_TRUE(Export(other));
+  known = place_->Open()->GetMany({Key("a")}, trees_, {});
+  EXPECT_EQ((*known)[0]->outputs[0].layers, std::vector{LayerOf("other")});
+}
+
+TEST_P(TierContract, ABlobThatIsGoneIsSentAgainByWhoRanTheStep) {
+  ASSERT_TRUE(Export(OfferOf({"a"})));
+  Digest blob = BlobIn(*place_->Open(), "a").digest;
+  place_->Remove(blob);
+  auto tier = place_->Open();
+  StringWriter out;
+  Status fetched = tier->Fetch(BlobIn(*tier, "a"), out, {});
+  ASSERT_FALSE(fetched);
+  EXPECT_EQ(fetched.error().code, Code::kNotFound);
+  std::atomic<int> made = 0;
+  Offer again = OfferOf({"a"}, &made);
+  again.records[0].fresh = true;
+  ASSERT_TRUE(Export(again));
+  EXPECT_EQ(made, 1);
+}
+
+TEST_P(TierContract, DamagedRecordsAreAMissAndALineAndHealed) {
+  ASSERT_TRUE(Export(OfferOf({"a"})));
+  ASSERT_TRUE(Export(OfferOf({"b"})));
+  // The records of "a": the config of the first group.
+  auto text = EncodeGroup({.records = {RecordOf("a")},
+                           .layers = {{LayerOf("a"), BlobIn(*place_->Open(), "a")}}});
+  ASSERT_TRUE(text);
+  place_->Damage(Digest::Of(*text), 0);
+  auto tier = place_->Open();
+  auto records = tier->GetMany({Key("a"), Key("b")}, trees_, {});
+  ASSERT_TRUE(records) << records.error().message;
+  EXPECT_FALSE((*records)[0]);
+  EXPECT_TRUE((*records)[1]);
+  EXPECT_EQ(tier->TakeNotices().size(), 1u);
+  EXPECT_EQ(tier->TakeNotices().size(), 0u);
+  ASSERT_TRUE(tier->Export(OfferOf({"c"}), nullptr, {}));
+  auto after = place_->Open();
+  ASSERT_TRUE(after->GetMany({Key("b")}, trees_, {}));
+  EXPECT_EQ(after->TakeNotices().size(), 0u) << "the damaged group was taken away";
+  EXPECT_EQ(Found({"b", "c"}), "b c");
+}
+
+TEST_P(TierContract, TreesComeWithAHitThatNeedsThem) {
+  tree::MemoryTreeStore theirs;
+  tree::TreeEditor edit(theirs, tree::EmptyTree());
+  ASSERT_TRUE(edit.Put(RelPath("app/bin"), {.mode = 0755, .size = 3, .digest = Digest::Of("bin")}));
+  Digest root = *edit.Commit();
+  Offer offer = OfferOf({"a"});
+  offer.records[0].record.outputs[0].tree_root = root;
+  offer.roots = {root};
+  auto top = *theirs.Get(root);
+  auto app = *theirs.Get(top->entries[0].digest);
+  offer.objects = {{root, tree::Encode(*top)}, {top->entries[0].digest, tree::Encode(*app)}};
+  ASSERT_TRUE(Export(offer));
+  ASSERT_TRUE(Export(offer));
+  auto tier = place_->Open();
+  ASSERT_TRUE(tier->GetMany({Key("a")}, trees_, {}));
+  EXPECT_TRUE(*tree::Lookup(trees_, root, RelPath("app/bin")));
+  EXPECT_EQ(tier->traffic().requests, 3u);
+  ASSERT_TRUE(tier->GetMany({Key("a")}, trees_, {}));
+  EXPECT_EQ(tier->traffic().requests, 3u) << "they are here now";
+}
+
+TEST_P(TierContract, TwentyExportersAtOnceLoseNothing) {
+  constexpr int kExporters = 20;
+  place_->MergeInRealTime();
+  std::vector<std::unique_ptr<Tier>> tiers;
+  for (int i = 0; i < kExporters; ++i) tiers.push_back(place_->Open());
+  std::vector<std::string> names;
+  for (int i = 0; i < kExporters; ++i) names.push_back("job " + std::to_string(i));
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < kExporters; ++i) {
+      threads.emplace_back([&, i] {
+        Status exported = tiers[i]->Export(OfferOf({names[i]}), nullptr, {});
+        EXPECT_TRUE(exported) << exported.error().ToString();
+      });
+    }
+  }
+  std::string all;
+  for (const std::string& name : names) all += (all.empty() ? "" : " ") + name;
+  EXPECT_EQ(Found(names), all);
+}
+
+TEST_P(TierContract, ManySmallGroupsBecomeOne) {
+  std::vector<std::string> names;
+  std::string all;
+  for (size_t i = 0; i < kMaxGroups + 3; ++i) {
+    names.push_back("step" + std::to_string(i));
+    all += (all.empty() ? "" : " ") + names.back();
+    ASSERT_TRUE(Export(OfferOf({names.back()})));
+  }
+  auto tier = place_->Open();
+  ASSERT_TRUE(tier->GetMany({Key("step0")}, trees_, {}));
+  EXPECT_LE(tier->traffic().requests, 1 + kMaxGroups);
+  EXPECT_EQ(Found(names), all);
+}
+
+TEST_P(TierContract, ItStaysWithinItsSizeByDroppingWhatIsWorthLeast) {
+  PackedOptions small{.max_size = 3 * BlobOf(LayerOf("0")).size()};
+  for (int i = 0; i < 6; ++i) {
+    Offer offer = OfferOf({std::to_string(i)});
+    offer.records[0].record.created = Timestamp{i * 86'400'000'000'000 + 1};
+    // The first is worth hours, the others moments.
+    offer.records[0].record.wall = Nanos(i == 0 ? 7'200'000'000'000 : 1'000'000'000);
+    ASSERT_TRUE(Export(offer, small));
+  }
+  std::string found = Found({"0", "1", "2", "3", "4", "5"});
+  EXPECT_THAT(found, HasSubstr("0"));
+  EXPECT_THAT(found, HasSubstr("5"));
+  EXPECT_EQ(std::ranges::count(found, ' '), 2) << found;
+}
+
+TEST_P(TierContract, ACancelledExportSaysSo) {
+  std::stop_source stop;
+  Offer offer = OfferOf({"a"});
+  offer.make_blob = [&](const DiffId&, std::stop_token) -> Result<Offer::Blob> {
+    stop.request_stop();
+    return Cancelled("stopped");
+  };
+  Status exported = place_->Open()->Export(offer, nullptr, stop.get_token());
+  ASSERT_FALSE(exported);
+  EXPECT_EQ(exported.error().code, Code::kCancelled);
+  EXPECT_EQ(Found({"a"}), "") << "no record without its blobs (I4)";
+}
+
+INSTANTIATE_TEST_SUITE_P(Directory, TierContract, ::testing::Values(MakePlace([] {
+                           return std::unique_ptr<Place>(std::make_unique<DirectoryPlace>());
+                         })));
+INSTANTIATE_TEST_SUITE_P(Registry, TierContract, ::testing::Values(MakePlace([] {
+                           return std::unique_ptr<Place>(std::make_unique<RegistryPlace>());
+                         })));
+
+// --- Faults of registries ----------------------------------------------------------------------------
+
+struct RegistryTier : ::testing::Test {
+  RegistryPlace place;
+  tree::MemoryTreeStore trees;
+};
+
+TEST_F(RegistryTier, EveryRefusalIsAnErrorOfTheTierAndNotOfTheRecords) {
+  for (int status : {401, 403, 429, 500, 503}) {
+    RegistryPlace other;
+    other.server().Fail({.pattern = "GET /v2/team/app/manifests/", .status = status});
+    auto records = other.Open({})->GetMany({Key("a")}, trees, {});
+    ASSERT_FALSE(records) << status;
+    EXPECT_NE(records.error().code, Code::kNotFound) << status;
+  }
+}
+
+TEST_F(RegistryTier, AnotherImageUnderTheNameIsNeitherReadNorOverwritten) {
+  auto image = place.server().AddImage("team/app", "cache", "linux/amd64", {"layer"});
+  auto records = place.Open({})->GetMany({Key("a")}, trees, {});
+  ASSERT_FALSE(records);
+  EXPECT_THAT(records.error().message, HasSubstr("no cache"));
+  EXPECT_FALSE(place.Open({})->Export(OfferOf({"a"}), nullptr, {}));
+  EXPECT_EQ(Digest::Of(*place.server().Manifest("team/app", "cache")), image.digest);
+}
+
+TEST_F(RegistryTier, AnExportThatBreaksAtAnyRequestLosesNoRecordOfOthers) {
+  ASSERT_TRUE(place.Open({})->Export(OfferOf({"theirs"}), nullptr, {}));
+  for (const char* pattern : {"POST .*/uploads/", "PUT .*/uploads/", "PUT .*/manifests/sha256",
+                              "PUT .*/manifests/cache", "HEAD .*/manifests/cache"}) {
+    RegistryPlace other;
+    ASSERT_TRUE(other.Open({})->Export(OfferOf({"theirs"}), nullptr, {}));
+    other.server().Fail({.pattern = pattern, .times = 6, .status = 500});
+    (void)other.Open({})->Export(OfferOf({"mine"}), nullptr, {});
+    other.server().Fail({.pattern = "^NEVER", .times = 0});
+    auto records = other.Open({})->GetMany({Key("theirs")}, trees, {});
+    ASSERT_TRUE(records) << pattern;
+    EXPECT_TRUE((*records)[0]) << pattern;
+  }
+}
+
+TEST_F(RegistryTier, ALayerThatBreaksOffIsGoneOnWith) {
+  ASSERT_TRUE(place.Open({})->Export(OfferOf({"a"}), nullptr, {}));
+  auto tier = place.Open({});
+  auto blob = *tier->FindLayer(LayerOf("a"), {});
+  place.server().Fail({.pattern = "GET .*/blobs/" + blob->digest.ToString(), .times = 1, .cut_after = 100});
+  StringWriter out;
+  ASSERT_TRUE(tier->Fetch(*blob, out, {}));
+  EXPECT_EQ(out.text, BlobOf(LayerOf("a")));
+}
+
+// --- The directory -----------------------------------------------------------------------------------
+
+TEST(DirectoryTier, IsAnImageLayoutThatKeepsWhatOthersPutThere) {
+  DirectoryPlace place;
+  ASSERT_TRUE(place.Open({})->Export(OfferOf({"a"}), nullptr, {}));
+  auto text = ReadFile(place.path() + "/index.json");
+  auto index = oci::ParseLayoutIndex(*text);
+  ASSERT_TRUE(index);
+  oci::Descriptor foreign{.media_type = std::string(oci::kOciManifest), .digest = Digest::Of("x"), .size = 1};
+  foreign.annotations = {{std::string(oci::kAnnotationRefName), "theirs"}};
+  oci::PutInLayout(*index, foreign);
+  ASSERT_TRUE(WriteFileAtomically(place.path() + "/index.json", oci::SerialiseLayoutIndex(*index)));
+  ASSERT_TRUE(place.Open({})->Export(OfferOf({"b"}), nullptr, {}));
+  index = oci::ParseLayoutIndex(*ReadFile(place.path() + "/index.json"));
+  EXPECT_TRUE(oci::FindInLayout(*index, "theirs"));
+  EXPECT_TRUE(oci::FindInLayout(*index, "latest"));
+  EXPECT_TRUE(oci::CheckLayoutFile(*ReadFile(place.path() + "/oci-layout")));
+}
+
+TEST(DirectoryTier, BlobsThatNothingNamesGoAfterAnHour) {
+  DirectoryPlace place;
+  PackedOptions small{.max_size = BlobOf(LayerOf("a")).size() + 100};
+  ASSERT_TRUE(place.Open(small)->Export(OfferOf({"a"}), nullptr, {}));
+  Offer later = OfferOf({"b"});
+  later.records[0].record.created = Timestamp{10 * 86'400'000'000'000};
+  Digest old = Digest::Of(BlobOf(LayerOf("a")));
+  ASSERT_TRUE(place.Open(small)->Export(later, nullptr, {}));
+  EXPECT_TRUE(std::filesystem::exists(place.PathOf(old))) << "an exporter may be about to name it";
+  std::filesystem::last_write_time(place.PathOf(old),
+                                   std::filesystem::file_time_type::clock::now() - std::chrono::hours(2));
+  Offer last = OfferOf({"c"});
+  last.records[0].record.created = Timestamp{20 * 86'400'000'000'000};
+  ASSERT_TRUE(place.Open(small)->Export(last, nullptr, {}));
+  EXPECT_FALSE(std::filesystem::exists(place.PathOf(old)));
+}
+
+TEST(DirectoryTier, AListThatIsDamagedIsAnErrorAndTheNextExportBeginsAnew) {
+  DirectoryPlace place;
+  tree::MemoryTreeStore trees;
+  ASSERT_TRUE(place.Open({})->Export(OfferOf({"a"}), nullptr, {}));
+  auto index = oci::ParseLayoutIndex(*ReadFile(place.path() + "/index.json"));
+  place.Damage(index->manifests[0].digest, 10);
+  auto records = place.Open({})->GetMany({Key("a")}, trees, {});
+  ASSERT_FALSE(records);
+  EXPECT_EQ(records.error().code, Code::kCorrupt);
+}
+
+// --- The formats -------------------------------------------------------------------------------------
+
+TEST(Group, DamageOfAnyByteIsCorrupt) {
+  auto text = EncodeGroup({.records = {RecordOf("a")}, .layers = {}});
+  ASSERT_TRUE(DecodeGroup(*text));
+  for (size_t i = 0; i < text->size(); ++i) {
+    std::string cut = text->substr(0, i);
+    auto group = DecodeGroup(cut);
+    ASSERT_FALSE(group) << i;
+    EXPECT_EQ(group.error().code, Code::kCorrupt) << i;
+  }
+}
+
+TEST(Group, ATreePackThatIsCutOffIsCorrupt) {
+  tree::Directory empty;
+  auto pack = EncodeTrees({{tree::EmptyTree(), tree::Encode(empty)}});
+  ASSERT_EQ(DecodeTrees(*pack)->size(), 1u);
+  for (size_t i = 0; i < pack->size(); ++i) EXPECT_FALSE(DecodeTrees(pack->substr(0, i))) << i;
+}
+
+}  // namespace
+}  // namespace varve::tier
