@@ -123,8 +123,11 @@ class BuildCommand final : public Command {
 
     // 7. Outputs.
     auto exported = job.Export(outcome_, outputs);
+    Status cached = exported ? job.ExportCaches(outcome_) : Ok();
+    std::string caches = job.CacheSummary();
     WriteStats(job.graph(), outcome_);
     if (!exported) return Fail(exported.error());
+    if (!cached) return Fail(cached.error());
     end_.image = exported->image_id;
 
     // 8. What scripts read, and what people read.
@@ -133,6 +136,7 @@ class BuildCommand final : public Command {
     if (flags_.quiet && !exported->image_id.empty()) ToStdout(exported->image_id + "\n");
     if (!IsSilent()) {
       PrintSummary(job.graph(), outcome_, outputs, SystemClock().Monotonic() - begin_);
+      ToStderr(caches);
       std::string hints = dockerfile::HintsSummary(
           FindHints(job.file(), flags_, job.context(), job.lowered().images, false));
       if (!hints.empty()) ToStderr(hints + "\n");

@@ -133,8 +133,8 @@ void BuildFlagParser::Define(CLI::App& app) {
                "Same inputs, same digest: all times in the image are SOURCE_DATE_EPOCH, or 1970");
   app.add_option("--cache-salt", flags.salt, "Text mixed into every key: another one is another cache");
   app.add_flag("--stats", flags.stats, "Print counters and timings at the end");
-  app.add_option("--cache-from", raw.cache_from, "External cache to read")->allow_extra_args(false);
-  app.add_option("--cache-to", raw.cache_to, "External cache to write")->allow_extra_args(false);
+  app.add_option("--cache-from", raw.cache_from, "Cache to read besides the local one: type=local,src=DIR or type=registry,ref=REF")->allow_extra_args(false);
+  app.add_option("--cache-to", raw.cache_to, "Cache to write as well: type=local,dest=DIR or type=registry,ref=REF[,mode=max]")->allow_extra_args(false);
   app.add_option("--attest", raw.attest, "Attestation: type=sbom|provenance,…")
       ->allow_extra_args(false);
   app.add_option("--provenance", raw.provenance, "Same as --attest=type=provenance");
@@ -200,15 +200,24 @@ Status ApplyOutputs(BuildFlags& flags, const auto& raw) {
   return Ok();
 }
 
+Status ApplyCaches(BuildFlags& flags, const auto& raw) {
+  for (const std::string& text : raw.cache_from) {
+    TRY_ASSIGN(auto specs, tier::ParseCacheFrom(text));
+    flags.cache_from.insert(flags.cache_from.end(), specs.begin(), specs.end());
+  }
+  for (const std::string& text : raw.cache_to) {
+    TRY_ASSIGN(auto specs, tier::ParseCacheTo(text));
+    flags.cache_to.insert(flags.cache_to.end(), specs.begin(), specs.end());
+  }
+  return tier::CheckExports(flags.cache_to);
+}
+
 Status ApplyRefused(const auto& raw) {
   auto refuse = [](std::string_view flag, std::string_view why) {
     Error error = Invalid("{} is not supported by this version of varve", flag);
     error.hint = why;
     return error;
   };
-  if (!raw.cache_from.empty() || !raw.cache_to.empty()) {
-    return refuse("--cache-from/--cache-to", "the local cache is always used; leave the flag out");
-  }
   auto wanted = [](const std::string& text) { return !text.empty() && text != "false"; };
   bool attest = std::ranges::any_of(raw.attest, [](const std::string& text) {
     return text.find("disabled=true") == text.npos;
@@ -285,6 +294,7 @@ Result<BuildFlags> BuildFlagParser::Finish() {
   TRY_ASSIGN(flags.call, ParseCall(raw.check ? "check" : raw.call));
   TRY(ApplyResources(flags, raw));
   TRY(ApplyOutputs(flags, raw));
+  TRY(ApplyCaches(flags, raw));
   TRY(ApplyRefused(raw));
   if (flags.context.empty()) {
     Error error = Invalid("varve build needs a context: a directory, a URL or -");

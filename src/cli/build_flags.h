@@ -13,6 +13,7 @@
 #include "export/output.h"
 #include "graph/graph.h"
 #include "source/context_mode.h"
+#include "tier/spec.h"
 
 namespace CLI {
 class App;
@@ -76,6 +77,8 @@ struct BuildFlags {
   std::vector<std::string> allow;            // entitlements
   CallFlag call;
   std::string salt;                          // --cache-salt
+  std::vector<tier::Spec> cache_from;        // in order of preference
+  std::vector<tier::Spec> cache_to;
   source::ContextMode context_mode = source::ContextMode::kAuto;
   std::vector<AgeRule> max_age;              // --cache-max-age
   std::vector<std::string> must_hit;         // --fail-on-cache-miss: steps; empty text: all

@@ -184,6 +184,7 @@ std::string BuildJob::project() const {
 }
 
 Result<engine::Outcome> BuildJob::Run(const RunOptions& options, engine::Observer& observer) {
+  TRY_ASSIGN(tiers_, CacheTiers::Open(flags_, workspace_, !options.isolated.empty(), stop_));
   TRY_ASSIGN(auto runner, MakeRunner(options.isolated));
   engine::Request request{.graph = lowered_.graph, .want_data = options.want_data,
                           .dry_run = options.dry_run, .salt = flags_.salt + options.isolated,
@@ -198,8 +199,16 @@ Result<engine::Outcome> BuildJob::Run(const RunOptions& options, engine::Observe
   }
   cache::LocalStore& store = *workspace_.local.store;
   StoreArchive archive(store.contents());
-  engine::Services services{store, store, *runner, *runner, *runner, observer, SystemClock(), &archive};
+  tier::Chain& chain = tiers_->chain();
+  engine::Services services{chain, store, *runner, *runner, *runner, observer, SystemClock(), &archive};
   engine::Outcome outcome = engine::Build(request, services, stop_);
+  for (engine::StepOutcome& step : outcome.steps) {
+    if (!step.key.empty()) step.tier = chain.TierOf(step.key);
+  }
+  Status kept = chain.KeepFound([&](const auto& outputs) { return runner->HasLocally(outputs); });
+  if (!kept) LOG_WARN("keeping records of tiers: {}", kept.error().message);
+  images_ = runner->Images();
+  tiers_->WarnOfFailures(board_);
   if (options.want_data && !options.dry_run) {
     for (const cache::Rootfs& wanted : outcome.wanted) {
       for (const DiffId& layer : wanted.layers) store.UsedLayer(layer);
@@ -271,6 +280,10 @@ Result<ExportedBuild> BuildJob::Export(const engine::Outcome& outcome,
                      workspace_.scratch.path(), board_, stop_);
 }
 
+Status BuildJob::ExportCaches(const engine::Outcome& outcome) {
+  return tiers_->Export({lowered_.graph, outcome, images_}, Stores(), board_, stop_);
+}
+
 Result<std::unique_ptr<exec::Runner>> BuildJob::MakeRunner(const std::string& isolated) {
   exec::RunnerOptions options{.root = workspace_.root, .directories = context_.named_directories,
                               .mount_namespace = lowered().cache_mount_namespace + isolated};
@@ -282,7 +295,11 @@ Result<std::unique_ptr<exec::Runner>> BuildJob::MakeRunner(const std::string& is
   return exec::Runner::Create(std::move(options),
                               {*workspace_.layers, *workspace_.local.store, *workspace_.images,
                                *workspace_.blobs, workspace_.registries->http(), *workspace_.lease,
-                               SystemClock()});
+                               SystemClock(),
+                               [this](const DiffId& layer, const OnProgress& progress,
+                                      std::stop_token stop) {
+                                 return tiers_->chain().FetchLayer(layer, progress, stop);
+                               }});
 }
 
 }  // namespace varve::cli

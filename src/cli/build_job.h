@@ -13,6 +13,7 @@
 #include "cli/build_context.h"
 #include "cli/build_flags.h"
 #include "cli/build_outputs.h"
+#include "cli/cache_tiers.h"
 #include "cli/ssh_agents.h"
 #include "cli/workspace.h"
 #include "dockerfile/lower_platforms.h"
@@ -61,6 +62,11 @@ class BuildJob {
   Result<ExportedBuild> Export(const engine::Outcome& outcome,
                                const std::vector<exporter::Output>& outputs);
 
+  // Writes --cache-to, once the build succeeded.
+  Status ExportCaches(const engine::Outcome& outcome);
+  // What the tiers of Run and ExportCaches did, a line each.
+  std::string CacheSummary() { return tiers_ ? tiers_->Summary() : ""; }
+
   const BuildContext& context() const { return context_; }
   const dockerfile::Dockerfile& file() const { return file_; }
   // Of the first platform; its references are into graph(). Empty before Lower() and when that fails.
@@ -86,6 +92,8 @@ class BuildJob {
   dockerfile::LoweredPlatforms lowered_{.results = std::vector<dockerfile::PlatformResult>(1)};
   std::vector<dockerfile::Warning> warnings_;
   std::unique_ptr<SshAgents> agents_;
+  std::unique_ptr<CacheTiers> tiers_;         // of the last Run
+  std::vector<source::ResolvedImage> images_;  // that the last Run resolved
 };
 
 }  // namespace varve::cli

@@ -124,6 +124,11 @@ void PrintStats() {
 void WriteStatsFile(const std::string& path, const graph::Graph& graph,
                     const engine::Outcome& outcome) {
   Json counters = Json::EmptyObject(), steps = Json::EmptyArray();
+  // Said even when nothing happened, so that a test that asks for 0 cannot have misspelt them.
+  for (const char* name : {"source.pulled_bytes", "tier.bytes_read", "tier.bytes_written", "tier.hits",
+                           "tier.layer_bytes", "tier.layers", "tier.requests"}) {
+    counters.Set(name, 0);
+  }
   for (const auto& [name, value] : CounterSnapshot()) counters.Set(name, value);
   counters.Set("steps.cached", outcome.totals.cached).Set("steps.ran", outcome.totals.ran);
   for (size_t i = 0; i < graph.steps.size(); ++i) {
@@ -132,6 +137,7 @@ void WriteStatsFile(const std::string& path, const graph::Graph& graph,
     Json json;
     json.Set("name", graph.steps[i].name).Set("status", StatusName(step.status));
     json.SetIf(!step.key.empty(), "key", step.key.ToString());
+    json.SetIf(!step.tier.empty(), "tier", step.tier);
     json.SetIf(!step.reasons.empty(), "why",
                step.reasons.empty() ? std::string() : engine::Summarise(step.reasons));
     steps.Append(std::move(json));

@@ -97,4 +97,8 @@ source::Distribution& Registries::distribution() { return *impl_->distribution; 
 Pusher& Registries::pusher() { return *impl_->pusher; }
 net::HttpClient& Registries::http() { return impl_->http; }
 
+registry::Client& Registries::client(const std::string& host, bool insecure) {
+  return *impl_->ClientFor(host, insecure);
+}
+
 }  // namespace varve::cli

@@ -8,6 +8,7 @@
 
 #include "cli/pusher.h"
 #include "net/http_client.h"
+#include "registry/client.h"
 #include "source/image.h"
 
 namespace varve::cli {
@@ -22,6 +23,9 @@ class Registries {
   source::Distribution& distribution();
   Pusher& pusher();
   net::HttpClient& http();
+  // For a registry by its host; `insecure`: one that speaks plain http and takes any certificate. Lives as
+  // long as this object.
+  registry::Client& client(const std::string& host, bool insecure);
 
  private:
   struct Impl;

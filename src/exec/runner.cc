@@ -41,7 +41,8 @@ class HeldLock final : public engine::StepLocks::Lock {
 
 Runner::Runner(RunnerOptions options, RunnerStores stores)
     : options_(std::move(options)), stores_(stores), secrets_(options_.secrets),
-      cache_mounts_(options_.root, stores.clock) {}
+      cache_mounts_(options_.root, stores.clock),
+      obtainer_(stores.layers, stores.local, stores.images, stores.blobs, stores.fetch_layer) {}
 Runner::~Runner() = default;
 
 Result<std::unique_ptr<Runner>> Runner::Create(RunnerOptions options, RunnerStores stores) {
@@ -198,8 +199,17 @@ Result<std::vector<cache::Rootfs>> Runner::Obtain(const graph::Graph&, graph::St
     TRY_ASSIGN(cache::Rootfs rootfs, stores_.images.Pull(*image, ProgressTo(sink), stop));
     return std::vector<cache::Rootfs>{std::move(rootfs)};
   }
-  if (!HasLocally(outputs)) return NotFound("layers of the step's record are not in the store");
+  if (!HasLocally(outputs)) {
+    TRY(obtainer_.Obtain(outputs, Images(), ProgressTo(sink), stop));
+  }
   return outputs;
+}
+
+std::vector<source::ResolvedImage> Runner::Images() {
+  std::vector<source::ResolvedImage> images;
+  auto resolved = images_.Lock();
+  for (const auto& [step, image] : *resolved) images.push_back(image);
+  return images;
 }
 
 Result<std::unique_ptr<engine::StepLocks::Lock>> Runner::Acquire(const StepKey& key, bool* waited,

@@ -17,6 +17,7 @@
 #include "cas/blob_store.h"
 #include "engine/interfaces.h"
 #include "exec/job.h"
+#include "exec/obtain.h"
 #include "net/http_client.h"
 #include "source/context.h"
 #include "source/image.h"
@@ -40,6 +41,7 @@ struct RunnerStores {
   net::HttpClient& http;
   cache::JobLease& lease;
   Clock& clock;
+  FetchLayer fetch_layer = nullptr;  // where layers can be had that are not here; none: nowhere
 };
 
 class Runner final : public engine::SourceResolver,
@@ -63,6 +65,8 @@ class Runner final : public engine::SourceResolver,
   std::string DirectoryOf(graph::StepIndex step) const override;
 
   const source::ContextTree& context_totals() const { return context_totals_; }
+  // The base images that were resolved.
+  std::vector<source::ResolvedImage> Images();
 
  private:
   Runner(RunnerOptions options, RunnerStores stores);
@@ -82,6 +86,7 @@ class Runner final : public engine::SourceResolver,
   RunnerStores stores_;
   Secrets secrets_;
   cache::CacheMounts cache_mounts_;
+  LayerObtainer obtainer_;
   sys::TempDir scratch_;
   std::unique_ptr<StepState> step_state_;  // in scratch_
   std::unique_ptr<Job> job_;

@@ -252,6 +252,13 @@ Result<ImageSet> Gather(const BuildResult& result, const Output& output, const E
 
 }  // namespace
 
+Result<oci::Descriptor> MakeLayerBlob(const DiffId& layer, const Output& output,
+                                      const ExportStores& stores, const OnProgress& on_progress,
+                                      std::stop_token stop) {
+  TRY_ASSIGN(auto made, MakeLayer({.diff_id = layer}, output, stores, on_progress, stop));
+  return std::move(made.descriptor);
+}
+
 Status CheckOutput(const Output& output, const std::vector<oci::Platform>& platforms,
                    bool multi_platform) {
   if (output.type == OutputType::kDocker && multi_platform) {

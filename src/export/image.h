@@ -94,6 +94,12 @@ oci::ImageConfig FinishConfig(const ImageInput& input, const std::vector<DiffId>
 Result<oci::ImageConfig> MakeConfig(const ImageInput& input, const Output& output,
                                     const ExportStores& stores, std::stop_token stop);
 
+// The layer as a blob in the blob store, in the output's compression: one that is there already, or made
+// now. kNotFound: the layer is not on this machine.
+Result<oci::Descriptor> MakeLayerBlob(const DiffId& layer, const Output& output,
+                                      const ExportStores& stores, const OnProgress& on_progress,
+                                      std::stop_token stop);
+
 // Images whose layers are named by their uncompressed tars and stay unpacked: what the image store
 // keeps. No blob of a layer is made, except of layers whose times the output rewrites.
 Result<ImageSet> MakeStoredImages(const BuildResult& result, const Output& output,

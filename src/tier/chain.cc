@@ -175,7 +175,6 @@ Result<std::optional<cache::LayerBlob>> Chain::FetchFrom(size_t member, const Di
       return Ok();
     }
     std::string id = "fetching layer " + layer.value.Short();
-    if (on_progress) on_progress(id, 0, blob->size, false);
     ProgressWriter counting(**writer, ByteProgress(on_progress, id, blob->size));
     Status got = tier.Fetch(*blob, counting, token);
     // One blob that is gone or damaged is that layer's misfortune, not the tier's.
@@ -219,7 +218,10 @@ std::optional<cache::StepRecord> Chain::Found(const StepKey& key) {
 
 Status Chain::KeepFound(const std::function<bool(const std::vector<cache::Rootfs>&)>& here) {
   std::vector<cache::StepRecord> records;
-  for (const auto& [key, found] : *found_.Lock()) records.push_back(found.record);
+  {
+    auto all = found_.Lock();
+    for (const auto& [key, found] : *all) records.push_back(found.record);
+  }
   for (const cache::StepRecord& record : records) {
     if (here(record.outputs)) TRY(local_.Put(record));
   }

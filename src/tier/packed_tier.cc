@@ -292,7 +292,6 @@ Result<std::map<DiffId, oci::Descriptor>> PackedTier::SendLayers(const Contents&
     if (!blob && blob.error().code == Code::kNotFound) return Ok();
     if (!blob) return Error(std::move(blob).error());
     std::string id = "sending layer " + layer.value.Short();
-    if (on_progress) on_progress(id, 0, blob->descriptor.size, false);
     TRY(Send(blob->descriptor, blob->open, stop));
     if (on_progress) on_progress(id, blob->descriptor.size, blob->descriptor.size, true);
     sent.Lock()->emplace(layer, blob->descriptor);

@@ -1,0 +1,209 @@
+#include "cli/cache_offer.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "base/metric.h"
+#include "graph/reads.h"
+#include "tree/selection.h"
+
+namespace varve::cli {
+
+namespace {
+
+using Objects = std::map<Digest, std::string>;
+
+// Notes the objects that somebody looks at.
+class NotingTrees final : public tree::TreeStore {
+ public:
+  NotingTrees(tree::TreeStore& trees, Objects& noted) : trees_(trees), noted_(noted) {}
+  Result<std::shared_ptr<const tree::Directory>> Get(const Digest& digest) override {
+    TRY_ASSIGN(auto directory, trees_.Get(digest));
+    if (directory) noted_.try_emplace(digest, tree::Encode(*directory));
+    return directory;
+  }
+  Status Put(const std::vector<std::pair<Digest, std::string>>&) override { return Ok(); }
+
+ private:
+  tree::TreeStore& trees_;
+  Objects& noted_;
+};
+
+// The objects of a tree that `base` does not have in the same place. What is not stored is left out: who
+// needs it runs the step.
+Status NoteNew(tree::TreeStore& trees, const Digest& digest, const tree::Directory* base,
+               Objects& noted) {
+  TRY_ASSIGN(auto directory, trees.Get(digest));
+  if (!directory) return Ok();
+  if (!noted.try_emplace(digest, tree::Encode(*directory)).second) return Ok();
+  for (const tree::Node& node : directory->entries) {
+    if (!node.IsDirectory()) continue;
+    const tree::Node* below = base != nullptr ? base->Find(node.name) : nullptr;
+    std::shared_ptr<const tree::Directory> base_child;
+    if (below != nullptr && below->IsDirectory()) {
+      if (below->digest == node.digest) continue;
+      TRY_ASSIGN(base_child, trees.Get(below->digest));
+    }
+    TRY(NoteNew(trees, node.digest, base_child.get(), noted));
+  }
+  return Ok();
+}
+
+// The tree of the image that the stack was built on, as far as this machine knows it.
+Result<std::shared_ptr<const tree::Directory>> BaseTree(
+    const cache::Rootfs& rootfs, const std::vector<source::ResolvedImage>& images,
+    cache::LocalStore& local) {
+  std::shared_ptr<const tree::Directory> found;
+  for (const source::ResolvedImage& image : images) {
+    bool below = image.diff_ids.size() <= rootfs.layers.size() &&
+                 std::equal(image.diff_ids.begin(), image.diff_ids.end(), rootfs.layers.begin());
+    if (!below || image.chain.empty()) continue;
+    TRY_ASSIGN(auto root, local.GetChainTree(image.chain));
+    if (!root) continue;
+    TRY_ASSIGN(found, local.Get(*root));
+  }
+  return found;
+}
+
+using Records = std::map<graph::StepIndex, cache::StepRecord>;
+
+// Of the local store; of hits whose layers never came here, what the tier said.
+Result<Records> RecordsOf(const BuiltSteps& built, tier::Chain& chain, cache::LocalStore& local) {
+  std::vector<graph::StepIndex> steps;
+  std::vector<StepKey> keys;
+  for (graph::StepIndex i = 0; i < built.graph.steps.size(); ++i) {
+    if (graph::IsSource(built.graph.steps[i].op) || built.outcome.steps[i].key.empty()) continue;
+    steps.push_back(i);
+    keys.push_back(built.outcome.steps[i].key);
+  }
+  TRY_ASSIGN(auto stored, local.GetMany(keys));
+  Records records;
+  for (size_t n = 0; n < steps.size(); ++n) {
+    auto record = stored[n] ? std::move(stored[n]) : chain.Found(keys[n]);
+    if (record) records.emplace(steps[n], std::move(*record));
+  }
+  return records;
+}
+
+Status NoteTrees(const BuiltSteps& built, const Records& records, cache::LocalStore& local,
+                 tier::Offer& offer) {
+  Objects noted;
+  std::set<Digest> roots;
+  NotingTrees noting(local, noted);
+  for (const graph::Step& step : built.graph.steps) {
+    for (const graph::InputUse& use : graph::InputUses(step)) {
+      const graph::Ref& ref = step.inputs[static_cast<size_t>(use.input)];
+      auto record = records.find(ref.step);
+      if (use.lineage || record == records.end() || ref.output >= record->second.outputs.size()) continue;
+      const cache::Rootfs& read = record->second.outputs[ref.output];
+      if (read.tree_root.empty()) continue;
+      // What the selectors look at, base image or not; an error is that of a step that cannot run.
+      (void)tree::SelectionDigest(noting, read.tree_root, use.selectors);
+      if (!roots.insert(read.tree_root).second) continue;
+      noted.erase(read.tree_root);  // looked at or not, its children have to be
+      TRY_ASSIGN(auto base, BaseTree(read, built.images, local));
+      TRY(NoteNew(local, read.tree_root, base.get(), noted));
+    }
+  }
+  offer.roots.assign(roots.begin(), roots.end());
+  offer.objects.assign(noted.begin(), noted.end());
+  return Ok();
+}
+
+// BuildKit's meaning (reference cache.md §1): min is the result's layers, and others that are packed
+// already; max is every step's.
+Status ChooseLayers(const BuiltSteps& built, tier::Mode mode, const exporter::ExportStores& stores,
+                    tier::Offer& offer) {
+  std::set<DiffId> elsewhere, result;
+  for (const source::ResolvedImage& image : built.images) {
+    if (!image.repository.empty()) elsewhere.insert(image.diff_ids.begin(), image.diff_ids.end());
+  }
+  for (const cache::Rootfs& rootfs : built.outcome.wanted) {
+    result.insert(rootfs.layers.begin(), rootfs.layers.end());
+  }
+  auto packed = [&](const DiffId& layer) -> Result<bool> {
+    TRY_ASSIGN(auto blobs, stores.local.FindLayerBlobs(layer));
+    for (const cache::LayerBlob& blob : blobs) {
+      TRY_ASSIGN(auto size, stores.blobs.Size(blob.blob));
+      if (size) return true;
+    }
+    return false;
+  };
+  for (const tier::Offer::Record& offered : offer.records) {
+    for (const cache::Rootfs& output : offered.record.outputs) {
+      for (const DiffId& layer : output.layers) {
+        if (elsewhere.contains(layer) || offer.layers.contains(layer)) continue;
+        bool wanted = mode == tier::Mode::kMax || result.contains(layer);
+        if (!wanted) {
+          TRY_ASSIGN(wanted, packed(layer));
+        }
+        if (wanted) offer.layers.insert(layer);
+      }
+    }
+  }
+  return Ok();
+}
+
+exporter::Output OutputOf(const tier::Spec& spec) {
+  exporter::Output output;
+  output.compression = spec.compression == archive::Compression::kZstd ? exporter::LayerCompression::kZstd
+                       : spec.compression == archive::Compression::kGzip
+                           ? exporter::LayerCompression::kGzip
+                           : exporter::LayerCompression::kNone;
+  output.compression_level = spec.compression_level;
+  output.force_compression = spec.force_compression;
+  return output;
+}
+
+// Passes over what comes before an offset, of a blob whose reader cannot seek.
+Result<std::unique_ptr<Reader>> OpenBlobAt(cas::BlobStore& blobs, const Digest& blob, uint64_t offset) {
+  TRY_ASSIGN(auto reader, blobs.Open(blob));
+  std::vector<char> buffer(64 << 10);
+  while (offset > 0) {
+    TRY_ASSIGN(size_t n, reader->Read(std::span(buffer.data(), std::min<uint64_t>(buffer.size(), offset))));
+    if (n == 0) return Corrupt("blob {} is shorter than it was", blob.ToString());
+    offset -= n;
+  }
+  return reader;
+}
+
+}  // namespace
+
+Result<tier::Offer> MakeOffer(const BuiltSteps& built, const tier::Spec& spec, tier::Chain& chain,
+                              const exporter::ExportStores& stores, const OnProgress& on_progress) {
+  METRIC("tier.offer");
+  TRY_ASSIGN(Records records, RecordsOf(built, chain, stores.local));
+  tier::Offer offer;
+  for (const auto& [step, record] : records) {
+    offer.records.push_back({record, built.outcome.steps[step].status == engine::StepStatus::kRan});
+  }
+  TRY(ChooseLayers(built, spec.mode, stores, offer));
+  TRY(NoteTrees(built, records, stores.local, offer));
+  exporter::Output output = OutputOf(spec);
+  offer.force_compression = spec.force_compression;
+  offer.media_type = spec.compression == archive::Compression::kZstd   ? oci::kOciLayerZstd
+                     : spec.compression == archive::Compression::kGzip ? oci::kOciLayerGzip
+                                                                       : oci::kOciLayer;
+  offer.make_blob = [&chain, stores, output, &on_progress](
+                        const DiffId& layer, std::stop_token stop) -> Result<tier::Offer::Blob> {
+    tier::Offer::Blob blob;
+    TRY_ASSIGN(bool here, stores.layers.Has(layer));
+    if (here) {
+      TRY_ASSIGN(blob.descriptor, exporter::MakeLayerBlob(layer, output, stores, on_progress, stop));
+    } else {
+      // A hit of one tier on its way to another: its blob passes through, and is not unpacked.
+      TRY_ASSIGN(auto fetched, chain.FetchLayer(layer, on_progress, stop));
+      if (!fetched) return NotFound("layer {} is nowhere to be had", layer.ToString());
+      blob.descriptor = {.media_type = fetched->media_type, .digest = fetched->blob,
+                         .size = fetched->size};
+    }
+    blob.open = [&blobs = stores.blobs, digest = blob.descriptor.digest](uint64_t offset) {
+      return OpenBlobAt(blobs, digest, offset);
+    };
+    return blob;
+  };
+  return offer;
+}
+
+}  // namespace varve::cli

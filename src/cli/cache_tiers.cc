@@ -1,0 +1,141 @@
+#include "cli/cache_tiers.h"
+
+#include <thread>
+
+#include "base/metric.h"
+#include "base/strings.h"
+#include "cli/build_display.h"
+#include "tier/directory_storage.h"
+#include "tier/packed_tier.h"
+#include "tier/registry_storage.h"
+
+namespace varve::cli {
+
+namespace {
+
+Result<std::shared_ptr<tier::Tier>> OpenTier(const tier::Spec& spec, Registries& registries) {
+  std::unique_ptr<tier::BlobStorage> storage;
+  if (spec.kind == tier::Kind::kLocal) {
+    storage = tier::MakeDirectoryStorage({.path = spec.place, .tag = spec.tag, .reset = spec.reset});
+  } else {
+    TRY_ASSIGN(auto reference, oci::ParseReference(spec.place));
+    registry::Client& client = registries.client(reference.domain, spec.insecure);
+    storage = tier::MakeRegistryStorage(client, std::move(reference));
+  }
+  return std::shared_ptr<tier::Tier>(tier::MakePackedTier(
+      std::move(storage), {.max_size = spec.max_size.value_or(tier::kDefaultMaxSize)}, SystemClock()));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<CacheTiers>> CacheTiers::Open(const BuildFlags& flags, Workspace& workspace,
+                                                     bool isolated, std::stop_token stop) {
+  std::unique_ptr<CacheTiers> tiers(new CacheTiers);
+  std::vector<tier::Member> members;
+  // A place that is read and written is one tier: what was loaded of it is not loaded again.
+  std::map<std::string, std::shared_ptr<tier::Tier>> opened;
+  auto open = [&](const tier::Spec& spec) -> Result<std::shared_ptr<tier::Tier>> {
+    std::shared_ptr<tier::Tier>& tier = opened[spec.Name()];
+    if (tier == nullptr) {
+      TRY_ASSIGN(tier, OpenTier(spec, *workspace.registries));
+      tiers->all_.emplace_back(spec.Name(), tier);
+    }
+    return tier;
+  };
+  if (!isolated) {
+    for (const tier::Spec& spec : flags.cache_to) {
+      TRY_ASSIGN(auto tier, open(spec));
+      tiers->exports_.push_back({.spec = spec, .tier = std::move(tier)});
+    }
+    for (const tier::Spec& spec : flags.cache_from) {
+      if (!spec.trusted) continue;
+      TRY_ASSIGN(auto tier, open(spec));
+      members.push_back({.name = spec.Name(), .tier = std::move(tier), .timeout = spec.timeout});
+    }
+  }
+  tiers->chain_ = std::make_unique<tier::Chain>(*workspace.local.store, *workspace.blobs, SystemClock(),
+                                                std::move(members), std::move(stop));
+  return tiers;
+}
+
+void CacheTiers::WarnOfFailures(progress::Board& board) {
+  for (tier::Report& report : chain_->Reports()) {
+    if (report.failure) {
+      board.Warn({.text = fmt::format("cache {} is not used: {}", report.name, report.failure->message),
+                  .detail = {report.failure->hint}});
+    }
+    for (const std::string& notice : report.notices) {
+      board.Warn({.text = fmt::format("cache {}: a part of it is not used: {}", report.name, notice)});
+    }
+    std::string name = report.name;
+    reports_.insert_or_assign(name, std::move(report));
+  }
+}
+
+Status CacheTiers::ExportOne(Exported& to, const BuiltSteps& built,
+                             const exporter::ExportStores& stores, progress::Board& board,
+                             std::stop_token stop) {
+  Nanos began = SystemClock().Monotonic();
+  auto exported = Shown(board, "exporting cache to " + to.spec.Name(), [&](VertexSink& sink) -> Status {
+    OnProgress progress = [&sink](const std::string& id, uint64_t current, uint64_t total, bool done) {
+      sink.Progress(id, current, total, done);
+    };
+    TRY_ASSIGN(auto offer, MakeOffer(built, to.spec, *chain_, stores, progress));
+    return to.tier->Export(offer, progress, stop);
+  });
+  to.time = SystemClock().Monotonic() - began;
+  if (exported) return Ok();
+  Counter("tier.export_failed").Add();
+  to.failure = exported.error();
+  return exported;
+}
+
+Status CacheTiers::Export(const BuiltSteps& built, const exporter::ExportStores& stores,
+                          progress::Board& board, std::stop_token stop) {
+  {
+    std::vector<std::jthread> threads;
+    for (Exported& to : exports_) {
+      threads.emplace_back([&] { (void)ExportOne(to, built, stores, board, stop); });
+    }
+  }
+  if (stop.stop_requested()) return Cancelled("the build was cancelled");
+  for (const Exported& to : exports_) {
+    if (!to.failure) continue;
+    if (!to.spec.ignore_error) {
+      return Error(*to.failure).With("exporting cache to " + to.spec.Name());
+    }
+    board.Warn({.text = fmt::format("cache {} was not written: {}", to.spec.Name(), to.failure->message),
+                .detail = {to.failure->hint}});
+  }
+  return Ok();
+}
+
+std::string CacheTiers::Summary() {
+  std::string text;
+  for (const auto& [name, tier] : all_) {
+    tier::Traffic traffic = tier->traffic();
+    Counter("tier.requests").Add(static_cast<int64_t>(traffic.requests));
+    Counter("tier.bytes_read").Add(static_cast<int64_t>(traffic.bytes_read));
+    Counter("tier.bytes_written").Add(static_cast<int64_t>(traffic.bytes_written));
+    Nanos time{0};
+    std::string outcome;
+    if (auto report = reports_.find(name); report != reports_.end()) {
+      time += report->second.time;
+      outcome = report->second.failure
+                    ? "not used"
+                    : fmt::format("{} hit{}, {} read", traffic.hits, traffic.hits == 1 ? "" : "s",
+                                  FormatBytes(traffic.bytes_read));
+    }
+    for (const Exported& to : exports_) {
+      if (to.tier != tier) continue;
+      time += to.time;
+      if (!outcome.empty()) outcome += " · ";
+      outcome += to.failure ? "not written" : FormatBytes(traffic.bytes_written) + " written";
+    }
+    text += fmt::format("cache {}: {} · {} request{} · {}\n", name, outcome, traffic.requests,
+                        traffic.requests == 1 ? "" : "s", FormatDuration(time));
+  }
+  return text;
+}
+
+}  // namespace varve::cli
