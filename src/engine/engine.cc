@@ -89,6 +89,13 @@ class Coordinator {
       if (actions.empty()) break;
       for (StepIndex i : actions.resolve) Resolve(i);
       for (StepIndex i : actions.key) ComputeKeyOf(i);
+      if (std::exchange(results_withdrawn_, false)) {
+        // The rest was planned on results that have just turned out to be of no use.
+        for (auto* list : {&actions.look_up, &actions.obtain, &actions.run}) {
+          for (StepIndex i : *list) plan_.Withdraw(i);
+        }
+        continue;
+      }
       // More keys may follow from these at once; they go into the same look-up batch.
       to_look_up_.insert(to_look_up_.end(), actions.look_up.begin(), actions.look_up.end());
       if (actions.key.empty()) LookUp();
@@ -192,6 +199,11 @@ class Coordinator {
     for (const graph::InputUse& use : graph::InputUses(graph_.steps[i])) {
       StepIndex input = graph_.steps[i].inputs[static_cast<size_t>(use.input)].step;
       if (use.lineage || pins_[input]) continue;
+      if (plan_.Busy(input)) {  // asked again when what is under way for it has ended
+        dropped = true;
+        continue;
+      }
+      results_withdrawn_ = true;
       if (plan_.Key(input)) Forget(*plan_.Key(input));
       dropped = plan_.OnDataGone(input) || dropped;
     }
@@ -199,7 +211,17 @@ class Coordinator {
     plan_.OnKeyUnknown(i);
   }
 
-  void Forget(const StepKey& key) {
+  // The record that answered `key` is of no use. It is dropped when the step runs, under the key's
+  // lock: another process may be making it anew at this moment, and that one is good.
+  void Forget(const StepKey& key) { useless_[key] = made_[key]; }
+
+  bool IsUseless(const cache::StepRecord& record) const {
+    auto it = useless_.find(record.key);
+    return it != useless_.end() && it->second == record.created;
+  }
+
+  // On a pool thread, under the key's lock.
+  void Drop(const StepKey& key) {
     Counter("engine.records_dropped").Add();
     if (Status dropped = services_.records.Drop(key); !dropped) {
       LOG_WARN("dropping record {}: {}", key.ToString(), dropped.error().message);
@@ -217,7 +239,7 @@ class Coordinator {
           [this, batch](Result<std::vector<std::optional<cache::StepRecord>>> records) {
             for (size_t n = 0; n < batch.size(); ++n) {
               // A cache that cannot answer is a miss, never a failed build (invariant I7).
-              if (!records || n >= records->size() || !(*records)[n]) {
+              if (!records || n >= records->size() || !(*records)[n] || IsUseless(*(*records)[n])) {
                 plan_.OnLookUp(batch[n], {}, false);
               } else {
                 Hit(batch[n], *(*records)[n]);
@@ -264,6 +286,7 @@ class Coordinator {
     Counter("engine.hits").Add();
     outcome_.steps[i].saved = record.wall;
     outcome_.steps[i].created = record.created;
+    made_[record.key] = record.created;
     bool local = services_.runner.HasLocally(record.outputs);
     plan_.OnLookUp(i, record.outputs, local);
     MarkFinished(i, StepStatus::kCached, nullptr);
@@ -297,7 +320,7 @@ class Coordinator {
   struct RanOrFound {
     std::vector<cache::Rootfs> outputs;
     uint64_t new_bytes = 0;
-    bool found = false;  // another process made the record while we waited for its lock
+    bool found = false;  // another process made the record since this build looked for it
     Nanos saved{0};
     Timestamp created;
   };
@@ -313,9 +336,12 @@ class Coordinator {
       }
       request.inputs.push_back({ref.step, pins_[ref.step].has_value(), outputs[ref.output]});
     }
+    auto it = useless_.find(request.key);
+    auto useless = it == useless_.end() ? std::nullopt : std::optional(it->second);
     Start(running_,
-          [this, i, request = std::move(request), miss = MissOf(i)](std::stop_token stop) mutable {
-            return RunLocked(i, request, miss, stop);
+          [this, i, request = std::move(request), miss = MissOf(i),
+           useless](std::stop_token stop) mutable {
+            return RunLocked(i, request, miss, useless, stop);
           },
           [this, i](Result<RanOrFound> ran) {
             if (!ran) return StepFailed(i, std::move(ran).error());
@@ -323,6 +349,7 @@ class Coordinator {
             outcome.new_bytes = ran->new_bytes;
             outcome.saved = ran->saved;
             outcome.created = ran->created;
+            made_[outcome.key] = ran->created;
             if (ran->found) outcome.reasons.clear();
             MarkFinished(i, ran->found ? StepStatus::kCached : StepStatus::kRan, nullptr);
             for (StepIndex shared : plan_.OnRan(i, std::move(ran->outputs))) {
@@ -332,18 +359,22 @@ class Coordinator {
           });
   }
 
-  // On a pool thread.
+  // On a pool thread. `useless`: when the record was made that this build had to forget.
   Result<RanOrFound> RunLocked(StepIndex i, RunRequest& request, const Miss& miss,
-                               std::stop_token stop) {
-    bool waited = false;
-    TRY_ASSIGN(auto lock, services_.locks.Acquire(request.key, &waited, stop));
+                               std::optional<Timestamp> useless, std::stop_token stop) {
+    TRY_ASSIGN(auto lock, services_.locks.Acquire(request.key, stop));
     bool forced = miss.step->no_cache || miss.parent_must_run || miss.too_old;
-    if (waited && !forced) {
+    // Asked again also where nobody held the lock: another process may have had it and be done with it
+    // since this build looked the step up, which may be minutes ago.
+    if (!forced) {
       auto records = services_.records.GetMany({request.key});
-      if (records && records->size() == 1 && (*records)[0] &&
-          services_.runner.HasLocally((*records)[0]->outputs)) {
-        return RanOrFound{(*records)[0]->outputs, 0, true, (*records)[0]->wall,
-                          (*records)[0]->created};
+      if (records && records->size() == 1 && (*records)[0]) {
+        const cache::StepRecord& record = *(*records)[0];
+        if (record.created == useless) {
+          Drop(request.key);
+        } else if (services_.runner.HasLocally(record.outputs)) {
+          return RanOrFound{record.outputs, 0, true, record.wall, record.created};
+        }
       }
     }
     ExplainedMiss why = Explained(miss);
@@ -556,8 +587,11 @@ class Coordinator {
   std::optional<Error> look_up_error_;
   std::shared_ptr<const std::set<Digest>> ops_;
   Outcome outcome_;
+  std::map<StepKey, Timestamp> made_;     // when the record behind a result of this job was made
+  std::map<StepKey, Timestamp> useless_;  // of records whose data is gone
   const Timestamp began_ = services_.clock.Now();
   int in_flight_ = 0;
+  bool results_withdrawn_ = false;  // since the plan was last asked
 
   Guarded<std::deque<std::move_only_function<void()>>> mail_;
   std::condition_variable mail_came_;

@@ -230,5 +230,49 @@ TEST_F(EngineTest, DryRunSaysWhatWouldRun) {
   EXPECT_THAT(world.ran, IsEmpty());
 }
 
+// The other process was done, and had let go of the lock, before this one came to the step.
+TEST_F(EngineTest, WhatAnotherProcessMadeSinceTheLookUpIsNotMadeAgain) {
+  auto run = AddRun(graph, "test", AddRun(graph, "make", AddImage(graph, "node")));
+  FakeWorld other(world.disk);
+  other.images = world.images;
+  bool first = true;
+  world.between = [&] {
+    if (!std::exchange(first, false)) return;
+    ASSERT_FALSE(other.Build(graph, {{run}}).error);
+  };
+  Outcome outcome = world.Build(graph, {{run}});
+  ASSERT_FALSE(outcome.error);
+  EXPECT_THAT(other.ran, ElementsAre("make", "test"));
+  EXPECT_THAT(world.ran, IsEmpty());
+  EXPECT_EQ(outcome.totals.cached, 2);
+}
+
+// Two processes find the same record without its layers; the first has made it anew when the second
+// comes to the step.
+TEST_F(EngineTest, ARecordMadeAnewByAnotherProcessIsNotDropped) {
+  auto run = AddRun(graph, "make", AddImage(graph, "node"));
+  ASSERT_FALSE(world.Build(graph, {{run}}).error);
+  world.layers.clear();
+  FakeWorld other(world.disk);
+  other.images = world.images;
+  world.between = [&] { ASSERT_FALSE(other.Build(graph, {{run}}).error); };
+  ASSERT_FALSE(world.Build(graph, {{run}}).error);
+  EXPECT_THAT(other.ran, ElementsAre("make"));
+  EXPECT_THAT(world.ran, IsEmpty());
+}
+
+// The copy's key cannot be made, so `a` must run again: `b`, which was about to run on it, waits.
+TEST_F(EngineTest, ALostTreeHoldsBackWhatWasPlannedOnIt) {
+  auto a = AddRun(graph, "a", AddImage(graph, "node"));
+  auto b = AddRun(graph, "b", a);
+  auto copy = AddCopy(graph, "out", a, -1);
+  Outcome outcome = world.Build(graph, {{a}});
+  ASSERT_FALSE(outcome.error);
+  world.trees.Lose(outcome.wanted[0].tree_root);
+  outcome = world.Build(graph, {{b}, {copy}});
+  ASSERT_FALSE(outcome.error) << outcome.error->message;
+  EXPECT_THAT(world.ran, UnorderedElementsAre("a", "b", "COPY out"));
+}
+
 }  // namespace
 }  // namespace varve::engine

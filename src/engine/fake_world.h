@@ -2,14 +2,20 @@
 //
 // Sources are maps of path to text. Running a step writes one file, named after the step's command,
 // whose text is a digest of everything the step could see; a step listed in `unstable` mixes in a
-// counter, so that it never gives the same twice. Every run checks invariant I1: the content it was
-// handed is the content that its key claims.
+// counter, so that it never gives the same twice. A step whose command begins with "lossy" tells few
+// of its inputs apart. Every run checks invariant I1: the content it was handed is the content that
+// its key claims.
+//
+// Several worlds on one FakeDisk are several processes on one state root: they may build at once.
 #pragma once
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <condition_variable>
+#include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <set>
 #include <string>
@@ -20,6 +26,52 @@
 
 namespace varve::engine {
 
+// What processes on one state root share.
+struct FakeDisk {
+  // The Directory objects as the engine sees them: without those that are `lost`. (The runner makes
+  // such trees again from its layers, so it sees all of them.)
+  class Trees final : public tree::TreeStore {
+   public:
+    Result<std::shared_ptr<const tree::Directory>> Get(const Digest& digest) override {
+      {
+        std::lock_guard lock(mutex_);
+        if (lost_.contains(digest)) return nullptr;
+      }
+      return all.Get(digest);
+    }
+    Status Put(const std::vector<std::pair<Digest, std::string>>& objects) override {
+      std::lock_guard lock(mutex_);
+      for (const auto& [digest, object] : objects) lost_.erase(digest);
+      return all.Put(objects);
+    }
+    void Lose(const Digest& digest) {
+      std::lock_guard lock(mutex_);
+      lost_.insert(digest);
+    }
+    bool Lost(const Digest& digest) {
+      std::lock_guard lock(mutex_);
+      return lost_.contains(digest);
+    }
+    tree::MemoryTreeStore all;
+
+   private:
+    std::mutex mutex_;
+    std::set<Digest> lost_;
+  };
+
+  std::mutex mutex;  // guards what follows, but for `trees`
+  std::map<StepKey, cache::StepRecord> records;
+  std::vector<StepKey> order;                   // of the records, oldest first
+  std::set<DiffId> layers;                      // "on this machine"
+  std::multiset<DiffId> leased;                 // by builds that run
+  std::map<StepKey, std::set<Digest>> content;  // what runs of a key were handed
+  std::set<StepKey> locked;
+  std::condition_variable unlocked;
+  int counter = 0;
+  Trees trees;
+  FakeClock clock;                              // a step takes a millisecond
+};
+
 class FakeWorld final : public cache::RecordStore,
                         public RecordArchive,
                         public SourceResolver,
@@ -28,8 +80,12 @@ class FakeWorld final : public cache::RecordStore,
                         public Observer,
                         public StepSink {
  public:
+  explicit FakeWorld(std::shared_ptr<FakeDisk> shared = std::make_shared<FakeDisk>())
+      : disk(std::move(shared)) {}
+
   // --- What a test sets ------------------------------------------------------------------------------
   std::map<std::string, std::map<std::string, std::string>> sources;  // local source name → files
+  std::map<std::string, std::map<std::string, uint32_t>> modes;       // of those that are not 0644
   std::map<std::string, std::string> images;                          // reference → chain text
   std::set<std::string> unstable;                                     // commands
   std::set<std::string> failing;                                      // commands
@@ -44,21 +100,25 @@ class FakeWorld final : public cache::RecordStore,
   std::string project = "test";
   std::vector<std::optional<AgeLimit>> max_age;
   std::vector<bool> must_hit;
+  std::function<void()> between;        // called before a step takes its lock: others may act there
 
   // --- What a test reads -----------------------------------------------------------------------------
-  std::map<StepKey, cache::StepRecord> records;
-  std::set<DiffId> layers;                      // "on this machine"
+  std::shared_ptr<FakeDisk> disk;
+  std::map<StepKey, cache::StepRecord>& records = disk->records;
+  std::set<DiffId>& layers = disk->layers;      // "on this machine"
+  FakeDisk::Trees& trees = disk->trees;
   std::vector<std::string> ran;                 // commands, in order of completion
+  std::vector<StepKey> ran_keys;                // of the same
   std::map<graph::StepIndex, std::vector<Reason>> reasons;
   std::map<graph::StepIndex, StepStatus> finished;
   int get_many_calls = 0;
   int pulls = 0;
-  tree::MemoryTreeStore trees;
-  FakeClock clock;
+  FakeClock& clock = disk->clock;
 
   Outcome Build(const graph::Graph& graph, std::vector<graph::Ref> wanted, bool want_data = true,
                 std::stop_token stop = {}) {
     ran.clear();
+    ran_keys.clear();
     reasons.clear();
     finished.clear();
     Request request{.graph = graph, .wanted = std::move(wanted), .want_data = want_data,
@@ -66,6 +126,13 @@ class FakeWorld final : public cache::RecordStore,
                     .must_hit = must_hit};
     Services services{*this, trees, *this, *this, *this, *this, clock, this};
     return engine::Build(request, services, stop);
+                    .project = "test"};
+    Services services{*this, trees, *this, *this, *this, *this, clock};
+    Outcome outcome = engine::Build(request, services, stop);
+    std::lock_guard lock(disk->mutex);
+    for (const DiffId& layer : leased_) disk->leased.erase(disk->leased.find(layer));
+    leased_.clear();
+    return outcome;
   }
 
   bool Ran(const std::string& command) {
@@ -74,7 +141,7 @@ class FakeWorld final : public cache::RecordStore,
 
   // The text that a wanted output has at `path`, as its content digest; empty when absent.
   std::string ContentAt(const cache::Rootfs& rootfs, const std::string& path) {
-    auto node = tree::Lookup(trees, rootfs.tree_root, RelPath(path));
+    auto node = tree::Lookup(disk->trees.all, rootfs.tree_root, RelPath(path));
     if (!node || !*node) return "";
     return (*node)->digest.Hex();
   }
@@ -82,7 +149,7 @@ class FakeWorld final : public cache::RecordStore,
   // --- RecordStore -----------------------------------------------------------------------------------
   Result<std::vector<std::optional<cache::StepRecord>>> GetMany(
       const std::vector<StepKey>& keys) override {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(disk->mutex);
     ++get_many_calls;
     if (records_fail) return Unavailable("records are down");
     std::vector<std::optional<cache::StepRecord>> out;
@@ -93,16 +160,18 @@ class FakeWorld final : public cache::RecordStore,
     return out;
   }
   Status Put(const cache::StepRecord& record) override {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(disk->mutex);
     for (const auto& output : record.outputs) {
       for (const DiffId& layer : output.layers) EXPECT_TRUE(layers.contains(layer)) << "I4";
     }
     records[record.key] = record;
-    order_.push_back(record.key);
+    disk->order.push_back(record.key);
     return Ok();
   }
   Status Drop(const StepKey& key) override {
     Evict(key, "its data is gone");
+    std::lock_guard lock(disk->mutex);
+    records.erase(key);
     return Ok();
   }
   // As a collection does.
@@ -117,9 +186,9 @@ class FakeWorld final : public cache::RecordStore,
   std::vector<cache::TierTrouble> TroubleWith(const StepKey&) override { return trouble; }
   Result<std::vector<cache::StepRecord>> Earlier(const std::string& slot, const Digest& op,
                                                  size_t limit) override {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(disk->mutex);
     std::vector<cache::StepRecord> out;
-    for (auto it = order_.rbegin(); it != order_.rend() && out.size() < limit; ++it) {
+    for (auto it = disk->order.rbegin(); it != disk->order.rend() && out.size() < limit; ++it) {
       auto record = records.find(*it);
       if (record != records.end() && record->second.slot == slot) out.push_back(record->second);
     }
@@ -156,7 +225,7 @@ class FakeWorld final : public cache::RecordStore,
   // --- SourceResolver --------------------------------------------------------------------------------
   Result<Pin> Resolve(const graph::Graph& graph, graph::StepIndex step, StepSink&,
                       std::stop_token) override {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(disk->mutex);
     const graph::Op& op = graph.steps[step].op;
     if (const auto* image = std::get_if<graph::ImageSource>(&op)) {
       auto it = images.find(image->reference);
@@ -166,7 +235,8 @@ class FakeWorld final : public cache::RecordStore,
       Pin pin{{{layer}, Digest()}, ChainId(Digest::Of("chain " + it->second)),
               layers.contains(layer)};
       if (pin.data_local) {
-        TRY_ASSIGN(pin.rootfs.tree_root, ImageTree(layer));
+        LeaseAll({pin.rootfs});
+        TRY_ASSIGN(pin.rootfs.tree_root, ImageTree(trees, layer));
       }
       return pin;
     }
@@ -179,18 +249,36 @@ class FakeWorld final : public cache::RecordStore,
       TRY(edit.Put(RelPath(path), node));
     }
     TRY_ASSIGN(Digest root, edit.Commit());
+    TRY_ASSIGN(Digest root, SourceTree(trees, std::get<graph::LocalSource>(op).name));
     return Pin{{{}, root}, {}, true};
+  }
+
+  // The tree of a local source as it is now.
+  Result<Digest> SourceTree(tree::TreeStore& store, const std::string& name) {
+    tree::TreeEditor edit(store, tree::EmptyTree());
+    for (const auto& [path, text] : sources[name]) {
+      tree::Node node = File(text);
+      auto mode = modes[name].find(path);
+      if (mode != modes[name].end()) node.mode = mode->second;
+      TRY(edit.Put(RelPath(path), node));
+    }
+    return edit.Commit();
+  }
+  static Result<Digest> ImageTree(tree::TreeStore& store, const DiffId& layer) {
+    tree::TreeEditor edit(store, tree::EmptyTree());
+    TRY(edit.Put(RelPath("bin/sh"), File(layer.Hex())));
+    return edit.Commit();
   }
 
   // --- StepRunner ------------------------------------------------------------------------------------
   Result<RunResult> Run(const RunRequest& request, StepSink&, std::stop_token) override {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(disk->mutex);
     const graph::Step& step = request.graph.steps[request.step];
     std::string command = CommandOf(step);
     CheckKey(request, step);
     if (failing.contains(command)) return Error{Code::kExec, command + " failed", ""};
-    std::string seen = graph::CanonicalOp(step).DumpCanonical();
-    cache::Rootfs base{{}, tree::EmptyTree()};
+    std::vector<cache::Rootfs> inputs;
+    for (const RunInput& input : request.inputs) inputs.push_back(input.rootfs);
     for (const graph::InputUse& use : graph::InputUses(step)) {
       const cache::Rootfs& rootfs = request.inputs[static_cast<size_t>(use.input)].rootfs;
       for (const DiffId& layer : rootfs.layers) EXPECT_TRUE(layers.contains(layer)) << command;
@@ -210,19 +298,59 @@ class FakeWorld final : public cache::RecordStore,
     out.layers.push_back(layer);
     layers.insert(layer);
     if (forget_unobtainable_on_run) unobtainable.clear();
+      for (const DiffId& layer : inputs[static_cast<size_t>(use.input)].layers) {
+        EXPECT_TRUE(layers.contains(layer)) << command;
+      }
+    }
+    std::string salt = unstable.contains(command) ? std::to_string(++disk->counter) : "";
+    RunnerTrees rebuilt(disk->trees);
+    TRY_ASSIGN(cache::Rootfs out, Effect(rebuilt, step, inputs, salt));
+    layers.insert(out.layers.back());
+    LeaseAll({out});
+    clock.Advance(std::chrono::milliseconds(1));
     ran.push_back(command);
+    ran_keys.push_back(request.key);
     return RunResult{{out}, 100, "log of " + command};
+  }
+
+  // What running `step` gives: a pure function of what it sees, and of `salt`.
+  static Result<cache::Rootfs> Effect(tree::TreeStore& store, const graph::Step& step,
+                                      const std::vector<cache::Rootfs>& inputs,
+                                      const std::string& salt) {
+    std::string command = CommandOf(step);
+    std::string seen = graph::CanonicalOp(step).DumpCanonical();
+    cache::Rootfs out{{}, tree::EmptyTree()};
+    for (const graph::InputUse& use : graph::InputUses(step)) {
+      const cache::Rootfs& rootfs = inputs[static_cast<size_t>(use.input)];
+      if (use.lineage) {
+        out = rootfs;
+        seen += "base " + rootfs.tree_root.Hex();
+      } else {
+        TRY_ASSIGN(Digest digest, tree::SelectionDigest(store, rootfs.tree_root, use.selectors));
+        seen += "read " + digest.Hex();
+      }
+    }
+    seen += salt;
+    if (command.starts_with("lossy")) seen = Digest::Of(seen).Hex()[0] < '8' ? "low" : "high";
+    tree::TreeEditor edit(store, out.tree_root.empty() ? tree::EmptyTree() : out.tree_root);
+    std::string name = command;
+    std::ranges::replace(name, '/', '_');
+    TRY(edit.Put(RelPath("out/" + name), File(seen)));
+    TRY_ASSIGN(out.tree_root, edit.Commit());
+    out.layers.push_back(DiffId(Digest::Of("layer of " + command + seen)));
+    return out;
   }
 
   Result<std::vector<cache::Rootfs>> Obtain(const graph::Graph& graph, graph::StepIndex step,
                                             const std::vector<cache::Rootfs>& outputs, StepSink&,
                                             std::stop_token) override {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(disk->mutex);
     std::vector<cache::Rootfs> out = outputs;
     if (std::holds_alternative<graph::ImageSource>(graph.steps[step].op)) {
       ++pulls;
       for (const DiffId& layer : out[0].layers) layers.insert(layer);
-      TRY_ASSIGN(out[0].tree_root, ImageTree(out[0].layers[0]));
+      LeaseAll(out);
+      TRY_ASSIGN(out[0].tree_root, ImageTree(trees, out[0].layers[0]));
       return out;
     }
     for (const auto& output : outputs) {
@@ -231,18 +359,24 @@ class FakeWorld final : public cache::RecordStore,
       }
     }
     if (!AllHere(outputs)) return NotFound("layers are gone");
+    LeaseAll(out);
     return out;
   }
 
   bool HasLocally(const std::vector<cache::Rootfs>& outputs) override {
-    std::lock_guard lock(mutex_);
-    return AllHere(outputs);
+    std::lock_guard lock(disk->mutex);
+    if (!AllHere(outputs)) return false;
+    LeaseAll(outputs);
+    return true;
   }
 
   // --- StepLocks, Observer, StepSink -----------------------------------------------------------------
-  Result<std::unique_ptr<Lock>> Acquire(const StepKey&, bool* waited, std::stop_token) override {
-    *waited = false;
-    return std::unique_ptr<Lock>();
+  Result<std::unique_ptr<Lock>> Acquire(const StepKey& key, std::stop_token) override {
+    if (between) between();
+    std::unique_lock lock(disk->mutex);
+    disk->unlocked.wait(lock, [&] { return !disk->locked.contains(key); });
+    disk->locked.insert(key);
+    return std::unique_ptr<Lock>(std::make_unique<HeldKey>(*disk, key));
   }
   void Started(graph::StepIndex) override {}
   void Explained(graph::StepIndex step, const std::vector<Reason>& why) override {
@@ -264,14 +398,37 @@ class FakeWorld final : public cache::RecordStore,
   }
 
  private:
+  // The runner makes lost trees again from its layers.
+  class RunnerTrees final : public tree::TreeStore {
+   public:
+    explicit RunnerTrees(FakeDisk::Trees& trees) : trees_(trees) {}
+    Result<std::shared_ptr<const tree::Directory>> Get(const Digest& digest) override {
+      return trees_.all.Get(digest);
+    }
+    Status Put(const std::vector<std::pair<Digest, std::string>>& objects) override {
+      return trees_.Put(objects);
+    }
+
+   private:
+    FakeDisk::Trees& trees_;
+  };
+  class HeldKey final : public Lock {
+   public:
+    HeldKey(FakeDisk& disk, const StepKey& key) : disk_(disk), key_(key) {}
+    ~HeldKey() override {
+      std::lock_guard lock(disk_.mutex);
+      disk_.locked.erase(key_);
+      disk_.unlocked.notify_all();
+    }
+
+   private:
+    FakeDisk& disk_;
+    StepKey key_;
+  };
+
   static std::string CommandOf(const graph::Step& step) {
     if (const auto* exec = std::get_if<graph::Exec>(&step.op)) return exec->args.back();
     return step.name;
-  }
-  Result<Digest> ImageTree(const DiffId& layer) {
-    tree::TreeEditor edit(trees, tree::EmptyTree());
-    TRY(edit.Put(RelPath("bin/sh"), File(layer.Hex())));
-    return edit.Commit();
   }
   bool AllHere(const std::vector<cache::Rootfs>& outputs) const {
     for (const auto& output : outputs) {
@@ -282,7 +439,7 @@ class FakeWorld final : public cache::RecordStore,
     return true;
   }
   Digest SelectionOf(const cache::Rootfs& rootfs, const graph::InputUse& use) {
-    auto digest = tree::SelectionDigest(trees, rootfs.tree_root, use.selectors);
+    auto digest = tree::SelectionDigest(disk->trees.all, rootfs.tree_root, use.selectors);
     EXPECT_TRUE(digest);
     return digest ? *digest : Digest();
   }
@@ -292,9 +449,9 @@ class FakeWorld final : public cache::RecordStore,
     for (const graph::InputUse& use : graph::InputUses(step)) {
       const RunInput& input = request.inputs[static_cast<size_t>(use.input)];
       if (use.lineage || input.rootfs.tree_root.empty()) continue;
-      content_[request.key].insert(SelectionOf(input.rootfs, use));
+      disk->content[request.key].insert(SelectionOf(input.rootfs, use));
     }
-    EXPECT_LE(content_[request.key].size(), graph::InputUses(step).size())
+    EXPECT_LE(disk->content[request.key].size(), graph::InputUses(step).size())
         << "I1: one key, two contents";
   }
 
@@ -303,6 +460,14 @@ class FakeWorld final : public cache::RecordStore,
   std::map<StepKey, std::set<Digest>> content_;
   std::vector<cache::DroppedRecord> dropped_;
   int counter_ = 0;
+  void LeaseAll(const std::vector<cache::Rootfs>& outputs) {
+    for (const auto& output : outputs) {
+      leased_.insert(leased_.end(), output.layers.begin(), output.layers.end());
+      disk->leased.insert(output.layers.begin(), output.layers.end());
+    }
+  }
+
+  std::vector<DiffId> leased_;
 };
 
 // --- Graphs in the tests' words ------------------------------------------------------------------------

@@ -86,9 +86,8 @@ class StepLocks {
    public:
     virtual ~Lock() = default;
   };
-  // Blocks. `waited` tells that another process held the key: its record may be there now.
-  virtual Result<std::unique_ptr<Lock>> Acquire(const StepKey& key, bool* waited,
-                                                std::stop_token stop) = 0;
+  // Blocks. Another process may have held the key before: its record may be there now.
+  virtual Result<std::unique_ptr<Lock>> Acquire(const StepKey& key, std::stop_token stop) = 0;
 };
 
 // What a store knows beyond the records that hit, for explanations. Nothing here notes a use.

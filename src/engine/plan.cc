@@ -190,6 +190,12 @@ void Plan::OnKey(StepIndex i, StepKey key) {
   for (StepIndex j = i + 1; j < states_.size(); ++j) states_[j].key_blocked = false;
 }
 
+void Plan::Withdraw(StepIndex i) {
+  State& state = states_[i];
+  state.busy = false;
+  if (state.look_up == LookUp::kAsked) state.look_up = LookUp::kNotAsked;
+}
+
 void Plan::OnKeyUnknown(StepIndex i) {
   states_[i].busy = false;
   states_[i].key_blocked = true;

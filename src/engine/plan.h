@@ -47,6 +47,10 @@ class Plan {
   };
   Actions Next();
 
+  // Takes back an action that was not begun, because another fact came first. It comes again if it
+  // is still needed.
+  void Withdraw(graph::StepIndex step);
+
   // Facts. Each is the answer to one action.
   void OnPin(graph::StepIndex step, cache::Rootfs rootfs, bool is_image, bool data_local);
   void OnKey(graph::StepIndex step, StepKey key);
@@ -63,6 +67,7 @@ class Plan {
 
   bool Done() const;  // every wanted output is known, and here if it has to be
   bool Reachable(graph::StepIndex step) const { return states_[step].reachable; }
+  bool Busy(graph::StepIndex step) const { return states_[step].busy; }
   bool NoCache(graph::StepIndex step) const { return states_[step].no_cache; }
   // The nearest limited step that `step` builds on.
   std::optional<graph::StepIndex> LimitedBy(graph::StepIndex step) const {

@@ -102,6 +102,23 @@ TEST_F(PlanTest, DataThatIsGoneTwiceIsRefused) {
   EXPECT_FALSE(plan.OnDataGone(run));
 }
 
+TEST_F(PlanTest, AWithdrawnActionComesAgain) {
+  auto image = AddImage(graph, "i");
+  auto run = AddRun(graph, "a", image);
+  Plan plan(graph, {{run}}, true);
+  plan.Next();
+  plan.OnPin(image, Root("i"), true, true);
+  plan.Next();
+  plan.OnKey(run, KeyFor("a"));
+  ASSERT_THAT(plan.Next().look_up, ElementsAre(run));
+  plan.Withdraw(run);
+  ASSERT_THAT(plan.Next().look_up, ElementsAre(run));
+  plan.OnLookUp(run, {}, false);
+  ASSERT_THAT(plan.Next().run, ElementsAre(run));
+  plan.Withdraw(run);
+  EXPECT_THAT(plan.Next().run, ElementsAre(run));
+}
+
 TEST_F(PlanTest, EqualKeysShareOneRun) {
   auto image = AddImage(graph, "i");
   auto a = AddRun(graph, "x", image, "a");

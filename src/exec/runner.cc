@@ -212,9 +212,10 @@ std::vector<source::ResolvedImage> Runner::Images() {
   return images;
 }
 
-Result<std::unique_ptr<engine::StepLocks::Lock>> Runner::Acquire(const StepKey& key, bool* waited,
+Result<std::unique_ptr<engine::StepLocks::Lock>> Runner::Acquire(const StepKey& key,
                                                                  std::stop_token stop) {
-  TRY_ASSIGN(auto lock, cache::LockKey(options_.root, key, waited, stop));
+  bool waited = false;
+  TRY_ASSIGN(auto lock, cache::LockKey(options_.root, key, &waited, stop));
   return std::unique_ptr<Lock>(std::make_unique<HeldLock>(std::move(lock)));
 }
 

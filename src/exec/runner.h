@@ -60,8 +60,7 @@ class Runner final : public engine::SourceResolver,
                                             const std::vector<cache::Rootfs>& outputs,
                                             engine::StepSink& sink, std::stop_token stop) override;
   bool HasLocally(const std::vector<cache::Rootfs>& outputs) override;
-  Result<std::unique_ptr<Lock>> Acquire(const StepKey& key, bool* waited,
-                                        std::stop_token stop) override;
+  Result<std::unique_ptr<Lock>> Acquire(const StepKey& key, std::stop_token stop) override;
   std::string DirectoryOf(graph::StepIndex step) const override;
 
   const source::ContextTree& context_totals() const { return context_totals_; }
