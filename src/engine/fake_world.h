@@ -69,7 +69,7 @@ struct FakeDisk {
   std::condition_variable unlocked;
   int counter = 0;
   Trees trees;
-  FakeClock clock;                              // a step takes a millisecond
+  FakeClock clock;
 };
 
 class FakeWorld final : public cache::RecordStore,
@@ -85,7 +85,6 @@ class FakeWorld final : public cache::RecordStore,
 
   // --- What a test sets ------------------------------------------------------------------------------
   std::map<std::string, std::map<std::string, std::string>> sources;  // local source name → files
-  std::map<std::string, std::map<std::string, uint32_t>> modes;       // of those that are not 0644
   std::map<std::string, std::string> images;                          // reference → chain text
   std::set<std::string> unstable;                                     // commands
   std::set<std::string> failing;                                      // commands
@@ -100,6 +99,7 @@ class FakeWorld final : public cache::RecordStore,
   std::string project = "test";
   std::vector<std::optional<AgeLimit>> max_age;
   std::vector<bool> must_hit;
+  Nanos step_takes{0};                  // how far running a step moves the clock
   std::function<void()> between;        // called before a step takes its lock: others may act there
 
   // --- What a test reads -----------------------------------------------------------------------------
@@ -125,9 +125,6 @@ class FakeWorld final : public cache::RecordStore,
                     .dry_run = dry_run, .salt = salt, .project = project, .max_age = max_age,
                     .must_hit = must_hit};
     Services services{*this, trees, *this, *this, *this, *this, clock, this};
-    return engine::Build(request, services, stop);
-                    .project = "test"};
-    Services services{*this, trees, *this, *this, *this, *this, clock};
     Outcome outcome = engine::Build(request, services, stop);
     std::lock_guard lock(disk->mutex);
     for (const DiffId& layer : leased_) disk->leased.erase(disk->leased.find(layer));
@@ -170,19 +167,17 @@ class FakeWorld final : public cache::RecordStore,
   }
   Status Drop(const StepKey& key) override {
     Evict(key, "its data is gone");
-    std::lock_guard lock(disk->mutex);
-    records.erase(key);
     return Ok();
   }
   // As a collection does.
   void Evict(const StepKey& key, const std::string& rule) {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(disk->mutex);
     auto it = records.find(key);
     if (it == records.end()) return;
     dropped_.push_back({key, it->second.slot, rule, clock.Now()});
     records.erase(it);
   }
-  void Remember(const StepKey& key) { order_.push_back(key); }  // for Earlier: a record put by hand
+  void Remember(const StepKey& key) { disk->order.push_back(key); }  // for Earlier: a record put by hand
   std::vector<cache::TierTrouble> TroubleWith(const StepKey&) override { return trouble; }
   Result<std::vector<cache::StepRecord>> Earlier(const std::string& slot, const Digest& op,
                                                  size_t limit) override {
@@ -192,7 +187,7 @@ class FakeWorld final : public cache::RecordStore,
       auto record = records.find(*it);
       if (record != records.end() && record->second.slot == slot) out.push_back(record->second);
     }
-    for (auto it = order_.rbegin(); it != order_.rend() && out.size() < limit; ++it) {
+    for (auto it = disk->order.rbegin(); it != disk->order.rend() && out.size() < limit; ++it) {
       auto record = records.find(*it);
       bool known = std::ranges::any_of(out, [&](const auto& r) { return r.key == *it; });
       if (!known && record != records.end() && record->second.op_digest == op) out.push_back(record->second);
@@ -202,19 +197,19 @@ class FakeWorld final : public cache::RecordStore,
 
   // --- RecordArchive ---------------------------------------------------------------------------------
   Result<std::optional<cache::StepRecord>> Peek(const StepKey& key) override {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(disk->mutex);
     auto it = records.find(key);
     return it == records.end() ? std::nullopt : std::optional(it->second);
   }
   Result<std::optional<cache::DroppedRecord>> WhyDropped(const StepKey& key) override {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(disk->mutex);
     std::optional<cache::DroppedRecord> found;
     if (records.contains(key)) return found;
     for (const auto& dropped : dropped_) if (dropped.key == key) found = dropped;
     return found;
   }
   Result<std::vector<cache::DroppedRecord>> DroppedOf(const std::string& slot, size_t limit) override {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(disk->mutex);
     std::vector<cache::DroppedRecord> found;
     for (auto it = dropped_.rbegin(); it != dropped_.rend() && found.size() < limit; ++it) {
       if (it->slot == slot) found.push_back(*it);
@@ -240,15 +235,6 @@ class FakeWorld final : public cache::RecordStore,
       }
       return pin;
     }
-    const auto& local = std::get<graph::LocalSource>(op);
-    tree::TreeEditor edit(trees, tree::EmptyTree());
-    for (const auto& [path, text] : sources[local.name]) {
-      tree::Node node = File(text);
-      if (auto it = modes.find(path); it != modes.end()) node.mode = it->second;
-      if (auto it = owners.find(path); it != owners.end()) node.uid = it->second;
-      TRY(edit.Put(RelPath(path), node));
-    }
-    TRY_ASSIGN(Digest root, edit.Commit());
     TRY_ASSIGN(Digest root, SourceTree(trees, std::get<graph::LocalSource>(op).name));
     return Pin{{{}, root}, {}, true};
   }
@@ -258,8 +244,8 @@ class FakeWorld final : public cache::RecordStore,
     tree::TreeEditor edit(store, tree::EmptyTree());
     for (const auto& [path, text] : sources[name]) {
       tree::Node node = File(text);
-      auto mode = modes[name].find(path);
-      if (mode != modes[name].end()) node.mode = mode->second;
+      if (auto it = modes.find(path); it != modes.end()) node.mode = it->second;
+      if (auto it = owners.find(path); it != owners.end()) node.uid = it->second;
       TRY(edit.Put(RelPath(path), node));
     }
     return edit.Commit();
@@ -280,43 +266,26 @@ class FakeWorld final : public cache::RecordStore,
     std::vector<cache::Rootfs> inputs;
     for (const RunInput& input : request.inputs) inputs.push_back(input.rootfs);
     for (const graph::InputUse& use : graph::InputUses(step)) {
-      const cache::Rootfs& rootfs = request.inputs[static_cast<size_t>(use.input)].rootfs;
-      for (const DiffId& layer : rootfs.layers) EXPECT_TRUE(layers.contains(layer)) << command;
-      if (use.lineage) {
-        base = rootfs;
-        if (!blind.contains(command)) seen += "base " + rootfs.tree_root.Hex();
-      } else {
-        seen += "read " + SelectionOf(rootfs, use).Hex();
-      }
-    }
-    if (unstable.contains(command)) seen += std::to_string(++counter_);
-    cache::Rootfs out = base;
-    tree::TreeEditor edit(trees, base.tree_root.empty() ? tree::EmptyTree() : base.tree_root);
-    TRY(edit.Put(RelPath("out/" + command), File(seen)));
-    TRY_ASSIGN(out.tree_root, edit.Commit());
-    DiffId layer(Digest::Of("layer of " + seen));
-    out.layers.push_back(layer);
-    layers.insert(layer);
-    if (forget_unobtainable_on_run) unobtainable.clear();
       for (const DiffId& layer : inputs[static_cast<size_t>(use.input)].layers) {
         EXPECT_TRUE(layers.contains(layer)) << command;
       }
     }
-    std::string salt = unstable.contains(command) ? std::to_string(++disk->counter) : "";
+    std::string mixed_in = unstable.contains(command) ? std::to_string(++disk->counter) : "";
     RunnerTrees rebuilt(disk->trees);
-    TRY_ASSIGN(cache::Rootfs out, Effect(rebuilt, step, inputs, salt));
+    TRY_ASSIGN(cache::Rootfs out, Effect(rebuilt, step, inputs, mixed_in, blind.contains(command)));
+    if (forget_unobtainable_on_run) unobtainable.clear();
     layers.insert(out.layers.back());
     LeaseAll({out});
-    clock.Advance(std::chrono::milliseconds(1));
+    clock.Advance(step_takes);
     ran.push_back(command);
     ran_keys.push_back(request.key);
     return RunResult{{out}, 100, "log of " + command};
   }
 
-  // What running `step` gives: a pure function of what it sees, and of `salt`.
+  // What running `step` gives: a pure function of what it sees, and of `mixed_in`.
   static Result<cache::Rootfs> Effect(tree::TreeStore& store, const graph::Step& step,
                                       const std::vector<cache::Rootfs>& inputs,
-                                      const std::string& salt) {
+                                      const std::string& mixed_in, bool is_blind = false) {
     std::string command = CommandOf(step);
     std::string seen = graph::CanonicalOp(step).DumpCanonical();
     cache::Rootfs out{{}, tree::EmptyTree()};
@@ -324,18 +293,16 @@ class FakeWorld final : public cache::RecordStore,
       const cache::Rootfs& rootfs = inputs[static_cast<size_t>(use.input)];
       if (use.lineage) {
         out = rootfs;
-        seen += "base " + rootfs.tree_root.Hex();
+        if (!is_blind) seen += "base " + rootfs.tree_root.Hex();
       } else {
         TRY_ASSIGN(Digest digest, tree::SelectionDigest(store, rootfs.tree_root, use.selectors));
         seen += "read " + digest.Hex();
       }
     }
-    seen += salt;
+    seen += mixed_in;
     if (command.starts_with("lossy")) seen = Digest::Of(seen).Hex()[0] < '8' ? "low" : "high";
     tree::TreeEditor edit(store, out.tree_root.empty() ? tree::EmptyTree() : out.tree_root);
-    std::string name = command;
-    std::ranges::replace(name, '/', '_');
-    TRY(edit.Put(RelPath("out/" + name), File(seen)));
+    TRY(edit.Put(RelPath("out/" + command), File(seen)));
     TRY_ASSIGN(out.tree_root, edit.Commit());
     out.layers.push_back(DiffId(Digest::Of("layer of " + command + seen)));
     return out;
@@ -455,11 +422,6 @@ class FakeWorld final : public cache::RecordStore,
         << "I1: one key, two contents";
   }
 
-  std::mutex mutex_;
-  std::vector<StepKey> order_;
-  std::map<StepKey, std::set<Digest>> content_;
-  std::vector<cache::DroppedRecord> dropped_;
-  int counter_ = 0;
   void LeaseAll(const std::vector<cache::Rootfs>& outputs) {
     for (const auto& output : outputs) {
       leased_.insert(leased_.end(), output.layers.begin(), output.layers.end());
@@ -468,6 +430,7 @@ class FakeWorld final : public cache::RecordStore,
   }
 
   std::vector<DiffId> leased_;
+  std::vector<cache::DroppedRecord> dropped_;
 };
 
 // --- Graphs in the tests' words ------------------------------------------------------------------------
