@@ -34,12 +34,14 @@ class Coordinator {
         io_(kIoThreads), running_(std::max<size_t>(1, request.max_running)) {
     outcome_.steps.resize(graph_.steps.size());
     auto ops = std::make_shared<std::set<Digest>>();
+    std::vector<StepIndex> limited;
     for (StepIndex i = 0; i < graph_.steps.size(); ++i) {
       outcome_.steps[i].slot = slots_[i];
       if (graph::IsSource(graph_.steps[i].op)) continue;
       ops->insert(Digest::Of(graph::CanonicalOp(graph_.steps[i]).DumpCanonical()));
-      if (i < request.max_age.size() && request.max_age[i]) plan_.Limit(i);
+      if (i < request.max_age.size() && request.max_age[i]) limited.push_back(i);
     }
+    plan_.Limit(limited);
     ops_ = std::move(ops);
   }
 

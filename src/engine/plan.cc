@@ -11,30 +11,39 @@ using graph::StepIndex;
 
 Plan::Plan(const graph::Graph& graph, const std::vector<Ref>& wanted, bool want_data)
     : graph_(graph), wanted_(wanted), want_data_(want_data), states_(graph.steps.size()),
-      lineage_(graph.steps.size()) {
-  for (const Ref& ref : wanted_) states_[ref.step].reachable = true;
+      lineage_(graph.steps.size()), readers_(graph.steps.size()), limited_(graph.steps.size()),
+      wishes_(graph.steps.size()), wishes_of_(graph.steps.size()), queued_(graph.steps.size()) {
+  for (const Ref& ref : wanted_) {
+    states_[ref.step].reachable = true;
+    ++(want_data_ ? wishes_[ref.step].data : wishes_[ref.step].result);
+  }
   for (size_t i = states_.size(); i-- > 0;) {
     if (!states_[i].reachable) continue;
     for (const Ref& input : graph_.steps[i].inputs) states_[input.step].reachable = true;
   }
-  for (size_t i = 0; i < states_.size(); ++i) {
+  for (StepIndex i = 0; i < states_.size(); ++i) {
     const graph::Step& step = graph_.steps[i];
     State& state = states_[i];
     state.source = graph::IsSource(step.op);
     state.no_cache = step.no_cache;
+    wishes_of_[i].resize(step.inputs.size() + 1, kNone);
     for (const graph::InputUse& use : graph::InputUses(step)) {
       lineage_[i].push_back(use.lineage);
       // A child of a step that must run again writes on its new result: it cannot be answered from
       // a record made on the old one, although its key is the same.
-      const State& parent = states_[step.inputs[static_cast<size_t>(use.input)].step];
+      StepIndex input = step.inputs[static_cast<size_t>(use.input)].step;
+      const State& parent = states_[input];
       if (use.lineage && parent.no_cache && !parent.source) state.no_cache = true;
+      if (state.reachable) readers_[input].push_back({i, use.lineage});
     }
+    Enqueue(i);
   }
 }
 
-void Plan::Limit(StepIndex limited) {
-  states_[limited].limited = true;
-  for (StepIndex i = limited + 1; i < states_.size(); ++i) {
+void Plan::Limit(const std::vector<StepIndex>& steps) {
+  if (steps.empty()) return;
+  for (StepIndex limited : steps) states_[limited].limited = true;
+  for (StepIndex i = steps.front() + 1; i < states_.size(); ++i) {
     const graph::Step& step = graph_.steps[i];
     for (size_t k = 0; k < step.inputs.size(); ++k) {
       StepIndex parent = step.inputs[k].step;
@@ -42,7 +51,42 @@ void Plan::Limit(StepIndex limited) {
       if (states_[parent].limited) states_[i].limited_by = parent;
       else if (states_[parent].limited_by) states_[i].limited_by = states_[parent].limited_by;
     }
+    if (states_[i].limited_by) limited_[*states_[i].limited_by].push_back(i);
   }
+}
+
+// --- what is to be looked at ---------------------------------------------------------------------
+
+void Plan::Enqueue(StepIndex i) {
+  if (!states_[i].reachable || queued_[i]) return;
+  queued_[i] = true;
+  queue_.push(i);
+}
+
+// What `i` and its readers are ready for may be another thing now.
+void Plan::Changed(StepIndex i) {
+  Enqueue(i);
+  for (const Reader& reader : readers_[i]) Enqueue(reader.step);
+  for (StepIndex held : limited_[i]) Enqueue(held);
+}
+
+void Plan::SetBusy(StepIndex i, bool busy) {
+  State& state = states_[i];
+  if (state.busy == busy) return;
+  state.busy = busy;
+  if (!busy) Enqueue(i);
+  if (!state.key) return;
+  Peers& peers = peers_.at(*state.key);
+  peers.busy += busy ? 1 : -1;
+  if (peers.busy > 0) return;
+  for (StepIndex peer : peers.steps) Enqueue(peer);
+}
+
+void Plan::ForgetKey(StepIndex i) {
+  State& state = states_[i];
+  if (!state.key) return;
+  std::erase(peers_.at(*state.key).steps, i);
+  state.key.reset();
 }
 
 // Not to be looked up before the limited step below it is settled.
@@ -52,15 +96,19 @@ bool Plan::IsHeld(const State& state) const {
   return !limited.no_cache && !limited.outputs && limited.look_up != LookUp::kMiss;
 }
 
-// What builds on `step` holds its layers, so it cannot be answered from a record any more.
+// What builds on `step` holds its layers, so it cannot be answered from a record any more. Where that
+// is known of a step already, it is known of all above it.
 void Plan::ForceAbove(StepIndex step) {
-  std::vector<bool> above(states_.size(), false);
-  above[step] = true;
-  for (StepIndex i = step + 1; i < states_.size(); ++i) {
-    for (size_t k = 0; k < graph_.steps[i].inputs.size(); ++k) {
-      above[i] = above[i] || (lineage_[i][k] && above[graph_.steps[i].inputs[k].step]);
+  std::vector<StepIndex> open = {step};
+  while (!open.empty()) {
+    StepIndex i = open.back();
+    open.pop_back();
+    Changed(i);
+    for (const Reader& reader : readers_[i]) {
+      if (!reader.lineage || states_[reader.step].no_cache) continue;
+      states_[reader.step].no_cache = true;
+      open.push_back(reader.step);
     }
-    if (above[i]) states_[i].no_cache = true;
   }
 }
 
@@ -85,127 +133,132 @@ bool Plan::InputsHere(StepIndex i) const {
   });
 }
 
-bool Plan::KeyIsBusy(StepIndex i) const {
-  return std::ranges::any_of(states_, [&](const State& other) {
-    return other.busy && other.key && other.key == states_[i].key;
-  });
+bool Plan::KeyIsBusy(StepIndex i) const { return peers_.at(*states_[i].key).busy > 0; }
+
+// What `i` needs of an input, in the state in which it is.
+Plan::Demand Plan::WishOf(StepIndex i, size_t k) const {
+  const State& state = states_[i];
+  if (state.outputs || state.source || wishes_[i].demand() == kNone) return kNone;
+  if (state.key) return state.look_up == LookUp::kMiss ? kData : kNone;
+  const State& input = states_[graph_.steps[i].inputs[k].step];
+  if (input.source || input.outputs) return kNone;
+  if (!lineage_[i][k] || !input.key) return kResult;
+  return input.look_up == LookUp::kMiss ? kData : kNone;
 }
 
-void Plan::DemandInputs(StepIndex i, Demand demand) {
-  for (const Ref& ref : graph_.steps[i].inputs) {
-    demand_[ref.step] = std::max<uint8_t>(demand_[ref.step], demand);
+void Plan::Wish(StepIndex of, uint8_t& wish, Demand now) {
+  if (wish == now) return;
+  Demand before = wishes_[of].demand();
+  auto count = [&](uint8_t kind, uint32_t by) {
+    if (kind == kResult) wishes_[of].result += by;
+    if (kind == kData) wishes_[of].data += by;
+  };
+  count(wish, -1U);
+  count(now, 1);
+  wish = now;
+  if (wishes_[of].demand() != before) Enqueue(of);
+}
+
+void Plan::Visit(StepIndex i, Actions& actions) {
+  State& state = states_[i];
+  if (state.key && !state.outputs && state.look_up == LookUp::kNotAsked && state.no_cache) {
+    state.look_up = LookUp::kMiss;
+    Changed(i);
   }
-}
+  bool held = state.key && !state.outputs && state.look_up == LookUp::kNotAsked && IsHeld(state);
+  const std::vector<Ref>& inputs = graph_.steps[i].inputs;
+  for (size_t k = 0; k < inputs.size(); ++k) Wish(inputs[k].step, wishes_of_[i][k], WishOf(i, k));
+  // The key of the step that holds it may need the result of a step that has to run first.
+  bool wish = held && wishes_[i].demand() != kNone;
+  if (state.limited_by) Wish(*state.limited_by, wishes_of_[i].back(), wish ? kResult : kNone);
 
-void Plan::DemandForKey(StepIndex i) {
-  const graph::Step& step = graph_.steps[i];
-  for (size_t k = 0; k < step.inputs.size(); ++k) {
-    const State& input = states_[step.inputs[k].step];
-    if (input.source || input.outputs) continue;
-    uint8_t demand = kNone;
-    if (!lineage_[i][k] || !input.key) {
-      demand = kResult;
-    } else if (input.look_up == LookUp::kMiss) {
-      demand = kData;
-    }
-    demand_[step.inputs[k].step] = std::max(demand_[step.inputs[k].step], demand);
+  if (state.busy) return;
+  auto start = [&](std::vector<StepIndex>& kind) {
+    SetBusy(i, true);
+    kind.push_back(i);
+  };
+  Demand demand = wishes_[i].demand();
+  if (state.outputs) {
+    if (demand == kData && !state.data_local) start(actions.obtain);
+  } else if (state.source) {
+    start(actions.resolve);
+  } else if (!state.key) {
+    if (!state.key_blocked && KeyInputsKnown(i)) start(actions.key);
+  } else if (state.look_up == LookUp::kNotAsked) {
+    if (held) return;
+    state.look_up = LookUp::kAsked;
+    start(actions.look_up);
+  } else if (state.look_up == LookUp::kMiss && demand != kNone) {
+    if (InputsHere(i) && !KeyIsBusy(i)) start(actions.run);
   }
 }
 
 Plan::Actions Plan::Next() {
   Actions actions;
-  demand_.assign(states_.size(), kNone);
-  for (const Ref& ref : wanted_) demand_[ref.step] = want_data_ ? kData : kResult;
-
-  // Inputs come before the steps that use them, so one pass from the end settles all demand.
-  for (size_t n = states_.size(); n-- > 0;) {
-    auto i = static_cast<StepIndex>(n);
-    State& state = states_[i];
-    if (!state.reachable) continue;
-    auto start = [&](std::vector<StepIndex>& kind) {
-      state.busy = true;
-      kind.push_back(i);
-    };
-    if (state.outputs) {
-      if (demand_[i] == kData && !state.data_local && !state.busy) start(actions.obtain);
-      continue;
-    }
-    if (state.source) {
-      if (!state.busy) start(actions.resolve);
-      continue;
-    }
-    if (!state.key) {
-      if (demand_[i] != kNone) DemandForKey(i);
-      if (!state.busy && !state.key_blocked && KeyInputsKnown(i)) start(actions.key);
-      continue;
-    }
-    if (state.look_up == LookUp::kNotAsked) {
-      if (state.no_cache) {
-        state.look_up = LookUp::kMiss;
-      } else if (IsHeld(state)) {
-        // Its key may need the result of a step that has to run first.
-        uint8_t& demand = demand_[*state.limited_by];
-        if (demand_[i] != kNone) demand = std::max<uint8_t>(demand, kResult);
-      } else if (!state.busy) {
-        state.look_up = LookUp::kAsked;
-        start(actions.look_up);
-      }
-    }
-    if (state.look_up == LookUp::kMiss && demand_[i] != kNone) {
-      DemandInputs(i, kData);
-      if (!state.busy && InputsHere(i) && !KeyIsBusy(i)) start(actions.run);
-    }
+  // Readers come before what they read, so that demand is settled when a step's turn comes.
+  while (!queue_.empty()) {
+    StepIndex i = queue_.top();
+    queue_.pop();
+    queued_[i] = false;
+    Visit(i, actions);
   }
   for (auto* list : {&actions.resolve, &actions.key, &actions.look_up, &actions.obtain, &actions.run}) {
-    std::ranges::reverse(*list);
+    std::ranges::sort(*list);
   }
   return actions;
 }
 
+// --- facts -----------------------------------------------------------------------------------------
+
 void Plan::Settle(StepIndex i, std::vector<cache::Rootfs> outputs) {
   states_[i].outputs = std::move(outputs);
   // Steps that read this one may be keyed now.
-  for (StepIndex j = i + 1; j < states_.size(); ++j) states_[j].key_blocked = false;
+  for (const Reader& reader : readers_[i]) states_[reader.step].key_blocked = false;
+  Changed(i);
 }
 
 void Plan::OnPin(StepIndex i, cache::Rootfs rootfs, bool is_image, bool data_local) {
-  states_[i].busy = false;
+  SetBusy(i, false);
   states_[i].is_image = is_image;
   states_[i].data_local = data_local;
   Settle(i, {std::move(rootfs)});
 }
 
 void Plan::OnKey(StepIndex i, StepKey key) {
-  states_[i].busy = false;
+  SetBusy(i, false);
   states_[i].key = key;
+  std::vector<StepIndex>& peers = peers_[key].steps;
+  peers.insert(std::ranges::lower_bound(peers, i), i);
   // One result per key in a job, also for the step that arrives second.
-  for (const State& other : states_) {
-    if (&other != &states_[i] && other.key == states_[i].key && other.outputs) {
-      states_[i].look_up = other.look_up;
-      states_[i].data_local = other.data_local;
-      Settle(i, *other.outputs);
-      return;
-    }
+  for (StepIndex peer : peers) {
+    const State& other = states_[peer];
+    if (peer == i || !other.outputs) continue;
+    states_[i].look_up = other.look_up;
+    states_[i].data_local = other.data_local;
+    return Settle(i, *other.outputs);
   }
-  for (StepIndex j = i + 1; j < states_.size(); ++j) states_[j].key_blocked = false;
+  for (const Reader& reader : readers_[i]) states_[reader.step].key_blocked = false;
+  Changed(i);
 }
 
 void Plan::Withdraw(StepIndex i) {
   State& state = states_[i];
-  state.busy = false;
   if (state.look_up == LookUp::kAsked) state.look_up = LookUp::kNotAsked;
+  SetBusy(i, false);
+  Changed(i);
 }
 
 void Plan::OnKeyUnknown(StepIndex i) {
-  states_[i].busy = false;
+  SetBusy(i, false);
   states_[i].key_blocked = true;
 }
 
 void Plan::OnLookUp(StepIndex i, std::optional<std::vector<cache::Rootfs>> outputs,
                     bool data_local) {
   State& state = states_[i];
-  state.busy = false;
+  SetBusy(i, false);
   state.look_up = outputs ? LookUp::kHit : LookUp::kMiss;
+  Changed(i);
   if (outputs) {
     state.data_local = data_local;
     Settle(i, std::move(*outputs));
@@ -216,25 +269,26 @@ void Plan::OnLookUp(StepIndex i, std::optional<std::vector<cache::Rootfs>> outpu
 
 void Plan::OnTooOld(StepIndex i) {
   State& state = states_[i];
-  state.busy = false;
+  SetBusy(i, false);
   state.look_up = LookUp::kMiss;
   state.no_cache = true;
   ForceAbove(i);
 }
 
 void Plan::OnObtained(StepIndex i, std::vector<cache::Rootfs> outputs) {
-  states_[i].busy = false;
+  SetBusy(i, false);
   states_[i].data_local = true;
   Settle(i, std::move(outputs));
 }
 
 bool Plan::OnDataGone(StepIndex i) {
   State& state = states_[i];
-  state.busy = false;
+  SetBusy(i, false);
   if (state.gone_key == state.key) return false;
   state.gone_key = state.key;
   state.look_up = LookUp::kMiss;
   state.gone_outputs = std::exchange(state.outputs, std::nullopt);
+  Changed(i);
   return true;
 }
 
@@ -247,22 +301,23 @@ void Plan::Forget(StepIndex changed) {
     for (const Ref& ref : graph_.steps[j].inputs) depends[j] = depends[j] || depends[ref.step];
     State& state = states_[j];
     if (!depends[j] || state.busy || state.source) continue;
-    state.key.reset();
+    ForgetKey(j);
     state.key_blocked = false;
     state.look_up = LookUp::kNotAsked;
     state.outputs.reset();
     state.data_local = false;
+    Changed(j);
   }
 }
 
 std::vector<StepIndex> Plan::OnRan(StepIndex i, std::vector<cache::Rootfs> outputs) {
   std::vector<StepIndex> shared;
   State& state = states_[i];
-  state.busy = false;
+  SetBusy(i, false);
   bool changed = state.gone_outputs && *state.gone_outputs != outputs;
-  for (StepIndex j = 0; j < states_.size(); ++j) {
+  for (StepIndex j : peers_.at(*state.key).steps) {
     State& other = states_[j];
-    if (j != i && (!other.key || other.key != state.key || other.outputs || other.busy)) continue;
+    if (j != i && (other.outputs || other.busy)) continue;
     if (j != i) shared.push_back(j);
     other.data_local = true;
     Settle(j, outputs);
