@@ -212,6 +212,19 @@ Result<Fd> LayerWriter::Directory(const RelPath& path, const Attributes& missing
   return OpenFile(upper_ + path.Absolute(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
 }
 
+Result<Fd> LayerWriter::NewDirectory(int parent, const RelPath& path,
+                                     const Attributes& attributes) {
+  std::string name(path.Name());
+  if (mkdirat(parent, name.c_str(), 0700) != 0) return At(path, "mkdir");
+  Fd fd(openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd) return At(path, "open");
+  Attributes now = attributes;
+  now.mtime.reset();
+  TRY(ApplyAttributes(fd.get(), now));
+  if (attributes.mtime) directory_times_[path] = *attributes.mtime;
+  return fd;
+}
+
 Result<std::shared_ptr<const tree::Directory>> LayerWriter::BaseDirectory(const RelPath& path) {
   TRY_ASSIGN(auto node, tree::Lookup(trees_, base_root_, path));
   if (path.IsRoot()) return trees_.Get(base_root_);

@@ -50,6 +50,11 @@ class LayerWriter {
   Result<Fd> Directory(const RelPath& path, const Attributes& missing,
                        DirectoryState* state = nullptr);
 
+  // The same for a directory in one that this layer has made and nobody has written `path` to, so that
+  // nothing can be in the way: `parent` is its descriptor. Four calls instead of twenty to forty, in
+  // which Directory() looks from the root down.
+  Result<Fd> NewDirectory(int parent, const RelPath& path, const Attributes& attributes);
+
   // The base's object for a directory; null when the base has none there.
   Result<std::shared_ptr<const tree::Directory>> BaseDirectory(const RelPath& path);
 

@@ -40,6 +40,16 @@ struct OpenDirectory {
   std::shared_ptr<const tree::Directory> base;  // what shows through, for kCopiedUp
 };
 
+// `at` in the source; `parent` is the directory that it is in, if that is open.
+Result<Fd> OpenSource(int root, const RelPath& at, const OpenDirectory* parent) {
+  constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+  if (parent == nullptr && !at.IsRoot()) return sys::OpenInRoot(root, at, kFlags);
+  std::string name(at.IsRoot() ? "." : at.Name());
+  Fd fd(openat(parent == nullptr ? root : parent->source.get(), name.c_str(), kFlags));
+  if (!fd) return ErrnoError(errno, "open " + at.str());
+  return fd;
+}
+
 struct FileJob {
   std::shared_ptr<OpenDirectory> directory;
   std::vector<Node> files;  // attributes as they are to be
@@ -78,10 +88,18 @@ struct TreeCopy::Impl {
   }
 
   // `attributes`: of the directory. With `keep` only when it has to be made, but for the time, which
-  // it takes in any case.
-  Result<std::shared_ptr<OpenDirectory>> Enter(Fd source, const RelPath& below, const RelPath& dest,
+  // it takes in any case. `parent`: of the same match, null for its top.
+  Result<std::shared_ptr<OpenDirectory>> Enter(const OpenDirectory* parent, Fd source,
+                                               const RelPath& below, const RelPath& dest,
                                                Attributes attributes, bool keep) {
     auto directory = std::make_shared<OpenDirectory>();
+    directory->below = below;
+    directory->dest = dest;
+    directory->source = std::move(source);
+    if (parent != nullptr && parent->state == LayerWriter::DirectoryState::kMade) {
+      TRY_ASSIGN(directory->target, writer.NewDirectory(parent->target.get(), dest, attributes));
+      return directory;
+    }
     TRY_ASSIGN(auto there, writer.Lookup(dest));
     // A file of an earlier source may still be on its way.
     bool is_file = expected.contains(dest.str()) || known.contains(dest.str());
@@ -95,9 +113,6 @@ struct TreeCopy::Impl {
     if (directory->state == LayerWriter::DirectoryState::kCopiedUp) {
       TRY_ASSIGN(directory->base, writer.BaseDirectory(dest));
     }
-    directory->below = below;
-    directory->dest = dest;
-    directory->source = std::move(source);
     return directory;
   }
 
@@ -353,9 +368,9 @@ Status TreeCopy::CopyMatch(const CopySource& source, const graph::Copy& action, 
     if (impl_->stop.stop_requested()) return Cancelled("the copy was cancelled");
     if (node.IsDirectory()) {
       RelPath at = match.path.Join(below.str());
-      TRY_ASSIGN(Fd from, at.IsRoot() ? Fd(openat(source.root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC))
-                                      : sys::OpenInRoot(source.root, at,
-                                                        O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+      while (!stack.empty() && !below.IsWithin(stack.back()->below)) stack.pop_back();
+      const OpenDirectory* parent = stack.empty() ? nullptr : stack.back().get();
+      TRY_ASSIGN(Fd from, OpenSource(source.root, at, parent));
       // The top directory of a copy of contents is made as any parent is, keeps what it has if it
       // exists (reference §5.6), and takes the source's time. The time of a source's own root says
       // nothing: a checkout or the builder made it.
@@ -363,11 +378,10 @@ Status TreeCopy::CopyMatch(const CopySource& source, const graph::Copy& action, 
       Attributes attributes = top ? parents : impl_->AttributesOf(node, owner, mode);
       struct stat st;
       if (fstat(from.get(), &st) == 0 && !(top && at.IsRoot())) attributes.mtime = TimeOf(st.st_mtim);
-      while (!stack.empty() && !below.IsWithin(stack.back()->below)) stack.pop_back();
       if (below.IsRoot()) {
         TRY(impl_->writer.Directory(dest.Parent(), parents));
       }
-      TRY_ASSIGN(auto entered, impl_->Enter(std::move(from), below, dest.Join(below.str()),
+      TRY_ASSIGN(auto entered, impl_->Enter(parent, std::move(from), below, dest.Join(below.str()),
                                             std::move(attributes), top));
       stack.push_back(std::move(entered));
       return Ok();
