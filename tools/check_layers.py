@@ -13,7 +13,7 @@ def read_table(text):
     """module -> set of modules it may use."""
     table = {}
     for line in text.splitlines():
-        row = re.match(r"\| `([a-z]+)` \|.*\| ([^|]+) \|$", line)
+        row = re.match(r"\| `([a-z_]+)` \|.*\| ([^|]+) \|$", line)
         if not row:
             continue
         uses = row.group(2).strip()
@@ -49,7 +49,7 @@ def main():
                         problems.append(f"{file.relative_to(root)}:{number}: {module} may not use "
                                         f"{include.group(1)}")
         lists = directory / "CMakeLists.txt"
-        depends = re.search(r"\bDEPENDS((?:\s+[a-z]+)+)", lists.read_text()) if lists.exists() else None
+        depends = re.search(r"\bDEPENDS((?:\s+[a-z_]+)+)", lists.read_text()) if lists.exists() else None
         for name in depends.group(1).split() if depends else []:
             if name in table and name not in allowed:
                 problems.append(f"src/{module}/CMakeLists.txt links {name}, which {module} may not use")

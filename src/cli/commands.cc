@@ -29,6 +29,7 @@ constexpr CommandEntry kCommands[] = {
     {"cache-mount", "", "List, copy and remove the directories of RUN --mount=type=cache",
      MakeCacheMountCommand},
     {"fsck", "", "Check what is stored, and mend it", MakeFsckCommand},
+    {"cache-server", "", "Serve GitHub's cache protocol from this machine", MakeCacheServerCommand},
     {"version", "", "Print the version", MakeVersionCommand},
 };
 

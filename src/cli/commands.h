@@ -9,6 +9,7 @@ std::unique_ptr<Command> MakeBuildCommand();
 std::unique_ptr<Command> MakeExplainCommand();
 std::unique_ptr<Command> MakeHistoryCommand();
 std::unique_ptr<Command> MakePlanCommand();
+std::unique_ptr<Command> MakeCacheServerCommand();
 std::unique_ptr<Command> MakeVerifyCommand();
 std::unique_ptr<Command> MakeCacheMountCommand();
 std::unique_ptr<Command> MakeClearCommand();

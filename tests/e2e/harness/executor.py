@@ -64,7 +64,7 @@ class Test:
         for name in ("ctx", "root", "home", "docker", "tmp", "logs"):
             os.makedirs(f"{self.folder}/{name}")
         keep = ("LANG", "TERM", "http_proxy", "https_proxy", "no_proxy", "VARVE_FIXTURES",
-                "XDG_CACHE_HOME", "ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS")
+                "XDG_CACHE_HOME", "NODE_EXTRA_CA_CERTS", "ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS")
         environment = {name: os.environ[name] for name in keep if name in os.environ}
         # Some of the tools that tests call refuse a folder without this file.
         with open(f"{self.folder}/docker/config.json", "w", encoding="utf-8") as file:
@@ -78,7 +78,8 @@ class Test:
             "XDG_DATA_HOME": f"{self.folder}/home/.local/share",
             "GIT_CONFIG_NOSYSTEM": "1", "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@example.com",
             "GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@example.com",
-            "LC_ALL": "C.UTF-8", "NO_COLOR": "1",
+            "LC_ALL": "C.UTF-8", "NO_COLOR": "1", "VARVE": varve,
+            "HARNESS": os.path.dirname(os.path.abspath(__file__)),
         }
         if self.registry:
             environment["REGISTRY"] = self.registry
