@@ -70,7 +70,7 @@ Result<AwsProfile> ReadAwsProfile(const Environment& environment, const std::str
     }
     TRY_ASSIGN(std::string text, ReadIfThere(path));
     auto profiles = ParseAwsFile(text);
-    if (!profiles) return std::move(profiles).error().With(path + ": ");
+    if (!profiles) return std::move(profiles).error().With(path);
     auto profile = profiles->find(wanted);
     if (profile == profiles->end()) continue;
     found = true;

@@ -39,7 +39,7 @@ Result<AwsCredentials> FromMetadata(const std::string& body, std::string source)
 
 Result<std::string> ReadToken(const std::string& path) {
   auto token = ReadFile(path, 64 << 10);
-  if (!token) return std::move(token).error().With("token file: ");
+  if (!token) return std::move(token).error().With("token file");
   return std::string(TrimSpace(*token));
 }
 
@@ -185,7 +185,7 @@ Result<AwsCredentials> AwsCredentialChain::FromWebIdentity(const std::string& to
     if (reply.head.status >= 500) return Unavailable("{}", message);
     return Invalid("{}", message);
   }
-  if (!xml) return std::move(xml).error().With("STS: ");
+  if (!xml) return std::move(xml).error().With("STS");
   const XmlElement* result = xml->Find("AssumeRoleWithWebIdentityResult");
   const XmlElement* keys = result == nullptr ? nullptr : result->Find("Credentials");
   if (keys == nullptr || keys->Text("AccessKeyId").empty()) {

@@ -75,7 +75,7 @@ Result<std::unique_ptr<S3Store>> S3Store::Open(S3Options options, net::HttpClien
   net::Url endpoint;
   if (!options.endpoint_url.empty()) {
     auto url = net::ParseUrl(options.endpoint_url);
-    if (!url) return std::move(url).error().With("endpoint_url: ");
+    if (!url) return std::move(url).error().With("endpoint_url");
     if (!url->query.empty() || !url->user_info.empty()) {
       return Invalid("endpoint_url has a query or a user name: {}",
                      net::Redact(options.endpoint_url));

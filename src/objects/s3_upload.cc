@@ -17,7 +17,8 @@ constexpr uint64_t kMebibyte = 1 << 20;
 
 uint64_t PartSize(uint64_t size, uint64_t least) {
   uint64_t needed = (size + kMaxParts - 1) / kMaxParts;
-  return std::max(least, (needed + kMebibyte - 1) / kMebibyte * kMebibyte);
+  if (needed <= least) return least;
+  return (needed + kMebibyte - 1) / kMebibyte * kMebibyte;
 }
 
 }  // namespace
