@@ -1,0 +1,430 @@
+// Histories as builders recorded them: BuildKit's (docker 28.5, also varve's own form), the classic
+// builder's, Buildah's of Debian 12 (1.28) with and without --layers, laid beside lowered Dockerfiles.
+#include "previous/match.h"
+
+#include <gmock/gmock.h>
+
+#include "dockerfile/lower_test.h"
+#include "previous/file_result.h"
+#include "previous/history_entry.h"
+#include "tree/test_tree.h"
+
+namespace varve::previous {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using tree::Dir;
+using tree::File;
+using tree::LayerEntry;
+using tree::LayerIndex;
+using tree::Link;
+using tree::Node;
+
+DiffId Id(const std::string& name) { return DiffId(Digest::Of(name)); }
+
+LayerIndex Index(const std::vector<std::pair<std::string, Node>>& entries) {
+  LayerIndex index;
+  for (const auto& [path, node] : entries) index.push_back({.path = RelPath(path), .node = node});
+  return index;
+}
+
+class FakeContents final : public Contents {
+ public:
+  tree::TreeStore& trees() override { return store; }
+  Result<Digest> BaseTree() override { return base; }
+  Result<LayerIndex> Layer(const DiffId& layer) override {
+    pulled.push_back(layer);
+    if (!layers.contains(layer)) return Unavailable("the registry does not answer");
+    return layers[layer];
+  }
+  Result<std::optional<Digest>> Input(const graph::Ref& ref) override {
+    auto found = inputs.find(ref.step);
+    return found == inputs.end() ? context : found->second;
+  }
+
+  tree::MemoryTreeStore store;
+  Digest base = tree::BuildTree(store, {{"bin", Dir()}, {"bin/sh", File("sh", 0755)}, {"link", Link("bin")}});
+  std::optional<Digest> context = tree::BuildTree(
+      store, {{"a.txt", File("a\n")}, {"sub", Dir()}, {"sub/s.txt", File("s\n")},
+              {"tool", File("tool", 0755)}, {"a.tar.gz", File("a\n")}});
+  std::map<graph::StepIndex, std::optional<Digest>> inputs;
+  std::map<DiffId, LayerIndex> layers;
+  std::vector<DiffId> pulled;
+};
+
+struct Recorded {
+  std::string created_by;
+  std::string comment = {};
+  bool has_layer = true;
+};
+
+constexpr const char* kBuildKit = "buildkit.dockerfile.v0";
+
+class MatchTest : public dockerfile::LowerTest {
+ protected:
+  // An image on the base image that FakeImages gives; its layers are named "1", "2", ….
+  static oci::ImageConfig Image(const std::vector<Recorded>& recorded) {
+    oci::ImageConfig image = dockerfile::FakeImages::Config(dockerfile::FakeImages::kBaseConfig);
+    std::vector<DiffId> layers = image.diff_ids();
+    for (const Recorded& entry : recorded) {
+      image.AddHistory({.created_by = entry.created_by, .comment = entry.comment,
+                        .empty_layer = !entry.has_layer});
+      if (entry.has_layer) layers.push_back(Id(std::to_string(layers.size())));
+    }
+    image.set_diff_ids(layers);
+    return image;
+  }
+
+  Outcome Match(const std::string& file, const oci::ImageConfig& image,
+                Trust trust = Trust::kHistory) {
+    lowered_ = Do(file);
+    auto outcome = MatchImage(image, PlannedOf(lowered_), trust, contents);
+    if (!outcome) {
+      ADD_FAILURE() << outcome.error().ToString();
+      return {};
+    }
+    return *outcome;
+  }
+
+  // "COPY a.txt /b=1 verified"
+  std::vector<std::string> Answers(const Outcome& outcome) const {
+    std::vector<std::string> out;
+    for (const Answer& answer : outcome.answers) {
+      const std::string& name = lowered_.graph.steps[answer.step].name;
+      out.push_back(name.substr(name.find("] ") + 2) + " = " + std::to_string(answer.layers - 1) +
+                    (answer.verified ? " verified" : ""));
+    }
+    return out;
+  }
+
+  FakeContents contents;
+  dockerfile::Lowered lowered_;
+};
+
+// --- One Dockerfile, every builder -----------------------------------------------------------------
+
+constexpr const char* kFile = R"(FROM base
+ARG VERSION=3
+ENV FOO=bar
+WORKDIR /app
+COPY a.txt sub /app/
+ADD a.txt /b.txt
+RUN echo "$VERSION" > /v && \
+    echo ok
+USER nobody
+EXPOSE 80
+CMD ["sleep","1"]
+)";
+
+TEST_F(MatchTest, AnImageOfBuildKitAnswersAll) {
+  oci::ImageConfig image = Image({
+      {"ARG VERSION=3", kBuildKit, false},
+      {"ENV FOO=bar", kBuildKit, false},
+      {"WORKDIR /app", kBuildKit},
+      {"COPY a.txt sub /app/ # buildkit", kBuildKit},
+      {"ADD a.txt /b.txt # buildkit", kBuildKit},
+      {"RUN |1 VERSION=3 /bin/sh -c echo \"$VERSION\" > /v &&     echo ok # buildkit", kBuildKit},
+      {"USER nobody", kBuildKit, false},
+      {"EXPOSE [80/tcp]", kBuildKit, false},
+      {"CMD [\"sleep\" \"1\"]", kBuildKit, false},
+  });
+  contents.layers[Id("1")] = Index({{"app", Dir()}});
+  contents.layers[Id("2")] = Index({{"app", Dir()}, {"app/a.txt", File("a\n")}, {"app/s.txt", File("s\n")}});
+  contents.layers[Id("3")] = Index({{"b.txt", File("a\n")}});
+  Outcome outcome = Match(kFile, image);
+  EXPECT_EQ(outcome.stopped, "");
+  EXPECT_THAT(Answers(outcome),
+              ElementsAre("WORKDIR /app = 1 verified", "COPY a.txt sub /app/ = 2 verified",
+                          "ADD a.txt /b.txt = 3 verified", HasSubstr("= 4")));
+  EXPECT_EQ(contents.pulled.size(), 3u) << "the layer of RUN is not needed";
+
+  Outcome content = Match(kFile, image, Trust::kContent);
+  EXPECT_EQ(content.answers.size(), 3u);
+  EXPECT_THAT(content.stopped, HasSubstr("trust=history"));
+}
+
+// buildah bud --layers --build-arg VERSION=3
+TEST_F(MatchTest, AnImageOfBuildahWithLayersAnswersAllButTheFolder) {
+  oci::ImageConfig image = Image({
+      {"/bin/sh -c #(nop) ARG VERSION", "FROM 127.0.0.1:5000/library/base:latest", false},
+      {"/bin/sh -c #(nop) ENV FOO=bar", "FROM 5f152178068e", false},
+      {"/bin/sh -c #(nop) WORKDIR /app", "FROM 2b643222cb9f", false},
+      {"/bin/sh -c #(nop) COPY "
+       "multi:81e7cb6be1cc7718c92790491d01c463367b2041f303ff66dba34788ece38063 in /app/ ",
+       "FROM 382772e420fd"},
+      {"/bin/sh -c #(nop) ADD "
+       "file:c56e78b7828107cac7c3c5e2ad18282cadaf8c2ba959cb5d6ffa3907bc50b5cc in /b.txt ",
+       "FROM 51f4e58e338f"},
+      {"|1 VERSION=3 /bin/sh -c echo \"$VERSION\" > /v &&     echo ok", "FROM 67f1bc6fc3af"},
+      {"/bin/sh -c #(nop) USER nobody", "FROM 6776d630fa9d", false},
+      {"/bin/sh -c #(nop) CMD [\"sleep\",\"1\"]", "FROM 7f3c023bb2ab", false},
+  });
+  contents.layers[Id("1")] = Index({{"app", Dir()}, {"app/a.txt", File("a\n")}, {"app/s.txt", File("s\n")}});
+  contents.layers[Id("2")] = Index({{"b.txt", File("a\n")}});
+  Outcome outcome = Match(kFile, image);
+  EXPECT_EQ(outcome.stopped, "");
+  EXPECT_THAT(Answers(outcome), ElementsAre("COPY a.txt sub /app/ = 1 verified",
+                                            "ADD a.txt /b.txt = 2 verified", HasSubstr("= 3")));
+}
+
+// buildah bud, one layer for everything
+TEST_F(MatchTest, AnImageOfBuildahInOneLayerAnswersNothing) {
+  oci::ImageConfig image = Image({
+      {"/bin/sh -c #(nop) ARG VERSION", "", false},
+      {"/bin/sh -c #(nop) ENV FOO=bar", "", false},
+      {"/bin/sh -c #(nop) WORKDIR /app", "", false},
+      {"/bin/sh -c #(nop) COPY multi:81e7cb in /app/ ", "", false},
+      {"/bin/sh -c #(nop) ADD file:c56e78 in /b.txt ", "", false},
+      {"|1 VERSION=3 /bin/sh -c echo \"$VERSION\" > /v &&     echo ok", "", false},
+      {"/bin/sh -c #(nop) USER nobody", "", false},
+      {"/bin/sh -c #(nop) EXPOSE 80", "", false},
+      {"/bin/sh -c #(nop) CMD [\"sleep\",\"1\"]", "FROM 127.0.0.1:5000/library/base:latest"},
+  });
+  Outcome outcome = Match(kFile, image);
+  EXPECT_THAT(outcome.answers, IsEmpty());
+  EXPECT_THAT(outcome.stopped, HasSubstr("without a layer of its own"));
+  EXPECT_THAT(contents.pulled, IsEmpty());
+}
+
+TEST_F(MatchTest, AnImageOfTheClassicBuilderAnswersAll) {
+  oci::ImageConfig image = Image({
+      {"/bin/sh -c #(nop)  ARG VERSION=3", "", false},
+      {"/bin/sh -c #(nop)  ENV FOO=bar", "", false},
+      {"/bin/sh -c #(nop) WORKDIR /app"},
+      {"/bin/sh -c #(nop) COPY multi:3df4 in /app/ "},
+      {"/bin/sh -c #(nop) ADD file:9a41 in /b.txt "},
+      {"|1 VERSION=3 /bin/sh -c echo \"$VERSION\" > /v &&     echo ok"},
+      {"/bin/sh -c #(nop)  USER nobody", "", false},
+      {"/bin/sh -c #(nop)  EXPOSE 80", "", false},
+      {"/bin/sh -c #(nop)  CMD [\"sleep\" \"1\"]", "", false},
+  });
+  contents.layers[Id("1")] = Index({{"app", Dir()}});
+  contents.layers[Id("2")] = Index({{"app/a.txt", File("a\n")}, {"app/s.txt", File("s\n")}});
+  contents.layers[Id("3")] = Index({{"b.txt", File("a\n")}});
+  Outcome outcome = Match(kFile, image);
+  EXPECT_EQ(outcome.stopped, "");
+  EXPECT_EQ(outcome.answers.size(), 4u);
+}
+
+// --- RUN -------------------------------------------------------------------------------------------
+
+struct RunCase {
+  const char* name;
+  std::string file;                // after FROM base
+  std::vector<Recorded> recorded;  // after the base image's
+  size_t answers;
+};
+void PrintTo(const RunCase& run, std::ostream* out) { *out << run.name; }
+
+class RunMatch : public MatchTest, public ::testing::WithParamInterface<RunCase> {};
+
+TEST_P(RunMatch, ComparesWhatDecidesTheRun) {
+  Outcome outcome = Match("FROM base\n" + GetParam().file, Image(GetParam().recorded));
+  EXPECT_EQ(outcome.answers.size(), GetParam().answers) << outcome.stopped;
+  EXPECT_EQ(outcome.stopped.empty(), outcome.answers.size() > 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Cases, RunMatch,
+    ::testing::Values(
+        RunCase{"Same", "RUN make", {{"RUN /bin/sh -c make # buildkit", kBuildKit}}, 1},
+        RunCase{"SameOfTheClassicBuilder", "RUN make", {{"/bin/sh -c make"}}, 1},
+        RunCase{"OtherCommand", "RUN make", {{"RUN /bin/sh -c make x # buildkit", kBuildKit}}, 0},
+        RunCase{"OtherShell", "SHELL [\"/bin/ash\",\"-c\"]\nRUN make",
+                {{"RUN /bin/sh -c make # buildkit", kBuildKit}}, 0},
+        RunCase{"SameShell", "SHELL [\"/bin/ash\",\"-c\"]\nRUN make",
+                {{"SHELL [/bin/ash -c]", kBuildKit, false},
+                 {"RUN /bin/ash -c make # buildkit", kBuildKit}}, 1},
+        RunCase{"ShellOfTheClassicBuilder", "SHELL [\"/bin/ash\",\"-c\"]\nRUN make",
+                {{"/bin/sh -c #(nop)  SHELL [/bin/ash -c]", "", false}, {"/bin/ash -c make"}}, 1},
+        // Buildah writes /bin/sh whatever the shell is.
+        RunCase{"ShellOfBuildahIsNotBelieved", "RUN make",
+                {{"/bin/sh -c #(nop) SHELL [\"/bin/ash\",\"-c\"]", "", false}, {"/bin/sh -c make"}}, 0},
+        RunCase{"OtherArgument", "ARG V=1\nRUN make",
+                {{"ARG V=2", kBuildKit, false}, {"RUN |1 V=2 /bin/sh -c make # buildkit", kBuildKit}}, 0},
+        RunCase{"ArgumentsInAnotherOrder", "ARG B=1\nARG A=2\nRUN make",
+                {{"|2 A=2 B=1 /bin/sh -c make"}}, 1},
+        RunCase{"ArgumentsWithBlanks", "ARG A=\"1 2\"\nARG B=3\nRUN make",
+                {{"RUN |2 A=1 2 B=3 /bin/sh -c make # buildkit", kBuildKit}}, 1},
+        RunCase{"ArgumentsWithBlanksAreNotSorted", "ARG A=\"1 B=2\"\nARG C=3\nRUN make",
+                {{"|2 B=2 A=1 C=3 /bin/sh -c make"}}, 0},
+        RunCase{"OtherEnv", "ENV A=1\nRUN make",
+                {{"ENV A=2", kBuildKit, false}, {"RUN /bin/sh -c make # buildkit", kBuildKit}}, 0},
+        RunCase{"EnvThatIsGone", "RUN make",
+                {{"ENV A=2", kBuildKit, false}, {"RUN /bin/sh -c make # buildkit", kBuildKit}}, 0},
+        RunCase{"OtherUser", "USER 1\nRUN make",
+                {{"USER 2", kBuildKit, false}, {"RUN /bin/sh -c make # buildkit", kBuildKit}}, 0},
+        RunCase{"LabelsDoNotMatter", "LABEL a=1\nRUN make",
+                {{"LABEL a=2", kBuildKit, false}, {"EXPOSE [80/tcp]", kBuildKit, false},
+                 {"RUN /bin/sh -c make # buildkit", kBuildKit}}, 1},
+        RunCase{"EnvAfterItDoesNotMatter", "RUN make\nENV A=1",
+                {{"RUN /bin/sh -c make # buildkit", kBuildKit}, {"ENV A=2", kBuildKit, false}}, 1},
+        RunCase{"BoundFilesAreNotRecorded", "RUN --mount=type=bind,target=/src make",
+                {{"RUN /bin/sh -c make # buildkit", kBuildKit}}, 0},
+        RunCase{"ACacheMountIsNoInput", "RUN --mount=type=cache,target=/c make",
+                {{"RUN /bin/sh -c make # buildkit", kBuildKit}}, 1},
+        RunCase{"NothingIsThere", "RUN make", {{"CMD [\"x\"]", kBuildKit, false}}, 0},
+        RunCase{"AnotherInstruction", "RUN make", {{"COPY a /a # buildkit", kBuildKit}}, 0}),
+    [](const auto& test) { return std::string(test.param.name); });
+
+TEST_F(MatchTest, ARunIsAnsweredOnlyAfterItsParent) {
+  oci::ImageConfig image = Image({{"COPY a.txt / # buildkit", kBuildKit},
+                                  {"RUN /bin/sh -c make # buildkit", kBuildKit}});
+  contents.layers[Id("1")] = Index({{"a.txt", File("old\n")}});
+  Outcome outcome = Match("FROM base\nCOPY a.txt /\nRUN make", image);
+  EXPECT_THAT(outcome.answers, IsEmpty());
+  EXPECT_EQ(outcome.stopped, "COPY a.txt /: /a.txt is not as in the image (content changed)");
+}
+
+TEST_F(MatchTest, WhatFollowsARunIsVerifiedOnTopOfIt) {
+  oci::ImageConfig image = Image({{"RUN /bin/sh -c make # buildkit", kBuildKit},
+                                  {"COPY a.txt /out # buildkit", kBuildKit}});
+  contents.layers[Id("1")] = Index({{"out", Dir(0700)}});
+  contents.layers[Id("2")] = Index({{"out", Dir(0700)}, {"out/a.txt", File("a\n")}});
+  Outcome outcome = Match("FROM base\nRUN make\nCOPY a.txt /out", image);
+  EXPECT_EQ(outcome.answers.size(), 2u) << outcome.stopped;
+}
+
+// --- Files -----------------------------------------------------------------------------------------
+
+struct CopyCase {
+  const char* name;
+  std::string instruction;
+  std::vector<std::pair<std::string, Node>> layer;
+  bool answered;
+};
+void PrintTo(const CopyCase& copy, std::ostream* out) { *out << copy.name; }
+
+Node Owned(Node node, uint32_t uid, uint32_t gid) {
+  node.uid = uid;
+  node.gid = gid;
+  return node;
+}
+
+class CopyMatch : public MatchTest, public ::testing::WithParamInterface<CopyCase> {};
+
+TEST_P(CopyMatch, ComparesTheTree) {
+  contents.layers[Id("1")] = Index(GetParam().layer);
+  Outcome outcome = Match("FROM base\n" + GetParam().instruction,
+                          Image({{"/bin/sh -c #(nop) COPY file:00 in / "}}));
+  EXPECT_EQ(!outcome.answers.empty(), GetParam().answered) << outcome.stopped;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Cases, CopyMatch,
+    ::testing::Values(
+        CopyCase{"AFile", "COPY a.txt /x", {{"x", File("a\n")}}, true},
+        CopyCase{"OtherBytes", "COPY a.txt /x", {{"x", File("b\n")}}, false},
+        CopyCase{"OtherMode", "COPY a.txt /x", {{"x", File("a\n", 0755)}}, false},
+        CopyCase{"OtherOwner", "COPY a.txt /x", {{"x", Owned(File("a\n"), 1, 0)}}, false},
+        CopyCase{"OneMore", "COPY a.txt /x", {{"x", File("a\n")}, {"y", File("")}}, false},
+        CopyCase{"OneLess", "COPY sub tool /x/", {{"x", Dir()}, {"x/s.txt", File("s\n")}}, false},
+        CopyCase{"IntoAFolderThatIsThere", "COPY tool /bin", {{"bin", Dir()}, {"bin/tool", File("tool", 0755)}}, true},
+        CopyCase{"ThroughALink", "COPY tool /link/", {{"bin", Dir()}, {"bin/tool", File("tool", 0755)}}, true},
+        CopyCase{"AllOfTheContext", "COPY . /c",
+                 {{"c", Dir()}, {"c/a.tar.gz", File("a\n")}, {"c/a.txt", File("a\n")}, {"c/sub", Dir()},
+                  {"c/sub/s.txt", File("s\n")}, {"c/tool", File("tool", 0755)}}, true},
+        CopyCase{"Wildcards", "COPY *.txt /c/", {{"c", Dir()}, {"c/a.txt", File("a\n")}}, true},
+        CopyCase{"ChmodAndChown", "COPY --chmod=600 --chown=7:8 a.txt /n/x",
+                 {{"n", Owned(Dir(0600), 7, 8)}, {"n/x", Owned(File("a\n", 0600), 7, 8)}}, true},
+        CopyCase{"ChownByNameIsNotKnown", "COPY --chown=www a.txt /x", {{"x", File("a\n")}}, false},
+        CopyCase{"ArchivesAreNotKnown", "ADD a.tar.gz /x", {{"x", File("a\n")}}, false},
+        CopyCase{"Heredoc", "COPY <<EOF /x\nhi\nEOF", {{"x", File("hi\n")}}, true}),
+    [](const auto& test) { return std::string(test.param.name); });
+
+TEST_F(MatchTest, AnInputThatIsNotKnownYetIsNoAnswer) {
+  contents.context = {};
+  Outcome outcome = Match("FROM base\nCOPY a.txt /x", Image({{"COPY a.txt /x # buildkit", kBuildKit}}));
+  EXPECT_THAT(outcome.stopped, HasSubstr("not known yet"));
+  EXPECT_THAT(contents.pulled, IsEmpty());
+}
+
+TEST_F(MatchTest, ASourceThatIsMissingIsLeftToTheBuildToReport) {
+  Outcome outcome = Match("FROM base\nCOPY nothing /x", Image({{"COPY nothing /x # buildkit", kBuildKit}}));
+  EXPECT_THAT(outcome.answers, IsEmpty());
+  EXPECT_THAT(outcome.stopped, HasSubstr("not found"));
+}
+
+TEST_F(MatchTest, ALayerThatCannotBeReadIsAnError) {
+  lowered_ = Do("FROM base\nCOPY a.txt /x");
+  auto outcome = MatchImage(Image({{"COPY a.txt /x # buildkit", kBuildKit}}), PlannedOf(lowered_),
+                            Trust::kContent, contents);
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.error().code, Code::kUnavailable);
+}
+
+TEST_F(MatchTest, NoCacheIsNoAnswer) {
+  options.no_cache = true;
+  EXPECT_THAT(Match("FROM base\nRUN make", Image({{"/bin/sh -c make"}})).answers, IsEmpty());
+}
+
+// --- The base --------------------------------------------------------------------------------------
+
+TEST_F(MatchTest, AnotherBaseAnswersNothing) {
+  oci::ImageConfig image = Image({{"/bin/sh -c make"}});
+  std::vector<DiffId> layers = image.diff_ids();
+  layers[0] = Id("another");
+  image.set_diff_ids(layers);
+  Outcome outcome = Match("FROM base\nRUN make", image);
+  EXPECT_THAT(outcome.answers, IsEmpty());
+  EXPECT_EQ(outcome.stopped, "it has another base image");
+}
+
+TEST_F(MatchTest, AHistoryThatDoesNotDescribeTheLayersAnswersNothing) {
+  oci::ImageConfig image = Image({{"/bin/sh -c make"}});
+  std::vector<DiffId> layers = image.diff_ids();
+  layers.push_back(Id("squashed"));
+  image.set_diff_ids(layers);
+  EXPECT_EQ(Match("FROM base\nRUN make", image).stopped, "its history does not describe its layers");
+  oci::ImageConfig none = Image({});
+  none.set_history({});
+  EXPECT_NE(Match("FROM base\nRUN make", none).stopped, "");
+}
+
+TEST_F(MatchTest, ScratchIsABaseToo) {
+  oci::ImageConfig image;
+  image.set_history({{.created_by = "COPY a.txt /x # buildkit", .comment = kBuildKit}});
+  image.set_diff_ids({Id("1")});
+  contents.layers[Id("1")] = Index({{"x", File("a\n")}});
+  Outcome outcome = Match("FROM scratch\nCOPY a.txt /x", image);
+  ASSERT_EQ(outcome.answers.size(), 1u) << outcome.stopped;
+  EXPECT_EQ(outcome.answers[0].layers, 1u);
+}
+
+TEST_F(MatchTest, OnlyTheWantedStageIsAnswered) {
+  contents.layers[Id("1")] = Index({{"x", File("a\n")}});
+  Outcome outcome = Match("FROM base AS build\nRUN make\nFROM base\nCOPY --from=build /a.txt /x",
+                          Image({{"COPY /a.txt /x # buildkit", kBuildKit}}));
+  EXPECT_THAT(Answers(outcome), ElementsAre(HasSubstr("COPY --from=build /a.txt /x = 1 verified")));
+}
+
+// --- Entries ---------------------------------------------------------------------------------------
+
+TEST(ReadHistory, KnowsEveryBuildersForms) {
+  struct Case {
+    oci::History history;
+    Action action;
+    const char* text;
+  };
+  for (const Case& c : std::vector<Case>{
+           {{.created_by = "RUN /bin/sh -c a # b # buildkit", .comment = kBuildKit}, Action::kRun,
+            "/bin/sh -c a # b"},
+           {{.created_by = "/bin/sh -c a # b"}, Action::kRun, "/bin/sh -c a # b"},
+           {{.created_by = "WORKDIR /a", .comment = kBuildKit}, Action::kWorkdir, "/a"},
+           {{.created_by = "/bin/sh -c #(nop) WORKDIR /a"}, Action::kWorkdir, "/a"},
+           {{.created_by = "/bin/sh -c #(nop)  SHELL [/bin/ash -c]"}, Action::kShell, "/bin/ash -c"},
+           {{.created_by = "/bin/sh -c #(nop) SHELL [\"/bin/ash\",\"-c\"]"}, Action::kShell,
+            "/bin/ash -c"},
+           {{.created_by = "/bin/sh -c #(nop) STOPSIGNAL 9"}, Action::kOther, ""},
+           {{.created_by = "/bin/sh -c #(nop) "}, Action::kRun, "/bin/sh -c #(nop)"},
+           {{.created_by = ""}, Action::kRun, ""}}) {
+    HistoryEntry entry = ReadHistory(c.history);
+    EXPECT_EQ(entry.action, c.action) << c.history.created_by;
+    EXPECT_EQ(entry.text, c.text) << c.history.created_by;
+  }
+}
+
+}  // namespace
+}  // namespace varve::previous
