@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/metric.h"
+#include "cli/open_blob.h"
 #include "graph/reads.h"
 #include "tree/selection.h"
 
@@ -154,18 +155,6 @@ exporter::Output OutputOf(const tier::Spec& spec) {
   output.compression_level = spec.compression_level;
   output.force_compression = spec.force_compression;
   return output;
-}
-
-// Passes over what comes before an offset, of a blob whose reader cannot seek.
-Result<std::unique_ptr<Reader>> OpenBlobAt(cas::BlobStore& blobs, const Digest& blob, uint64_t offset) {
-  TRY_ASSIGN(auto reader, blobs.Open(blob));
-  std::vector<char> buffer(64 << 10);
-  while (offset > 0) {
-    TRY_ASSIGN(size_t n, reader->Read(std::span(buffer.data(), std::min<uint64_t>(buffer.size(), offset))));
-    if (n == 0) return Corrupt("blob {} is shorter than it was", blob.ToString());
-    offset -= n;
-  }
-  return reader;
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "base/byte_progress.h"
 #include "base/log.h"
 #include "base/thread_pool.h"
+#include "cli/open_blob.h"
 #include "oci/image_config.h"
 #include "oci/manifest.h"
 
@@ -16,19 +17,6 @@ namespace {
 
 // As many as Docker sends at once; registries count connections of one client.
 constexpr size_t kUploads = 5;
-
-// Skips to an offset of a blob whose reader cannot seek.
-Result<std::unique_ptr<Reader>> OpenAt(cas::BlobStore& blobs, const Digest& blob, uint64_t offset) {
-  TRY_ASSIGN(auto reader, blobs.Open(blob));
-  std::vector<char> buffer(64 << 10);
-  while (offset > 0) {
-    size_t want = std::min<uint64_t>(buffer.size(), offset);
-    TRY_ASSIGN(size_t n, reader->Read(std::span(buffer.data(), want)));
-    if (n == 0) return Corrupt("blob {} is shorter than it was", blob.ToString());
-    offset -= n;
-  }
-  return reader;
-}
 
 // Each blob once, though a manifest may name one for several layers, and platforms share layers.
 void AddBlobs(const oci::Manifest& manifest, std::vector<oci::Descriptor>& blobs) {
@@ -114,7 +102,7 @@ Status ImagePusher::Push(const exporter::ImageSet& set, const oci::Reference& na
     const std::string what = "blob " + blob.digest.Short();
     const std::string id = "pushing " + what;
     auto open = [&](uint64_t offset) -> Result<std::unique_ptr<Reader>> {
-      TRY_ASSIGN(auto reader, OpenAt(blobs, blob.digest, offset));
+      TRY_ASSIGN(auto reader, OpenBlobAt(blobs, blob.digest, offset));
       tell(id, offset, blob.size, false);
       return std::make_unique<ProgressReader>(std::move(reader),
                                               ByteProgress(tell, id, blob.size, offset));

@@ -10,6 +10,9 @@ namespace varve::tier {
 
 namespace {
 
+// Bytes a second below which a download is given up: the step is run instead.
+constexpr int64_t kLeastRate = 256 << 10;
+
 class Removing {
  public:
   Removing(Guarded<std::set<DiffId>>& set, std::condition_variable& changed, const DiffId& layer)
@@ -164,11 +167,17 @@ Result<std::optional<cache::LayerBlob>> Chain::FetchFrom(size_t member, const Di
                                                          const OnProgress& on_progress,
                                                          std::stop_token stop) {
   METRIC("tier.fetch");
+  Nanos limit = (*members_.Lock())[member].member.timeout;
+  std::optional<oci::Descriptor> blob;
+  bool answered = Ask(member, limit, stop, [&](Tier& tier, std::stop_token token) -> Status {
+    TRY_ASSIGN(blob, tier.FindLayer(layer, token));
+    return Ok();
+  });
+  if (!answered || !blob) return std::optional<cache::LayerBlob>();
+  limit += Nanos(static_cast<int64_t>(blob->size) * (1'000'000'000 / kLeastRate));
   std::optional<cache::LayerBlob> fetched;
   std::optional<Error> local_error;
-  Ask(member, Nanos(0), stop, [&](Tier& tier, std::stop_token token) -> Status {
-    TRY_ASSIGN(auto blob, tier.FindLayer(layer, token));
-    if (!blob) return Ok();
+  Ask(member, limit, stop, [&](Tier& tier, std::stop_token token) -> Status {
     auto writer = blobs_.Create();
     if (!writer) {
       local_error = std::move(writer).error();

@@ -31,7 +31,7 @@ namespace varve::tier {
 struct Member {
   std::string name;                // "local:cache", "registry:example.com/app:cache"
   std::shared_ptr<Tier> tier;
-  Nanos timeout{20'000'000'000};   // for one look-up
+  Nanos timeout{20'000'000'000};   // for one look-up; downloads have more, by their size
 };
 
 struct Report {
