@@ -4,6 +4,7 @@
 
 #include "archive/codec.h"
 #include "base/json.h"
+#include "base/redact.h"
 #include "tree/tree.h"
 
 namespace varve::tier {
@@ -31,13 +32,20 @@ Result<std::string> Decompressed(std::string_view packed) {
 
 Error Damaged(std::string_view what) { return Corrupt("a record group is damaged: {}", what); }
 
+// Names are for people, and may quote a URL with a password (ADD https://user:password@host/).
+cache::StepRecord ForTravel(cache::StepRecord record) {
+  record.log.clear();
+  record.name = RedactedText(record.name);
+  for (cache::InputTree& input : record.inputs) input.name = RedactedText(input.name);
+  return record;
+}
+
 }  // namespace
 
 Result<std::string> EncodeGroup(const Group& group) {
   Json records = Json::EmptyArray(), layers = Json::EmptyArray(), trees = Json::EmptyArray();
-  for (cache::StepRecord record : group.records) {
-    record.log.clear();
-    records.Append(cache::EncodeRecord(record));
+  for (const cache::StepRecord& record : group.records) {
+    records.Append(cache::EncodeRecord(ForTravel(record)));
   }
   for (const StoredLayer& layer : group.layers) {
     layers.Append(Json()

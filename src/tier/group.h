@@ -11,7 +11,8 @@
 //    "trees":[{"digest":…,"size":…,"roots":["sha256:…",…]},…]}
 //
 // Groups are immutable, named by the digest of their manifest. Logs of steps do not travel: nothing
-// reads them there, and what a program prints is nobody else's business.
+// reads them there, and what a program prints is nobody else's business. In names of steps, words that
+// look secret are hidden.
 //
 // A tree pack is zstd of   pack := "vtp1\n" (length:u32le object)*   with objects as tree/tree.h encodes
 // them. It holds what the trees of `roots` have and their base images have not, and whatever else the
