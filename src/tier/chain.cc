@@ -1,5 +1,6 @@
 #include "tier/chain.h"
 
+#include <algorithm>
 #include <thread>
 
 #include "base/log.h"
@@ -132,7 +133,16 @@ Status Chain::Drop(const StepKey& key) {
 
 Result<std::vector<cache::StepRecord>> Chain::Earlier(const std::string& slot, const Digest& op_digest,
                                                       size_t limit) {
-  return local_.Earlier(slot, op_digest, limit);
+  TRY_ASSIGN(auto earlier, local_.Earlier(slot, op_digest, limit));
+  auto states = members_.Lock();
+  for (const State& state : *states) {
+    if (earlier.size() >= limit) break;
+    for (cache::StepRecord& record : state.member.tier->Earlier(slot, op_digest, limit - earlier.size())) {
+      bool known = std::ranges::find(earlier, record.key, &cache::StepRecord::key) != earlier.end();
+      if (!known) earlier.push_back(std::move(record));
+    }
+  }
+  return earlier;
 }
 
 Result<std::optional<cache::LayerBlob>> Chain::FindHere(const DiffId& layer) {

@@ -38,6 +38,13 @@ class FakeTier final : public Tier {
     }
     return found;
   }
+  std::vector<cache::StepRecord> Earlier(const std::string&, const Digest&, size_t limit) override {
+    std::vector<cache::StepRecord> earlier;
+    for (const auto& [key, record] : records) {
+      if (earlier.size() < limit) earlier.push_back(record);
+    }
+    return earlier;
+  }
   Result<std::optional<oci::Descriptor>> FindLayer(const DiffId& layer, std::stop_token) override {
     auto it = blobs.find(layer);
     if (it == blobs.end()) return std::optional<oci::Descriptor>();
@@ -136,6 +143,13 @@ TEST_F(ChainTest, ATierThatIsSlowIsNotWaitedFor) {
   Use(Nanos(20'000'000));
   EXPECT_EQ(Hits({"a"}), "a");
   EXPECT_THAT(chain_->Reports()[0].failure->message, HasSubstr("no answer within"));
+}
+
+TEST_F(ChainTest, ExplanationsSeeWhatTiersHold) {
+  near_->Add("a"), far_->Add("a"), far_->Add("b");
+  Use();
+  EXPECT_EQ(chain_->Earlier("slot", Digest(), 4)->size(), 2u) << "each record once";
+  EXPECT_EQ(chain_->Earlier("slot", Digest(), 1)->size(), 1u);
 }
 
 TEST_F(ChainTest, WhatWasDroppedIsNotBelievedAgain) {

@@ -119,6 +119,24 @@ class PackedTier final : public Tier {
     return found;
   }
 
+  std::vector<cache::StepRecord> Earlier(const std::string& slot, const Digest& op_digest,
+                                         size_t limit) override {
+    Shared contents = *loaded_.Lock();
+    std::vector<const cache::StepRecord*> found;
+    if (contents) {
+      for (const auto& [key, record] : contents->records) {
+        if (record->slot == slot || record->op_digest == op_digest) found.push_back(record);
+      }
+    }
+    std::ranges::sort(found, [&](const cache::StepRecord* a, const cache::StepRecord* b) {
+      if ((a->slot == slot) != (b->slot == slot)) return a->slot == slot;
+      return a->created > b->created;
+    });
+    std::vector<cache::StepRecord> earlier;
+    for (size_t i = 0; i < std::min(limit, found.size()); ++i) earlier.push_back(*found[i]);
+    return earlier;
+  }
+
   Result<std::optional<oci::Descriptor>> FindLayer(const DiffId& layer, std::stop_token stop) override {
     TRY_ASSIGN(auto contents, Loaded(stop));
     auto it = contents->layers.find(layer);

@@ -61,6 +61,10 @@ class Tier {
   // One entry per key, in order. Trees of the hits that the tier has are put into `trees`.
   virtual Result<std::vector<std::optional<cache::StepRecord>>> GetMany(
       const std::vector<StepKey>& keys, tree::TreeStore& trees, std::stop_token stop) = 0;
+  // Earlier records of the same step, newest first, by slot, then by op digest; of what was loaded for
+  // a look-up already: an explanation costs no request.
+  virtual std::vector<cache::StepRecord> Earlier(const std::string& slot, const Digest& op_digest,
+                                                 size_t limit) = 0;
   // What the layer is available as.
   virtual Result<std::optional<oci::Descriptor>> FindLayer(const DiffId& layer,
                                                            std::stop_token stop) = 0;

@@ -176,6 +176,20 @@ TEST_P(TierContract, WhatWasExportedIsFoundWithItsBlobs) {
   EXPECT_EQ(tier->traffic().layers, 1u);
 }
 
+TEST_P(TierContract, EarlierRecordsOfAStepCostNoRequest) {
+  Offer offer = OfferOf({"a", "b", "c"});
+  offer.records[0].record.slot = offer.records[1].record.slot = "slot";
+  offer.records[1].record.created = Timestamp{5'000'000'000};
+  ASSERT_TRUE(Export(offer));
+  auto tier = place_->Open();
+  EXPECT_TRUE(tier->Earlier("slot", Digest::Of("op"), 4).empty()) << "nothing was loaded";
+  ASSERT_TRUE(tier->GetMany({Key("x")}, trees_, {}));
+  auto earlier = tier->Earlier("slot", Digest::Of("op"), 4);
+  ASSERT_EQ(earlier.size(), 2u);
+  EXPECT_EQ(earlier[0].name, "RUN b") << "newest first";
+  EXPECT_EQ(tier->traffic().requests, 2u);
+}
+
 TEST_P(TierContract, ALookUpIsTwoRoundTripsAndMovesNoLayer) {
   std::vector<std::string> names;
   for (int i = 0; i < 100; ++i) names.push_back("step " + std::to_string(i));
