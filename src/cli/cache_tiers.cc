@@ -75,6 +75,13 @@ void CacheTiers::WarnOfFailures(progress::Board& board) {
 Status CacheTiers::ExportOne(Exported& to, const BuiltSteps& built,
                              const exporter::ExportStores& stores, progress::Board& board,
                              std::stop_token stop) {
+  // Down when it was read is down: its time-outs are not waited for twice.
+  auto read = reports_.find(to.spec.Name());
+  if (read != reports_.end() && read->second.failure &&
+      read->second.failure->code == Code::kUnavailable) {
+    to.failure = read->second.failure;
+    return Error(*to.failure);
+  }
   Nanos began = SystemClock().Monotonic();
   auto exported = Shown(board, "exporting cache to " + to.spec.Name(), [&](VertexSink& sink) -> Status {
     OnProgress progress = [&sink](const std::string& id, uint64_t current, uint64_t total, bool done) {

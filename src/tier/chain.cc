@@ -166,9 +166,10 @@ Result<std::optional<cache::LayerBlob>> Chain::FetchLayer(const DiffId& layer,
   TRY_ASSIGN(auto here, FindHere(layer));
   if (here) return here;
   for (size_t member = 0; member < count_; ++member) {
+    auto blob = FetchFrom(member, layer, on_progress, stop);
+    if (!blob || *blob) return blob;
+    // Not "nobody has it": that would drop the record.
     if (stop.stop_requested()) return Cancelled("fetching {} was cancelled", layer.ToString());
-    TRY_ASSIGN(auto blob, FetchFrom(member, layer, on_progress, stop));
-    if (blob) return blob;
   }
   return std::optional<cache::LayerBlob>();
 }

@@ -53,6 +53,7 @@ class FakeTier final : public Tier {
   }
   Status Fetch(const oci::Descriptor& blob, Writer& out, std::stop_token) override {
     ++fetches;
+    if (on_fetch) return on_fetch();
     for (const auto& [layer, text] : blobs) {
       if (Digest::Of(text) != blob.digest) continue;
       if (gone) return NotFound("gone");
@@ -75,6 +76,7 @@ class FakeTier final : public Tier {
   std::optional<Error> error;
   bool slow = false, gone = false, damaged = false;
   int fetches = 0;
+  std::function<Error()> on_fetch;
 };
 
 class ChainTest : public ::testing::Test {
@@ -180,6 +182,20 @@ TEST_F(ChainTest, ALayerIsFetchedOnceVerifiedAndKept) {
   ASSERT_TRUE(*chain_->FetchLayer(LayerOf("a"), nullptr, {}));
   EXPECT_EQ(near_->fetches, 1);
   EXPECT_FALSE(*chain_->FetchLayer(LayerOf("x"), nullptr, {})) << "nobody has it";
+}
+
+TEST_F(ChainTest, ACancelledFetchDoesNotSayThatTheLayerIsGone) {
+  near_->Add("a");
+  Use();
+  std::stop_source stop;
+  near_->on_fetch = [&] {
+    stop.request_stop();
+    return Cancelled("stopped");
+  };
+  auto blob = chain_->FetchLayer(LayerOf("a"), nullptr, stop.get_token());
+  ASSERT_FALSE(blob);
+  EXPECT_EQ(blob.error().code, Code::kCancelled);
+  EXPECT_FALSE(chain_->Reports()[0].failure);
 }
 
 TEST_F(ChainTest, ADamagedOrMissingBlobComesFromTheNextTier) {
