@@ -1,3 +1,5 @@
+#include <malloc.h>
+
 #include <csignal>
 #include <string_view>
 
@@ -15,6 +17,9 @@ int main(int argc, char** argv) {
     cli::ToStdout(std::string("varve ") + cli::kVersion + "\n");
     return cli::kSuccess;
   }
+  // Threads share two heaps. With one for each thread, what a pool's thread freed was lost to all
+  // others: 185 MB at peak instead of 163 MB for a COPY of 100,000 files.
+  mallopt(M_ARENA_MAX, 2);
   // A reader that goes away (podman load, head) is an error of the write, not the end of the build.
   std::signal(SIGPIPE, SIG_IGN);
   // Namespaces come before the first thread.

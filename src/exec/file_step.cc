@@ -207,16 +207,17 @@ Result<engine::RunResult> RunFileStep(const Job& job, const engine::RunRequest& 
     std::optional<SimilarLayer> similar = OpenSimilar(job, request.similar);
     FileStep step(job, request, op, *draft, similar ? &*similar : nullptr, sink, stop);
     TRY(step.Run(op));
-    expected = step.copy().expected();
-    known = step.copy().known();
+    expected = step.copy().TakeExpected();
+    known = step.copy().TakeKnown();
     Counter("exec.files_linked").Add(static_cast<int64_t>(step.copy().linked_files()));
   }
   TRY_ASSIGN(snapshot::Layer layer, CommitLeased(job, std::move(draft), known, stop));
-  if (!expected.empty()) {
-    TRY_ASSIGN(tree::LayerIndex index, job.layers.Index(layer.diff_id));
-    TRY(VerifyContent(index, expected));
-  }
-  TRY_ASSIGN(cache::Rootfs rootfs, WithLayer(job, FileStep::BaseOf(request, op), layer.diff_id));
+  known.clear();
+  TRY_ASSIGN(tree::LayerIndex index, job.layers.Index(layer.diff_id));
+  TRY(VerifyContent(index, expected));
+  expected.clear();
+  TRY_ASSIGN(cache::Rootfs rootfs,
+             WithLayer(job, FileStep::BaseOf(request, op), layer.diff_id, index));
   return engine::RunResult{{std::move(rootfs)}, layer.tar_size, ""};
 }
 

@@ -27,6 +27,11 @@ Result<snapshot::Layer> CommitLeased(const Job& job, std::unique_ptr<snapshot::L
 
 Result<cache::Rootfs> WithLayer(const Job& job, const cache::Rootfs& base, const DiffId& layer) {
   TRY_ASSIGN(tree::LayerIndex index, job.layers.Index(layer));
+  return WithLayer(job, base, layer, index);
+}
+
+Result<cache::Rootfs> WithLayer(const Job& job, const cache::Rootfs& base, const DiffId& layer,
+                                const tree::LayerIndex& index) {
   cache::Rootfs out = base;
   out.layers.push_back(layer);
   const Digest& below = base.tree_root.empty() ? tree::EmptyTree() : base.tree_root;

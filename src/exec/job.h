@@ -70,6 +70,9 @@ Result<snapshot::Layer> CommitLeased(const Job& job, std::unique_ptr<snapshot::L
                                      std::stop_token stop);
 
 // Applies `index` of a new layer on `base`: the result of a step that added one layer.
+Result<cache::Rootfs> WithLayer(const Job& job, const cache::Rootfs& base, const DiffId& layer,
+                                const tree::LayerIndex& index);
+// The same with the index that the store keeps.
 Result<cache::Rootfs> WithLayer(const Job& job, const cache::Rootfs& base, const DiffId& layer);
 
 }  // namespace varve::exec

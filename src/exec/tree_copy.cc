@@ -334,8 +334,8 @@ TreeCopy::TreeCopy(LayerWriter& writer, tree::TreeStore& trees, const SimilarLay
     : impl_(std::make_unique<Impl>(writer, trees, similar, std::move(stop))) {}
 TreeCopy::~TreeCopy() = default;
 
-const std::map<std::string, Digest>& TreeCopy::expected() const { return impl_->expected; }
-const snapshot::LayerStore::KnownDigests& TreeCopy::known() const { return impl_->known; }
+std::map<std::string, Digest> TreeCopy::TakeExpected() { return std::move(impl_->expected); }
+snapshot::LayerStore::KnownDigests TreeCopy::TakeKnown() { return std::move(impl_->known); }
 uint64_t TreeCopy::linked_files() const { return impl_->linked_total; }
 
 Result<RelPath> Destination(LayerWriter& writer, const graph::Copy& action, const Match& match) {

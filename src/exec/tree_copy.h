@@ -56,10 +56,11 @@ class TreeCopy {
   Status Finish();
 
   // Content that must be in the layer now, by path: copied from sources that may have changed
-  // meanwhile. To be compared with the committed index.
-  const std::map<std::string, Digest>& expected() const;
-  // Content that is known without reading it again.
-  const snapshot::LayerStore::KnownDigests& known() const;
+  // meanwhile. To be compared with the committed index. After Finish; 15 MB for 100,000 files, so it
+  // is handed over.
+  std::map<std::string, Digest> TakeExpected();
+  // Content that is known without reading it again. The same holds.
+  snapshot::LayerStore::KnownDigests TakeKnown();
   uint64_t linked_files() const;
 
  private:
