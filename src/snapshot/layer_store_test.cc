@@ -357,5 +357,25 @@ TEST_F(LayerStoreTest, ALostLayerCanBeMadeAgain) {
   EXPECT_EQ(TarOf(*store_, layer.diff_id), tar);
 }
 
+TEST_F(LayerStoreTest, ALayerWhoseSizeIsDamagedIsDroppedAndMadeAgain) {
+  Layer layer = CommitFiles({{"f", "x"}});
+  std::string tar = TarOf(*store_, layer.diff_id);
+  std::ofstream(root() + "/layers/" + layer.diff_id.Hex() + "/size", std::ios::trunc) << "20p8\n";
+  store_ = OpenStore("boot-1");
+  EXPECT_FALSE(*store_->Has(layer.diff_id));
+  ASSERT_TRUE(UnpackTar(tar));
+  EXPECT_EQ(TarOf(*store_, layer.diff_id), tar);
+}
+
+// The bit that flipped leaves an index that can be read: another mode, another digest.
+TEST_F(LayerStoreTest, AnIndexThatIsNotTheLayersIsCorrupt) {
+  Layer layer = CommitFiles({{"f", "x"}});
+  std::string path = root() + "/layers/" + layer.diff_id.Hex() + "/index";
+  std::string text = ReadFile(path).value();
+  text.back() = static_cast<char>(text.back() ^ 1);
+  std::ofstream(path, std::ios::trunc) << text;
+  EXPECT_EQ(store_->Index(layer.diff_id).error().code, Code::kCorrupt);
+}
+
 }  // namespace
 }  // namespace varve::snapshot

@@ -98,12 +98,16 @@ Result<bool> LocalLayerStore::Has(const DiffId& layer) {
   }
   if (trusted_.Lock()->contains(layer)) return true;
   auto meta = ReadMeta(PathOf(layer));
-  bool good = meta && (meta->boot.empty() || meta->boot == boot_);
+  bool good = IsSound(layer, meta);
   if (!good) {
     TRY_ASSIGN(good, CheckAfterBoot(layer));
   }
   if (good) trusted_.Lock()->insert(layer);
   return good;
+}
+
+bool LocalLayerStore::IsSound(const DiffId& layer, const Result<LayerMeta>& meta) const {
+  return meta && (meta->boot.empty() || meta->boot == boot_) && Describe(layer, *meta);
 }
 
 Result<LayerMeta> LocalLayerStore::Meta(const DiffId& layer) const {
@@ -134,7 +138,13 @@ Result<bool> LocalLayerStore::Reproducible(const DiffId& layer) {
 Result<tree::LayerIndex> LocalLayerStore::Index(const DiffId& layer) {
   TRY_ASSIGN(bool here, Has(layer));
   if (!here) return NotFound("layer {} is not unpacked here", layer.ToString());
+  TRY_ASSIGN(LayerMeta meta, Meta(layer));
   TRY_ASSIGN(std::string text, ReadFile(PathOf(layer) + "/index", uint64_t{1} << 32));
+  if (Digest::Of(text) != meta.index) {
+    Error error = Corrupt("index of layer {} is damaged", layer.ToString());
+    error.hint = "varve fsck --repair drops it";
+    return error;
+  }
   return tree::DecodeLayerIndex(text);
 }
 
@@ -170,7 +180,7 @@ Result<bool> LocalLayerStore::CheckAfterBoot(const DiffId& layer) {
   TRY_ASSIGN(auto lock,
              sys::FlockGuard::Lock(root_ + "/staging/check.lock", sys::LockMode::kExclusive));
   auto meta = ReadMeta(PathOf(layer));
-  if (meta && (meta->boot.empty() || meta->boot == boot_)) return true;
+  if (IsSound(layer, meta)) return true;
   if (access(PathOf(layer).c_str(), F_OK) != 0) return false;
   METRIC("snapshot.check");
   if (meta) {
@@ -182,7 +192,7 @@ Result<bool> LocalLayerStore::CheckAfterBoot(const DiffId& layer) {
       return true;
     }
   }
-  LOG_WARN("layer {} did not survive the last stop of the machine and is dropped",
+  LOG_WARN("layer {} is damaged, or did not survive the last stop of the machine: it is dropped",
            layer.ToString());
   Counter("snapshot.layers_lost").Add();
   TRY(Remove(layer));

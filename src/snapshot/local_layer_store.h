@@ -41,6 +41,7 @@ class LocalLayerStore final : public LayerStore {
   Result<Layer> Describe(const DiffId& layer, const LayerMeta& meta) const;
   // Whether the files of a layer from another boot are what they should be. Then the layer is
   // marked, else removed.
+  bool IsSound(const DiffId& layer, const Result<LayerMeta>& meta) const;
   Result<bool> CheckAfterBoot(const DiffId& layer);
   Result<bool> FilesAreIntact(const DiffId& layer, const LayerMeta& meta);
   Result<bool> FitsIndex(const DiffId& layer, tree::LayerIndex index);
