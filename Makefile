@@ -6,7 +6,7 @@ PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: release dev demo test e2e differential soak asan tsan tidy fuzz bench microbench install package fixtures clean help
+.PHONY: release dev demo test e2e differential torture soak asan tsan tidy fuzz bench microbench install package fixtures clean help
 
 help: ## what there is
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -36,7 +36,11 @@ differential: dev ## the Dockerfile language beside recorded answers of docker's
 	@tools/install-deps test
 	@tests/differential/run
 
-soak: ## the tests that need many rounds to fail: kill -9 and many builds at once, repeated
+torture: dev ## random projects, edits, evictions, kills and flipped bits against builds without cache
+	@tools/install-deps test
+	@tests/torture/run
+
+soak: ## the tests that need many rounds to fail: random builds, kill -9, many builds at once
 	@tools/install-deps build test
 	@.ci/build dev $(JOBS)
 	@.ci/soak
