@@ -35,7 +35,7 @@ bool ReadsFiles(const graph::Exec& exec) {
 class Matcher {
  public:
   Matcher(const oci::ImageConfig& image, const Planned& planned, Trust trust, Contents& contents)
-      : layers_(image.diff_ids()), planned_(planned), trust_(trust), contents_(contents) {
+      : layers_(image.diff_ids()), platform_(oci::Normalise(image.platform())), planned_(planned), trust_(trust), contents_(contents) {
     for (const oci::History& entry : image.history()) recorded_.push_back(entry);
   }
 
@@ -96,6 +96,9 @@ class Matcher {
   // Empty, or why the step has no answer.
   Result<std::string> Match(graph::StepIndex step, const HistoryEntry& ours, Outcome& outcome) {
     if (StepAt(step).no_cache) return std::string("it is to run anew");
+    if (oci::Normalise(StepAt(step).platform) != platform_) {
+      return fmt::format("the image is for {}", platform_.ToString());
+    }
     // Entries without a layer up to the next one with a layer.
     while (next_ < recorded_.size() && recorded_[next_].empty_layer) {
       HistoryEntry theirs = ReadHistory(recorded_[next_++]);
@@ -222,6 +225,7 @@ class Matcher {
   }
 
   const std::vector<DiffId> layers_;
+  const oci::Platform platform_;
   std::vector<oci::History> recorded_;
   const Planned& planned_;
   const Trust trust_;

@@ -10,7 +10,7 @@
 //                and all ENV, USER, WORKDIR and SHELL before it are the same. What it did is believed
 //
 // The first step that is not answered ends it: a result is a whole stack of layers (invariant I2).
-// Never answered: steps of other stages, COPY --link, RUN with files bound to it (what they were is not
+// Never answered: steps for another platform, of other stages, COPY --link, RUN with files bound to it (what they were is not
 // recorded), and what ApplyFileOp cannot compute.
 //
 // Pure but for Contents, which is asked for no layer before the history agrees.

@@ -384,13 +384,20 @@ TEST_F(MatchTest, AHistoryThatDoesNotDescribeTheLayersAnswersNothing) {
 }
 
 TEST_F(MatchTest, ScratchIsABaseToo) {
-  oci::ImageConfig image;
+  oci::ImageConfig image = oci::ImageConfig::Scratch(options.target_platform);
   image.set_history({{.created_by = "COPY a.txt /x # buildkit", .comment = kBuildKit}});
   image.set_diff_ids({Id("1")});
   contents.layers[Id("1")] = Index({{"x", File("a\n")}});
   Outcome outcome = Match("FROM scratch\nCOPY a.txt /x", image);
   ASSERT_EQ(outcome.answers.size(), 1u) << outcome.stopped;
   EXPECT_EQ(outcome.answers[0].layers, 1u);
+}
+
+TEST_F(MatchTest, AnotherPlatformAnswersNothing) {
+  oci::ImageConfig image = oci::ImageConfig::Scratch({.os = "linux", .architecture = "arm64"});
+  image.set_history({{.created_by = "COPY a.txt /x # buildkit", .comment = kBuildKit}});
+  image.set_diff_ids({Id("1")});
+  EXPECT_THAT(Match("FROM scratch\nCOPY a.txt /x", image).stopped, HasSubstr("linux/arm64"));
 }
 
 TEST_F(MatchTest, OnlyTheWantedStageIsAnswered) {
