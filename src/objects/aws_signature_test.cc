@@ -1,11 +1,19 @@
 // The examples of Amazon's documentation, with their published signatures ("Signature Calculations
 // for the Authorization Header: Transferring Payload in a Single Chunk", and get-vanilla of the
-// signature version 4 test suite).
+// signature version 4 test suite), and requests of all sorts signed a second time by testing/sign_aws.py.
 #include "objects/aws_signature.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <random>
 
 #include "base/digest.h"
+#include "base/fd.h"
+#include "base/json.h"
+#include "base/strings.h"
 
 namespace varve::objects {
 namespace {
@@ -69,6 +77,58 @@ TEST(AwsSignature, EscapesPathsOnceAndKeepsSlashes) {
 
 TEST(AwsSignature, SortsTheQueryByItsEscapedForm) {
   EXPECT_EQ(CanonicalQuery({{"b", "1"}, {"a", "x/y"}, {"a", "+"}}), "a=%2B&a=x%2Fy&b=1");
+}
+
+TEST(AwsSignature, AgreesWithASecondImplementation) {
+  if (std::system("python3 -c pass") != 0) GTEST_SKIP() << "python3 is not installed";
+  std::mt19937 random(42);
+  auto text = [&](size_t most) {
+    static const std::vector<std::string> kPieces{"a", "Z", "0", "-", "_", ".", "~", "/", "%", "+",
+                                                  "=", "&", "?", "#", ":", "*", "'", "(", " ", "é", "$"};
+    std::string out;
+    for (size_t n = random() % (most + 1); n > 0; --n) out += kPieces[random() % kPieces.size()];
+    return out;
+  };
+  std::string requests;
+  std::vector<std::string> signatures;
+  for (int i = 0; i < 200; ++i) {
+    AwsKeys keys{"ID" + std::to_string(i), text(40), i % 3 == 0 ? "token/+=" + text(9) : ""};
+    AwsRequest request{.method = i % 2 == 0 ? "GET" : "PUT",
+                       .authority = "bucket.example.com:" + std::to_string(i),
+                       .path = "/" + text(20),
+                       .payload_sha256 = Digest::Of(text(5)).Hex()};
+    for (int n = i % 5; n > 0; --n) request.query.emplace_back("k" + text(4), text(6));
+    if (i % 4 == 0) request.headers.emplace_back("Content-Type", "text/plain");
+    net::Headers headers =
+        SignAwsRequest(request, keys, "eu-x", "s3", {1'700'000'000'000'000'000LL + i * 86'400'000'000'000LL});
+    Json fields = Json::EmptyObject(), query = Json::EmptyArray();
+    fields.Set("host", request.authority);
+    for (const auto& [name, value] : headers) {
+      if (name == "Authorization") {
+        signatures.push_back(value.substr(value.rfind('=') + 1));
+      } else {
+        fields.Set(name, std::string(TrimSpace(value)));
+      }
+    }
+    for (const auto& [name, value] : request.query) query.Append(Json::Strings({name, value}));
+    requests += Json::EmptyObject()
+                    .Set("method", request.method).Set("path", request.path)
+                    .Set("query", std::move(query)).Set("headers", std::move(fields))
+                    .Set("region", "eu-x").Set("secret", keys.secret_access_key)
+                    .Dump() + "\n";
+  }
+  const std::string folder = ::testing::TempDir() + "/sign-" + std::to_string(getpid());
+  std::filesystem::create_directories(folder);
+  ASSERT_TRUE(WriteFileAtomically(folder + "/in", requests));
+  const std::string command = "python3 " VARVE_SOURCE_DIR "/src/objects/testing/sign_aws.py <" +
+                              folder + "/in >" + folder + "/out";
+  ASSERT_EQ(std::system(command.c_str()), 0);
+  auto out = ReadFile(folder + "/out");
+  std::filesystem::remove_all(folder);
+  ASSERT_TRUE(out);
+  std::vector<std::string> theirs = Split(*out, '\n');
+  theirs.pop_back();
+  EXPECT_EQ(theirs, signatures);
 }
 
 }  // namespace

@@ -1,10 +1,14 @@
 // What stores do when servers and connections fail: at every request, and in the ways that S3 has.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <cstdlib>
+#include <filesystem>
 #include <thread>
 
 #include "base/thread_pool.h"
+#include "net/testing/certificate.h"
 #include "objects/http_store.h"
 #include "objects/s3_store.h"
 #include "objects/testing/fake_bucket.h"
@@ -387,6 +391,71 @@ TEST(HttpFaults, CredentialsAreSentAndNotShown) {
   EXPECT_THAT(put.error().ToString(), Not(HasSubstr("hidden!")));
   EXPECT_FALSE(world.Http({.token = "tok"})->Put("k", BodyOf("x"), {}));
   EXPECT_EQ(seen, "Bearer tok");
+}
+
+// A proxy sees where a request would go.
+TEST(S3Names, BucketsAreHostNamesOrPaths) {
+  std::vector<std::string> seen;
+  net::testing::HttpServer proxy([&](const ServerRequest& request) {
+    seen.push_back(request.target + " at " + request.Header("host"));
+    return ServerReply{};
+  });
+  setenv("http_proxy", proxy.Url("").c_str(), 1);
+  net::HttpClient http;
+  NoSleep sleeper;
+  auto put = [&](const std::string& bucket, const std::string& endpoint, bool path_style) {
+    auto store = S3Store::Open({.bucket = bucket, .region = "r", .prefix = "p/",
+                                .endpoint_url = endpoint, .use_path_style = path_style,
+                                .keys = {"ID", "secret", ""}},
+                               http, [](const std::string&) { return std::string(); },
+                               SystemClock(), sleeper);
+    ASSERT_TRUE(store);
+    Status status = (*store)->Put("k:1", BodyOf("x"), {});
+    EXPECT_TRUE(status) << status.error().message;
+  };
+  put("cache", "http://s3.test", false);
+  put("cache", "http://s3.test:9000/", true);
+  put("has.dots", "http://s3.test/base", false);
+  put("cache", "http://192.0.2.1:9000", false);
+  unsetenv("http_proxy");
+  EXPECT_THAT(seen, ::testing::ElementsAre(
+                        "http://cache.s3.test/p/k%3A1 at cache.s3.test",
+                        "http://s3.test:9000/cache/p/k%3A1 at s3.test:9000",
+                        "http://s3.test/base/has.dots/p/k%3A1 at s3.test",
+                        "http://192.0.2.1:9000/cache/p/k%3A1 at 192.0.2.1:9000"));
+}
+
+TEST(S3Names, BadOnesAreRefused) {
+  net::HttpClient http;
+  NoSleep sleeper;
+  for (S3Options options : {S3Options{.bucket = "a/b", .region = "r"},
+                            S3Options{.bucket = "", .region = "r"},
+                            S3Options{.bucket = "b", .region = "r.evil.example/"},
+                            S3Options{.bucket = "b", .region = "r", .endpoint_url = "ftp://x"}}) {
+    auto store = S3Store::Open(options, http, {}, SystemClock(), sleeper);
+    ASSERT_FALSE(store);
+    EXPECT_EQ(store.error().code, Code::kInvalid);
+  }
+}
+
+TEST(HttpFaults, ACertificateNeedsItsAuthority) {
+  const std::string folder = ::testing::TempDir() + "/tls-" + std::to_string(getpid());
+  std::filesystem::create_directories(folder);
+  auto certificates = net::testing::MakeCertificates(folder);
+  net::testing::HttpServer server(
+      [](const ServerRequest&) { return ServerReply{.body = "hello"}; }, {},
+      net::testing::ServerTls{certificates.certificate_file, certificates.key_file});
+  net::HttpClient http;
+  NoSleep sleeper;
+  auto get = [&](net::Tls tls) {
+    auto store = *HttpStore::Open({.url = server.Url("/x"), .tls = tls}, http, SystemClock(), sleeper);
+    auto text = GetString(*store, "k", 100, {});
+    return text ? text->value_or("absent") : std::string(CodeName(text.error().code));
+  };
+  EXPECT_EQ(get({}), "invalid");
+  EXPECT_EQ(get({.ca = certificates.ca_file}), "hello");
+  EXPECT_EQ(get({.insecure = true}), "hello");
+  std::filesystem::remove_all(folder);
 }
 
 TEST(HttpFaults, AServerWithoutRangesIsReadFromTheStartAgain) {
