@@ -26,8 +26,7 @@ Result<AwsCredentials> FromMetadata(const std::string& body, std::string source)
   auto json = Json::Parse(body);
   if (!json) return Corrupt("{}: the answer is not JSON", source);
   AwsCredentials credentials{.keys = {json->GetString("AccessKeyId"),
-                                      json->GetString("SecretAccessKey"),
-                                      json->GetString("Token")},
+                                      json->GetString("SecretAccessKey"), json->GetString("Token")},
                              .source = std::move(source)};
   if (credentials.keys.access_key_id.empty() || credentials.keys.secret_access_key.empty()) {
     return Corrupt("{}: the answer has no keys: {}", credentials.source,
@@ -128,9 +127,12 @@ Result<AwsCredentials> AwsCredentialChain::FromProfile(const AwsProfile& profile
   if (std::string role = get("role_arn"); !role.empty()) {
     std::string file = get("web_identity_token_file");
     if (file.empty()) {
-      Error error = Invalid("AWS profile \"{}\" assumes a role from another profile, which varve "
-                            "does not do", name);
-      error.hint = "export the keys first: eval \"$(aws configure export-credentials --format env)\"";
+      Error error = Invalid(
+          "AWS profile \"{}\" assumes a role from another profile, which varve "
+          "does not do",
+          name);
+      error.hint =
+          "export the keys first: eval \"$(aws configure export-credentials --format env)\"";
       return error;
     }
     return FromWebIdentity(file, role, get("role_session_name"), stop);
@@ -141,8 +143,8 @@ Result<AwsCredentials> AwsCredentialChain::FromProfile(const AwsProfile& profile
   }
   for (const char* other : {"credential_process", "sso_session", "sso_start_url"}) {
     if (get(other).empty()) continue;
-    Error error = Invalid("AWS profile \"{}\" gets its keys by {}, which varve does not do", name,
-                          other);
+    Error error =
+        Invalid("AWS profile \"{}\" gets its keys by {}, which varve does not do", name, other);
     error.hint = "export the keys first: eval \"$(aws configure export-credentials --format env)\"";
     return error;
   }
@@ -178,10 +180,9 @@ Result<AwsCredentials> AwsCredentialChain::FromWebIdentity(const std::string& to
   if (reply.head.status != 200) {
     const XmlElement* error = xml ? xml->Find("Error") : nullptr;
     std::string_view code = error != nullptr ? error->Text("Code") : "";
-    std::string message =
-        fmt::format("{} does not let the token of {} assume {}: {} {} {}", net::Redact(endpoint),
-                    token_file, role, reply.head.status, code,
-                    error != nullptr ? error->Text("Message") : "");
+    std::string message = fmt::format("{} does not let the token of {} assume {}: {} {} {}",
+                                      net::Redact(endpoint), token_file, role, reply.head.status,
+                                      code, error != nullptr ? error->Text("Message") : "");
     if (reply.head.status >= 500) return Unavailable("{}", message);
     return Invalid("{}", message);
   }
@@ -191,10 +192,10 @@ Result<AwsCredentials> AwsCredentialChain::FromWebIdentity(const std::string& to
   if (keys == nullptr || keys->Text("AccessKeyId").empty()) {
     return Corrupt("{}: the answer has no credentials", net::Redact(endpoint));
   }
-  AwsCredentials credentials{.keys = {std::string(keys->Text("AccessKeyId")),
-                                      std::string(keys->Text("SecretAccessKey")),
-                                      std::string(keys->Text("SessionToken"))},
-                             .source = "web identity of " + role};
+  AwsCredentials credentials{
+      .keys = {std::string(keys->Text("AccessKeyId")), std::string(keys->Text("SecretAccessKey")),
+               std::string(keys->Text("SessionToken"))},
+      .source = "web identity of " + role};
   if (auto expires = ParseTime(keys->Text("Expiration"))) credentials.expires = *expires;
   return credentials;
 }
@@ -216,9 +217,9 @@ Result<AwsCredentials> AwsCredentialChain::FromContainer(std::stop_token stop) {
   }
   if (!token.empty()) headers.emplace_back("Authorization", token);
   TRY_ASSIGN(net::Reply reply,
-             http_.Fetch({.url = url, .headers = headers, .follow_redirects = false,
-                          .timeouts = kMetadata},
-                         kMaxAnswer, stop));
+             http_.Fetch(
+                 {.url = url, .headers = headers, .follow_redirects = false, .timeouts = kMetadata},
+                 kMaxAnswer, stop));
   if (reply.head.status != 200) {
     return Unavailable("container credentials from {}: status {}", net::Redact(url),
                        reply.head.status);

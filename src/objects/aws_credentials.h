@@ -9,8 +9,9 @@
 //   6. the instance's role from the metadata service, version 2 (not when
 //      AWS_EC2_METADATA_DISABLED=true); a machine that is no EC2 instance costs one second, once
 //
-// Not there, and said so when a profile asks for it: role_arn with source_profile, credential_process
-// and SSO. Source: AWS SDKs and Tools Reference Guide, "Standardized credential providers".
+// Not there, and said so when a profile asks for it: role_arn with source_profile,
+// credential_process and SSO. Source: AWS SDKs and Tools Reference Guide, "Standardized credential
+// providers".
 #pragma once
 
 #include <optional>
@@ -36,15 +37,18 @@ class AwsCredentialChain {
  public:
   AwsCredentialChain(net::HttpClient& http, Clock& clock, Environment environment,
                      AwsKeys explicit_keys, std::string profile, std::string region)
-      : http_(http), clock_(clock), environment_(std::move(environment)),
-        explicit_keys_(std::move(explicit_keys)), profile_(std::move(profile)),
+      : http_(http),
+        clock_(clock),
+        environment_(std::move(environment)),
+        explicit_keys_(std::move(explicit_keys)),
+        profile_(std::move(profile)),
         region_(std::move(region)) {}
 
   // Kept until five minutes before they expire. kInvalid, with the places that were looked at, when
   // there are none, also the next time: the metadata service is not asked twice.
   Result<AwsCredentials> Get(std::stop_token stop);
-  // A server said that these are expired or unknown: the next Get fetches anew, unless another thread
-  // has done so.
+  // A server said that these are expired or unknown: the next Get fetches anew, unless another
+  // thread has done so.
   void Refused(const AwsKeys& keys);
 
  private:

@@ -13,10 +13,10 @@
 namespace varve::objects {
 namespace {
 
-using ::testing::HasSubstr;
 using net::testing::HttpServer;
 using net::testing::ServerReply;
 using net::testing::ServerRequest;
+using ::testing::HasSubstr;
 
 class AwsCredentialsTest : public ::testing::Test {
  protected:
@@ -87,7 +87,8 @@ TEST_F(AwsCredentialsTest, AProfileIsChosenByOptionOrEnvironment) {
 }
 
 TEST_F(AwsCredentialsTest, AProfileThatNeedsAnotherProgramSaysSo) {
-  Write(".aws/config", "[profile sso]\nsso_session = corp\n[profile r]\nrole_arn = a\nsource_profile = b\n");
+  Write(".aws/config",
+        "[profile sso]\nsso_session = corp\n[profile r]\nrole_arn = a\nsource_profile = b\n");
   for (const char* profile : {"sso", "r"}) {
     auto got = Get(profile);
     ASSERT_FALSE(got);
@@ -132,8 +133,9 @@ TEST_F(AwsCredentialsTest, AWebIdentityIsExchangedAtSts) {
 TEST_F(AwsCredentialsTest, ARefusalOfStsIsShownWithoutTheToken) {
   HttpServer sts([](const ServerRequest&) {
     return ServerReply{.status = 403,
-                       .body = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>Not "
-                               "authorized</Message></Error></ErrorResponse>"};
+                       .body =
+                           "<ErrorResponse><Error><Code>AccessDenied</Code><Message>Not "
+                           "authorized</Message></Error></ErrorResponse>"};
   });
   Write("token", "jwt.a.b");
   env_["AWS_WEB_IDENTITY_TOKEN_FILE"] = home_ / "token";
@@ -149,7 +151,8 @@ TEST_F(AwsCredentialsTest, AContainersRoleNeedsItsToken) {
   HttpServer agent([](const ServerRequest& request) {
     if (request.Header("authorization") != "Bearer x") return ServerReply{.status = 401};
     return ServerReply{
-        .body = R"({"AccessKeyId":"A","SecretAccessKey":"s","Token":"t","Expiration":"2030-01-01T00:00:00Z"})"};
+        .body =
+            R"({"AccessKeyId":"A","SecretAccessKey":"s","Token":"t","Expiration":"2030-01-01T00:00:00Z"})"};
   });
   env_["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = agent.Url("/v1/credentials");
   EXPECT_FALSE(Get());
@@ -167,7 +170,8 @@ TEST_F(AwsCredentialsTest, AnInstancesRoleIsReadWithASessionToken) {
     if (request.method == "PUT") return ServerReply{.body = "session"};
     if (request.Header("x-aws-ec2-metadata-token") != "session") return ServerReply{.status = 401};
     if (request.path.ends_with("/security-credentials/")) return ServerReply{.body = "runner"};
-    return ServerReply{.body = R"({"Code":"Success","AccessKeyId":"I","SecretAccessKey":"s","Token":"t"})"};
+    return ServerReply{
+        .body = R"({"Code":"Success","AccessKeyId":"I","SecretAccessKey":"s","Token":"t"})"};
   });
   env_["AWS_EC2_METADATA_SERVICE_ENDPOINT"] = metadata.Url("/");
   EXPECT_FALSE(Get());  // disabled
@@ -199,9 +203,10 @@ TEST_F(AwsCredentialsTest, TheyAreFetchedAgainBeforeTheyExpire) {
   int fetched = 0;
   HttpServer agent([&](const ServerRequest&) {
     Timestamp expires{clock_.Now().nanos + 3600'000'000'000};
-    return ServerReply{.body = fmt::format(
-        R"({{"AccessKeyId":"A{}","SecretAccessKey":"s","Token":"t","Expiration":"{}"}})",
-        ++fetched, FormatTime(expires))};
+    return ServerReply{
+        .body = fmt::format(
+            R"({{"AccessKeyId":"A{}","SecretAccessKey":"s","Token":"t","Expiration":"{}"}})",
+            ++fetched, FormatTime(expires))};
   });
   env_["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = agent.Url("/");
   AwsCredentialChain chain(http_, clock_, Env(), {}, "", "r");
@@ -221,9 +226,15 @@ TEST_F(AwsCredentialsTest, OptionsTakeTheirPlacesFromTheEnvironment) {
   EXPECT_EQ(TakeS3Options(attributes, Env())->region, "eu-x");
   env_["AWS_DEFAULT_REGION"] = "eu-y";
   EXPECT_EQ(TakeS3Options(attributes, Env())->region, "eu-y");
-  attributes = {{"mode", "max"}, {"bucket", "c"}, {"region", "eu-z"}, {"prefix", "p/"},
-                {"use_path_style", "true"}, {"upload_parallelism", "7"}, {"retry_mode", "adaptive"},
-                {"endpoint_url", "http://h:1"}, {"name", "n"}};
+  attributes = {{"mode", "max"},
+                {"bucket", "c"},
+                {"region", "eu-z"},
+                {"prefix", "p/"},
+                {"use_path_style", "true"},
+                {"upload_parallelism", "7"},
+                {"retry_mode", "adaptive"},
+                {"endpoint_url", "http://h:1"},
+                {"name", "n"}};
   auto options = TakeS3Options(attributes, Env());
   ASSERT_TRUE(options) << options.error().message;
   EXPECT_EQ(options->bucket, "c");

@@ -65,8 +65,8 @@ std::string CanonicalQuery(const std::vector<std::pair<std::string, std::string>
   return out;
 }
 
-net::Headers SignAwsRequest(const AwsRequest& request, const AwsKeys& keys,
-                            std::string_view region, std::string_view service, Timestamp now) {
+net::Headers SignAwsRequest(const AwsRequest& request, const AwsKeys& keys, std::string_view region,
+                            std::string_view service, Timestamp now) {
   const std::string date = AmzDate(now);
   const std::string day = date.substr(0, 8);
   net::Headers headers = request.headers;
@@ -91,11 +91,11 @@ net::Headers SignAwsRequest(const AwsRequest& request, const AwsKeys& keys,
       fmt::format("{}\n{}\n{}\n{}\n{}\n{}", request.method, EscapePath(request.path),
                   CanonicalQuery(request.query), lines, names, request.payload_sha256);
   const std::string scope = fmt::format("{}/{}/{}/aws4_request", day, region, service);
-  const std::string to_sign = fmt::format("AWS4-HMAC-SHA256\n{}\n{}\n{}", date, scope,
-                                          Digest::Of(canonical_request).Hex());
+  const std::string to_sign =
+      fmt::format("AWS4-HMAC-SHA256\n{}\n{}\n{}", date, scope, Digest::Of(canonical_request).Hex());
   std::string key = "AWS4" + keys.secret_access_key;
-  for (std::string_view part : {std::string_view(day), region, service,
-                                std::string_view("aws4_request")}) {
+  for (std::string_view part :
+       {std::string_view(day), region, service, std::string_view("aws4_request")}) {
     key = Hmac(key, part);
   }
   headers.emplace_back(

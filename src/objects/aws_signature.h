@@ -28,7 +28,7 @@ struct AwsRequest {
   std::string authority;  // the Host header
   std::string path;       // "/bucket/key"
   std::vector<std::pair<std::string, std::string>> query = {};
-  net::Headers headers = {};  // all of them are signed, with Host and what SignAwsRequest adds
+  net::Headers headers = {};   // all of them are signed, with Host and what SignAwsRequest adds
   std::string payload_sha256;  // hex
 };
 
@@ -39,7 +39,7 @@ std::string EscapePath(std::string_view path);
 
 // The request's headers with x-amz-date, x-amz-content-sha256 (for s3), x-amz-security-token and
 // Authorization.
-net::Headers SignAwsRequest(const AwsRequest& request, const AwsKeys& keys,
-                            std::string_view region, std::string_view service, Timestamp now);
+net::Headers SignAwsRequest(const AwsRequest& request, const AwsKeys& keys, std::string_view region,
+                            std::string_view service, Timestamp now);
 
 }  // namespace varve::objects

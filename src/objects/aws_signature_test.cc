@@ -1,6 +1,7 @@
 // The examples of Amazon's documentation, with their published signatures ("Signature Calculations
 // for the Authorization Header: Transferring Payload in a Single Chunk", and get-vanilla of the
-// signature version 4 test suite), and requests of all sorts signed a second time by testing/sign_aws.py.
+// signature version 4 test suite), and requests of all sorts signed a second time by
+// testing/sign_aws.py.
 #include "objects/aws_signature.h"
 
 #include <gtest/gtest.h>
@@ -56,8 +57,9 @@ TEST(AwsSignature, SignsAQueryWithoutAValueAsDocumented) {
 }
 
 TEST(AwsSignature, SignsAListingAsDocumented) {
-  EXPECT_EQ(Documented({.method = "GET", .path = "/", .query = {{"prefix", "J"}, {"max-keys", "2"}}}),
-            "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7");
+  EXPECT_EQ(
+      Documented({.method = "GET", .path = "/", .query = {{"prefix", "J"}, {"max-keys", "2"}}}),
+      "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7");
 }
 
 TEST(AwsSignature, SignsOtherServicesWithoutThePayloadHeader) {
@@ -83,8 +85,9 @@ TEST(AwsSignature, AgreesWithASecondImplementation) {
   if (std::system("python3 -c pass") != 0) GTEST_SKIP() << "python3 is not installed";
   std::mt19937 random(42);
   auto text = [&](size_t most) {
-    static const std::vector<std::string> kPieces{"a", "Z", "0", "-", "_", ".", "~", "/", "%", "+",
-                                                  "=", "&", "?", "#", ":", "*", "'", "(", " ", "é", "$"};
+    static const std::vector<std::string> kPieces{"a", "Z", "0", "-", "_", ".", "~",
+                                                  "/", "%", "+", "=", "&", "?", "#",
+                                                  ":", "*", "'", "(", " ", "é", "$"};
     std::string out;
     for (size_t n = random() % (most + 1); n > 0; --n) out += kPieces[random() % kPieces.size()];
     return out;
@@ -99,8 +102,8 @@ TEST(AwsSignature, AgreesWithASecondImplementation) {
                        .payload_sha256 = Digest::Of(text(5)).Hex()};
     for (int n = i % 5; n > 0; --n) request.query.emplace_back("k" + text(4), text(6));
     if (i % 4 == 0) request.headers.emplace_back("Content-Type", "text/plain");
-    net::Headers headers =
-        SignAwsRequest(request, keys, "eu-x", "s3", {1'700'000'000'000'000'000LL + i * 86'400'000'000'000LL});
+    net::Headers headers = SignAwsRequest(request, keys, "eu-x", "s3",
+                                          {1'700'000'000'000'000'000LL + i * 86'400'000'000'000LL});
     Json fields = Json::EmptyObject(), query = Json::EmptyArray();
     fields.Set("host", request.authority);
     for (const auto& [name, value] : headers) {
@@ -112,10 +115,14 @@ TEST(AwsSignature, AgreesWithASecondImplementation) {
     }
     for (const auto& [name, value] : request.query) query.Append(Json::Strings({name, value}));
     requests += Json::EmptyObject()
-                    .Set("method", request.method).Set("path", request.path)
-                    .Set("query", std::move(query)).Set("headers", std::move(fields))
-                    .Set("region", "eu-x").Set("secret", keys.secret_access_key)
-                    .Dump() + "\n";
+                    .Set("method", request.method)
+                    .Set("path", request.path)
+                    .Set("query", std::move(query))
+                    .Set("headers", std::move(fields))
+                    .Set("region", "eu-x")
+                    .Set("secret", keys.secret_access_key)
+                    .Dump() +
+                "\n";
   }
   const std::string folder = ::testing::TempDir() + "/sign-" + std::to_string(getpid());
   std::filesystem::create_directories(folder);

@@ -16,12 +16,12 @@
 namespace varve::objects {
 namespace {
 
-using ::testing::HasSubstr;
-using ::testing::Not;
 using net::testing::ServerReply;
 using net::testing::ServerRequest;
 using testing::BucketOptions;
 using testing::FakeBucket;
+using ::testing::HasSubstr;
+using ::testing::Not;
 using testing::S3Refusal;
 
 class NoSleep final : public net::Sleeper {
@@ -263,18 +263,17 @@ TEST(S3Faults, ATokenThatExpiresMidwayIsFetchedAgain) {
   World world({.keys = AwsKeys{"ID", "secret", "one"}});
   int fetched = 0;
   net::testing::HttpServer metadata([&](const ServerRequest&) {
-    return ServerReply{.body = fmt::format(
-        R"({{"AccessKeyId":"ID","SecretAccessKey":"secret","Token":"{}"}})",
-        ++fetched == 1 ? "one" : "two")};
+    return ServerReply{
+        .body = fmt::format(R"({{"AccessKeyId":"ID","SecretAccessKey":"secret","Token":"{}"}})",
+                            ++fetched == 1 ? "one" : "two")};
   });
   std::string url = metadata.Url("/role");
-  auto store = *S3Store::Open({.bucket = "cache", .region = "eu-west-9",
-                               .endpoint_url = world.server.Url()},
-                              world.http,
-                              [&](const std::string& name) {
-                                return name == "AWS_CONTAINER_CREDENTIALS_FULL_URI" ? url : "";
-                              },
-                              SystemClock(), world.sleeper);
+  auto store = *S3Store::Open(
+      {.bucket = "cache", .region = "eu-west-9", .endpoint_url = world.server.Url()}, world.http,
+      [&](const std::string& name) {
+        return name == "AWS_CONTAINER_CREDENTIALS_FULL_URI" ? url : "";
+      },
+      SystemClock(), world.sleeper);
   ASSERT_TRUE(store->Put("k", BodyOf("x"), {}));
   world.server.SetKeys({"ID", "secret", "two"});
   Status put = store->Put("k", BodyOf("y"), {});
@@ -404,11 +403,14 @@ TEST(S3Names, BucketsAreHostNamesOrPaths) {
   net::HttpClient http;
   NoSleep sleeper;
   auto put = [&](const std::string& bucket, const std::string& endpoint, bool path_style) {
-    auto store = S3Store::Open({.bucket = bucket, .region = "r", .prefix = "p/",
-                                .endpoint_url = endpoint, .use_path_style = path_style,
-                                .keys = {"ID", "secret", ""}},
-                               http, [](const std::string&) { return std::string(); },
-                               SystemClock(), sleeper);
+    auto store = S3Store::Open(
+        {.bucket = bucket,
+         .region = "r",
+         .prefix = "p/",
+         .endpoint_url = endpoint,
+         .use_path_style = path_style,
+         .keys = {"ID", "secret", ""}},
+        http, [](const std::string&) { return std::string(); }, SystemClock(), sleeper);
     ASSERT_TRUE(store);
     Status status = (*store)->Put("k:1", BodyOf("x"), {});
     EXPECT_TRUE(status) << status.error().message;
@@ -418,20 +420,20 @@ TEST(S3Names, BucketsAreHostNamesOrPaths) {
   put("has.dots", "http://s3.test/base", false);
   put("cache", "http://192.0.2.1:9000", false);
   unsetenv("http_proxy");
-  EXPECT_THAT(seen, ::testing::ElementsAre(
-                        "http://cache.s3.test/p/k%3A1 at cache.s3.test",
-                        "http://s3.test:9000/cache/p/k%3A1 at s3.test:9000",
-                        "http://s3.test/base/has.dots/p/k%3A1 at s3.test",
-                        "http://192.0.2.1:9000/cache/p/k%3A1 at 192.0.2.1:9000"));
+  EXPECT_THAT(seen,
+              ::testing::ElementsAre("http://cache.s3.test/p/k%3A1 at cache.s3.test",
+                                     "http://s3.test:9000/cache/p/k%3A1 at s3.test:9000",
+                                     "http://s3.test/base/has.dots/p/k%3A1 at s3.test",
+                                     "http://192.0.2.1:9000/cache/p/k%3A1 at 192.0.2.1:9000"));
 }
 
 TEST(S3Names, BadOnesAreRefused) {
   net::HttpClient http;
   NoSleep sleeper;
-  for (S3Options options : {S3Options{.bucket = "a/b", .region = "r"},
-                            S3Options{.bucket = "", .region = "r"},
-                            S3Options{.bucket = "b", .region = "r.evil.example/"},
-                            S3Options{.bucket = "b", .region = "r", .endpoint_url = "ftp://x"}}) {
+  for (S3Options options :
+       {S3Options{.bucket = "a/b", .region = "r"}, S3Options{.bucket = "", .region = "r"},
+        S3Options{.bucket = "b", .region = "r.evil.example/"},
+        S3Options{.bucket = "b", .region = "r", .endpoint_url = "ftp://x"}}) {
     auto store = S3Store::Open(options, http, {}, SystemClock(), sleeper);
     ASSERT_FALSE(store);
     EXPECT_EQ(store.error().code, Code::kInvalid);
@@ -448,7 +450,8 @@ TEST(HttpFaults, ACertificateNeedsItsAuthority) {
   net::HttpClient http;
   NoSleep sleeper;
   auto get = [&](net::Tls tls) {
-    auto store = *HttpStore::Open({.url = server.Url("/x"), .tls = tls}, http, SystemClock(), sleeper);
+    auto store =
+        *HttpStore::Open({.url = server.Url("/x"), .tls = tls}, http, SystemClock(), sleeper);
     auto text = GetString(*store, "k", 100, {});
     return text ? text->value_or("absent") : std::string(CodeName(text.error().code));
   };

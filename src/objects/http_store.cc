@@ -68,7 +68,8 @@ Result<std::unique_ptr<HttpStore>> HttpStore::Open(HttpOptions options, net::Htt
 
 HttpStore::HttpStore(HttpOptions options, net::Url base, net::HttpClient& http, Clock& clock,
                      net::Sleeper& sleeper)
-    : options_(std::move(options)), base_(std::move(base)),
+    : options_(std::move(options)),
+      base_(std::move(base)),
       transport_(http, *this, sleeper, clock, options_.retry, "http") {}
 
 std::string HttpStore::Name() const { return net::Redact(base_.String()); }
@@ -87,8 +88,8 @@ Result<net::Request> HttpStore::Prepare(const Call& call, std::stop_token) {
   if (!options_.token.empty()) {
     request.headers.emplace_back("Authorization", "Bearer " + options_.token);
   } else if (!options_.user.empty()) {
-    request.headers.emplace_back(
-        "Authorization", "Basic " + Base64Encode(options_.user + ":" + options_.password));
+    request.headers.emplace_back("Authorization",
+                                 "Basic " + Base64Encode(options_.user + ":" + options_.password));
   }
   return request;
 }

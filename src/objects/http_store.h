@@ -26,8 +26,8 @@ struct HttpOptions {
   net::Tls tls = {};
 };
 
-// Takes url, username, password, token, ca and insecure out of `attributes`; what is left is for the
-// tier.
+// Takes url, username, password, token, ca and insecure out of `attributes`; what is left is for
+// the tier.
 Result<HttpOptions> TakeHttpOptions(std::map<std::string, std::string>& attributes);
 
 class HttpStore final : public ObjectStore, private Endpoint {

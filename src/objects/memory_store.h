@@ -18,8 +18,7 @@ class MemoryStore final : public ObjectStore {
   Result<bool> PutIf(const std::string& key, std::string_view bytes, const Condition& condition,
                      std::stop_token stop) override;
   Result<bool> HasConditions(std::stop_token) override { return true; }
-  Result<std::vector<ListedObject>> List(const std::string& prefix,
-                                         std::stop_token stop) override;
+  Result<std::vector<ListedObject>> List(const std::string& prefix, std::stop_token stop) override;
   Status Delete(const std::vector<std::string>& keys, std::stop_token stop) override;
 
  private:

@@ -6,8 +6,8 @@
 //
 // Keys are "/"-separated paths without a leading slash, of any bytes; each store escapes them. All
 // methods block, are safe from any thread, and end soon after `stop` is requested (kCancelled).
-// Failed attempts that may succeed later (a cut connection, 408, 429, 5xx) were repeated with back-off
-// before an error is returned.
+// Failed attempts that may succeed later (a cut connection, 408, 429, 5xx) were repeated with
+// back-off before an error is returned.
 //
 // Errors:
 //   kUnavailable  no answer, or still 429 or 5xx after the last attempt
@@ -66,8 +66,8 @@ class ObjectStore {
   virtual std::string Name() const = 0;
 
   // Writes the object, or a range of it that lies within it, to `out`. A connection that breaks off
-  // is continued where it broke, if the object is still the same version: `out` gets each byte once.
-  // Absent: nothing was written to `out`. After an error `out` may hold a part.
+  // is continued where it broke, if the object is still the same version: `out` gets each byte
+  // once. Absent: nothing was written to `out`. After an error `out` may hold a part.
   virtual Result<std::optional<ObjectInfo>> Get(const std::string& key,
                                                 std::optional<ByteRange> range, Writer& out,
                                                 std::stop_token stop) = 0;
@@ -78,13 +78,14 @@ class ObjectStore {
   virtual Status Put(const std::string& key, const Body& body, std::stop_token stop) = 0;
 
   // The same for small bodies, but only under the condition: false, and nothing is written, when it
-  // does not hold. kInvalid when the store ignores conditions: ask HasConditions first. True may come
-  // back as false when the answer to the first attempt was lost: re-read before giving up a race.
+  // does not hold. kInvalid when the store ignores conditions: ask HasConditions first. True may
+  // come back as false when the answer to the first attempt was lost: re-read before giving up a
+  // race.
   virtual Result<bool> PutIf(const std::string& key, std::string_view bytes,
                              const Condition& condition, std::stop_token stop) = 0;
 
-  // Whether PutIf works. Many servers take the header and ignore it, so the first call tries it on an
-  // object of its own, ".varve-condition-probe" (up to three requests); later ones cost nothing.
+  // Whether PutIf works. Many servers take the header and ignore it, so the first call tries it on
+  // an object of its own, ".varve-condition-probe" (up to three requests); later ones cost nothing.
   virtual Result<bool> HasConditions(std::stop_token stop) = 0;
 
   // All objects whose keys start with `prefix`, ordered by key. kInvalid where the store cannot.

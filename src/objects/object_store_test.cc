@@ -18,8 +18,8 @@
 namespace varve::objects {
 namespace {
 
-using ::testing::ElementsAre;
 using testing::BucketOptions;
+using ::testing::ElementsAre;
 using testing::FakeBucket;
 
 Environment NoEnvironment() {
@@ -37,8 +37,12 @@ struct Place {
 };
 
 S3Options SmallParts(const std::string& url) {
-  return {.bucket = "cache", .region = "eu-west-9", .prefix = "p/", .endpoint_url = url,
-          .keys = {"ID", "secret", ""}, .part_size = 1000};
+  return {.bucket = "cache",
+          .region = "eu-west-9",
+          .prefix = "p/",
+          .endpoint_url = url,
+          .keys = {"ID", "secret", ""},
+          .part_size = 1000};
 }
 
 Place Memory() {
@@ -85,8 +89,8 @@ Place RealS3() {
   options.prefix = FreshPrefix();
   options.keys = {"S3RVER", "S3RVER", ""};
   options.part_size = 5 << 20;
-  place.store = *S3Store::Open(options, *place.http, NoEnvironment(), SystemClock(),
-                               net::SystemSleeper());
+  place.store =
+      *S3Store::Open(options, *place.http, NoEnvironment(), SystemClock(), net::SystemSleeper());
   place.conditions = false;  // s3rver ignores If-None-Match
   return place;
 }
@@ -98,9 +102,9 @@ Place RealNginx() {
     place.skip = "no nginx: eval \"$(fixtures/object-servers start)\"";
     return place;
   }
-  place.store = *HttpStore::Open({.url = url + ("/" + FreshPrefix()), .user = "varve",
-                                  .password = "pass word"},
-                                 *place.http, SystemClock(), net::SystemSleeper());
+  place.store = *HttpStore::Open(
+      {.url = url + ("/" + FreshPrefix()), .user = "varve", .password = "pass word"}, *place.http,
+      SystemClock(), net::SystemSleeper());
   place.lists = false;
   place.conditions = false;  // nginx ignores If-None-Match of a PUT
   return place;

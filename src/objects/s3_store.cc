@@ -18,7 +18,8 @@ namespace {
 
 constexpr uint64_t kMaxListing = 16 << 20;
 constexpr size_t kMaxDeletes = 1000;  // of one DeleteObjects
-// What AWS allows is 15 minutes; a refused HEAD says nothing but 403, so that the Date header decides.
+// What AWS allows is 15 minutes; a refused HEAD says nothing but 403, so that the Date header
+// decides.
 constexpr int64_t kMaxSkew = 300;
 
 std::string ContentMd5(std::string_view text) {
@@ -91,9 +92,9 @@ S3Store::S3Store(S3Options options, net::Url endpoint, net::HttpClient& http,
                  Environment environment, Clock& clock, net::Sleeper& sleeper)
     : options_(std::move(options)),
       endpoint_(std::move(endpoint)),
-      path_style_((!endpoint_.host.empty() &&
-                   (options_.use_path_style || !TakesSubdomain(endpoint_))) ||
-                  !IsHostLabel(options_.bucket)),
+      path_style_(
+          (!endpoint_.host.empty() && (options_.use_path_style || !TakesSubdomain(endpoint_))) ||
+          !IsHostLabel(options_.bucket)),
       clock_(clock),
       credentials_(http, clock, std::move(environment), options_.keys, options_.profile,
                    options_.region),
@@ -112,9 +113,8 @@ Result<net::Request> S3Store::Prepare(const Call& call, std::stop_token stop) {
     url.host = fmt::format("s3.{}.amazonaws.com{}", region, region.starts_with("cn-") ? ".cn" : "");
   }
   if (!path_style_) url.host = options_.bucket + "." + url.host;
-  const std::string path =
-      url.path + (path_style_ ? "/" + options_.bucket : "") +
-      (call.key.empty() && path_style_ ? "" : "/" + call.key);
+  const std::string path = url.path + (path_style_ ? "/" + options_.bucket : "") +
+                           (call.key.empty() && path_style_ ? "" : "/" + call.key);
   url.path = EscapePath(path);
   url.query = CanonicalQuery(call.query);
 
@@ -136,8 +136,7 @@ Result<net::Request> S3Store::Prepare(const Call& call, std::stop_token stop) {
                       .tls = options_.tls};
 }
 
-Endpoint::Verdict S3Store::Judge(const Call& call, const net::Request& sent,
-                                 const Answer& answer) {
+Endpoint::Verdict S3Store::Judge(const Call& call, const net::Request& sent, const Answer& answer) {
   const int status = answer.head.status;
   if (answer.ok()) {
     // CompleteMultipartUpload sends 200 before it knows.
@@ -160,8 +159,8 @@ Endpoint::Verdict S3Store::Judge(const Call& call, const net::Request& sent,
 
   if (error.code == "RequestTimeTooSkewed" || (status == 403 && (bodyless || error.code.empty()))) {
     if (auto skew = ClockSkew(answer.head, clock_.Now())) {
-      const bool matters = error.code == "RequestTimeTooSkewed" ||
-                           std::abs(*skew - skew_seconds_.load()) > kMaxSkew;
+      const bool matters =
+          error.code == "RequestTimeTooSkewed" || std::abs(*skew - skew_seconds_.load()) > kMaxSkew;
       if (matters && skew_seconds_.exchange(*skew) != *skew) return Verdict::kCorrected;
     }
   }
@@ -252,9 +251,8 @@ Result<std::vector<ListedObject>> S3Store::List(const std::string& prefix, std::
   std::vector<ListedObject> listed;
   std::string token;
   while (true) {
-    Call call{.query = {{"list-type", "2"},
-                        {"prefix", BucketKey(prefix)},
-                        {"encoding-type", "url"}}};
+    Call call{
+        .query = {{"list-type", "2"}, {"prefix", BucketKey(prefix)}, {"encoding-type", "url"}}};
     if (!token.empty()) call.query.emplace_back("continuation-token", token);
     TRY_ASSIGN(Answer answer, AskOk(call, stop));
     auto xml = ParseXml(answer.body);
@@ -264,7 +262,8 @@ Result<std::vector<ListedObject>> S3Store::List(const std::string& prefix, std::
     const bool encoded = xml->Text("EncodingType") == "url";
     for (const XmlElement& entry : xml->children) {
       if (entry.name != "Contents") continue;
-      std::string key = encoded ? DecodeListedKey(entry.Text("Key")) : std::string(entry.Text("Key"));
+      std::string key =
+          encoded ? DecodeListedKey(entry.Text("Key")) : std::string(entry.Text("Key"));
       if (!key.starts_with(options_.prefix)) {
         return Corrupt("{}: lists {}, which is elsewhere", Name(), key);
       }
@@ -289,7 +288,8 @@ Result<std::vector<ListedObject>> S3Store::List(const std::string& prefix, std::
 Status S3Store::Delete(const std::vector<std::string>& keys, std::stop_token stop) {
   for (size_t begin = 0; begin < keys.size(); begin += kMaxDeletes) {
     const size_t end = std::min(keys.size(), begin + kMaxDeletes);
-    std::string body = "<Delete xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Quiet>true</Quiet>";
+    std::string body =
+        "<Delete xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Quiet>true</Quiet>";
     for (size_t i = begin; i < end; ++i) {
       body += "<Object><Key>" + EscapeXml(BucketKey(keys[i])) + "</Key></Object>";
     }

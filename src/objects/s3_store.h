@@ -4,11 +4,11 @@
 // UploadPart, CompleteMultipartUpload, AbortMultipartUpload, ListObjectsV2, DeleteObjects).
 //
 // What goes wrong with real buckets, and what is done about it:
-//   wrong clock        the difference is read from the Date header of the refusal, kept, tried again
-//   expired token      the credential chain fetches new ones once
-//   other region       the region that the refusal names is kept, tried again
-//   SlowDown, 5xx, cut repeated with back-off; downloads continue where they broke off
-//   failed upload      the parts of a multipart upload are removed (AbortMultipartUpload)
+//   wrong clock        the difference is read from the Date header of the refusal, kept, tried
+//   again expired token      the credential chain fetches new ones once other region       the
+//   region that the refusal names is kept, tried again SlowDown, 5xx, cut repeated with back-off;
+//   downloads continue where they broke off failed upload      the parts of a multipart upload are
+//   removed (AbortMultipartUpload)
 //
 // Memory: at most upload_parallelism parts of an upload, 8 MiB each up to objects of 80 GB.
 #pragma once
@@ -26,11 +26,11 @@ namespace varve::objects {
 struct S3Options {
   std::string bucket;
   std::string region;
-  std::string prefix;         // put before every key as it is
-  std::string endpoint_url;   // empty: AWS, by region
-  bool use_path_style = false;  // with endpoint_url; implied where a bucket cannot be a host name
-  AwsKeys keys;               // empty: the credential chain
-  std::string profile;        // of the shared files; empty: AWS_PROFILE
+  std::string prefix;            // put before every key as it is
+  std::string endpoint_url;      // empty: AWS, by region
+  bool use_path_style = false;   // with endpoint_url; implied where a bucket cannot be a host name
+  AwsKeys keys;                  // empty: the credential chain
+  std::string profile;           // of the shared files; empty: AWS_PROFILE
   uint64_t part_size = 8 << 20;  // at least 5 MiB for AWS; bodies of two parts and more are split
   size_t upload_parallelism = 4;
   net::RetryPolicy retry = {};

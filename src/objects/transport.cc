@@ -114,7 +114,9 @@ ObjectInfo InfoOf(const net::Response& head) {
 class Transport::Attempts {
  public:
   Attempts(Transport& transport, const Call& call, std::stop_token stop)
-      : transport_(transport), call_(call), stop_(stop),
+      : transport_(transport),
+        call_(call),
+        stop_(stop),
         retrier_(transport.policy_, transport.sleeper_) {}
 
   // Whether the same is to be asked again; waits before it says so.
@@ -132,8 +134,8 @@ class Transport::Attempts {
           return true;
         case Endpoint::Verdict::kAgain:
           last_was_again = true;
-          retry_after = net::ParseRetryAfter(answer->head.Header("Retry-After"),
-                                             transport_.clock_.Now());
+          retry_after =
+              net::ParseRetryAfter(answer->head.Header("Retry-After"), transport_.clock_.Now());
           break;
       }
     }
@@ -156,8 +158,14 @@ class Transport::Attempts {
 
 Transport::Transport(net::HttpClient& http, Endpoint& endpoint, net::Sleeper& sleeper, Clock& clock,
                      const net::RetryPolicy& policy, const std::string& kind)
-    : http_(http), endpoint_(endpoint), sleeper_(sleeper), clock_(clock), policy_(policy),
-      requests_(kind + ".requests"), retries_(kind + ".retries"), bytes_in_(kind + ".bytes_in"),
+    : http_(http),
+      endpoint_(endpoint),
+      sleeper_(sleeper),
+      clock_(clock),
+      policy_(policy),
+      requests_(kind + ".requests"),
+      retries_(kind + ".retries"),
+      bytes_in_(kind + ".bytes_in"),
       bytes_out_(kind + ".bytes_out") {}
 
 // One attempt. `sink` is asked for answers of status 2xx only.
@@ -184,8 +192,8 @@ Result<Answer> Transport::Ask(const Call& call, uint64_t limit, std::stop_token 
   while (true) {
     TRY_ASSIGN(net::Request request, endpoint_.Prepare(call, stop));
     CollectingWriter body(limit, false);
-    auto answer = Send(
-        call, request, [&](const net::Response&) -> Result<Writer*> { return &body; }, stop);
+    auto answer =
+        Send(call, request, [&](const net::Response&) -> Result<Writer*> { return &body; }, stop);
     if (answer && answer->ok()) answer->body = std::move(body.text);
     if (attempts.Again(request, answer)) continue;
     if (stop.stop_requested()) return Cancelled("request was cancelled");
@@ -206,9 +214,9 @@ Result<std::optional<ObjectInfo>> Transport::Download(const Call& whole,
     Call call = whole;
     const uint64_t from = start + window.done;
     if (range || from > 0) {
-      call.headers.emplace_back(
-          "Range", range ? fmt::format("bytes={}-{}", from, start + range->length - 1)
-                         : fmt::format("bytes={}-", from));
+      call.headers.emplace_back("Range",
+                                range ? fmt::format("bytes={}-{}", from, start + range->length - 1)
+                                      : fmt::format("bytes={}-", from));
     }
     if (version && !version->etag.empty()) call.headers.emplace_back("If-Match", version->etag);
     TRY_ASSIGN(net::Request request, endpoint_.Prepare(call, stop));

@@ -1,5 +1,5 @@
-// Requests of object stores: prepared (and signed) anew for each attempt, counted, repeated while that
-// may help, and downloads continued where they broke off.
+// Requests of object stores: prepared (and signed) anew for each attempt, counted, repeated while
+// that may help, and downloads continued where they broke off.
 //
 // Counters: <kind>.requests, .retries, .bytes_in, .bytes_out, where kind is "s3" or "http".
 #pragma once
@@ -54,8 +54,8 @@ class Transport {
   Transport(net::HttpClient& http, Endpoint& endpoint, net::Sleeper& sleeper, Clock& clock,
             const net::RetryPolicy& policy, const std::string& kind);
 
-  // Any final answer, the body of a 2xx collected up to `limit`. Still kAgain after the last attempt:
-  // its Failure.
+  // Any final answer, the body of a 2xx collected up to `limit`. Still kAgain after the last
+  // attempt: its Failure.
   Result<Answer> Ask(const Call& call, uint64_t limit, std::stop_token stop);
 
   // ObjectStore::Get, for a call that would fetch the whole object.

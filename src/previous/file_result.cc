@@ -22,10 +22,11 @@ std::optional<uint32_t> Number(const std::string& text, int base, int64_t most) 
   return static_cast<uint32_t>(*value);
 }
 
-// Whether ADD unpacks a file is decided by its bytes, which trees do not have. What does not even have
-// an archive's name is taken for a file that is copied: if it was unpacked, the trees differ.
+// Whether ADD unpacks a file is decided by its bytes, which trees do not have. What does not even
+// have an archive's name is taken for a file that is copied: if it was unpacked, the trees differ.
 bool LooksLikeArchive(std::string_view name) {
-  for (std::string_view suffix : {".tgz", ".tbz", ".tbz2", ".txz", ".tzst", ".gz", ".bz2", ".xz", ".zst"}) {
+  for (std::string_view suffix :
+       {".tgz", ".tbz", ".tbz2", ".txz", ".tzst", ".gz", ".bz2", ".xz", ".zst"}) {
     if (name.ends_with(suffix)) return true;
   }
   return name.find(".tar") != name.npos;
@@ -119,8 +120,8 @@ class Editor {
   }
 
   Result<RelPath> Destination(const graph::Copy& action, const tree::Match& match) {
-    TRY_ASSIGN(RelPath dest, tree::ResolveLinks(trees_, root_, RelPath(action.dest),
-                                                action.follow_dest_links));
+    TRY_ASSIGN(RelPath dest,
+               tree::ResolveLinks(trees_, root_, RelPath(action.dest), action.follow_dest_links));
     if (match.node.IsDirectory() && action.contents_only) return dest;
     bool into = action.dest.ends_with('/');
     if (!into) {
@@ -170,8 +171,9 @@ Result<FileResult> ApplyFileOp(tree::TreeStore& trees, const graph::FileOp& op, 
                                const std::vector<std::optional<Digest>>& inputs) {
   Editor editor(trees, base, inputs);
   for (const FileAction& action : op.actions) {
-    TRY_ASSIGN(std::string unknown,
-               std::visit([&](const auto& a) -> Result<std::string> { return editor.Do(a); }, action));
+    TRY_ASSIGN(
+        std::string unknown,
+        std::visit([&](const auto& a) -> Result<std::string> { return editor.Do(a); }, action));
     if (!unknown.empty()) return FileResult{{}, std::move(unknown)};
   }
   return FileResult{editor.root(), {}};

@@ -18,8 +18,9 @@ struct FileResult {
   std::string unknown;  // without a tree: "it may unpack an archive"
 };
 
-// `inputs`: the tree of each of the step's inputs that a Copy reads; the base's is `base`. Errors are
-// those of the tree store, and of steps that cannot be carried out (a source that is not there).
+// `inputs`: the tree of each of the step's inputs that a Copy reads; the base's is `base`. Errors
+// are those of the tree store, and of steps that cannot be carried out (a source that is not
+// there).
 Result<FileResult> ApplyFileOp(tree::TreeStore& trees, const graph::FileOp& op, const Digest& base,
                                const std::vector<std::optional<Digest>>& inputs);
 

@@ -1,12 +1,14 @@
 // What an entry of an image's history says was done, whoever wrote it.
 //
-//   BuildKit, varve   "RUN |1 V=3 /bin/sh -c make # buildkit", "COPY a /b # buildkit", "WORKDIR /app",
+//   BuildKit, varve   "RUN |1 V=3 /bin/sh -c make # buildkit", "COPY a /b # buildkit", "WORKDIR
+//   /app",
 //                     comment "buildkit.dockerfile.v0"
 //   docker's classic  "|1 V=3 /bin/sh -c make", "/bin/sh -c #(nop) COPY file:c56e… in /b ",
 //   builder           "/bin/sh -c #(nop)  ENV A=b"
-//   Buildah, podman   as the classic builder, in `SHELL ["/bin/ash","-c"]` and in that WORKDIR has no
-//                     layer: the folder is in the next one. Without --layers one layer for everything,
-//                     described by the last entry
+//   Buildah, podman   as the classic builder, in `SHELL ["/bin/ash","-c"]` and in that WORKDIR has
+//   no
+//                     layer: the folder is in the next one. Without --layers one layer for
+//                     everything, described by the last entry
 //
 // Source: reference dockerfile.md §9, and images made by these builders (match_test.cc).
 #pragma once
@@ -25,7 +27,8 @@ struct HistoryEntry {
   // command; of kShell its words, one blank between. Empty for kOther.
   std::string text;
   bool has_layer = false;
-  // The text names what was copied as the Dockerfile does; otherwise by a hash of the builder's own.
+  // The text names what was copied as the Dockerfile does; otherwise by a hash of the builder's
+  // own.
   bool names_sources = false;
 };
 

@@ -10,9 +10,9 @@ namespace varve::previous {
 
 namespace {
 
-// "|2 A=1 B=2 /bin/sh -c make" with its arguments sorted: the classic builder sorts them, others keep
-// the order of the file. Where values have blanks the arguments cannot be told apart; then `env`, which
-// has them whole, does not know a part, and the text stays as it is.
+// "|2 A=1 B=2 /bin/sh -c make" with its arguments sorted: the classic builder sorts them, others
+// keep the order of the file. Where values have blanks the arguments cannot be told apart; then
+// `env`, which has them whole, does not know a part, and the text stays as it is.
 std::string WithSortedArguments(const std::string& text, const std::vector<std::string>& env) {
   if (!text.starts_with('|')) return text;
   std::vector<std::string> words = Split(text, ' ');
@@ -35,7 +35,11 @@ bool ReadsFiles(const graph::Exec& exec) {
 class Matcher {
  public:
   Matcher(const oci::ImageConfig& image, const Planned& planned, Trust trust, Contents& contents)
-      : layers_(image.diff_ids()), platform_(oci::Normalise(image.platform())), planned_(planned), trust_(trust), contents_(contents) {
+      : layers_(image.diff_ids()),
+        platform_(oci::Normalise(image.platform())),
+        planned_(planned),
+        trust_(trust),
+        contents_(contents) {
     for (const oci::History& entry : image.history()) recorded_.push_back(entry);
   }
 
@@ -205,8 +209,8 @@ class Matcher {
       }
       auto result = ApplyFileOp(contents_.trees(), *files, made, inputs);
       // A source that is missing is the build's error to show, when the step runs.
-      if (!result && (result.error().code == Code::kNotFound ||
-                      result.error().code == Code::kInvalid)) {
+      if (!result &&
+          (result.error().code == Code::kNotFound || result.error().code == Code::kInvalid)) {
         return result.error().message;
       }
       if (!result) return result.error();
@@ -231,8 +235,8 @@ class Matcher {
   const Trust trust_;
   Contents& contents_;
 
-  size_t next_ = 0;   // of recorded_
-  size_t count_ = 0;  // layers that are answered, the base's included
+  size_t next_ = 0;                        // of recorded_
+  size_t count_ = 0;                       // layers that are answered, the base's included
   std::vector<graph::StepIndex> waiting_;  // WORKDIRs whose folder the next layer has
   std::vector<HistoryEntry> our_state_, their_state_;
   std::optional<Digest> tree_;
@@ -242,9 +246,8 @@ class Matcher {
 }  // namespace
 
 Planned PlannedOf(const dockerfile::Lowered& lowered) {
-  Planned planned{.graph = &lowered.graph,
-                  .history = lowered.history,
-                  .base_history = lowered.base_history};
+  Planned planned{
+      .graph = &lowered.graph, .history = lowered.history, .base_history = lowered.base_history};
   if (lowered.base_config) planned.base_layers = lowered.base_config->diff_ids();
   return planned;
 }

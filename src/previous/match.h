@@ -4,14 +4,15 @@
 // from the bottom, as long as each one is what the step would make:
 //
 //   base         its layers have the same diff ids, and its history is the same
-//   COPY, ADD,   the tree after the image's layer is the tree that the step makes of the context, so
-//   WORKDIR      that nothing of what the history says has to be believed
-//   RUN          under Trust::kHistory: the step before was answered, and arguments, shell, command,
-//                and all ENV, USER, WORKDIR and SHELL before it are the same. What it did is believed
+//   COPY, ADD,   the tree after the image's layer is the tree that the step makes of the context,
+//   so WORKDIR      that nothing of what the history says has to be believed RUN          under
+//   Trust::kHistory: the step before was answered, and arguments, shell, command,
+//                and all ENV, USER, WORKDIR and SHELL before it are the same. What it did is
+//                believed
 //
 // The first step that is not answered ends it: a result is a whole stack of layers (invariant I2).
-// Never answered: steps for another platform, of other stages, COPY --link, RUN with files bound to it (what they were is not
-// recorded), and what ApplyFileOp cannot compute.
+// Never answered: steps for another platform, of other stages, COPY --link, RUN with files bound to
+// it (what they were is not recorded), and what ApplyFileOp cannot compute.
 //
 // Pure but for Contents, which is asked for no layer before the history agrees.
 #pragma once
@@ -33,7 +34,7 @@ enum class Trust { kContent, kHistory };
 struct Planned {
   const graph::Graph* graph = nullptr;
   std::vector<dockerfile::HistoryEntry> history;  // of the wanted stage, the base image's first
-  size_t base_history = 0;            // how many of them are the base image's
+  size_t base_history = 0;                        // how many of them are the base image's
   std::vector<DiffId> base_layers;
 };
 Planned PlannedOf(const dockerfile::Lowered& lowered);  // which must outlive it
@@ -52,8 +53,8 @@ class Contents {
 
 struct Answer {
   graph::StepIndex step = 0;
-  size_t layers = 0;       // the step's result is the image's first so many layers
-  bool verified = false;   // by content, not by history
+  size_t layers = 0;      // the step's result is the image's first so many layers
+  bool verified = false;  // by content, not by history
   bool operator==(const Answer&) const = default;
 };
 

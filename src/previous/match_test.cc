@@ -1,5 +1,6 @@
 // Histories as builders recorded them: BuildKit's (docker 28.5, also varve's own form), the classic
-// builder's, Buildah's of Debian 12 (1.28) with and without --layers, laid beside lowered Dockerfiles.
+// builder's, Buildah's of Debian 12 (1.28) with and without --layers, laid beside lowered
+// Dockerfiles.
 #include "previous/match.h"
 
 #include <gmock/gmock.h>
@@ -45,10 +46,13 @@ class FakeContents final : public Contents {
   }
 
   tree::MemoryTreeStore store;
-  Digest base = tree::BuildTree(store, {{"bin", Dir()}, {"bin/sh", File("sh", 0755)}, {"link", Link("bin")}});
-  std::optional<Digest> context = tree::BuildTree(
-      store, {{"a.txt", File("a\n")}, {"sub", Dir()}, {"sub/s.txt", File("s\n")},
-              {"tool", File("tool", 0755)}, {"a.tar.gz", File("a\n")}});
+  Digest base =
+      tree::BuildTree(store, {{"bin", Dir()}, {"bin/sh", File("sh", 0755)}, {"link", Link("bin")}});
+  std::optional<Digest> context = tree::BuildTree(store, {{"a.txt", File("a\n")},
+                                                          {"sub", Dir()},
+                                                          {"sub/s.txt", File("s\n")},
+                                                          {"tool", File("tool", 0755)},
+                                                          {"a.tar.gz", File("a\n")}});
   std::map<graph::StepIndex, std::optional<Digest>> inputs;
   std::map<DiffId, LayerIndex> layers;
   std::vector<DiffId> pulled;
@@ -69,7 +73,8 @@ class MatchTest : public dockerfile::LowerTest {
     oci::ImageConfig image = dockerfile::FakeImages::Config(dockerfile::FakeImages::kBaseConfig);
     std::vector<DiffId> layers = image.diff_ids();
     for (const Recorded& entry : recorded) {
-      image.AddHistory({.created_by = entry.created_by, .comment = entry.comment,
+      image.AddHistory({.created_by = entry.created_by,
+                        .comment = entry.comment,
                         .empty_layer = !entry.has_layer});
       if (entry.has_layer) layers.push_back(Id(std::to_string(layers.size())));
     }
@@ -103,7 +108,8 @@ class MatchTest : public dockerfile::LowerTest {
   dockerfile::Lowered lowered_;
 };
 
-// --- One Dockerfile, every builder -----------------------------------------------------------------
+// --- One Dockerfile, every builder
+// -----------------------------------------------------------------
 
 constexpr const char* kFile = R"(FROM base
 ARG VERSION=3
@@ -131,7 +137,8 @@ TEST_F(MatchTest, AnImageOfBuildKitAnswersAll) {
       {"CMD [\"sleep\" \"1\"]", kBuildKit, false},
   });
   contents.layers[Id("1")] = Index({{"app", Dir()}});
-  contents.layers[Id("2")] = Index({{"app", Dir()}, {"app/a.txt", File("a\n")}, {"app/s.txt", File("s\n")}});
+  contents.layers[Id("2")] =
+      Index({{"app", Dir()}, {"app/a.txt", File("a\n")}, {"app/s.txt", File("s\n")}});
   contents.layers[Id("3")] = Index({{"b.txt", File("a\n")}});
   Outcome outcome = Match(kFile, image);
   EXPECT_EQ(outcome.stopped, "");
@@ -161,7 +168,8 @@ TEST_F(MatchTest, AnImageOfBuildahWithLayersAnswersAllButTheFolder) {
       {"/bin/sh -c #(nop) USER nobody", "FROM 6776d630fa9d", false},
       {"/bin/sh -c #(nop) CMD [\"sleep\",\"1\"]", "FROM 7f3c023bb2ab", false},
   });
-  contents.layers[Id("1")] = Index({{"app", Dir()}, {"app/a.txt", File("a\n")}, {"app/s.txt", File("s\n")}});
+  contents.layers[Id("1")] =
+      Index({{"app", Dir()}, {"app/a.txt", File("a\n")}, {"app/s.txt", File("s\n")}});
   contents.layers[Id("2")] = Index({{"b.txt", File("a\n")}});
   Outcome outcome = Match(kFile, image);
   EXPECT_EQ(outcome.stopped, "");
@@ -208,7 +216,8 @@ TEST_F(MatchTest, AnImageOfTheClassicBuilderAnswersAll) {
   EXPECT_EQ(outcome.answers.size(), 4u);
 }
 
-// --- RUN -------------------------------------------------------------------------------------------
+// --- RUN
+// -------------------------------------------------------------------------------------------
 
 struct RunCase {
   const char* name;
@@ -232,46 +241,78 @@ INSTANTIATE_TEST_SUITE_P(
         RunCase{"Same", "RUN make", {{"RUN /bin/sh -c make # buildkit", kBuildKit}}, 1},
         RunCase{"SameOfTheClassicBuilder", "RUN make", {{"/bin/sh -c make"}}, 1},
         RunCase{"OtherCommand", "RUN make", {{"RUN /bin/sh -c make x # buildkit", kBuildKit}}, 0},
-        RunCase{"OtherShell", "SHELL [\"/bin/ash\",\"-c\"]\nRUN make",
-                {{"RUN /bin/sh -c make # buildkit", kBuildKit}}, 0},
-        RunCase{"SameShell", "SHELL [\"/bin/ash\",\"-c\"]\nRUN make",
+        RunCase{"OtherShell",
+                "SHELL [\"/bin/ash\",\"-c\"]\nRUN make",
+                {{"RUN /bin/sh -c make # buildkit", kBuildKit}},
+                0},
+        RunCase{"SameShell",
+                "SHELL [\"/bin/ash\",\"-c\"]\nRUN make",
                 {{"SHELL [/bin/ash -c]", kBuildKit, false},
-                 {"RUN /bin/ash -c make # buildkit", kBuildKit}}, 1},
-        RunCase{"ShellOfTheClassicBuilder", "SHELL [\"/bin/ash\",\"-c\"]\nRUN make",
-                {{"/bin/sh -c #(nop)  SHELL [/bin/ash -c]", "", false}, {"/bin/ash -c make"}}, 1},
+                 {"RUN /bin/ash -c make # buildkit", kBuildKit}},
+                1},
+        RunCase{"ShellOfTheClassicBuilder",
+                "SHELL [\"/bin/ash\",\"-c\"]\nRUN make",
+                {{"/bin/sh -c #(nop)  SHELL [/bin/ash -c]", "", false}, {"/bin/ash -c make"}},
+                1},
         // Buildah writes /bin/sh whatever the shell is.
-        RunCase{"ShellOfBuildahIsNotBelieved", "RUN make",
-                {{"/bin/sh -c #(nop) SHELL [\"/bin/ash\",\"-c\"]", "", false}, {"/bin/sh -c make"}}, 0},
-        RunCase{"OtherArgument", "ARG V=1\nRUN make",
-                {{"ARG V=2", kBuildKit, false}, {"RUN |1 V=2 /bin/sh -c make # buildkit", kBuildKit}}, 0},
-        RunCase{"ArgumentsInAnotherOrder", "ARG B=1\nARG A=2\nRUN make",
-                {{"|2 A=2 B=1 /bin/sh -c make"}}, 1},
-        RunCase{"ArgumentsWithBlanks", "ARG A=\"1 2\"\nARG B=3\nRUN make",
-                {{"RUN |2 A=1 2 B=3 /bin/sh -c make # buildkit", kBuildKit}}, 1},
-        RunCase{"ArgumentsWithBlanksAreNotSorted", "ARG A=\"1 B=2\"\nARG C=3\nRUN make",
-                {{"|2 B=2 A=1 C=3 /bin/sh -c make"}}, 0},
-        RunCase{"OtherEnv", "ENV A=1\nRUN make",
-                {{"ENV A=2", kBuildKit, false}, {"RUN /bin/sh -c make # buildkit", kBuildKit}}, 0},
-        RunCase{"EnvThatIsGone", "RUN make",
-                {{"ENV A=2", kBuildKit, false}, {"RUN /bin/sh -c make # buildkit", kBuildKit}}, 0},
-        RunCase{"OtherUser", "USER 1\nRUN make",
-                {{"USER 2", kBuildKit, false}, {"RUN /bin/sh -c make # buildkit", kBuildKit}}, 0},
-        RunCase{"LabelsDoNotMatter", "LABEL a=1\nRUN make",
-                {{"LABEL a=2", kBuildKit, false}, {"EXPOSE [80/tcp]", kBuildKit, false},
-                 {"RUN /bin/sh -c make # buildkit", kBuildKit}}, 1},
-        RunCase{"EnvAfterItDoesNotMatter", "RUN make\nENV A=1",
-                {{"RUN /bin/sh -c make # buildkit", kBuildKit}, {"ENV A=2", kBuildKit, false}}, 1},
-        RunCase{"BoundFilesAreNotRecorded", "RUN --mount=type=bind,target=/src make",
-                {{"RUN /bin/sh -c make # buildkit", kBuildKit}}, 0},
-        RunCase{"ACacheMountIsNoInput", "RUN --mount=type=cache,target=/c make",
-                {{"RUN /bin/sh -c make # buildkit", kBuildKit}}, 1},
+        RunCase{"ShellOfBuildahIsNotBelieved",
+                "RUN make",
+                {{"/bin/sh -c #(nop) SHELL [\"/bin/ash\",\"-c\"]", "", false}, {"/bin/sh -c make"}},
+                0},
+        RunCase{
+            "OtherArgument",
+            "ARG V=1\nRUN make",
+            {{"ARG V=2", kBuildKit, false}, {"RUN |1 V=2 /bin/sh -c make # buildkit", kBuildKit}},
+            0},
+        RunCase{"ArgumentsInAnotherOrder",
+                "ARG B=1\nARG A=2\nRUN make",
+                {{"|2 A=2 B=1 /bin/sh -c make"}},
+                1},
+        RunCase{"ArgumentsWithBlanks",
+                "ARG A=\"1 2\"\nARG B=3\nRUN make",
+                {{"RUN |2 A=1 2 B=3 /bin/sh -c make # buildkit", kBuildKit}},
+                1},
+        RunCase{"ArgumentsWithBlanksAreNotSorted",
+                "ARG A=\"1 B=2\"\nARG C=3\nRUN make",
+                {{"|2 B=2 A=1 C=3 /bin/sh -c make"}},
+                0},
+        RunCase{"OtherEnv",
+                "ENV A=1\nRUN make",
+                {{"ENV A=2", kBuildKit, false}, {"RUN /bin/sh -c make # buildkit", kBuildKit}},
+                0},
+        RunCase{"EnvThatIsGone",
+                "RUN make",
+                {{"ENV A=2", kBuildKit, false}, {"RUN /bin/sh -c make # buildkit", kBuildKit}},
+                0},
+        RunCase{"OtherUser",
+                "USER 1\nRUN make",
+                {{"USER 2", kBuildKit, false}, {"RUN /bin/sh -c make # buildkit", kBuildKit}},
+                0},
+        RunCase{"LabelsDoNotMatter",
+                "LABEL a=1\nRUN make",
+                {{"LABEL a=2", kBuildKit, false},
+                 {"EXPOSE [80/tcp]", kBuildKit, false},
+                 {"RUN /bin/sh -c make # buildkit", kBuildKit}},
+                1},
+        RunCase{"EnvAfterItDoesNotMatter",
+                "RUN make\nENV A=1",
+                {{"RUN /bin/sh -c make # buildkit", kBuildKit}, {"ENV A=2", kBuildKit, false}},
+                1},
+        RunCase{"BoundFilesAreNotRecorded",
+                "RUN --mount=type=bind,target=/src make",
+                {{"RUN /bin/sh -c make # buildkit", kBuildKit}},
+                0},
+        RunCase{"ACacheMountIsNoInput",
+                "RUN --mount=type=cache,target=/c make",
+                {{"RUN /bin/sh -c make # buildkit", kBuildKit}},
+                1},
         RunCase{"NothingIsThere", "RUN make", {{"CMD [\"x\"]", kBuildKit, false}}, 0},
         RunCase{"AnotherInstruction", "RUN make", {{"COPY a /a # buildkit", kBuildKit}}, 0}),
     [](const auto& test) { return std::string(test.param.name); });
 
 TEST_F(MatchTest, ARunIsAnsweredOnlyAfterItsParent) {
-  oci::ImageConfig image = Image({{"COPY a.txt / # buildkit", kBuildKit},
-                                  {"RUN /bin/sh -c make # buildkit", kBuildKit}});
+  oci::ImageConfig image = Image(
+      {{"COPY a.txt / # buildkit", kBuildKit}, {"RUN /bin/sh -c make # buildkit", kBuildKit}});
   contents.layers[Id("1")] = Index({{"a.txt", File("old\n")}});
   Outcome outcome = Match("FROM base\nCOPY a.txt /\nRUN make", image);
   EXPECT_THAT(outcome.answers, IsEmpty());
@@ -279,15 +320,16 @@ TEST_F(MatchTest, ARunIsAnsweredOnlyAfterItsParent) {
 }
 
 TEST_F(MatchTest, WhatFollowsARunIsVerifiedOnTopOfIt) {
-  oci::ImageConfig image = Image({{"RUN /bin/sh -c make # buildkit", kBuildKit},
-                                  {"COPY a.txt /out # buildkit", kBuildKit}});
+  oci::ImageConfig image = Image(
+      {{"RUN /bin/sh -c make # buildkit", kBuildKit}, {"COPY a.txt /out # buildkit", kBuildKit}});
   contents.layers[Id("1")] = Index({{"out", Dir(0700)}});
   contents.layers[Id("2")] = Index({{"out", Dir(0700)}, {"out/a.txt", File("a\n")}});
   Outcome outcome = Match("FROM base\nRUN make\nCOPY a.txt /out", image);
   EXPECT_EQ(outcome.answers.size(), 2u) << outcome.stopped;
 }
 
-// --- Files -----------------------------------------------------------------------------------------
+// --- Files
+// -----------------------------------------------------------------------------------------
 
 struct CopyCase {
   const char* name;
@@ -321,14 +363,28 @@ INSTANTIATE_TEST_SUITE_P(
         CopyCase{"OtherOwner", "COPY a.txt /x", {{"x", Owned(File("a\n"), 1, 0)}}, false},
         CopyCase{"OneMore", "COPY a.txt /x", {{"x", File("a\n")}, {"y", File("")}}, false},
         CopyCase{"OneLess", "COPY sub tool /x/", {{"x", Dir()}, {"x/s.txt", File("s\n")}}, false},
-        CopyCase{"IntoAFolderThatIsThere", "COPY tool /bin", {{"bin", Dir()}, {"bin/tool", File("tool", 0755)}}, true},
-        CopyCase{"ThroughALink", "COPY tool /link/", {{"bin", Dir()}, {"bin/tool", File("tool", 0755)}}, true},
-        CopyCase{"AllOfTheContext", "COPY . /c",
-                 {{"c", Dir()}, {"c/a.tar.gz", File("a\n")}, {"c/a.txt", File("a\n")}, {"c/sub", Dir()},
-                  {"c/sub/s.txt", File("s\n")}, {"c/tool", File("tool", 0755)}}, true},
+        CopyCase{"IntoAFolderThatIsThere",
+                 "COPY tool /bin",
+                 {{"bin", Dir()}, {"bin/tool", File("tool", 0755)}},
+                 true},
+        CopyCase{"ThroughALink",
+                 "COPY tool /link/",
+                 {{"bin", Dir()}, {"bin/tool", File("tool", 0755)}},
+                 true},
+        CopyCase{"AllOfTheContext",
+                 "COPY . /c",
+                 {{"c", Dir()},
+                  {"c/a.tar.gz", File("a\n")},
+                  {"c/a.txt", File("a\n")},
+                  {"c/sub", Dir()},
+                  {"c/sub/s.txt", File("s\n")},
+                  {"c/tool", File("tool", 0755)}},
+                 true},
         CopyCase{"Wildcards", "COPY *.txt /c/", {{"c", Dir()}, {"c/a.txt", File("a\n")}}, true},
-        CopyCase{"ChmodAndChown", "COPY --chmod=600 --chown=7:8 a.txt /n/x",
-                 {{"n", Owned(Dir(0600), 7, 8)}, {"n/x", Owned(File("a\n", 0600), 7, 8)}}, true},
+        CopyCase{"ChmodAndChown",
+                 "COPY --chmod=600 --chown=7:8 a.txt /n/x",
+                 {{"n", Owned(Dir(0600), 7, 8)}, {"n/x", Owned(File("a\n", 0600), 7, 8)}},
+                 true},
         CopyCase{"ChownByNameIsNotKnown", "COPY --chown=www a.txt /x", {{"x", File("a\n")}}, false},
         CopyCase{"ArchivesAreNotKnown", "ADD a.tar.gz /x", {{"x", File("a\n")}}, false},
         CopyCase{"Heredoc", "COPY <<EOF /x\nhi\nEOF", {{"x", File("hi\n")}}, true}),
@@ -336,13 +392,15 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST_F(MatchTest, AnInputThatIsNotKnownYetIsNoAnswer) {
   contents.context = {};
-  Outcome outcome = Match("FROM base\nCOPY a.txt /x", Image({{"COPY a.txt /x # buildkit", kBuildKit}}));
+  Outcome outcome =
+      Match("FROM base\nCOPY a.txt /x", Image({{"COPY a.txt /x # buildkit", kBuildKit}}));
   EXPECT_THAT(outcome.stopped, HasSubstr("not known yet"));
   EXPECT_THAT(contents.pulled, IsEmpty());
 }
 
 TEST_F(MatchTest, ASourceThatIsMissingIsLeftToTheBuildToReport) {
-  Outcome outcome = Match("FROM base\nCOPY nothing /x", Image({{"COPY nothing /x # buildkit", kBuildKit}}));
+  Outcome outcome =
+      Match("FROM base\nCOPY nothing /x", Image({{"COPY nothing /x # buildkit", kBuildKit}}));
   EXPECT_THAT(outcome.answers, IsEmpty());
   EXPECT_THAT(outcome.stopped, HasSubstr("not found"));
 }
@@ -360,7 +418,8 @@ TEST_F(MatchTest, NoCacheIsNoAnswer) {
   EXPECT_THAT(Match("FROM base\nRUN make", Image({{"/bin/sh -c make"}})).answers, IsEmpty());
 }
 
-// --- The base --------------------------------------------------------------------------------------
+// --- The base
+// --------------------------------------------------------------------------------------
 
 TEST_F(MatchTest, AnotherBaseAnswersNothing) {
   oci::ImageConfig image = Image({{"/bin/sh -c make"}});
@@ -377,7 +436,8 @@ TEST_F(MatchTest, AHistoryThatDoesNotDescribeTheLayersAnswersNothing) {
   std::vector<DiffId> layers = image.diff_ids();
   layers.push_back(Id("squashed"));
   image.set_diff_ids(layers);
-  EXPECT_EQ(Match("FROM base\nRUN make", image).stopped, "its history does not describe its layers");
+  EXPECT_EQ(Match("FROM base\nRUN make", image).stopped,
+            "its history does not describe its layers");
   oci::ImageConfig none = Image({});
   none.set_history({});
   EXPECT_NE(Match("FROM base\nRUN make", none).stopped, "");
@@ -407,7 +467,8 @@ TEST_F(MatchTest, OnlyTheWantedStageIsAnswered) {
   EXPECT_THAT(Answers(outcome), ElementsAre(HasSubstr("COPY --from=build /a.txt /x = 1 verified")));
 }
 
-// --- Entries ---------------------------------------------------------------------------------------
+// --- Entries
+// ---------------------------------------------------------------------------------------
 
 TEST(ReadHistory, KnowsEveryBuildersForms) {
   struct Case {
@@ -416,13 +477,17 @@ TEST(ReadHistory, KnowsEveryBuildersForms) {
     const char* text;
   };
   for (const Case& c : std::vector<Case>{
-           {{.created_by = "RUN /bin/sh -c a # b # buildkit", .comment = kBuildKit}, Action::kRun,
+           {{.created_by = "RUN /bin/sh -c a # b # buildkit", .comment = kBuildKit},
+            Action::kRun,
             "/bin/sh -c a # b"},
            {{.created_by = "/bin/sh -c a # b"}, Action::kRun, "/bin/sh -c a # b"},
            {{.created_by = "WORKDIR /a", .comment = kBuildKit}, Action::kWorkdir, "/a"},
            {{.created_by = "/bin/sh -c #(nop) WORKDIR /a"}, Action::kWorkdir, "/a"},
-           {{.created_by = "/bin/sh -c #(nop)  SHELL [/bin/ash -c]"}, Action::kShell, "/bin/ash -c"},
-           {{.created_by = "/bin/sh -c #(nop) SHELL [\"/bin/ash\",\"-c\"]"}, Action::kShell,
+           {{.created_by = "/bin/sh -c #(nop)  SHELL [/bin/ash -c]"},
+            Action::kShell,
+            "/bin/ash -c"},
+           {{.created_by = "/bin/sh -c #(nop) SHELL [\"/bin/ash\",\"-c\"]"},
+            Action::kShell,
             "/bin/ash -c"},
            {{.created_by = "/bin/sh -c #(nop) STOPSIGNAL 9"}, Action::kOther, ""},
            {{.created_by = "/bin/sh -c #(nop) "}, Action::kRun, "/bin/sh -c #(nop)"},

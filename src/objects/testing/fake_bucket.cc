@@ -88,7 +88,8 @@ ServerReply FakeBucket::Answer(const ServerRequest& request) {
   std::optional<ServerReply> other = instead ? instead(n, request) : std::nullopt;
   ServerReply reply = other ? std::move(*other) : CarryOut(*state_.Lock(), request);
   if (spoil) spoil(n, request, reply);
-  reply.headers.emplace_back("Date", HttpDate(SystemClock().Now().seconds() + options_.clock_ahead));
+  reply.headers.emplace_back("Date",
+                             HttpDate(SystemClock().Now().seconds() + options_.clock_ahead));
   return reply;
 }
 
@@ -152,7 +153,8 @@ ServerReply FakeBucket::CarryOut(State& state, const ServerRequest& request) {
   if (request.method == "POST") return Post(state, key, request);
   if (request.method == "DELETE") {
     if (request.query.contains("uploadId")) {
-      if (state.uploads.erase(request.Query("uploadId")) == 0) return S3Refusal(404, "NoSuchUpload");
+      if (state.uploads.erase(request.Query("uploadId")) == 0)
+        return S3Refusal(404, "NoSuchUpload");
     } else {
       state.objects.erase(key);
     }
@@ -170,9 +172,9 @@ ServerReply FakeBucket::Read(const State& state, const std::string& key,
   if (std::string match = request.Header("if-match"); !match.empty() && match != object.etag) {
     return S3Refusal(412, "PreconditionFailed");
   }
-  ServerReply reply{.headers = {{"ETag", object.etag},
-                                {"Last-Modified", "Sat, 01 Aug 2026 10:00:00 GMT"}},
-                    .body = object.bytes};
+  ServerReply reply{
+      .headers = {{"ETag", object.etag}, {"Last-Modified", "Sat, 01 Aug 2026 10:00:00 GMT"}},
+      .body = object.bytes};
   std::string range = request.Header("range");
   if (options_.ranges && range.starts_with("bytes=")) {
     size_t dash = range.find('-');
@@ -262,7 +264,8 @@ ServerReply FakeBucket::Post(State& state, const std::string& key, const ServerR
   if (upload == state.uploads.end()) return S3Refusal(404, "NoSuchUpload");
   std::string bytes;
   for (const XmlElement& part : xml->children) {
-    auto found = upload->second.find(static_cast<int>(ParseInt(part.Text("PartNumber")).value_or(0)));
+    auto found =
+        upload->second.find(static_cast<int>(ParseInt(part.Text("PartNumber")).value_or(0)));
     if (found == upload->second.end() || found->second.etag != part.Text("ETag")) {
       return S3Refusal(400, "InvalidPart");
     }

@@ -30,8 +30,8 @@ class FakeBucket {
   using Instead = std::function<std::optional<net::testing::ServerReply>(
       int n, const net::testing::ServerRequest&)>;
   // Called after it: what the client gets of the answer.
-  using Spoil = std::function<void(int n, const net::testing::ServerRequest&,
-                                   net::testing::ServerReply&)>;
+  using Spoil =
+      std::function<void(int n, const net::testing::ServerRequest&, net::testing::ServerReply&)>;
 
   explicit FakeBucket(BucketOptions options = {});
 
@@ -60,9 +60,10 @@ class FakeBucket {
   };
   net::testing::ServerReply Answer(const net::testing::ServerRequest& request);
   net::testing::ServerReply CarryOut(State& state, const net::testing::ServerRequest& request);
-  std::optional<net::testing::ServerReply> Refusal(const State& state,
-                                                   const net::testing::ServerRequest& request) const;
-  net::testing::ServerReply List(const State& state, const net::testing::ServerRequest& request) const;
+  std::optional<net::testing::ServerReply> Refusal(
+      const State& state, const net::testing::ServerRequest& request) const;
+  net::testing::ServerReply List(const State& state,
+                                 const net::testing::ServerRequest& request) const;
   net::testing::ServerReply Put(State& state, const std::string& key,
                                 const net::testing::ServerRequest& request);
   net::testing::ServerReply Post(State& state, const std::string& key,
