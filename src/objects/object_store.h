@@ -85,7 +85,7 @@ class ObjectStore {
                              const Condition& condition, std::stop_token stop) = 0;
 
   // Whether PutIf works. Many servers take the header and ignore it, so the first call tries it on
-  // an object of its own, ".varve-condition-probe" (up to three requests); later ones cost nothing.
+  // an object of its own, ".varve-condition-probe" (at most two requests); later ones cost nothing.
   virtual Result<bool> HasConditions(std::stop_token stop) = 0;
 
   // All objects whose keys start with `prefix`, ordered by key. kInvalid where the store cannot.

@@ -59,7 +59,7 @@ class Transport {
   Result<Answer> Ask(const Call& call, uint64_t limit, std::stop_token stop);
 
   // ObjectStore::Get, for a call that would fetch the whole object.
-  Result<std::optional<ObjectInfo>> Download(const Call& call, std::optional<ByteRange> range,
+  Result<std::optional<ObjectInfo>> Download(const Call& whole, std::optional<ByteRange> range,
                                              Writer& out, std::stop_token stop);
 
  private:
