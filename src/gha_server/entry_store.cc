@@ -246,6 +246,10 @@ Result<EntryStore::Content> EntryStore::Read(EntryId id) {
   auto it = state->entries.find(id);
   if (it == state->entries.end()) return NotFound("no entry {}", id);
   TRY_ASSIGN(Fd fd, OpenFile(EntryPath(id, ".data"), O_RDONLY));
+  struct stat st;
+  if (fstat(fd.get(), &st) != 0 || static_cast<uint64_t>(st.st_size) < it->second.size) {
+    return NotFound("the data of entry {} is damaged", id);  // a reply would promise more than there is
+  }
   return Content{it->second, std::move(fd)};
 }
 

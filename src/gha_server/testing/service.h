@@ -39,6 +39,7 @@ class LocalService {
   }
   FakeClock& clock() { return clock_; }
   EntryStore& store() { return *store_; }
+  const std::string& folder() const { return dir_.path(); }
   // Requests so far whose "METHOD PATH STATUS" has `text` in it.
   size_t Requests(const std::string& text) {
     auto log = log_.Lock();

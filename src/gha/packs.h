@@ -1,0 +1,138 @@
+// Many small values in few entries of GitHub's cache, where an entry costs a request out of 200 a minute,
+// and can be written once only.
+//
+//   gha::Packs packs(client, {.scope = "app"});
+//   TRY(packs.PutMany({{.key = "record/1f3c", .digest = …, .size = …, .open = …}, …}, stop));
+//   TRY_ASSIGN(auto values, packs.GetMany({"record/1f3c"}, stop));
+//
+// A pack is an entry of values one after the other. The index is an entry that says where each value is.
+// An index replaces the one before by a higher number:
+//
+//   varve-SCOPE-pack-HEX             HEX: sha256 of the digests and sizes of what is in it, 64 digits
+//   varve-SCOPE-index-REF-NUMBER     REF: 8 hex digits of the sha256 of the git ref that the job writes;
+//                                    NUMBER: 10 digits, so that no key begins with another
+//   version of both                  sha256 of "varve packs 1"
+//
+//   index = {"format": 1,
+//            "packs":  ["varve-SCOPE-pack-…", …],
+//            "values": [["value's key", index in packs, offset, size, "sha256:…", GENERATION], …]}
+//            GENERATION: number of the index that put it; of two values of a key the higher one counts
+//
+// Reading merges the index of each ref that the token reads, the job's own first. Writing reads the
+// newest of the own ref, adds, and writes NUMBER + 1:
+//
+//   1. Who finds NUMBER + 1 taken reads again until it is committed, and adds to that one. When it is
+//      not committed within Options::patience its writer is taken for dead, and the number is skipped.
+//   2. A writer that was only slow commits a number that others have skipped. So everybody looks again
+//      after the commit: at the newest index, and at the numbers that it skipped itself. What is missing
+//      from the newest is added to a further one. Of two that skip and are skipped, the later to commit
+//      sees the other; hence nothing is lost unless its writer dies between commit and look.
+//
+// The newest is found by the prefix, which gives what was committed last, and then by asking for the
+// next numbers as they are, highest first: with a skipped number the last commit is not the highest.
+//
+// A value is verified by its digest when it is read. What is in a pack that was evicted is absent, and
+// is left out of the next index. Safe from any thread; PutMany calls of one object run one at a time.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/digest.h"
+#include "base/guarded.h"
+#include "gha/client.h"
+
+namespace varve::gha {
+
+class Packs {
+ public:
+  struct Options {
+    std::string scope = "varve";       // of the user's choice: one per image or platform, say
+    uint64_t pack_size = 64 << 20;     // a pack is begun when the one before has reached it,
+    size_t max_packs = 12;             // unless that would give one PutMany more packs than this
+    Nanos patience{15'000'000'000};    // go-actions-cache waits as long
+    uint64_t max_index = 64 << 20;
+  };
+  Packs(Client& client, Options options, net::Sleeper& sleeper);
+
+  struct Value {
+    std::string key;
+    Digest digest;
+    uint64_t size = 0;
+    OpenRange open;
+  };
+  struct Stat {
+    std::string key;
+    uint64_t size = 0;
+    Digest digest;
+  };
+
+  // One look-up a readable ref, and one download each; later calls do nothing. GetMany, Has and List do it
+  // themselves.
+  Status Load(std::stop_token stop);
+
+  Result<bool> Has(const std::string& key, std::stop_token stop);
+  Result<std::vector<Stat>> List(const std::string& prefix, std::stop_token stop);
+  // In order; nothing for what is absent or damaged. Neighbours in a pack come in one request.
+  Result<std::vector<std::optional<std::string>>> GetMany(const std::vector<std::string>& keys,
+                                                          std::stop_token stop);
+  // False when it is absent. On kCorrupt `out` has the wrong bytes.
+  Result<bool> Read(const std::string& key, Writer& out, std::stop_token stop);
+
+  // Uploads what is not there yet, and the index. A value whose bytes are there under another key, or
+  // under its own, costs no upload.
+  Status PutMany(const std::vector<Value>& values, std::stop_token stop);
+
+ private:
+  struct Place {
+    std::string pack;
+    uint64_t offset = 0, size = 0;
+    Digest digest;
+    uint64_t generation = 0;
+  };
+  using Index = std::map<std::string, Place>;  // by the value's key
+  struct Numbered {
+    uint64_t number = 0;  // 0: there is none
+    Index index;
+  };
+  struct State {
+    bool loaded = false;
+    Index merged;  // of all refs, the own one's first
+    std::set<std::string> gone;                  // packs that were evicted
+    std::map<std::string, FoundEntry> found;     // packs
+  };
+
+  std::string IndexPrefix(const std::string& ref) const;
+  std::string IndexKey(uint64_t number) const;
+  static std::string Write(const Index& index);
+  static Result<Index> Parse(std::string_view text);
+  Result<Numbered> Fetch(FoundEntry entry, std::stop_token stop);
+  Result<Numbered> Newest(const std::string& ref, std::stop_token stop);
+  Result<std::optional<Index>> Exactly(uint64_t number, std::stop_token stop);
+  Result<std::optional<FoundEntry>> FindPack(const std::string& pack, std::stop_token stop);
+  void Remember(const std::string& pack, const FoundEntry& entry);  // an address that was replaced
+  void Forget(const std::string& pack);
+  Status GetRun(const std::string& pack, const std::vector<std::pair<size_t, Place>>& run,
+                std::vector<std::optional<std::string>>& out, std::stop_token stop);
+  Result<std::string> SavePack(const std::vector<const Value*>& values, std::stop_token stop);
+  Status WriteIndex(Index mine, std::stop_token stop);
+  // The values of higher generation.
+  static void Merge(Index& into, const Index& from);
+  static bool Covers(const Index& index, const Index& part);
+
+  Client& client_;
+  const Options options_;
+  net::Sleeper& sleeper_;
+  const std::string version_;
+  std::string own_ref_;
+  std::vector<std::string> read_refs_;  // own first
+  Guarded<State> state_;
+  std::mutex writing_, loading_;
+};
+
+}  // namespace varve::gha
