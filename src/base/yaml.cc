@@ -35,8 +35,54 @@ Error ParseError(const yaml_parser_t& parser) {
                  parser.problem_mark.column + 1, parser.problem ? parser.problem : "malformed YAML");
 }
 
-// YAML 1.2.2, section 10.3.2: the core schema.
-Json Resolve(const std::string& text) {
+class Converter {
+ public:
+  explicit Converter(yaml_document_t& document) : document_(document) {}
+
+  Result<Json> Convert(int id, int depth) {
+    const yaml_node_t& node = *yaml_document_get_node(&document_, id);
+    if (depth > kMaxDepth) return At(node, "nested too deeply");
+    if (++values_ > kMaxValues) return At(node, "too many values");
+    if (node.type == YAML_SEQUENCE_NODE) {
+      Json list = Json::EmptyArray();
+      for (auto* item = node.data.sequence.items.start; item < node.data.sequence.items.top; ++item) {
+        TRY_ASSIGN(Json value, Convert(*item, depth + 1));
+        list.Append(std::move(value));
+      }
+      return list;
+    }
+    if (node.type == YAML_MAPPING_NODE) {
+      Json object = Json::EmptyObject();
+      for (auto* pair = node.data.mapping.pairs.start; pair < node.data.mapping.pairs.top; ++pair) {
+        const yaml_node_t& key = *yaml_document_get_node(&document_, pair->key);
+        if (key.type != YAML_SCALAR_NODE) return At(key, "a key that is no text");
+        const std::string name = Text(key);
+        if (object.Find(name) != nullptr) return At(key, "the key \"" + name + "\" stands twice");
+        TRY_ASSIGN(Json value, Convert(pair->value, depth + 1));
+        object.Set(name, std::move(value));
+      }
+      return object;
+    }
+    if (node.data.scalar.style == YAML_PLAIN_SCALAR_STYLE) return ResolveYamlScalar(Text(node));
+    return Json(Text(node));
+  }
+
+ private:
+  static std::string Text(const yaml_node_t& node) {
+    return {reinterpret_cast<const char*>(node.data.scalar.value), node.data.scalar.length};
+  }
+  static Error At(const yaml_node_t& node, std::string_view what) {
+    return Invalid("line {}, column {}: {}", node.start_mark.line + 1, node.start_mark.column + 1,
+                   what);
+  }
+
+  yaml_document_t& document_;
+  size_t values_ = 0;
+};
+
+}  // namespace
+
+Json ResolveYamlScalar(const std::string& text) {
   if (text.empty() || text == "~" || text == "null" || text == "Null" || text == "NULL") return {};
   if (text == "true" || text == "True" || text == "TRUE") return true;
   if (text == "false" || text == "False" || text == "FALSE") return false;
@@ -70,53 +116,6 @@ Json Resolve(const std::string& text) {
   }
   return text;
 }
-
-class Converter {
- public:
-  explicit Converter(yaml_document_t& document) : document_(document) {}
-
-  Result<Json> Convert(int id, int depth) {
-    const yaml_node_t& node = *yaml_document_get_node(&document_, id);
-    if (depth > kMaxDepth) return At(node, "nested too deeply");
-    if (++values_ > kMaxValues) return At(node, "too many values");
-    if (node.type == YAML_SEQUENCE_NODE) {
-      Json list = Json::EmptyArray();
-      for (auto* item = node.data.sequence.items.start; item < node.data.sequence.items.top; ++item) {
-        TRY_ASSIGN(Json value, Convert(*item, depth + 1));
-        list.Append(std::move(value));
-      }
-      return list;
-    }
-    if (node.type == YAML_MAPPING_NODE) {
-      Json object = Json::EmptyObject();
-      for (auto* pair = node.data.mapping.pairs.start; pair < node.data.mapping.pairs.top; ++pair) {
-        const yaml_node_t& key = *yaml_document_get_node(&document_, pair->key);
-        if (key.type != YAML_SCALAR_NODE) return At(key, "a key that is no text");
-        const std::string name = Text(key);
-        if (object.Find(name) != nullptr) return At(key, "the key \"" + name + "\" stands twice");
-        TRY_ASSIGN(Json value, Convert(pair->value, depth + 1));
-        object.Set(name, std::move(value));
-      }
-      return object;
-    }
-    if (node.data.scalar.style == YAML_PLAIN_SCALAR_STYLE) return Resolve(Text(node));
-    return Json(Text(node));
-  }
-
- private:
-  static std::string Text(const yaml_node_t& node) {
-    return {reinterpret_cast<const char*>(node.data.scalar.value), node.data.scalar.length};
-  }
-  static Error At(const yaml_node_t& node, std::string_view what) {
-    return Invalid("line {}, column {}: {}", node.start_mark.line + 1, node.start_mark.column + 1,
-                   what);
-  }
-
-  yaml_document_t& document_;
-  size_t values_ = 0;
-};
-
-}  // namespace
 
 Result<Json> ParseYaml(std::string_view text) {
   Parser parser;

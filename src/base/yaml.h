@@ -1,6 +1,7 @@
 // YAML 1.2 documents as JSON values.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "base/json.h"
@@ -14,5 +15,8 @@ namespace varve {
 // that is no scalar or stands twice, nesting deeper than 200, and aliases that blow the document up to more than a
 // million values.
 Result<Json> ParseYaml(std::string_view text);
+
+// A plain scalar's value by the core schema (YAML 1.2.2, section 10.3.2).
+Json ResolveYamlScalar(const std::string& text);
 
 }  // namespace varve
