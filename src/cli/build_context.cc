@@ -146,6 +146,10 @@ class Opener {
   }
 
   Status ReadDockerfile() {
+    if (flags_.dockerfile_text) {
+      UseDockerfile(*flags_.dockerfile_text, "dockerfile_inline");
+      return Ok();
+    }
     if (flags_.file == "-") {
       FdReader in(STDIN_FILENO);
       TRY_ASSIGN(std::string text, ReadAll(in, kMaxDockerfile));

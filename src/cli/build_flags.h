@@ -48,6 +48,7 @@ enum class ProgressMode { kAuto, kTty, kPlain, kQuiet, kRawJson, kNone };
 struct BuildFlags {
   std::string context;                       // directory, "-", git or http(s) URL
   std::string file;                          // -f; empty: Dockerfile in the context
+  std::optional<std::string> dockerfile_text;  // instead of `file`: Compose's dockerfile_inline
   std::vector<std::string> tags;
   std::vector<std::pair<std::string, std::string>> build_args;
   std::vector<std::pair<std::string, std::string>> build_contexts;

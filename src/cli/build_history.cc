@@ -68,6 +68,23 @@ std::string NameOf(std::string context) {
   return slash == context.npos || slash + 1 == context.size() ? context : context.substr(slash + 1);
 }
 
+history::Build HeaderOf(const BuildJob& job, const BuildFlags& flags, const std::string& command) {
+  history::Build header;
+  header.command = command;
+  header.project = job.project();
+  bool local = header.project.starts_with('/');
+  header.name = NameOf(local ? header.project : flags.context);
+  header.context = local ? header.project : RedactedText(flags.context);
+  header.dockerfile = job.context().dockerfile_name;
+  header.target = flags.target;
+  header.platforms = flags.platforms;
+  header.tags = flags.tags;
+  for (const auto& [name, value] : flags.build_args) {
+    header.build_args.emplace_back(name, Redacted(name, value));
+  }
+  return header;
+}
+
 }  // namespace
 
 std::vector<std::string> ShownArguments(const std::vector<std::string>& arguments) {
@@ -155,22 +172,11 @@ class BuildHistory::Watcher final : public engine::Observer {
 
 BuildHistory::BuildHistory(const Workspace& workspace, const BuildJob& job, const BuildFlags& flags,
                            const std::string& command)
-    : root_(workspace.root) {
+    : BuildHistory(workspace, HeaderOf(job, flags, command)) {}
+
+BuildHistory::BuildHistory(const Workspace& workspace, history::Build header) : root_(workspace.root) {
   METRIC("history.begin");
-  history::Build header;
-  header.command = command;
   header.arguments = ShownArguments();
-  header.project = job.project();
-  bool local = header.project.starts_with('/');
-  header.name = NameOf(local ? header.project : flags.context);
-  header.context = local ? header.project : RedactedText(flags.context);
-  header.dockerfile = job.context().dockerfile_name;
-  header.target = flags.target;
-  header.platforms = flags.platforms;
-  header.tags = flags.tags;
-  for (const auto& [name, value] : flags.build_args) {
-    header.build_args.emplace_back(name, Redacted(name, value));
-  }
   header.varve_version = kVersion;
   header.job = workspace.lease->id();
   auto recorder = history::Recorder::Begin(root_, std::move(header), SystemClock());

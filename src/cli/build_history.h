@@ -21,6 +21,8 @@ class BuildHistory {
   // After the job has read its context. `command` is the subcommand.
   BuildHistory(const Workspace& workspace, const BuildJob& job, const BuildFlags& flags,
                const std::string& command);
+  // Of something else than one Dockerfile: `header` says what, without the command line's words.
+  BuildHistory(const Workspace& workspace, history::Build header);
   ~BuildHistory();
 
   // An observer to give to the engine: notes what happens, and passes it on to the display.

@@ -8,7 +8,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "cache/cache_mounts.h"
-#include "base/guarded.h"
 #include "cli/build_display.h"
 #include "dockerfile/step_name.h"
 #include "cli/source_time.h"
@@ -24,8 +23,9 @@ namespace {
 class ShownImages final : public dockerfile::ImageResolver {
  public:
   ShownImages(source::ImageStore& images, progress::Board& board, bool multi_platform,
-              std::stop_token stop)
-      : images_(images), board_(board), multi_platform_(multi_platform), stop_(std::move(stop)) {}
+              Guarded<std::set<std::string>>& shown, std::stop_token stop)
+      : images_(images), board_(board), multi_platform_(multi_platform), shown_(shown),
+        stop_(std::move(stop)) {}
 
   Result<dockerfile::ResolvedImage> Resolve(const std::string& reference,
                                             const oci::Platform& platform,
@@ -67,8 +67,8 @@ class ShownImages final : public dockerfile::ImageResolver {
   source::ImageStore& images_;
   progress::Board& board_;
   const bool multi_platform_;
+  Guarded<std::set<std::string>>& shown_;
   std::stop_token stop_;
-  Guarded<std::set<std::string>> shown_;
 };
 
 // The store's memory of records that are gone, as explanations ask for it.
@@ -126,12 +126,39 @@ dockerfile::Parsed<void> BuildJob::Lower() {
   auto platforms = TargetPlatforms(flags_);
   if (!platforms) return std::unexpected(dockerfile::SourceError{platforms.error(), {}});
   auto several = dockerfile::IsMultiPlatform(flags_.build_args, platforms->size());
-  ShownImages images(*workspace_.images, board_, several && *several, stop_);
-  auto lowered =
-      dockerfile::LowerForPlatforms(file_, Options(), *platforms, images, &warnings_);
+  ShownImages images(*workspace_.images, board_, several && *several, *shown_images_,
+                     stop_);
+  dockerfile::LowerOptions options = Options();
+  if (Status linked = AddLinks(options, *platforms); !linked) {
+    return std::unexpected(dockerfile::SourceError{linked.error(), {}});
+  }
+  auto lowered = dockerfile::LowerForPlatforms(file_, options, *platforms, images, &warnings_);
   if (!lowered) return std::unexpected(lowered.error());
   lowered_ = std::move(*lowered);
   return {};
+}
+
+// One input for each platform of the other job; one that has a single platform serves all of ours.
+Status BuildJob::AddLinks(dockerfile::LowerOptions& options,
+                          const std::vector<oci::Platform>& platforms) const {
+  for (const auto& [name, other] : links_) {
+    const auto& results = other->lowered_.results;
+    for (const oci::Platform& platform : platforms) {
+      auto same = std::ranges::find(results, platform, &dockerfile::PlatformResult::platform);
+      if (same == results.end() && results.size() > 1) {
+        Error error = Invalid("the context \"{}\" is built for other platforms than {}", name,
+                              platform.ToString());
+        error.hint = "build both for the same platforms";
+        return error;
+      }
+      const auto& lowered = (same == results.end() ? results[0] : *same).lowered;
+      std::string input = name + "::" + platform.ToString();
+      options.named_contexts.push_back({results.size() > 1 ? input : name, "input:" + input});
+      options.inputs[input] = {.graph = &other->graph(), .root = lowered.root, .config = lowered.config,
+                               .history = lowered.history};
+    }
+  }
+  return Ok();
 }
 
 dockerfile::LowerOptions BuildJob::Options() const {
@@ -183,37 +210,63 @@ std::string BuildJob::project() const {
   return context_.temporary.empty() && path != nullptr ? path : context_.dockerfile_name;
 }
 
-Result<engine::Outcome> BuildJob::Run(const RunOptions& options, engine::Observer& observer) {
-  TRY_ASSIGN(tiers_, CacheTiers::Open(flags_, workspace_, !options.isolated.empty(), stop_));
-  TRY_ASSIGN(auto runner, MakeRunner(options.isolated));
-  engine::Request request{.graph = lowered_.graph, .want_data = options.want_data,
-                          .dry_run = options.dry_run, .salt = flags_.salt + options.isolated,
-                          .project = project() + options.isolated};
-  for (const auto& [platform, lowered] : lowered_.results) {
-    if (lowered.root) request.wanted.push_back(*lowered.root);
+Result<engine::Outcome> RunGraph(GraphRun run, Workspace& workspace, engine::Observer& observer,
+                                 std::stop_token stop) {
+  exec::RunnerStores stores{*workspace.layers, *workspace.local.store, *workspace.images,
+                            *workspace.blobs, workspace.registries->http(), *workspace.lease,
+                            SystemClock()};
+  if (run.tiers != nullptr) {
+    stores.fetch_layer = [&chain = run.tiers->chain()](const DiffId& layer, const OnProgress& progress,
+                                                       std::stop_token token) {
+      return chain.FetchLayer(layer, progress, token);
+    };
   }
-  request.max_age = AgeLimits(lowered_.graph, flags_.max_age, options.max_age);
-  // What is forecast may miss; whoever asked decides what that means.
-  if (!options.dry_run) {
-    TRY_ASSIGN(request.must_hit, MustHit(lowered_.graph, flags_.must_hit));
-  }
-  cache::LocalStore& store = *workspace_.local.store;
+  TRY_ASSIGN(auto runner, exec::Runner::Create(std::move(run.runner), std::move(stores)));
+  engine::Request request{.graph = run.graph, .want_data = run.want_data, .dry_run = run.dry_run,
+                          .salt = run.salt, .project = run.project};
+  request.wanted = std::move(run.wanted);
+  request.max_age = std::move(run.max_age);
+  request.must_hit = std::move(run.must_hit);
+  cache::LocalStore& store = *workspace.local.store;
+  cache::RecordStore& records = run.tiers != nullptr ? static_cast<cache::RecordStore&>(run.tiers->chain())
+                                                     : store;
   StoreArchive archive(store.contents());
-  tier::Chain& chain = tiers_->chain();
-  engine::Services services{chain, store, *runner, *runner, *runner, observer, SystemClock(), &archive};
-  engine::Outcome outcome = engine::Build(request, services, stop_);
-  for (engine::StepOutcome& step : outcome.steps) {
-    if (!step.key.empty()) step.tier = chain.TierOf(step.key);
+  engine::Services services{records, store, *runner, *runner, *runner, observer, SystemClock(), &archive};
+  engine::Outcome outcome = engine::Build(request, services, stop);
+  if (run.tiers != nullptr) {
+    tier::Chain& chain = run.tiers->chain();
+    for (engine::StepOutcome& step : outcome.steps) {
+      if (!step.key.empty()) step.tier = chain.TierOf(step.key);
+    }
+    Status kept = chain.KeepFound([&](const auto& outputs) { return runner->HasLocally(outputs); });
+    if (!kept) LOG_WARN("keeping records of tiers: {}", kept.error().message);
   }
-  Status kept = chain.KeepFound([&](const auto& outputs) { return runner->HasLocally(outputs); });
-  if (!kept) LOG_WARN("keeping records of tiers: {}", kept.error().message);
-  images_ = runner->Images();
-  tiers_->WarnOfFailures(board_);
-  if (options.want_data && !options.dry_run) {
+  if (run.images != nullptr) *run.images = runner->Images();
+  if (run.want_data && !run.dry_run) {
     for (const cache::Rootfs& wanted : outcome.wanted) {
       for (const DiffId& layer : wanted.layers) store.UsedLayer(layer);
     }
   }
+  return outcome;
+}
+
+Result<engine::Outcome> BuildJob::Run(const RunOptions& options, engine::Observer& observer) {
+  TRY_ASSIGN(tiers_, CacheTiers::Open(flags_, workspace_, !options.isolated.empty(), stop_));
+  TRY_ASSIGN(auto runner, MakeRunnerOptions(options.isolated));
+  GraphRun run{.graph = lowered_.graph, .wanted = {}, .runner = std::move(runner),
+               .project = project() + options.isolated, .salt = flags_.salt + options.isolated,
+               .want_data = options.want_data, .dry_run = options.dry_run,
+               .tiers = tiers_.get(), .images = &images_};
+  for (const auto& [platform, lowered] : lowered_.results) {
+    if (lowered.root) run.wanted.push_back(*lowered.root);
+  }
+  run.max_age = AgeLimits(lowered_.graph, flags_.max_age, options.max_age);
+  // What is forecast may miss; whoever asked decides what that means.
+  if (!options.dry_run) {
+    TRY_ASSIGN(run.must_hit, MustHit(lowered_.graph, flags_.must_hit));
+  }
+  auto outcome = RunGraph(std::move(run), workspace_, observer, stop_);
+  tiers_->WarnOfFailures(board_);
   return outcome;
 }
 
@@ -284,7 +337,7 @@ Status BuildJob::ExportCaches(const engine::Outcome& outcome) {
   return tiers_->Export({lowered_.graph, outcome, images_}, Stores(), board_, stop_);
 }
 
-Result<std::unique_ptr<exec::Runner>> BuildJob::MakeRunner(const std::string& isolated) {
+Result<exec::RunnerOptions> BuildJob::MakeRunnerOptions(const std::string& isolated) {
   exec::RunnerOptions options{.root = workspace_.root, .directories = context_.named_directories,
                               .mount_namespace = lowered().cache_mount_namespace + isolated};
   options.context_mode = flags_.context_mode;
@@ -292,14 +345,7 @@ Result<std::unique_ptr<exec::Runner>> BuildJob::MakeRunner(const std::string& is
   options.secrets = SecretSourcesOf(flags_);
   TRY_ASSIGN(agents_, StartSshAgents(flags_.ssh, workspace_.scratch.path()));
   options.ssh = agents_->agents();
-  return exec::Runner::Create(std::move(options),
-                              {*workspace_.layers, *workspace_.local.store, *workspace_.images,
-                               *workspace_.blobs, workspace_.registries->http(), *workspace_.lease,
-                               SystemClock(),
-                               [this](const DiffId& layer, const OnProgress& progress,
-                                      std::stop_token stop) {
-                                 return tiers_->chain().FetchLayer(layer, progress, stop);
-                               }});
+  return options;
 }
 
 }  // namespace varve::cli

@@ -6,10 +6,12 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <vector>
 
+#include "base/guarded.h"
 #include "cli/build_context.h"
 #include "cli/build_flags.h"
 #include "cli/build_outputs.h"
@@ -24,6 +26,25 @@
 
 namespace varve::cli {
 
+// A graph to run, and with what.
+struct GraphRun {
+  const graph::Graph& graph;
+  std::vector<graph::Ref> wanted;
+  exec::RunnerOptions runner;
+  std::string project;
+  std::string salt;
+  bool want_data = true;                       // the wanted layers are needed here
+  bool dry_run = false;
+  std::vector<std::optional<engine::AgeLimit>> max_age = {};
+  std::vector<bool> must_hit = {};
+  CacheTiers* tiers = nullptr;                 // asked for what the local store does not have
+  std::vector<source::ResolvedImage>* images = nullptr;  // gets the images that were resolved
+};
+
+// Resolves, keys, looks up, and unless it is a dry run runs what is left.
+Result<engine::Outcome> RunGraph(GraphRun run, Workspace& workspace, engine::Observer& observer,
+                                 std::stop_token stop);
+
 class BuildJob {
  public:
   // All must outlive the job.
@@ -33,6 +54,13 @@ class BuildJob {
   // What can be refused before anything is touched: platforms that are none, and outputs that cannot
   // hold them.
   static Status CheckFlags(const BuildFlags& flags, const std::vector<exporter::Output>& outputs = {});
+
+  // The named context `name` is what `other` leads to. `other` must be lowered before this job is, and
+  // outlive its Lower().
+  void Link(std::string name, const BuildJob& other) { links_.emplace_back(std::move(name), &other); }
+
+  // Base images that `other` showed as it resolved them are not shown again.
+  void ShowWith(const BuildJob& other) { shown_images_ = other.shown_images_; }
 
   // Opens the context and parses the Dockerfile.
   dockerfile::Parsed<void> Read();
@@ -51,6 +79,9 @@ class BuildJob {
     std::vector<AgeRule> max_age;  // of a configuration file; the flags' rules win
   };
   Result<engine::Outcome> Run(const RunOptions& options, engine::Observer& observer);
+
+  // What a run needs besides the graph. Starts the agents of --ssh; they live as long as the job.
+  Result<exec::RunnerOptions> MakeRunnerOptions(const std::string& isolated);
 
   // Removes the records and cache mounts of an isolated run.
   void Forget(const engine::Outcome& outcome, const std::string& isolated);
@@ -72,6 +103,8 @@ class BuildJob {
   // Of the first platform; its references are into graph(). Empty before Lower() and when that fails.
   const dockerfile::Lowered& lowered() const { return lowered_.results[0].lowered; }
   const dockerfile::LoweredPlatforms& platforms() const { return lowered_; }
+  // For one who joins the graphs of several jobs, and moves their references along.
+  dockerfile::LoweredPlatforms& platforms() { return lowered_; }
   const graph::Graph& graph() const { return lowered_.graph; }
   const std::vector<dockerfile::Warning>& warnings() const { return warnings_; }
   // What tells this project's builds from others': its directory, else its Dockerfile's name.
@@ -79,7 +112,8 @@ class BuildJob {
 
  private:
   dockerfile::LowerOptions Options() const;
-  Result<std::unique_ptr<exec::Runner>> MakeRunner(const std::string& isolated);
+  Status AddLinks(dockerfile::LowerOptions& options,
+                  const std::vector<oci::Platform>& platforms) const;
   exporter::BuildResult ResultOf(const engine::Outcome& outcome) const;
   exporter::ExportStores Stores();
 
@@ -94,6 +128,9 @@ class BuildJob {
   std::unique_ptr<SshAgents> agents_;
   std::unique_ptr<CacheTiers> tiers_;         // of the last Run
   std::vector<source::ResolvedImage> images_;  // that the last Run resolved
+  std::vector<std::pair<std::string, const BuildJob*>> links_;
+  std::shared_ptr<Guarded<std::set<std::string>>> shown_images_ =
+      std::make_shared<Guarded<std::set<std::string>>>();  // "REFERENCE PLATFORM"
 };
 
 }  // namespace varve::cli

@@ -19,6 +19,7 @@ class VersionCommand final : public Command {
 
 constexpr CommandEntry kCommands[] = {
     {"build", "b", "Build an image from a Dockerfile", MakeBuildCommand},
+    {"compose", "", "Build the services of Compose files, or show what the files say", MakeComposeCommand},
     {"plan", "", "Say what a build would run, why, and how long it would take", MakePlanCommand},
     {"explain", "", "Say why steps of a build ran", MakeExplainCommand},
     {"history", "", "List, inspect, replay and trace builds", MakeHistoryCommand},

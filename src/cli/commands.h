@@ -6,6 +6,7 @@
 namespace varve::cli {
 
 std::unique_ptr<Command> MakeBuildCommand();
+std::unique_ptr<Command> MakeComposeCommand();
 std::unique_ptr<Command> MakeExplainCommand();
 std::unique_ptr<Command> MakeHistoryCommand();
 std::unique_ptr<Command> MakePlanCommand();

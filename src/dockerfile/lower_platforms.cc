@@ -4,13 +4,9 @@
 
 #include "base/strings.h"
 #include "base/thread_pool.h"
-#include "graph/join.h"
 
 namespace varve::dockerfile {
 
-namespace {
-
-// Everything in `lowered` that names a step of its graph.
 void MoveReferences(Lowered& lowered, const graph::Joined& joined, size_t which) {
   auto move = [&](std::optional<graph::Ref>& ref) {
     if (ref) ref = joined.Place(which, *ref);
@@ -22,8 +18,6 @@ void MoveReferences(Lowered& lowered, const graph::Joined& joined, size_t which)
     if (entry.step) entry.step = joined.places[which][*entry.step];
   }
 }
-
-}  // namespace
 
 Result<bool> IsMultiPlatform(const std::vector<std::pair<std::string, std::string>>& build_args,
                              size_t platforms) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "dockerfile/lower.h"
+#include "graph/join.h"
 
 namespace varve::dockerfile {
 
@@ -19,6 +20,9 @@ struct LoweredPlatforms {
   // The image is an index, not a bare manifest: several platforms, or BUILDKIT_MULTI_PLATFORM=1.
   bool multi_platform = false;
 };
+
+// Everything in `lowered` that names a step of its graph, which is number `which` of the joined ones.
+void MoveReferences(Lowered& lowered, const graph::Joined& joined, size_t which);
 
 // Whether an image for so many platforms is an index. BUILDKIT_MULTI_PLATFORM among the build
 // arguments may ask for the shape, but several platforms have only one: kInvalid.

@@ -1,0 +1,183 @@
+#include "cli/compose_job.h"
+
+#include <algorithm>
+#include <climits>
+#include <cstdlib>
+#include <map>
+#include <set>
+
+#include "cli/build_report.h"
+
+namespace varve::cli {
+
+namespace {
+
+std::string RealPath(const std::string& path) {
+  char resolved[PATH_MAX];
+  return realpath(path.c_str(), resolved) != nullptr ? resolved : path;
+}
+
+// Directories have the same name in all graphs, so that those that services share are one source.
+std::string SourceName(const std::string& directory) { return "dir:" + RealPath(directory); }
+
+// The files of a job, by what its own graph calls them.
+std::map<std::string, std::string> DirectoriesOf(const BuildContext& context) {
+  std::map<std::string, std::string> directories = context.named_directories;
+  directories["context"] = context.directory;
+  return directories;
+}
+
+}  // namespace
+
+Status ComposeJob::Add(std::string service, ServiceFlags flags, std::string image) {
+  Part part{.service = std::move(service), .image = std::move(image), .flags = std::move(flags.flags),
+            .services = std::move(flags.services)};
+  auto outputs = EffectiveOutputs(part.flags);
+  if (!outputs) return Error(std::move(outputs).error()).With("service " + part.service);
+  part.outputs = std::move(*outputs);
+  if (Status good = BuildJob::CheckFlags(part.flags, part.outputs); !good) {
+    return Error(std::move(good).error()).With("service " + part.service);
+  }
+  parts_.push_back(std::move(part));
+  return Ok();
+}
+
+dockerfile::Parsed<void> ComposeJob::Prepare() {
+  std::vector<graph::Graph> graphs;
+  for (Part& part : parts_) {
+    part.job = std::make_unique<BuildJob>(part.flags, workspace_, board_, stop_);
+    part.job->ShowWith(*parts_.front().job);
+    if (auto prepared = PrepareOne(part); !prepared) {
+      failed_ = &part;
+      dockerfile::SourceError error = prepared.error();
+      error.error.message = fmt::format("service {}: {}", part.service, error.error.message);
+      return std::unexpected(std::move(error));
+    }
+    graphs.push_back(part.job->graph());
+  }
+  graph::Joined joined = graph::Join(std::move(graphs));
+  size_t wanted = 0;
+  for (size_t i = 0; i < parts_.size(); ++i) {
+    std::set<graph::StepIndex> steps(joined.places[i].begin(), joined.places[i].end());
+    parts_[i].steps.assign(steps.begin(), steps.end());
+    parts_[i].first_wanted = wanted;
+    for (auto& [platform, lowered] : parts_[i].job->platforms().results) {
+      dockerfile::MoveReferences(lowered, joined, i);
+      if (lowered.root) ++wanted;
+    }
+  }
+  graph_ = std::move(joined.graph);
+  return {};
+}
+
+dockerfile::Parsed<void> ComposeJob::PrepareOne(Part& part) {
+  if (auto read = part.job->Read(); !read) return read;
+  for (const std::string& warning : part.job->context().warnings) {
+    board_.Warn({.text = "service " + part.service + ": " + warning});
+  }
+  for (const auto& [context, service] : part.services) {
+    auto other = std::ranges::find(parts_, service, &Part::service);
+    CHECK(other != parts_.end() && other->job != nullptr);
+    part.job->Link(context, *other->job);
+  }
+  auto lowered = part.job->Lower();
+  ShowWarnings(part.job->warnings(), board_, part.job->context());
+  if (lowered) NameSteps(part);
+  return lowered;
+}
+
+// Steps say whose they are, and sources which directory they are. What came from another service has
+// its names already, and joins it.
+void ComposeJob::NameSteps(Part& part) {
+  auto directories = DirectoriesOf(part.job->context());
+  for (graph::Step& step : part.job->platforms().graph.steps) {
+    if (auto* local = std::get_if<graph::LocalSource>(&step.op)) {
+      if (auto it = directories.find(local->name); it != directories.end()) {
+        local->name = SourceName(it->second);
+      }
+    }
+    if (step.name.starts_with('[') && !step.name.starts_with("[internal]")) {
+      step.name.insert(1, part.service + " ");
+    }
+  }
+}
+
+Status ComposeJob::CollectRunnerOptions(exec::RunnerOptions& all) {
+  for (Part& part : parts_) {
+    TRY_ASSIGN(auto own, part.job->MakeRunnerOptions(""));
+    const bool first = &part == &parts_.front();
+    auto conflict = [&](std::string_view what) {
+      Error error = Invalid("service {}: {} has another value than in the services before", part.service, what);
+      error.hint = "build the services one after the other: varve compose build SERVICE";
+      return error;
+    };
+    if (first) {
+      all = own;
+      all.directories.clear();
+    }
+    if (own.mount_namespace != all.mount_namespace) return conflict("BUILDKIT_CACHE_MOUNT_NS");
+    for (const auto& [name, directory] : DirectoriesOf(part.job->context())) {
+      all.directories[SourceName(directory)] = directory;
+    }
+    for (const auto& [id, source] : own.secrets) {
+      auto known = all.secrets.emplace(id, source).first;
+      if (known->second.path != source.path || known->second.variable != source.variable) {
+        return conflict("the secret " + id);
+      }
+    }
+    if (first) continue;
+    for (const exec::SshAgent& agent : own.ssh) {
+      auto paths = [&](const Part& of) {
+        auto flag = std::ranges::find(of.flags.ssh, agent.id, &SshFlag::id);
+        return flag == of.flags.ssh.end() ? std::nullopt : std::optional(flag->paths);
+      };
+      for (const Part& before : parts_) {
+        if (&before == &part) break;
+        if (paths(before) && paths(before) != paths(part)) return conflict("the ssh agent " + agent.id);
+      }
+      if (std::ranges::find(all.ssh, agent.id, &exec::SshAgent::id) == all.ssh.end()) all.ssh.push_back(agent);
+    }
+  }
+  return Ok();
+}
+
+Result<engine::Outcome> ComposeJob::Run(const std::string& project, const std::vector<AgeRule>& max_age,
+                                        engine::Observer& observer) {
+  exec::RunnerOptions options;
+  TRY(CollectRunnerOptions(options));
+  GraphRun run{.graph = graph_, .wanted = {}, .runner = std::move(options), .project = project, .salt = {}};
+  for (const Part& part : parts_) {
+    for (const auto& [platform, lowered] : std::as_const(*part.job).platforms().results) {
+      if (lowered.root) run.wanted.push_back(*lowered.root);
+    }
+  }
+  run.max_age = AgeLimits(graph_, {}, max_age);
+  return RunGraph(std::move(run), workspace_, observer, stop_);
+}
+
+Status ComposeJob::Export(const engine::Outcome& outcome) {
+  for (Part& part : parts_) {
+    // The part's own share of what was wanted.
+    engine::Outcome own = outcome;
+    size_t count = 0;
+    for (const auto& [platform, lowered] : std::as_const(*part.job).platforms().results) {
+      if (lowered.root) ++count;
+    }
+    auto first = outcome.wanted.begin() + static_cast<ptrdiff_t>(part.first_wanted);
+    own.wanted.assign(first, first + static_cast<ptrdiff_t>(count));
+    auto exported = part.job->Export(own, part.outputs);
+    if (!exported) return Error(std::move(exported).error()).With("service " + part.service);
+    part.image_id = exported->image_id;
+  }
+  return Ok();
+}
+
+std::vector<const ComposeJob::Part*> ComposeJob::PartsOf(graph::StepIndex step) const {
+  std::vector<const Part*> found;
+  for (const Part& part : parts_) {
+    if (std::ranges::binary_search(part.steps, step)) found.push_back(&part);
+  }
+  return found;
+}
+
+}  // namespace varve::cli
