@@ -355,6 +355,8 @@ Status CanonicalizeService(const std::string& name, Node& service, const std::st
       TRY(HostsToMapping(value));
     } else if (key == "depends_on") {
       TRY(CanonicalizeDependsOn(value));
+    } else if (key == "networks" && value.is_sequence()) {
+      TRY(ListToMapping(value, key));
     } else if (key == "secrets" || key == "configs") {
       TRY(SecretsToMappings(value));
     } else if (key == "ulimits") {
