@@ -165,7 +165,7 @@ Result<std::vector<Spec>> Parse(Direction direction, std::string_view value) {
   if (type == "local") {
     spec.kind = Kind::kLocal;
   } else if (type != "registry") {
-    static constexpr std::string_view kLater[] = {"gha", "s3", "azblob", "inline"};
+    static constexpr std::string_view kLater[] = {"gha", "s3", "azblob", "inline", "http"};
     bool known = std::ranges::find(kLater, type) != std::end(kLater);
     Error error = known ? Invalid("{} type={} is not supported by this version of varve",
                                   FlagOf(direction), type)
