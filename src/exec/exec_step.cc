@@ -182,6 +182,7 @@ Result<engine::RunResult> RunExecStep(const Job& job, const engine::RunRequest& 
   MaskingSink masking(recording, mounts.secrets());
   TRY_ASSIGN(sandbox::Spec spec, SpecOf(exec, mount->path(), mounts));
   spec.read_only_rootfs = read_only;
+  spec.filter_dir = job.root;
   for (const std::string& interpreter : emulation.interpreters) {
     spec.mounts.push_back({.source = interpreter, .target = interpreter, .read_only = true,
                            .nosuid = true, .nodev = true});

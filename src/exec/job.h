@@ -49,6 +49,7 @@ struct Job {
   std::string mount_namespace;  // BUILDKIT_CACHE_MOUNT_NS
   Clock& clock;
   cache::JobLease& lease;
+  std::string root;  // the state directory
 };
 
 // An input as files that can be read: a directory source as it lies there, a stack of layers mounted

@@ -56,7 +56,7 @@ Result<std::unique_ptr<Runner>> Runner::Create(RunnerOptions options, RunnerStor
       .directories = *runner, .secrets = runner->secrets_, .ssh = runner->options_.ssh,
       .scratch = scratch, .step_state = *runner->step_state_,
       .mount_namespace = runner->options_.mount_namespace, .clock = stores.clock,
-      .lease = stores.lease});
+      .lease = stores.lease, .root = runner->options_.root});
   return runner;
 }
 

@@ -221,7 +221,8 @@ Result<Outcome> RunOn(const Host& host, const Runtime& wanted, const Spec& spec,
   context.capabilities = host.capabilities;
   if (crun && spec.security == Security::kSandbox) {
     TRY(sys::MkdirAll(bundle.runtime_root(), 0711));
-    context.seccomp_program = CompiledDefaultProfile(host.machine, bundle.runtime_root());
+    context.seccomp_program = CompiledDefaultProfile(
+        host.machine, spec.filter_dir.empty() ? bundle.runtime_root() : spec.filter_dir);
   }
   context.cgroup_mount = !host.user_namespace;
   int cgroup_fd = -1;

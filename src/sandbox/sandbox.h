@@ -83,6 +83,7 @@ struct Spec {
   std::vector<MountSpec> mounts;  // in order, after the standard ones
   Network network = Network::kHost;
   Security security = Security::kSandbox;
+  std::string filter_dir;  // exists; keeps the compiled system-call filter. Empty: the state directory
   std::vector<ExtraHost> extra_hosts;
   uint64_t shm_size = 64 << 20;
   std::vector<Ulimit> ulimits;

@@ -16,6 +16,7 @@
 #include "base/guarded.h"
 #include "base/hex.h"
 #include "base/log.h"
+#include "base/metric.h"
 #include "base/strings.h"
 #include "sandbox/seccomp_profile.h"
 
@@ -131,22 +132,32 @@ static std::string CompilerVersion() { return "none"; }
 
 namespace {
 
+constexpr size_t kDigestSize = 64;  // in hexadecimal, before the program
+
 std::string LoadOrCompile(const std::string& machine, const std::string& directory) {
+  static Counter loaded("sandbox.seccomp_loaded"), compiled("sandbox.seccomp_compiled");
   Json profile = DefaultSeccompProfile(machine);
   // The file is named after everything that its content depends on.
   Sha256 hash;
   hash.Update(CompilerVersion());
   hash.Update(profile.Dump());
-  std::string path = fmt::format("{}/.seccomp-{}", directory, hash.Finish().Short());
-  if (auto kept = ReadFile(path, 1 << 20)) {
-    if (!kept->empty() && kept->size() % sizeof(sock_filter) == 0) return Base64Encode(*kept);
+  std::string path = fmt::format("{}/seccomp-{}", directory, hash.Finish().Short());
+  if (auto kept = ReadFile(path, 1 << 20); kept && kept->size() > kDigestSize) {
+    std::string_view kept_program = std::string_view(*kept).substr(kDigestSize);
+    // The file is not synced: after a crash of the machine it may have any content.
+    if (kept->starts_with(Digest::Of(kept_program).Hex())) {
+      loaded.Add();
+      return Base64Encode(kept_program);
+    }
   }
+  compiled.Add();
   auto program = CompileSeccomp(profile);
   if (!program) {
     LOG_DEBUG("{}", program.error().ToString());
     return {};
   }
-  if (Status written = WriteFileAtomically(path, *program); !written) {
+  std::string file = Digest::Of(*program).Hex() + *program;
+  if (Status written = WriteFileAtomically(path, file); !written) {
     LOG_DEBUG("{}", written.error().ToString());
   }
   return Base64Encode(*program);
