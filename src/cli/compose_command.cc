@@ -37,40 +37,54 @@ Result<ProgressMode> ModeOf(const std::string& text) {
   if (text == "quiet") return ProgressMode::kQuiet;
   if (text == "json" || text == "rawjson") return ProgressMode::kRawJson;
   if (text == "none") return ProgressMode::kNone;
-  return Invalid("invalid progress mode \"{}\": use auto, tty, plain, quiet, rawjson or none", text);
+  return Invalid("invalid progress mode \"{}\": use auto, tty, plain, quiet, rawjson or none",
+                 text);
 }
 
 class ComposeCommand final : public Command {
  public:
   void Define(CLI::App& app) override {
     app.require_subcommand(1);
-    app.add_option("-f,--file", load_.files, "Compose file; - is stdin (repeatable: later ones merge onto earlier)")
+    app.add_option("-f,--file", load_.files,
+                   "Compose file; - is stdin (repeatable: later ones merge onto earlier)")
         ->allow_extra_args(false);
-    app.add_option("--env-file", load_.env_files, "Environment file (default: .env of the project's directory)")
+    app.add_option("--env-file", load_.env_files,
+                   "Environment file (default: .env of the project's directory)")
         ->allow_extra_args(false);
-    app.add_option("--project-directory", load_.project_directory, "Default: that of the first Compose file");
+    app.add_option("--project-directory", load_.project_directory,
+                   "Default: that of the first Compose file");
     app.add_option("-p,--project-name", load_.project_name, "Name of the project");
-    app.add_option("--profile", profiles_, "Profile to activate (repeatable; * is all)")->allow_extra_args(false);
+    app.add_option("--profile", profiles_, "Profile to activate (repeatable; * is all)")
+        ->allow_extra_args(false);
     app.add_option("--progress", progress_, "auto, tty, plain, quiet, rawjson or none");
 
     CLI::App* build = app.add_subcommand("build", "Build the services' images, all as one graph");
-    build->add_option("SERVICE", named_, "Services to build (default: all that have a build section)");
-    build->add_option("--build-arg", build_args_, "Build argument K=V for every service, or K from the environment")
+    build->add_option("SERVICE", named_,
+                      "Services to build (default: all that have a build section)");
+    build
+        ->add_option("--build-arg", build_args_,
+                     "Build argument K=V for every service, or K from the environment")
         ->allow_extra_args(false);
     build->add_flag("--no-cache", all_.no_cache, "Run every step again");
     build->add_flag("--pull", all_.pull, "Ask the registry for base images even if they are here");
     build->add_flag("--push", all_.push, "Push the images that image: names");
     build->add_flag("--print", print_, "Print the build as a bake file, and build nothing");
     build->add_flag("-q,--quiet", quiet_, "Print errors only");
-    build->add_flag("--with-dependencies", with_dependencies_, "Also build what the services depend on");
+    build->add_flag("--with-dependencies", with_dependencies_,
+                    "Also build what the services depend on");
     build->add_option("-m,--memory", all_.memory, "Memory limit of a step");
-    build->add_option("--builder", ignored_, "Accepted for scripts written for Compose; has no effect")->group("");
-    for (const char* name : {"--compress", "--force-rm", "--no-rm", "--parallel"}) build->add_flag(name)->group("");
+    build
+        ->add_option("--builder", ignored_,
+                     "Accepted for scripts written for Compose; has no effect")
+        ->group("");
+    for (const char* name : {"--compress", "--force-rm", "--no-rm", "--parallel"})
+      build->add_flag(name)->group("");
 
     config_ = app.add_subcommand("config", "Print the files as one resolved model");
     config_->alias("convert");
     config_->add_option("SERVICE", named_, "Services to show");
-    config_->add_option("--format", format_, "yaml (default) or json")->check(CLI::IsMember({"yaml", "json"}));
+    config_->add_option("--format", format_, "yaml (default) or json")
+        ->check(CLI::IsMember({"yaml", "json"}));
     config_->add_flag("--services", list_services_, "The names of the services, one a line");
     config_->add_flag("--images", list_images_, "The names of the images, one a line");
     config_->add_flag("--profiles", list_profiles_, "The names of the profiles, one a line");
@@ -89,7 +103,8 @@ class ComposeCommand final : public Command {
     shown_.quiet = quiet_;
     for (const std::string& text : build_args_) {
       size_t eq = text.find('=');
-      if (eq == 0 || text.empty()) return Invalid("invalid --build-arg \"{}\": it has no name", text);
+      if (eq == 0 || text.empty())
+        return Invalid("invalid --build-arg \"{}\": it has no name", text);
       if (eq != text.npos) {
         all_.build_args.emplace_back(text.substr(0, eq), text.substr(eq + 1));
       } else if (const char* value = std::getenv(text.c_str())) {
@@ -119,7 +134,8 @@ class ComposeCommand final : public Command {
   // --- config
 
   int Config(const compose::Project& project) {
-    for (const std::string& warning : project.loaded.warnings) ToStderr("WARNING: " + warning + "\n");
+    for (const std::string& warning : project.loaded.warnings)
+      ToStderr("WARNING: " + warning + "\n");
     if (quiet_) return kSuccess;
     std::string text;
     if (list_services_ || list_images_) {
@@ -136,7 +152,10 @@ class ComposeCommand final : public Command {
       for (const std::string& profile : profiles) text += profile + "\n";
     } else {
       Json model = compose::ResolvedModel(project, named_);
-      text = format_ == "json" ? model.Dump({.indent = 2, .sort_keys = true}) + "\n" : compose::ToYaml(model);
+      text = format_ == "json" ? model.Dump({.indent = 2, .sort_keys = true}) + "\n"
+                               : compose::ToYaml(model);
+      // What comes out can be read in again: its dollars are no variables.
+      if (!no_interpolate_) text = ReplaceAll(text, "$", "$$");
     }
     if (output_.empty()) {
       ToStdout(text);
@@ -161,15 +180,16 @@ class ComposeCommand final : public Command {
       ToStderr("nothing to build: no service has a build section\n");
       return kSuccess;
     }
-    // Secrets are read from the process' environment; the project's may have more, from .env. Before
-    // the first thread.
+    // Secrets are read from the process' environment; the project's may have more, from .env.
+    // Before the first thread.
     for (const Service* service : *services) {
       for (const compose::BuildSecret& secret : service->build->secrets) {
         if (!secret.variable.empty()) setenv(secret.variable.c_str(), secret.value.c_str(), 0);
       }
     }
     if (sys::CanMount()) {
-      if (Status entered = sys::EnterPrivateMountNamespace(); !entered) return Fail(entered.error());
+      if (Status entered = sys::EnterPrivateMountNamespace(); !entered)
+        return Fail(entered.error());
     }
     StopSignals signals;
     auto workspace = Workspace::Open(global);
@@ -186,15 +206,18 @@ class ComposeCommand final : public Command {
       if (!flags) return Fail(flags.error());
       for (const std::string& warning : flags->warnings) board_->Warn({.text = warning});
       std::string image = service->ImageName(project.loaded.name);
-      if (Status added = job.Add(service->name, std::move(*flags), image); !added) return Fail(added.error());
+      if (Status added = job.Add(service->name, std::move(*flags), image); !added)
+        return Fail(added.error());
     }
     BuildHistory history(*workspace, HeaderOf(project, job));
     int code = BuildAll(project, job, *config, history);
     end_.exit_code = code;
     history.Finish(end_, *board_, *config);
-    if (Status flushed = workspace->local.store->Flush(); !flushed) LOG_WARN("{}", flushed.error().message);
+    if (Status flushed = workspace->local.store->Flush(); !flushed)
+      LOG_WARN("{}", flushed.error().message);
     EndBuild(*workspace);
-    if (Counter("snapshot.layers").value() > 0) CollectAfterBuild(*workspace, IsSilent(), signals.token());
+    if (Counter("snapshot.layers").value() > 0)
+      CollectAfterBuild(*workspace, IsSilent(), signals.token());
     return code;
   }
 
@@ -208,7 +231,8 @@ class ComposeCommand final : public Command {
     }
     // 3. The engine.
     BoardObserver observer(*board_, job.graph());
-    auto outcome = job.Run(project.loaded.directory, config.max_age, history.Watch(observer, job.graph()));
+    auto outcome =
+        job.Run(project.loaded.directory, config.max_age, history.Watch(observer, job.graph()));
     if (!outcome) return Fail(outcome.error());
     outcome_ = std::move(*outcome);
     end_.graph = &job.graph();
@@ -221,7 +245,8 @@ class ComposeCommand final : public Command {
     board_->Close();
     if (!IsSilent()) {
       PrintServices(job);
-      PrintSummary(job.graph(), outcome_, job.parts()[0].outputs, SystemClock().Monotonic() - begin_);
+      PrintSummary(job.graph(), outcome_, job.parts()[0].outputs,
+                   SystemClock().Monotonic() - begin_);
     }
     return kSuccess;
   }
@@ -273,19 +298,20 @@ class ComposeCommand final : public Command {
         cached += outcome_.steps[step].status == engine::StepStatus::kCached;
         ran += outcome_.steps[step].status == engine::StepStatus::kRan;
       }
-      text += fmt::format("{:<{}}  {:<{}}  {}  {} cached, {} run\n", part.service, service_width, part.image,
-                          image_width, part.image_id.substr(0, 19), cached, ran);
+      text += fmt::format("{:<{}}  {:<{}}  {}  {} cached, {} run\n", part.service, service_width,
+                          part.image, image_width, part.image_id.substr(0, 19), cached, ran);
     }
     ToStderr(text);
   }
 
   void WriteStats(const ComposeJob& job) const {
-    if (const char* path = std::getenv("VARVE_STATS_FILE")) WriteStatsFile(path, job.graph(), outcome_);
+    if (const char* path = std::getenv("VARVE_STATS_FILE"))
+      WriteStatsFile(path, job.graph(), outcome_);
   }
 
   bool IsSilent() const {
-    return quiet_ || shown_.progress == ProgressMode::kRawJson || shown_.progress == ProgressMode::kNone ||
-           shown_.progress == ProgressMode::kQuiet;
+    return quiet_ || shown_.progress == ProgressMode::kRawJson ||
+           shown_.progress == ProgressMode::kNone || shown_.progress == ProgressMode::kQuiet;
   }
 
   int Fail(const Error& error) {
@@ -298,7 +324,8 @@ class ComposeCommand final : public Command {
   compose::LoadOptions load_;
   std::vector<std::string> profiles_, named_, build_args_;
   std::string progress_, format_, output_, ignored_;
-  bool is_config_ = false, quiet_ = false, print_ = false, with_dependencies_ = false, no_interpolate_ = false;
+  bool is_config_ = false, quiet_ = false, print_ = false, with_dependencies_ = false,
+       no_interpolate_ = false;
   bool list_services_ = false, list_images_ = false, list_profiles_ = false;
   CLI::App* config_ = nullptr;
   ComposeBuildFlags all_;

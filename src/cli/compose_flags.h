@@ -28,8 +28,8 @@ struct ServiceFlags {
 };
 
 // kInvalid, naming the service, for values that the build flags refuse.
-Result<ServiceFlags> FlagsOfService(const compose::Project& project, const compose::Service& service,
-                                    const ComposeBuildFlags& all);
+Result<ServiceFlags> FlagsOfService(const compose::Project& project,
+                                    const compose::Service& service, const ComposeBuildFlags& all);
 
 // The services as a bake file (`--print`).
 Json BakeFile(const compose::Project& project, const std::vector<const compose::Service*>& services,

@@ -30,7 +30,9 @@ std::map<std::string, std::string> DirectoriesOf(const BuildContext& context) {
 }  // namespace
 
 Status ComposeJob::Add(std::string service, ServiceFlags flags, std::string image) {
-  Part part{.service = std::move(service), .image = std::move(image), .flags = std::move(flags.flags),
+  Part part{.service = std::move(service),
+            .image = std::move(image),
+            .flags = std::move(flags.flags),
             .services = std::move(flags.services)};
   auto outputs = EffectiveOutputs(part.flags);
   if (!outputs) return Error(std::move(outputs).error()).With("service " + part.service);
@@ -71,7 +73,14 @@ dockerfile::Parsed<void> ComposeJob::Prepare() {
 }
 
 dockerfile::Parsed<void> ComposeJob::PrepareOne(Part& part) {
-  if (auto read = part.job->Read(); !read) return read;
+  if (auto read = part.job->Read(); !read) {
+    dockerfile::SourceError error = read.error();
+    // The hint is about flags of `varve build`, which nobody wrote here.
+    if (error.error.code == Code::kNotFound) {
+      error.error.hint = "the service's build: says context, a folder, and dockerfile, a path from there";
+    }
+    return std::unexpected(std::move(error));
+  }
   for (const std::string& warning : part.job->context().warnings) {
     board_.Warn({.text = "service " + part.service + ": " + warning});
   }
@@ -86,8 +95,8 @@ dockerfile::Parsed<void> ComposeJob::PrepareOne(Part& part) {
   return lowered;
 }
 
-// Steps say whose they are, and sources which directory they are. What came from another service has
-// its names already, and joins it.
+// Steps say whose they are, and sources which directory they are. What came from another service
+// has its names already, and joins it.
 void ComposeJob::NameSteps(Part& part) {
   auto directories = DirectoriesOf(part.job->context());
   for (graph::Step& step : part.job->platforms().graph.steps) {
@@ -107,7 +116,8 @@ Status ComposeJob::CollectRunnerOptions(exec::RunnerOptions& all) {
     TRY_ASSIGN(auto own, part.job->MakeRunnerOptions(""));
     const bool first = &part == &parts_.front();
     auto conflict = [&](std::string_view what) {
-      Error error = Invalid("service {}: {} has another value than in the services before", part.service, what);
+      Error error = Invalid("service {}: {} has another value than in the services before",
+                            part.service, what);
       error.hint = "build the services one after the other: varve compose build SERVICE";
       return error;
     };
@@ -133,15 +143,18 @@ Status ComposeJob::CollectRunnerOptions(exec::RunnerOptions& all) {
       };
       for (const Part& before : parts_) {
         if (&before == &part) break;
-        if (paths(before) && paths(before) != paths(part)) return conflict("the ssh agent " + agent.id);
+        if (paths(before) && paths(before) != paths(part))
+          return conflict("the ssh agent " + agent.id);
       }
-      if (std::ranges::find(all.ssh, agent.id, &exec::SshAgent::id) == all.ssh.end()) all.ssh.push_back(agent);
+      if (std::ranges::find(all.ssh, agent.id, &exec::SshAgent::id) == all.ssh.end())
+        all.ssh.push_back(agent);
     }
   }
   return Ok();
 }
 
-Result<engine::Outcome> ComposeJob::Run(const std::string& project, const std::vector<AgeRule>& max_age,
+Result<engine::Outcome> ComposeJob::Run(const std::string& project,
+                                        const std::vector<AgeRule>& max_age,
                                         engine::Observer& observer) {
   exec::RunnerOptions options;
   TRY(CollectRunnerOptions(options));

@@ -17,13 +17,13 @@ class ComposeJob {
  public:
   struct Part {
     std::string service;
-    std::string image;                         // its name
+    std::string image;  // its name
     BuildFlags flags;
     std::vector<std::pair<std::string, std::string>> services;  // named context, service
     std::vector<exporter::Output> outputs;
     std::unique_ptr<BuildJob> job;
-    std::vector<graph::StepIndex> steps;       // of the joined graph
-    size_t first_wanted = 0;                   // of the run's wanted outputs
+    std::vector<graph::StepIndex> steps;  // of the joined graph
+    size_t first_wanted = 0;              // of the run's wanted outputs
     std::string image_id;
   };
 
@@ -34,8 +34,8 @@ class ComposeJob {
   // In an order in which services come after those that they take files from.
   Status Add(std::string service, ServiceFlags flags, std::string image);
 
-  // Opens contexts, parses, lowers, and joins the graphs. An error about a Dockerfile has been put at
-  // its place when `failed()` is set.
+  // Opens contexts, parses, lowers, and joins the graphs. An error about a Dockerfile has been put
+  // at its place when `failed()` is set.
   dockerfile::Parsed<void> Prepare();
   Result<engine::Outcome> Run(const std::string& project, const std::vector<AgeRule>& max_age,
                               engine::Observer& observer);

@@ -13,37 +13,135 @@ namespace varve::compose {
 namespace {
 
 // compose-go, schema/compose-spec.json.
-constexpr std::string_view kTopKeys[] = {"version", "name",     "include", "services", "models",
+constexpr std::string_view kTopKeys[] = {"version",  "name",    "include", "services", "models",
                                          "networks", "volumes", "secrets", "configs"};
-constexpr std::string_view kServiceKeys[] = {
-    "annotations", "attach", "blkio_config", "build", "cap_add", "cap_drop", "cgroup",
-    "cgroup_parent", "command", "configs", "container_name", "cpu_count", "cpu_percent",
-    "cpu_period", "cpu_quota", "cpu_rt_period", "cpu_rt_runtime", "cpu_shares", "cpus", "cpuset",
-    "credential_spec", "depends_on", "deploy", "develop", "device_cgroup_rules", "devices", "dns",
-    "dns_opt", "dns_search", "domainname", "entrypoint", "env_file", "environment", "expose",
-    "extends", "external_links", "extra_hosts", "gpus", "group_add", "healthcheck", "hostname",
-    "image", "init", "ipc", "isolation", "label_file", "labels", "links", "logging", "mac_address",
-    "mem_limit", "mem_reservation", "mem_swappiness", "memswap_limit", "models", "network_mode",
-    "networks", "oom_kill_disable", "oom_score_adj", "pid", "pids_limit", "platform", "ports",
-    "post_start", "pre_start", "pre_stop", "privileged", "profiles", "provider", "pull_policy",
-    "pull_refresh_after", "read_only", "restart", "runtime", "scale", "secrets", "security_opt",
-    "shm_size", "stdin_open", "stop_grace_period", "stop_signal", "storage_opt", "sysctls", "tmpfs",
-    "tty", "ulimits", "use_api_socket", "user", "userns_mode", "uts", "volumes", "volumes_from",
-    "working_dir"};
-constexpr std::string_view kBuildKeys[] = {
-    "additional_contexts", "args", "cache_from", "cache_to", "context", "dockerfile",
-    "dockerfile_inline", "entitlements", "extra_hosts", "isolation", "labels", "network", "no_cache",
-    "no_cache_filter", "platforms", "privileged", "provenance", "pull", "sbom", "secrets", "shm_size",
-    "ssh", "tags", "target", "ulimits"};
+constexpr std::string_view kServiceKeys[] = {"annotations",
+                                             "attach",
+                                             "blkio_config",
+                                             "build",
+                                             "cap_add",
+                                             "cap_drop",
+                                             "cgroup",
+                                             "cgroup_parent",
+                                             "command",
+                                             "configs",
+                                             "container_name",
+                                             "cpu_count",
+                                             "cpu_percent",
+                                             "cpu_period",
+                                             "cpu_quota",
+                                             "cpu_rt_period",
+                                             "cpu_rt_runtime",
+                                             "cpu_shares",
+                                             "cpus",
+                                             "cpuset",
+                                             "credential_spec",
+                                             "depends_on",
+                                             "deploy",
+                                             "develop",
+                                             "device_cgroup_rules",
+                                             "devices",
+                                             "dns",
+                                             "dns_opt",
+                                             "dns_search",
+                                             "domainname",
+                                             "entrypoint",
+                                             "env_file",
+                                             "environment",
+                                             "expose",
+                                             "extends",
+                                             "external_links",
+                                             "extra_hosts",
+                                             "gpus",
+                                             "group_add",
+                                             "healthcheck",
+                                             "hostname",
+                                             "image",
+                                             "init",
+                                             "ipc",
+                                             "isolation",
+                                             "label_file",
+                                             "labels",
+                                             "links",
+                                             "logging",
+                                             "mac_address",
+                                             "mem_limit",
+                                             "mem_reservation",
+                                             "mem_swappiness",
+                                             "memswap_limit",
+                                             "models",
+                                             "network_mode",
+                                             "networks",
+                                             "oom_kill_disable",
+                                             "oom_score_adj",
+                                             "pid",
+                                             "pids_limit",
+                                             "platform",
+                                             "ports",
+                                             "post_start",
+                                             "pre_start",
+                                             "pre_stop",
+                                             "privileged",
+                                             "profiles",
+                                             "provider",
+                                             "pull_policy",
+                                             "pull_refresh_after",
+                                             "read_only",
+                                             "restart",
+                                             "runtime",
+                                             "scale",
+                                             "secrets",
+                                             "security_opt",
+                                             "shm_size",
+                                             "stdin_open",
+                                             "stop_grace_period",
+                                             "stop_signal",
+                                             "storage_opt",
+                                             "sysctls",
+                                             "tmpfs",
+                                             "tty",
+                                             "ulimits",
+                                             "use_api_socket",
+                                             "user",
+                                             "userns_mode",
+                                             "uts",
+                                             "volumes",
+                                             "volumes_from",
+                                             "working_dir"};
+constexpr std::string_view kBuildKeys[] = {"additional_contexts",
+                                           "args",
+                                           "cache_from",
+                                           "cache_to",
+                                           "context",
+                                           "dockerfile",
+                                           "dockerfile_inline",
+                                           "entitlements",
+                                           "extra_hosts",
+                                           "isolation",
+                                           "labels",
+                                           "network",
+                                           "no_cache",
+                                           "no_cache_filter",
+                                           "platforms",
+                                           "privileged",
+                                           "provenance",
+                                           "pull",
+                                           "sbom",
+                                           "secrets",
+                                           "shm_size",
+                                           "ssh",
+                                           "tags",
+                                           "target",
+                                           "ulimits"};
 
-Status CheckKeys(const Node& mapping, std::string_view what, std::span<const std::string_view> known) {
+Status CheckKeys(const Node& mapping, std::string_view what,
+                 std::span<const std::string_view> known) {
   for (const Node::Member& member : mapping.members) {
     if (member.key.starts_with("x-")) continue;
     if (std::ranges::find(known, member.key) != known.end()) continue;
     Error error = ErrorAt(member.place, fmt::format("{} has no key \"{}\"", what, member.key));
     auto near = NearestWord(member.key, known);
-    error.hint = near ? fmt::format("did you mean {}?", *near)
-                      : "keys of your own begin with x-";
+    error.hint = near ? fmt::format("did you mean {}?", *near) : "keys of your own begin with x-";
     return error;
   }
   return Ok();
@@ -80,8 +178,9 @@ Status ListToMapping(Node& node, std::string_view what) {
     TRY(WantScalar(item, fmt::format("an item of {}", what)));
     std::string text = item.Text();
     size_t eq = text.find('=');
-    mapping.Set(text.substr(0, eq), eq == text.npos ? Node::Null(item.place)
-                                                    : Node::String(text.substr(eq + 1), item.place));
+    mapping.Set(text.substr(0, eq), eq == text.npos
+                                        ? Node::Null(item.place)
+                                        : Node::String(text.substr(eq + 1), item.place));
   }
   node = std::move(mapping);
   return Ok();
@@ -95,8 +194,10 @@ Status HostsToMapping(Node& node) {
     Node* list = mapping.Find(host);
     if (list == nullptr) list = &mapping.Set(host, Node::Sequence(place));
     for (std::string address : Split(addresses, ',')) {
-      if (address.starts_with('[') && address.ends_with(']')) address = address.substr(1, address.size() - 2);
-      bool known = std::ranges::any_of(list->items, [&](const Node& n) { return n.Text() == address; });
+      if (address.starts_with('[') && address.ends_with(']'))
+        address = address.substr(1, address.size() - 2);
+      bool known =
+          std::ranges::any_of(list->items, [&](const Node& n) { return n.Text() == address; });
       if (!known) list->items.push_back(Node::String(std::move(address), place));
     }
   };
@@ -142,7 +243,8 @@ Status SecretsToMappings(Node& node) {
     }
     TRY(WantMapping(item, "a secret"));
     TRY(CheckKeys(item, "a service's secret", kKeys));
-    if (item.Find("source") == nullptr) return ErrorAt(item.place, "a service's secret needs a source");
+    if (item.Find("source") == nullptr)
+      return ErrorAt(item.place, "a service's secret needs a source");
   }
   return Ok();
 }
@@ -200,13 +302,31 @@ Status CanonicalizeBuild(const std::string& service, Node& build, const std::str
     if (key == "ssh") {
       for (Node::Member& agent : value.members) {
         if (agent.value.is_null() && agent.key != "default") {
-          return ErrorAt(agent.place, fmt::format("build.ssh \"{}\": default or ID=PATH expected", agent.key));
+          return ErrorAt(agent.place,
+                         fmt::format("build.ssh \"{}\": default or ID=PATH expected", agent.key));
         }
         if (!agent.value.Text().empty()) ResolveIn(agent.value, directory);
       }
     }
   }
   return Ok();
+}
+
+// The folders of bind mounts: [SOURCE:]TARGET[:MODE], where a source that is no path is a volume's name.
+void ResolveVolumes(Node& volumes, const std::string& directory) {
+  for (Node& item : volumes.items) {
+    if (Node* source = item.Find("source")) {
+      const Node* type = item.Find("type");
+      if (type != nullptr && type->Text() == "bind") ResolveIn(*source, directory);
+    } else if (item.is_string()) {
+      const std::string text = item.scalar.as_string();
+      size_t colon = text.find(':');
+      bool path = text.starts_with('.') || text.starts_with("~");
+      if (path && colon != text.npos) {
+        item.scalar = ResolvePath(text.substr(0, colon), directory) + text.substr(colon);
+      }
+    }
+  }
 }
 
 Status CanonicalizeDependsOn(Node& node) {
@@ -264,7 +384,8 @@ std::string PathOfEnvFile(const Node& item) {
 
 // The sequences of a service whose items have keys (A10).
 void Unique(Node& service) {
-  auto apply = [](Node& in, std::string_view key, const std::function<std::string(const Node&)>& of) {
+  auto apply = [](Node& in, std::string_view key,
+                  const std::function<std::string(const Node&)>& of) {
     if (Node* list = in.Find(key); list != nullptr && list->is_sequence()) KeepLast(*list, of);
   };
   apply(service, "volumes", VolumeTarget);
@@ -349,12 +470,15 @@ Status CanonicalizeService(const std::string& name, Node& service, const std::st
     if (value.tag == Node::Tag::kReset) continue;
     if (key == "build") {
       TRY(CanonicalizeBuild(name, value, directory));
-    } else if (key == "environment" || key == "labels" || key == "annotations" || key == "sysctls") {
+    } else if (key == "environment" || key == "labels" || key == "annotations" ||
+               key == "sysctls") {
       TRY(ListToMapping(value, key));
     } else if (key == "extra_hosts") {
       TRY(HostsToMapping(value));
     } else if (key == "depends_on") {
       TRY(CanonicalizeDependsOn(value));
+    } else if (key == "volumes") {
+      ResolveVolumes(value, directory);
     } else if (key == "networks" && value.is_sequence()) {
       TRY(ListToMapping(value, key));
     } else if (key == "secrets" || key == "configs") {
@@ -382,8 +506,9 @@ Status Canonicalize(Node& file, const std::string& directory) {
   if (Node* services = file.Find("services"); services != nullptr && !services->is_null()) {
     TRY(WantMapping(*services, "services"));
     for (Node::Member& member : services->members) {
-      if (member.key.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                                       "._-") != member.key.npos) {
+      if (member.key.find_first_not_of(
+              "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+              "._-") != member.key.npos) {
         if (member.key.starts_with("x-")) continue;
         return ErrorAt(member.place, fmt::format("\"{}\" is no name of a service", member.key));
       }

@@ -8,14 +8,14 @@
 
 namespace varve::compose {
 
-// `directory` is what relative paths start from. kInvalid, with its place, for keys that the format does
-// not have (x-… are kept) and values of a wrong form.
+// `directory` is what relative paths start from. kInvalid, with its place, for keys that the format
+// does not have (x-… are kept) and values of a wrong form.
 Status Canonicalize(Node& file, const std::string& directory);
 // One service of it.
 Status CanonicalizeService(const std::string& name, Node& service, const std::string& directory);
 
-// `upper` over `lower`, both canonical: mappings merge, sequences append, scalars are replaced, but for
-// the exceptions of A10. Tags !reset and !override in `upper` remove and replace.
+// `upper` over `lower`, both canonical: mappings merge, sequences append, scalars are replaced, but
+// for the exceptions of A10. Tags !reset and !override in `upper` remove and replace.
 void Merge(Node& lower, const Node& upper);
 // The same for one service.
 void MergeService(Node& lower, const Node& upper);

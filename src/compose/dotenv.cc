@@ -78,7 +78,8 @@ class Reader {
   void SkipLine() { at_ = std::min(LineEnd() + 1, text_.size()); }
 
   Status Line() {
-    while (at_ < text_.size() && std::string_view(" \t\r").find(text_[at_]) != std::string_view::npos) {
+    while (at_ < text_.size() &&
+           std::string_view(" \t\r").find(text_[at_]) != std::string_view::npos) {
       ++at_;
     }
     if (at_ == text_.size()) return Ok();
@@ -117,7 +118,8 @@ class Reader {
 
   Result<std::string> Quoted(char quote) {
     size_t end = at_ + 1;
-    while (end < text_.size() && text_[end] != quote) end += quote == '"' && text_[end] == '\\' ? 2 : 1;
+    while (end < text_.size() && text_[end] != quote)
+      end += quote == '"' && text_[end] == '\\' ? 2 : 1;
     if (end >= text_.size()) return Bad("the quote is not closed");
     std::string_view inner = text_.substr(at_ + 1, end - at_ - 1);
     std::string value(inner);

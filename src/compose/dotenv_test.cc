@@ -20,7 +20,10 @@ TEST(Dotenv, PlainValuesAreTrimmedAndHaveComments) {
   EXPECT_EQ(Read("export A=x#y", "A"), "[x#y]");
   EXPECT_EQ(Read("A: yaml\r\n", "A"), "[yaml]");
   EXPECT_EQ(Read("A=", "A"), "[]");
-  EXPECT_EQ(Read("\xEF\xBB\xBF" "A=b", "A"), "[b]");
+  EXPECT_EQ(Read("\xEF\xBB\xBF"
+                 "A=b",
+                 "A"),
+            "[b]");
 }
 
 TEST(Dotenv, QuotesDecideWhatIsExpanded) {

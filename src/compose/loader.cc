@@ -127,8 +127,8 @@ class Loader {
   }
 
   Status SearchUpward() {
-    static constexpr std::string_view kNames[] = {"compose.yaml", "compose.yml", "docker-compose.yml",
-                                                  "docker-compose.yaml"};
+    static constexpr std::string_view kNames[] = {"compose.yaml", "compose.yml",
+                                                  "docker-compose.yml", "docker-compose.yaml"};
     static constexpr std::string_view kOverrides[] = {
         "compose.override.yml", "compose.override.yaml", "docker-compose.override.yml",
         "docker-compose.override.yaml"};
@@ -138,13 +138,14 @@ class Loader {
         if (Exists((directory / name).string())) found.push_back((directory / name).string());
       }
       if (found.size() > 1) {
-        result_.warnings.push_back(fmt::format("several Compose files here: {} is used, {} is not",
-                                               found[0], found[1]));
+        result_.warnings.push_back(
+            fmt::format("several Compose files here: {} is used, {} is not", found[0], found[1]));
       }
       return found.empty() ? std::string() : found[0];
     };
-    fs::path start = options_.project_directory.empty() ? fs::path(options_.working_directory)
-                                                        : fs::path(Absolute(options_.project_directory));
+    fs::path start = options_.project_directory.empty()
+                         ? fs::path(options_.working_directory)
+                         : fs::path(Absolute(options_.project_directory));
     for (fs::path directory = start;; directory = directory.parent_path()) {
       std::string file = first_of(directory, kNames);
       if (!file.empty()) {
@@ -203,7 +204,8 @@ class Loader {
         result_.name = NormalName(*text);
       }
     }
-    if (result_.name.empty()) result_.name = NormalName(fs::path(result_.directory).filename().string());
+    if (result_.name.empty())
+      result_.name = NormalName(fs::path(result_.directory).filename().string());
     if (result_.name.empty()) {
       Error error = Invalid("the project has no name: none can be made of {}", result_.directory);
       error.hint = "pass -p NAME, or write name: NAME";
@@ -243,7 +245,8 @@ class Loader {
     }
     TRY_ASSIGN(auto documents, ParseDocuments(text, ShownPath(path)));
     for (const Node& document : documents) {
-      if (!document.is_mapping()) return ErrorAt(document.place, "a Compose file must be a mapping");
+      if (!document.is_mapping())
+        return ErrorAt(document.place, "a Compose file must be a mapping");
     }
     return &parsed_.emplace(path, std::move(documents)).first->second;
   }
@@ -263,8 +266,8 @@ class Loader {
 
   void NoteUnset(const std::string& name) {
     if (!unset_.insert(name).second) return;
-    result_.warnings.push_back(
-        fmt::format("the variable {} is not set and stands for nothing; its default: ${{{}:-…}}", name, name));
+    result_.warnings.push_back(fmt::format(
+        "the variable {} is not set and stands for nothing; its default: ${{{}:-…}}", name, name));
   }
 
   // One file onto the model: its includes below it, its extends written out.
@@ -305,11 +308,13 @@ class Loader {
         for (const Node& each : node->items) out.push_back(each.Text());
         return out;
       };
-      std::vector<std::string> paths = item.is_scalar() ? std::vector{item.Text()} : strings("path");
+      std::vector<std::string> paths =
+          item.is_scalar() ? std::vector{item.Text()} : strings("path");
       if (paths.empty()) return ErrorAt(item.place, "include needs a path");
       for (std::string& path : paths) {
         if (path.find("://") != path.npos || path.starts_with("git@")) {
-          return ErrorAt(item.place, "include of a remote file is not supported by this version of varve");
+          return ErrorAt(item.place,
+                         "include of a remote file is not supported by this version of varve");
         }
         path = ResolvePath(path, directory);
         if (!Exists(path)) return ErrorAt(item.place, fmt::format("include: there is no {}", path));
@@ -319,7 +324,8 @@ class Loader {
                                        : ResolvePath(given[0], directory);
       std::vector<std::string> env_files = strings("env_file");
       for (std::string& path : env_files) path = ResolvePath(path, directory);
-      if (env_files.empty() && fs::is_regular_file(base + "/.env")) env_files.push_back(base + "/.env");
+      if (env_files.empty() && fs::is_regular_file(base + "/.env"))
+        env_files.push_back(base + "/.env");
       auto inner = WithEnvFiles(env_files, environment);
       if (!inner) return At(item.place, inner.error());
       Node included = Node::Mapping(item.place);
@@ -332,15 +338,16 @@ class Loader {
     return Ok();
   }
 
-  Status ExtendAll(Node& file, const Node& model, const std::string& path, const std::string& directory,
-                   const Environment& environment) {
+  Status ExtendAll(Node& file, const Node& model, const std::string& path,
+                   const std::string& directory, const Environment& environment) {
     Node* services = file.Find("services");
     if (services == nullptr || !services->is_mapping()) return Ok();
     const Node before = *services;
     for (Node::Member& member : services->members) {
       if (member.value.Find("extends") == nullptr) continue;
       const Node* known = model.Find("services");
-      TRY_ASSIGN(member.value, Extended(member.key, before, known, path, directory, environment, {}));
+      TRY_ASSIGN(member.value,
+                 Extended(member.key, before, known, path, directory, environment, {}));
     }
     return Ok();
   }
@@ -352,7 +359,8 @@ class Loader {
     Node service = *services.Find(name);
     std::string link = path + "\n" + name;
     if (std::ranges::find(chain, link) != chain.end()) {
-      return ErrorAt(service.place, fmt::format("extends makes a circle: service {} extends itself", name));
+      return ErrorAt(service.place,
+                     fmt::format("extends makes a circle: service {} extends itself", name));
     }
     chain.push_back(link);
     const Node* extends = service.Find("extends");
@@ -368,7 +376,8 @@ class Loader {
       if (const Node* node = extends->Find("service")) base_name = node->Text();
       if (const Node* node = extends->Find("file")) file = node->Text();
     }
-    if (base_name.empty()) return ErrorAt(place, fmt::format("extends of service {} names no service", name));
+    if (base_name.empty())
+      return ErrorAt(place, fmt::format("extends of service {} names no service", name));
     service.Erase("extends");
     Node base;
     if (file.empty()) {
@@ -381,7 +390,8 @@ class Loader {
       }
     } else {
       std::string other = ResolvePath(file, directory);
-      if (!Exists(other)) return ErrorAt(place, fmt::format("extends of service {}: there is no {}", name, other));
+      if (!Exists(other))
+        return ErrorAt(place, fmt::format("extends of service {}: there is no {}", name, other));
       std::string other_directory = fs::path(other).parent_path().string();
       Node others = Node::Mapping(place);
       TRY_ASSIGN(const auto* documents, Parsed(other));
@@ -393,7 +403,8 @@ class Loader {
         for (const Node::Member& member : theirs->members) others.Set(member.key, member.value);
       }
       if (others.Find(base_name) == nullptr) return Missing(place, name, base_name, others, other);
-      TRY_ASSIGN(base, Extended(base_name, others, nullptr, other, other_directory, environment, chain));
+      TRY_ASSIGN(base,
+                 Extended(base_name, others, nullptr, other, other_directory, environment, chain));
     }
     base.tag = service.tag;
     DropResets(base);
@@ -403,8 +414,8 @@ class Loader {
 
   Error Missing(const Place& place, const std::string& name, const std::string& wanted,
                 const Node& services, const std::string& path) const {
-    Error error = ErrorAt(place, fmt::format("service {} extends {}, which {} does not have", name, wanted,
-                                             ShownPath(path)));
+    Error error = ErrorAt(place, fmt::format("service {} extends {}, which {} does not have", name,
+                                             wanted, ShownPath(path)));
     std::vector<std::string_view> names;
     for (const Node::Member& member : services.members) names.push_back(member.key);
     if (auto near = NearestWord(wanted, names)) error.hint = fmt::format("did you mean {}?", *near);

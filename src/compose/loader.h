@@ -14,22 +14,22 @@
 namespace varve::compose {
 
 struct LoadOptions {
-  std::string working_directory;           // absolute
-  std::vector<std::string> files;          // -f; "-" is standard input; empty: COMPOSE_FILE, else found
-  std::string project_directory;           // --project-directory; empty: of the first file
-  std::string project_name;                // -p
-  std::vector<std::string> env_files;      // --env-file; empty: .env
-  Environment environment;                 // of the process: wins over the files
+  std::string working_directory;       // absolute
+  std::vector<std::string> files;      // -f; "-" is standard input; empty: COMPOSE_FILE, else found
+  std::string project_directory;       // --project-directory; empty: of the first file
+  std::string project_name;            // -p
+  std::vector<std::string> env_files;  // --env-file; empty: .env
+  Environment environment;             // of the process: wins over the files
   bool interpolate = true;
 };
 
 struct Loaded {
-  std::string name;                        // of the project
-  std::string directory;                   // of the project, absolute
-  std::vector<std::string> files;          // that were read, the first one first
-  Environment environment;                 // of the process and the env files
-  Node model;                              // canonical (compose/canonical.h), merged, without include
-                                           // and extends
+  std::string name;                // of the project
+  std::string directory;           // of the project, absolute
+  std::vector<std::string> files;  // that were read, the first one first
+  Environment environment;         // of the process and the env files
+  Node model;                      // canonical (compose/canonical.h), merged, without include
+                                   // and extends
   std::vector<std::string> warnings;
 };
 

@@ -27,7 +27,8 @@ class Reader {
     std::vector<Node> documents;
     for (;;) {
       if (yaml_parser_load(&parser_, &document_) != 1) {
-        return ErrorAt(At(parser_.problem_mark), parser_.problem ? parser_.problem : "malformed YAML");
+        return ErrorAt(At(parser_.problem_mark),
+                       parser_.problem ? parser_.problem : "malformed YAML");
       }
       std::unique_ptr<yaml_document_t, void (*)(yaml_document_t*)> owner(&document_,
                                                                          yaml_document_delete);
@@ -48,13 +49,15 @@ class Reader {
     const yaml_node_t& from = *yaml_document_get_node(&document_, id);
     Node node{.place = At(from.start_mark)};
     if (depth > kMaxDepth) return ErrorAt(node.place, "nested too deeply");
-    if (++values_ > kMaxValues) return ErrorAt(node.place, "too many values: aliases may repeat them");
+    if (++values_ > kMaxValues)
+      return ErrorAt(node.place, "too many values: aliases may repeat them");
     std::string_view tag = from.tag ? reinterpret_cast<const char*>(from.tag) : "";
     if (tag == "!reset") node.tag = Node::Tag::kReset;
     if (tag == "!override") node.tag = Node::Tag::kOverride;
     if (from.type == YAML_SEQUENCE_NODE) {
       node.kind = Node::Kind::kSequence;
-      for (auto* item = from.data.sequence.items.start; item < from.data.sequence.items.top; ++item) {
+      for (auto* item = from.data.sequence.items.start; item < from.data.sequence.items.top;
+           ++item) {
         TRY_ASSIGN(Node value, Convert(*item, depth + 1));
         node.items.push_back(std::move(value));
       }
@@ -101,9 +104,11 @@ class Reader {
       return Ok();
     }
     if (value.is_null()) return Ok();
-    if (!value.is_sequence()) return ErrorAt(value.place, "<< needs a mapping or a list of mappings");
+    if (!value.is_sequence())
+      return ErrorAt(value.place, "<< needs a mapping or a list of mappings");
     for (Node& item : value.items) {
-      if (!item.is_mapping()) return ErrorAt(item.place, "<< needs a mapping or a list of mappings");
+      if (!item.is_mapping())
+        return ErrorAt(item.place, "<< needs a mapping or a list of mappings");
       merged.push_back(std::move(item));
     }
     return Ok();
@@ -134,9 +139,7 @@ const Node* Node::Find(std::string_view key) const {
   return nullptr;
 }
 
-Node* Node::Find(std::string_view key) {
-  return const_cast<Node*>(std::as_const(*this).Find(key));
-}
+Node* Node::Find(std::string_view key) { return const_cast<Node*>(std::as_const(*this).Find(key)); }
 
 Node& Node::Set(std::string_view key, Node value) {
   if (Node* found = Find(key)) {

@@ -1,7 +1,7 @@
 // A Compose document as a tree that remembers where each value was written.
 //
-// What base/yaml.h does not keep and Compose needs: places for errors, the tags !reset and !override,
-// merge keys (<<), and several documents in one file.
+// What base/yaml.h does not keep and Compose needs: places for errors, the tags !reset and
+// !override, merge keys (<<), and several documents in one file.
 #pragma once
 
 #include <memory>
@@ -29,9 +29,9 @@ struct Node {
   struct Member;
 
   Kind kind = Kind::kScalar;
-  Json scalar;                    // null, boolean, number or string
-  std::vector<Node> items;        // of a sequence
-  std::vector<Member> members;    // of a mapping, in the order of the file; keys are unique
+  Json scalar;                  // null, boolean, number or string
+  std::vector<Node> items;      // of a sequence
+  std::vector<Member> members;  // of a mapping, in the order of the file; keys are unique
   Tag tag = Tag::kNone;
   Place place;
 
@@ -66,8 +66,8 @@ struct Node::Member {
 Error ErrorAt(const Place& place, std::string_view message);
 
 // The documents of the text, in order; those that are empty are left out. `file` is the name for
-// messages. kInvalid with its place for malformed text, keys that stand twice or are no scalars, deep
-// nesting, and aliases that blow the text up to more than 100 000 values (compose-go's limit).
+// messages. kInvalid with its place for malformed text, keys that stand twice or are no scalars,
+// deep nesting, and aliases that blow the text up to more than 100 000 values (compose-go's limit).
 Result<std::vector<Node>> ParseDocuments(std::string_view text, const std::string& file);
 
 }  // namespace varve::compose

@@ -27,7 +27,8 @@ std::vector<std::string> ListOf(const Node& node, std::string_view key) {
 Pairs PairsOf(const Node& node, std::string_view key) {
   Pairs out;
   if (const Node* found = node.Find(key)) {
-    for (const Node::Member& member : found->members) out.emplace_back(member.key, member.value.Text());
+    for (const Node::Member& member : found->members)
+      out.emplace_back(member.key, member.value.Text());
   }
   return out;
 }
@@ -40,14 +41,16 @@ Result<bool> BoolOf(const Node& node, std::string_view key) {
   if (text == "yes" || text == "y" || text == "on") return true;
   if (text == "no" || text == "n" || text == "off" || text.empty()) return false;
   if (auto value = ParseBool(text)) return *value;
-  return ErrorAt(found->place, fmt::format("{} \"{}\": true or false expected", key, found->Text()));
+  return ErrorAt(found->place,
+                 fmt::format("{} \"{}\": true or false expected", key, found->Text()));
 }
 
 class Maker {
  public:
   explicit Maker(Loaded loaded) { project_.loaded = std::move(loaded); }
 
-  Result<Project> Run(const std::vector<std::string>& profiles, const std::vector<std::string>& named) {
+  Result<Project> Run(const std::vector<std::string>& profiles,
+                      const std::vector<std::string>& named) {
     std::set<std::string> active(profiles.begin(), profiles.end());
     const Environment& environment = project_.loaded.environment;
     if (auto it = environment.find("COMPOSE_PROFILES"); it != environment.end()) {
@@ -70,9 +73,9 @@ class Maker {
       active.insert(service->profiles.begin(), service->profiles.end());
     }
     for (Service& service : project_.services) {
-      service.active = service.profiles.empty() || active.contains("*") ||
-                       std::ranges::any_of(service.profiles,
-                                           [&](const auto& p) { return active.contains(p); });
+      service.active =
+          service.profiles.empty() || active.contains("*") ||
+          std::ranges::any_of(service.profiles, [&](const auto& p) { return active.contains(p); });
     }
     TRY(CheckReferences());
     return std::move(project_);
@@ -88,18 +91,23 @@ class Maker {
   }
 
   Result<Service> MakeService(const std::string& name, const Node& node, const Place& place) {
-    Service service{.name = name, .image = TextOf(node, "image"), .platform = TextOf(node, "platform"),
-                    .profiles = ListOf(node, "profiles"), .place = place};
+    Service service{.name = name,
+                    .image = TextOf(node, "image"),
+                    .platform = TextOf(node, "platform"),
+                    .profiles = ListOf(node, "profiles"),
+                    .place = place};
     if (const Node* depends = node.Find("depends_on")) {
       for (const Node::Member& member : depends->members) {
         service.depends_on.push_back(member.key);
         const Node* required = member.value.Find("required");
-        if (required != nullptr && required->Text() == "false") optional_.insert(name + "\n" + member.key);
+        if (required != nullptr && required->Text() == "false")
+          optional_.insert(name + "\n" + member.key);
       }
     }
     const Node* build = node.Find("build");
     if (build == nullptr && service.image.empty() && node.Find("provider") == nullptr) {
-      Error error = ErrorAt(place, fmt::format("service {} has neither an image nor a build context", name));
+      Error error =
+          ErrorAt(place, fmt::format("service {} has neither an image nor a build context", name));
       error.hint = "give it image: or build:";
       return error;
     }
@@ -109,21 +117,29 @@ class Maker {
   }
 
   Result<Build> MakeBuild(const Service& service, const Node& node) {
-    Build build{.context = TextOf(node, "context"), .dockerfile = TextOf(node, "dockerfile"),
+    Build build{.context = TextOf(node, "context"),
+                .dockerfile = TextOf(node, "dockerfile"),
                 .labels = PairsOf(node, "labels"),
                 .additional_contexts = PairsOf(node, "additional_contexts"),
-                .tags = ListOf(node, "tags"), .platforms = ListOf(node, "platforms"),
-                .cache_from = ListOf(node, "cache_from"), .cache_to = ListOf(node, "cache_to"),
+                .tags = ListOf(node, "tags"),
+                .platforms = ListOf(node, "platforms"),
+                .cache_from = ListOf(node, "cache_from"),
+                .cache_to = ListOf(node, "cache_to"),
                 .no_cache_filter = ListOf(node, "no_cache_filter"),
-                .entitlements = ListOf(node, "entitlements"), .target = TextOf(node, "target"),
-                .network = TextOf(node, "network"), .shm_size = TextOf(node, "shm_size"),
-                .isolation = TextOf(node, "isolation"), .provenance = TextOf(node, "provenance"),
+                .entitlements = ListOf(node, "entitlements"),
+                .target = TextOf(node, "target"),
+                .network = TextOf(node, "network"),
+                .shm_size = TextOf(node, "shm_size"),
+                .isolation = TextOf(node, "isolation"),
+                .provenance = TextOf(node, "provenance"),
                 .sbom = TextOf(node, "sbom")};
     if (build.context.empty()) build.context = project_.loaded.directory;
     if (const Node* text = node.Find("dockerfile_inline"); text != nullptr && !text->is_null()) {
       if (!build.dockerfile.empty()) {
-        return ErrorAt(text->place, fmt::format("service {}: dockerfile and dockerfile_inline exclude each other",
-                                                service.name));
+        return ErrorAt(
+            text->place,
+            fmt::format("service {}: dockerfile and dockerfile_inline exclude each other",
+                        service.name));
       }
       build.dockerfile_inline = text->Text();
     }
@@ -148,7 +164,8 @@ class Maker {
     }
     if (const Node* hosts = node.Find("extra_hosts")) {
       for (const Node::Member& member : hosts->members) {
-        for (const Node& address : member.value.items) build.extra_hosts.emplace_back(member.key, address.Text());
+        for (const Node& address : member.value.items)
+          build.extra_hosts.emplace_back(member.key, address.Text());
       }
     }
     if (const Node* limits = node.Find("ulimits")) {
@@ -163,9 +180,10 @@ class Maker {
       if (build.platforms.empty()) {
         build.platforms = {service.platform};
       } else if (std::ranges::find(build.platforms, service.platform) == build.platforms.end()) {
-        return ErrorAt(node.Find("platforms")->place,
-                       fmt::format("service {}: build.platforms does not have the service's platform {}",
-                                   service.name, service.platform));
+        return ErrorAt(
+            node.Find("platforms")->place,
+            fmt::format("service {}: build.platforms does not have the service's platform {}",
+                        service.name, service.platform));
       }
     }
     if (const Node* secrets = node.Find("secrets")) {
@@ -182,8 +200,9 @@ class Maker {
     const Node* all = project_.loaded.model.Find("secrets");
     const Node* declared = all == nullptr ? nullptr : all->Find(source);
     if (declared == nullptr) {
-      Error error = ErrorAt(item.place, fmt::format("service {} uses the secret {}, which is not declared",
-                                                    service.name, source));
+      Error error =
+          ErrorAt(item.place, fmt::format("service {} uses the secret {}, which is not declared",
+                                          service.name, source));
       error.hint = fmt::format("add it to the top-level secrets: {}: {{file: PATH}}", source);
       return error;
     }
@@ -195,7 +214,8 @@ class Maker {
       auto it = project_.loaded.environment.find(name);
       if (it != project_.loaded.environment.end()) secret.value = it->second;
     } else {
-      Error error = ErrorAt(item.place, fmt::format("the secret {} is external: a build cannot read it", source));
+      Error error = ErrorAt(
+          item.place, fmt::format("the secret {} is external: a build cannot read it", source));
       error.hint = "declare it with file: or environment:";
       return error;
     }
@@ -208,12 +228,14 @@ class Maker {
         if (optional_.contains(service.name + "\n" + other)) continue;
         const Service* found = project_.Find(other);
         if (found == nullptr) {
-          return ErrorAt(service.place, fmt::format("service {} depends on the undefined service {}",
-                                                    service.name, other));
+          return ErrorAt(
+              service.place,
+              fmt::format("service {} depends on the undefined service {}", service.name, other));
         }
         if (service.active && !found->active) {
-          Error error = ErrorAt(service.place, fmt::format("service {} depends on {}, whose profiles are not active",
-                                                           service.name, other));
+          Error error = ErrorAt(
+              service.place, fmt::format("service {} depends on {}, whose profiles are not active",
+                                         service.name, other));
           error.hint = fmt::format("pass --profile {}", found->profiles[0]);
           return error;
         }
@@ -223,9 +245,10 @@ class Maker {
         if (!value.starts_with("service:")) continue;
         const Service* found = project_.Find(value.substr(8));
         if (found == nullptr || !found->build) {
-          return ErrorAt(service.place,
-                         fmt::format("service {}: additional_contexts.{} names {}, which {}", service.name, name,
-                                     value, found == nullptr ? "is not defined" : "has no build"));
+          return ErrorAt(
+              service.place,
+              fmt::format("service {}: additional_contexts.{} names {}, which {}", service.name,
+                          name, value, found == nullptr ? "is not defined" : "has no build"));
         }
       }
     }
@@ -282,8 +305,9 @@ Result<std::vector<const Service*>> ServicesToBuild(const Project& project,
     int& now = state[&service];
     if (now == 2) return Ok();
     if (now == 1) {
-      return ErrorAt(service.place, fmt::format("additional_contexts make a circle: service {} needs itself",
-                                                service.name));
+      return ErrorAt(
+          service.place,
+          fmt::format("additional_contexts make a circle: service {} needs itself", service.name));
     }
     now = 1;
     for (const auto& [name, value] : service.build->additional_contexts) {

@@ -143,8 +143,8 @@ services:
   ulimits:
     nofile: 5
   volumes:
-    - ./z:/data
-    - ./y:/keep
+    - $D/z:/data
+    - $D/y:/keep
 )");
 }
 
@@ -249,14 +249,16 @@ TEST_F(Compose, ProcessEnvironmentWinsOverEnvFile) {
   File(".env", "A=file\nB=file\n");
   File("compose.yaml", "services: {s: {image: \"$A/$B\", build: {args: [A, NOT]}}}\n");
   options_.environment["A"] = "process";
-  EXPECT_EQ(Services(), "s:\n  build:\n    args:\n      A: process\n    context: $D\n"
-                        "    dockerfile: Dockerfile\n  image: process/file\n");
+  EXPECT_EQ(Services(),
+            "s:\n  build:\n    args:\n      A: process\n    context: $D\n"
+            "    dockerfile: Dockerfile\n  image: process/file\n");
 }
 
 TEST_F(Compose, ProjectNameByPrecedence) {
   File("compose.yaml", "services: {s: {image: i}}\n");
   EXPECT_EQ(Make()->loaded.name, "app");
-  File("compose.yaml", "name: ${N:-From_File}\nservices: {s: {image: \"$COMPOSE_PROJECT_NAME\"}}\n");
+  File("compose.yaml",
+       "name: ${N:-From_File}\nservices: {s: {image: \"$COMPOSE_PROJECT_NAME\"}}\n");
   EXPECT_EQ(Make()->loaded.name, "from_file");
   EXPECT_EQ(Make()->services[0].image, "from_file");
   options_.environment["COMPOSE_PROJECT_NAME"] = "env";
@@ -264,8 +266,9 @@ TEST_F(Compose, ProjectNameByPrecedence) {
   options_.project_name = "flag";
   EXPECT_EQ(Make()->loaded.name, "flag");
   options_.project_name = "Bad Name";
-  EXPECT_EQ(Services(), "invalid project name \"Bad Name\"\n"
-                        "lower case letters, digits, - and _, beginning with a letter or digit: badname");
+  EXPECT_EQ(Services(),
+            "invalid project name \"Bad Name\"\n"
+            "lower case letters, digits, - and _, beginning with a letter or digit: badname");
 }
 
 TEST_F(Compose, ProfilesDecideWhatIsActive) {
@@ -277,7 +280,8 @@ services:
 )");
   auto active = [](const Project& project) {
     std::string names;
-    for (const Service& service : project.services) names += service.active ? service.name + " " : "";
+    for (const Service& service : project.services)
+      names += service.active ? service.name + " " : "";
     return names;
   };
   EXPECT_EQ(active(*Make()), "always ");
@@ -335,8 +339,9 @@ TEST_F(Compose, ErrorsSayWhereAndWhatWasMeant) {
   EXPECT_EQ(error_of("services:\n  a: {build: {secrets: [s]}}\n"),
             "compose.yaml:2:25: service a uses the secret s, which is not declared\n"
             "add it to the top-level secrets: s: {file: PATH}");
-  EXPECT_EQ(error_of("services:\n  a: {build: {additional_contexts: {b: 'service:b'}}}\n"),
-            "compose.yaml:2:3: service a: additional_contexts.b names service:b, which is not defined");
+  EXPECT_EQ(
+      error_of("services:\n  a: {build: {additional_contexts: {b: 'service:b'}}}\n"),
+      "compose.yaml:2:3: service a: additional_contexts.b names service:b, which is not defined");
 }
 
 TEST_F(Compose, FileIsFoundUpwardAndNamedByTheEnvironment) {

@@ -15,7 +15,8 @@ bool NeedsQuotes(const std::string& text) {
   if (kIndicators.find(text.front()) != std::string_view::npos) return true;
   if (text.find(": ") != text.npos || text.find(" #") != text.npos) return true;
   // What readers of YAML 1.1 take for booleans, sexagesimal numbers and dates.
-  for (std::string_view word : {"y", "n", "yes", "no", "on", "off", "Yes", "No", "On", "Off", "Y", "N"}) {
+  for (std::string_view word :
+       {"y", "n", "yes", "no", "on", "off", "Yes", "No", "On", "Off", "Y", "N"}) {
     if (text == word) return true;
   }
   if (text.find_first_not_of("0123456789:-+_") == text.npos) return true;
@@ -38,9 +39,8 @@ bool IsBlock(const Json& value) {
   if (!value.is_string()) return false;
   const std::string& text = value.as_string();
   if (text.find('\n') == text.npos || text.front() == ' ' || text.front() == '\n') return false;
-  return std::ranges::none_of(text, [](char c) {
-    return static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t';
-  });
+  return std::ranges::none_of(
+      text, [](char c) { return static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t'; });
 }
 
 void Write(const Json& value, size_t indent, bool in_list, std::string& out);
@@ -111,8 +111,9 @@ Json ResolvedModel(const Project& project, const std::vector<std::string>& named
   for (const Service& service : project.services) {
     bool wanted = named.empty() || std::ranges::find(named, service.name) != named.end();
     if (!service.active || !wanted) continue;
-    Json json = all.Find("services")->Find(service.name)->is_null() ? Json::EmptyObject()
-                                                                     : *all.Find("services")->Find(service.name);
+    Json json = all.Find("services")->Find(service.name)->is_null()
+                    ? Json::EmptyObject()
+                    : *all.Find("services")->Find(service.name);
     if (service.build) {
       Json* build = json.Find("build");
       build->Set("context", service.build->context);

@@ -4,9 +4,7 @@ namespace varve::compose {
 
 namespace {
 
-bool IsNameStart(char c) {
-  return c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
+bool IsNameStart(char c) { return c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 bool IsNamePart(char c) { return IsNameStart(c) || (c >= '0' && c <= '9'); }
 
 size_t NameEnd(std::string_view text, size_t begin) {
@@ -89,7 +87,8 @@ class Expander {
     if (rest.empty()) return ValueOf(name);
     const bool colon = rest[0] == ':';
     if (colon) rest.remove_prefix(1);
-    if (rest.empty() || (rest[0] != '-' && rest[0] != '+' && rest[0] != '?')) return BadTemplate(whole);
+    if (rest.empty() || (rest[0] != '-' && rest[0] != '+' && rest[0] != '?'))
+      return BadTemplate(whole);
     const char op = rest[0];
     const std::string_view word = rest.substr(1);
     auto value = lookup_(name);

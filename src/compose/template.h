@@ -13,8 +13,8 @@ namespace varve::compose {
 
 using Lookup = std::function<std::optional<std::string>(const std::string& name)>;
 
-// `unset` is told each variable that has no value and no default; it stands for nothing. kInvalid for
-// a ${ that is no variable, and with the file's own words for ${NAME:?words}.
+// `unset` is told each variable that has no value and no default; it stands for nothing. kInvalid
+// for a ${ that is no variable, and with the file's own words for ${NAME:?words}.
 Result<std::string> Interpolate(std::string_view text, const Lookup& lookup,
                                 const std::function<void(const std::string&)>& unset = {});
 
