@@ -228,6 +228,13 @@ web:
 )");
 }
 
+TEST(Render, LineBreaksThatOnlyYamlKnowsAreEscaped) {
+  Json model = Json::EmptyObject();
+  model.Set("a", "x\u0085y\nz").Set("b", "C:\\path \"q\"").Set("c", "a \"q\"\nb\\\n");
+  EXPECT_EQ(ToYaml(model),
+            "a: \"x\\u0085y\\nz\"\nb: \"C:\\\\path \\\"q\\\"\"\nc: |\n  a \"q\"\n  b\\\n");
+}
+
 TEST_F(Compose, AnchorsAndMergeKeys) {
   File("compose.yaml", R"(
 x-build: &build {context: ., args: &args {A: 1, B: 2}}

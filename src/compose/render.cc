@@ -8,6 +8,38 @@ namespace varve::compose {
 
 namespace {
 
+// Characters that YAML takes for line breaks or does not take at all, as escapes: U+007F to U+009F,
+// U+2028, U+2029, U+FEFF, U+FFFE and U+FFFF. JSON leaves them as they are.
+std::string Quoted(const std::string& text) {
+  const std::string json = Json(text).Dump();
+  std::string out;
+  for (size_t i = 0; i < json.size(); ++i) {
+    const std::string_view rest = std::string_view(json).substr(i);
+    auto byte = [&](size_t at) { return static_cast<unsigned char>(rest[at]); };
+    if (byte(0) == 0x7f) {
+      out += "\\u007f";
+    } else if (byte(0) == 0xc2 && rest.size() > 1 && byte(1) < 0xa0) {
+      out += fmt::format("\\u00{:02x}", byte(1));
+      i += 1;
+    } else if (rest.starts_with("\u2028") || rest.starts_with("\u2029")) {
+      out += byte(2) == 0xa8 ? "\\u2028" : "\\u2029";
+      i += 2;
+    } else if (rest.starts_with("\ufeff")) {
+      out += "\\ufeff";
+      i += 2;
+    } else if (rest.starts_with("\xef\xbf\xbe") || rest.starts_with("\xef\xbf\xbf")) {
+      out += byte(2) == 0xbe ? "\\ufffe" : "\\uffff";
+      i += 2;
+    } else {
+      out += json[i];
+    }
+  }
+  return out;
+}
+
+// Whether only double quotes can say it.
+bool NeedsEscapes(const std::string& text) { return Quoted(text).size() != text.size() + 2; }
+
 bool NeedsQuotes(const std::string& text) {
   if (text.empty() || !ResolveYamlScalar(text).is_string()) return true;
   static constexpr std::string_view kIndicators = "-?:,[]{}#&*!|>'\"%@`=<";
@@ -20,13 +52,13 @@ bool NeedsQuotes(const std::string& text) {
     if (text == word) return true;
   }
   if (text.find_first_not_of("0123456789:-+_") == text.npos) return true;
-  return std::ranges::any_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x20; });
+  return NeedsEscapes(text);
 }
 
 std::string Scalar(const Json& value) {
   if (!value.is_string()) return value.Dump();
   const std::string& text = value.as_string();
-  return NeedsQuotes(text) ? Json(text).Dump() : text;
+  return NeedsQuotes(text) ? Quoted(text) : text;
 }
 
 bool IsEmpty(const Json& value) {
@@ -39,8 +71,12 @@ bool IsBlock(const Json& value) {
   if (!value.is_string()) return false;
   const std::string& text = value.as_string();
   if (text.find('\n') == text.npos || text.front() == ' ' || text.front() == '\n') return false;
-  return std::ranges::none_of(
-      text, [](char c) { return static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t'; });
+  // Line breaks, tabs, quotes and backslashes need no escape in a block.
+  std::string plain;
+  for (char c : text) {
+    if (c != '\n' && c != '\t' && c != '"' && c != '\\') plain += c;
+  }
+  return !NeedsEscapes(plain);
 }
 
 void Write(const Json& value, size_t indent, bool in_list, std::string& out);
