@@ -94,7 +94,7 @@ void WarnOfPassedOver(const compose::Service& service, std::vector<std::string>&
   if (!build.isolation.empty() && build.isolation != "default") keys.push_back("isolation");
   if (keys.empty()) return;
   warnings.push_back(
-      fmt::format("service {}: {} not supported by this version of varve and passed over; "
+      fmt::format("service {}: {} not supported by compose build in this version and passed over; "
                   "the local cache is always used",
                   service.name, Join(keys, ", ") + (keys.size() == 1 ? " is" : " are")));
 }
