@@ -133,6 +133,7 @@ Result<LiveLeases> CollectionLock::Read() {
     TRY_ASSIGN(std::optional<LockFile> dead, LockFile::Try(path, sys::LockMode::kExclusive));
     if (dead) {
       dead->RemoveAndUnlock();
+      ++leases.dead;
     } else {
       ParseJob(*text, leases);
     }

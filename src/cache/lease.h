@@ -66,6 +66,7 @@ struct LiveLeases {
   std::set<std::pair<LeaseKind, Digest>> held;
   std::optional<Timestamp> oldest_start;
   size_t jobs = 0;
+  size_t dead = 0;  // jobs that were killed, whose files went now
 
   bool Holds(LeaseKind kind, const Digest& digest) const { return held.contains({kind, digest}); }
 };

@@ -174,6 +174,14 @@ TEST_F(FsckTest, LeftoversOfTheDeadAndNotOfTheLiving) {
   EXPECT_FALSE(fs::exists(root.root + "/mounts/removed-1-1"));
 }
 
+TEST_F(FsckTest, ABuildClearsAwayWhatAKilledOneWasWritingInTheRoot) {
+  // No process has this number: it is above the kernel's largest.
+  std::string draft = root.root + "/version.tmp-4194999-0";
+  ASSERT_TRUE(WriteFileAtomically(draft, "1"));
+  EXPECT_TRUE(RemoveLeftovers(root.root, {.wait = false}));
+  EXPECT_NE(access(draft.c_str(), F_OK), 0);
+}
+
 TEST_F(FsckTest, LeftoversAreNotWaitedForWhenABuildIsInAHurry) {
   fs::create_directories(root.root + "/tmp/build-x");
   auto held = cache::CollectionLock::Take(root.root, {}).value();

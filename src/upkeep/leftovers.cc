@@ -44,6 +44,7 @@ Status AddDrafts(const std::string& directory, std::vector<std::string>& out) {
 Result<std::vector<std::string>> FindLeftovers(const std::string& root,
                                                const LeftoverOptions& options) {
   std::vector<std::string> out;
+  bool killed = false;  // a job: it may have been writing anywhere
   {
     // Under the lock no build can begin; reading removes the leases of dead ones.
     std::stop_source at_once;
@@ -52,6 +53,7 @@ Result<std::vector<std::string>> FindLeftovers(const std::string& root,
     if (!lock && !options.wait && lock.error().code == Code::kCancelled) return out;
     if (!lock) return std::move(lock).error();
     TRY_ASSIGN(cache::LiveLeases leases, lock->Read());
+    killed = leases.dead > 0;
     TRY_ASSIGN(auto scratch, EntriesOf(root + "/tmp"));
     for (const sys::DirEntry& entry : scratch) {
       std::string path = root + "/tmp/" + entry.name;
@@ -68,10 +70,11 @@ Result<std::vector<std::string>> FindLeftovers(const std::string& root,
   for (const sys::DirEntry& entry : mounts) {
     if (entry.name.starts_with("removed-")) out.push_back(root + "/mounts/" + entry.name);
   }
-  if (!options.thorough) return out;
+  TRY(AddDrafts(root, out));
+  if (!options.thorough && !killed) return out;
   TRY_ASSIGN(auto shards, EntriesOf(root + "/records"));
   for (const sys::DirEntry& shard : shards) TRY(AddDrafts(root + "/records/" + shard.name, out));
-  for (const char* directory : {"/images", "/contexts", ""}) TRY(AddDrafts(root + directory, out));
+  for (const char* directory : {"/images", "/contexts"}) TRY(AddDrafts(root + directory, out));
   TRY_ASSIGN(auto top, EntriesOf(root));
   for (const sys::DirEntry& entry : top) {
     if (entry.name.find(".db.damaged-") != entry.name.npos) out.push_back(root + "/" + entry.name);

@@ -42,5 +42,7 @@ write('a', 'shared')
 const numbers = [...Array(12).keys()]
 const saved = await Promise.all(numbers.map(n => cache.saveCache(['data'], it + '-parallel-' + n)))
 say('parallel', saved.every(id => id > 0))
-const found = await Promise.all(numbers.map(n => cache.restoreCache(['data'], it + '-parallel-' + n)))
+// One after the other: all unpack into the same folder, and tar fails where another has just made a file.
+const found = []
+for (const n of numbers) found.push(await cache.restoreCache(['data'], it + '-parallel-' + n))
 say('parallel', found.every((key, n) => key === it + '-parallel-' + n))
