@@ -189,6 +189,8 @@ Status MkdirAll(const std::string& path, unsigned mode) {
   if (error == EEXIST) {
     struct stat st;
     if (stat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode)) return Ok();
+    // Somebody removed it between the two calls.
+    if (lstat(path.c_str(), &st) != 0 && errno == ENOENT) return MkdirAll(path, mode);
     return ErrnoError(ENOTDIR, "mkdir " + path);
   }
   size_t slash = path.find_last_not_of('/');
