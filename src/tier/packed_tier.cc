@@ -378,13 +378,15 @@ Status PackedTier::Export(const Offer& offer, const OnProgress& on_progress, std
     TRY(Send(trees.blob, OpenText(pack), stop));
   }
 
+  std::set<StepKey> made;
+  for (const cache::StepRecord& record : added.records) made.insert(record.key);
   std::vector<Digest> replaced = there->damaged;
   std::vector<Group> all = there->groups;
   all.push_back(std::move(added));
   if (all.size() > kMaxGroups || (options_.max_size > 0 && BytesOf(all) > options_.max_size)) {
     for (const GroupEntry& entry : there->entries) replaced.push_back(entry.manifest.digest);
     Group one = MergeGroups(all);
-    if (options_.max_size > 0) Shrink(one, options_.max_size, clock_.Now());
+    if (options_.max_size > 0) Shrink(one, options_.max_size, clock_.Now(), made);
     all = {std::move(one)};
   }
   const Group& group = all.back();

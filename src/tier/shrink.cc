@@ -38,7 +38,24 @@ Group MergeGroups(const std::vector<Group>& groups) {
   return merged;
 }
 
-void Shrink(Group& group, uint64_t max_size, Timestamp now) {
+namespace {
+
+// The layers to drop, worth least first, until `total` bytes are at most `max_size`.
+std::set<uint32_t> ChooseDropped(const cache::RetentionInput& input, uint64_t total, uint64_t max_size) {
+  std::set<uint32_t> dropped;
+  for (const cache::Eviction& block : cache::EvictionOrder(input)) {
+    if (total <= max_size) break;
+    for (uint32_t layer : block.layers) {
+      dropped.insert(layer);
+      total -= std::min(total, input.layers[layer].bytes);
+    }
+  }
+  return dropped;
+}
+
+}  // namespace
+
+void Shrink(Group& group, uint64_t max_size, Timestamp now, const std::set<StepKey>& kept) {
   cache::RetentionInput input{.now = now};
   std::map<DiffId, uint32_t> number;
   for (const StoredLayer& layer : group.layers) {
@@ -57,6 +74,7 @@ void Shrink(Group& group, uint64_t max_size, Timestamp now) {
         cache::RetentionLayer& facts = input.layers[it->second];
         facts.created = std::min(facts.created, record.created);
         facts.last_used = std::max(facts.last_used, record.created);
+        facts.held = facts.held || kept.contains(record.key);
       }
       if (result.layers.empty()) continue;
       result.slot = slots.try_emplace(record.slot, static_cast<uint32_t>(slots.size())).first->second;
@@ -64,14 +82,13 @@ void Shrink(Group& group, uint64_t max_size, Timestamp now) {
     }
   }
   uint64_t total = BytesOf({group});
-  std::set<DiffId> dropped;
-  for (const cache::Eviction& block : cache::EvictionOrder(input)) {
-    if (total <= max_size) break;
-    for (uint32_t layer : block.layers) {
-      dropped.insert(group.layers[layer].layer);
-      total -= std::min(total, input.layers[layer].bytes);
-    }
+  uint64_t held = 0;
+  for (const cache::RetentionLayer& layer : input.layers) held += layer.held ? layer.bytes : 0;
+  if (held > max_size) {
+    for (cache::RetentionLayer& layer : input.layers) layer.held = false;
   }
+  std::set<DiffId> dropped;
+  for (uint32_t layer : ChooseDropped(input, total, max_size)) dropped.insert(group.layers[layer].layer);
   std::set<Digest> roots;
   std::erase_if(group.records, [&](const cache::StepRecord& record) {
     for (const cache::Rootfs& output : record.outputs) {

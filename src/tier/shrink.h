@@ -1,6 +1,7 @@
 // Making one group of several, and a group smaller: pure functions.
 #pragma once
 
+#include <set>
 #include <vector>
 
 #include "base/clock.h"
@@ -16,6 +17,8 @@ Group MergeGroups(const std::vector<Group>& groups);
 
 // Drops the layers that are worth least until what is left takes at most `max_size` bytes, the records
 // on them, and tree packs without a record. Records of no stored layer stay: they are kilobytes.
-void Shrink(Group& group, uint64_t max_size, Timestamp now);
+// The layers of the steps in `kept`, what a build has just added, go only where they do not fit alone:
+// a guess from one run's seconds must not throw out what was sent a moment ago.
+void Shrink(Group& group, uint64_t max_size, Timestamp now, const std::set<StepKey>& kept);
 
 }  // namespace varve::tier

@@ -348,6 +348,24 @@ TEST_P(TierContract, ItStaysWithinItsSizeByDroppingWhatIsWorthLeast) {
   EXPECT_EQ(std::ranges::count(found, ' '), 2) << found;
 }
 
+TEST_P(TierContract, WhatABuildAddsIsNotWhatItsOwnExportDrops) {
+  PackedOptions small{.max_size = 3 * BlobOf(LayerOf("0")).size()};
+  for (int i = 0; i < 5; ++i) {
+    Offer offer = OfferOf({std::to_string(i)});
+    offer.records[0].record.created = Timestamp{(i + 1) * int64_t{1'000'000'000}};
+    offer.records[0].record.wall = Nanos(i == 4 ? 1'000'000 : 60'000'000'000);
+    ASSERT_TRUE(Export(offer, small));
+  }
+  std::string found = Found({"0", "1", "2", "3", "4"});
+  EXPECT_THAT(found, HasSubstr("4"));
+  EXPECT_EQ(std::ranges::count(found, ' '), 2) << found;
+  // Alone too large: worth decides, as if nothing were new.
+  Offer offer = OfferOf({"5", "6", "7", "8"});
+  offer.records[2].record.wall = Nanos(7'200'000'000'000);
+  ASSERT_TRUE(Export(offer, small));
+  EXPECT_THAT(Found({"5", "6", "7", "8"}), HasSubstr("7"));
+}
+
 TEST_P(TierContract, ACancelledExportSaysSo) {
   std::stop_source stop;
   Offer offer = OfferOf({"a"});
