@@ -79,35 +79,31 @@ Result<CommandLine> ParseCommandLine(int argc, char** argv) {
   app.require_subcommand(0, 1);
   AddGlobals(app, line.global);
 
-  std::vector<std::unique_ptr<Command>> commands;
   for (const CommandEntry& entry : Commands()) {
     CLI::App* sub = app.add_subcommand(entry.name, entry.description);
     if (entry.alias[0] != '\0') sub->alias(entry.alias);
-    AddGlobals(*sub, line.global);
     // Also below a subcommand of a subcommand: `varve history ls --root DIR`.
     sub->fallthrough();
-    commands.push_back(entry.make());
-    commands.back()->Define(*sub);
+    // Only the command that the line names: to define the flags of all took 2 ms of a build's 10.
+    sub->preparse_callback([&line, &entry, sub](size_t) {
+      AddGlobals(*sub, line.global);
+      line.command = entry.make();
+      line.command->Define(*sub);
+    });
   }
 
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    line.message = app.help();
-    return line;
+    return CommandLine{line.global, nullptr, app.help()};
   } catch (const CLI::CallForVersion&) {
-    line.message = std::string("varve ") + kVersion + "\n";
-    return line;
+    return CommandLine{line.global, nullptr, std::string("varve ") + kVersion + "\n"};
   } catch (const CLI::ParseError& e) {
     return UsageError(e, app, argc, argv);
   }
-  if (app.get_subcommands().empty()) {
+  if (!line.command) {
     line.message = app.help();
     return line;
-  }
-  auto entries = Commands();
-  for (size_t i = 0; i < entries.size(); ++i) {
-    if (app.get_subcommands()[0]->get_name() == entries[i].name) line.command = std::move(commands[i]);
   }
   TRY(line.command->Check());
   return line;
