@@ -177,8 +177,11 @@ bool Runner::HasLocally(const std::vector<cache::Rootfs>& outputs) {
     // The lease first: what is found under it stays (invariant I5).
     if (Status leased = stores_.lease.Add(output.layers); !leased) return false;
     for (const DiffId& layer : output.layers) {
+      // Once: with each step on top of the last, to look again at all below would be quadratic.
+      if (here_.Lock()->contains(layer)) continue;
       auto here = stores_.layers.Has(layer);
       if (!here || !*here) return false;
+      here_.Lock()->insert(layer);
     }
   }
   return true;

@@ -8,6 +8,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "base/guarded.h"
@@ -91,6 +92,7 @@ class Runner final : public engine::SourceResolver,
   std::unique_ptr<Job> job_;
   mutable Guarded<std::map<graph::StepIndex, std::string>> source_directories_;
   Guarded<std::map<graph::StepIndex, source::ResolvedImage>> images_;
+  Guarded<std::unordered_set<DiffId>> here_;  // found under the lease, so they stay
   source::ContextTree context_totals_;
 };
 

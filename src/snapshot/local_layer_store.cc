@@ -97,17 +97,22 @@ Result<bool> LocalLayerStore::Has(const DiffId& layer) {
     return false;
   }
   if (trusted_.Lock()->contains(layer)) return true;
-  auto meta = ReadMeta(PathOf(layer));
-  bool good = IsSound(layer, meta);
-  if (!good) {
-    TRY_ASSIGN(good, CheckAfterBoot(layer));
+  auto sound = FindSound(layer, Meta(layer));
+  if (!sound) {
+    TRY_ASSIGN(bool intact, CheckAfterBoot(layer));
+    if (!intact) return false;
+    TRY_ASSIGN(LayerMeta meta, Meta(layer));
+    TRY_ASSIGN(sound, Describe(layer, meta));
   }
-  if (good) trusted_.Lock()->insert(layer);
-  return good;
+  trusted_.Lock()->emplace(layer, *sound);
+  return true;
 }
 
-bool LocalLayerStore::IsSound(const DiffId& layer, const Result<LayerMeta>& meta) const {
-  return meta && (meta->boot.empty() || meta->boot == boot_) && Describe(layer, *meta);
+std::optional<Layer> LocalLayerStore::FindSound(const DiffId& layer,
+                                                const Result<LayerMeta>& meta) const {
+  if (!meta || (!meta->boot.empty() && meta->boot != boot_)) return std::nullopt;
+  auto described = Describe(layer, *meta);
+  return described ? std::optional(*described) : std::nullopt;
 }
 
 Result<LayerMeta> LocalLayerStore::Meta(const DiffId& layer) const {
@@ -123,9 +128,12 @@ Result<Layer> LocalLayerStore::Describe(const DiffId& layer, const LayerMeta& me
 
 Result<Layer> LocalLayerStore::Stat(const DiffId& layer) {
   TRY_ASSIGN(bool here, Has(layer));
-  if (!here) return NotFound("layer {} is not unpacked here", layer.ToString());
-  TRY_ASSIGN(LayerMeta meta, Meta(layer));
-  return Describe(layer, meta);
+  if (here) {
+    auto trusted = trusted_.Lock();
+    auto it = trusted->find(layer);
+    if (it != trusted->end()) return it->second;
+  }
+  return NotFound("layer {} is not unpacked here", layer.ToString());
 }
 
 Result<bool> LocalLayerStore::Reproducible(const DiffId& layer) {
@@ -180,7 +188,7 @@ Result<bool> LocalLayerStore::CheckAfterBoot(const DiffId& layer) {
   TRY_ASSIGN(auto lock,
              sys::FlockGuard::Lock(root_ + "/staging/check.lock", sys::LockMode::kExclusive));
   auto meta = ReadMeta(PathOf(layer));
-  if (IsSound(layer, meta)) return true;
+  if (FindSound(layer, meta)) return true;
   if (access(PathOf(layer).c_str(), F_OK) != 0) return false;
   METRIC("snapshot.check");
   if (meta) {
@@ -320,7 +328,7 @@ Result<Layer> LocalLayerStore::Publish(Draft& draft, const DiffId& diff_id, uint
     TRY(Remove(diff_id));
   }
   draft.Release();
-  trusted_.Lock()->insert(diff_id);
+  trusted_.Lock()->emplace(diff_id, Layer{diff_id, tar_size, index.size()});
   static Counter made("snapshot.layers");
   made.Add();
   return Layer{diff_id, tar_size, index.size()};

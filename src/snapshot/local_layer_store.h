@@ -1,7 +1,7 @@
 // The LayerStore on a directory; see layer_store.h for the contract and the files.
 #pragma once
 
-#include <unordered_set>
+#include <unordered_map>
 
 #include "base/guarded.h"
 #include "snapshot/layer_meta.h"
@@ -41,7 +41,7 @@ class LocalLayerStore final : public LayerStore {
   Result<Layer> Describe(const DiffId& layer, const LayerMeta& meta) const;
   // Whether the files of a layer from another boot are what they should be. Then the layer is
   // marked, else removed.
-  bool IsSound(const DiffId& layer, const Result<LayerMeta>& meta) const;
+  std::optional<Layer> FindSound(const DiffId& layer, const Result<LayerMeta>& meta) const;
   Result<bool> CheckAfterBoot(const DiffId& layer);
   Result<bool> FilesAreIntact(const DiffId& layer, const LayerMeta& meta);
   Result<bool> FitsIndex(const DiffId& layer, tree::LayerIndex index);
@@ -53,7 +53,7 @@ class LocalLayerStore final : public LayerStore {
   const std::string root_;
   const std::string boot_;
   const std::unique_ptr<Staging> staging_;
-  Guarded<std::unordered_set<DiffId>> trusted_;  // seen, and not in need of a check
+  Guarded<std::unordered_map<DiffId, Layer>> trusted_;  // seen, and not in need of a check
 };
 
 }  // namespace varve::snapshot
