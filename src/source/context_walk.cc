@@ -127,11 +127,9 @@ class ContextWalk {
     root_ = root.get();
     queue_.Lock()->dirs.push_back(std::move(root));
     Push({root_, {}});
-    {
-      std::vector<std::jthread> helpers;
-      for (size_t i = 1; i < CpuCount(); ++i) helpers.emplace_back([this] { Work(); });
-      Work();
-    }
+    Work();
+    // All tasks are done, so that nobody adds another.
+    for (std::jthread& helper : helpers_) helper.join();
     auto error = error_.Lock();
     if (error->has_value()) return std::move(**error);
     return std::move(*out_.Lock());
@@ -148,6 +146,10 @@ class ContextWalk {
     auto queue = queue_.Lock();
     ++queue->unfinished;
     queue->tasks.push_back(std::move(task));
+    // For what is more than one thread's next task; a small context needs no helper at all.
+    if (queue->tasks.size() > 1 && helpers_.size() + 1 < cpus_) {
+      helpers_.emplace_back([this] { Work(); });
+    }
     wake_.notify_one();
   }
 
@@ -482,9 +484,11 @@ class ContextWalk {
   Dir* root_ = nullptr;
   Guarded<Queue> queue_;
   std::condition_variable wake_;
+  const size_t cpus_ = CpuCount();
   std::atomic<bool> failed_ = false;
   Guarded<std::optional<Error>> error_;
   Guarded<WalkOutput> out_;
+  std::vector<std::jthread> helpers_;  // under the queue's lock while they run
 };
 
 }  // namespace
