@@ -163,8 +163,14 @@ Status Database::Run(std::string_view sql, const std::vector<Value>& values, con
 }
 
 Status Database::Transaction(const std::function<Status()>& body) {
+  return Between("BEGIN IMMEDIATE", body);
+}
+
+Status Database::Reading(const std::function<Status()>& body) { return Between("BEGIN", body); }
+
+Status Database::Between(std::string_view begin, const std::function<Status()>& body) {
   std::lock_guard lock(impl_->mutex);
-  TRY(Run("BEGIN IMMEDIATE"));
+  TRY(Run(begin));
   Status status = body();
   if (status) status = Run("COMMIT");
   // A full disk rolls back by itself.

@@ -33,12 +33,16 @@ Status LayerRows::Flush() {
   if (uses.empty()) return Ok();
   return index_.Do([&](Database& database) -> Status {
     std::vector<std::pair<DiffId, int64_t>> due;
-    for (const auto& [layer, time] : uses) {
-      TRY(database.Run("SELECT last_used FROM layers WHERE layer=?", {Key(layer)},
-                       [&](const Database::Row& row) {
-                         if (time - row.Int(0) >= kUseInterval) due.emplace_back(layer, time);
-                       }));
-    }
+    auto find_due = [&]() -> Status {
+      for (const auto& [layer, time] : uses) {
+        TRY(database.Run("SELECT last_used FROM layers WHERE layer=?", {Key(layer)},
+                         [&](const Database::Row& row) {
+                           if (time - row.Int(0) >= kUseInterval) due.emplace_back(layer, time);
+                         }));
+      }
+      return Ok();
+    };
+    TRY(database.Reading(find_due));
     if (due.empty()) return Ok();
     return database.Transaction([&]() -> Status {
       for (const auto& [layer, time] : due) {

@@ -86,8 +86,9 @@ std::optional<StepRecord> RecordRows::Repair(Database& database, const StepKey& 
   return std::nullopt;
 }
 
-Result<std::optional<StepRecord>> RecordRows::ReadRow(Database& database, const StepKey& key,
-                                                      int64_t* last_used) {
+Result<RecordRows::RowState> RecordRows::ReadRow(Database& database, const StepKey& key,
+                                                 std::optional<StepRecord>& out,
+                                                 int64_t* last_used) {
   bool found = false;
   Result<StepRecord> record = Internal("no row");
   TRY(database.Run("SELECT body, preimage, log, last_used FROM records WHERE key=?",
@@ -96,9 +97,10 @@ Result<std::optional<StepRecord>> RecordRows::ReadRow(Database& database, const 
                      record = JoinRecord(row.Bytes(0), row.Bytes(1), row.Bytes(2));
                      *last_used = row.Int(3);
                    }));
-  if (!found) return std::optional<StepRecord>();
-  if (!record || record->key != key) return Repair(database, key);
-  return std::optional(std::move(*record));
+  if (!found) return RowState::kAbsent;
+  if (!record || record->key != key) return RowState::kDamaged;
+  out = std::move(*record);
+  return RowState::kSound;
 }
 
 Result<std::vector<std::optional<StepRecord>>> RecordRows::GetMany(
@@ -107,13 +109,19 @@ Result<std::vector<std::optional<StepRecord>>> RecordRows::GetMany(
   std::vector<std::optional<StepRecord>> out;
   int64_t now = clock_.Now().nanos;
   Status read = index_.Do([&](Database& database) -> Status {
-    out.clear();
-    for (const StepKey& key : keys) {
-      int64_t last_used = now;
-      TRY_ASSIGN(auto record, ReadRow(database, key, &last_used));
-      if (record && now - last_used >= kUseInterval) uses_.Lock()->insert_or_assign(key, now);
-      out.push_back(std::move(record));
-    }
+    std::vector<size_t> damaged;
+    auto read_all = [&]() -> Status {
+      out.assign(keys.size(), {});
+      for (size_t i = 0; i < keys.size(); ++i) {
+        int64_t last_used = now;
+        TRY_ASSIGN(RowState state, ReadRow(database, keys[i], out[i], &last_used));
+        if (state == RowState::kDamaged) damaged.push_back(i);
+        if (out[i] && now - last_used >= kUseInterval) uses_.Lock()->insert_or_assign(keys[i], now);
+      }
+      return Ok();
+    };
+    TRY(database.Reading(read_all));
+    for (size_t i : damaged) out[i] = Repair(database, keys[i]);
     return Ok();
   });
   TRY(read);
@@ -124,7 +132,8 @@ Result<std::optional<StepRecord>> RecordRows::Read(const StepKey& key) {
   std::optional<StepRecord> record;
   Status read = index_.Do([&](Database& database) -> Status {
     int64_t last_used = 0;
-    TRY_ASSIGN(record, ReadRow(database, key, &last_used));
+    TRY_ASSIGN(RowState state, ReadRow(database, key, record, &last_used));
+    if (state == RowState::kDamaged) record = Repair(database, key);
     return Ok();
   });
   TRY(read);

@@ -37,8 +37,9 @@ class RecordRows {
 
  private:
   struct Row;
-  Result<std::optional<StepRecord>> ReadRow(Database& database, const StepKey& key,
-                                            int64_t* last_used);
+  enum class RowState { kAbsent, kSound, kDamaged };
+  Result<RowState> ReadRow(Database& database, const StepKey& key, std::optional<StepRecord>& out,
+                           int64_t* last_used);
   std::optional<StepRecord> Repair(Database& database, const StepKey& key);
 
   const std::string root_;
