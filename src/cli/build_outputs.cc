@@ -7,10 +7,12 @@
 #include <algorithm>
 #include <thread>
 
+#include "base/background_writer.h"
 #include "base/fd.h"
 #include "base/strings.h"
 #include "export/archive_output.h"
 #include "export/files_output.h"
+#include "sys/direct_writer.h"
 #include "sys/namespace.h"
 #include "sys/open.h"
 #include "sys/process.h"
@@ -72,8 +74,11 @@ Status WriteTo(const std::string& dest, const std::function<Status(Writer&)>& wr
   }
   std::string temporary = fmt::format("{}.varve-{}", dest, getpid());
   TRY_ASSIGN(Fd fd, OpenFile(temporary, O_WRONLY | O_CREAT | O_TRUNC, 0644));
-  FdWriter out(fd.get());
-  Status status = write(out);
+  sys::DirectWriter out(fd.get());
+  BackgroundWriter behind(out);
+  Status status = write(behind);
+  if (status) status = behind.Finish();
+  if (status) status = out.Finish();
   if (status && rename(temporary.c_str(), dest.c_str()) != 0) {
     status = ErrnoError(errno, "rename to " + dest);
   }
