@@ -29,6 +29,7 @@ struct ChildPlan {
   std::vector<char*> argv, envp;
   std::vector<std::pair<int, int>> fds;  // source → target; source replaced by the child's own copy
   int first_free_fd = 3;
+  int program_fd = -1;
   std::string uid_map, gid_map;
   pid_t parent;
   // The child's report: which call failed and how.
@@ -56,6 +57,10 @@ VARVE_CHILD_CODE void SetUpFds(ChildPlan* plan) {
   // Beyond this point every descriptor above stderr closes on exec, except those installed below.
   syscall(SYS_close_range, 3U, ~0U, 1U << 2 /* CLOSE_RANGE_CLOEXEC */);
   // First out of the way of all targets, then into place.
+  if (plan->spec->program_fd >= 0) {
+    plan->program_fd = fcntl(plan->spec->program_fd, F_DUPFD_CLOEXEC, plan->first_free_fd);
+    if (plan->program_fd < 0) Fail(plan, "duplicate a descriptor");
+  }
   for (auto& [source, target] : plan->fds) {
     int copy = source < 0 ? Open("/dev/null", O_RDWR | O_CLOEXEC) : source;
     if (copy < 0) Fail(plan, "open /dev/null");
@@ -117,6 +122,9 @@ VARVE_CHILD_CODE void MapUser(ChildPlan* plan) {
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
+  if (plan->program_fd >= 0) {
+    syscall(SYS_execveat, plan->program_fd, "", plan->argv.data(), plan->envp.data(), AT_EMPTY_PATH);
+  }
   execve(plan->program, plan->argv.data(), plan->envp.data());
   Fail(plan, "execute");
 }

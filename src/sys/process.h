@@ -59,6 +59,10 @@ struct SpawnSpec {
   // A directory of a cgroup2 hierarchy to be born in; -1: the parent's. (Moving a process later
   // takes a lock that waits for an RCU grace period: 8 to 15 ms.)
   int cgroup_fd = -1;
+
+  // A file with the program's content to execute instead of argv[0], which remains its name. Where the
+  // kernel refuses (a script; a security module that executes no memfd), argv[0] is executed after all.
+  int program_fd = -1;
 };
 
 struct ExitStatus {

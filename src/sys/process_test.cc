@@ -89,6 +89,20 @@ TEST(Process, DescriptorsMaySwapNumbers) {
   for (int fd : {a[0], a[1], b[0], b[1]}) close(fd);
 }
 
+TEST(Process, TheProgramMayBeADescriptor) {
+  Fd shell = *OpenFile("/bin/sh", O_RDONLY);
+  // Its number is one that the child's own descriptors want.
+  Fd pipe_like = *OpenFile("/dev/null", O_RDONLY);
+  SpawnSpec spec{.argv = {"/bin/true", "-c", "echo $0", "name"}, .program_fd = shell.get()};
+  spec.extra_fds = {{pipe_like.get(), shell.get()}};
+  EXPECT_EQ(*RunAndRead(spec), "name\n");
+}
+
+TEST(Process, AProgramThatCannotBeExecutedFromADescriptorIsExecutedByName) {
+  Fd directory = *OpenFile("/", O_RDONLY | O_DIRECTORY);
+  EXPECT_EQ(*RunAndRead({.argv = {"echo", "by name"}, .program_fd = directory.get()}), "by name\n");
+}
+
 TEST(Process, StdinIsEmptyUnlessGiven) { EXPECT_EQ(*RunAndRead({.argv = {"cat"}}), ""); }
 
 TEST(Process, StopKills) {
