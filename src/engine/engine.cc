@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "base/thread_pool.h"
+#include "engine/forecast.h"
 #include "engine/miss.h"
 #include "engine/plan.h"
 #include "graph/reads.h"
@@ -157,7 +158,7 @@ class Coordinator {
   std::vector<InputFact> Facts(StepIndex i) const {
     std::vector<InputFact> facts;
     for (const graph::Ref& ref : graph_.steps[i].inputs) {
-      InputFact fact{.name = NameOf(ref.step), .output = ref.output};
+      InputFact fact{.name = NameOf(graph_.steps[ref.step]), .output = ref.output};
       if (pins_[ref.step]) {
         fact.chain = pins_[ref.step]->chain;
         if (!fact.chain) fact.tree_root = pins_[ref.step]->rootfs.tree_root;
@@ -170,13 +171,6 @@ class Coordinator {
       facts.push_back(std::move(fact));
     }
     return facts;
-  }
-
-  std::string NameOf(StepIndex i) const {
-    const graph::Step& step = graph_.steps[i];
-    if (const auto* local = std::get_if<graph::LocalSource>(&step.op)) return local->name;
-    if (const auto* image = std::get_if<graph::ImageSource>(&step.op)) return image->reference;
-    return step.stage.empty() ? step.name : "stage " + step.stage;
   }
 
   void ComputeKeyOf(StepIndex i) {
@@ -341,7 +335,7 @@ class Coordinator {
     auto it = useless_.find(request.key);
     auto useless = it == useless_.end() ? std::nullopt : std::optional(it->second);
     Start(running_,
-          [this, i, request = std::move(request), miss = MissOf(i),
+          [this, i, request = std::move(request), miss = MissOf(known_, i),
            useless](std::stop_token stop) mutable {
             return RunLocked(i, request, miss, useless, stop);
           },
@@ -384,11 +378,11 @@ class Coordinator {
       request.similar = why.nearest->outputs[0].layers.back();
     }
     if (i < request_.must_hit.size() && request_.must_hit[i]) {
-      Post([this, i, why] { SetReasons(i, why); });
+      Post([this, i, why] { SetReasons(why, outcome_.steps[i]); });
       return MissError(i, why);
     }
     Post([this, i, why] {
-      SetReasons(i, why);
+      SetReasons(why, outcome_.steps[i]);
       services_.observer.Explained(i, outcome_.steps[i].reasons);
     });
     Counter("engine.runs").Add();
@@ -406,54 +400,6 @@ class Coordinator {
 
   // --- Why -------------------------------------------------------------------------------------------
 
-  bool RunsInThisBuild(StepIndex i) const {
-    if (!outcome_.forecast.empty()) return outcome_.forecast[i] == Plan::Forecast::kRun;
-    return outcome_.steps[i].status == StepStatus::kRan;
-  }
-
-  Upstream UpstreamOf(StepIndex i) const {
-    Upstream out{.step = &graph_.steps[i], .keyed = keyed_[i], .fact_name = NameOf(i), .cause = i};
-    if (pins_[i] || graph::IsSource(graph_.steps[i].op)) return out;
-    out.ran = RunsInThisBuild(i);
-    out.cause = outcome_.steps[i].cause.value_or(i);
-    out.cause_name = graph_.steps[out.cause].name;
-    const std::vector<Reason>& reasons = outcome_.steps[out.cause].reasons;
-    out.again = out.ran && std::ranges::any_of(reasons, [](const Reason& reason) {
-      using Kind = Reason::Kind;
-      return reason.kind == Kind::kNoCache || reason.kind == Kind::kMaxAge ||
-             reason.kind == Kind::kEvicted || reason.kind == Kind::kDataGone ||
-             reason.kind == Kind::kDamaged;
-    });
-    return out;
-  }
-
-  // All that may explain why step i runs, as of now.
-  Miss MissOf(StepIndex i) const {
-    Miss miss{.graph = &graph_, .step = &graph_.steps[i], .keyed = keyed_[i], .slot = slots_[i],
-              .began = began_,
-              .look_up_error = look_up_error_, .ops = ops_};
-    if (auto it = lost_.find(i); it != lost_.end()) miss.lost = it->second;
-    if (auto it = too_old_.find(i); it != too_old_.end()) miss.too_old = it->second;
-    miss.parent_must_run = plan_.NoCache(i) && !graph_.steps[i].no_cache && !miss.too_old;
-    for (const graph::InputUse& use : graph::InputUses(graph_.steps[i])) {
-      StepIndex input = graph_.steps[i].inputs[static_cast<size_t>(use.input)].step;
-      if (!use.lineage) miss.reads.push_back(UpstreamOf(input));
-    }
-    for (auto parent = ParentOf(i); parent; parent = ParentOf(*parent)) {
-      miss.lineage.push_back(UpstreamOf(*parent));
-    }
-    return miss;
-  }
-
-  // The step that step i writes on, unless that is a source.
-  std::optional<StepIndex> ParentOf(StepIndex i) const {
-    for (const graph::InputUse& use : graph::InputUses(graph_.steps[i])) {
-      StepIndex input = graph_.steps[i].inputs[static_cast<size_t>(use.input)].step;
-      if (use.lineage && !graph::IsSource(graph_.steps[input].op)) return input;
-    }
-    return std::nullopt;
-  }
-
   MissStores Stores() const {
     return {services_.records, services_.trees, services_.archive, services_.clock};
   }
@@ -461,12 +407,6 @@ class Coordinator {
   ExplainedMiss Explained(const Miss& miss) const {
     METRIC("engine.explain");
     return ExplainMiss(miss, Stores());
-  }
-
-  void SetReasons(StepIndex i, const ExplainedMiss& why) {
-    outcome_.steps[i].reasons = why.reasons;
-    outcome_.steps[i].cause = why.cause;
-    if (why.nearest) outcome_.steps[i].expected = why.nearest->wall;
   }
 
   Error MissError(StepIndex i, const ExplainedMiss& why) {
@@ -490,37 +430,6 @@ class Coordinator {
       }
       return;
     }
-  }
-
-  // Of a dry run: what the plan says, and why.
-  void Predict() {
-    outcome_.forecast = plan_.Predict();
-    for (StepIndex i = 0; i < graph_.steps.size(); ++i) {
-      if (outcome_.forecast[i] == Plan::Forecast::kRun) {
-        SetReasons(i, Explained(MissOf(i)));
-      } else if (outcome_.forecast[i] == Plan::Forecast::kUnknown) {
-        ExplainUnknown(i);
-      }
-    }
-  }
-
-  // Its key waits for the content of a stage that would run.
-  void ExplainUnknown(StepIndex i) {
-    StepOutcome& step = outcome_.steps[i];
-    for (const graph::Ref& ref : graph_.steps[i].inputs) {
-      bool open = outcome_.forecast[ref.step] == Plan::Forecast::kRun ||
-                  outcome_.forecast[ref.step] == Plan::Forecast::kUnknown;
-      if (!open) continue;
-      Reason reason{Reason::Kind::kParent, ""};
-      step.cause = outcome_.steps[ref.step].cause.value_or(ref.step);
-      reason.step = graph_.steps[ref.step].name;
-      reason.text = fmt::format("depends on what {} gives", reason.step);
-      step.reasons = {std::move(reason)};
-      break;
-    }
-    Digest op = Digest::Of(graph::CanonicalOp(graph_.steps[i]).DumpCanonical());
-    auto earlier = services_.records.Earlier(slots_[i], op, 1);
-    if (earlier && !earlier->empty()) step.expected = earlier->front().wall;
   }
 
   cache::StepRecord RecordOf(StepIndex i, const KeyedStep& keyed, const RunResult& result,
@@ -547,7 +456,7 @@ class Coordinator {
   }
 
   void Conclude() {
-    if (request_.dry_run && !outcome_.error) Predict();
+    if (request_.dry_run && !outcome_.error) Forecast(known_, Stores(), outcome_);
     if (!outcome_.error) {
       for (const graph::Ref& ref : request_.wanted) {
         const auto* outputs = plan_.Outputs(ref.step);
@@ -592,6 +501,8 @@ class Coordinator {
   std::map<StepKey, Timestamp> made_;     // when the record behind a result of this job was made
   std::map<StepKey, Timestamp> useless_;  // of records whose data is gone
   const Timestamp began_ = services_.clock.Now();
+  const Known known_{graph_, plan_, pins_, keyed_, slots_, lost_, too_old_, look_up_error_, ops_, began_,
+                     outcome_};
   int in_flight_ = 0;
   bool results_withdrawn_ = false;  // since the plan was last asked
 
