@@ -45,6 +45,7 @@ class ContentQueue {
       bool is_file = !entry.index.whiteout && entry.index.node.type == tree::NodeType::kFile;
       if (is_file && entry.hard_link_to.empty()) files_.push_back(i);
     }
+    if (files_.empty()) return;  // a step that only ran a test, say
     size_t threads = std::min(CpuCount() + 1, files_.size() / 4 + 1);
     for (size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { Work(); });
   }
