@@ -14,16 +14,21 @@ namespace varve::cli {
 namespace {
 
 Result<std::shared_ptr<tier::Tier>> OpenTier(const tier::Spec& spec, Registries& registries) {
-  std::unique_ptr<tier::BlobStorage> storage;
-  if (spec.kind == tier::Kind::kLocal) {
-    storage = tier::MakeDirectoryStorage({.path = spec.place, .tag = spec.tag, .reset = spec.reset});
-  } else {
-    TRY_ASSIGN(auto reference, oci::ParseReference(spec.place));
-    registry::Client& client = registries.client(reference.domain, spec.insecure);
-    storage = tier::MakeRegistryStorage(client, std::move(reference));
+  auto packed = [&](std::unique_ptr<tier::BlobStorage> storage) {
+    return std::shared_ptr<tier::Tier>(tier::MakePackedTier(
+        std::move(storage), {.max_size = spec.max_size.value_or(tier::kDefaultMaxSize)}, SystemClock()));
+  };
+  switch (spec.kind) {
+    case tier::Kind::kLocal:
+      return packed(tier::MakeDirectoryStorage(
+          {.path = spec.place, .tag = spec.tag, .reset = spec.reset}));
+    case tier::Kind::kRegistry: {
+      TRY_ASSIGN(auto reference, oci::ParseReference(spec.place));
+      registry::Client& client = registries.client(reference.domain, spec.insecure);
+      return packed(tier::MakeRegistryStorage(client, std::move(reference)));
+    }
   }
-  return std::shared_ptr<tier::Tier>(tier::MakePackedTier(
-      std::move(storage), {.max_size = spec.max_size.value_or(tier::kDefaultMaxSize)}, SystemClock()));
+  return Internal("a cache of an unknown type");
 }
 
 }  // namespace

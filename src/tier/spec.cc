@@ -11,28 +11,42 @@ namespace {
 
 enum class Direction { kFrom, kTo };
 
+// What types there are, and those that BuildKit has and this version has not.
+struct Type {
+  std::string_view name;
+  std::optional<Kind> kind;
+};
+constexpr Type kTypes[] = {
+    {"local", Kind::kLocal}, {"registry", Kind::kRegistry}, {"gha", {}}, {"s3", {}},
+    {"http", {}},            {"azblob", {}},                {"inline", {}},
+};
+
+constexpr unsigned Bit(Kind kind) { return 1u << static_cast<unsigned>(kind); }
+constexpr unsigned kLocal = Bit(Kind::kLocal), kRegistry = Bit(Kind::kRegistry), kAny = ~0u;
+
+// The options, with the types that take them, reading and writing.
 struct Key {
   std::string_view name;
-  bool from, to, local, registry;
+  unsigned from, to;
 };
 constexpr Key kKeys[] = {
-    {"type", true, true, true, true},
-    {"src", true, false, true, false},
-    {"dest", false, true, true, false},
-    {"tag", true, true, true, false},
-    {"ref", true, true, false, true},
-    {"registry.insecure", true, true, false, true},
-    {"trust", true, false, true, true},
-    {"timeout", true, true, true, true},
-    {"mode", false, true, true, true},
-    {"ignore-error", false, true, true, true},
-    {"compression", false, true, true, true},
-    {"compression-level", false, true, true, true},
-    {"force-compression", false, true, true, true},
-    {"image-manifest", false, true, true, true},
-    {"oci-mediatypes", false, true, true, true},
-    {"reset", false, true, true, false},
-    {"max-size", false, true, true, true},
+    {"type", kAny, kAny},
+    {"src", kLocal, 0},
+    {"dest", 0, kLocal},
+    {"tag", kLocal, kLocal},
+    {"ref", kRegistry, kRegistry},
+    {"registry.insecure", kRegistry, kRegistry},
+    {"trust", kAny, 0},
+    {"timeout", kAny, kAny},
+    {"mode", 0, kAny},
+    {"ignore-error", 0, kAny},
+    {"compression", 0, kAny},
+    {"compression-level", 0, kAny},
+    {"force-compression", 0, kAny},
+    {"image-manifest", 0, kAny},
+    {"oci-mediatypes", 0, kAny},
+    {"reset", 0, kLocal},
+    {"max-size", 0, kAny},
 };
 
 std::string_view FlagOf(Direction direction) {
@@ -109,8 +123,7 @@ Status Set(Spec& spec, const std::string& key, const std::string& text) {
 Status CheckKey(Direction direction, Kind kind, const std::string& type, const std::string& key) {
   std::vector<std::string_view> names;
   for (const Key& known : kKeys) {
-    bool fits = (direction == Direction::kFrom ? known.from : known.to) &&
-                (kind == Kind::kLocal ? known.local : known.registry);
+    bool fits = (direction == Direction::kFrom ? known.from : known.to) & Bit(kind);
     if (fits && known.name == key) return Ok();
     if (fits) names.push_back(known.name);
   }
@@ -136,6 +149,45 @@ Result<Spec> Registry(Direction direction, std::string reference) {
   return Spec{.kind = Kind::kRegistry, .place = std::move(reference)};
 }
 
+// "type=local or type=registry"
+std::string KnownTypes() {
+  std::vector<std::string> names;
+  for (const Type& type : kTypes) {
+    if (type.kind) names.push_back(fmt::format("type={}", type.name));
+  }
+  std::string last = std::move(names.back());
+  names.pop_back();
+  return Join(names, ", ") + " or " + last;
+}
+
+Result<Kind> KindOf(Direction direction, const std::string& name) {
+  auto type = std::ranges::find(kTypes, name, &Type::name);
+  if (type != std::end(kTypes) && type->kind) return *type->kind;
+  Error error = type == std::end(kTypes)
+                    ? Invalid("unknown type \"{}\" in {}", name, FlagOf(direction))
+                    : Invalid("{} type={} is not supported by this version of varve",
+                              FlagOf(direction), name);
+  error.hint = "use " + KnownTypes();
+  return error;
+}
+
+// Where the cache is: each type has an option that says so.
+Status CheckPlace(Direction direction, Spec& spec) {
+  auto needs = [&](std::string_view type, std::string_view key) -> Status {
+    if (!spec.place.empty()) return Ok();
+    return Invalid("{} type={} needs {}=…", FlagOf(direction), type, key);
+  };
+  switch (spec.kind) {
+    case Kind::kLocal:
+      return needs("local", direction == Direction::kFrom ? "src" : "dest");
+    case Kind::kRegistry:
+      TRY(needs("registry", "ref"));
+      TRY(Registry(direction, spec.place));
+      return Ok();
+  }
+  return Ok();
+}
+
 Result<std::vector<Spec>> Parse(Direction direction, std::string_view value) {
   TRY_ASSIGN(auto fields, ParseCsvRecord(value));
   std::vector<Spec> specs;
@@ -158,30 +210,16 @@ Result<std::vector<Spec>> Parse(Direction direction, std::string_view value) {
   }
   if (type.empty()) {
     Error error = Invalid("{} \"{}\" has no type", FlagOf(direction), value);
-    error.hint = "write type=local or type=registry";
+    error.hint = "write " + KnownTypes();
     return error;
   }
   Spec spec;
-  if (type == "local") {
-    spec.kind = Kind::kLocal;
-  } else if (type != "registry") {
-    static constexpr std::string_view kLater[] = {"gha", "s3", "azblob", "inline", "http"};
-    bool known = std::ranges::find(kLater, type) != std::end(kLater);
-    Error error = known ? Invalid("{} type={} is not supported by this version of varve",
-                                  FlagOf(direction), type)
-                        : Invalid("unknown type \"{}\" in {}", type, FlagOf(direction));
-    error.hint = "use type=local or type=registry";
-    return error;
-  }
+  TRY_ASSIGN(spec.kind, KindOf(direction, type));
   for (const auto& [key, text] : options) {
     TRY(CheckKey(direction, spec.kind, type, key));
     TRY(Set(spec, key, text));
   }
-  std::string_view needed = spec.kind == Kind::kRegistry           ? "ref"
-                            : direction == Direction::kFrom ? "src"
-                                                                   : "dest";
-  if (spec.place.empty()) return Invalid("{} type={} needs {}=…", FlagOf(direction), type, needed);
-  if (spec.kind == Kind::kRegistry) TRY(Registry(direction, spec.place));
+  TRY(CheckPlace(direction, spec));
   TRY(CheckLevel(spec));
   specs.push_back(std::move(spec));
   return specs;
