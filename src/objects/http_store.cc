@@ -162,6 +162,8 @@ Result<std::vector<ListedObject>> HttpStore::List(const std::string&, std::stop_
   return Invalid("{} cannot be listed: plain HTTP has no way to", Name());
 }
 
+Result<bool> HttpStore::Refresh(const std::string&, std::stop_token) { return false; }
+
 Status HttpStore::Delete(const std::vector<std::string>& keys, std::stop_token stop) {
   for (const std::string& key : keys) {
     Call call{.method = "DELETE", .key = key};

@@ -44,6 +44,7 @@ class HttpStore final : public ObjectStore, private Endpoint {
                      std::stop_token stop) override;
   Result<bool> HasConditions(std::stop_token stop) override;
   Result<std::vector<ListedObject>> List(const std::string& prefix, std::stop_token stop) override;
+  Result<bool> Refresh(const std::string& key, std::stop_token stop) override;
   Status Delete(const std::vector<std::string>& keys, std::stop_token stop) override;
 
  private:

@@ -22,14 +22,20 @@ Result<std::optional<ObjectInfo>> MemoryStore::Get(const std::string& key,
     bytes = bytes.substr(range->offset, range->length);
   }
   TRY(out.Write(bytes));
-  return std::optional(object.info);
+  return std::optional(InfoOf(object));
 }
 
 Result<std::optional<ObjectInfo>> MemoryStore::Head(const std::string& key, std::stop_token) {
   auto state = state_.Lock();
   auto found = state->objects.find(key);
   if (found == state->objects.end()) return std::optional<ObjectInfo>();
-  return std::optional(found->second.info);
+  return std::optional(InfoOf(found->second));
+}
+
+ObjectInfo MemoryStore::InfoOf(const Object& object) {
+  ObjectInfo info = object.info;
+  info.now = SystemClock().Now();
+  return info;
 }
 
 void MemoryStore::Store(State& state, const std::string& key, std::string bytes) {
@@ -61,9 +67,17 @@ Result<std::vector<ListedObject>> MemoryStore::List(const std::string& prefix, s
   auto state = state_.Lock();
   for (auto it = state->objects.lower_bound(prefix);
        it != state->objects.end() && it->first.starts_with(prefix); ++it) {
-    listed.push_back({it->first, it->second.info});
+    listed.push_back({it->first, InfoOf(it->second)});
   }
   return listed;
+}
+
+Result<bool> MemoryStore::Refresh(const std::string& key, std::stop_token) {
+  auto state = state_.Lock();
+  auto found = state->objects.find(key);
+  if (found == state->objects.end()) return false;
+  found->second.info.modified = SystemClock().Now();
+  return true;
 }
 
 Status MemoryStore::Delete(const std::vector<std::string>& keys, std::stop_token) {

@@ -19,6 +19,7 @@ class MemoryStore final : public ObjectStore {
                      std::stop_token stop) override;
   Result<bool> HasConditions(std::stop_token) override { return true; }
   Result<std::vector<ListedObject>> List(const std::string& prefix, std::stop_token stop) override;
+  Result<bool> Refresh(const std::string& key, std::stop_token stop) override;
   Status Delete(const std::vector<std::string>& keys, std::stop_token stop) override;
 
  private:
@@ -30,6 +31,7 @@ class MemoryStore final : public ObjectStore {
     std::map<std::string, Object> objects;
     uint64_t versions = 0;
   };
+  static ObjectInfo InfoOf(const Object& object);
   static void Store(State& state, const std::string& key, std::string bytes);
 
   Guarded<State> state_;

@@ -39,7 +39,15 @@ struct ByteRange {
 struct ObjectInfo {
   uint64_t size = 0;  // of the whole object, also for a range of it
   std::string etag;   // names this version, quotes included; empty where the store has none
-  std::optional<Timestamp> modified = {};
+  std::optional<Timestamp> modified = {};  // by the store's clock
+  std::optional<Timestamp> now = {};       // the store's clock at the answer
+
+  // How long ago the object was written, whatever this machine's clock says; empty where the store
+  // does not tell.
+  std::optional<Nanos> Age() const {
+    if (!modified || !now) return {};
+    return Nanos(now->nanos - modified->nanos);
+  }
 };
 
 struct ListedObject {
@@ -91,6 +99,10 @@ class ObjectStore {
   // All objects whose keys start with `prefix`, ordered by key. kInvalid where the store cannot.
   virtual Result<std::vector<ListedObject>> List(const std::string& prefix,
                                                  std::stop_token stop) = 0;
+
+  // Makes `modified` the present, and leaves the bytes as they are, without moving them. False where
+  // the store cannot, or the object is not there.
+  virtual Result<bool> Refresh(const std::string& key, std::stop_token stop) = 0;
 
   // Absent ones are fine.
   virtual Status Delete(const std::vector<std::string>& keys, std::stop_token stop) = 0;

@@ -33,6 +33,7 @@ struct Place {
   std::unique_ptr<ObjectStore> store = {};
   bool lists = true;
   bool conditions = true;
+  bool refreshes = true;
   std::string skip = {};
 };
 
@@ -65,7 +66,7 @@ Place FakeHttp(bool conditions, bool ranges) {
       BucketOptions{.keys = {}, .conditions = conditions, .ranges = ranges});
   place.store = *HttpStore::Open({.url = place.server->Url("/cache")}, *place.http, SystemClock(),
                                  net::SystemSleeper());
-  place.lists = false;
+  place.lists = place.refreshes = false;
   place.conditions = conditions;
   return place;
 }
@@ -105,7 +106,7 @@ Place RealNginx() {
   place.store = *HttpStore::Open(
       {.url = url + ("/" + FreshPrefix()), .user = "varve", .password = "pass word"}, *place.http,
       SystemClock(), net::SystemSleeper());
-  place.lists = false;
+  place.lists = place.refreshes = false;
   place.conditions = false;  // nginx ignores If-None-Match of a PUT
   return place;
 }
@@ -224,6 +225,19 @@ TEST_P(ObjectStoreContract, ListsByPrefixInOrder) {
   auto none = store().List("nothing/", {});
   ASSERT_TRUE(none) << none.error().message;
   EXPECT_TRUE(none->empty());
+}
+
+TEST_P(ObjectStoreContract, TellsAgesByTheStoresClock) {
+  ASSERT_TRUE(store().Put("k", BodyOf("bytes"), {}));
+  auto there = store().Head("k", {});
+  ASSERT_TRUE(there && *there);
+  ASSERT_TRUE((*there)->Age());
+  EXPECT_LT(*(*there)->Age(), std::chrono::minutes(2));
+  auto refreshed = store().Refresh("k", {});
+  ASSERT_TRUE(refreshed) << refreshed.error().message;
+  EXPECT_EQ(*refreshed, place_.refreshes);
+  EXPECT_EQ(*GetString(store(), "k", 100, {}), "bytes");
+  EXPECT_FALSE(*store().Refresh("absent", {}));
 }
 
 TEST_P(ObjectStoreContract, DeletesWhatIsNamed) {

@@ -259,6 +259,7 @@ Result<std::vector<ListedObject>> S3Store::List(const std::string& prefix, std::
     if (!xml || xml->name != "ListBucketResult") {
       return Corrupt("{}: the listing is not a ListBucketResult", Name());
     }
+    const std::optional<Timestamp> now = InfoOf(answer.head).now;
     const bool encoded = xml->Text("EncodingType") == "url";
     for (const XmlElement& entry : xml->children) {
       if (entry.name != "Contents") continue;
@@ -271,6 +272,7 @@ Result<std::vector<ListedObject>> S3Store::List(const std::string& prefix, std::
                           std::max<int64_t>(0, ParseInt(entry.Text("Size")).value_or(0))),
                       .etag = std::string(entry.Text("ETag"))};
       if (auto time = ParseTime(entry.Text("LastModified"))) info.modified = *time;
+      info.now = now;
       listed.push_back({key.substr(options_.prefix.size()), std::move(info)});
     }
     if (xml->Text("IsTruncated") != "true") break;
@@ -283,6 +285,24 @@ Result<std::vector<ListedObject>> S3Store::List(const std::string& prefix, std::
   std::sort(listed.begin(), listed.end(),
             [](const ListedObject& a, const ListedObject& b) { return a.key < b.key; });
   return listed;
+}
+
+Result<bool> S3Store::Refresh(const std::string& key, std::stop_token stop) {
+  // S3 copies an object onto itself only when something about it changes: its metadata.
+  Call call{.method = "PUT",
+            .key = BucketKey(key),
+            .headers = {{"x-amz-copy-source", EscapePath("/" + options_.bucket + "/" + BucketKey(key))},
+                        {"x-amz-metadata-directive", "REPLACE"},
+                        {"Content-Type", "application/octet-stream"}}};
+  TRY_ASSIGN(Answer answer, transport_.Ask(call, kMaxListing, stop));
+  const S3Error error = ReadS3Error(answer.body);
+  if (answer.head.status == 404 && error.code == "NoSuchKey") return false;
+  // One copy takes 5 GiB at most.
+  if (answer.head.status == 400 && (error.code == "InvalidRequest" || error.code == "EntityTooLarge")) {
+    return false;
+  }
+  if (!answer.ok() || !error.code.empty()) return Failure(call, answer);
+  return true;
 }
 
 Status S3Store::Delete(const std::vector<std::string>& keys, std::stop_token stop) {

@@ -1,14 +1,14 @@
 // A bucket of Amazon S3, or of a server that speaks its protocol: MinIO, Ceph, Garage, R2, GCS.
 //
-// Source: Amazon S3 API Reference (GetObject, HeadObject, PutObject, CreateMultipartUpload,
+// Source: Amazon S3 API Reference (GetObject, HeadObject, PutObject, CopyObject, CreateMultipartUpload,
 // UploadPart, CompleteMultipartUpload, AbortMultipartUpload, ListObjectsV2, DeleteObjects).
 //
 // What goes wrong with real buckets, and what is done about it:
-//   wrong clock        the difference is read from the Date header of the refusal, kept, tried
-//   again expired token      the credential chain fetches new ones once other region       the
-//   region that the refusal names is kept, tried again SlowDown, 5xx, cut repeated with back-off;
-//   downloads continue where they broke off failed upload      the parts of a multipart upload are
-//   removed (AbortMultipartUpload)
+//   wrong clock         the difference is read from the Date header of the refusal, kept, tried again
+//   expired token       the credential chain fetches new ones once
+//   other region        the region that the refusal names is kept, tried again
+//   SlowDown, 5xx, cut  repeated with back-off; downloads continue where they broke off
+//   failed upload       the parts of a multipart upload are removed (AbortMultipartUpload)
 //
 // Memory: at most upload_parallelism parts of an upload, 8 MiB each up to objects of 80 GB.
 #pragma once
@@ -64,6 +64,7 @@ class S3Store final : public ObjectStore, private Endpoint {
                      std::stop_token stop) override;
   Result<bool> HasConditions(std::stop_token stop) override;
   Result<std::vector<ListedObject>> List(const std::string& prefix, std::stop_token stop) override;
+  Result<bool> Refresh(const std::string& key, std::stop_token stop) override;
   Status Delete(const std::vector<std::string>& keys, std::stop_token stop) override;
 
  private:

@@ -101,7 +101,8 @@ std::optional<Timestamp> ParseHttpDate(std::string_view value) {
 
 ObjectInfo InfoOf(const net::Response& head) {
   ObjectInfo info{.etag = std::string(head.Header("ETag")),
-                  .modified = ParseHttpDate(head.Header("Last-Modified"))};
+                  .modified = ParseHttpDate(head.Header("Last-Modified")),
+                  .now = ParseHttpDate(head.Header("Date"))};
   if (auto range = ParseContentRange(head.Header("Content-Range"))) {
     info.size = range->total;
   } else if (auto size = ParseInt(head.Header("Content-Length")); size && *size >= 0) {

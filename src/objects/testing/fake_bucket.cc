@@ -71,7 +71,17 @@ std::map<std::string, std::string> FakeBucket::Objects() {
 
 void FakeBucket::PutObject(const std::string& key, const std::string& bytes) {
   auto state = state_.Lock();
-  state->objects[key] = {bytes, fmt::format("\"v{}\"", ++state->versions)};
+  state->objects[key] = MakeObject(*state, bytes);
+}
+
+void FakeBucket::MakeOlder(const std::string& key, int64_t seconds) {
+  state_.Lock()->objects.at(key).modified -= seconds;
+}
+
+FakeBucket::Object FakeBucket::MakeObject(State& state, std::string bytes) const {
+  return {.bytes = std::move(bytes),
+          .etag = fmt::format("\"v{}\"", ++state.versions),
+          .modified = SystemClock().Now().seconds() + options_.clock_ahead};
 }
 
 ServerReply FakeBucket::Answer(const ServerRequest& request) {
@@ -173,7 +183,7 @@ ServerReply FakeBucket::Read(const State& state, const std::string& key,
     return S3Refusal(412, "PreconditionFailed");
   }
   ServerReply reply{
-      .headers = {{"ETag", object.etag}, {"Last-Modified", "Sat, 01 Aug 2026 10:00:00 GMT"}},
+      .headers = {{"ETag", object.etag}, {"Last-Modified", HttpDate(object.modified)}},
       .body = object.bytes};
   std::string range = request.Header("range");
   if (options_.ranges && range.starts_with("bytes=")) {
@@ -210,9 +220,10 @@ ServerReply FakeBucket::List(const State& state, const ServerRequest& request) c
     }
     last = it->first;
     entries += fmt::format(
-        "<Contents><Key>{}</Key><LastModified>2026-08-01T10:00:00.000Z</LastModified>"
+        "<Contents><Key>{}</Key><LastModified>{}</LastModified>"
         "<ETag>{}</ETag><Size>{}</Size></Contents>",
-        EscapeXml(FormEscape(it->first)), EscapeXml(it->second.etag), it->second.bytes.size());
+        EscapeXml(FormEscape(it->first)), FormatTime({it->second.modified * 1'000'000'000}),
+        EscapeXml(it->second.etag), it->second.bytes.size());
   }
   return {.body = fmt::format(
               "<?xml version=\"1.0\"?><ListBucketResult "
@@ -224,12 +235,13 @@ ServerReply FakeBucket::List(const State& state, const ServerRequest& request) c
 }
 
 ServerReply FakeBucket::Put(State& state, const std::string& key, const ServerRequest& request) {
-  std::string etag = fmt::format("\"v{}\"", ++state.versions);
+  Object added = MakeObject(state, request.body);
   if (request.query.contains("partNumber")) {
     auto upload = state.uploads.find(request.Query("uploadId"));
     if (upload == state.uploads.end()) return S3Refusal(404, "NoSuchUpload");
-    upload->second[static_cast<int>(*ParseInt(request.Query("partNumber")))] = {request.body, etag};
-    return {.headers = {{"ETag", etag}}};
+    std::string part_etag = added.etag;
+    upload->second[static_cast<int>(*ParseInt(request.Query("partNumber")))] = std::move(added);
+    return {.headers = {{"ETag", part_etag}}};
   }
   if (options_.conditions) {
     auto there = state.objects.find(key);
@@ -240,7 +252,18 @@ ServerReply FakeBucket::Put(State& state, const std::string& key, const ServerRe
     if (!match.empty() && there == state.objects.end()) return S3Refusal(404, "NoSuchKey");
     if (!match.empty() && there->second.etag != match) return S3Refusal(412, "PreconditionFailed");
   }
-  state.objects[key] = {request.body, etag};
+  if (std::string source = Unescape(request.Header("x-amz-copy-source")); !source.empty()) {
+    if (request.Header("x-amz-metadata-directive") != "REPLACE") {
+      return S3Refusal(400, "InvalidRequest", "copied onto itself without a change");
+    }
+    auto there = state.objects.find(source.substr(options_.bucket.size() + 2));
+    if (there == state.objects.end()) return S3Refusal(404, "NoSuchKey");
+    added.bytes = there->second.bytes;
+    state.objects[key] = std::move(added);
+    return {.body = "<CopyObjectResult></CopyObjectResult>"};
+  }
+  std::string etag = added.etag;
+  state.objects[key] = std::move(added);
   return {.headers = {{"ETag", etag}}};
 }
 
@@ -271,8 +294,7 @@ ServerReply FakeBucket::Post(State& state, const std::string& key, const ServerR
     }
     bytes += found->second.bytes;
   }
-  std::string etag = fmt::format("\"v{}-{}\"", ++state.versions, xml->children.size());
-  state.objects[key] = {std::move(bytes), etag};
+  state.objects[key] = MakeObject(state, std::move(bytes));
   state.uploads.erase(upload);
   return {.body = "<CompleteMultipartUploadResult></CompleteMultipartUploadResult>"};
 }

@@ -41,6 +41,8 @@ class FakeBucket {
 
   std::map<std::string, std::string> Objects();
   void PutObject(const std::string& key, const std::string& bytes);
+  // As if the object had been written so much earlier.
+  void MakeOlder(const std::string& key, int64_t seconds);
   size_t unfinished_uploads() { return state_.Lock()->uploads.size(); }
   int requests() { return state_.Lock()->requests; }
   std::vector<std::string> log() { return state_.Lock()->log; }  // "PUT /cache/key?partNumber=1…"
@@ -48,6 +50,7 @@ class FakeBucket {
  private:
   struct Object {
     std::string bytes, etag;
+    int64_t modified = 0;  // Unix seconds
   };
   struct State {
     std::optional<AwsKeys> keys;
@@ -66,6 +69,7 @@ class FakeBucket {
                                  const net::testing::ServerRequest& request) const;
   net::testing::ServerReply Put(State& state, const std::string& key,
                                 const net::testing::ServerRequest& request);
+  Object MakeObject(State& state, std::string bytes) const;
   net::testing::ServerReply Post(State& state, const std::string& key,
                                  const net::testing::ServerRequest& request);
   net::testing::ServerReply Read(const State& state, const std::string& key,
