@@ -35,8 +35,10 @@ Result<std::vector<GroupEntry>> ParseGroupIndex(std::string_view text) {
   return groups;
 }
 
-std::string SerialiseGroupIndex(const std::vector<GroupEntry>& groups) {
+std::string SerialiseGroupIndex(const std::vector<GroupEntry>& groups,
+                                oci::Annotations annotations) {
   oci::Index index;
+  index.annotations = std::move(annotations);
   index.artifact_type = kArtifactType;
   for (const GroupEntry& group : groups) {
     oci::Descriptor entry = group.manifest;

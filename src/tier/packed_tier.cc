@@ -188,12 +188,14 @@ class PackedTier final : public Tier {
         }
       }
       auto group = LoadGroup(listed[i], stop);
+      // Asked once more before it counts as damaged, which the next export makes final.
+      if (!group && IsDamage(group.error())) group = LoadGroup(listed[i], stop);
       if (group) {
         groups[i] = std::move(*group);
         return Ok();
       }
       Error error = std::move(group).error();
-      if (error.code != Code::kNotFound && error.code != Code::kCorrupt) return error;
+      if (!IsDamage(error)) return error;
       Note(error.message);  // one group that is damaged does not make the others so
       return Ok();
     }));
@@ -207,6 +209,10 @@ class PackedTier final : public Tier {
     }
     contents->Index();
     return Shared(std::move(contents));
+  }
+
+  static bool IsDamage(const Error& error) {
+    return error.code == Code::kNotFound || error.code == Code::kCorrupt;
   }
 
   Result<Group> LoadGroup(const GroupEntry& entry, std::stop_token stop) {

@@ -1,17 +1,13 @@
 #include "tier/registry_storage.h"
 
 #include <algorithm>
-#include <random>
 
-#include "base/clock.h"
 #include "oci/manifest.h"
+#include "tier/read_back.h"
 
 namespace varve::tier {
 
 namespace {
-
-constexpr int kMerges = 40;            // twenty exporters at once need about six
-constexpr Nanos kLeastWait{250'000'000};
 
 class RegistryStorage final : public BlobStorage {
  public:
@@ -33,17 +29,23 @@ class RegistryStorage final : public BlobStorage {
     exact.tag.clear();
     exact.digest = added.manifest.digest;
     TRY(client_.PushManifest(exact, added.manifest.media_type, manifest_text, stop));
-    for (int n = 0; n < kMerges; ++n) {
-      Nanos began = SystemClock().Monotonic();
+    auto merge = [&]() -> Result<std::string> {
       TRY_ASSIGN(auto groups, List(stop));
       std::string text = SerialiseGroupIndex(Merged(std::move(groups), added, old));
       TRY(client_.PushManifest(reference_, std::string(oci::kOciIndex), text, stop));
-      Nanos wait = std::max(kLeastWait, 4 * (SystemClock().Monotonic() - began));
-      TRY_ASSIGN(bool kept, StaysThere(added, Digest::Of(text), wait, stop));
-      if (kept) return Ok();
-      sleeper_.Sleep(Nanos(std::random_device()() % 200'000'000), stop);
-    }
-    return Unavailable("{} was overwritten by others {} times", reference_.Familiar(), kMerges);
+      return text;
+    };
+    auto is = [&](const std::string& text) -> Result<bool> {
+      TRY_ASSIGN(auto now, client_.Resolve(reference_, {}, stop));
+      return now.digest == Digest::Of(text);
+    };
+    auto holds = [&]() -> Result<bool> {
+      TRY_ASSIGN(auto groups, List(stop));
+      return std::ranges::any_of(groups, [&](const GroupEntry& group) {
+        return group.manifest.digest == added.manifest.digest;
+      });
+    };
+    return MergeAndReadBack({reference_.Familiar(), merge, is, holds}, sleeper_, stop);
   }
 
   Result<bool> Has(const oci::Descriptor& blob, std::stop_token stop) override {
@@ -60,21 +62,6 @@ class RegistryStorage final : public BlobStorage {
   }
 
  private:
-  // Looks once if nobody else is writing, else until two looks in a row have seen the group.
-  Result<bool> StaysThere(const GroupEntry& added, Digest expected, Nanos wait, std::stop_token stop) {
-    for (int seen = 0; seen < 2; ++seen) {
-      if (!sleeper_.Sleep(wait, stop)) return Cancelled("the export was cancelled");
-      TRY_ASSIGN(auto now, client_.Resolve(reference_, {}, stop));
-      if (now.digest == expected) return true;
-      TRY_ASSIGN(auto groups, List(stop));
-      bool kept = std::ranges::any_of(groups, [&](const GroupEntry& group) {
-        return group.manifest.digest == added.manifest.digest;
-      });
-      if (!kept) return false;
-    }
-    return true;
-  }
-
   registry::Client& client_;
   const oci::Reference reference_;
   net::Sleeper& sleeper_;

@@ -1,9 +1,7 @@
 // A tier in a registry's repository: an OCI artifact under a tag.
 //
-// The tag's index is read, merged and pushed again. The distribution protocol has no conditional PUT,
-// so a writer that was overtaken finds out afterwards: it reads the tag back, and merges again when its
-// group is not there. Whoever read the index before another's PUT has done his own PUT by then, since
-// reading back waits longer than a merge takes.
+// The tag's index is read, merged and pushed again, and read back (read_back.h): the distribution
+// protocol has no conditional PUT.
 #pragma once
 
 #include <memory>

@@ -56,7 +56,8 @@ inline constexpr std::string_view kArtifactType = "application/vnd.varve.cache.v
 
 // kInvalid when the text is not such an index.
 Result<std::vector<GroupEntry>> ParseGroupIndex(std::string_view text);
-std::string SerialiseGroupIndex(const std::vector<GroupEntry>& groups);
+std::string SerialiseGroupIndex(const std::vector<GroupEntry>& groups,
+                                oci::Annotations annotations = {});
 // `groups` without those in `old`, and with `added`, once.
 std::vector<GroupEntry> Merged(std::vector<GroupEntry> groups, const GroupEntry& added,
                                const std::vector<Digest>& old);

@@ -52,7 +52,9 @@ ServerReply S3Refusal(int status, const std::string& code, const std::string& me
 
 FakeBucket::FakeBucket(BucketOptions options)
     : options_(std::move(options)), server_([this](const ServerRequest& r) { return Answer(r); }) {
-  state_.Lock()->keys = options_.keys;
+  auto state = state_.Lock();
+  state->keys = options_.keys;
+  state->clock_ahead = options_.clock_ahead;
 }
 
 void FakeBucket::SetFaults(Instead instead, Spoil spoil) {
@@ -74,22 +76,20 @@ void FakeBucket::PutObject(const std::string& key, const std::string& bytes) {
   state->objects[key] = MakeObject(*state, bytes);
 }
 
-void FakeBucket::MakeOlder(const std::string& key, int64_t seconds) {
-  state_.Lock()->objects.at(key).modified -= seconds;
-}
-
 FakeBucket::Object FakeBucket::MakeObject(State& state, std::string bytes) const {
   return {.bytes = std::move(bytes),
           .etag = fmt::format("\"v{}\"", ++state.versions),
-          .modified = SystemClock().Now().seconds() + options_.clock_ahead};
+          .modified = SystemClock().Now().seconds() + state.clock_ahead};
 }
 
 ServerReply FakeBucket::Answer(const ServerRequest& request) {
   Instead instead;
   Spoil spoil;
   int n;
+  int64_t clock_ahead;
   {
     auto state = state_.Lock();
+    clock_ahead = state->clock_ahead;
     n = state->requests++;
     state->log.push_back(request.method + " " + request.target);
     instead = state->instead;
@@ -99,7 +99,7 @@ ServerReply FakeBucket::Answer(const ServerRequest& request) {
   ServerReply reply = other ? std::move(*other) : CarryOut(*state_.Lock(), request);
   if (spoil) spoil(n, request, reply);
   reply.headers.emplace_back("Date",
-                             HttpDate(SystemClock().Now().seconds() + options_.clock_ahead));
+                             HttpDate(SystemClock().Now().seconds() + clock_ahead));
   return reply;
 }
 
@@ -114,7 +114,7 @@ std::optional<ServerReply> FakeBucket::Refusal(const State& state,
   }
   Timestamp signed_at{int64_t{timegm(&parts)} * 1'000'000'000};
   std::string authorization = request.Header("authorization");
-  if (std::abs(signed_at.seconds() - SystemClock().Now().seconds() - options_.clock_ahead) > 900) {
+  if (std::abs(signed_at.seconds() - SystemClock().Now().seconds() - state.clock_ahead) > 900) {
     return S3Refusal(403, "RequestTimeTooSkewed");
   }
   if (authorization.find("/" + options_.region + "/s3/") == std::string::npos) {

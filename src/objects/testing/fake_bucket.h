@@ -2,6 +2,7 @@
 // and digests of bodies, and pages its listings. Without keys it is a plain web server with PUT.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <map>
 #include <optional>
@@ -41,8 +42,9 @@ class FakeBucket {
 
   std::map<std::string, std::string> Objects();
   void PutObject(const std::string& key, const std::string& bytes);
-  // As if the object had been written so much earlier.
-  void MakeOlder(const std::string& key, int64_t seconds);
+  void RemoveObject(const std::string& key) { state_.Lock()->objects.erase(key); }
+  // The server's clock goes on.
+  void Advance(std::chrono::seconds time) { state_.Lock()->clock_ahead += time.count(); }
   size_t unfinished_uploads() { return state_.Lock()->uploads.size(); }
   int requests() { return state_.Lock()->requests; }
   std::vector<std::string> log() { return state_.Lock()->log; }  // "PUT /cache/key?partNumber=1…"
@@ -57,6 +59,7 @@ class FakeBucket {
     std::map<std::string, Object> objects;
     std::map<std::string, std::map<int, Object>> uploads;
     int versions = 0, requests = 0;
+    int64_t clock_ahead = 0;
     std::vector<std::string> log;
     Instead instead;
     Spoil spoil;

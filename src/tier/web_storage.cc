@@ -1,0 +1,250 @@
+#include "tier/web_storage.h"
+
+#include <algorithm>
+#include <atomic>
+#include <map>
+#include <set>
+
+#include "base/guarded.h"
+#include "base/log.h"
+#include "base/strings.h"
+#include "oci/layout.h"
+#include "oci/manifest.h"
+#include "tier/read_back.h"
+
+namespace varve::tier {
+
+namespace {
+
+const std::string kIndex = "index.json";
+// "<hex>:<Unix seconds>", separated by blanks.
+constexpr std::string_view kDropped = "dev.varve.cache.dropped";
+constexpr size_t kMaxDropped = 20'000;  // keeps the index below oci::kMaxManifestSize
+constexpr int64_t kGraceSeconds = 3600;
+
+// The index as it lies there.
+struct Document {
+  std::vector<GroupEntry> groups;
+  std::map<Digest, int64_t> dropped;  // when, by the server's clock
+  std::string etag;                   // empty: no index yet, or a server without
+  bool exists = false;
+  std::optional<int64_t> now;         // of the server; without it nothing is ever deleted
+};
+
+std::map<Digest, int64_t> ParseDropped(std::string_view text) {
+  std::map<Digest, int64_t> dropped;
+  for (const std::string& item : Split(text, ' ')) {
+    size_t colon = item.find(':');
+    if (colon == item.npos) continue;
+    auto digest = Digest::Parse("sha256:" + item.substr(0, colon));
+    auto when = ParseInt(item.substr(colon + 1));
+    if (digest && when) dropped.emplace(*digest, *when);
+  }
+  return dropped;
+}
+
+std::string DroppedText(const std::map<Digest, int64_t>& dropped) {
+  std::string text;
+  size_t count = 0;
+  for (const auto& [digest, when] : dropped) {
+    if (++count > kMaxDropped) break;
+    text += fmt::format("{}{}:{}", text.empty() ? "" : " ", digest.Hex(), when);
+  }
+  return text;
+}
+
+class BoundedText final : public Writer {
+ public:
+  Status Write(std::string_view data) override {
+    if (text.size() + data.size() > oci::kMaxManifestSize) return Invalid("{} is too large", kIndex);
+    text.append(data);
+    return Ok();
+  }
+  std::string text;
+};
+
+class WebStorage final : public BlobStorage {
+ public:
+  WebStorage(std::unique_ptr<objects::ObjectStore> store, net::Sleeper& sleeper)
+      : store_(std::move(store)), sleeper_(sleeper) {}
+
+  Result<std::vector<GroupEntry>> List(std::stop_token stop) override {
+    TRY_ASSIGN(Document document, Read(stop));
+    *dropped_.Lock() = document.dropped;
+    return std::move(document.groups);
+  }
+
+  Status Replace(const GroupEntry& added, const std::string& manifest_text,
+                 const std::vector<Digest>& old, std::stop_token stop) override {
+    TRY(store_->Put(KeyOf(added.manifest.digest), objects::BodyOf(manifest_text), stop));
+    TRY_ASSIGN(auto parsed, oci::ParseManifest(manifest_text));
+    manifests_.Lock()->emplace(added.manifest.digest, NamedBy(parsed, added.manifest.digest));
+    TRY_ASSIGN(bool conditional, store_->HasConditions(stop));
+    std::vector<Digest> dead;  // of the attempt that succeeded
+    for (int n = 0; conditional && n < kMaxMerges; ++n) {
+      TRY_ASSIGN(Document document, Read(stop));
+      // A weak tag never matches (RFC 9110 §13.1.1), and without one there is no condition.
+      if (document.exists && (document.etag.empty() || document.etag.starts_with("W/"))) break;
+      TRY_ASSIGN(dead, Merge(document, added, old, stop));
+      TRY_ASSIGN(bool written, store_->PutIf(kIndex, TextOf(document), {.etag = document.etag}, stop));
+      if (written) return Remove(dead, stop);
+      if (!StepBack(sleeper_, stop)) return Cancelled("the export was cancelled");
+    }
+    auto merge = [&]() -> Result<std::string> {
+      TRY_ASSIGN(Document document, Read(stop));
+      TRY_ASSIGN(dead, Merge(document, added, old, stop));
+      std::string text = TextOf(document);
+      TRY(store_->Put(kIndex, objects::BodyOf(text), stop));
+      return text;
+    };
+    auto is = [&](const std::string& text) -> Result<bool> {
+      TRY_ASSIGN(auto now, objects::GetString(*store_, kIndex, oci::kMaxManifestSize, stop));
+      return now == text;
+    };
+    auto holds = [&]() -> Result<bool> {
+      TRY_ASSIGN(Document document, Read(stop));
+      return std::ranges::any_of(document.groups, [&](const GroupEntry& group) {
+        return group.manifest.digest == added.manifest.digest;
+      });
+    };
+    TRY(MergeAndReadBack({store_->Name(), merge, is, holds}, sleeper_, stop));
+    return Remove(dead, stop);
+  }
+
+  Result<bool> Has(const oci::Descriptor& blob, std::stop_token stop) override {
+    if (dropped_.Lock()->contains(blob.digest)) return false;
+    TRY_ASSIGN(auto there, store_->Head(KeyOf(blob.digest), stop));
+    return there && there->size == blob.size;  // cut short: send it again
+  }
+
+  Status Get(const oci::Descriptor& blob, Writer& out, std::stop_token stop) override {
+    TRY_ASSIGN(auto there, store_->Get(KeyOf(blob.digest), {}, out, stop));
+    if (!there) return NotFound("{} has no blob {}", store_->Name(), blob.digest.ToString());
+    return Ok();
+  }
+
+  Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, std::stop_token stop) override {
+    TRY_ASSIGN(bool there, Has(blob, stop));
+    if (there) return false;
+    TRY(store_->Put(KeyOf(blob.digest), {.open = [&] { return open(0); }, .size = blob.size}, stop));
+    return true;
+  }
+
+ private:
+  static std::string KeyOf(const Digest& digest) { return oci::LayoutBlobPath(digest); }
+
+  Result<Document> Read(std::stop_token stop) {
+    BoundedText out;
+    TRY_ASSIGN(auto info, store_->Get(kIndex, {}, out, stop));
+    // An index that was there is believed to be gone when the server says so twice.
+    if (!info && seen_) {
+      TRY_ASSIGN(info, store_->Get(kIndex, {}, out, stop));
+    }
+    Document document;
+    if (!info) return document;
+    seen_ = document.exists = true;
+    document.etag = info->etag;
+    if (info->now) document.now = info->now->seconds();
+    auto groups = ParseGroupIndex(out.text);
+    if (!groups) {
+      Error error = std::move(groups).error();
+      error.message = fmt::format("{}/{}: {}", store_->Name(), kIndex, error.message);
+      error.hint = "use another url, or delete that file";
+      return error;
+    }
+    document.groups = std::move(*groups);
+    TRY_ASSIGN(oci::Index index, oci::ParseIndex(out.text));
+    for (const auto& [name, value] : index.annotations) {
+      if (name == kDropped) document.dropped = ParseDropped(value);
+    }
+    return document;
+  }
+
+  static std::string TextOf(const Document& document) {
+    oci::Annotations annotations;
+    if (!document.dropped.empty()) {
+      annotations = {{std::string(kDropped), DroppedText(document.dropped)}};
+    }
+    return SerialiseGroupIndex(document.groups, std::move(annotations));
+  }
+
+  static std::set<Digest> NamedBy(const oci::Manifest& manifest, const Digest& digest) {
+    std::set<Digest> blobs = {digest, manifest.config.digest};
+    for (const oci::Descriptor& layer : manifest.layers) blobs.insert(layer.digest);
+    return blobs;
+  }
+
+  // What a group's manifest leads to, itself included; nothing when it is gone or damaged.
+  Result<std::optional<std::set<Digest>>> BlobsOf(const Digest& manifest, std::stop_token stop) {
+    std::optional<std::set<Digest>> blobs;
+    if (auto known = manifests_.Lock(); known->contains(manifest)) blobs = known->at(manifest);
+    if (blobs) return blobs;
+    TRY_ASSIGN(auto text, objects::GetString(*store_, KeyOf(manifest), oci::kMaxManifestSize, stop));
+    if (!text || Digest::Of(*text) != manifest) return blobs;
+    auto parsed = oci::ParseManifest(*text);
+    if (!parsed) return blobs;
+    blobs = NamedBy(*parsed, manifest);
+    manifests_.Lock()->emplace(manifest, *blobs);
+    return blobs;
+  }
+
+  // Makes the document the next one: with `added`, without `old`, with the blobs of the old ones that
+  // nothing else leads to among the dropped. What was dropped an hour ago is no longer in it, but in
+  // the answer: to be removed once the document is written.
+  Result<std::vector<Digest>> Merge(Document& document, const GroupEntry& added,
+                                    const std::vector<Digest>& old, std::stop_token stop) {
+    std::vector<GroupEntry> before = document.groups;
+    document.groups = Merged(std::move(document.groups), added, old);
+    if (!document.now) return std::vector<Digest>();
+    for (const GroupEntry& group : before) {
+      if (std::ranges::find(document.groups, group) != document.groups.end()) continue;
+      TRY_ASSIGN(auto blobs, BlobsOf(group.manifest.digest, stop));
+      if (!blobs) continue;
+      for (const Digest& blob : *blobs) document.dropped.emplace(blob, *document.now);
+    }
+    if (document.dropped.empty()) return std::vector<Digest>();
+    bool told = true;
+    for (const GroupEntry& group : document.groups) {
+      TRY_ASSIGN(auto blobs, BlobsOf(group.manifest.digest, stop));
+      if (!blobs) told = false;
+      else for (const Digest& blob : *blobs) document.dropped.erase(blob);
+    }
+    std::vector<Digest> dead;
+    if (!told) return dead;  // what that group leads to is not known: nothing goes
+    for (auto& [blob, when] : document.dropped) {
+      if (*document.now - when <= kGraceSeconds) continue;
+      TRY_ASSIGN(auto there, store_->Head(KeyOf(blob), stop));
+      auto age = there ? there->Age() : std::nullopt;
+      // Sent again by somebody who is about to name it.
+      if (age && *age <= std::chrono::seconds(kGraceSeconds)) when = *document.now;
+      else dead.push_back(blob);
+    }
+    for (const Digest& blob : dead) document.dropped.erase(blob);
+    return dead;
+  }
+
+  Status Remove(const std::vector<Digest>& dead, std::stop_token stop) {
+    std::vector<std::string> keys;
+    for (const Digest& blob : dead) keys.push_back(KeyOf(blob));
+    if (keys.empty()) return Ok();
+    Status deleted = store_->Delete(keys, stop);
+    if (!deleted && deleted.error().code == Code::kCancelled) return deleted;
+    if (!deleted) LOG_WARN("{}: unused blobs stay: {}", store_->Name(), deleted.error().message);
+    return Ok();
+  }
+
+  const std::unique_ptr<objects::ObjectStore> store_;
+  net::Sleeper& sleeper_;
+  std::atomic<bool> seen_ = false;  // the index
+  Guarded<std::map<Digest, int64_t>> dropped_;  // as the last look-up saw them
+  Guarded<std::map<Digest, std::set<Digest>>> manifests_;
+};
+
+}  // namespace
+
+std::unique_ptr<BlobStorage> MakeWebStorage(std::unique_ptr<objects::ObjectStore> store,
+                                            net::Sleeper& sleeper) {
+  return std::make_unique<WebStorage>(std::move(store), sleeper);
+}
+
+}  // namespace varve::tier
