@@ -5,9 +5,13 @@
 #include "base/metric.h"
 #include "base/strings.h"
 #include "cli/build_display.h"
+#include "objects/http_store.h"
+#include "objects/s3_store.h"
+#include "tier/bucket_storage.h"
 #include "tier/directory_storage.h"
 #include "tier/packed_tier.h"
 #include "tier/registry_storage.h"
+#include "tier/web_storage.h"
 
 namespace varve::cli {
 
@@ -26,6 +30,26 @@ Result<std::shared_ptr<tier::Tier>> OpenTier(const tier::Spec& spec, Registries&
       TRY_ASSIGN(auto reference, oci::ParseReference(spec.place));
       registry::Client& client = registries.client(reference.domain, spec.insecure);
       return packed(tier::MakeRegistryStorage(client, std::move(reference)));
+    }
+    case tier::Kind::kS3: {
+      const objects::Environment environment = objects::ProcessEnvironment();
+      auto options = spec.store;
+      TRY_ASSIGN(auto s3, objects::TakeS3Options(options, environment));
+      TRY_ASSIGN(auto store, objects::S3Store::Open(std::move(s3), registries.http(), environment,
+                                                    SystemClock(), net::SystemSleeper()));
+      tier::BucketLayout layout;
+      if (spec.manifests_prefix) layout.manifests_prefix = *spec.manifests_prefix;
+      if (spec.blobs_prefix) layout.blobs_prefix = *spec.blobs_prefix;
+      if (!spec.names.empty()) layout.names = spec.names;
+      if (spec.touch_refresh) layout.touch_refresh = *spec.touch_refresh;
+      return packed(tier::MakeBucketStorage(std::move(store), std::move(layout)));
+    }
+    case tier::Kind::kHttp: {
+      auto options = spec.store;
+      TRY_ASSIGN(auto http, objects::TakeHttpOptions(options));
+      TRY_ASSIGN(auto store, objects::HttpStore::Open(std::move(http), registries.http(),
+                                                      SystemClock(), net::SystemSleeper()));
+      return packed(tier::MakeWebStorage(std::move(store)));
     }
   }
   return Internal("a cache of an unknown type");

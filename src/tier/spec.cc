@@ -3,6 +3,9 @@
 #include <algorithm>
 
 #include "base/strings.h"
+#include "net/url.h"
+#include "objects/http_store.h"
+#include "objects/s3_store.h"
 #include "oci/reference.h"
 
 namespace varve::tier {
@@ -17,12 +20,13 @@ struct Type {
   std::optional<Kind> kind;
 };
 constexpr Type kTypes[] = {
-    {"local", Kind::kLocal}, {"registry", Kind::kRegistry}, {"gha", {}}, {"s3", {}},
-    {"http", {}},            {"azblob", {}},                {"inline", {}},
+    {"local", Kind::kLocal}, {"registry", Kind::kRegistry}, {"s3", Kind::kS3}, {"http", Kind::kHttp},
+    {"gha", {}},             {"azblob", {}},                {"inline", {}},
 };
 
 constexpr unsigned Bit(Kind kind) { return 1u << static_cast<unsigned>(kind); }
-constexpr unsigned kLocal = Bit(Kind::kLocal), kRegistry = Bit(Kind::kRegistry), kAny = ~0u;
+constexpr unsigned kLocal = Bit(Kind::kLocal), kRegistry = Bit(Kind::kRegistry), kS3 = Bit(Kind::kS3),
+                   kHttp = Bit(Kind::kHttp), kStores = kS3 | kHttp, kAny = ~0u;
 
 // The options, with the types that take them, reading and writing.
 struct Key {
@@ -36,6 +40,29 @@ constexpr Key kKeys[] = {
     {"tag", kLocal, kLocal},
     {"ref", kRegistry, kRegistry},
     {"registry.insecure", kRegistry, kRegistry},
+    {"bucket", kS3, kS3},
+    {"region", kS3, kS3},
+    {"prefix", kS3, kS3},
+    {"manifests_prefix", kS3, kS3},
+    {"blobs_prefix", kS3, kS3},
+    {"name", kS3, kS3},
+    {"touch_refresh", kS3, kS3},
+    {"endpoint_url", kS3, kS3},
+    {"use_path_style", kS3, kS3},
+    {"access_key_id", kS3, kS3},
+    {"secret_access_key", kS3, kS3},
+    {"session_token", kS3, kS3},
+    {"profile", kS3, kS3},
+    {"upload_parallelism", kS3, kS3},
+    {"retry_max_attempts", kS3, kS3},
+    {"retry_mode", kS3, kS3},
+    {"disable_accept_encoding", kS3, kS3},
+    {"url", kHttp, kHttp},
+    {"username", kHttp, kHttp},
+    {"password", kHttp, kHttp},
+    {"token", kHttp, kHttp},
+    {"ca", kStores, kStores},
+    {"insecure", kStores, kStores},
     {"trust", kAny, 0},
     {"timeout", kAny, kAny},
     {"mode", 0, kAny},
@@ -112,10 +139,27 @@ Status Set(Spec& spec, const std::string& key, const std::string& text) {
     auto level = ParseInt(text);
     if (!level || *level < 0 || *level > 22) return Invalid("invalid compression-level \"{}\"", text);
     spec.compression_level = static_cast<int>(*level);
+  } else if (key == "name") {
+    spec.names = Split(text, ';');
+    for (const std::string& name : spec.names) {
+      if (name.empty()) return Invalid("invalid cache name \"{}\": one of its parts is empty", text);
+    }
+  } else if (key == "manifests_prefix") {
+    spec.manifests_prefix = text;
+  } else if (key == "blobs_prefix") {
+    spec.blobs_prefix = text;
+  } else if (key == "touch_refresh") {
+    auto time = ParseGoDuration(text);
+    if (!time || *time < Nanos(0)) {
+      return Invalid("invalid touch_refresh \"{}\": write it as 10m or 24h", text);
+    }
+    spec.touch_refresh = *time;
   } else if (key == "image-manifest" || key == "oci-mediatypes") {
     // varve's caches are an index of manifests, in OCI's media types.
     TRY_ASSIGN(bool on, BoolOf(key, text));
     if (!on) return Invalid("cache option {}=false is not supported: leave it out", key);
+  } else if (key != "type") {
+    spec.store.insert_or_assign(key, text);
   }
   return Ok();
 }
@@ -184,6 +228,22 @@ Status CheckPlace(Direction direction, Spec& spec) {
       TRY(needs("registry", "ref"));
       TRY(Registry(direction, spec.place));
       return Ok();
+    case Kind::kS3: {
+      // What is wrong is said before the build; the same is read again when the tier is opened.
+      auto options = spec.store;
+      TRY_ASSIGN(auto s3, objects::TakeS3Options(options, objects::ProcessEnvironment()));
+      spec.place = s3.bucket + "/" + s3.prefix;
+      return Ok();
+    }
+    case Kind::kHttp: {
+      auto options = spec.store;
+      TRY_ASSIGN(auto http, objects::TakeHttpOptions(options));
+      TRY_ASSIGN(net::Url url, net::ParseUrl(http.url));
+      url.user_info.clear();
+      if (!url.query.empty()) return Invalid("the url of {} type=http has a query", FlagOf(direction));
+      spec.place = url.String();
+      return Ok();
+    }
   }
   return Ok();
 }
@@ -221,15 +281,22 @@ Result<std::vector<Spec>> Parse(Direction direction, std::string_view value) {
   }
   TRY(CheckPlace(direction, spec));
   TRY(CheckLevel(spec));
-  specs.push_back(std::move(spec));
+  // To write, several names are one cache under all of them; to read, several caches in order.
+  if (direction == Direction::kTo || spec.names.size() < 2) return std::vector{std::move(spec)};
+  for (const std::string& name : std::vector(spec.names)) {
+    spec.names = {name};
+    specs.push_back(spec);
+  }
   return specs;
 }
 
 }  // namespace
 
 std::string Spec::Name() const {
-  std::string name = (kind == Kind::kLocal ? "local:" : "registry:") + place;
+  auto type = std::ranges::find(kTypes, std::optional(kind), &Type::kind);
+  std::string name = fmt::format("{}:{}", type->name, place);
   if (kind == Kind::kLocal && tag != "latest") name += ":" + tag;
+  if (!names.empty()) name += ":" + Join(names, ";");
   return name;
 }
 

@@ -1,6 +1,7 @@
-// --cache-from and --cache-to as text: Buildx's grammar and option names (reference cache.md §1, §3).
+// --cache-from and --cache-to as text: Buildx's grammar and option names (reference cache.md §1, §3, §5).
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,14 +13,20 @@
 
 namespace varve::tier {
 
-enum class Kind { kLocal, kRegistry };
+enum class Kind { kLocal, kRegistry, kS3, kHttp };
 enum class Mode { kMin, kMax };
 
 struct Spec {
   Kind kind = Kind::kRegistry;
-  std::string place;              // directory, or image reference
+  std::string place;              // directory, image reference, "bucket/prefix", URL without secrets
   std::string tag = "latest";     // local: which of the caches in the directory
   bool insecure = false;          // registry: plain http, unchecked certificates
+  // s3 and http: what objects::TakeS3Options and TakeHttpOptions take, as given. Holds secrets: for no
+  // message and no log.
+  std::map<std::string, std::string> store = {};
+  std::vector<std::string> names;                // s3: several caches in one bucket
+  std::optional<std::string> manifests_prefix, blobs_prefix;  // s3
+  std::optional<Nanos> touch_refresh;            // s3
   Nanos timeout{20'000'000'000};  // for a look-up
 
   bool trusted = true;            // reading: trust=none asks nothing of the tier
@@ -33,7 +40,7 @@ struct Spec {
   bool reset = false;             // local: blobs that nothing names go at once
   std::optional<uint64_t> max_size;
 
-  std::string Name() const;       // "local:DIR", "registry:REF"; for people
+  std::string Name() const;       // "local:DIR", "registry:REF", "s3:BUCKET/PREFIX"; for people
   bool operator==(const Spec&) const = default;
 };
 
