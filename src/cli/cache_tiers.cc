@@ -61,10 +61,11 @@ Result<std::unique_ptr<CacheTiers>> CacheTiers::Open(const BuildFlags& flags, Wo
                                                      bool isolated, std::stop_token stop) {
   std::unique_ptr<CacheTiers> tiers(new CacheTiers);
   std::vector<tier::Member> members;
-  // A place that is read and written is one tier: what was loaded of it is not loaded again.
-  std::map<std::string, std::shared_ptr<tier::Tier>> opened;
+  // A place that is read and written is one tier: what was loaded of it is not loaded again. With
+  // other credentials it is another.
+  std::map<std::pair<std::string, std::map<std::string, std::string>>, std::shared_ptr<tier::Tier>> opened;
   auto open = [&](const tier::Spec& spec) -> Result<std::shared_ptr<tier::Tier>> {
-    std::shared_ptr<tier::Tier>& tier = opened[spec.Name()];
+    std::shared_ptr<tier::Tier>& tier = opened[{spec.Name(), spec.store}];
     if (tier == nullptr) {
       TRY_ASSIGN(tier, OpenTier(spec, *workspace.registries));
       tiers->all_.emplace_back(spec.Name(), tier);

@@ -378,6 +378,19 @@ TEST(HttpFaults, DeniedIsNotRepeated) {
   }
 }
 
+TEST(HttpFaults, HeadersOfTheirOwnAreSent) {
+  World world({.keys = {}});
+  std::string seen;
+  world.server.SetFaults([&](int, const ServerRequest& request) -> std::optional<ServerReply> {
+    seen = request.Header("x-key") + "," + request.Header("x-other");
+    return {};
+  });
+  std::map<std::string, std::string> attributes = {{"url", "https://x"},
+                                                   {"header", "X-Key: a b\nX-Other:c"}};
+  ASSERT_TRUE(world.Http(*TakeHttpOptions(attributes))->Put("k", BodyOf("x"), {}));
+  EXPECT_EQ(seen, "a b,c");
+}
+
 TEST(HttpFaults, CredentialsAreSentAndNotShown) {
   World world({.keys = {}});
   std::string seen;

@@ -35,6 +35,18 @@ Result<HttpOptions> TakeHttpOptions(std::map<std::string, std::string>& attribut
                       .user = take("username"),
                       .password = take("password"),
                       .token = take("token")};
+  if (std::string value = take("header"); !value.empty()) {
+    for (const std::string& line : Split(value, '\n')) {
+      size_t colon = line.find(':');
+      std::string name = line.substr(0, colon);
+      // Its value may be a secret: it is not shown.
+      if (colon == line.npos || name.empty() || name.find_first_of(" \t\r") != name.npos ||
+          line.find('\r') != line.npos) {
+        return Invalid("header= of type=http is not NAME: VALUE");
+      }
+      options.headers.emplace_back(name, TrimSpace(std::string_view(line).substr(colon + 1)));
+    }
+  }
   options.tls.ca = take("ca");
   if (std::string value = take("insecure"); !value.empty()) {
     auto insecure = ParseBool(value);
@@ -85,6 +97,7 @@ Result<net::Request> HttpStore::Prepare(const Call& call, std::stop_token) {
                        .body_size = call.body_size,
                        .timeouts = options_.timeouts,
                        .tls = options_.tls};
+  request.headers.insert(request.headers.end(), options_.headers.begin(), options_.headers.end());
   if (!options_.token.empty()) {
     request.headers.emplace_back("Authorization", "Bearer " + options_.token);
   } else if (!options_.user.empty()) {

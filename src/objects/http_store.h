@@ -21,13 +21,14 @@ struct HttpOptions {
   std::string url;
   std::string user, password;  // Basic; also from the URL
   std::string token;           // Bearer
+  net::Headers headers = {};   // sent with every request
   net::RetryPolicy retry = {};
   net::Timeouts timeouts = {};
   net::Tls tls = {};
 };
 
-// Takes url, username, password, token, ca and insecure out of `attributes`; what is left is for
-// the tier.
+// Takes url, username, password, token, header, ca and insecure out of `attributes`; what is left is
+// for the tier. header is "NAME: VALUE", several on a line each.
 Result<HttpOptions> TakeHttpOptions(std::map<std::string, std::string>& attributes);
 
 class HttpStore final : public ObjectStore, private Endpoint {

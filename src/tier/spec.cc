@@ -61,6 +61,7 @@ constexpr Key kKeys[] = {
     {"username", kHttp, kHttp},
     {"password", kHttp, kHttp},
     {"token", kHttp, kHttp},
+    {"header", kHttp, kHttp},
     {"ca", kStores, kStores},
     {"insecure", kStores, kStores},
     {"trust", kAny, 0},
@@ -158,6 +159,9 @@ Status Set(Spec& spec, const std::string& key, const std::string& text) {
     // varve's caches are an index of manifests, in OCI's media types.
     TRY_ASSIGN(bool on, BoolOf(key, text));
     if (!on) return Invalid("cache option {}=false is not supported: leave it out", key);
+  } else if (key == "header") {
+    std::string& headers = spec.store[key];  // may be given several times
+    headers += (headers.empty() ? "" : "\n") + text;
   } else if (key != "type") {
     spec.store.insert_or_assign(key, text);
   }

@@ -6,6 +6,7 @@ namespace varve::tier {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 TEST(CacheSpec, BuildxGrammar) {
   auto from = ParseCacheFrom("type=local,src=/cache,tag=main");
@@ -34,6 +35,48 @@ TEST(CacheSpec, TrustAndBoundsAreRead) {
   EXPECT_EQ((*ParseCacheTo("type=local,dest=a,max-size=2g"))[0].max_size, uint64_t{2} << 30);
   EXPECT_EQ((*ParseCacheFrom("type=local,src=a,timeout=500ms"))[0].timeout, Nanos(500'000'000));
   EXPECT_EQ((*ParseCacheFrom("type=local,src=a,timeout=3"))[0].timeout, Nanos(3'000'000'000));
+}
+
+TEST(CacheSpec, BucketsAndWebServers) {
+  auto to = ParseCacheTo("type=s3,bucket=ci,region=eu-central-1,prefix=shop/,name=main;pr-1,"
+                         "blobs_prefix=b/,manifests_prefix=m/,touch_refresh=24h,mode=max,"
+                         "access_key_id=ID,secret_access_key=hunter2,session_token=hunter3,"
+                         "endpoint_url=https://minio.example.com,use_path_style=true,"
+                         "upload_parallelism=8,retry_mode=adaptive,retry_max_attempts=3");
+  ASSERT_TRUE(to) << to.error().message;
+  ASSERT_EQ(to->size(), 1u) << "written under all names";
+  const Spec& s3 = (*to)[0];
+  EXPECT_EQ(s3.Name(), "s3:ci/shop/:main;pr-1");
+  EXPECT_EQ(s3.names, (std::vector<std::string>{"main", "pr-1"}));
+  EXPECT_EQ(s3.blobs_prefix, "b/");
+  EXPECT_EQ(s3.manifests_prefix, "m/");
+  EXPECT_EQ(s3.touch_refresh, std::chrono::hours(24));
+  EXPECT_EQ(s3.store.at("secret_access_key"), "hunter2");
+
+  auto from = ParseCacheFrom("type=s3,bucket=ci,region=x,name=pr-1;main");
+  ASSERT_TRUE(from && from->size() == 2) << "read one after the other";
+  EXPECT_EQ((*from)[0].Name(), "s3:ci/:pr-1");
+  EXPECT_EQ((*from)[1].Name(), "s3:ci/:main");
+
+  auto http = ParseCacheFrom("type=http,url=https://user:hunter2@cache.example.com/varve,"
+                             "header=X-Key: hunter3,header=X-Other: b");
+  ASSERT_TRUE(http) << http.error().message;
+  EXPECT_EQ((*http)[0].Name(), "http:https://cache.example.com/varve");
+  EXPECT_EQ((*http)[0].store.at("header"), "X-Key: hunter3\nX-Other: b");
+}
+
+TEST(CacheSpec, WhatIsWrongWithAStoreIsSaidWithoutItsSecrets) {
+  auto error = [](auto parsed) { return parsed ? "accepted" : parsed.error().ToString(); };
+  EXPECT_THAT(error(ParseCacheTo("type=http")), HasSubstr("no url"));
+  EXPECT_THAT(error(ParseCacheTo("type=http,url=ftp://x")), HasSubstr("ftp"));
+  EXPECT_THAT(error(ParseCacheTo("type=http,url=https://x/?token=hunter2")), Not(HasSubstr("hunter2")));
+  EXPECT_THAT(error(ParseCacheTo("type=http,url=https://x/,header=hunter2")), HasSubstr("NAME: VALUE"));
+  EXPECT_THAT(error(ParseCacheTo("type=http,url=https://x/,header=hunter2")), Not(HasSubstr("hunter2")));
+  EXPECT_THAT(error(ParseCacheTo("type=s3,bucket=b,region=r,use_path_style=maybe")), HasSubstr("true nor false"));
+  EXPECT_THAT(error(ParseCacheTo("type=s3,bucket=b,region=r,name=a;;b")), HasSubstr("empty"));
+  EXPECT_THAT(error(ParseCacheTo("type=s3,bucket=b,region=r,touch_refresh=soon")), HasSubstr("24h"));
+  EXPECT_THAT(error(ParseCacheTo("type=s3,bucket=b,region=r,bukcet=c")), HasSubstr("did you mean bucket?"));
+  EXPECT_THAT(error(ParseCacheTo("type=s3,bucket=b,region=r,url=c")), HasSubstr("unknown option"));
 }
 
 TEST(CacheSpec, WhatIsWrongIsNamedAndWhatIsRightToo) {

@@ -17,6 +17,7 @@ from . import servers, steps, trees
 PR_SET_CHILD_SUBREAPER = 36
 SECONDS_TO_WAIT_FOR = 60
 EXIT_CODE_OF_A_BUG = 70
+OBJECT_SERVERS = os.path.join(os.path.dirname(__file__), "../../../fixtures/object-servers")
 SECONDS_FOR_LEFTOVERS = 3
 
 
@@ -58,6 +59,7 @@ class Test:
         self.running = {}
         self.commands = 0
         self.proxy = None
+        self.object_servers = False
         self.environment = self._environment()
 
     def _environment(self):
@@ -109,8 +111,10 @@ class Test:
                                   f"{type(error).__name__}: {error}") from None
             if self.running:
                 raise Failure(f"the test ends without join {', '.join(self.running)}")
+            self.stop_object_servers()
             self.check_leftovers()
         finally:
+            self.stop_object_servers()
             self.stop_everything()
 
     def say(self, text):
@@ -235,6 +239,22 @@ class Test:
         self.proxy = servers.FileServer(folder)
         self.environment["HTTP"] = f"http://{self.proxy.address}"
         self.environment["WWW"] = folder
+
+    def do_object_servers(self, statement):
+        """object-servers: an S3 server, $S3, and nginx that takes PUT, $WEB, with its user's name."""
+        done = subprocess.run([OBJECT_SERVERS, "start", "--dir", f"{self.folder}/objects"],
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        self.object_servers = True
+        found = dict(re.findall(r"^export VARVE_TEST_(S3|HTTP)=(.*)$", done.stdout, re.M))
+        if len(found) != 2:
+            raise Failure(f"they do not start: {done.stderr[-2000:]}")
+        self.environment["S3"] = found["S3"]
+        self.environment["WEB"] = found["HTTP"].replace("http://", "http://varve:pass%20word@")
+
+    def stop_object_servers(self):
+        if self.object_servers:
+            subprocess.run([OBJECT_SERVERS, "stop", "--dir", f"{self.folder}/objects"], check=False)
+            self.object_servers = False
 
     def do_rootless(self, statement):
         """rootless N: from here on varve runs as a user with N subordinate ids, seen by nobody else."""

@@ -55,6 +55,8 @@ class Needs:
                 last = (done.stderr.strip().split("\n") or [""])[-1]
                 return f"the fixture image {need} cannot be made: {last}"
             return None
+        if need == "object-servers":
+            return self._object_servers()
         if need == "registry":
             return None if shutil.which("docker-registry") else "docker-registry is not installed"
         if need == "root":
@@ -70,6 +72,15 @@ class Needs:
         if need in TOOLS:
             return None if shutil.which(need) else f"{need} is not installed"
         return f"'{need}' is no need that the harness knows"
+
+    def _object_servers(self):
+        for tool in ("node", "npm", "nginx"):
+            if not shutil.which(tool):
+                return f"{tool} is not installed"
+        done = subprocess.run([f"{TOP}/fixtures/object-servers", "install"], check=False,
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        return None if done.returncode == 0 else \
+            "the S3 server cannot be installed: " + done.stderr.strip()[-300:]
 
     def _network(self):
         done = subprocess.run(["curl", "-sfI", "-m", "10", "-o", "/dev/null",
