@@ -133,8 +133,8 @@ void BuildFlagParser::Define(CLI::App& app) {
                "Same inputs, same digest: all times in the image are SOURCE_DATE_EPOCH, or 1970");
   app.add_option("--cache-salt", flags.salt, "Text mixed into every key: another one is another cache");
   app.add_flag("--stats", flags.stats, "Print counters and timings at the end");
-  app.add_option("--cache-from", raw.cache_from, "Cache to read besides the local one: type=local,src=DIR or type=registry,ref=REF")->allow_extra_args(false);
-  app.add_option("--cache-to", raw.cache_to, "Cache to write as well: type=local,dest=DIR or type=registry,ref=REF[,mode=max]")->allow_extra_args(false);
+  app.add_option("--cache-from", raw.cache_from, "Cache to read besides the local one: type=local,src=DIR, type=registry,ref=REF, type=s3,bucket=B or type=http,url=URL")->allow_extra_args(false);
+  app.add_option("--cache-to", raw.cache_to, "Cache to write as well: type=local,dest=DIR, type=registry,ref=REF, type=s3,bucket=B or type=http,url=URL; with mode=max all layers")->allow_extra_args(false);
   app.add_option("--attest", raw.attest, "Attestation: type=sbom|provenance,…")
       ->allow_extra_args(false);
   app.add_option("--provenance", raw.provenance, "Same as --attest=type=provenance");
