@@ -75,6 +75,10 @@ std::string PushScope(const std::string& repository) {
   return "repository:" + repository + ":pull,push";
 }
 
+std::string DeleteScope(const std::string& repository) {
+  return "repository:" + repository + ":delete";
+}
+
 Result<std::string> Authenticator::HeaderFor(const Endpoint& endpoint, const Scopes& scopes,
                                              std::stop_token stop) {
   std::optional<Challenge> challenge;

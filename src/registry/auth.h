@@ -26,6 +26,7 @@ namespace varve::registry {
 using Scopes = std::set<std::string>;
 std::string PullScope(const std::string& repository);
 std::string PushScope(const std::string& repository);
+std::string DeleteScope(const std::string& repository);
 
 class Authenticator {
  public:

@@ -93,7 +93,7 @@ class Client {
                        std::stop_token stop);
 
   // Uploads unless it is there already. `mount_from`: repositories of the same registry that may
-  // have it ("library/node"), tried first.
+  // have it ("library/node"), tried first; then one that this client has seen it in.
   Result<Pushed> PushBlob(const oci::Reference& repository, const oci::Descriptor& blob,
                           const OpenAt& open, const std::vector<std::string>& mount_from,
                           std::stop_token stop);
@@ -103,6 +103,10 @@ class Client {
   Result<oci::Descriptor> PushManifest(const oci::Reference& reference,
                                        const std::string& media_type, const std::string& text,
                                        std::stop_token stop);
+
+  // Removes the manifest under the reference's digest, also when it is tagged. False: the registry
+  // does not let it be removed (many do not). Absent is fine.
+  Result<bool> DeleteManifest(const oci::Reference& reference, std::stop_token stop);
 
   // The manifests whose subject is `subject`; `artifact_type` filters unless empty. From the
   // referrers API, else from the tag that stands in for it ("sha256-<hex>").

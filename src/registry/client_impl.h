@@ -33,6 +33,12 @@ struct Client::Impl {
   Guarded<std::map<std::string, Timestamp>> down_until;              // by endpoint
   Guarded<std::set<std::pair<std::string, Digest>>> sent_wrong;      // endpoint and blob
 
+  // Where a blob was found or put last: repositories, by registry and blob.
+  Guarded<std::map<std::pair<std::string, Digest>, std::string>> seen;
+  void NoteSeen(const oci::Reference& repository, const Digest& blob) {
+    seen.Lock()->insert_or_assign({repository.domain, blob}, repository.path);
+  }
+
   // Hosts for reading, in the order in which they are asked now.
   std::vector<Endpoint> EndpointsFor(const oci::Reference& reference, const Digest* blob);
   void NoteFailure(const Endpoint& endpoint, const Error& error);

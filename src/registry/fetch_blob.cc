@@ -193,6 +193,7 @@ Status Client::FetchBlob(const oci::Reference& repository, const oci::Descriptor
         return result;
       });
   if (final) return std::move(*final);
+  if (status) impl_->NoteSeen(repository, blob.digest);
   return status;
 }
 

@@ -272,8 +272,36 @@ Result<Pushed> Client::PushBlob(const oci::Reference& repository, const oci::Des
   Endpoint endpoint = impl_->options.config.Origin(repository.domain);
   TRY_ASSIGN(bool there, impl_->HasBlobAt(endpoint, repository, blob.digest,
                                           {PushScope(repository.path)}, stop));
-  if (there) return Pushed::kExisted;
-  return Upload(*impl_, endpoint, repository, blob, open, stop).Run(mount_from);
+  if (there) {
+    impl_->NoteSeen(repository, blob.digest);
+    return Pushed::kExisted;
+  }
+  std::vector<std::string> sources = mount_from;
+  {
+    auto seen = impl_->seen.Lock();
+    auto last = seen->find({repository.domain, blob.digest});
+    if (last != seen->end() && std::ranges::find(sources, last->second) == sources.end()) {
+      sources.push_back(last->second);
+    }
+  }
+  auto pushed = Upload(*impl_, endpoint, repository, blob, open, stop).Run(sources);
+  if (pushed) impl_->NoteSeen(repository, blob.digest);
+  return pushed;
+}
+
+Result<bool> Client::DeleteManifest(const oci::Reference& reference, std::stop_token stop) {
+  CHECK(reference.digest);
+  oci::Reference target = reference;
+  target.tag.clear();
+  Endpoint endpoint = impl_->options.config.Origin(target.domain);
+  Call call{.method = "DELETE",
+            .path = ManifestPath(target),
+            .scopes = {PushScope(target.path), DeleteScope(target.path)}};
+  TRY_ASSIGN(Answer answer, impl_->transport.Ask(endpoint, call, kMaxAnswer, 3, stop));
+  const int status = answer.head.status;
+  if ((status >= 200 && status <= 299) || status == 404) return true;
+  if (status == 400 || status == 401 || status == 403 || status == 405 || status == 501) return false;
+  return RefusalError(endpoint, "deletion of " + target.String(), status, answer.body);
 }
 
 Result<oci::Descriptor> Client::PushManifest(const oci::Reference& reference,

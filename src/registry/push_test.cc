@@ -56,6 +56,33 @@ TEST_F(PushTest, ABlobOfAnotherRepositoryIsMounted) {
   EXPECT_EQ(server.CountRequests("PUT|PATCH"), 0);
 }
 
+TEST_F(PushTest, ABlobThatWasSeenElsewhereIsMountedFromThere) {
+  FakeRegistry server;
+  server.AddBlob("library/node", "base layer");
+  Client& client = Use();
+  StringWriter out;
+  ASSERT_TRUE(client.FetchBlob(Ref(server.Address() + "/library/node"), Blob("base layer"), out, {}));
+  EXPECT_EQ(*Push(client, server, "base layer"), Pushed::kMounted);
+  // Another registry's repository is no help.
+  FakeRegistry other;
+  EXPECT_EQ(*Push(client, other, "base layer"), Pushed::kUploaded);
+  EXPECT_EQ(other.CountRequests("mount="), 0);
+}
+
+TEST_F(PushTest, AManifestIsDeletedByItsDigestWhereTheRegistryLetsIt) {
+  FakeRegistry server;
+  oci::Reference name = Ref(server.Address() + "/team/app:x");
+  ASSERT_TRUE(Use().PushManifest(name, std::string(oci::kOciIndex), "{}", {}));
+  name.digest = Digest::Of("{}");
+  EXPECT_TRUE(*Use().DeleteManifest(name, {}));
+  EXPECT_FALSE(server.Manifest("team/app", "x"));
+  EXPECT_TRUE(*Use().DeleteManifest(name, {})) << "absent is fine";
+  FakeRegistry keeps({.deletes = false});
+  oci::Reference kept = Ref(keeps.Address() + "/team/app:x");
+  kept.digest = Digest::Of("{}");
+  EXPECT_FALSE(*Use().DeleteManifest(kept, {}));
+}
+
 TEST_F(PushTest, TheNextSourceIsTriedAndNoSessionLeftBehind) {
   FakeRegistry server;
   server.AddBlob("library/node", "base layer");

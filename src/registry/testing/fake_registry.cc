@@ -197,6 +197,12 @@ struct FakeRegistry::Impl {
       }
       return reply;
     }
+    if (request.method == "DELETE") {
+      if (!options.deletes) return Refusal(405, "UNSUPPORTED");
+      // With every tag that leads to it, as registries do.
+      auto gone = [&](const auto& item) { return Digest::Of(item.second.text).ToString() == name; };
+      return {.status = std::erase_if(repository.manifests, gone) > 0 ? 202 : 404};
+    }
     if (request.method == "HEAD" && !options.head) return Refusal(405, "UNSUPPORTED");
     auto found = repository.manifests.find(name);
     if (found == repository.manifests.end()) return Refusal(404, "MANIFEST_UNKNOWN");

@@ -41,6 +41,7 @@ struct RegistryOptions {
   bool head = true;             // false: HEAD of manifests answers 405
   bool digest_header = true;
   bool mount = true;
+  bool deletes = true;          // false: DELETE of manifests answers 405
   std::string basic = {};       // "name:password"
   std::string bearer = {};      // "name:password", or "anonymous"; tokens come from /token
   std::string refresh_token = {};  // POST /token takes it
