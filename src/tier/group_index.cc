@@ -11,6 +11,8 @@ namespace {
 constexpr std::string_view kRecords = "dev.varve.cache.records";
 constexpr std::string_view kRecordsSize = "dev.varve.cache.records.size";
 constexpr std::string_view kRecordsType = "dev.varve.cache.records.type";
+constexpr std::string_view kDropped = "dev.varve.cache.dropped";
+constexpr size_t kMaxDropped = 20'000;  // keeps the index below oci::kMaxManifestSize
 
 }  // namespace
 
@@ -48,6 +50,31 @@ std::string SerialiseGroupIndex(const std::vector<GroupEntry>& groups,
     index.manifests.push_back(std::move(entry));
   }
   return oci::Serialise(index);
+}
+
+Dropped DroppedOf(const oci::Annotations& annotations) {
+  Dropped dropped;
+  for (const auto& [name, value] : annotations) {
+    if (name != kDropped) continue;
+    for (const std::string& item : Split(value, ' ')) {
+      size_t colon = item.find(':');
+      if (colon == item.npos) continue;
+      auto digest = Digest::Parse("sha256:" + item.substr(0, colon));
+      auto when = ParseInt(item.substr(colon + 1));
+      if (digest && when) dropped.emplace(*digest, *when);
+    }
+  }
+  return dropped;
+}
+
+void SetDropped(oci::Annotations& annotations, const Dropped& dropped) {
+  std::string text;
+  size_t count = 0;
+  for (const auto& [digest, when] : dropped) {
+    if (++count > kMaxDropped) break;
+    text += fmt::format("{}{}:{}", text.empty() ? "" : " ", digest.Hex(), when);
+  }
+  if (!text.empty()) annotations.emplace_back(kDropped, std::move(text));
 }
 
 std::vector<GroupEntry> Merged(std::vector<GroupEntry> groups, const GroupEntry& added,

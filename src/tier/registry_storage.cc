@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/json.h"
+#include "base/log.h"
 #include "oci/manifest.h"
 #include "tier/read_back.h"
 
@@ -9,43 +11,68 @@ namespace varve::tier {
 
 namespace {
 
+// Which tag a group's manifest, or an index, belongs to.
+constexpr const char* kTag = "dev.varve.cache.tag";
+
 class RegistryStorage final : public BlobStorage {
  public:
-  RegistryStorage(registry::Client& client, oci::Reference reference, net::Sleeper& sleeper)
-      : client_(client), reference_(reference.WithDefaultTag()), sleeper_(sleeper) {}
+  RegistryStorage(registry::Client& client, oci::Reference reference, net::Sleeper& sleeper, Clock& clock)
+      : client_(client), reference_(reference.WithDefaultTag()), sleeper_(sleeper), clock_(clock) {}
 
   Result<std::vector<GroupEntry>> List(std::stop_token stop) override {
-    auto document = client_.FetchManifest(reference_, stop);
-    if (!document) {
-      if (document.error().code == Code::kNotFound) return std::vector<GroupEntry>();
-      return Error(std::move(document).error());
-    }
-    return ParseGroupIndex(document->text);
+    TRY_ASSIGN(Document document, Read(stop));
+    return std::move(document.groups);
   }
 
   Status Replace(const GroupEntry& added, const std::string& manifest_text,
                  const std::vector<Digest>& old, std::stop_token stop) override {
-    oci::Reference exact = reference_;
-    exact.tag.clear();
-    exact.digest = added.manifest.digest;
-    TRY(client_.PushManifest(exact, added.manifest.media_type, manifest_text, stop));
+    // Under another tag of the repository the same group is another manifest: what is deleted by its
+    // digest was this tag's alone.
+    TRY_ASSIGN(oci::Manifest manifest, oci::ParseManifest(manifest_text));
+    manifest.annotations.emplace_back(kTag, reference_.tag);
+    const std::string text = oci::Serialise(manifest);
+    GroupEntry own = added;
+    own.manifest.digest = Digest::Of(text);
+    own.manifest.size = text.size();
+    TRY(client_.PushManifest(Exactly(own.manifest.digest), own.manifest.media_type, text, stop));
+
+    Dropped due;  // of the merge that stayed
     auto merge = [&]() -> Result<std::string> {
-      TRY_ASSIGN(auto groups, List(stop));
-      std::string text = SerialiseGroupIndex(Merged(std::move(groups), added, old));
-      TRY(client_.PushManifest(reference_, std::string(oci::kOciIndex), text, stop));
-      return text;
+      TRY_ASSIGN(auto before, Read(stop));
+      std::vector<GroupEntry> groups = before.groups;
+      groups = Merged(std::move(groups), own, old);
+      Dropped dropped = std::move(before.dropped);
+      const int64_t now = clock_.Now().seconds();
+      if (before.digest) dropped.emplace(*before.digest, now);
+      for (const GroupEntry& group : before.groups) dropped.emplace(group.manifest.digest, now);
+      for (const GroupEntry& group : groups) dropped.erase(group.manifest.digest);
+      due.clear();
+      for (const auto& [digest, when] : dropped) {
+        if (now - when > kDroppedGraceSeconds) due.emplace(digest, when);
+      }
+      for (const auto& [digest, when] : due) dropped.erase(digest);
+      oci::Annotations annotations = {{std::string(kTag), reference_.tag}};
+      SetDropped(annotations, dropped);
+      std::string index = SerialiseGroupIndex(groups, std::move(annotations));
+      TRY(client_.PushManifest(reference_, std::string(oci::kOciIndex), index, stop));
+      due.erase(Digest::Of(index));
+      return index;
     };
-    auto is = [&](const std::string& text) -> Result<bool> {
+    auto is = [&](const std::string& index) -> Result<bool> {
       TRY_ASSIGN(auto now, client_.Resolve(reference_, {}, stop));
-      return now.digest == Digest::Of(text);
+      return now.digest == Digest::Of(index);
     };
     auto holds = [&]() -> Result<bool> {
       TRY_ASSIGN(auto groups, List(stop));
       return std::ranges::any_of(groups, [&](const GroupEntry& group) {
-        return group.manifest.digest == added.manifest.digest;
+        return group.manifest.digest == own.manifest.digest;
       });
     };
-    return MergeAndReadBack({reference_.Familiar(), merge, is, holds}, sleeper_, stop);
+    TRY(MergeAndReadBack({reference_.Familiar(), merge, is, holds}, sleeper_, stop));
+    Status deleted = Delete(due, stop);
+    if (!deleted && deleted.error().code == Code::kCancelled) return deleted;
+    if (!deleted) LOG_WARN("{}: replaced manifests stay: {}", reference_.Familiar(), deleted.error().message);
+    return Ok();
   }
 
   Result<bool> Has(const oci::Descriptor& blob, std::stop_token stop) override {
@@ -62,16 +89,58 @@ class RegistryStorage final : public BlobStorage {
   }
 
  private:
+  // The index as it lies there; without a digest: none.
+  struct Document {
+    std::vector<GroupEntry> groups;
+    Dropped dropped;
+    std::optional<Digest> digest;
+  };
+
+  Result<Document> Read(std::stop_token stop) {
+    auto document = client_.FetchManifest(reference_, stop);
+    if (!document) {
+      if (document.error().code == Code::kNotFound) return Document();
+      return Error(std::move(document).error());
+    }
+    TRY_ASSIGN(auto groups, ParseGroupIndex(document->text));
+    TRY_ASSIGN(oci::Index index, oci::ParseIndex(document->text));
+    return Document{std::move(groups), DroppedOf(index.annotations), Digest::Of(document->text)};
+  }
+
+  oci::Reference Exactly(const Digest& digest) const {
+    oci::Reference exact = reference_;
+    exact.tag.clear();
+    exact.digest = digest;
+    return exact;
+  }
+
+  // Manifests and indexes that this tag alone led to: the registry can collect what they name.
+  Status Delete(const Dropped& due, std::stop_token stop) {
+    for (const auto& [digest, when] : due) {
+      auto document = client_.FetchManifest(Exactly(digest), stop);
+      if (!document && document.error().code == Code::kNotFound) continue;
+      if (!document) return Error(std::move(document).error());
+      auto json = Json::Parse(document->text);
+      const Json* annotations = json ? json->Find("annotations") : nullptr;
+      // One of an earlier version of varve may be another tag's, too.
+      if (annotations == nullptr || annotations->GetString(kTag) != reference_.tag) continue;
+      TRY_ASSIGN(bool deletes, client_.DeleteManifest(Exactly(digest), stop));
+      if (!deletes) return Ok();  // this registry does not: its own clean-up has to
+    }
+    return Ok();
+  }
+
   registry::Client& client_;
   const oci::Reference reference_;
   net::Sleeper& sleeper_;
+  Clock& clock_;
 };
 
 }  // namespace
 
 std::unique_ptr<BlobStorage> MakeRegistryStorage(registry::Client& client, oci::Reference reference,
-                                                 net::Sleeper& sleeper) {
-  return std::make_unique<RegistryStorage>(client, std::move(reference), sleeper);
+                                                 net::Sleeper& sleeper, Clock& clock) {
+  return std::make_unique<RegistryStorage>(client, std::move(reference), sleeper, clock);
 }
 
 }  // namespace varve::tier

@@ -2,10 +2,15 @@
 //
 // The tag's index is read, merged and pushed again, and read back (read_back.h): the distribution
 // protocol has no conditional PUT.
+//
+// Manifests and indexes that are replaced are noted in the index and deleted by their digests an hour
+// later, where the registry lets them be deleted; what only they named goes with its next collection.
+// Each says which tag it belongs to, so that no other tag's manifest is deleted.
 #pragma once
 
 #include <memory>
 
+#include "base/clock.h"
 #include "net/retry.h"
 #include "oci/reference.h"
 #include "registry/client.h"
@@ -15,6 +20,7 @@ namespace varve::tier {
 
 // The client must outlive the storage.
 std::unique_ptr<BlobStorage> MakeRegistryStorage(registry::Client& client, oci::Reference reference,
-                                                 net::Sleeper& sleeper = net::SystemSleeper());
+                                                 net::Sleeper& sleeper = net::SystemSleeper(),
+                                                 Clock& clock = SystemClock());
 
 }  // namespace varve::tier

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <stop_token>
 #include <string>
@@ -58,6 +59,14 @@ inline constexpr std::string_view kArtifactType = "application/vnd.varve.cache.v
 Result<std::vector<GroupEntry>> ParseGroupIndex(std::string_view text);
 std::string SerialiseGroupIndex(const std::vector<GroupEntry>& groups,
                                 oci::Annotations annotations = {});
+// What a list has let go of and not removed yet, and since when (Unix seconds), in an annotation of
+// the index: "<hex>:<seconds>", separated by blanks.
+using Dropped = std::map<Digest, int64_t>;
+Dropped DroppedOf(const oci::Annotations& annotations);
+void SetDropped(oci::Annotations& annotations, const Dropped& dropped);
+// What is younger may be about to be named, or be read by somebody who has an earlier list.
+inline constexpr int64_t kDroppedGraceSeconds = 3600;
+
 // `groups` without those in `old`, and with `added`, once.
 std::vector<GroupEntry> Merged(std::vector<GroupEntry> groups, const GroupEntry& added,
                                const std::vector<Digest>& old);

@@ -54,8 +54,8 @@ class RegistryPlace final : public Place {
     client.sleeper = &sleeper_;
     clients_.push_back(std::make_unique<registry::Client>(http_, std::move(client)));
     net::Sleeper& in_time = in_real_time_ ? net::SystemSleeper() : sleeper_;
-    auto reference = *oci::ParseReference(server_.Address() + "/team/app:cache");
-    return MakePackedTier(MakeRegistryStorage(*clients_.back(), reference, in_time), options, clock_);
+    auto reference = *oci::ParseReference(server_.Address() + "/team/app:" + tag);
+    return MakePackedTier(MakeRegistryStorage(*clients_.back(), reference, in_time, clock_), options, clock_);
   }
   void Remove(const Digest& blob) override {
     server_.Fail({.pattern = "(GET|HEAD) .*/blobs/" + blob.ToString(), .status = 404});
@@ -64,7 +64,9 @@ class RegistryPlace final : public Place {
     server_.Fail({.pattern = "GET .*/blobs/" + blob.ToString(), .wrong_bytes = true});
   }
   FakeRegistry& server() { return server_; }
+  FakeClock& clock() { return clock_; }
   void MergeInRealTime() override { in_real_time_ = true; }
+  std::string tag = "cache";
 
  private:
   bool in_real_time_ = false;
@@ -336,6 +338,48 @@ TEST_F(RegistryTier, AnExportThatBreaksAtAnyRequestLosesNoRecordOfOthers) {
     ASSERT_TRUE(records) << pattern;
     EXPECT_TRUE((*records)[0]) << pattern;
   }
+}
+
+TEST_F(RegistryTier, ReplacedManifestsAreDeletedAnHourLater) {
+  PackedOptions small{.max_size = BlobOf(LayerOf("a")).size() + 100};
+  auto manifests = [&] {
+    std::vector<Digest> digests;
+    auto index = *place.server().Manifest("team/app", "cache");
+    digests.push_back(Digest::Of(index));
+    auto groups = *ParseGroupIndex(index);
+    for (const GroupEntry& group : groups) digests.push_back(group.manifest.digest);
+    return digests;
+  };
+  ASSERT_TRUE(place.Open(small)->Export(OfferOf({"a"}), nullptr, {}));
+  auto replaced = manifests();
+  Offer b = OfferOf({"b"}), c = OfferOf({"c"});
+  b.records[0].record.created = Timestamp{86'400'000'000'000};
+  c.records[0].record.created = Timestamp{2 * 86'400'000'000'000};
+  ASSERT_TRUE(place.Open(small)->Export(b, nullptr, {}));
+  for (const Digest& digest : replaced) {
+    EXPECT_TRUE(place.server().Manifest("team/app", digest.ToString())) << "somebody may be reading it";
+  }
+  place.clock().Advance(std::chrono::minutes(61));
+  ASSERT_TRUE(place.Open(small)->Export(c, nullptr, {}));
+  for (const Digest& digest : replaced) {
+    EXPECT_FALSE(place.server().Manifest("team/app", digest.ToString()));
+  }
+  for (const Digest& digest : manifests()) {
+    EXPECT_TRUE(place.server().Manifest("team/app", digest.ToString()));
+  }
+  auto records = place.Open({})->GetMany({Key("c")}, trees, {});
+  EXPECT_TRUE(records && (*records)[0]);
+}
+
+TEST_F(RegistryTier, TheSameGroupUnderAnotherTagIsAManifestOfItsOwn) {
+  PackedOptions small{.max_size = BlobOf(LayerOf("a")).size() + 100};
+  ASSERT_TRUE(place.Open(small)->Export(OfferOf({"a"}), nullptr, {}));
+  auto group = (*ParseGroupIndex(*place.server().Manifest("team/app", "cache")))[0];
+  place.tag = "branch";
+  ASSERT_TRUE(place.Open(small)->Export(OfferOf({"a"}), nullptr, {}));
+  auto other = (*ParseGroupIndex(*place.server().Manifest("team/app", "branch")))[0];
+  EXPECT_NE(other.manifest.digest, group.manifest.digest);
+  EXPECT_EQ(other.records.digest, group.records.digest);
 }
 
 TEST_F(RegistryTier, ALayerThatBreaksOffIsGoneOnWith) {

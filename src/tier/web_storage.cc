@@ -7,7 +7,6 @@
 
 #include "base/guarded.h"
 #include "base/log.h"
-#include "base/strings.h"
 #include "oci/layout.h"
 #include "oci/manifest.h"
 #include "tier/read_back.h"
@@ -17,41 +16,15 @@ namespace varve::tier {
 namespace {
 
 const std::string kIndex = "index.json";
-// "<hex>:<Unix seconds>", separated by blanks.
-constexpr std::string_view kDropped = "dev.varve.cache.dropped";
-constexpr size_t kMaxDropped = 20'000;  // keeps the index below oci::kMaxManifestSize
-constexpr int64_t kGraceSeconds = 3600;
 
 // The index as it lies there.
 struct Document {
   std::vector<GroupEntry> groups;
-  std::map<Digest, int64_t> dropped;  // when, by the server's clock
+  Dropped dropped;                    // when, by the server's clock
   std::string etag;                   // empty: no index yet, or a server without
   bool exists = false;
   std::optional<int64_t> now;         // of the server; without it nothing is ever deleted
 };
-
-std::map<Digest, int64_t> ParseDropped(std::string_view text) {
-  std::map<Digest, int64_t> dropped;
-  for (const std::string& item : Split(text, ' ')) {
-    size_t colon = item.find(':');
-    if (colon == item.npos) continue;
-    auto digest = Digest::Parse("sha256:" + item.substr(0, colon));
-    auto when = ParseInt(item.substr(colon + 1));
-    if (digest && when) dropped.emplace(*digest, *when);
-  }
-  return dropped;
-}
-
-std::string DroppedText(const std::map<Digest, int64_t>& dropped) {
-  std::string text;
-  size_t count = 0;
-  for (const auto& [digest, when] : dropped) {
-    if (++count > kMaxDropped) break;
-    text += fmt::format("{}{}:{}", text.empty() ? "" : " ", digest.Hex(), when);
-  }
-  return text;
-}
 
 class BoundedText final : public Writer {
  public:
@@ -154,17 +127,13 @@ class WebStorage final : public BlobStorage {
     }
     document.groups = std::move(*groups);
     TRY_ASSIGN(oci::Index index, oci::ParseIndex(out.text));
-    for (const auto& [name, value] : index.annotations) {
-      if (name == kDropped) document.dropped = ParseDropped(value);
-    }
+    document.dropped = DroppedOf(index.annotations);
     return document;
   }
 
   static std::string TextOf(const Document& document) {
     oci::Annotations annotations;
-    if (!document.dropped.empty()) {
-      annotations = {{std::string(kDropped), DroppedText(document.dropped)}};
-    }
+    SetDropped(annotations, document.dropped);
     return SerialiseGroupIndex(document.groups, std::move(annotations));
   }
 
@@ -197,7 +166,8 @@ class WebStorage final : public BlobStorage {
     document.groups = Merged(std::move(document.groups), added, old);
     if (!document.now) return std::vector<Digest>();
     for (const GroupEntry& group : before) {
-      if (std::ranges::find(document.groups, group) != document.groups.end()) continue;
+      auto same = [&](const GroupEntry& other) { return other.manifest.digest == group.manifest.digest; };
+      if (std::ranges::any_of(document.groups, same)) continue;
       TRY_ASSIGN(auto blobs, BlobsOf(group.manifest.digest, stop));
       if (!blobs) continue;
       for (const Digest& blob : *blobs) document.dropped.emplace(blob, *document.now);
@@ -212,11 +182,11 @@ class WebStorage final : public BlobStorage {
     std::vector<Digest> dead;
     if (!told) return dead;  // what that group leads to is not known: nothing goes
     for (auto& [blob, when] : document.dropped) {
-      if (*document.now - when <= kGraceSeconds) continue;
+      if (*document.now - when <= kDroppedGraceSeconds) continue;
       TRY_ASSIGN(auto there, store_->Head(KeyOf(blob), stop));
       auto age = there ? there->Age() : std::nullopt;
       // Sent again by somebody who is about to name it.
-      if (age && *age <= std::chrono::seconds(kGraceSeconds)) when = *document.now;
+      if (age && *age <= std::chrono::seconds(kDroppedGraceSeconds)) when = *document.now;
       else dead.push_back(blob);
     }
     for (const Digest& blob : dead) document.dropped.erase(blob);
@@ -236,7 +206,7 @@ class WebStorage final : public BlobStorage {
   const std::unique_ptr<objects::ObjectStore> store_;
   net::Sleeper& sleeper_;
   std::atomic<bool> seen_ = false;  // the index
-  Guarded<std::map<Digest, int64_t>> dropped_;  // as the last look-up saw them
+  Guarded<Dropped> dropped_;  // as the last look-up saw them
   Guarded<std::map<Digest, std::set<Digest>>> manifests_;
 };
 
