@@ -228,24 +228,52 @@ class Coordinator {
     if (to_look_up_.empty()) return;
     std::vector<StepIndex> batch = std::exchange(to_look_up_, {});
     std::vector<StepKey> keys;
-    for (StepIndex i : batch) keys.push_back(*plan_.Key(i));
+    std::vector<LookedUp> steps;
+    for (StepIndex i : batch) {
+      keys.push_back(*plan_.Key(i));
+      if (services_.matcher == nullptr) continue;
+      steps.push_back({.step = i, .inputs = Facts(i), .record = RecordOf(i, *keyed_[i])});
+    }
     ++outcome_.totals.rounds;
     Start(io_,
-          [this, keys = std::move(keys)](std::stop_token) { return services_.records.GetMany(keys); },
-          [this, batch](Result<std::vector<std::optional<cache::StepRecord>>> records) {
+          [this, keys = std::move(keys), steps = std::move(steps)](std::stop_token stop) mutable {
+            return Answers(keys, std::move(steps), stop);
+          },
+          [this, batch](LookUpAnswers answers) {
             for (size_t n = 0; n < batch.size(); ++n) {
-              // A cache that cannot answer is a miss, never a failed build (invariant I7).
-              if (!records || n >= records->size() || !(*records)[n] || IsUseless(*(*records)[n])) {
-                plan_.OnLookUp(batch[n], {}, false);
+              if (answers.matched[n]) {
+                outcome_.steps[batch[n]].tier = answers.matched[n]->from;
+                Hit(batch[n], answers.matched[n]->record);
+              } else if (answers.records[n] && !IsUseless(*answers.records[n])) {
+                Hit(batch[n], *answers.records[n]);
               } else {
-                Hit(batch[n], *(*records)[n]);
+                plan_.OnLookUp(batch[n], {}, false);
               }
             }
-            if (!records) {
-              LOG_WARN("cache look-up: {}", records.error().message);
-              look_up_error_ = std::move(records).error();
+            if (answers.error) {
+              LOG_WARN("cache look-up: {}", answers.error->message);
+              look_up_error_ = std::move(answers.error);
             }
           });
+  }
+
+  struct LookUpAnswers {
+    std::vector<std::optional<cache::StepRecord>> records;
+    std::vector<std::optional<ResultMatcher::Matched>> matched;  // where there is no record
+    std::optional<Error> error;
+  };
+
+  // On a pool thread. A cache that cannot answer is a miss, never a failed build (invariant I7).
+  LookUpAnswers Answers(const std::vector<StepKey>& keys, std::vector<LookedUp> steps,
+                        std::stop_token stop) {
+    LookUpAnswers answers;
+    if (auto records = services_.records.GetMany(keys)) answers.records = std::move(*records);
+    else answers.error = std::move(records).error();
+    answers.records.resize(keys.size());
+    for (size_t n = 0; n < steps.size(); ++n) steps[n].answered = answers.records[n].has_value();
+    if (services_.matcher != nullptr) answers.matched = services_.matcher->Match(graph_, steps, stop);
+    answers.matched.resize(keys.size());
+    return answers;
   }
 
   // A record that is right, but older than the user accepts: it was made too long ago, or on a result
@@ -347,6 +375,7 @@ class Coordinator {
             outcome.created = ran->created;
             made_[outcome.key] = ran->created;
             if (ran->found) outcome.reasons.clear();
+            else outcome.tier.clear();
             MarkFinished(i, ran->found ? StepStatus::kCached : StepStatus::kRan, nullptr);
             for (StepIndex shared : plan_.OnRan(i, std::move(ran->outputs))) {
               outcome_.steps[shared].created = outcome.created;
@@ -389,7 +418,12 @@ class Coordinator {
     Nanos begin = services_.clock.Monotonic();
     TRY_ASSIGN(RunResult result,
                services_.runner.Run(request, services_.observer.SinkOf(i), stop));
-    cache::StepRecord record = RecordOf(i, *miss.keyed, result, services_.clock.Monotonic() - begin);
+    cache::StepRecord record = RecordOf(i, *miss.keyed);
+    record.created = services_.clock.Now();
+    record.wall = services_.clock.Monotonic() - begin;
+    record.outputs = result.outputs;
+    record.new_bytes = result.new_bytes;
+    record.log = result.log;
     NoteOrder(i, miss, why, request, result);
     if (Status put = services_.records.Put(record); !put) {
       // The build has its result; only the next one will miss it.
@@ -432,14 +466,11 @@ class Coordinator {
     }
   }
 
-  cache::StepRecord RecordOf(StepIndex i, const KeyedStep& keyed, const RunResult& result,
-                             Nanos wall) const {
-    return cache::StepRecord{
-        .key = keyed.key, .outputs = result.outputs, .preimage = keyed.preimage,
-        .inputs = keyed.inputs, .images = keyed.images, .slot = slots_[i],
-        .op_digest = keyed.op_digest, .name = graph_.steps[i].name,
-        .created = services_.clock.Now(), .wall = wall, .new_bytes = result.new_bytes,
-        .log = result.log};
+  // All of a record that is not its result.
+  cache::StepRecord RecordOf(StepIndex i, const KeyedStep& keyed) const {
+    return {.key = keyed.key, .outputs = {}, .preimage = keyed.preimage, .inputs = keyed.inputs,
+            .images = keyed.images, .slot = slots_[i], .op_digest = keyed.op_digest,
+            .name = graph_.steps[i].name};
   }
 
   // A slot names "the same step of the same file" across builds: project, stage, position in it.

@@ -34,6 +34,7 @@ struct Services {
   Observer& observer;
   Clock& clock;
   RecordArchive* archive = nullptr;  // better explanations
+  ResultMatcher* matcher = nullptr;  // asked for what the records do not answer
 };
 
 struct Request {

@@ -218,6 +218,65 @@ TEST_F(EngineTest, CancellingBeforeTheStartRunsNothing) {
   EXPECT_EQ(outcome.error->code, Code::kCancelled);
 }
 
+// Answers by name, with layers that are on this machine and a tree that shows when they are obtained.
+class FakeImage final : public ResultMatcher {
+ public:
+  explicit FakeImage(FakeWorld& w) : world(w) {}
+  std::vector<std::optional<Matched>> Match(const graph::Graph& graph, const std::vector<LookedUp>& steps,
+                                            std::stop_token) override {
+    std::vector<std::optional<Matched>> out(steps.size());
+    for (size_t n = 0; n < steps.size(); ++n) {
+      const std::string& name = graph.steps[steps[n].step].name;
+      (steps[n].answered ? answered : asked).push_back(name);
+      auto it = results.find(name);
+      if (it == results.end() || steps[n].answered) continue;
+      cache::StepRecord record = steps[n].record;
+      record.outputs = {it->second};
+      world.layers.insert(it->second.layers.begin(), it->second.layers.end());
+      if (it->second.tree_root.empty()) world.without_tree[it->second.layers] = trees[name];
+      out[n] = Matched{std::move(record), "image app"};
+    }
+    return out;
+  }
+  FakeWorld& world;
+  std::map<std::string, cache::Rootfs> results;
+  std::map<std::string, Digest> trees;
+  std::vector<std::string> answered, asked;
+};
+
+TEST_F(EngineTest, AnImageAnswersWhatRecordsDoNot) {
+  auto make = AddRun(graph, "make", AddImage(graph, "node"));
+  auto test = AddRun(graph, "test", make);
+  auto pack = AddRun(graph, "pack", test);
+  ASSERT_FALSE(world.Build(graph, {{make}}).error);
+  FakeImage image(world);
+  world.matcher = &image;
+  image.results[graph.steps[test].name] = {{DiffId(Digest::Of("node v1")), DiffId(Digest::Of("t"))},
+                                           tree::EmptyTree()};
+  Outcome outcome = world.Build(graph, {{pack}});
+  ASSERT_FALSE(outcome.error) << outcome.error->message;
+  EXPECT_THAT(world.ran, ElementsAre("pack"));
+  EXPECT_EQ(outcome.steps[test].tier, "image app");
+  EXPECT_EQ(outcome.steps[make].tier, "");
+  EXPECT_THAT(image.answered, ElementsAre(graph.steps[make].name));
+  EXPECT_THAT(image.asked, UnorderedElementsAre(graph.steps[test].name, graph.steps[pack].name));
+}
+
+TEST_F(EngineTest, AResultWhoseTreeIsNotKnownIsObtainedBeforeItIsRead) {
+  auto make = AddRun(graph, "make", AddImage(graph, "node"));
+  auto copy = AddCopy(graph, "out", make, -1);
+  Outcome outcome = world.Build(graph, {{make}});
+  ASSERT_FALSE(outcome.error);
+  FakeImage image(world);
+  image.results[graph.steps[make].name] = {outcome.wanted[0].layers, Digest()};
+  image.trees[graph.steps[make].name] = outcome.wanted[0].tree_root;
+  world.records.clear();
+  world.matcher = &image;
+  outcome = world.Build(graph, {{copy}}, /*want_data=*/false);
+  ASSERT_FALSE(outcome.error) << outcome.error->message;
+  EXPECT_THAT(world.ran, ElementsAre("COPY out"));
+}
+
 TEST_F(EngineTest, DryRunSaysWhatWouldRun) {
   auto run = AddRun(graph, "make", AddImage(graph, "node"));
   Request request{.graph = graph, .wanted = {{run}}, .dry_run = true};

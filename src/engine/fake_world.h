@@ -94,11 +94,13 @@ class FakeWorld final : public cache::RecordStore,
   bool records_fail = false;                                          // every look-up is an error
   std::map<DiffId, Error> unobtainable;                               // layers and why
   std::vector<cache::TierTrouble> trouble;                            // with every key
+  std::map<std::vector<DiffId>, Digest> without_tree;                 // what Obtain fills in
   bool dry_run = false;                                               // as in Request
   std::string salt;
   std::string project = "test";
   std::vector<std::optional<AgeLimit>> max_age;
   std::vector<bool> must_hit;
+  ResultMatcher* matcher = nullptr;     // as in Services
   Nanos step_takes{0};                  // how far running a step moves the clock
   std::function<void()> between;        // called before a step takes its lock: others may act there
 
@@ -124,7 +126,7 @@ class FakeWorld final : public cache::RecordStore,
     Request request{.graph = graph, .wanted = std::move(wanted), .want_data = want_data,
                     .dry_run = dry_run, .salt = salt, .project = project, .max_age = max_age,
                     .must_hit = must_hit};
-    Services services{*this, trees, *this, *this, *this, *this, clock, this};
+    Services services{*this, trees, *this, *this, *this, *this, clock, this, matcher};
     Outcome outcome = engine::Build(request, services, stop);
     std::lock_guard lock(disk->mutex);
     for (const DiffId& layer : leased_) disk->leased.erase(disk->leased.find(layer));
@@ -326,6 +328,9 @@ class FakeWorld final : public cache::RecordStore,
       }
     }
     if (!AllHere(outputs)) return NotFound("layers are gone");
+    for (cache::Rootfs& output : out) {
+      if (output.tree_root.empty()) output.tree_root = without_tree[output.layers];
+    }
     LeaseAll(out);
     return out;
   }
@@ -333,6 +338,9 @@ class FakeWorld final : public cache::RecordStore,
   bool HasLocally(const std::vector<cache::Rootfs>& outputs) override {
     std::lock_guard lock(disk->mutex);
     if (!AllHere(outputs)) return false;
+    for (const auto& output : outputs) {
+      if (output.tree_root.empty()) return false;
+    }
     LeaseAll(outputs);
     return true;
   }

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "cache/step_record.h"
 #include "cache/contents.h"
+#include "engine/keys.h"
 #include "engine/reason.h"
 #include "graph/graph.h"
 
@@ -90,6 +91,29 @@ class StepLocks {
   virtual Result<std::unique_ptr<Lock>> Acquire(const StepKey& key, std::stop_token stop) = 0;
 };
 
+// A step that was looked up, and all that is known of it.
+struct LookedUp {
+  graph::StepIndex step = 0;
+  bool answered = false;            // by a record
+  std::vector<InputFact> inputs;    // as Step::inputs; trees as far as they are known
+  cache::StepRecord record;         // unless answered: complete but for outputs and times
+};
+
+// Results that are not found by their keys: those of images that were built earlier.
+class ResultMatcher {
+ public:
+  virtual ~ResultMatcher() = default;
+  struct Matched {
+    cache::StepRecord record;       // LookedUp::record, with outputs and `created`
+    std::string from;               // "image app:latest"
+  };
+  // Told of each look-up, and asked for what it did not answer: one entry per step, in order. A tree
+  // root may be empty, until the layers are obtained. Several look-ups may be under way at once.
+  virtual std::vector<std::optional<Matched>> Match(const graph::Graph& graph,
+                                                    const std::vector<LookedUp>& steps,
+                                                    std::stop_token stop) = 0;
+};
+
 // What a store knows beyond the records that hit, for explanations. Nothing here notes a use.
 class RecordArchive {
  public:
@@ -121,7 +145,7 @@ struct StepOutcome {
   std::optional<graph::StepIndex> cause;
   std::optional<Nanos> expected;    // what it cost the last time, where that is known
   std::string slot;                 // names the same step across builds
-  std::string tier;                 // where a record came from; empty: the local store
+  std::string tier;                 // where a result came from; empty: the local store
 };
 
 // Told what happens, for progress and history. Calls come from the coordinator thread, except that

@@ -141,7 +141,13 @@ Plan::Demand Plan::WishOf(StepIndex i, size_t k) const {
   if (state.outputs || state.source || wishes_[i].demand() == kNone) return kNone;
   if (state.key) return state.look_up == LookUp::kMiss ? kData : kNone;
   const State& input = states_[graph_.steps[i].inputs[k].step];
-  if (input.source || input.outputs) return kNone;
+  if (input.source) return kNone;
+  if (input.outputs) {
+    // What is read is a part of the key; the tree shows when the layers are here.
+    uint32_t output = graph_.steps[i].inputs[k].output;
+    bool known = output >= input.outputs->size() || !(*input.outputs)[output].tree_root.empty();
+    return lineage_[i][k] || known || input.data_local ? kNone : kData;
+  }
   if (!lineage_[i][k] || !input.key) return kResult;
   return input.look_up == LookUp::kMiss ? kData : kNone;
 }
