@@ -58,7 +58,7 @@ Chain::Chain(cache::LocalStore& local, cas::BlobStore& blobs, Clock& clock,
   for (Member& member : members) states->push_back({.member = std::move(member)});
 }
 
-bool Chain::Ask(size_t member, Nanos limit, std::stop_token stop,
+bool Chain::AskWithin(size_t member, Nanos limit, std::stop_token stop,
                 const std::function<Status(Tier&, std::stop_token)>& request) {
   std::shared_ptr<Tier> tier;
   {
@@ -104,7 +104,7 @@ Result<std::vector<std::optional<cache::StepRecord>>> Chain::GetMany(const std::
     if (asked.empty()) break;
     Nanos limit = (*members_.Lock())[member].member.timeout;
     std::vector<std::optional<cache::StepRecord>> answers;
-    bool answered = Ask(member, limit, stop_, [&](Tier& tier, std::stop_token stop) -> Status {
+    bool answered = AskWithin(member, limit, stop_, [&](Tier& tier, std::stop_token stop) -> Status {
       TRY_ASSIGN(answers, tier.GetMany(asked, local_, stop));
       return Ok();
     });
@@ -180,7 +180,7 @@ Result<std::optional<cache::LayerBlob>> Chain::FetchFrom(size_t member, const Di
   METRIC("tier.fetch");
   Nanos limit = (*members_.Lock())[member].member.timeout;
   std::optional<oci::Descriptor> blob;
-  bool answered = Ask(member, limit, stop, [&](Tier& tier, std::stop_token token) -> Status {
+  bool answered = AskWithin(member, limit, stop, [&](Tier& tier, std::stop_token token) -> Status {
     TRY_ASSIGN(blob, tier.FindLayer(layer, token));
     return Ok();
   });
@@ -188,7 +188,7 @@ Result<std::optional<cache::LayerBlob>> Chain::FetchFrom(size_t member, const Di
   limit += Nanos(static_cast<int64_t>(blob->size) * (1'000'000'000 / kLeastRate));
   std::optional<cache::LayerBlob> fetched;
   std::optional<Error> local_error;
-  Ask(member, limit, stop, [&](Tier& tier, std::stop_token token) -> Status {
+  AskWithin(member, limit, stop, [&](Tier& tier, std::stop_token token) -> Status {
     auto writer = blobs_.Create();
     if (!writer) {
       local_error = std::move(writer).error();
@@ -224,6 +224,16 @@ Result<std::optional<cache::LayerBlob>> Chain::FetchFrom(size_t member, const Di
   return fetched;
 }
 
+bool Chain::Ask(size_t member, const std::function<Status(Tier&, std::stop_token)>& request) {
+  Nanos limit = (*members_.Lock())[member].member.timeout;
+  return AskWithin(member, limit, stop_, request);
+}
+
+void Chain::NoteFound(size_t member, const cache::StepRecord& record) {
+  Counter("tier.hits").Add();
+  found_.Lock()->insert_or_assign(record.key, FoundRecord{member, record});
+}
+
 std::string Chain::TierOf(const StepKey& key) {
   auto found = found_.Lock();
   auto it = found->find(key);
@@ -236,13 +246,13 @@ std::optional<cache::StepRecord> Chain::Found(const StepKey& key) {
   return it == found->end() ? std::nullopt : std::optional(it->second.record);
 }
 
-Status Chain::KeepFound(const std::function<bool(const std::vector<cache::Rootfs>&)>& here) {
+Status Chain::KeepFound(const std::function<bool(std::vector<cache::Rootfs>&)>& here) {
   std::vector<cache::StepRecord> records;
   {
     auto all = found_.Lock();
     for (const auto& [key, found] : *all) records.push_back(found.record);
   }
-  for (const cache::StepRecord& record : records) {
+  for (cache::StepRecord& record : records) {
     if (here(record.outputs)) TRY(local_.Put(record));
   }
   return Ok();

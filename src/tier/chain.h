@@ -63,11 +63,17 @@ class Chain final : public cache::RecordStore {
   Result<std::optional<cache::LayerBlob>> FetchLayer(const DiffId& layer, const OnProgress& on_progress,
                                                      std::stop_token stop);
 
+  // One more question to a member, within its time. False: it failed, now or before.
+  bool Ask(size_t member, const std::function<Status(Tier&, std::stop_token)>& request);
+  // A record that a member gave by other ways than GetMany.
+  void NoteFound(size_t member, const cache::StepRecord& record);
+
   // The name of the tier that gave the key's record; empty: none did.
   std::string TierOf(const StepKey& key);
   std::optional<cache::StepRecord> Found(const StepKey& key);
-  // Puts those found records into the local store whose layers all are here now.
-  Status KeepFound(const std::function<bool(const std::vector<cache::Rootfs>&)>& here);
+  // Puts those found records into the local store whose layers all are here now. `here` may fill in
+  // tree roots that were not known.
+  Status KeepFound(const std::function<bool(std::vector<cache::Rootfs>&)>& here);
 
   std::vector<Report> Reports();
 
@@ -83,7 +89,7 @@ class Chain final : public cache::RecordStore {
   };
 
   // Runs one request, unless the tier has failed; false: go on without it.
-  bool Ask(size_t member, Nanos limit, std::stop_token stop,
+  bool AskWithin(size_t member, Nanos limit, std::stop_token stop,
            const std::function<Status(Tier&, std::stop_token)>& request);
   Result<std::optional<cache::LayerBlob>> FetchFrom(size_t member, const DiffId& layer,
                                                     const OnProgress& on_progress,

@@ -18,15 +18,18 @@ enum class Direction { kFrom, kTo };
 struct Type {
   std::string_view name;
   std::optional<Kind> kind;
+  bool from = true, to = true;
 };
 constexpr Type kTypes[] = {
     {"local", Kind::kLocal}, {"registry", Kind::kRegistry}, {"s3", Kind::kS3}, {"http", Kind::kHttp},
-    {"gha", {}},             {"azblob", {}},                {"inline", {}},
+    {"inline", Kind::kInline, false, true}, {"image", Kind::kRegistry, true, false},
+    {"gha", {}}, {"azblob", {}},
 };
 
 constexpr unsigned Bit(Kind kind) { return 1u << static_cast<unsigned>(kind); }
 constexpr unsigned kLocal = Bit(Kind::kLocal), kRegistry = Bit(Kind::kRegistry), kS3 = Bit(Kind::kS3),
-                   kHttp = Bit(Kind::kHttp), kStores = kS3 | kHttp, kAny = ~0u;
+                   kHttp = Bit(Kind::kHttp), kStores = kS3 | kHttp, kAny = ~0u,
+                   kPlaces = kAny & ~Bit(Kind::kInline);  // all but what is inside an image
 
 // The options, with the types that take them, reading and writing.
 struct Key {
@@ -64,17 +67,17 @@ constexpr Key kKeys[] = {
     {"header", kHttp, kHttp},
     {"ca", kStores, kStores},
     {"insecure", kStores, kStores},
-    {"trust", kAny, 0},
-    {"timeout", kAny, kAny},
+    {"trust", kPlaces, 0},
+    {"timeout", kPlaces, kPlaces},
     {"mode", 0, kAny},
     {"ignore-error", 0, kAny},
-    {"compression", 0, kAny},
-    {"compression-level", 0, kAny},
-    {"force-compression", 0, kAny},
-    {"image-manifest", 0, kAny},
-    {"oci-mediatypes", 0, kAny},
+    {"compression", 0, kPlaces},
+    {"compression-level", 0, kPlaces},
+    {"force-compression", 0, kPlaces},
+    {"image-manifest", 0, kPlaces},
+    {"oci-mediatypes", 0, kPlaces},
     {"reset", 0, kLocal},
-    {"max-size", 0, kAny},
+    {"max-size", 0, kPlaces},
 };
 
 std::string_view FlagOf(Direction direction) {
@@ -127,8 +130,13 @@ Status Set(Spec& spec, const std::string& key, const std::string& text) {
       error.hint = "use trust=all for a place that only you can write to, else trust=none";
       return error;
     }
-    if (text != "all" && text != "none") return Invalid("invalid trust \"{}\": use all or none", text);
-    spec.trusted = text == "all";
+    spec.trusted = text != "none";
+    if (text == "all" || text == "none") return Ok();
+    auto image_trust = ParseImageTrust(text);
+    if (!image_trust) {
+      return Invalid("invalid trust \"{}\": use all or none, of images content or history", text);
+    }
+    spec.image_trust = *image_trust;
   } else if (key == "max-size") {
     TRY_ASSIGN(spec.max_size, ParseRamBytes(text));
   } else if (key == "compression") {
@@ -194,14 +202,19 @@ Result<Spec> Registry(Direction direction, std::string reference) {
   if (!parsed) {
     return Invalid("invalid reference \"{}\" in {}: {}", reference, FlagOf(direction), parsed.error().message);
   }
-  return Spec{.kind = Kind::kRegistry, .place = std::move(reference)};
+  return Spec{.kind = Kind::kRegistry, .place = std::move(reference),
+              .local_images = direction == Direction::kFrom};
+}
+
+bool IsFor(Direction direction, const Type& type) {
+  return type.kind && (direction == Direction::kFrom ? type.from : type.to);
 }
 
 // "type=local or type=registry"
-std::string KnownTypes() {
+std::string KnownTypes(Direction direction) {
   std::vector<std::string> names;
   for (const Type& type : kTypes) {
-    if (type.kind) names.push_back(fmt::format("type={}", type.name));
+    if (IsFor(direction, type)) names.push_back(fmt::format("type={}", type.name));
   }
   std::string last = std::move(names.back());
   names.pop_back();
@@ -210,12 +223,18 @@ std::string KnownTypes() {
 
 Result<Kind> KindOf(Direction direction, const std::string& name) {
   auto type = std::ranges::find(kTypes, name, &Type::name);
-  if (type != std::end(kTypes) && type->kind) return *type->kind;
+  if (type != std::end(kTypes) && IsFor(direction, *type)) return *type->kind;
+  if (type != std::end(kTypes) && type->kind) {
+    Error error = Invalid("{} has no type={}", FlagOf(direction), name);
+    error.hint = name == "inline" ? "an image's inline cache is read with type=registry,ref=IMAGE"
+                                  : "use " + KnownTypes(direction);
+    return error;
+  }
   Error error = type == std::end(kTypes)
                     ? Invalid("unknown type \"{}\" in {}", name, FlagOf(direction))
                     : Invalid("{} type={} is not supported by this version of varve",
                               FlagOf(direction), name);
-  error.hint = "use " + KnownTypes();
+  error.hint = "use " + KnownTypes(direction);
   return error;
 }
 
@@ -248,6 +267,7 @@ Status CheckPlace(Direction direction, Spec& spec) {
       spec.place = url.String();
       return Ok();
     }
+    case Kind::kInline: return Ok();
   }
   return Ok();
 }
@@ -274,14 +294,19 @@ Result<std::vector<Spec>> Parse(Direction direction, std::string_view value) {
   }
   if (type.empty()) {
     Error error = Invalid("{} \"{}\" has no type", FlagOf(direction), value);
-    error.hint = "write " + KnownTypes();
+    error.hint = "write " + KnownTypes(direction);
     return error;
   }
   Spec spec;
   TRY_ASSIGN(spec.kind, KindOf(direction, type));
+  spec.local_images = type == "image";
   for (const auto& [key, text] : options) {
     TRY(CheckKey(direction, spec.kind, type, key));
     TRY(Set(spec, key, text));
+  }
+  if (spec.kind == Kind::kInline) return std::vector{std::move(spec)};
+  if (spec.kind != Kind::kRegistry && spec.image_trust) {
+    return Invalid("trust=content and trust=history are for images: use all or none");
   }
   TRY(CheckPlace(direction, spec));
   TRY(CheckLevel(spec));
@@ -297,6 +322,7 @@ Result<std::vector<Spec>> Parse(Direction direction, std::string_view value) {
 }  // namespace
 
 std::string Spec::Name() const {
+  if (kind == Kind::kInline) return "inline";
   auto type = std::ranges::find(kTypes, std::optional(kind), &Type::kind);
   std::string name = fmt::format("{}:{}", type->name, place);
   if (kind == Kind::kLocal && tag != "latest") name += ":" + tag;
@@ -310,8 +336,15 @@ Result<std::vector<Spec>> ParseCacheFrom(std::string_view value) {
 
 Result<std::vector<Spec>> ParseCacheTo(std::string_view value) { return Parse(Direction::kTo, value); }
 
+Result<ImageTrust> ParseImageTrust(std::string_view value) {
+  if (value == "content") return ImageTrust::kContent;
+  if (value == "history") return ImageTrust::kHistory;
+  return Invalid("invalid value \"{}\" of --cache-from-trust: use content or history", value);
+}
+
 Status CheckExports(const std::vector<Spec>& exports) {
   for (size_t i = 0; i < exports.size(); ++i) {
+    if (exports[i].kind == Kind::kInline) continue;
     for (size_t j = 0; j < i; ++j) {
       if (exports[i].Name() == exports[j].Name()) {
         return Invalid("duplicate cache exports: {} is given twice", exports[i].Name());

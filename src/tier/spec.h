@@ -13,8 +13,10 @@
 
 namespace varve::tier {
 
-enum class Kind { kLocal, kRegistry, kS3, kHttp };
+enum class Kind { kLocal, kRegistry, kS3, kHttp, kInline };
 enum class Mode { kMin, kMax };
+// What an image that was built earlier is believed: the content of its layers, or its history too.
+enum class ImageTrust { kContent, kHistory };
 
 struct Spec {
   Kind kind = Kind::kRegistry;
@@ -27,9 +29,12 @@ struct Spec {
   std::vector<std::string> names;                // s3: several caches in one bucket
   std::optional<std::string> manifests_prefix, blobs_prefix;  // s3
   std::optional<Nanos> touch_refresh;            // s3
+  // registry: an image of that name on this machine does as well, where the registry has nothing.
+  bool local_images = false;
   Nanos timeout{20'000'000'000};  // for a look-up
 
   bool trusted = true;            // reading: trust=none asks nothing of the tier
+  std::optional<ImageTrust> image_trust;  // trust=content, trust=history; none: --cache-from-trust
 
   // Writing.
   Mode mode = Mode::kMin;
@@ -40,16 +45,19 @@ struct Spec {
   bool reset = false;             // local: blobs that nothing names go at once
   std::optional<uint64_t> max_size;
 
-  std::string Name() const;       // "local:DIR", "registry:REF", "s3:BUCKET/PREFIX"; for people
+  // "local:DIR", "registry:REF", "s3:BUCKET/PREFIX", "inline"; for people
+  std::string Name() const;
   bool operator==(const Spec&) const = default;
 };
 
-// One value of --cache-from; a value without '=' is one or more image references. kInvalid says what is
+// One value of --cache-from; a value without '=' is one or more image references, of caches or of images. kInvalid says what is
 // accepted.
 Result<std::vector<Spec>> ParseCacheFrom(std::string_view value);
 // One value of --cache-to. (A value without '=' is a reference here too.)
 Result<std::vector<Spec>> ParseCacheTo(std::string_view value);
-// Two exports to one place are an error, as in BuildKit.
+// A value of --cache-from-trust.
+Result<ImageTrust> ParseImageTrust(std::string_view value);
+// Two exports to one place are an error, as in BuildKit; a second `inline` is none.
 Status CheckExports(const std::vector<Spec>& exports);
 
 }  // namespace varve::tier

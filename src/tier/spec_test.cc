@@ -29,6 +29,30 @@ TEST(CacheSpec, AValueWithoutAnEqualsSignIsReferences) {
   EXPECT_EQ((*from)[1].place, "user/app:main");
 }
 
+TEST(CacheSpec, AReferenceMayBeAnImage) {
+  EXPECT_TRUE((*ParseCacheFrom("app:latest"))[0].local_images);
+  EXPECT_TRUE((*ParseCacheFrom("type=image,ref=app"))[0].local_images);
+  EXPECT_FALSE((*ParseCacheFrom("type=registry,ref=app"))[0].local_images);
+  EXPECT_EQ((*ParseCacheFrom("type=image,ref=app,trust=content"))[0].image_trust, ImageTrust::kContent);
+  EXPECT_EQ((*ParseCacheFrom("type=image,ref=app,trust=history"))[0].image_trust, ImageTrust::kHistory);
+  EXPECT_FALSE((*ParseCacheFrom("app"))[0].image_trust);
+  EXPECT_FALSE(ParseCacheFrom("type=local,src=a,trust=content"));
+  EXPECT_FALSE(ParseCacheTo("type=image,ref=app"));
+  EXPECT_EQ(*ParseImageTrust("history"), ImageTrust::kHistory);
+  EXPECT_FALSE(ParseImageTrust("all"));
+}
+
+TEST(CacheSpec, TheInlineCacheIsWrittenOnly) {
+  auto to = *ParseCacheTo("type=inline,mode=max,ignore-error=true");
+  EXPECT_EQ(to[0].kind, Kind::kInline);
+  EXPECT_EQ(to[0].Name(), "inline");
+  EXPECT_TRUE(CheckExports({to[0], to[0]}));
+  EXPECT_FALSE(ParseCacheTo("type=inline,ref=app"));
+  auto from = ParseCacheFrom("type=inline");
+  ASSERT_FALSE(from);
+  EXPECT_THAT(from.error().ToString(), HasSubstr("type=registry,ref=IMAGE"));
+}
+
 TEST(CacheSpec, TrustAndBoundsAreRead) {
   EXPECT_FALSE((*ParseCacheFrom("type=local,src=a,trust=none"))[0].trusted);
   EXPECT_TRUE((*ParseCacheFrom("type=local,src=a,trust=all"))[0].trusted);
