@@ -94,6 +94,13 @@ void Finish(Lowering& lowering, StageState& target, const std::set<StageState*>&
   out->history = target.history;
   out->base_history = target.base_history;
   out->base_config = target.base_config;
+  for (const auto& stage : lowering.stages) {
+    bool below = stage->history.size() <= target.history.size() &&
+                 std::equal(stage->history.begin(), stage->history.end(), target.history.begin(),
+                            [](const HistoryEntry& a, const HistoryEntry& b) { return a.step == b.step; });
+    if (below || !needed.contains(stage.get())) continue;
+    out->other_stages.push_back({stage->history, stage->base_history, stage->base_config});
+  }
   out->images = lowering.images;
   out->warnings = lowering.linter.warnings();
   out->epoch = lowering.epoch;

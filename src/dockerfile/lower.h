@@ -128,6 +128,13 @@ struct LowerOptions {
       source_time;
 };
 
+// What an image of a stage would say of itself.
+struct StageHistory {
+  std::vector<HistoryEntry> history;  // the base image's first
+  size_t base_history = 0;            // how many of them are the base image's
+  std::optional<oci::ImageConfig> base_config;
+};
+
 struct UsedImage {
   std::string reference;  // normalised, as the file asks for it
   Digest manifest_digest;
@@ -145,6 +152,7 @@ struct Lowered {
   std::vector<HistoryEntry> history;
   size_t base_history = 0;  // how many of them are the base image's
   std::optional<oci::ImageConfig> base_config;
+  std::vector<StageHistory> other_stages;  // that the target needs and does not build on
   std::vector<UsedImage> images;  // base images and COPY --from=IMAGE, in order of the file
   std::vector<Warning> warnings;
   std::optional<int64_t> epoch;  // SOURCE_DATE_EPOCH

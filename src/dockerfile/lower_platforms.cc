@@ -14,9 +14,13 @@ void MoveReferences(Lowered& lowered, const graph::Joined& joined, size_t which)
   move(lowered.root);
   move(lowered.context);
   for (auto& [stage, root] : lowered.sbom_stages) move(root);
-  for (HistoryEntry& entry : lowered.history) {
-    if (entry.step) entry.step = joined.places[which][*entry.step];
-  }
+  auto move_all = [&](std::vector<HistoryEntry>& history) {
+    for (HistoryEntry& entry : history) {
+      if (entry.step) entry.step = joined.places[which][*entry.step];
+    }
+  };
+  move_all(lowered.history);
+  for (StageHistory& stage : lowered.other_stages) move_all(stage.history);
 }
 
 Result<bool> IsMultiPlatform(const std::vector<std::pair<std::string, std::string>>& build_args,
