@@ -5,6 +5,7 @@
 #include "base/strings.h"
 #include "previous/file_result.h"
 #include "previous/history_entry.h"
+#include "previous/layer_evidence.h"
 
 namespace varve::previous {
 
@@ -34,7 +35,8 @@ bool ReadsFiles(const graph::Exec& exec) {
 
 class Matcher {
  public:
-  Matcher(const oci::ImageConfig& image, const Planned& planned, Trust trust, Contents& contents)
+  // Without `contents` every layer is taken for what the step makes.
+  Matcher(const oci::ImageConfig& image, const Planned& planned, Trust trust, Contents* contents)
       : layers_(image.diff_ids()),
         platform_(oci::Normalise(image.platform())),
         planned_(planned),
@@ -70,7 +72,8 @@ class Matcher {
     return "";
   }
 
-  Result<Outcome> Run() {
+  // Up to `last`, if that is given.
+  Result<Outcome> Run(std::optional<graph::StepIndex> last) {
     Outcome outcome{{}, CheckBase()};
     if (!outcome.stopped.empty()) return outcome;
     count_ = planned_.base_layers.size();
@@ -85,6 +88,7 @@ class Matcher {
         outcome.stopped = fmt::format("{}: {}", StepText(*entry.step), reason);
         return outcome;
       }
+      if (entry.step == last) break;
     }
     return outcome;
   }
@@ -132,8 +136,11 @@ class Matcher {
       if (theirs.names_sources && theirs.text != ours.text) {
         return fmt::format("the image has \"{}\" there", recorded_[next_].created_by);
       }
-      TRY_ASSIGN(std::string reason, MatchFiles(step, *files));
-      if (!reason.empty()) return reason;
+      if (contents_ != nullptr) {
+        TRY_ASSIGN(std::string reason, MatchFiles(step, *files));
+        if (!reason.empty()) return reason;
+        if (tree_ && tree_layers_ == answer.layers) answer.tree = *tree_;
+      }
       answer.verified = true;
     } else {
       return fmt::format("a {} is not matched", graph::OpName(op));
@@ -168,7 +175,7 @@ class Matcher {
       if (planned_.base_layers.empty()) {
         tree_ = tree::EmptyTree();
       } else {
-        TRY_ASSIGN(tree_, contents_.BaseTree());
+        TRY_ASSIGN(tree_, contents_->BaseTree());
       }
       tree_layers_ = planned_.base_layers.size();
     }
@@ -177,8 +184,8 @@ class Matcher {
   }
 
   Status ApplyNext() {
-    TRY_ASSIGN(tree::LayerIndex index, contents_.Layer(layers_[tree_layers_]));
-    TRY_ASSIGN(tree_, tree::ApplyLayer(contents_.trees(), *tree_, index));
+    TRY_ASSIGN(tree::LayerIndex index, contents_->Layer(layers_[tree_layers_]));
+    TRY_ASSIGN(tree_, tree::ApplyLayer(contents_->trees(), *tree_, index));
     ++tree_layers_;
     return Ok();
   }
@@ -187,45 +194,64 @@ class Matcher {
   Result<std::optional<Digest>> InputOf(const graph::Ref& ref) {
     const graph::Step& source = StepAt(ref.step);
     const auto* files = std::get_if<graph::FileOp>(&source.op);
-    if (files == nullptr || !source.inputs.empty()) return contents_.Input(ref);
-    TRY_ASSIGN(FileResult result, ApplyFileOp(contents_.trees(), *files, tree::EmptyTree(), {}));
+    if (files == nullptr || !source.inputs.empty()) return contents_->Input(ref);
+    TRY_ASSIGN(FileResult result, ApplyFileOp(contents_->trees(), *files, tree::EmptyTree(), {}));
     return result.tree;
   }
 
   Result<std::string> MatchFiles(graph::StepIndex step, const graph::FileOp& op) {
     std::vector<graph::StepIndex> steps = waiting_;
     steps.push_back(step);
-    // What can be computed is computed before anything is pulled.
-    TRY_ASSIGN(Digest made, TreeBelow());
+    std::vector<const graph::FileOp*> ops;
+    std::vector<std::vector<std::optional<Digest>>> inputs;
     for (graph::StepIndex index : steps) {
       const auto* files = index == step ? &op : std::get_if<graph::FileOp>(&StepAt(index).op);
       if (files == nullptr) return std::string("what comes before it is no file action");
       if (files->base < 0 && count_ > 0) return std::string("COPY --link stands for itself");
-      std::vector<std::optional<Digest>> inputs;
+      ops.push_back(files);
+      inputs.emplace_back();
       for (size_t i = 0; i < StepAt(index).inputs.size(); ++i) {
-        inputs.emplace_back();
+        inputs.back().emplace_back();
         if (static_cast<int>(i) == files->base) continue;
-        TRY_ASSIGN(inputs.back(), InputOf(StepAt(index).inputs[i]));
+        TRY_ASSIGN(inputs.back().back(), InputOf(StepAt(index).inputs[i]));
+        if (!inputs.back().back()) return std::string("the files that it reads are not known yet");
       }
-      auto result = ApplyFileOp(contents_.trees(), *files, made, inputs);
-      // A source that is missing is the build's error to show, when the step runs.
-      if (!result &&
-          (result.error().code == Code::kNotFound || result.error().code == Code::kInvalid)) {
-        return result.error().message;
-      }
-      if (!result) return result.error();
-      if (!result->tree) return result->unknown;
-      made = *result->tree;
+    }
+    auto same = trust_ == Trust::kHistory ? Judge(ops, inputs) : CompareTrees(ops, inputs);
+    // A source that is missing is the build's error to show, when the step runs; a layer that is
+    // gone is no answer.
+    if (!same && (same.error().code == Code::kNotFound || same.error().code == Code::kInvalid)) {
+      return same.error().message;
+    }
+    return same;
+  }
+
+  Result<std::string> Judge(const std::vector<const graph::FileOp*>& ops,
+                            const std::vector<std::vector<std::optional<Digest>>>& inputs) {
+    // What cannot be computed at all is found out before anything is pulled.
+    for (size_t i = 0; i < ops.size(); ++i) {
+      TRY_ASSIGN(FileResult result, ApplyFileOp(contents_->trees(), WithOwner(*ops[i], 0, 0),
+                                                tree::EmptyTree(), inputs[i]));
+      if (!result.tree) return result.unknown;
+    }
+    auto layer = contents_->Layer(layers_[count_]);
+    if (!layer && layer.error().code == Code::kNotFound) return CompareTrees(ops, inputs);
+    if (!layer) return Error(std::move(layer).error());
+    TRY_ASSIGN(Evidence evidence, JudgeLayer(contents_->trees(), *layer, ops, inputs));
+    if (evidence.kind == Evidence::Kind::kUnknown) return CompareTrees(ops, inputs);
+    return evidence.why;
+  }
+
+  Result<std::string> CompareTrees(const std::vector<const graph::FileOp*>& ops,
+                                   const std::vector<std::vector<std::optional<Digest>>>& inputs) {
+    TRY_ASSIGN(Digest made, TreeBelow());
+    for (size_t i = 0; i < ops.size(); ++i) {
+      TRY_ASSIGN(FileResult result, ApplyFileOp(contents_->trees(), *ops[i], made, inputs[i]));
+      if (!result.tree) return result.unknown;
+      made = *result.tree;
     }
     TRY(ApplyNext());
-    if (*tree_ != made) {
-      TRY_ASSIGN(auto differences, tree::Compare(contents_.trees(), *tree_, made, RelPath(), 1));
-      return differences.empty()
-                 ? std::string("the image's layer has other files")
-                 : fmt::format("{} is not as in the image ({})", differences[0].path.Absolute(),
-                               tree::DifferenceName(differences[0].kind));
-    }
-    return std::string();
+    return FirstDifference(contents_->trees(), *tree_, made);
   }
 
   const std::vector<DiffId> layers_;
@@ -233,7 +259,7 @@ class Matcher {
   std::vector<oci::History> recorded_;
   const Planned& planned_;
   const Trust trust_;
-  Contents& contents_;
+  Contents* const contents_;
 
   size_t next_ = 0;                        // of recorded_
   size_t count_ = 0;                       // layers that are answered, the base's included
@@ -245,16 +271,28 @@ class Matcher {
 
 }  // namespace
 
-Planned PlannedOf(const dockerfile::Lowered& lowered) {
-  Planned planned{
-      .graph = &lowered.graph, .history = lowered.history, .base_history = lowered.base_history};
-  if (lowered.base_config) planned.base_layers = lowered.base_config->diff_ids();
+std::vector<Planned> PlannedOf(const dockerfile::Lowered& lowered, const graph::Graph& graph) {
+  auto layers = [](const std::optional<oci::ImageConfig>& base) {
+    return base ? base->diff_ids() : std::vector<DiffId>();
+  };
+  std::vector<Planned> planned = {
+      {&graph, lowered.history, lowered.base_history, layers(lowered.base_config)}};
+  for (const dockerfile::StageHistory& stage : lowered.other_stages) {
+    planned.push_back({&graph, stage.history, stage.base_history, layers(stage.base_config)});
+  }
   return planned;
 }
 
 Result<Outcome> MatchImage(const oci::ImageConfig& image, const Planned& planned, Trust trust,
-                           Contents& contents) {
-  return Matcher(image, planned, trust, contents).Run();
+                           const IsWanted& wanted, Contents& contents) {
+  TRY_ASSIGN(Outcome outcome, Matcher(image, planned, trust, nullptr).Run({}));
+  outcome.unlike = outcome.answers.empty();
+  while (!outcome.answers.empty() && !wanted(outcome.answers.back().step)) outcome.answers.pop_back();
+  if (outcome.answers.empty()) return outcome;
+  std::string stopped = std::move(outcome.stopped);
+  TRY_ASSIGN(outcome, Matcher(image, planned, trust, &contents).Run(outcome.answers.back().step));
+  if (outcome.stopped.empty()) outcome.stopped = std::move(stopped);
+  return outcome;
 }
 
 }  // namespace varve::previous

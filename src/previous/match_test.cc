@@ -7,7 +7,6 @@
 
 #include "dockerfile/lower_test.h"
 #include "previous/file_result.h"
-#include "previous/history_entry.h"
 #include "tree/test_tree.h"
 
 namespace varve::previous {
@@ -34,9 +33,13 @@ LayerIndex Index(const std::vector<std::pair<std::string, Node>>& entries) {
 class FakeContents final : public Contents {
  public:
   tree::TreeStore& trees() override { return store; }
-  Result<Digest> BaseTree() override { return base; }
+  Result<Digest> BaseTree() override {
+    ++base_trees;
+    return base;
+  }
   Result<LayerIndex> Layer(const DiffId& layer) override {
     pulled.push_back(layer);
+    if (gone) return NotFound("the layer is gone");
     if (!layers.contains(layer)) return Unavailable("the registry does not answer");
     return layers[layer];
   }
@@ -56,7 +59,15 @@ class FakeContents final : public Contents {
   std::map<graph::StepIndex, std::optional<Digest>> inputs;
   std::map<DiffId, LayerIndex> layers;
   std::vector<DiffId> pulled;
+  bool gone = false;
+  int base_trees = 0;
 };
+
+Node Owned(Node node, uint32_t uid, uint32_t gid) {
+  node.uid = uid;
+  node.gid = gid;
+  return node;
+}
 
 struct Recorded {
   std::string created_by;
@@ -85,7 +96,7 @@ class MatchTest : public dockerfile::LowerTest {
   Outcome Match(const std::string& file, const oci::ImageConfig& image,
                 Trust trust = Trust::kHistory) {
     lowered_ = Do(file);
-    auto outcome = MatchImage(image, PlannedOf(lowered_), trust, contents);
+    auto outcome = MatchImage(image, PlannedOf(lowered_, lowered_.graph)[0], trust, wanted, contents);
     if (!outcome) {
       ADD_FAILURE() << outcome.error().ToString();
       return {};
@@ -105,6 +116,7 @@ class MatchTest : public dockerfile::LowerTest {
   }
 
   FakeContents contents;
+  IsWanted wanted = [](graph::StepIndex) { return true; };
   dockerfile::Lowered lowered_;
 };
 
@@ -339,19 +351,15 @@ struct CopyCase {
 };
 void PrintTo(const CopyCase& copy, std::ostream* out) { *out << copy.name; }
 
-Node Owned(Node node, uint32_t uid, uint32_t gid) {
-  node.uid = uid;
-  node.gid = gid;
-  return node;
-}
-
 class CopyMatch : public MatchTest, public ::testing::WithParamInterface<CopyCase> {};
 
 TEST_P(CopyMatch, ComparesTheTree) {
   contents.layers[Id("1")] = Index(GetParam().layer);
-  Outcome outcome = Match("FROM base\n" + GetParam().instruction,
-                          Image({{"/bin/sh -c #(nop) COPY file:00 in / "}}));
-  EXPECT_EQ(!outcome.answers.empty(), GetParam().answered) << outcome.stopped;
+  for (Trust trust : {Trust::kContent, Trust::kHistory}) {
+    Outcome outcome = Match("FROM base\n" + GetParam().instruction,
+                            Image({{"/bin/sh -c #(nop) COPY file:00 in / "}}), trust);
+    EXPECT_EQ(!outcome.answers.empty(), GetParam().answered) << outcome.stopped;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -385,10 +393,108 @@ INSTANTIATE_TEST_SUITE_P(
                  "COPY --chmod=600 --chown=7:8 a.txt /n/x",
                  {{"n", Owned(Dir(0600), 7, 8)}, {"n/x", Owned(File("a\n", 0600), 7, 8)}},
                  true},
-        CopyCase{"ChownByNameIsNotKnown", "COPY --chown=www a.txt /x", {{"x", File("a\n")}}, false},
         CopyCase{"ArchivesAreNotKnown", "ADD a.tar.gz /x", {{"x", File("a\n")}}, false},
         CopyCase{"Heredoc", "COPY <<EOF /x\nhi\nEOF", {{"x", File("hi\n")}}, true}),
     [](const auto& test) { return std::string(test.param.name); });
+
+// The layer that a RUN made may be gigabytes.
+TEST_F(MatchTest, NoLayerBelowIsPulledWhenTheLayerItselfTellsEnough) {
+  oci::ImageConfig image = Image(
+      {{"RUN /bin/sh -c make # buildkit", kBuildKit}, {"COPY a.txt /app/ # buildkit", kBuildKit}});
+  contents.layers[Id("2")] = Index({{"app", Dir(0700)}, {"app/a.txt", File("a\n")}});
+  Outcome outcome = Match("FROM base\nRUN make\nCOPY a.txt /app/", image);
+  EXPECT_EQ(outcome.answers.size(), 2u) << outcome.stopped;
+  EXPECT_THAT(contents.pulled, ElementsAre(Id("2")));
+  EXPECT_EQ(contents.base_trees, 0);
+  contents.layers[Id("2")] = Index({{"app", Dir(0700)}, {"app/a.txt", File("b\n")}});
+  outcome = Match("FROM base\nRUN make\nCOPY a.txt /app/", image);
+  EXPECT_EQ(outcome.answers.size(), 1u);
+  EXPECT_EQ(outcome.stopped, "COPY a.txt /app/: /app/a.txt is not as in the image (content changed)");
+  EXPECT_EQ(contents.base_trees, 0);
+}
+
+TEST_F(MatchTest, WhereADestinationLeadsIsLookedUpBelow) {
+  oci::ImageConfig image = Image({{"COPY tool /link/ # buildkit", kBuildKit}});
+  contents.layers[Id("1")] = Index({{"bin", Dir()}, {"bin/tool", File("tool", 0755)}});
+  EXPECT_EQ(Match("FROM base\nCOPY tool /link/", image).answers.size(), 1u);
+  EXPECT_EQ(contents.base_trees, 1);
+}
+
+TEST_F(MatchTest, AFolderThatNothingAskedForIsADifference) {
+  oci::ImageConfig image = Image({{"COPY a.txt /x # buildkit", kBuildKit}});
+  contents.layers[Id("1")] = Index({{"evil", Dir(0777)}, {"x", File("a\n")}});
+  EXPECT_THAT(Match("FROM base\nCOPY a.txt /x", image).answers, IsEmpty());
+}
+
+TEST_F(MatchTest, AFileThatTheLayerRemovesIsADifference) {
+  oci::ImageConfig image = Image({{"COPY a.txt /x # buildkit", kBuildKit}});
+  contents.layers[Id("1")] = Index({{"x", File("a\n")}});
+  contents.layers[Id("1")].insert(contents.layers[Id("1")].begin(),
+                                  {.path = RelPath("bin/sh"), .whiteout = true});
+  EXPECT_THAT(Match("FROM base\nCOPY a.txt /x", image).answers, IsEmpty());
+}
+
+TEST_F(MatchTest, AFolderThatWasThereHasAnEmptyLayer) {
+  oci::ImageConfig image = Image({{"WORKDIR /bin", kBuildKit}, {"RUN /bin/sh -c x # buildkit", kBuildKit}});
+  contents.layers[Id("1")] = {};
+  EXPECT_EQ(Match("FROM base\nWORKDIR /bin\nRUN x", image).answers.size(), 2u);
+}
+
+TEST_F(MatchTest, NothingIsPulledForStepsThatNobodyWants) {
+  oci::ImageConfig image = Image(
+      {{"COPY a.txt / # buildkit", kBuildKit}, {"RUN /bin/sh -c make # buildkit", kBuildKit}});
+  lowered_ = Do("FROM base\nCOPY a.txt /\nRUN make changed");
+  const graph::StepIndex run = lowered_.root->step;
+  wanted = [&](graph::StepIndex step) { return step == run; };
+  auto outcome = MatchImage(image, PlannedOf(lowered_, lowered_.graph)[0], Trust::kHistory, wanted, contents);
+  ASSERT_TRUE(outcome);
+  EXPECT_THAT(outcome->answers, IsEmpty());
+  EXPECT_THAT(outcome->stopped, HasSubstr("the image ran"));
+  EXPECT_THAT(contents.pulled, IsEmpty());
+}
+
+TEST_F(MatchTest, ALayerThatIsGoneEndsItThere) {
+  oci::ImageConfig image = Image(
+      {{"RUN /bin/sh -c make # buildkit", kBuildKit}, {"COPY a.txt /x # buildkit", kBuildKit}});
+  contents.gone = true;
+  Outcome outcome = Match("FROM base\nRUN make\nCOPY a.txt /x", image);
+  EXPECT_EQ(outcome.answers.size(), 1u);
+  EXPECT_THAT(outcome.stopped, HasSubstr("is gone"));
+}
+
+// Which number a name is, only the files below tell; the layer says what it was.
+TEST_F(MatchTest, AnOwnerThatIsNamedIsTheLayersUnderHistory) {
+  oci::ImageConfig image = Image({{"COPY --chown=www a.txt tool /x/ # buildkit", kBuildKit}});
+  const std::string file = "FROM base\nCOPY --chown=www a.txt tool /x/";
+  auto layer = [&](uint32_t first, uint32_t second) {
+    contents.layers[Id("1")] = Index({{"x", Owned(Dir(), first, 9)},
+                                      {"x/a.txt", Owned(File("a\n"), first, 9)},
+                                      {"x/tool", Owned(File("tool", 0755), second, 9)}});
+  };
+  layer(33, 33);
+  EXPECT_EQ(Match(file, image).answers.size(), 1u);
+  EXPECT_THAT(Match(file, image, Trust::kContent).stopped, HasSubstr("--chown has names"));
+  layer(33, 34);
+  EXPECT_THAT(Match(file, image).answers, IsEmpty());
+}
+
+TEST_F(MatchTest, AnImageOfAStageAnswersThatStage) {
+  contents.layers[Id("1")] = Index({{"a.txt", File("a\n")}});
+  lowered_ = Do("FROM base AS build\nCOPY a.txt /\nRUN make\nFROM build AS unused\nRUN no\n"
+                "FROM base\nCOPY --from=build /out /out");
+  auto planned = PlannedOf(lowered_, lowered_.graph);
+  ASSERT_EQ(planned.size(), 2u);
+  oci::ImageConfig image = Image(
+      {{"COPY a.txt / # buildkit", kBuildKit}, {"RUN /bin/sh -c make # buildkit", kBuildKit}});
+  auto outcome = MatchImage(image, planned[1], Trust::kHistory, wanted, contents);
+  ASSERT_TRUE(outcome);
+  EXPECT_THAT(Answers(*outcome), ElementsAre("COPY a.txt / = 1 verified", HasSubstr("RUN make = 2")));
+}
+
+TEST_F(MatchTest, AStageThatTheTargetBuildsOnIsAPartOfIt) {
+  lowered_ = Do("FROM base AS one\nRUN make\nFROM one\nRUN test");
+  EXPECT_EQ(PlannedOf(lowered_, lowered_.graph).size(), 1u);
+}
 
 TEST_F(MatchTest, AnInputThatIsNotKnownYetIsNoAnswer) {
   contents.context = {};
@@ -407,8 +513,8 @@ TEST_F(MatchTest, ASourceThatIsMissingIsLeftToTheBuildToReport) {
 
 TEST_F(MatchTest, ALayerThatCannotBeReadIsAnError) {
   lowered_ = Do("FROM base\nCOPY a.txt /x");
-  auto outcome = MatchImage(Image({{"COPY a.txt /x # buildkit", kBuildKit}}), PlannedOf(lowered_),
-                            Trust::kContent, contents);
+  auto outcome = MatchImage(Image({{"COPY a.txt /x # buildkit", kBuildKit}}), PlannedOf(lowered_, lowered_.graph)[0],
+                            Trust::kContent, wanted, contents);
   ASSERT_FALSE(outcome);
   EXPECT_EQ(outcome.error().code, Code::kUnavailable);
 }
@@ -453,6 +559,12 @@ TEST_F(MatchTest, ScratchIsABaseToo) {
   EXPECT_EQ(outcome.answers[0].layers, 1u);
 }
 
+TEST_F(MatchTest, WhatHasNothingInCommonNeedNotBeAskedAgain) {
+  wanted = [](graph::StepIndex) { return false; };
+  EXPECT_TRUE(Match("FROM base\nRUN make", Image({{"/bin/sh -c test"}})).unlike);
+  EXPECT_FALSE(Match("FROM base\nRUN make", Image({{"/bin/sh -c make"}})).unlike);
+}
+
 TEST_F(MatchTest, AnotherPlatformAnswersNothing) {
   oci::ImageConfig image = oci::ImageConfig::Scratch({.os = "linux", .architecture = "arm64"});
   image.set_history({{.created_by = "COPY a.txt /x # buildkit", .comment = kBuildKit}});
@@ -465,37 +577,6 @@ TEST_F(MatchTest, OnlyTheWantedStageIsAnswered) {
   Outcome outcome = Match("FROM base AS build\nRUN make\nFROM base\nCOPY --from=build /a.txt /x",
                           Image({{"COPY /a.txt /x # buildkit", kBuildKit}}));
   EXPECT_THAT(Answers(outcome), ElementsAre(HasSubstr("COPY --from=build /a.txt /x = 1 verified")));
-}
-
-// --- Entries
-// ---------------------------------------------------------------------------------------
-
-TEST(ReadHistory, KnowsEveryBuildersForms) {
-  struct Case {
-    oci::History history;
-    Action action;
-    const char* text;
-  };
-  for (const Case& c : std::vector<Case>{
-           {{.created_by = "RUN /bin/sh -c a # b # buildkit", .comment = kBuildKit},
-            Action::kRun,
-            "/bin/sh -c a # b"},
-           {{.created_by = "/bin/sh -c a # b"}, Action::kRun, "/bin/sh -c a # b"},
-           {{.created_by = "WORKDIR /a", .comment = kBuildKit}, Action::kWorkdir, "/a"},
-           {{.created_by = "/bin/sh -c #(nop) WORKDIR /a"}, Action::kWorkdir, "/a"},
-           {{.created_by = "/bin/sh -c #(nop)  SHELL [/bin/ash -c]"},
-            Action::kShell,
-            "/bin/ash -c"},
-           {{.created_by = "/bin/sh -c #(nop) SHELL [\"/bin/ash\",\"-c\"]"},
-            Action::kShell,
-            "/bin/ash -c"},
-           {{.created_by = "/bin/sh -c #(nop) STOPSIGNAL 9"}, Action::kOther, ""},
-           {{.created_by = "/bin/sh -c #(nop) "}, Action::kRun, "/bin/sh -c #(nop)"},
-           {{.created_by = ""}, Action::kRun, ""}}) {
-    HistoryEntry entry = ReadHistory(c.history);
-    EXPECT_EQ(entry.action, c.action) << c.history.created_by;
-    EXPECT_EQ(entry.text, c.text) << c.history.created_by;
-  }
 }
 
 }  // namespace
