@@ -18,11 +18,11 @@ bool StartsWith(const std::vector<DiffId>& layers, const std::vector<DiffId>& pr
 }
 
 // The image that the stack was built on; of several the one with most layers.
-const source::ResolvedImage* BaseOf(const cache::Rootfs& output,
+const source::ResolvedImage* BaseOf(const std::vector<DiffId>& layers,
                                     const std::vector<source::ResolvedImage>& images) {
   const source::ResolvedImage* base = nullptr;
   for (const source::ResolvedImage& image : images) {
-    if (!StartsWith(output.layers, image.diff_ids)) continue;
+    if (!StartsWith(layers, image.diff_ids)) continue;
     if (base == nullptr || image.diff_ids.size() > base->diff_ids.size()) base = &image;
   }
   return base;
@@ -41,7 +41,7 @@ Status LayerObtainer::ObtainStack(const cache::Rootfs& output,
                                   const std::vector<source::ResolvedImage>& images,
                                   const OnProgress& on_progress, std::stop_token stop) {
   METRIC("exec.obtain");
-  const source::ResolvedImage* base = BaseOf(output, images);
+  const source::ResolvedImage* base = BaseOf(output.layers, images);
   size_t base_layers = base != nullptr ? base->diff_ids.size() : 0;
   std::vector<size_t> missing;
   for (size_t i = base_layers; i < output.layers.size(); ++i) {
@@ -66,7 +66,12 @@ Status LayerObtainer::ObtainStack(const cache::Rootfs& output,
   for (size_t n = 0; n < missing.size(); ++n) {
     TRY(UnpackLayer(output, missing[n], blobs[n], on_progress, stop));
   }
-  return missing.empty() ? Ok() : CheckTree(output, base);
+  if (missing.empty() || output.tree_root.empty()) return Ok();
+  // Invariant I1: keys of later steps rest on this tree.
+  TRY_ASSIGN(Digest root, TreeOn(base, output.layers));
+  if (root == output.tree_root) return Ok();
+  return Corrupt("the layers of the step's record give the tree {}, not {}", root.Short(),
+                 output.tree_root.Short());
 }
 
 Status LayerObtainer::UnpackLayer(const cache::Rootfs& output, size_t layer,
@@ -84,8 +89,13 @@ Status LayerObtainer::UnpackLayer(const cache::Rootfs& output, size_t layer,
   return Ok();
 }
 
-// Invariant I1: keys of later steps rest on this tree.
-Status LayerObtainer::CheckTree(const cache::Rootfs& output, const source::ResolvedImage* base) {
+Result<Digest> LayerObtainer::TreeOf(const std::vector<DiffId>& layers,
+                                     const std::vector<source::ResolvedImage>& images) {
+  return TreeOn(BaseOf(layers, images), layers);
+}
+
+Result<Digest> LayerObtainer::TreeOn(const source::ResolvedImage* base,
+                                     const std::vector<DiffId>& layers) {
   Digest root = tree::EmptyTree();
   size_t first = 0;
   if (base != nullptr) {
@@ -95,13 +105,11 @@ Status LayerObtainer::CheckTree(const cache::Rootfs& output, const source::Resol
       first = base->diff_ids.size();
     }
   }
-  for (size_t i = first; i < output.layers.size(); ++i) {
-    TRY_ASSIGN(tree::LayerIndex index, layers_.Index(output.layers[i]));
+  for (size_t i = first; i < layers.size(); ++i) {
+    TRY_ASSIGN(tree::LayerIndex index, layers_.Index(layers[i]));
     TRY_ASSIGN(root, tree::ApplyLayer(local_, root, index));
   }
-  if (output.tree_root.empty() || root == output.tree_root) return Ok();
-  return Corrupt("the layers of the step's record give the tree {}, not {}", root.Short(),
-                 output.tree_root.Short());
+  return root;
 }
 
 }  // namespace varve::exec

@@ -34,12 +34,16 @@ class LayerObtainer {
                 const std::vector<source::ResolvedImage>& images, const OnProgress& on_progress,
                 std::stop_token stop);
 
+  // The tree of a stack whose layers are all unpacked here; kNotFound when one is not.
+  Result<Digest> TreeOf(const std::vector<DiffId>& layers,
+                        const std::vector<source::ResolvedImage>& images);
+
  private:
   Status ObtainStack(const cache::Rootfs& output, const std::vector<source::ResolvedImage>& images,
                      const OnProgress& on_progress, std::stop_token stop);
   Status UnpackLayer(const cache::Rootfs& output, size_t layer, const cache::LayerBlob& blob,
                      const OnProgress& on_progress, std::stop_token stop);
-  Status CheckTree(const cache::Rootfs& output, const source::ResolvedImage* base);
+  Result<Digest> TreeOn(const source::ResolvedImage* base, const std::vector<DiffId>& layers);
 
   snapshot::LayerStore& layers_;
   cache::LocalStore& local_;

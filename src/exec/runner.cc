@@ -174,6 +174,7 @@ std::string Runner::DirectoryOf(graph::StepIndex step) const {
 
 bool Runner::HasLocally(const std::vector<cache::Rootfs>& outputs) {
   for (const cache::Rootfs& output : outputs) {
+    if (output.tree_root.empty()) return false;  // Obtain makes it
     // The lease first: what is found under it stays (invariant I5).
     if (Status leased = stores_.lease.Add(output.layers); !leased) return false;
     for (const DiffId& layer : output.layers) {
@@ -205,7 +206,22 @@ Result<std::vector<cache::Rootfs>> Runner::Obtain(const graph::Graph&, graph::St
   if (!HasLocally(outputs)) {
     TRY(obtainer_.Obtain(outputs, Images(), ProgressTo(sink), stop));
   }
-  return outputs;
+  std::vector<cache::Rootfs> obtained = outputs;
+  for (cache::Rootfs& output : obtained) {
+    if (!output.tree_root.empty()) continue;
+    TRY_ASSIGN(output.tree_root, obtainer_.TreeOf(output.layers, Images()));
+  }
+  return obtained;
+}
+
+bool Runner::FillTrees(std::vector<cache::Rootfs>& outputs) {
+  for (cache::Rootfs& output : outputs) {
+    if (!output.tree_root.empty()) continue;
+    auto tree = obtainer_.TreeOf(output.layers, Images());
+    if (!tree) return false;
+    output.tree_root = *tree;
+  }
+  return true;
 }
 
 std::vector<source::ResolvedImage> Runner::Images() {

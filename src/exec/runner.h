@@ -65,6 +65,9 @@ class Runner final : public engine::SourceResolver,
   std::string DirectoryOf(graph::StepIndex step) const override;
 
   const source::ContextTree& context_totals() const { return context_totals_; }
+  // Makes the trees of outputs whose layers are here and whose tree is not known: of records that came
+  // from an image. False: one could not be made.
+  bool FillTrees(std::vector<cache::Rootfs>& outputs);
   // The base images that were resolved.
   std::vector<source::ResolvedImage> Images();
 
