@@ -77,6 +77,9 @@ void BoardObserver::Explained(graph::StepIndex step, const std::vector<engine::R
 
 void BoardObserver::Finished(graph::StepIndex step, const engine::StepOutcome& outcome,
                              const Error* error) {
+  if (outcome.status == engine::StepStatus::kCached && !outcome.tier.empty()) {
+    sinks_[step]->Log(2, "from " + outcome.tier + "\n");
+  }
   board_.Finish(sinks_[step]->vertex(),
                 {.cached = outcome.status == engine::StepStatus::kCached,
                  .cancelled = outcome.status == engine::StepStatus::kCancelled,

@@ -60,7 +60,7 @@ struct BuildFlagParser::Raw {
   BuildFlags flags;  // those whose text is their value
   std::vector<std::string> build_args, build_contexts, labels, annotations, outputs, platforms,
       no_cache_filter, max_age, must_hit, secrets, ssh, add_hosts, ulimits, resources, cache_from, cache_to, attest;
-  std::string network, shm_size, progress = "auto", context_mode, call = "build", provenance, sbom, builder;
+  std::string network, shm_size, progress = "auto", context_mode, call = "build", provenance, sbom, builder, cache_from_trust;
   bool check = false, output_given = false;
   std::string memory, memory_swap, cpu_shares, cpu_period, cpu_quota, cpuset_cpus, cpuset_mems;
 };
@@ -133,8 +133,9 @@ void BuildFlagParser::Define(CLI::App& app) {
                "Same inputs, same digest: all times in the image are SOURCE_DATE_EPOCH, or 1970");
   app.add_option("--cache-salt", flags.salt, "Text mixed into every key: another one is another cache");
   app.add_flag("--stats", flags.stats, "Print counters and timings at the end");
-  app.add_option("--cache-from", raw.cache_from, "Cache to read besides the local one: type=local,src=DIR, type=registry,ref=REF, type=s3,bucket=B or type=http,url=URL")->allow_extra_args(false);
-  app.add_option("--cache-to", raw.cache_to, "Cache to write as well: type=local,dest=DIR, type=registry,ref=REF, type=s3,bucket=B or type=http,url=URL; with mode=max all layers")->allow_extra_args(false);
+  app.add_option("--cache-from", raw.cache_from, "Cache to read besides the local one: type=local,src=DIR, type=registry,ref=REF, type=s3,bucket=B type=http,url=URL, or an image")->allow_extra_args(false);
+  app.add_option("--cache-from-trust", raw.cache_from_trust, "What images of --cache-from are believed: their layers' content, or their history as well (default)");
+  app.add_option("--cache-to", raw.cache_to, "Cache to write as well: type=local,dest=DIR, type=registry,ref=REF, type=s3,bucket=B, type=http,url=URL or type=inline; with mode=max all layers")->allow_extra_args(false);
   app.add_option("--attest", raw.attest, "Attestation: type=sbom|provenance,…")
       ->allow_extra_args(false);
   app.add_option("--provenance", raw.provenance, "Same as --attest=type=provenance");
@@ -204,6 +205,9 @@ Status ApplyCaches(BuildFlags& flags, const auto& raw) {
   for (const std::string& text : raw.cache_from) {
     TRY_ASSIGN(auto specs, tier::ParseCacheFrom(text));
     flags.cache_from.insert(flags.cache_from.end(), specs.begin(), specs.end());
+  }
+  if (!raw.cache_from_trust.empty()) {
+    TRY_ASSIGN(flags.cache_from_trust, tier::ParseImageTrust(raw.cache_from_trust));
   }
   for (const std::string& text : raw.cache_to) {
     TRY_ASSIGN(auto specs, tier::ParseCacheTo(text));

@@ -80,6 +80,7 @@ struct BuildFlags {
   std::string salt;                          // --cache-salt
   std::vector<tier::Spec> cache_from;        // in order of preference
   std::vector<tier::Spec> cache_to;
+  tier::ImageTrust cache_from_trust = tier::ImageTrust::kHistory;
   source::ContextMode context_mode = source::ContextMode::kAuto;
   std::vector<AgeRule> max_age;              // --cache-max-age
   std::vector<std::string> must_hit;         // --fail-on-cache-miss: steps; empty text: all

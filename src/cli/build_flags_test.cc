@@ -64,7 +64,7 @@ TEST(BuildFlags, ScriptsForDockerBuildRun) {
 }
 
 TEST(BuildFlags, WhatIsNotThereIsRefused) {
-  EXPECT_THAT(Parse({"--cache-to", "type=inline", "."}).error().message,
+  EXPECT_THAT(Parse({"--cache-to", "type=nowhere", "."}).error().message,
               HasSubstr("--cache-to"));
   EXPECT_THAT(Parse({"--sbom=true", "."}).error().message, HasSubstr("attestations"));
 }

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "cache/cache_mounts.h"
 #include "cli/build_display.h"
+#include "cli/inline_cache.h"
 #include "dockerfile/step_name.h"
 #include "cli/source_time.h"
 #include "dockerfile/frontend.h"
@@ -231,14 +232,18 @@ Result<engine::Outcome> RunGraph(GraphRun run, Workspace& workspace, engine::Obs
   cache::RecordStore& records = run.tiers != nullptr ? static_cast<cache::RecordStore&>(run.tiers->chain())
                                                      : store;
   StoreArchive archive(store.contents());
-  engine::Services services{records, store, *runner, *runner, *runner, observer, SystemClock(), &archive};
+  if (run.previous != nullptr) run.previous->Begin([&runner] { return runner->Images(); });
+  engine::Services services{records, store, *runner, *runner, *runner, observer, SystemClock(),
+                            &archive, run.previous};
   engine::Outcome outcome = engine::Build(request, services, stop);
   if (run.tiers != nullptr) {
     tier::Chain& chain = run.tiers->chain();
     for (engine::StepOutcome& step : outcome.steps) {
-      if (!step.key.empty()) step.tier = chain.TierOf(step.key);
+      if (!step.key.empty() && step.tier.empty()) step.tier = chain.TierOf(step.key);
     }
-    Status kept = chain.KeepFound([&](const auto& outputs) { return runner->HasLocally(outputs); });
+    Status kept = chain.KeepFound([&](auto& outputs) {
+      return runner->FillTrees(outputs) && runner->HasLocally(outputs);
+    });
     if (!kept) LOG_WARN("keeping records of tiers: {}", kept.error().message);
   }
   if (run.images != nullptr) *run.images = runner->Images();
@@ -253,10 +258,13 @@ Result<engine::Outcome> RunGraph(GraphRun run, Workspace& workspace, engine::Obs
 Result<engine::Outcome> BuildJob::Run(const RunOptions& options, engine::Observer& observer) {
   TRY_ASSIGN(tiers_, CacheTiers::Open(flags_, workspace_, !options.isolated.empty(), stop_));
   TRY_ASSIGN(auto runner, MakeRunnerOptions(options.isolated));
+  PreviousImages previous(tiers_->images(), tiers_->chain(), workspace_, board_,
+                          {.lowered = lowered_, .dry_run = options.dry_run});
   GraphRun run{.graph = lowered_.graph, .wanted = {}, .runner = std::move(runner),
                .project = project() + options.isolated, .salt = flags_.salt + options.isolated,
                .want_data = options.want_data, .dry_run = options.dry_run,
-               .tiers = tiers_.get(), .images = &images_};
+               .tiers = tiers_.get(), .previous = tiers_->images().empty() ? nullptr : &previous,
+               .images = &images_};
   for (const auto& [platform, lowered] : lowered_.results) {
     if (lowered.root) run.wanted.push_back(*lowered.root);
   }
@@ -286,7 +294,13 @@ void BuildJob::Forget(const engine::Outcome& outcome, const std::string& isolate
   }
 }
 
-exporter::BuildResult BuildJob::ResultOf(const engine::Outcome& outcome) const {
+Result<exporter::BuildResult> BuildJob::ResultOf(const engine::Outcome& outcome) const {
+  const bool inline_cache = WantsInlineCache(flags_) && tiers_ != nullptr;
+  StepRecords records;
+  if (inline_cache) {
+    TRY_ASSIGN(records, RecordsOf({lowered_.graph, outcome, images_}, tiers_->chain(),
+                                  *workspace_.local.store));
+  }
   exporter::BuildResult result{.multi_platform = lowered_.multi_platform};
   auto rootfs = outcome.wanted.begin();
   for (const auto& [platform, lowered] : lowered_.results) {
@@ -296,6 +310,7 @@ exporter::BuildResult BuildJob::ResultOf(const engine::Outcome& outcome) const {
       Timestamp made = entry.step ? outcome.steps[*entry.step].created : Timestamp{0};
       input.made.push_back(made.nanos != 0 ? std::optional(made) : std::nullopt);
     }
+    if (inline_cache) AddInlineCache(lowered_.graph, lowered.root, records, input);
     if (lowered.base_config) input.base_layers = lowered.base_config->diff_ids().size();
     // A bare manifest is for what its config says: where nobody asked for a platform, the base image's.
     result.platforms.push_back(
@@ -316,7 +331,8 @@ Result<std::vector<oci::ImageConfig>> BuildJob::Configs(const engine::Outcome& o
                                                         exporter::Output output) {
   if (!output.source_date_epoch) output.source_date_epoch = lowered().epoch;
   std::vector<oci::ImageConfig> configs;
-  for (const exporter::PlatformInput& of : ResultOf(outcome).platforms) {
+  TRY_ASSIGN(exporter::BuildResult result, ResultOf(outcome));
+  for (const exporter::PlatformInput& of : result.platforms) {
     TRY_ASSIGN(auto config, exporter::MakeConfig(of.input, output, Stores(), stop_));
     configs.push_back(std::move(config));
   }
@@ -329,7 +345,8 @@ Result<ExportedBuild> BuildJob::Export(const engine::Outcome& outcome,
   for (exporter::Output& output : dated) {
     if (!output.source_date_epoch) output.source_date_epoch = lowered().epoch;
   }
-  return ExportBuild(dated, ResultOf(outcome), Stores(), workspace_.registries->pusher(),
+  TRY_ASSIGN(exporter::BuildResult result, ResultOf(outcome));
+  return ExportBuild(dated, result, Stores(), workspace_.registries->pusher(),
                      workspace_.scratch.path(), board_, stop_);
 }
 

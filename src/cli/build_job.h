@@ -38,6 +38,7 @@ struct GraphRun {
   std::vector<std::optional<engine::AgeLimit>> max_age = {};
   std::vector<bool> must_hit = {};
   CacheTiers* tiers = nullptr;                 // asked for what the local store does not have
+  PreviousImages* previous = nullptr;          // asked for what they do not have either
   std::vector<source::ResolvedImage>* images = nullptr;  // gets the images that were resolved
 };
 
@@ -114,7 +115,7 @@ class BuildJob {
   dockerfile::LowerOptions Options() const;
   Status AddLinks(dockerfile::LowerOptions& options,
                   const std::vector<oci::Platform>& platforms) const;
-  exporter::BuildResult ResultOf(const engine::Outcome& outcome) const;
+  Result<exporter::BuildResult> ResultOf(const engine::Outcome& outcome) const;
   exporter::ExportStores Stores();
 
   const BuildFlags& flags_;

@@ -10,6 +10,7 @@
 #include "base/background_writer.h"
 #include "base/fd.h"
 #include "base/strings.h"
+#include "cli/image_tool.h"
 #include "export/archive_output.h"
 #include "export/files_output.h"
 #include "sys/direct_writer.h"
@@ -117,13 +118,10 @@ Status LoadInto(const std::vector<std::string>& command, const std::function<Sta
   return written;
 }
 
-// Whichever answers: a docker engine, else podman.
 Result<std::vector<std::string>> FindLoader(std::stop_token stop) {
-  if (sys::FindProgram("docker")) {
-    auto answer = sys::RunAndRead({.argv = {"docker", "version", "--format", "{{.Server.Version}}"}}, stop);
-    if (answer) return std::vector<std::string>{"docker", "load"};
-  }
-  if (sys::FindProgram("podman")) return std::vector<std::string>{"podman", "load"};
+  auto tool = FindImageTool(stop);
+  if (tool) return std::vector<std::string>{std::move(*tool), "load"};
+  if (tool.error().code != Code::kNotFound) return Error(std::move(tool).error());
   Error error = NotFound("--load found neither a docker engine that answers nor podman");
   error.hint = "write an archive instead: -o type=docker,dest=image.tar";
   return error;

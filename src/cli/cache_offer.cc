@@ -67,27 +67,7 @@ Result<std::shared_ptr<const tree::Directory>> BaseTree(
   return found;
 }
 
-using Records = std::map<graph::StepIndex, cache::StepRecord>;
-
-// Of the local store; of hits whose layers never came here, what the tier said.
-Result<Records> RecordsOf(const BuiltSteps& built, tier::Chain& chain, cache::LocalStore& local) {
-  std::vector<graph::StepIndex> steps;
-  std::vector<StepKey> keys;
-  for (graph::StepIndex i = 0; i < built.graph.steps.size(); ++i) {
-    if (graph::IsSource(built.graph.steps[i].op) || built.outcome.steps[i].key.empty()) continue;
-    steps.push_back(i);
-    keys.push_back(built.outcome.steps[i].key);
-  }
-  TRY_ASSIGN(auto stored, local.GetMany(keys));
-  Records records;
-  for (size_t n = 0; n < steps.size(); ++n) {
-    auto record = stored[n] ? std::move(stored[n]) : chain.Found(keys[n]);
-    if (record) records.emplace(steps[n], std::move(*record));
-  }
-  return records;
-}
-
-Status NoteTrees(const BuiltSteps& built, const Records& records, cache::LocalStore& local,
+Status NoteTrees(const BuiltSteps& built, const StepRecords& records, cache::LocalStore& local,
                  tier::Offer& offer) {
   Objects noted;
   std::set<Digest> roots;
@@ -159,10 +139,27 @@ exporter::Output OutputOf(const tier::Spec& spec) {
 
 }  // namespace
 
+Result<StepRecords> RecordsOf(const BuiltSteps& built, tier::Chain& chain, cache::LocalStore& local) {
+  std::vector<graph::StepIndex> steps;
+  std::vector<StepKey> keys;
+  for (graph::StepIndex i = 0; i < built.graph.steps.size(); ++i) {
+    if (graph::IsSource(built.graph.steps[i].op) || built.outcome.steps[i].key.empty()) continue;
+    steps.push_back(i);
+    keys.push_back(built.outcome.steps[i].key);
+  }
+  TRY_ASSIGN(auto stored, local.GetMany(keys));
+  StepRecords records;
+  for (size_t n = 0; n < steps.size(); ++n) {
+    auto record = stored[n] ? std::move(stored[n]) : chain.Found(keys[n]);
+    if (record) records.emplace(steps[n], std::move(*record));
+  }
+  return records;
+}
+
 Result<tier::Offer> MakeOffer(const BuiltSteps& built, const tier::Spec& spec, tier::Chain& chain,
                               const exporter::ExportStores& stores, const OnProgress& on_progress) {
   METRIC("tier.offer");
-  TRY_ASSIGN(Records records, RecordsOf(built, chain, stores.local));
+  TRY_ASSIGN(StepRecords records, RecordsOf(built, chain, stores.local));
   tier::Offer offer;
   for (const auto& [step, record] : records) {
     offer.records.push_back({record, built.outcome.steps[step].status == engine::StepStatus::kRan});

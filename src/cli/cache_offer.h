@@ -2,6 +2,7 @@
 // keys of later steps look into.
 #pragma once
 
+#include <map>
 #include <stop_token>
 #include <vector>
 
@@ -19,6 +20,10 @@ struct BuiltSteps {
   const engine::Outcome& outcome;
   const std::vector<source::ResolvedImage>& images;  // that were resolved: their layers stay where they are
 };
+
+// The records of the steps: of the local store, and of hits whose layers never came here what a tier said.
+using StepRecords = std::map<graph::StepIndex, cache::StepRecord>;
+Result<StepRecords> RecordsOf(const BuiltSteps& built, tier::Chain& chain, cache::LocalStore& local);
 
 // The references must outlive the offer.
 Result<tier::Offer> MakeOffer(const BuiltSteps& built, const tier::Spec& spec, tier::Chain& chain,

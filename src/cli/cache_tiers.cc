@@ -5,6 +5,7 @@
 #include "base/metric.h"
 #include "base/strings.h"
 #include "cli/build_display.h"
+#include "cli/local_images.h"
 #include "objects/http_store.h"
 #include "objects/s3_store.h"
 #include "tier/bucket_storage.h"
@@ -17,25 +18,43 @@ namespace varve::cli {
 
 namespace {
 
-Result<std::shared_ptr<tier::Tier>> OpenTier(const tier::Spec& spec, Registries& registries) {
+std::unique_ptr<tier::Tier> Packed(std::unique_ptr<tier::BlobStorage> storage, const tier::Spec& spec) {
+  return tier::MakePackedTier(std::move(storage),
+                              {.max_size = spec.max_size.value_or(tier::kDefaultMaxSize)}, SystemClock());
+}
+
+// What a reference names may be a cache or an image.
+Result<std::shared_ptr<tier::ImageTier>> OpenReference(const tier::Spec& spec, Workspace& workspace) {
+  TRY_ASSIGN(auto reference, oci::ParseReference(spec.place));
+  registry::Client& client = workspace.registries->client(reference.domain, spec.insecure);
+  std::vector<std::unique_ptr<tier::ImagePlace>> on_this_machine;
+  if (spec.local_images) {
+    on_this_machine.push_back(MakeStorePlace(*workspace.images, spec.place));
+    on_this_machine.push_back(MakeToolPlace(spec.place, workspace.scratch.path()));
+  }
+  return std::make_shared<tier::ImageTier>(
+      Packed(tier::MakeRegistryStorage(client, reference), spec),
+      tier::MakeRegistryPlace(client, reference), std::move(on_this_machine));
+}
+
+Result<std::shared_ptr<tier::Tier>> OpenTier(const tier::Spec& spec, Workspace& workspace) {
   auto packed = [&](std::unique_ptr<tier::BlobStorage> storage) {
-    return std::shared_ptr<tier::Tier>(tier::MakePackedTier(
-        std::move(storage), {.max_size = spec.max_size.value_or(tier::kDefaultMaxSize)}, SystemClock()));
+    return std::shared_ptr<tier::Tier>(Packed(std::move(storage), spec));
   };
+  net::HttpClient& http_client = workspace.registries->http();
   switch (spec.kind) {
     case tier::Kind::kLocal:
       return packed(tier::MakeDirectoryStorage(
           {.path = spec.place, .tag = spec.tag, .reset = spec.reset}));
     case tier::Kind::kRegistry: {
-      TRY_ASSIGN(auto reference, oci::ParseReference(spec.place));
-      registry::Client& client = registries.client(reference.domain, spec.insecure);
-      return packed(tier::MakeRegistryStorage(client, std::move(reference)));
+      TRY_ASSIGN(auto tier, OpenReference(spec, workspace));
+      return std::shared_ptr<tier::Tier>(std::move(tier));
     }
     case tier::Kind::kS3: {
       const objects::Environment environment = objects::ProcessEnvironment();
       auto options = spec.store;
       TRY_ASSIGN(auto s3, objects::TakeS3Options(options, environment));
-      TRY_ASSIGN(auto store, objects::S3Store::Open(std::move(s3), registries.http(), environment,
+      TRY_ASSIGN(auto store, objects::S3Store::Open(std::move(s3), http_client, environment,
                                                     SystemClock(), net::SystemSleeper()));
       tier::BucketLayout layout;
       if (spec.manifests_prefix) layout.manifests_prefix = *spec.manifests_prefix;
@@ -47,10 +66,11 @@ Result<std::shared_ptr<tier::Tier>> OpenTier(const tier::Spec& spec, Registries&
     case tier::Kind::kHttp: {
       auto options = spec.store;
       TRY_ASSIGN(auto http, objects::TakeHttpOptions(options));
-      TRY_ASSIGN(auto store, objects::HttpStore::Open(std::move(http), registries.http(),
+      TRY_ASSIGN(auto store, objects::HttpStore::Open(std::move(http), http_client,
                                                       SystemClock(), net::SystemSleeper()));
       return packed(tier::MakeWebStorage(std::move(store)));
     }
+    case tier::Kind::kInline: break;  // a part of the image, not a tier
   }
   return Internal("a cache of an unknown type");
 }
@@ -67,19 +87,26 @@ Result<std::unique_ptr<CacheTiers>> CacheTiers::Open(const BuildFlags& flags, Wo
   auto open = [&](const tier::Spec& spec) -> Result<std::shared_ptr<tier::Tier>> {
     std::shared_ptr<tier::Tier>& tier = opened[{spec.Name(), spec.store}];
     if (tier == nullptr) {
-      TRY_ASSIGN(tier, OpenTier(spec, *workspace.registries));
+      TRY_ASSIGN(tier, OpenTier(spec, workspace));
       tiers->all_.emplace_back(spec.Name(), tier);
     }
     return tier;
   };
   if (!isolated) {
     for (const tier::Spec& spec : flags.cache_to) {
+      if (spec.kind == tier::Kind::kInline) continue;  // a part of the image, not a tier
       TRY_ASSIGN(auto tier, open(spec));
       tiers->exports_.push_back({.spec = spec, .tier = std::move(tier)});
     }
     for (const tier::Spec& spec : flags.cache_from) {
       if (!spec.trusted) continue;
       TRY_ASSIGN(auto tier, open(spec));
+      if (auto image = std::dynamic_pointer_cast<tier::ImageTier>(tier)) {
+        bool history = spec.image_trust.value_or(flags.cache_from_trust) == tier::ImageTrust::kHistory;
+        tiers->images_.push_back({.member = members.size(), .name = spec.place, .tier = std::move(image),
+                                  .trust = history ? previous::Trust::kHistory
+                                                   : previous::Trust::kContent});
+      }
       members.push_back({.name = spec.Name(), .tier = std::move(tier), .timeout = spec.timeout});
     }
   }

@@ -12,6 +12,7 @@
 
 #include "cli/build_flags.h"
 #include "cli/cache_offer.h"
+#include "cli/previous_images.h"
 #include "cli/workspace.h"
 #include "engine/engine.h"
 #include "export/image.h"
@@ -27,6 +28,8 @@ class CacheTiers {
                                                   bool isolated, std::stop_token stop);
 
   tier::Chain& chain() { return *chain_; }
+  // What of --cache-from may be an image.
+  const std::vector<PreviousImages::Image>& images() const { return images_; }
 
   // Tells of tiers that could not be used, each once.
   void WarnOfFailures(progress::Board& board);
@@ -51,6 +54,7 @@ class CacheTiers {
                    progress::Board& board, std::stop_token stop);
 
   std::unique_ptr<tier::Chain> chain_;
+  std::vector<PreviousImages::Image> images_;
   std::vector<Exported> exports_;
   std::vector<std::pair<std::string, std::shared_ptr<tier::Tier>>> all_;  // each place once
   std::map<std::string, tier::Report> reports_;

@@ -82,6 +82,7 @@ class ExplainCommand final : public Command {
   static std::string WithoutReason(const history::Step& step) {
     switch (step.fate) {
       case history::Fate::kCached:
+        if (!step.tier.empty()) return "cached: from " + step.tier;
         return fmt::format("cached: it saved {}", FormatDuration(step.saved));
       case history::Fate::kSkipped: return "not needed: what uses it was cached";
       case history::Fate::kCancelled: return "cancelled";

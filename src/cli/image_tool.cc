@@ -1,0 +1,16 @@
+#include "cli/image_tool.h"
+
+#include "sys/process.h"
+
+namespace varve::cli {
+
+Result<std::string> FindImageTool(std::stop_token stop) {
+  if (sys::FindProgram("docker")) {
+    auto answer = sys::RunAndRead({.argv = {"docker", "version", "--format", "{{.Server.Version}}"}}, stop);
+    if (answer) return std::string("docker");
+  }
+  if (sys::FindProgram("podman")) return std::string("podman");
+  return NotFound("there is neither a docker engine that answers nor podman");
+}
+
+}  // namespace varve::cli
