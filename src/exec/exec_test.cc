@@ -123,7 +123,7 @@ class LayerTest : public ::testing::Test {
                   bool parents = false) {
     TRY_ASSIGN(auto tree, source::WalkContext({.directory = context}, trees, {}));
     TRY_ASSIGN(Fd root, sys::OpenDir(context));
-    TreeCopy copy(writer, trees, similar, {});
+    TreeCopy copy(writer, trees, similar, nullptr, {});
     graph::Copy action{.from = {.path = path, .wildcards = path.find('*') != path.npos,
                                  .parents = parents},
                         .dest = dest};
@@ -302,7 +302,7 @@ TEST_F(LayerTest, UnchangedFilesAreLinkedToTheEarlierLayer) {
   for (int i = 0; i < 20; ++i) Write("d/f" + std::to_string(i), std::to_string(i));
   auto first = Layer(scratch, [&](LayerWriter& w) { return CopyInto(w, "d", "/app/"); });
   Write("d/f7", "changed");
-  SimilarLayer similar{layers->Directory(first.layers[0]), *layers->Index(first.layers[0])};
+  SimilarLayer similar{layers->Directory(first.layers[0]), *layers->EncodedIndex(first.layers[0])};
   uint64_t linked = 0;
   auto second = Layer(scratch, [&](LayerWriter& w) { return CopyInto(w, "d", "/app/", &similar, &linked); });
   EXPECT_EQ(linked, 19u);

@@ -2,12 +2,15 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <map>
 
 #include "base/metric.h"
 #include "base/strings.h"
 #include "exec/unpack.h"
 #include "sandbox/user.h"
+#include "snapshot/layer_stream.h"
+#include "tree/layer_tree.h"
 #include "tree/pattern.h"
 
 namespace varve::exec {
@@ -20,11 +23,11 @@ constexpr uint64_t kMaxPasswd = 8 << 20;
 class FileStep {
  public:
   FileStep(const Job& job, const engine::RunRequest& request, const graph::FileOp& op,
-           snapshot::LayerDraft& draft, const SimilarLayer* similar, engine::StepSink& sink,
-           std::stop_token stop)
+           snapshot::LayerDraft& draft, const SimilarLayer* similar,
+           snapshot::LayerStream* stream, engine::StepSink& sink, std::stop_token stop)
       : job_(job), request_(request), has_base_(op.base >= 0), sink_(sink), stop_(stop),
         writer_(job.layers, job.trees, BaseOf(request, op), draft),
-        copy_(writer_, job.trees, similar, stop) {}
+        copy_(writer_, job.trees, similar, stream, stop) {}
 
   static cache::Rootfs BaseOf(const engine::RunRequest& request, const graph::FileOp& op) {
     if (op.base >= 0) return request.inputs[static_cast<size_t>(op.base)].rootfs;
@@ -170,26 +173,19 @@ class FileStep {
   std::string group_;
 };
 
-// A context may have changed between the walk that keyed it and the copy: bytes under a key must be
-// the bytes that the key names.
-Status VerifyContent(const tree::LayerIndex& index, const std::map<std::string, Digest>& expected) {
-  for (const tree::LayerEntry& entry : index) {
-    if (entry.whiteout || entry.node.type != tree::NodeType::kFile) continue;
-    auto it = expected.find(entry.path.str());
-    if (it != expected.end() && it->second != entry.node.digest) {
-      Error error = Invalid("{} changed while the build was reading it", entry.path.Absolute());
-      error.hint = "build again once nothing writes to the context";
-      return error;
-    }
-  }
-  return Ok();
+// Then the copies know every entry of the layer.
+bool OnlyCopies(const graph::FileOp& op) {
+  return std::ranges::all_of(op.actions, [](const graph::FileAction& action) {
+    const auto* copy = std::get_if<graph::Copy>(&action);
+    return copy != nullptr && !copy->unpack;
+  });
 }
 
 std::optional<SimilarLayer> OpenSimilar(const Job& job, const std::optional<DiffId>& layer) {
   if (!layer) return {};
   auto here = job.layers.Has(*layer);
   if (!here || !*here) return {};
-  auto index = job.layers.Index(*layer);
+  auto index = job.layers.EncodedIndex(*layer);
   if (!index) return {};
   return SimilarLayer{job.layers.Directory(*layer), std::move(*index)};
 }
@@ -200,24 +196,34 @@ Result<engine::RunResult> RunFileStep(const Job& job, const engine::RunRequest& 
                                       engine::StepSink& sink, std::stop_token stop) {
   METRIC("exec.file_step");
   const auto& op = std::get<graph::FileOp>(request.graph.steps[request.step].op);
+  cache::Rootfs rootfs = FileStep::BaseOf(request, op);
+  if (rootfs.tree_root.empty()) rootfs.tree_root = tree::EmptyTree();
   TRY_ASSIGN(auto draft, job.layers.NewDraft());
-  std::map<std::string, Digest> expected;
+  tree::LayerTree tree(job.trees, rootfs.tree_root);
+  std::optional<snapshot::LayerStream> stream;
+  if (OnlyCopies(op)) {
+    stream.emplace([&](snapshot::StreamedEntry entry) {
+      return tree.Add(std::move(entry.index), entry.fresh);
+    });
+  }
   snapshot::LayerStore::KnownDigests known;
   {
     std::optional<SimilarLayer> similar = OpenSimilar(job, request.similar);
-    FileStep step(job, request, op, *draft, similar ? &*similar : nullptr, sink, stop);
+    FileStep step(job, request, op, *draft, similar ? &*similar : nullptr,
+                  stream ? &*stream : nullptr, sink, stop);
     TRY(step.Run(op));
-    expected = step.copy().TakeExpected();
     known = step.copy().TakeKnown();
     Counter("exec.files_linked").Add(static_cast<int64_t>(step.copy().linked_files()));
   }
-  TRY_ASSIGN(snapshot::Layer layer, CommitLeased(job, std::move(draft), known, stop));
-  known.clear();
-  TRY_ASSIGN(tree::LayerIndex index, job.layers.Index(layer.diff_id));
-  TRY(VerifyContent(index, expected));
-  expected.clear();
-  TRY_ASSIGN(cache::Rootfs rootfs,
-             WithLayer(job, FileStep::BaseOf(request, op), layer.diff_id, index));
+  if (!stream || stream->broken()) {
+    TRY_ASSIGN(snapshot::Layer layer, CommitLeased(job, std::move(draft), known, stop));
+    TRY_ASSIGN(rootfs, WithLayer(job, rootfs, layer.diff_id));
+    return engine::RunResult{{std::move(rootfs)}, layer.tar_size, ""};
+  }
+  TRY_ASSIGN(snapshot::WrittenLayer written, stream->Finish());
+  TRY_ASSIGN(snapshot::Layer layer, CommitLeased(job, std::move(draft), std::move(written)));
+  rootfs.layers.push_back(layer.diff_id);
+  TRY_ASSIGN(rootfs.tree_root, tree.Finish());
   return engine::RunResult{{std::move(rootfs)}, layer.tar_size, ""};
 }
 

@@ -25,6 +25,12 @@ Result<snapshot::Layer> CommitLeased(const Job& job, std::unique_ptr<snapshot::L
   return job.layers.Commit(std::move(draft), known, lease, stop);
 }
 
+Result<snapshot::Layer> CommitLeased(const Job& job, std::unique_ptr<snapshot::LayerDraft> draft,
+                                     snapshot::WrittenLayer written) {
+  auto lease = [&](const DiffId& layer) { return job.lease.Add(layer); };
+  return job.layers.CommitWritten(std::move(draft), std::move(written), lease);
+}
+
 Result<cache::Rootfs> WithLayer(const Job& job, const cache::Rootfs& base, const DiffId& layer) {
   TRY_ASSIGN(tree::LayerIndex index, job.layers.Index(layer));
   return WithLayer(job, base, layer, index);

@@ -69,6 +69,8 @@ Result<InputFiles> OpenInput(const Job& job, const engine::RunInput& input);
 Result<snapshot::Layer> CommitLeased(const Job& job, std::unique_ptr<snapshot::LayerDraft> draft,
                                      const snapshot::LayerStore::KnownDigests& known,
                                      std::stop_token stop);
+Result<snapshot::Layer> CommitLeased(const Job& job, std::unique_ptr<snapshot::LayerDraft> draft,
+                                     snapshot::WrittenLayer written);
 
 // Applies `index` of a new layer on `base`: the result of a step that added one layer.
 Result<cache::Rootfs> WithLayer(const Job& job, const cache::Rootfs& base, const DiffId& layer,

@@ -22,11 +22,6 @@ namespace {
 using tree::Node;
 using tree::NodeType;
 
-timespec ToTimespec(Timestamp time) {
-  int64_t seconds = time.seconds();
-  return {seconds, time.nanos - seconds * 1'000'000'000};
-}
-
 NodeType TypeOf(mode_t mode) {
   switch (mode & S_IFMT) {
     case S_IFDIR: return NodeType::kDirectory;
@@ -56,6 +51,11 @@ Error At(const RelPath& path, const char* call) {
 }
 
 }  // namespace
+
+timespec ToTimespec(Timestamp time) {
+  int64_t seconds = time.seconds();
+  return {seconds, time.nanos - seconds * 1'000'000'000};
+}
 
 Status ApplyAttributes(int fd, const Attributes& attributes) {
   // Owner first: chown clears the setuid bits that chmod sets.
@@ -212,17 +212,9 @@ Result<Fd> LayerWriter::Directory(const RelPath& path, const Attributes& missing
   return OpenFile(upper_ + path.Absolute(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
 }
 
-Result<Fd> LayerWriter::NewDirectory(int parent, const RelPath& path,
-                                     const Attributes& attributes) {
-  std::string name(path.Name());
-  if (mkdirat(parent, name.c_str(), 0700) != 0) return At(path, "mkdir");
-  Fd fd(openat(parent, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!fd) return At(path, "open");
-  Attributes now = attributes;
-  now.mtime.reset();
-  TRY(ApplyAttributes(fd.get(), now));
-  if (attributes.mtime) directory_times_[path] = *attributes.mtime;
-  return fd;
+std::optional<Timestamp> LayerWriter::TimeOf(const RelPath& directory) const {
+  auto it = directory_times_.find(directory);
+  return it == directory_times_.end() ? std::nullopt : std::optional(it->second);
 }
 
 Result<std::shared_ptr<const tree::Directory>> LayerWriter::BaseDirectory(const RelPath& path) {

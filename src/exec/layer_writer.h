@@ -10,6 +10,8 @@
 // Paths given here have their symlinks resolved already (Resolve). One thread.
 #pragma once
 
+#include <time.h>
+
 #include <map>
 #include <memory>
 #include <optional>
@@ -50,11 +52,6 @@ class LayerWriter {
   Result<Fd> Directory(const RelPath& path, const Attributes& missing,
                        DirectoryState* state = nullptr);
 
-  // The same for a directory in one that this layer has made and nobody has written `path` to, so that
-  // nothing can be in the way: `parent` is its descriptor. Four calls instead of twenty to forty, in
-  // which Directory() looks from the root down.
-  Result<Fd> NewDirectory(int parent, const RelPath& path, const Attributes& attributes);
-
   // The base's object for a directory; null when the base has none there.
   Result<std::shared_ptr<const tree::Directory>> BaseDirectory(const RelPath& path);
 
@@ -62,6 +59,8 @@ class LayerWriter {
   // after everything in it has been written.
   Status SetDirectory(const RelPath& path, const Attributes& attributes);
   void SetTime(const RelPath& directory, Timestamp time) { directory_times_[directory] = time; }
+  // What Finish() will set; nothing: the time stays as it comes.
+  std::optional<Timestamp> TimeOf(const RelPath& directory) const;
 
   // Makes way for something that is no directory: removes what was written at `path`. kInvalid when a
   // directory is in the way, written or below.
@@ -106,5 +105,7 @@ class LayerWriter {
 
 // Applies mode, owner, xattrs and (if given) mtime to an open file.
 Status ApplyAttributes(int fd, const Attributes& attributes);
+
+timespec ToTimespec(Timestamp time);
 
 }  // namespace varve::exec

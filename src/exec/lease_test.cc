@@ -52,6 +52,17 @@ class SteppedStore final : public LayerStore {
     if (after_commit) after_commit();
     return layer;
   }
+  Result<Layer> CommitWritten(std::unique_ptr<LayerDraft> draft, snapshot::WrittenLayer written,
+                              const OnNamed& on_named) override {
+    auto named = [&](const DiffId& layer) -> Status {
+      if (on_named) TRY(on_named(layer));
+      if (after_naming) after_naming();
+      return Ok();
+    };
+    auto layer = inner_.CommitWritten(std::move(draft), std::move(written), named);
+    if (after_commit) after_commit();
+    return layer;
+  }
 
   Result<bool> Has(const DiffId& layer) override { return inner_.Has(layer); }
   Result<bool> Verify(const DiffId& layer, bool quick) override {
@@ -59,6 +70,9 @@ class SteppedStore final : public LayerStore {
   }
   Result<Layer> Stat(const DiffId& layer) override { return inner_.Stat(layer); }
   Result<tree::LayerIndex> Index(const DiffId& layer) override { return inner_.Index(layer); }
+  Result<std::string> EncodedIndex(const DiffId& layer) override {
+    return inner_.EncodedIndex(layer);
+  }
   std::string Directory(const DiffId& layer) const override { return inner_.Directory(layer); }
   Result<std::unique_ptr<LayerDraft>> NewDraft() override { return inner_.NewDraft(); }
   Result<Layer> Unpack(const DiffId& expected, const std::vector<DiffId>& below, Reader& tar,

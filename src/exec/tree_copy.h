@@ -1,8 +1,8 @@
 // Copies what selectors match from a source into a layer being written: the heart of COPY and ADD.
 //
 // The source's Tree, not its directory, says what is copied: an ignored file is not in the tree, and a
-// file that appears meanwhile is not looked at. Directories are made by the calling thread in the
-// order of the walk; files are created by a few threads, a batch of one directory at a time.
+// file that appears meanwhile is not looked at. The calling thread walks the tree and settles what is in
+// the way; a few threads make what is new (copy_jobs.h).
 #pragma once
 
 #include <map>
@@ -16,6 +16,10 @@
 #include "exec/layer_writer.h"
 #include "graph/graph.h"
 #include "tree/selection.h"
+
+namespace varve::snapshot {
+class LayerStream;
+}
 
 namespace varve::exec {
 
@@ -35,13 +39,15 @@ struct Ownership {
 // instead of copied: layers are immutable, so sharing an inode is safe.
 struct SimilarLayer {
   std::string directory;  // …/fs
-  tree::LayerIndex index;
+  std::string index;      // encoded
 };
 
 class TreeCopy {
  public:
+  // `stream` gets the layer's entries if nothing but copies writes to the layer; null: the layer is
+  // read back. It is broken when the copies turn out not to come in the order of a walk.
   TreeCopy(LayerWriter& writer, tree::TreeStore& trees, const SimilarLayer* similar,
-           std::stop_token stop);
+           snapshot::LayerStream* stream, std::stop_token stop);
   ~TreeCopy();
 
   // One Copy action (without unpacking). `owner`: of --chown; nothing keeps the source's.
@@ -55,11 +61,7 @@ class TreeCopy {
   // Waits until all files are there and makes the hard links. Call once, before LayerWriter::Finish.
   Status Finish();
 
-  // Content that must be in the layer now, by path: copied from sources that may have changed
-  // meanwhile. To be compared with the committed index. After Finish; 15 MB for 100,000 files, so it
-  // is handed over.
-  std::map<std::string, Digest> TakeExpected();
-  // Content that is known without reading it again. The same holds.
+  // After Finish: digests of files that the stream does not have, known without reading them again.
   snapshot::LayerStore::KnownDigests TakeKnown();
   uint64_t linked_files() const;
 

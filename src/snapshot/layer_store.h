@@ -71,6 +71,14 @@ class LayerDraft {
   virtual const std::string& work() const = 0;   // on the same file system: overlay's workdir
 };
 
+// What LayerStream makes of a draft: everything that Commit would find out by reading it.
+struct WrittenLayer {
+  DiffId diff_id;
+  uint64_t tar_size = 0;
+  size_t entries = 0;
+  std::vector<std::string> index;  // encoded entries, in pieces, without what an index begins with
+};
+
 class LayerStore {
  public:
   virtual ~LayerStore() = default;
@@ -79,6 +87,8 @@ class LayerStore {
   virtual Result<bool> Has(const DiffId& layer) = 0;
   virtual Result<Layer> Stat(const DiffId& layer) = 0;                    // kNotFound
   virtual Result<tree::LayerIndex> Index(const DiffId& layer) = 0;        // kNotFound, kCorrupt
+  // The same, not decoded: for tree::LayerIndexReader.
+  virtual Result<std::string> EncodedIndex(const DiffId& layer) = 0;
   virtual std::string Directory(const DiffId& layer) const = 0;           // …/fs
 
   virtual Result<std::unique_ptr<LayerDraft>> NewDraft() = 0;
@@ -97,6 +107,10 @@ class LayerStore {
   // are all xattrs but security.capability; names that begin with ".wh." are kInvalid.
   virtual Result<Layer> Commit(std::unique_ptr<LayerDraft> draft, const KnownDigests& known,
                                const OnNamed& on_named, std::stop_token stop) = 0;
+
+  // The same for a draft whose writer has streamed what it wrote (layer_stream.h): nothing is read.
+  virtual Result<Layer> CommitWritten(std::unique_ptr<LayerDraft> draft, WrittenLayer written,
+                                      const OnNamed& on_named) = 0;
 
   // Unpacks an uncompressed tar; kCorrupt if its digest is not `expected`. `below` are the layers
   // under it, lowest first (implicit parent directories take their attributes from them). Names

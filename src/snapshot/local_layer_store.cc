@@ -40,6 +40,26 @@ class TeeWriter final : public Writer {
 
 }  // namespace
 
+namespace {
+
+// The digest of what was written. The draft is nobody's but ours: no need for a rename.
+Result<Digest> WriteIndex(const std::string& path, const std::vector<std::string>& pieces) {
+  TRY_ASSIGN(Fd fd, OpenFile(path, O_WRONLY | O_CREAT | O_EXCL, 0644));
+  FdWriter file(fd.get());
+  HashingWriter hashed(&file);
+  std::string buffer;
+  for (const std::string& piece : pieces) {
+    buffer += piece;
+    if (buffer.size() < 1 << 20) continue;
+    TRY(hashed.Write(buffer));
+    buffer.clear();
+  }
+  TRY(hashed.Write(buffer));
+  return hashed.Finish();
+}
+
+}  // namespace
+
 class LocalLayerStore::Draft final : public LayerDraft {
  public:
   explicit Draft(std::string path)
@@ -144,6 +164,11 @@ Result<bool> LocalLayerStore::Reproducible(const DiffId& layer) {
 }
 
 Result<tree::LayerIndex> LocalLayerStore::Index(const DiffId& layer) {
+  TRY_ASSIGN(std::string text, EncodedIndex(layer));
+  return tree::DecodeLayerIndex(text);
+}
+
+Result<std::string> LocalLayerStore::EncodedIndex(const DiffId& layer) {
   TRY_ASSIGN(bool here, Has(layer));
   if (!here) return NotFound("layer {} is not unpacked here", layer.ToString());
   TRY_ASSIGN(LayerMeta meta, Meta(layer));
@@ -153,7 +178,7 @@ Result<tree::LayerIndex> LocalLayerStore::Index(const DiffId& layer) {
     error.hint = "varve fsck --repair drops it";
     return error;
   }
-  return tree::DecodeLayerIndex(text);
+  return text;
 }
 
 Status LocalLayerStore::ForEach(const std::function<Status(const Layer&)>& visit) {
@@ -298,24 +323,35 @@ Result<std::unique_ptr<LayerDraft>> LocalLayerStore::NewDraft() {
   return std::unique_ptr<LayerDraft>(std::move(draft));
 }
 
-Result<Layer> LocalLayerStore::Publish(Draft& draft, const DiffId& diff_id, uint64_t tar_size,
-                                       const tree::LayerIndex& index, bool reproducible) {
+// What Publish writes beside the files.
+struct LocalLayerStore::Contents {
+  uint64_t tar_size = 0;
+  size_t entries = 0;
+  std::vector<std::string> index;  // encoded, in pieces
+  std::vector<std::string> implicit = {};
+  bool reproducible = true;
+
+  static Contents Of(uint64_t tar_size, const tree::LayerIndex& index, bool reproducible) {
+    Contents out{.tar_size = tar_size, .entries = index.size(),
+                 .index = {tree::EncodeLayerIndex(index)}, .reproducible = reproducible};
+    for (const tree::LayerEntry& entry : index) {
+      if (entry.implicit) out.implicit.push_back(entry.path.str());
+    }
+    return out;
+  }
+};
+
+Result<Layer> LocalLayerStore::Publish(Draft& draft, const DiffId& diff_id,
+                                       const Contents& contents) {
+  Layer layer{diff_id, contents.tar_size, contents.entries};
   // Steps that change nothing all make the same layer.
   TRY_ASSIGN(bool there, Has(diff_id));
-  if (there) return Layer{diff_id, tar_size, index.size()};
-  std::string encoded = tree::EncodeLayerIndex(index);
-  LayerMeta meta{.entries = index.size(),
-                 .index = Digest::Of(encoded),
-                 .reproducible = reproducible,
-                 .boot = boot_};
-  std::vector<std::string> implicit;
-  for (const tree::LayerEntry& entry : index) {
-    if (entry.implicit) implicit.push_back(entry.path.str());
-  }
-  TRY(WriteFileAtomically(draft.path() + "/index", encoded));
+  if (there) return layer;
+  LayerMeta meta{.entries = contents.entries, .reproducible = contents.reproducible, .boot = boot_};
+  TRY_ASSIGN(meta.index, WriteIndex(draft.path() + "/index", contents.index));
   TRY(WriteMeta(draft.path(), meta));
-  if (!implicit.empty()) TRY(WriteImplicit(draft.path(), implicit));
-  TRY(WriteFileAtomically(draft.path() + "/size", fmt::format("{}\n", tar_size)));
+  if (!contents.implicit.empty()) TRY(WriteImplicit(draft.path(), contents.implicit));
+  TRY(WriteFileAtomically(draft.path() + "/size", fmt::format("{}\n", contents.tar_size)));
   TRY(sys::RemoveAll(draft.work()));
   std::string path = PathOf(diff_id);
   while (rename(draft.path().c_str(), path.c_str()) != 0) {
@@ -323,7 +359,7 @@ Result<Layer> LocalLayerStore::Publish(Draft& draft, const DiffId& diff_id, uint
     // An equal layer that is there already is as good, unless it did not survive a crash; then Has
     // removes it.
     TRY_ASSIGN(bool good, Has(diff_id));
-    if (good) return Layer{diff_id, tar_size, index.size()};
+    if (good) return layer;
     // Parts of it are missing: somebody deleted files of ours. Out of the way with it.
     TRY(Remove(diff_id));
   }
@@ -331,7 +367,7 @@ Result<Layer> LocalLayerStore::Publish(Draft& draft, const DiffId& diff_id, uint
   trusted_.Lock()->emplace(diff_id, Layer{diff_id, tar_size, index.size()});
   static Counter made("snapshot.layers");
   made.Add();
-  return Layer{diff_id, tar_size, index.size()};
+  return layer;
 }
 
 namespace {
@@ -383,7 +419,17 @@ Result<Layer> LocalLayerStore::Commit(std::unique_ptr<LayerDraft> draft, const K
   uint64_t size = tar.size();
   DiffId diff_id(tar.Finish());
   if (on_named) TRY(on_named(diff_id));
-  return Publish(mine, diff_id, size, IndexOf(std::move(index)), true);
+  return Publish(mine, diff_id, Contents::Of(size, IndexOf(std::move(index)), true));
+}
+
+Result<Layer> LocalLayerStore::CommitWritten(std::unique_ptr<LayerDraft> draft,
+                                             WrittenLayer written, const OnNamed& on_named) {
+  METRIC("snapshot.commit_written");
+  if (on_named) TRY(on_named(written.diff_id));
+  written.index.insert(written.index.begin(), tree::LayerIndexHeader(written.entries));
+  return Publish(static_cast<Draft&>(*draft), written.diff_id,
+                 {.tar_size = written.tar_size, .entries = written.entries,
+                  .index = std::move(written.index)});
 }
 
 Result<Layer> LocalLayerStore::Unpack(const DiffId& expected, const std::vector<DiffId>& below,
@@ -399,7 +445,8 @@ Result<Layer> LocalLayerStore::Unpack(const DiffId& expected, const std::vector<
   if (actual != expected) {
     return Corrupt("layer has diff id {}, not {}", actual.ToString(), expected.ToString());
   }
-  return Publish(*draft, expected, stream.size(), unpacked.index, unpacked.reproducible);
+  return Publish(*draft, expected,
+                 Contents::Of(stream.size(), unpacked.index, unpacked.reproducible));
 }
 
 Status LocalLayerStore::WriteTar(const DiffId& layer, Writer& out, std::stop_token stop) {

@@ -18,10 +18,13 @@ class LocalLayerStore final : public LayerStore {
   Result<bool> Has(const DiffId& layer) override;
   Result<Layer> Stat(const DiffId& layer) override;
   Result<tree::LayerIndex> Index(const DiffId& layer) override;
+  Result<std::string> EncodedIndex(const DiffId& layer) override;
   std::string Directory(const DiffId& layer) const override;
   Result<std::unique_ptr<LayerDraft>> NewDraft() override;
   Result<Layer> Commit(std::unique_ptr<LayerDraft> draft, const KnownDigests& known,
                        const OnNamed& on_named, std::stop_token stop) override;
+  Result<Layer> CommitWritten(std::unique_ptr<LayerDraft> draft, WrittenLayer written,
+                              const OnNamed& on_named) override;
   Result<Layer> Unpack(const DiffId& expected, const std::vector<DiffId>& below, Reader& tar,
                        std::stop_token stop) override;
   Status WriteTar(const DiffId& layer, Writer& out, std::stop_token stop) override;
@@ -47,8 +50,8 @@ class LocalLayerStore final : public LayerStore {
   Result<bool> FitsIndex(const DiffId& layer, tree::LayerIndex index);
   Result<std::unique_ptr<Draft>> MakeDraft();
   // Writes what belongs beside fs/ and renames the draft to its name.
-  Result<Layer> Publish(Draft& draft, const DiffId& diff_id, uint64_t tar_size,
-                        const tree::LayerIndex& index, bool reproducible);
+  struct Contents;
+  Result<Layer> Publish(Draft& draft, const DiffId& diff_id, const Contents& contents);
 
   const std::string root_;
   const std::string boot_;

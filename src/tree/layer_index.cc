@@ -58,22 +58,28 @@ Status ApplyEntry(TreeEditor& edit, const LayerEntry& entry) {
 
 }  // namespace
 
-std::string EncodeLayerIndex(const LayerIndex& index) {
-  std::string out;
-  out.reserve(16 + index.size() * 80);
-  out.append(kMagic);
-  PutVarint(out, index.size());
-  for (const LayerEntry& entry : index) {
-    int flags = entry.whiteout ? kWhiteout
-                               : (entry.opaque ? kOpaque : 0) | (entry.implicit ? kImplicit : 0);
-    out.push_back(static_cast<char>(flags));
-    PutBytes(out, entry.path.str());
-    if (!entry.whiteout) AppendNode(out, entry.node, ChildDigest::kOmit);
-  }
+std::string LayerIndexHeader(size_t entries) {
+  std::string out(kMagic);
+  PutVarint(out, entries);
   return out;
 }
 
-Result<LayerIndex> DecodeLayerIndex(std::string_view encoded) {
+void AppendLayerEntry(std::string& out, const LayerEntry& entry) {
+  int flags = entry.whiteout ? kWhiteout
+                             : (entry.opaque ? kOpaque : 0) | (entry.implicit ? kImplicit : 0);
+  out.push_back(static_cast<char>(flags));
+  PutBytes(out, entry.path.str());
+  if (!entry.whiteout) AppendNode(out, entry.node, ChildDigest::kOmit);
+}
+
+std::string EncodeLayerIndex(const LayerIndex& index) {
+  std::string out = LayerIndexHeader(index.size());
+  out.reserve(16 + index.size() * 80);
+  for (const LayerEntry& entry : index) AppendLayerEntry(out, entry);
+  return out;
+}
+
+Result<LayerIndexReader> LayerIndexReader::Open(std::string_view encoded) {
   constexpr size_t kSmallestEntry = 3;  // a whiteout: flags, length, one byte
   if (!encoded.starts_with(kMagic)) return Corrupt("layer index does not start with \"vl1\"");
   Cursor in(encoded.substr(kMagic.size()));
@@ -81,16 +87,33 @@ Result<LayerIndex> DecodeLayerIndex(std::string_view encoded) {
   if (!in.Varint(&count) || count > in.remaining() / kSmallestEntry + 1) {
     return Corrupt("layer index of {} bytes has a wrong entry count", encoded.size());
   }
+  return LayerIndexReader(encoded.substr(encoded.size() - in.remaining()), count);
+}
+
+Result<bool> LayerIndexReader::Next(LayerEntry* entry) {
+  if (read_ == entries_) {
+    if (!rest_.empty()) return Corrupt("layer index has {} bytes too many", rest_.size());
+    return false;
+  }
+  *entry = LayerEntry();
+  Cursor in(rest_);
+  if (!ReadEntry(in, entry)) return Corrupt("layer index is damaged at entry {}", read_);
+  ++read_;
+  rest_.remove_prefix(rest_.size() - in.remaining());
+  return true;
+}
+
+Result<LayerIndex> DecodeLayerIndex(std::string_view encoded) {
+  TRY_ASSIGN(auto in, LayerIndexReader::Open(encoded));
   LayerIndex index;
   // All at once rather than in doublings; a damaged count cannot ask for more than 12 times the file.
-  index.reserve(std::min<uint64_t>(count, in.remaining() / 16));
-  for (uint64_t i = 0; i < count; ++i) {
-    if (!ReadEntry(in, &index.emplace_back())) {
-      return Corrupt("layer index is damaged at entry {}", i);
-    }
+  index.reserve(std::min<size_t>(in.entries(), encoded.size() / 16));
+  while (true) {
+    LayerEntry entry;
+    TRY_ASSIGN(bool more, in.Next(&entry));
+    if (!more) return index;
+    index.push_back(std::move(entry));
   }
-  if (!in.AtEnd()) return Corrupt("layer index has {} bytes too many", in.remaining());
-  return index;
 }
 
 Result<Digest> ApplyLayer(TreeStore& store, const Digest& parent, const LayerIndex& index) {

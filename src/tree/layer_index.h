@@ -25,6 +25,26 @@ using LayerIndex = std::vector<LayerEntry>;
 std::string EncodeLayerIndex(const LayerIndex& index);          // versioned, see the .cc
 Result<LayerIndex> DecodeLayerIndex(std::string_view encoded);  // kCorrupt
 
+// The same in parts, for layers of so many entries that a list of them is felt: an encoded index is
+// what LayerIndexHeader says of the number of entries, and then each entry as AppendLayerEntry.
+std::string LayerIndexHeader(size_t entries);
+void AppendLayerEntry(std::string& out, const LayerEntry& entry);
+
+// Reads an encoded index from the front. Does not own it.
+class LayerIndexReader {
+ public:
+  static Result<LayerIndexReader> Open(std::string_view encoded);  // kCorrupt
+  // False after the last entry.
+  Result<bool> Next(LayerEntry* entry);
+  size_t entries() const { return entries_; }
+
+ private:
+  LayerIndexReader(std::string_view rest, size_t entries) : rest_(rest), entries_(entries) {}
+  std::string_view rest_;
+  size_t entries_ = 0;  // in all
+  size_t read_ = 0;
+};
+
 // The tree after `index` is applied on `parent`.
 Result<Digest> ApplyLayer(TreeStore& store, const Digest& parent, const LayerIndex& index);
 

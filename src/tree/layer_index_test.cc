@@ -4,6 +4,7 @@
 
 #include <random>
 
+#include "tree/layer_tree.h"
 #include "tree/test_tree.h"
 
 namespace varve::tree {
@@ -133,6 +134,50 @@ TEST(ApplyLayer, OpaqueRootStartsAfresh) {
   Digest below = BuildTree(store, {{"a", File("a")}});
   EXPECT_EQ(Apply(store, below, {Opaque(""), Entry("b", File("b"))}),
             BuildTree(store, {{"b", File("b")}}));
+}
+
+TEST(LayerTree, IsTheTreeThatApplyLayerMakes) {
+  MemoryTreeStore store;
+  Digest base = BuildTree(store, {{"usr", Dir()}, {"usr/bin", Dir(0700)}, {"usr/bin/a", File("a")},
+                                  {"etc", File("not a directory")}});
+  struct Step {
+    LayerEntry entry;
+    bool fresh;
+  };
+  std::vector<Step> steps = {
+      {Entry("app", Dir(0711)), true},        {Entry("app/d", Dir()), true},
+      {Entry("app/d/deep", Dir()), true},     {Entry("app/d/deep/f", File("1")), false},
+      {Entry("app/d-1", File("2")), false},   {Entry("app/empty", Dir(01777)), true},
+      {Entry("top", Link("app")), false},     {Entry("usr", Dir()), false},
+      {Entry("usr/bin", Dir(0755)), false},   {Entry("usr/bin/a", File("new")), false},
+      {Entry("usr/lib", Dir()), true},        {Entry("usr/lib/l", File("3")), false}};
+  LayerTree tree(store, base);
+  LayerIndex index;
+  for (const Step& step : steps) {
+    index.push_back(step.entry);
+    Status added = tree.Add(step.entry, step.fresh);
+    ASSERT_TRUE(added) << added.error().ToString();
+  }
+  auto root = tree.Finish();
+  ASSERT_TRUE(root) << root.error().ToString();
+  EXPECT_EQ(*root, Apply(store, base, index));
+  EXPECT_EQ((*Lookup(store, *root, RelPath("app/d/deep/f")))->digest, Digest::Of("1"));
+}
+
+TEST(LayerIndexReader, GivesTheEntriesOneByOneAndThenTheEnd) {
+  std::string encoded = EncodeLayerIndex({Entry("a", File("x")), Whiteout("b"), Opaque("c")});
+  auto reader = LayerIndexReader::Open(encoded);
+  ASSERT_TRUE(reader);
+  EXPECT_EQ(reader->entries(), 3u);
+  LayerEntry entry;
+  for (const char* path : {"a", "b", "c"}) {
+    auto more = reader->Next(&entry);
+    ASSERT_TRUE(more && *more);
+    EXPECT_EQ(entry.path.str(), path);
+    EXPECT_EQ(entry.whiteout, entry.path.str() == "b");
+  }
+  EXPECT_FALSE(*reader->Next(&entry));
+  EXPECT_FALSE(*reader->Next(&entry));
 }
 
 }  // namespace

@@ -1,0 +1,243 @@
+// A layer that is streamed while it is copied is the layer that Commit would have read back.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "exec/layer_writer.h"
+#include "exec/tree_copy.h"
+#include "snapshot/layer_stream.h"
+#include "source/context.h"
+#include "sys/open.h"
+#include "sys/tempdir.h"
+#include "tree/layer_tree.h"
+
+namespace varve::exec {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+class CopyStreamTest : public ::testing::Test {
+ protected:
+  struct Source {
+    std::string path, dest;
+    bool parents = false;
+  };
+  struct Made {
+    cache::Rootfs rootfs;
+    bool streamed = false;
+    uint64_t linked = 0;
+  };
+
+  void SetUp() override {
+    if (geteuid() != 0) GTEST_SKIP() << "owners and devices need root";
+    directory_ = *sys::TempDir::Create(testing::TempDir(), "copy-stream-");
+    layers_ = *snapshot::OpenLayerStore(directory_.path() + "/store");
+    context_ = directory_.path() + "/context";
+    fs::create_directories(context_);
+  }
+
+  void Write(const std::string& path, const std::string& text) {
+    fs::create_directories((fs::path(context_) / path).parent_path());
+    std::ofstream(context_ + "/" + path) << text;
+  }
+
+  // Between the walk that names the files and the copy.
+  std::function<void()> meanwhile = [] {};
+
+  Result<Made> Copy(const cache::Rootfs& base, const std::vector<Source>& sources,
+                    const DiffId* earlier, bool with_stream) {
+    Made made{.rootfs = base};
+    TRY_ASSIGN(auto context, source::WalkContext({.directory = context_}, trees_, {}));
+    meanwhile();
+    TRY_ASSIGN(Fd root, sys::OpenDir(context_));
+    TRY_ASSIGN(auto draft, layers_->NewDraft());
+    std::optional<SimilarLayer> similar;
+    if (earlier != nullptr) {
+      TRY_ASSIGN(std::string index, layers_->EncodedIndex(*earlier));
+      similar = SimilarLayer{layers_->Directory(*earlier), std::move(index)};
+    }
+    tree::LayerTree tree(trees_, base.tree_root);
+    snapshot::LayerStream stream([&](snapshot::StreamedEntry entry) {
+      return tree.Add(std::move(entry.index), entry.fresh);
+    });
+    {
+      LayerWriter writer(*layers_, trees_, base, *draft);
+      TreeCopy copy(writer, trees_, similar ? &*similar : nullptr, with_stream ? &stream : nullptr,
+                    {});
+      for (const Source& source : sources) {
+        graph::Copy action{.from = {.path = source.path,
+                                    .wildcards = source.path.find('*') != source.path.npos,
+                                    .parents = source.parents},
+                           .dest = source.dest};
+        TRY(copy.Copy({.root = root.get(), .tree_root = context.root}, action, {}, FileMode()));
+      }
+      TRY(copy.Finish());
+      TRY(writer.Finish());
+      made.linked = copy.linked_files();
+    }
+    made.streamed = with_stream && !stream.broken();
+    snapshot::Layer layer;
+    if (made.streamed) {
+      TRY_ASSIGN(auto written, stream.Finish());
+      TRY_ASSIGN(layer, layers_->CommitWritten(std::move(draft), std::move(written), {}));
+      TRY_ASSIGN(made.rootfs.tree_root, tree.Finish());
+    } else {
+      TRY_ASSIGN(layer, layers_->Commit(std::move(draft), {}, {}, {}));
+      TRY_ASSIGN(auto index, layers_->Index(layer.diff_id));
+      TRY_ASSIGN(made.rootfs.tree_root, tree::ApplyLayer(trees_, base.tree_root, index));
+    }
+    made.rootfs.layers.push_back(layer.diff_id);
+    return made;
+  }
+
+  // Streamed first, then, with that layer removed, read back.
+  Made CopyBothWays(const cache::Rootfs& base, const std::vector<Source>& sources,
+                    const DiffId* earlier = nullptr) {
+    auto streamed = Copy(base, sources, earlier, true);
+    EXPECT_TRUE(streamed) << streamed.error().ToString();
+    if (!streamed) return {};
+    DiffId layer = streamed->rootfs.layers.back();
+    EXPECT_TRUE(*layers_->Verify(layer, false)) << "the tar of its files is another";
+    auto index = layers_->EncodedIndex(layer);
+    EXPECT_TRUE(index) << index.error().ToString();
+    EXPECT_TRUE(layers_->Remove(layer));
+    auto read = Copy(base, sources, earlier, false);
+    EXPECT_TRUE(read) << read.error().ToString();
+    if (!read) return {};
+    EXPECT_EQ(streamed->rootfs.layers, read->rootfs.layers);
+    EXPECT_EQ(streamed->rootfs.tree_root, read->rootfs.tree_root);
+    EXPECT_EQ(*index, *layers_->EncodedIndex(layer));
+    EXPECT_EQ(streamed->linked, read->linked);
+    return *streamed;
+  }
+
+  sys::TempDir directory_;
+  std::unique_ptr<snapshot::LayerStore> layers_;
+  tree::MemoryTreeStore trees_;
+  cache::Rootfs scratch_{{}, tree::EmptyTree()};
+  std::string context_;
+};
+
+TEST_F(CopyStreamTest, ATreeOfManyKindsOfEntries) {
+  for (int i = 0; i < 700; ++i) Write(fmt::format("s/d{}/f{}", i / 7, i), std::to_string(i * i));
+  Write("s/empty", "");
+  Write("s/block", std::string(512, 'x'));
+  Write("s/large", std::string(3'000'001, 'y'));
+  Write("s/d1-1/sorts", "behind d1/");
+  Write("s/" + std::string(120, 'n') + "/" + std::string(130, 'm'), "pax");
+  fs::create_directories(context_ + "/s/bare/in/bare");
+  fs::create_symlink("d1", context_ + "/s/link");
+  ASSERT_EQ(chmod((context_ + "/s/bare").c_str(), 01777), 0);
+  ASSERT_EQ(chown((context_ + "/s/d3").c_str(), 5, 6), 0);
+  ASSERT_EQ(chmod((context_ + "/s/empty").c_str(), 04755), 0);
+  Made made = CopyBothWays(scratch_, {{"s", "/"}});
+  EXPECT_TRUE(made.streamed);
+  EXPECT_TRUE(*tree::Lookup(trees_, made.rootfs.tree_root, RelPath("bare/in/bare")));
+}
+
+TEST_F(CopyStreamTest, DirectoriesOfTheBaseAreCopiedUpAndMerged) {
+  Write("base/usr/bin/a", "1");
+  Write("base/usr/lib/b", "2");
+  Write("s/bin/c", "3");
+  Write("s/new/d", "4");
+  auto base = Copy(scratch_, {{"base", "/"}}, nullptr, true);
+  ASSERT_TRUE(base);
+  Made made = CopyBothWays(base->rootfs, {{"s", "/usr/"}});
+  EXPECT_TRUE(made.streamed);
+  for (const char* path : {"usr/bin/a", "usr/lib/b", "usr/bin/c", "usr/new/d"}) {
+    EXPECT_TRUE(*tree::Lookup(trees_, made.rootfs.tree_root, RelPath(path))) << path;
+  }
+}
+
+TEST_F(CopyStreamTest, SourcesInTheOrderOfAWalkAreStreamed) {
+  for (const char* name : {"a.js", "b.js", "c.txt", "in/x.js", "in/y.js"}) Write(name, name);
+  ASSERT_TRUE(Copy(scratch_, {{"*.js", "/d/"}}, nullptr, true)->streamed);
+  EXPECT_TRUE(Copy(scratch_, {{"a.js", "/d/"}, {"b.js", "/d/"}}, nullptr, true)->streamed);
+}
+
+TEST_F(CopyStreamTest, SourcesInAnotherOrderAreReadBack) {
+  Write("a", "1");
+  Write("b", "2");
+  Write("d/a", "3");
+  utimensat(AT_FDCWD, (context_ + "/d").c_str(), nullptr, 0);
+  auto out_of_order = Copy(scratch_, {{"b", "/"}, {"a", "/"}}, nullptr, true);
+  ASSERT_TRUE(out_of_order);
+  EXPECT_FALSE(out_of_order->streamed);
+  auto replaced = Copy(scratch_, {{"a", "/"}, {"d", "/"}}, nullptr, true);
+  ASSERT_TRUE(replaced);
+  EXPECT_FALSE(replaced->streamed);
+  EXPECT_EQ((*tree::Lookup(trees_, replaced->rootfs.tree_root, RelPath("a")))->digest,
+            Digest::Of("3"));
+}
+
+TEST_F(CopyStreamTest, HardLinksAndDevicesAreReadBack) {
+  Write("links/a", "1");
+  fs::create_hard_link(context_ + "/links/a", context_ + "/links/b");
+  EXPECT_FALSE(CopyBothWays(scratch_, {{"links", "/"}}).streamed);
+  Write("devices/a", "1");
+  ASSERT_EQ(mknod((context_ + "/devices/null").c_str(), S_IFCHR | 0666, makedev(1, 3)), 0);
+  EXPECT_FALSE(CopyBothWays(scratch_, {{"devices", "/"}}).streamed);
+}
+
+TEST_F(CopyStreamTest, AFileWithALinkElsewhereIsStreamed) {
+  Write("s/a", "1");
+  fs::create_hard_link(context_ + "/s/a", context_ + "/outside");
+  EXPECT_TRUE(CopyBothWays(scratch_, {{"s", "/"}}).streamed);
+}
+
+TEST_F(CopyStreamTest, FilesOfAnEarlierLayerAreLinked) {
+  for (int i = 0; i < 50; ++i) Write(fmt::format("s/d{}/f{}", i % 5, i), std::to_string(i));
+  auto first = Copy(scratch_, {{"s", "/"}}, nullptr, true);
+  ASSERT_TRUE(first);
+  Write("s/d0/f5", "changed");
+  Write("s/d0/more", "added");
+  fs::remove(context_ + "/s/d1/f1");
+  Made second = CopyBothWays(scratch_, {{"s", "/"}}, &first->rootfs.layers[0]);
+  EXPECT_TRUE(second.streamed);
+  EXPECT_EQ(second.linked, 48u);
+  EXPECT_TRUE(*layers_->Verify(first->rootfs.layers[0], false));
+}
+
+TEST_F(CopyStreamTest, WhatWasOneFileInTheEarlierLayerIsReadBack) {
+  Write("s/a", "1");
+  fs::create_hard_link(context_ + "/s/a", context_ + "/s/b");
+  auto first = Copy(scratch_, {{"s", "/"}}, nullptr, true);
+  ASSERT_TRUE(first);
+  // Two files now, which nothing but their inodes tells from what was there.
+  timespec time[2] = {{1'600'000'000, 0}, {1'600'000'000, 0}};
+  ASSERT_EQ(utimensat(AT_FDCWD, (context_ + "/s/a").c_str(), time, 0), 0);
+  first = Copy(scratch_, {{"s", "/"}}, nullptr, true);
+  ASSERT_TRUE(first);
+  fs::remove(context_ + "/s/b");
+  Write("s/b", "1");
+  ASSERT_EQ(utimensat(AT_FDCWD, (context_ + "/s/b").c_str(), time, 0), 0);
+  Write("s/c", "so that it is another layer");
+  Made second = CopyBothWays(scratch_, {{"s", "/"}}, &first->rootfs.layers[0]);
+  EXPECT_EQ(second.linked, 2u);
+  EXPECT_FALSE(second.streamed);
+}
+
+TEST_F(CopyStreamTest, AFileThatChangedSinceTheWalkIsAnErrorWithOrWithoutAStream) {
+  for (size_t size : {10, 1'000'000}) {
+    for (bool with_stream : {true, false}) {
+      Write("s/f", std::string(size, 'a'));
+      meanwhile = [&] { Write("s/f", std::string(size, 'b')); };
+      auto changed = Copy(scratch_, {{"s", "/"}}, nullptr, with_stream);
+      ASSERT_FALSE(changed);
+      EXPECT_THAT(changed.error().message, HasSubstr("f changed while the build was reading it"));
+      meanwhile = [&] { Write("s/f", std::string(size + 1, 'a')); };
+      Write("s/f", std::string(size, 'a'));
+      EXPECT_FALSE(Copy(scratch_, {{"s", "/"}}, nullptr, with_stream));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace varve::exec

@@ -1,0 +1,146 @@
+#include "snapshot/layer_stream.h"
+
+#include "archive/tar.h"
+
+namespace varve::snapshot {
+
+namespace {
+
+constexpr size_t kPiece = 512 << 10;  // bytes that are handed over at once, at least
+constexpr size_t kBudget = 8 << 20;   // bytes that wait to be hashed
+constexpr size_t kTarBlock = 512;
+constexpr char kZeros[kTarBlock] = {};
+
+}  // namespace
+
+LayerStream::LayerStream(OnEntry on_entry)
+    : on_entry_(std::move(on_entry)), thread_([this] { Work(); }) {}
+
+LayerStream::~LayerStream() { Break(); }
+
+size_t LayerStream::Begin() {
+  std::scoped_lock lock(mutex_);
+  segments_.emplace_back();
+  return begun_++;
+}
+
+void LayerStream::Break() {
+  {
+    std::scoped_lock lock(mutex_);
+    broken_ = true;
+  }
+  changed_.notify_all();
+  space_.notify_all();
+}
+
+void LayerStream::Write(size_t number, Piece piece, bool last) {
+  std::unique_lock lock(mutex_);
+  ++blocked_;
+  space_.wait(lock, [&] {
+    return broken_ || number == current_ || waiting_ + piece.tar.size() <= kBudget;
+  });
+  // Nor may the segment that is next run away from the hash.
+  space_.wait(lock, [&] { return broken_ || waiting_ <= 2 * kBudget; });
+  --blocked_;
+  if (broken_) return;
+  waiting_ += piece.tar.size();
+  Segment& segment = segments_[number - current_];
+  segment.pieces.push_back(std::move(piece));
+  segment.ended = last;
+  if (number == current_) changed_.notify_one();
+}
+
+void LayerStream::Work() {
+  while (true) {
+    Piece piece;
+    {
+      std::unique_lock lock(mutex_);
+      while (!segments_.empty() && segments_.front().ended && segments_.front().pieces.empty()) {
+        segments_.pop_front();
+        ++current_;
+        if (blocked_ > 0) space_.notify_all();
+      }
+      bool at_end = finished_ && segments_.empty();
+      if (broken_ || at_end) return;
+      if (segments_.empty() || segments_.front().pieces.empty()) {
+        changed_.wait(lock);
+        continue;
+      }
+      piece = std::move(segments_.front().pieces.front());
+      segments_.front().pieces.pop_front();
+      waiting_ -= piece.tar.size();
+      if (blocked_ > 0) space_.notify_all();
+    }
+    if (Status consumed = Consume(std::move(piece)); !consumed) {
+      error_ = std::move(consumed).error();
+      Break();
+      return;
+    }
+  }
+}
+
+Status LayerStream::Consume(Piece piece) {
+  TRY(tar_.Write(piece.tar));
+  layer_.entries += piece.entries.size();
+  if (!piece.index.empty()) layer_.index.push_back(std::move(piece.index));
+  for (StreamedEntry& entry : piece.entries) TRY(on_entry_(std::move(entry)));
+  return Ok();
+}
+
+Result<WrittenLayer> LayerStream::Finish() {
+  {
+    std::scoped_lock lock(mutex_);
+    finished_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+  if (error_) return *error_;
+  CHECK(!broken_);
+  static const std::string kEnd(archive::kEmptyTarSize, '\0');
+  TRY(tar_.Write(kEnd));
+  layer_.tar_size = tar_.size();
+  layer_.diff_id = DiffId(tar_.Finish());
+  return std::move(layer_);
+}
+
+TarPart::~TarPart() {
+  if (!ended_) stream_.Break();
+}
+
+void TarPart::Add(const UpperEntry& entry, bool fresh) {
+  FinishEntry();
+  const tree::Node& node = entry.index.node;
+  CHECK(node.type != tree::NodeType::kCharDevice && node.type != tree::NodeType::kBlockDevice);
+  UpperHeader header = HeaderOf(entry);
+  piece_.tar += archive::EncodeTarHeader(header.entry, header.names);
+  uint64_t size = node.type == tree::NodeType::kFile ? node.size : 0;
+  padding_ = (kTarBlock - size % kTarBlock) % kTarBlock;
+  tree::AppendLayerEntry(piece_.index, entry.index);
+  piece_.entries.push_back({entry.index, fresh});
+}
+
+std::span<char> TarPart::Space(size_t bytes) {
+  if (piece_.tar.size() >= kPiece) Send(false);
+  size_t at = piece_.tar.size(), end = at + bytes;
+  // g++ 12 tells the function the capacity, not what was asked for.
+  piece_.tar.resize_and_overwrite(end, [end](char*, size_t) { return end; });
+  return {piece_.tar.data() + at, bytes};
+}
+
+void TarPart::FinishEntry() {
+  piece_.tar.append(kZeros, padding_);
+  padding_ = 0;
+  if (piece_.tar.size() >= kPiece) Send(false);
+}
+
+void TarPart::Send(bool last) {
+  stream_.Write(segment_, std::exchange(piece_, {}), last);
+}
+
+void TarPart::End() {
+  FinishEntry();
+  Send(true);
+  ended_ = true;
+}
+
+}  // namespace varve::snapshot
