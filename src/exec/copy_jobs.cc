@@ -63,7 +63,7 @@ UpperEntry EntryOf(const CopyItem& item, Timestamp mtime) {
 
 CopyJobs::CopyJobs(snapshot::LayerStream* stream, int similar_root, std::stop_token stop)
     : stream_(stream), similar_root_(similar_root), stop_(std::move(stop)),
-      pool_(std::min<size_t>(4, CpuCount())) {}
+      uid_(geteuid()), gid_(getegid()), pool_(std::min<size_t>(4, CpuCount())) {}
 
 // --- The calling thread ------------------------------------------------------------------------------
 
@@ -144,7 +144,10 @@ uint64_t CopyJobs::CountLinked() {
 
 void CopyJobs::Run(Batch batch) {
   std::optional<TarPart> part;
-  if (batch.segment) part.emplace(*stream_, *batch.segment);
+  // A header and half a block of padding for each entry.
+  if (batch.segment) {
+    part.emplace(*stream_, *batch.segment, batch.bytes + batch.items.size() * 768);
+  }
   for (const CopyItem& item : batch.items) {
     if (failed_ || stop_.stop_requested()) return;
     if (Status made = Make(item, part ? &*part : nullptr); !made) {
@@ -161,7 +164,7 @@ Status CopyJobs::Make(const CopyItem& item, TarPart* part) {
   TRY(Open(*item.directory));
   if (item.node.type == NodeType::kSymlink) return MakeSymlink(item, part);
   if (item.node.type == NodeType::kFile) return MakeFile(item, part);
-  if (part != nullptr) part->Add(EntryOf(item, *item.directory->attributes.mtime), true);
+  if (part != nullptr) part->Add(EntryOf(item, *item.directory->attributes->mtime), true);
   return Ok();
 }
 
@@ -183,14 +186,19 @@ Status CopyJobs::Open(OpenDirectory& directory) {
   if (mkdirat(parent.target.get(), name.c_str(), 0700) != 0) return failed("mkdir", directory.dest);
   Fd target(openat(parent.target.get(), name.c_str(), kFlags));
   if (!target) return failed("open", directory.dest);
-  Attributes now = directory.attributes;
-  now.mtime.reset();
-  TRY(ApplyAttributes(target.get(), now));
-  directory.attributes.mtime = TimeOf(st.st_mtim);
-  times_.Lock()->emplace_back(directory.dest, *directory.attributes.mtime);
+  Attributes now = *directory.attributes;
+  TRY(ApplyAttributes(target.get(), now, OwnerIn(parent, now.uid, now.gid)));
+  directory.attributes->mtime = TimeOf(st.st_mtim);
+  times_.Lock()->emplace_back(directory.dest, *directory.attributes->mtime);
   directory.target = std::move(target);
   directory.parent.reset();
   return Ok();
+}
+
+// A new file belongs to whoever makes it; its group is either the maker's or the directory's.
+Owned CopyJobs::OwnerIn(const OpenDirectory& parent, uint32_t uid, uint32_t gid) const {
+  bool as_made = uid == uid_ && gid == gid_ && parent.attributes && parent.attributes->gid == gid;
+  return as_made ? Owned::kAsMade : Owned::kUnknown;
 }
 
 Status CopyJobs::MakeSymlink(const CopyItem& item, TarPart* part) {
@@ -272,7 +280,8 @@ Status CopyJobs::MakeFile(const CopyItem& item, TarPart* part) {
   TRY(Fill(item, st, in.get(), out.get(), -1, part));
   return ApplyAttributes(out.get(), {.mode = item.node.mode, .uid = item.node.uid,
                                      .gid = item.node.gid, .mtime = TimeOf(st.st_mtim),
-                                     .xattrs = item.node.xattrs});
+                                     .xattrs = item.node.xattrs},
+                         OwnerIn(directory, item.node.uid, item.node.gid));
 }
 
 // Writes the content to `out` (unless `linked` has it) and to the stream, in one reading if possible.

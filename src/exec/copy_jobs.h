@@ -38,7 +38,7 @@ struct OpenDirectory {
 
   std::mutex making;
   std::shared_ptr<OpenDirectory> parent;  // until it is made
-  Attributes attributes;
+  std::optional<Attributes> attributes;   // only of one with a parent
 };
 
 struct CopyItem {
@@ -85,6 +85,7 @@ class CopyJobs {
   void Run(Batch batch);
   Status Make(const CopyItem& item, snapshot::TarPart* part);
   Status Open(OpenDirectory& directory);
+  Owned OwnerIn(const OpenDirectory& parent, uint32_t uid, uint32_t gid) const;
   Status MakeSymlink(const CopyItem& item, snapshot::TarPart* part);
   Status MakeFile(const CopyItem& item, snapshot::TarPart* part);
   Result<bool> IsFurtherLink(const CopyItem& item, const struct stat& source);
@@ -95,6 +96,7 @@ class CopyJobs {
   snapshot::LayerStream* const stream_;
   const int similar_root_;
   const std::stop_token stop_;
+  const uint32_t uid_, gid_;  // of this process
 
   Batch batch_;            // being filled
   std::string last_path_;  // of the entries so far

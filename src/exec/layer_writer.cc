@@ -57,9 +57,9 @@ timespec ToTimespec(Timestamp time) {
   return {seconds, time.nanos - seconds * 1'000'000'000};
 }
 
-Status ApplyAttributes(int fd, const Attributes& attributes) {
+Status ApplyAttributes(int fd, const Attributes& attributes, Owned owned) {
   // Owner first: chown clears the setuid bits that chmod sets.
-  if (fchown(fd, attributes.uid, attributes.gid) != 0) {
+  if (owned == Owned::kUnknown && fchown(fd, attributes.uid, attributes.gid) != 0) {
     return sys::OwnerError(errno, "chown", attributes.uid, attributes.gid);
   }
   if (fchmod(fd, attributes.mode & 07777) != 0) return ErrnoError(errno, "chmod");

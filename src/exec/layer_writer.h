@@ -103,8 +103,10 @@ class LayerWriter {
   std::map<RelPath, Timestamp> directory_times_;
 };
 
-// Applies mode, owner, xattrs and (if given) mtime to an open file.
-Status ApplyAttributes(int fd, const Attributes& attributes);
+// Applies mode, owner, xattrs and (if given) mtime to an open file. kAsMade: the file has its owner
+// from being made by this process.
+enum class Owned { kUnknown, kAsMade };
+Status ApplyAttributes(int fd, const Attributes& attributes, Owned owned = Owned::kUnknown);
 
 timespec ToTimespec(Timestamp time);
 

@@ -1,5 +1,7 @@
 #include "snapshot/layer_stream.h"
 
+#include <algorithm>
+
 #include "archive/tar.h"
 
 namespace varve::snapshot {
@@ -7,7 +9,7 @@ namespace varve::snapshot {
 namespace {
 
 constexpr size_t kPiece = 512 << 10;  // bytes that are handed over at once, at least
-constexpr size_t kBudget = 8 << 20;   // bytes that wait to be hashed
+constexpr size_t kBudget = 4 << 20;   // bytes that wait to be hashed
 constexpr size_t kTarBlock = 512;
 constexpr char kZeros[kTarBlock] = {};
 
@@ -109,6 +111,8 @@ TarPart::~TarPart() {
 
 void TarPart::Add(const UpperEntry& entry, bool fresh) {
   FinishEntry();
+  // At once rather than in doublings, which copy every byte once more.
+  if (piece_.tar.empty()) piece_.tar.reserve(std::min(expected_, kPiece + kPiece / 2));
   const tree::Node& node = entry.index.node;
   CHECK(node.type != tree::NodeType::kCharDevice && node.type != tree::NodeType::kBlockDevice);
   UpperHeader header = HeaderOf(entry);

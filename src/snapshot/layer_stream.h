@@ -98,7 +98,9 @@ class LayerStream {
 // One segment. Used by one thread at a time. Drops everything once the stream is broken.
 class TarPart {
  public:
-  TarPart(LayerStream& stream, size_t segment) : stream_(stream), segment_(segment) {}
+  // `expected`: about how many bytes of tar it will be.
+  TarPart(LayerStream& stream, size_t segment, size_t expected = 0)
+      : stream_(stream), segment_(segment), expected_(expected) {}
   ~TarPart();  // what was not ended breaks the stream
 
   // No device: a tar cannot say the numbers of all of them. A file's size and digest are known; its
@@ -115,6 +117,7 @@ class TarPart {
 
   LayerStream& stream_;
   const size_t segment_;
+  const size_t expected_;
   LayerStream::Piece piece_;
   size_t padding_ = 0;  // behind the file at hand
   bool ended_ = false;
