@@ -24,6 +24,7 @@ class Built:
     tree: dict = None
     config: dict = None
     seconds: float = 0
+    lines: int = 0     # of progress
 
     def ran(self):
         return [s for s in self.steps if s["status"] == "run"]
@@ -70,7 +71,8 @@ class Machine:
         built = Built(code, [], "", seconds=time.monotonic() - process.began)
         out = process.out
         with open(out + ".log", encoding="utf-8", errors="replace") as file:
-            built.error = file.read()[-3000:]
+            log = file.read()
+            built.error, built.lines = log[-3000:], log.count("\n")
         if os.path.exists(out + ".json"):
             with open(out + ".json", encoding="utf-8") as file:
                 built.steps = json.load(file)["steps"]
