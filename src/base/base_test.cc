@@ -94,6 +94,17 @@ TEST(Clock, TimesPrintAsGoPrintsThem) {
   EXPECT_FALSE(ParseTime("yesterday"));
 }
 
+TEST(Clock, AgesAreInWholeUnits) {
+  using std::chrono::seconds;
+  EXPECT_EQ(FormatAge(seconds(-5)), "0 seconds");
+  EXPECT_EQ(FormatAge(seconds(59)), "59 seconds");
+  EXPECT_EQ(FormatAge(seconds(60)), "1 minute");
+  EXPECT_EQ(FormatAge(seconds(47 * 3600)), "47 hours");
+  EXPECT_EQ(FormatAge(seconds(48 * 3600)), "2 days");
+  EXPECT_EQ(FormatTimeAgo({0}, {999'999'999}), "just now");
+  EXPECT_EQ(FormatTimeAgo({0}, {1'000'000'000}), "1 second ago");
+}
+
 TEST(Clock, GoDurations) {
   EXPECT_EQ(ParseGoDuration("1h2m3.5s")->count(), 3723'500'000'000);
   EXPECT_EQ(ParseGoDuration("100ms")->count(), 100'000'000);

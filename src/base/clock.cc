@@ -2,6 +2,7 @@
 
 #include <time.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 
@@ -112,6 +113,22 @@ std::string FormatDuration(Nanos duration) {
   auto whole = static_cast<int64_t>(std::llround(seconds));
   if (whole < 3600) return fmt::format("{}m{:02}s", whole / 60, whole % 60);
   return fmt::format("{}h{:02}m", whole / 3600, whole / 60 % 60);
+}
+
+std::string FormatAge(Nanos age) {
+  int64_t seconds = std::max<int64_t>(0, age.count() / 1'000'000'000);
+  auto text = [](int64_t n, const char* unit) {
+    return fmt::format("{} {}{}", n, unit, n == 1 ? "" : "s");
+  };
+  if (seconds < 60) return text(seconds, "second");
+  if (seconds < 3600) return text(seconds / 60, "minute");
+  if (seconds < 48 * 3600) return text(seconds / 3600, "hour");
+  return text(seconds / 86400, "day");
+}
+
+std::string FormatTimeAgo(Timestamp then, Timestamp now) {
+  Nanos age(now.nanos - then.nanos);
+  return age < std::chrono::seconds(1) ? "just now" : FormatAge(age) + " ago";
 }
 
 Result<Nanos> ParseGoDuration(std::string_view text) {

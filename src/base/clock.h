@@ -47,6 +47,12 @@ Result<Timestamp> ParseTime(std::string_view rfc3339);
 // "1.2s", "350ms", "2m03s": for people.
 std::string FormatDuration(Nanos duration);
 
+// "45 seconds", "1 minute", "47 hours", "2 days": an age in whole units, for people.
+std::string FormatAge(Nanos age);
+
+// "5 minutes ago"; of the last second, or of the future, "just now".
+std::string FormatTimeAgo(Timestamp then, Timestamp now);
+
 // Go's time.ParseDuration: "1h2m3.5s", "100ms", "0".
 Result<Nanos> ParseGoDuration(std::string_view text);
 

@@ -112,7 +112,7 @@ class CacheMountCommand final : public Command {
                             "DIRECTORY", "SIZE", "LAST USED", "IN USE");
         }
         out += fmt::format("{:<30} {:<16} {:<12} {:<10} {:<16} {}\n", entry.id, NamespaceOf(entry),
-                           ShortName(entry), FormatBytes(bytes), TimeAgo(entry.last_used, now),
+                           ShortName(entry), FormatBytes(bytes), FormatTimeAgo(entry.last_used, now),
                            entry.busy ? "yes" : "no");
       }
     }

@@ -17,17 +17,6 @@ using history::Fate;
 using history::Step;
 using history::Summary;
 
-std::string Ago(Nanos age) {
-  int64_t seconds = std::max<int64_t>(0, age.count() / 1'000'000'000);
-  auto text = [](int64_t n, const char* unit) {
-    return fmt::format("{} {}{} ago", n, unit, n == 1 ? "" : "s");
-  };
-  if (seconds < 60) return text(seconds, "second");
-  if (seconds < 3600) return text(seconds / 60, "minute");
-  if (seconds < 48 * 3600) return text(seconds / 3600, "hour");
-  return text(seconds / 86400, "day");
-}
-
 // Columns as wide as their widest cell; the last one is not padded.
 std::string Table(const std::vector<std::vector<std::string>>& rows) {
   std::vector<size_t> widths;
@@ -139,7 +128,7 @@ std::string StepTime(const Step& step) {
 std::string BuildLine(const Build& build) {
   history::Ratios ratios = RatiosOf(build);
   std::string line = fmt::format("build {} of {}, {}", build.id, build.name, StatusName(build.status));
-  line += " " + Ago(Nanos(SystemClock().Now().nanos - build.started.nanos));
+  line += " " + FormatTimeAgo(build.started, SystemClock().Now());
   return line + fmt::format(": {} cached, {} run in {}", ratios.cached, ratios.ran,
                             FormatDuration(build.Duration()));
 }
@@ -162,7 +151,7 @@ std::string ListText(const std::vector<Summary>& builds, Timestamp now, bool who
     if (!whole && name.size() > kNameWidth) name = name.substr(0, kNameWidth - 3) + "...";
     const history::Ratios& ratios = build.ratios;
     rows.push_back({build.id, name, std::string(StatusName(build.status)),
-                    whole ? FormatTime(build.started) : Ago(Nanos(now.nanos - build.started.nanos)),
+                    whole ? FormatTime(build.started) : FormatTimeAgo(build.started, now),
                     FormatDuration(build.duration), fmt::format("{}/{}", ratios.cached, ratios.steps),
                     ratios.saved.count() == 0 ? "" : FormatDuration(ratios.saved)});
   }

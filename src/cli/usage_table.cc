@@ -35,7 +35,7 @@ std::string FieldOf(const UsageRow& row, std::string_view field, Timestamp now) 
   if (field == "Size") return FormatBytes(row.bytes);
   if (field == "Description") return row.description;
   if (field == "UsageCount") return std::to_string(row.uses);
-  if (field == "LastUsedAt") return row.last_used ? TimeAgo(*row.last_used, now) : "";
+  if (field == "LastUsedAt") return row.last_used ? FormatTimeAgo(*row.last_used, now) : "";
   return std::string(NameOf(row.type));
 }
 
@@ -52,7 +52,7 @@ std::string Pretty(const UsageRow& row, Timestamp now) {
   out += fmt::format("Size:\t\t{}\n", FormatBytes(row.bytes));
   add("Description", row.description);
   add("Usage count", std::to_string(row.uses));
-  if (row.last_used) add("Last used", TimeAgo(*row.last_used, now));
+  if (row.last_used) add("Last used", FormatTimeAgo(*row.last_used, now));
   if (row.seconds > 0) {
     add("Took", FormatDuration(Nanos(static_cast<int64_t>(row.seconds * 1e9))));
   }
@@ -78,20 +78,6 @@ Result<std::string> Expand(std::string_view text,
 }
 
 }  // namespace
-
-std::string TimeAgo(Timestamp then, Timestamp now) {
-  int64_t seconds = (now.nanos - then.nanos) / 1'000'000'000;
-  struct Unit {
-    int64_t seconds;
-    const char* name;
-  };
-  for (Unit unit :
-       {Unit{86400, "day"}, Unit{3600, "hour"}, Unit{60, "minute"}, Unit{1, "second"}}) {
-    int64_t n = seconds / unit.seconds;
-    if (n >= 1) return fmt::format("{} {}{} ago", n, unit.name, n == 1 ? "" : "s");
-  }
-  return "just now";
-}
 
 Result<UsageFormat> UsageFormat::Parse(const std::string& text, Timestamp now) {
   UsageFormat format;
@@ -140,7 +126,7 @@ std::string UsageFormat::Row(const UsageRow& row) const {
       std::string line = fmt::format(
           "{:<16} {:<12} {:<10} {:<16} {}", ShownId(row) + (row.is_mutable ? "*" : ""),
           IsReclaimable(row) ? "true" : "false", FormatBytes(row.bytes) + (row.shared ? "*" : ""),
-          row.last_used ? TimeAgo(*row.last_used, now_) : "", row.description);
+          row.last_used ? FormatTimeAgo(*row.last_used, now_) : "", row.description);
       line.erase(line.find_last_not_of(' ') + 1);
       return line + "\n";
     }

@@ -33,7 +33,4 @@ void SortForPeople(std::vector<upkeep::UsageRow>& rows);
 
 Json UsageJson(const upkeep::UsageRow& row);
 
-// "5 minutes ago".
-std::string TimeAgo(Timestamp then, Timestamp now);
-
 }  // namespace varve::cli

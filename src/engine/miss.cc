@@ -20,17 +20,6 @@ bool OnlyParent(const std::vector<Reason>& reasons) {
   return std::ranges::all_of(reasons, [](const Reason& r) { return r.kind == Kind::kParent; });
 }
 
-std::string Ago(Nanos age) {
-  int64_t seconds = std::max<int64_t>(0, age.count() / 1'000'000'000);
-  auto text = [](int64_t n, const char* unit) {
-    return fmt::format("{} {}{}", n, unit, n == 1 ? "" : "s");
-  };
-  if (seconds < 60) return text(seconds, "second");
-  if (seconds < 3600) return text(seconds / 60, "minute");
-  if (seconds < 48 * 3600) return text(seconds / 3600, "hour");
-  return text(seconds / 86400, "day");
-}
-
 class Explainer {
  public:
   Explainer(const Miss& miss, const MissStores& stores) : miss_(miss), stores_(stores) {}
@@ -75,7 +64,7 @@ class Explainer {
       const Miss::Age& age = *miss_.too_old;
       Reason reason{Kind::kMaxAge, age.below.empty()
                                        ? fmt::format("its record is {} old, and {} accepts less",
-                                                     Ago(age.age), age.rule)
+                                                     FormatAge(age.age), age.rule)
                                        : fmt::format("its record holds an older result of {}, and {} "
                                                      "asks for a new one", age.below, age.rule)};
       reason.subject = age.rule;
@@ -123,7 +112,7 @@ class Explainer {
     Kind kind = Kind::kEvicted;
     if (dropped.rule.find("damaged") != std::string::npos) kind = Kind::kDamaged;
     if (dropped.rule == "its data is gone") kind = Kind::kDataGone;
-    Reason reason{kind, fmt::format("{} removed from the cache {} ago ({})", what, Ago(age), dropped.rule)};
+    Reason reason{kind, fmt::format("{} removed from the cache {} ago ({})", what, FormatAge(age), dropped.rule)};
     reason.subject = dropped.rule;
     reason.after = FormatTime(dropped.time);
     return reason;
