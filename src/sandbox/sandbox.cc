@@ -2,13 +2,11 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <set>
 
@@ -17,6 +15,7 @@
 #include "sandbox/device_filter.h"
 #include "sandbox/mount_points.h"
 #include "sandbox/oci_spec.h"
+#include "sandbox/runc_cgroups.h"
 #include "sandbox/runtime.h"
 #include "sandbox/seccomp_compiler.h"
 #include "sys/open.h"
@@ -26,18 +25,15 @@
 namespace varve::sandbox {
 namespace {
 
-constexpr std::string_view kBundlePrefix = "varve-";
 constexpr std::string_view kRuntimeRoot = "runtime";
 
 // The directory of one run: config.json, hosts, resolv.conf, log.
 class Bundle {
  public:
   static Result<Bundle> Create(const std::string& state_dir) {
-    static std::atomic<unsigned> counter{0};
     TRY(sys::MkdirAll(state_dir, 0711));
     Bundle bundle;
-    // The pid tells RemoveLeftovers whether the owner lives.
-    bundle.id_ = fmt::format("{}{}-{}", kBundlePrefix, getpid(), counter++);
+    bundle.id_ = NewContainerName();
     bundle.path_ = state_dir + "/" + bundle.id_;
     bundle.runtime_root_ = state_dir + "/" + std::string(kRuntimeRoot);
     TRY(sys::RemoveAll(bundle.path_));  // of a former process with our pid
@@ -155,23 +151,6 @@ std::vector<DeviceAccess> ExtraDevices(const Spec& spec) {
   return devices;
 }
 
-// runc removes its cgroups itself, unless it was killed. False: processes in them are still dying.
-bool RemoveRuncCgroups(const std::string& path) {
-  bool gone = true;
-  auto remove = [&](const std::string& directory) {
-    if (rmdir(directory.c_str()) != 0 && errno == EBUSY) gone = false;
-  };
-  remove("/sys/fs/cgroup" + path);
-  auto root = sys::OpenDir("/sys/fs/cgroup");
-  if (!root) return gone;
-  auto entries = sys::ListDirectory(root->get());
-  if (!entries) return gone;
-  for (const sys::DirEntry& entry : *entries) {
-    if (entry.type == DT_DIR) remove(fmt::format("/sys/fs/cgroup/{}{}", entry.name, path));
-  }
-  return gone;
-}
-
 Result<Outcome> RunBundle(const Host& host, const Runtime& runtime, const Bundle& bundle,
                           int cgroup_fd, const OutputSink& sink, std::stop_token stop) {
   sys::SpawnSpec command =
@@ -236,9 +215,9 @@ Result<Outcome> RunOn(const Host& host, const Runtime& wanted, const Spec& spec,
     }
   }
   if (!crun && !host.user_namespace) {
-    context.cgroup_path = spec.cgroup_parent.empty()
-                              ? "/" + bundle.id()
-                              : RelPath(spec.cgroup_parent).Join(bundle.id()).Absolute();
+    RelPath parent(spec.cgroup_parent);
+    RemoveCgroupsOfTheDead(parent.Absolute());
+    context.cgroup_path = parent.Join(bundle.id()).Absolute();
   }
 
   TRY(bundle.Write("hosts", HostsFile(spec.hostname, spec.extra_hosts)));
@@ -263,27 +242,6 @@ Result<Outcome> RunOn(const Host& host, const Runtime& wanted, const Spec& spec,
   TRY(removed);
   outcome->mount_point_parents = std::move(mount_point_parents);
   return outcome;
-}
-
-Status RemoveLeftovers(const std::string& state_dir) {
-  auto dir = sys::OpenDir(state_dir);
-  if (!dir) {
-    if (dir.error().code == Code::kNotFound) return Ok();
-    return std::move(dir).error();
-  }
-  TRY_ASSIGN(std::vector<sys::DirEntry> entries, sys::ListDirectory(dir->get()));
-  for (const sys::DirEntry& entry : entries) {
-    std::string_view name = entry.name;
-    if (!name.starts_with(kBundlePrefix)) continue;
-    name.remove_prefix(kBundlePrefix.size());
-    auto pid = ParseInt(name.substr(0, name.find('-')));
-    if (!pid || *pid <= 0) continue;
-    if (kill(static_cast<pid_t>(*pid), 0) == 0 || errno != ESRCH) continue;
-    if (!RemoveRuncCgroups("/" + entry.name)) continue;  // the next call will
-    TRY(sys::RemoveAll(fmt::format("{}/{}/{}", state_dir, kRuntimeRoot, entry.name)));
-    TRY(sys::RemoveAllAt(dir->get(), entry.name));
-  }
-  return Ok();
 }
 
 }  // namespace varve::sandbox

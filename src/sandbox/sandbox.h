@@ -127,8 +127,4 @@ Result<Outcome> Run(const Spec& spec, const std::string& state_dir, const Output
 Result<Outcome> RunWith(const Runtime& runtime, const Spec& spec, const std::string& state_dir,
                         const OutputSink& sink, std::stop_token stop);
 
-// Removes what killed varve processes left in `state_dir`, and the control groups of their steps.
-// What is still dying is left to the next call.
-Status RemoveLeftovers(const std::string& state_dir);
-
 }  // namespace varve::sandbox
