@@ -80,9 +80,9 @@ std::optional<StepRecord> RecordRows::Repair(Database& database, const StepKey& 
     return std::move(*record);
   }
   LOG_WARN("record {} is damaged and was dropped", key.ToString());
-  unlink(FileOf(root_, key).c_str());
   Status dropped = DropRow(database, key, "its record was damaged", clock_.Now().nanos);
   if (!dropped) LOG_WARN("{}", dropped.error().message);
+  unlink(FileOf(root_, key).c_str());
   return std::nullopt;
 }
 
@@ -167,15 +167,19 @@ Status RecordRows::Put(const StepRecord& record) {
 }
 
 Status RecordRows::Drop(const StepKey& key, const std::string& rule) {
-  std::string file = FileOf(root_, key);
-  if (unlink(file.c_str()) != 0 && errno != ENOENT) return ErrnoError(errno, "remove " + file);
   int64_t now = clock_.Now().nanos;
-  return index_.Do([&](Database& database) {
+  Status dropped = index_.Do([&](Database& database) {
     return database.Transaction([&]() -> Status {
       TRY(DropRow(database, key, rule, now));
       return database.Run("DELETE FROM dropped WHERE time<?", {Value::Int(now - kDroppedKept)});
     });
   });
+  TRY(std::move(dropped));
+  // The file last: a process killed before this leaves a file that nobody asks for, and not a row whose
+  // file is lost.
+  std::string file = FileOf(root_, key);
+  if (unlink(file.c_str()) != 0 && errno != ENOENT) return ErrnoError(errno, "remove " + file);
+  return Ok();
 }
 
 Status RecordRows::NoteEvicted(std::span<const StepKey> keys, const std::string& rule) {

@@ -1,7 +1,8 @@
 // Looks over a root, and mends it by dropping what is damaged: nothing in it cannot be made again.
 //
 //   databases   SQLite's own check; each record's row against its file
-//   records     checksum, key, and that the files are found by the index
+//   records     checksum, key, and that the index's rows have their files. A file without a row is what
+//               a process killed between the two leaves: it is entered, and no fault
 //   blobs       content against digest
 //   layers      files, index and meta against the diff id
 //   trees       objects against digests; a record's tree against what its layers' indexes give
