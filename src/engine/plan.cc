@@ -185,7 +185,8 @@ void Plan::Visit(StepIndex i, Actions& actions) {
   };
   Demand demand = wishes_[i].demand();
   if (state.outputs) {
-    if (demand == kData && !state.data_local) start(actions.obtain);
+    // Of steps of one key one brings the layers here; where it cannot, the others need not try.
+    if (demand == kData && !state.data_local && !(state.key && KeyIsBusy(i))) start(actions.obtain);
   } else if (state.source) {
     start(actions.resolve);
   } else if (!state.key) {
@@ -291,19 +292,25 @@ bool Plan::OnDataGone(StepIndex i) {
   State& state = states_[i];
   SetBusy(i, false);
   if (state.gone_key == state.key) return false;
-  state.gone_key = state.key;
-  state.look_up = LookUp::kMiss;
-  state.gone_outputs = std::exchange(state.outputs, std::nullopt);
-  Changed(i);
+  // Steps of the same key have the same result: it is gone for them too, and is made again once.
+  for (StepIndex j : peers_.at(*state.key).steps) {
+    State& peer = states_[j];
+    if (j != i && (!peer.outputs || peer.data_local || peer.busy)) continue;
+    peer.gone_key = peer.key;
+    peer.look_up = LookUp::kMiss;
+    peer.gone_outputs = std::exchange(peer.outputs, std::nullopt);
+    Changed(j);
+  }
   return true;
 }
 
 // A step ran again and gave something else than the record that others were keyed by: what has not
 // run in this job is keyed anew, from the result that this job now uses.
-void Plan::Forget(StepIndex changed) {
+void Plan::Forget(const std::vector<StepIndex>& changed) {
   std::vector<bool> depends(states_.size(), false);
-  depends[changed] = true;
-  for (StepIndex j = changed + 1; j < states_.size(); ++j) {
+  for (StepIndex i : changed) depends[i] = true;
+  for (StepIndex j = 0; j < states_.size(); ++j) {
+    if (depends[j]) continue;
     for (const Ref& ref : graph_.steps[j].inputs) depends[j] = depends[j] || depends[ref.step];
     State& state = states_[j];
     if (!depends[j] || state.busy || state.source) continue;
@@ -320,15 +327,16 @@ std::vector<StepIndex> Plan::OnRan(StepIndex i, std::vector<cache::Rootfs> outpu
   std::vector<StepIndex> shared;
   State& state = states_[i];
   SetBusy(i, false);
-  bool changed = state.gone_outputs && *state.gone_outputs != outputs;
+  std::vector<StepIndex> changed;
   for (StepIndex j : peers_.at(*state.key).steps) {
     State& other = states_[j];
     if (j != i && (other.outputs || other.busy)) continue;
     if (j != i) shared.push_back(j);
     other.data_local = true;
+    if (other.gone_outputs && *other.gone_outputs != outputs) changed.push_back(j);
     Settle(j, outputs);
   }
-  if (changed) Forget(i);
+  if (!changed.empty()) Forget(changed);
   return shared;
 }
 

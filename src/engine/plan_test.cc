@@ -102,6 +102,37 @@ TEST_F(PlanTest, DataThatIsGoneTwiceIsRefused) {
   EXPECT_FALSE(plan.OnDataGone(run));
 }
 
+// Once the record of a key is dropped, the one that is made anew is good.
+TEST_F(PlanTest, DataThatIsGoneIsGoneForAllStepsOfTheKey) {
+  auto image = AddImage(graph, "i");
+  auto a = AddRun(graph, "x", image, "a");
+  auto b = AddRun(graph, "x", image, "b");
+  auto reader = AddCopy(graph, "out", b, static_cast<int>(image));
+  Plan plan(graph, {{a}, {b}, {reader}}, true);
+  plan.Next();
+  plan.OnPin(image, Root("i"), true, true);
+  plan.Next();
+  plan.OnKey(a, KeyFor("x"));
+  plan.OnKey(b, KeyFor("x"));
+  plan.Next();
+  plan.OnLookUp(a, {{Root("old")}}, false);
+  plan.OnLookUp(b, {{Root("old")}}, false);
+  auto actions = plan.Next();
+  ASSERT_EQ(actions.obtain.size(), 1u);
+  ASSERT_THAT(actions.key, ElementsAre(reader));
+  plan.OnKey(reader, KeyFor("reads old"));
+  auto other = actions.obtain[0] == a ? b : a;
+  EXPECT_TRUE(plan.OnDataGone(actions.obtain[0]));
+  actions = plan.Next();
+  EXPECT_THAT(actions.obtain, IsEmpty());
+  ASSERT_EQ(actions.run.size(), 1u);
+  plan.Withdraw(reader);
+  EXPECT_THAT(plan.OnRan(actions.run[0], {Root("new")}),
+              ElementsAre(actions.run[0] == a ? b : a));
+  EXPECT_EQ(plan.Outputs(other)->front(), Root("new"));
+  EXPECT_THAT(plan.Next().key, ElementsAre(reader)) << "what reads it is keyed by the new result";
+}
+
 TEST_F(PlanTest, AWithdrawnActionComesAgain) {
   auto image = AddImage(graph, "i");
   auto run = AddRun(graph, "a", image);
