@@ -189,9 +189,10 @@ class Coordinator {
     if (plan_.Outputs(i)) MarkFinished(i, StepStatus::kCached, nullptr);
   }
 
-  // A record named a tree that is not stored any more: it is a miss (invariant I4).
+  // A record named a tree of which a part is not stored any more. Where its layers are here, they give
+  // the tree again, once in a build; else it is a miss (invariant I4).
   void DropUnreadableInputs(StepIndex i, Error error) {
-    bool dropped = false;
+    bool dropped = false, restored = false;
     for (const graph::InputUse& use : graph::InputUses(graph_.steps[i])) {
       StepIndex input = graph_.steps[i].inputs[static_cast<size_t>(use.input)].step;
       if (use.lineage || pins_[input]) continue;
@@ -199,12 +200,19 @@ class Coordinator {
         dropped = true;
         continue;
       }
+      const auto* outputs = plan_.Outputs(input);
+      if (outputs && restored_.insert(input).second && services_.runner.RestoreTrees(*outputs)) {
+        Counter("engine.trees_restored").Add();
+        restored = true;
+        continue;
+      }
       results_withdrawn_ = true;
       if (plan_.Key(input)) Forget(*plan_.Key(input));
       dropped = plan_.OnDataGone(input) || dropped;
     }
-    if (!dropped) return StepFailed(i, std::move(error));
-    plan_.OnKeyUnknown(i);
+    if (dropped) return plan_.OnKeyUnknown(i);
+    if (restored) return plan_.Withdraw(i);
+    StepFailed(i, std::move(error));
   }
 
   // The record that answered `key` is of no use. It is dropped when the step runs, under the key's
@@ -524,6 +532,7 @@ class Coordinator {
   std::vector<std::string> slots_;
   std::vector<Nanos> started_;
   std::vector<StepIndex> to_look_up_;
+  std::set<StepIndex> restored_;              // whose trees were made again, or could not be
   std::map<StepIndex, Error> lost_;           // hits whose layers could not be had
   std::map<StepIndex, Miss::Age> too_old_;
   std::optional<Error> look_up_error_;

@@ -321,7 +321,20 @@ TEST_F(EngineTest, ARecordMadeAnewByAnotherProcessIsNotDropped) {
   EXPECT_THAT(world.ran, IsEmpty());
 }
 
-// The copy's key cannot be made, so `a` must run again: `b`, which was about to run on it, waits.
+TEST_F(EngineTest, ALostTreeIsMadeAgainFromItsLayersAndNothingRuns) {
+  auto a = AddRun(graph, "a", AddImage(graph, "node"));
+  auto copy = AddCopy(graph, "out", a, -1);
+  ASSERT_FALSE(world.Build(graph, {{copy}}).error);
+  Outcome outcome = world.Build(graph, {{a}});
+  ASSERT_FALSE(outcome.error);
+  world.trees.Lose(outcome.wanted[0].tree_root);
+  outcome = world.Build(graph, {{copy}});
+  ASSERT_FALSE(outcome.error) << outcome.error->message;
+  EXPECT_THAT(world.ran, IsEmpty());
+}
+
+// The layers are gone as well. The copy's key cannot be made, so `a` must run again: `b`, which was about
+// to run on it, waits.
 TEST_F(EngineTest, ALostTreeHoldsBackWhatWasPlannedOnIt) {
   auto a = AddRun(graph, "a", AddImage(graph, "node"));
   auto b = AddRun(graph, "b", a);
@@ -329,6 +342,7 @@ TEST_F(EngineTest, ALostTreeHoldsBackWhatWasPlannedOnIt) {
   Outcome outcome = world.Build(graph, {{a}});
   ASSERT_FALSE(outcome.error);
   world.trees.Lose(outcome.wanted[0].tree_root);
+  for (const DiffId& layer : outcome.wanted[0].layers) world.layers.erase(layer);
   outcome = world.Build(graph, {{b}, {copy}});
   ASSERT_FALSE(outcome.error) << outcome.error->message;
   EXPECT_THAT(world.ran, UnorderedElementsAre("a", "b", "COPY out"));

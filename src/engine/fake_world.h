@@ -48,6 +48,10 @@ struct FakeDisk {
       std::lock_guard lock(mutex_);
       lost_.insert(digest);
     }
+    void Restore(const Digest& digest) {
+      std::lock_guard lock(mutex_);
+      lost_.erase(digest);
+    }
     bool Lost(const Digest& digest) {
       std::lock_guard lock(mutex_);
       return lost_.contains(digest);
@@ -342,6 +346,13 @@ class FakeWorld final : public cache::RecordStore,
       if (output.tree_root.empty()) return false;
     }
     LeaseAll(outputs);
+    return true;
+  }
+
+  bool RestoreTrees(const std::vector<cache::Rootfs>& outputs) override {
+    std::lock_guard lock(disk->mutex);
+    if (!AllHere(outputs)) return false;
+    for (const cache::Rootfs& output : outputs) disk->trees.Restore(output.tree_root);
     return true;
   }
 

@@ -77,6 +77,9 @@ class StepRunner {
                                                     StepSink& sink, std::stop_token stop) = 0;
   // Leases the layers if all are on this machine. Quick: runs on the coordinator thread.
   virtual bool HasLocally(const std::vector<cache::Rootfs>& outputs) = 0;
+  // Makes trees of which parts were lost anew from the outputs' layers. False: the layers are not here,
+  // or give other trees. Milliseconds for thousands of files: runs on the coordinator thread too.
+  virtual bool RestoreTrees(const std::vector<cache::Rootfs>& outputs) = 0;
 };
 
 // One of several processes on a state root works on a key at a time.

@@ -7,6 +7,7 @@
 #include <climits>
 #include <cstdlib>
 
+#include "base/log.h"
 #include "base/metric.h"
 #include "base/strings.h"
 #include "cache/step_locks.h"
@@ -18,6 +19,7 @@
 #include "source/git.h"
 #include "source/http.h"
 #include "sys/open.h"
+#include "tree/layer_index.h"
 
 namespace varve::exec {
 
@@ -188,6 +190,25 @@ bool Runner::HasLocally(const std::vector<cache::Rootfs>& outputs) {
   return true;
 }
 
+bool Runner::RestoreTrees(const std::vector<cache::Rootfs>& outputs) {
+  METRIC("exec.restore_trees");
+  if (!HasLocally(outputs)) return false;
+  for (const cache::Rootfs& output : outputs) {
+    Digest root = tree::EmptyTree();
+    for (const DiffId& layer : output.layers) {
+      auto index = stores_.layers.Index(layer);
+      auto applied = index ? tree::ApplyLayer(stores_.local, root, *index) : Result<Digest>(Error(index.error()));
+      if (!applied) {
+        LOG_WARN("a lost tree cannot be made again: {}", applied.error().message);
+        return false;
+      }
+      root = *applied;
+    }
+    if (root != output.tree_root) return false;
+  }
+  return true;
+}
+
 Result<std::vector<cache::Rootfs>> Runner::Obtain(const graph::Graph&, graph::StepIndex step,
                                                   const std::vector<cache::Rootfs>& outputs,
                                                   engine::StepSink& sink, std::stop_token stop) {
@@ -242,9 +263,19 @@ Result<std::unique_ptr<engine::StepLocks::Lock>> Runner::Acquire(const StepKey& 
 
 Result<engine::RunResult> Runner::Run(const engine::RunRequest& request, engine::StepSink& sink,
                                       std::stop_token stop) {
+  std::vector<cache::Rootfs> inputs;
   for (const engine::RunInput& input : request.inputs) {
     for (const DiffId& layer : input.rootfs.layers) stores_.local.UsedLayer(layer);
+    if (!input.rootfs.layers.empty()) inputs.push_back(input.rootfs);
   }
+  auto result = RunOnce(request, sink, stop);
+  // A part of a tree may have been lost, of a base image's as well.
+  bool again = !result && result.error().code == Code::kCorrupt && RestoreTrees(inputs);
+  return again ? RunOnce(request, sink, stop) : std::move(result);
+}
+
+Result<engine::RunResult> Runner::RunOnce(const engine::RunRequest& request, engine::StepSink& sink,
+                                          std::stop_token stop) {
   const graph::Op& op = request.graph.steps[request.step].op;
   if (std::holds_alternative<graph::Exec>(op)) return RunExecStep(*job_, request, sink, stop);
   if (std::holds_alternative<graph::FileOp>(op)) return RunFileStep(*job_, request, sink, stop);

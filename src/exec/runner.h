@@ -61,6 +61,7 @@ class Runner final : public engine::SourceResolver,
                                             const std::vector<cache::Rootfs>& outputs,
                                             engine::StepSink& sink, std::stop_token stop) override;
   bool HasLocally(const std::vector<cache::Rootfs>& outputs) override;
+  bool RestoreTrees(const std::vector<cache::Rootfs>& outputs) override;
   Result<std::unique_ptr<Lock>> Acquire(const StepKey& key, std::stop_token stop) override;
   std::string DirectoryOf(graph::StepIndex step) const override;
 
@@ -73,6 +74,8 @@ class Runner final : public engine::SourceResolver,
 
  private:
   Runner(RunnerOptions options, RunnerStores stores);
+  Result<engine::RunResult> RunOnce(const engine::RunRequest& request, engine::StepSink& sink,
+                                    std::stop_token stop);
   Result<engine::Pin> ResolveLocal(const graph::Graph& graph, graph::StepIndex step,
                                    const graph::LocalSource& op, engine::StepSink& sink,
                                    std::stop_token stop);
