@@ -44,7 +44,8 @@ struct LayerBlob {
   Digest blob;
   std::string media_type;
   uint64_t size = 0;
-  std::string repository;  // where it was pulled from, "docker.io/library/node"; empty: made here
+  // Where it came from, "docker.io/library/node" or "oci-layout:/path"; empty: made here.
+  std::string repository;
   bool operator==(const LayerBlob&) const = default;
 };
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <filesystem>
 #include <map>
 
 #include "archive/codec.h"
@@ -20,6 +21,7 @@ namespace {
 constexpr const char* kMemo = "image";
 constexpr int64_t kFreshFor = int64_t{3600} * 1'000'000'000;
 constexpr size_t kDownloads = 6;
+constexpr std::string_view kLayoutPrefix = "oci-layout:";  // of a LayerBlob's repository
 
 std::string MemoKey(const std::string& reference, const oci::Platform& platform) {
   return reference + " " + platform.ToString();
@@ -171,6 +173,28 @@ struct ImageStore::Impl {
     return image;
   }
 
+  // The blob stays where it is: an export that needs it copies it.
+  Status NoteLayoutBlobs(const ResolvedImage& image) {
+    std::error_code ignored;
+    std::string directory = std::filesystem::absolute(image.layout, ignored);
+    for (size_t i = 0; i < image.diff_ids.size(); ++i) {
+      const oci::Descriptor& layer = image.manifest.layers[i];
+      TRY(local.PutLayerBlob(image.diff_ids[i], {.blob = layer.digest, .media_type = layer.media_type,
+                                                 .size = layer.size,
+                                                 .repository = std::string(kLayoutPrefix) + directory}));
+    }
+    return Ok();
+  }
+
+  Status CopyFromLayout(const std::string& directory, const Digest& blob) {
+    TRY_ASSIGN(Fd fd, OpenFile(directory + "/blobs/sha256/" + blob.Hex(), O_RDONLY));
+    FdReader in(fd.get());
+    TRY_ASSIGN(auto writer, blobs.Create());
+    TRY(Copy(in, *writer));
+    TRY(writer->Commit(blob));
+    return Ok();
+  }
+
   // --- Pulling -------------------------------------------------------------------------------------
 
   Status Download(const std::string& repository, const oci::Descriptor& blob,
@@ -270,6 +294,7 @@ Result<ResolvedImage> ImageStore::ResolveLayout(const std::string& directory,
   };
   TRY_ASSIGN(ResolvedImage image, impl_->Load(directory, *found, platform, fetch));
   image.layout = directory;
+  TRY(impl_->NoteLayoutBlobs(image));
   return image;
 }
 
@@ -339,6 +364,9 @@ Result<std::optional<cache::Rootfs>> ImageStore::FindLocally(const ResolvedImage
 }
 
 Status ImageStore::FetchLayerBlob(const cache::LayerBlob& blob, std::stop_token stop) {
+  if (blob.repository.starts_with(kLayoutPrefix)) {
+    return impl_->CopyFromLayout(blob.repository.substr(kLayoutPrefix.size()), blob.blob);
+  }
   oci::Descriptor descriptor{.media_type = blob.media_type, .digest = blob.blob, .size = blob.size};
   return impl_->Download(blob.repository, descriptor, nullptr, stop);
 }

@@ -78,7 +78,7 @@ class ImageStore {
   // The stack with its tree, when all layers are unpacked here and the tree is known.
   Result<std::optional<cache::Rootfs>> FindLocally(const ResolvedImage& image);
 
-  // Brings a layer's blob, pulled once from `blob.repository`, into the blob store.
+  // Brings a layer's blob, which came from `blob.repository`, into the blob store.
   Status FetchLayerBlob(const cache::LayerBlob& blob, std::stop_token stop);
 
  private:
