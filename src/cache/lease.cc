@@ -107,6 +107,14 @@ Status JobLease::Add(const std::vector<DiffId>& layers) {
   return Add(LeaseKind::kLayer, digests);
 }
 
+std::vector<Digest> JobLease::Held(LeaseKind kind) {
+  std::vector<Digest> out;
+  for (const auto& [of, digest] : *held_.Lock()) {
+    if (of == kind) out.push_back(digest);
+  }
+  return out;
+}
+
 bool JobLives(const std::string& root, const std::string& job) {
   if (!job.starts_with(kJobPrefix) || job.find('/') != job.npos) return false;
   Fd file(open(fmt::format("{}/jobs/{}", root, job).c_str(), O_RDONLY | O_CLOEXEC));
@@ -119,12 +127,12 @@ Result<CollectionLock> CollectionLock::Take(const std::string& root, std::stop_t
   return CollectionLock(root, std::move(lock));
 }
 
-Result<LiveLeases> CollectionLock::Read() {
+Result<LiveLeases> CollectionLock::Read(std::string_view except) {
   LiveLeases leases;
   TRY_ASSIGN(Fd dir, sys::OpenDir(root_ + "/jobs"));
   TRY_ASSIGN(std::vector<sys::DirEntry> entries, sys::ListDirectory(dir.get()));
   for (const sys::DirEntry& entry : entries) {
-    if (!entry.name.starts_with(kJobPrefix)) continue;
+    if (!entry.name.starts_with(kJobPrefix) || entry.name == except) continue;
     std::string path = fmt::format("{}/jobs/{}", root_, entry.name);
     // A job that ends right now takes its file along: read before looking at the lock.
     auto text = ReadFile(path, 1 << 30);

@@ -20,6 +20,7 @@
 #include <span>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -48,6 +49,8 @@ class JobLease {
   Status Add(const DiffId& layer) { return Add(LeaseKind::kLayer, layer.value); }
   Status Add(const std::vector<DiffId>& layers);
 
+  std::vector<Digest> Held(LeaseKind kind);
+
  private:
   JobLease(std::string root, std::string id, LockFile file)
       : root_(std::move(root)), id_(std::move(id)), file_(std::move(file)) {}
@@ -75,8 +78,8 @@ struct LiveLeases {
 class CollectionLock {
  public:
   static Result<CollectionLock> Take(const std::string& root, std::stop_token stop);
-  // The leases as of now; files of dead jobs are removed.
-  Result<LiveLeases> Read();
+  // The leases as of now, but for those of the job `except`; files of dead jobs are removed.
+  Result<LiveLeases> Read(std::string_view except = {});
 
  private:
   CollectionLock(std::string root, LockFile lock)

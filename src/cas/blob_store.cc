@@ -1,13 +1,16 @@
 #include "cas/blob_store.h"
 
+#include "base/log.h"
+#include "base/metric.h"
+
 namespace varve::cas {
 
 namespace {
 
 class VerifyingReader final : public Reader {
  public:
-  VerifyingReader(std::unique_ptr<Reader> in, const Digest& digest)
-      : in_(std::move(in)), digest_(digest) {}
+  VerifyingReader(BlobStore& store, std::unique_ptr<Reader> in, const Digest& digest)
+      : store_(store), in_(std::move(in)), digest_(digest) {}
 
   Result<size_t> Read(std::span<char> buffer) override {
     if (buffer.empty()) return 0;
@@ -20,8 +23,10 @@ class VerifyingReader final : public Reader {
     }
     ended_ = true;
     failed_ = hash_.Finish() != digest_;
-    if (failed_) return Damaged();
-    return 0;
+    if (!failed_) return 0;
+    Counter("cas.damaged").Add();
+    if (Status removed = store_.Remove(digest_); !removed) LOG_WARN("{}", removed.error().message);
+    return Damaged();
   }
 
  private:
@@ -29,6 +34,7 @@ class VerifyingReader final : public Reader {
     return Corrupt("blob {} is damaged: its bytes have another digest", digest_.ToString());
   }
 
+  BlobStore& store_;
   std::unique_ptr<Reader> in_;
   Digest digest_;
   Sha256 hash_;
@@ -70,7 +76,7 @@ Result<std::string> BlobStore::Get(const Digest& blob, uint64_t limit) {
 
 Result<std::unique_ptr<Reader>> BlobStore::OpenVerified(const Digest& blob) {
   TRY_ASSIGN(std::unique_ptr<Reader> reader, Open(blob));
-  return std::make_unique<VerifyingReader>(std::move(reader), blob);
+  return std::make_unique<VerifyingReader>(*this, std::move(reader), blob);
 }
 
 }  // namespace varve::cas

@@ -68,8 +68,9 @@ class BlobStore {
   Result<Digest> Put(std::string_view content);
   // A whole small blob, verified; kInvalid beyond `limit`.
   Result<std::string> Get(const Digest& blob, uint64_t limit);
-  // A reader that ends in kCorrupt when the content is not what the name says. Callers act on the
-  // content only after the end.
+  // A reader that ends in kCorrupt when the content is not what the name says, and removes the blob
+  // then: whoever needs it makes it again. Callers act on the content only after the end. The store
+  // outlives the reader.
   Result<std::unique_ptr<Reader>> OpenVerified(const Digest& blob);
 };
 

@@ -187,6 +187,7 @@ TEST(OpenVerified, DamageIsCorruptAtTheEndAndStaysSo) {
     EXPECT_EQ(end.error().code, Code::kCorrupt);
     EXPECT_THAT(end.error().message, HasSubstr(digest.ToString()));
   }
+  EXPECT_FALSE(store.Has(digest).value()) << "whoever needs it makes it again";
 }
 
 TEST(OpenVerified, EndOfAGoodBlobIsAnEndEachTime) {

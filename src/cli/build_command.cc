@@ -65,7 +65,7 @@ class BuildCommand final : public Command {
     config_ = std::move(*config);
 
     BuildJob job(flags_, *workspace, *board_, signals.token());
-    int code = Build(job, *workspace, *outputs);
+    int code = Build(job, *workspace, *outputs, signals.token());
     end_.exit_code = code;
     if (history_) history_->Finish(end_, *board_, config_);
     if (Status flushed = workspace->local.store->Flush(); !flushed) {
@@ -80,8 +80,8 @@ class BuildCommand final : public Command {
   }
 
  private:
-  int Build(BuildJob& job, const Workspace& workspace,
-            const std::vector<exporter::Output>& outputs) {
+  int Build(BuildJob& job, Workspace& workspace, const std::vector<exporter::Output>& outputs,
+            const std::stop_token& stop) {
     // 2. Context and Dockerfile.
     auto read = job.Read();
     if (flags_.call.name == "build") history_.emplace(workspace, job, flags_, "build");
@@ -103,31 +103,14 @@ class BuildCommand final : public Command {
     }
     if (flags_.call.name == "graph") return Answer(GraphResult(job.graph()));
 
-    // 4–6. The engine: sources, keys, look-ups, and what is left to run.
-    BoardObserver observer(*board_, job.graph());
-    bool want_data = std::ranges::any_of(outputs, [](const exporter::Output& output) {
-      return output.type != exporter::OutputType::kCacheOnly;
-    });
-    engine::Observer& watched = history_->Watch(observer, job.graph());
-    auto outcome = job.Run({.want_data = want_data, .max_age = config_.max_age}, watched);
-    if (!outcome) return Fail(outcome.error());
-    outcome_ = std::move(*outcome);
-    end_.graph = &job.graph();
-    end_.outcome = &outcome_;
-    if (outcome_.error) {
-      end_.error = outcome_.error;
-      WriteStats(job.graph(), outcome_);
-      int code = FailBuild(job.graph(), outcome_, job.context(), *board_);
-      return outcome_.cache_miss ? kCacheMiss : code;
+    // 4–7. Once more should the store turn out to be damaged: what is damaged is gone then, and made again.
+    std::optional<ExportedBuild> exported;
+    auto failed = RunAndExport(job, outputs, exported);
+    for (int mends = 0; failed && mends < kMaxMends && CanBeRepeated(outputs); ++mends) {
+      if (!MendAfter(failed->error, workspace, *board_, stop)) break;
+      failed = RunAndExport(job, outputs, exported);
     }
-
-    // 7. Outputs.
-    auto exported = job.Export(outcome_, outputs);
-    Status cached = exported ? job.ExportCaches(outcome_) : Ok();
-    std::string caches = job.CacheSummary();
-    WriteStats(job.graph(), outcome_);
-    if (!exported) return Fail(exported.error());
-    if (!cached) return Fail(cached.error());
+    if (failed) return FailRun(job, *failed);
     end_.image = exported->image_id;
 
     // 8. What scripts read, and what people read.
@@ -136,13 +119,57 @@ class BuildCommand final : public Command {
     if (flags_.quiet && !exported->image_id.empty()) ToStdout(exported->image_id + "\n");
     if (!IsSilent()) {
       PrintSummary(job.graph(), outcome_, outputs, SystemClock().Monotonic() - begin_);
-      ToStderr(caches);
+      ToStderr(job.CacheSummary());
       std::string hints = dockerfile::HintsSummary(
           FindHints(job.file(), flags_, job.context(), job.lowered().images, false));
       if (!hints.empty()) ToStderr(hints + "\n");
     }
     if (flags_.stats) PrintStats();
     return kSuccess;
+  }
+
+  // What kept the image from being made: a step, or something else.
+  struct Failure {
+    Error error;
+    bool of_a_step = false;
+  };
+
+  // 4–6. The engine: sources, keys, look-ups, and what is left to run. 7. Outputs.
+  std::optional<Failure> RunAndExport(BuildJob& job, const std::vector<exporter::Output>& outputs,
+                                      std::optional<ExportedBuild>& exported) {
+    BoardObserver observer(*board_, job.graph());
+    bool want_data = std::ranges::any_of(outputs, [](const exporter::Output& output) {
+      return output.type != exporter::OutputType::kCacheOnly;
+    });
+    engine::Observer& watched = history_->Watch(observer, job.graph());
+    auto outcome = job.Run({.want_data = want_data, .max_age = config_.max_age}, watched);
+    if (!outcome) return Failure{std::move(outcome).error()};
+    outcome_ = std::move(*outcome);
+    end_.graph = &job.graph();
+    end_.outcome = &outcome_;
+    if (outcome_.error) {
+      WriteStats(job.graph(), outcome_);
+      return Failure{*outcome_.error, true};
+    }
+    auto made = job.Export(outcome_, outputs);
+    Status cached = made ? job.ExportCaches(outcome_) : Ok();
+    WriteStats(job.graph(), outcome_);
+    if (!made) return Failure{std::move(made).error()};
+    if (!cached) return Failure{std::move(cached).error()};
+    exported = std::move(*made);
+    return std::nullopt;
+  }
+
+  // What has gone to stdout cannot be taken back.
+  static bool CanBeRepeated(const std::vector<exporter::Output>& outputs) {
+    return std::ranges::none_of(outputs, [](const exporter::Output& output) { return output.dest == "-"; });
+  }
+
+  int FailRun(const BuildJob& job, const Failure& failure) {
+    if (!failure.of_a_step) return Fail(failure.error);
+    end_.error = failure.error;
+    int code = FailBuild(job.graph(), outcome_, job.context(), *board_);
+    return outcome_.cache_miss ? kCacheMiss : code;
   }
 
   // --check: warnings, and an error if there is one, are the answer. A context that cannot be opened

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/metric.h"
 #include "cache/cache_mounts.h"
 #include "cli/build_display.h"
 #include "cli/inline_cache.h"
@@ -14,6 +15,7 @@
 #include "cli/source_time.h"
 #include "dockerfile/frontend.h"
 #include "oci/platform.h"
+#include "upkeep/damage.h"
 
 namespace varve::cli {
 
@@ -253,6 +255,24 @@ Result<engine::Outcome> RunGraph(GraphRun run, Workspace& workspace, engine::Obs
     }
   }
   return outcome;
+}
+
+bool MendAfter(const Error& error, Workspace& workspace, progress::Board& board, std::stop_token stop) {
+  if (error.code != Code::kCorrupt) return false;
+  auto mended = Shown(board, "[internal] mend the cache", [&](VertexSink& sink) -> Result<bool> {
+    upkeep::Stores stores{workspace.root, *workspace.local.store, *workspace.blobs, *workspace.layers,
+                          SystemClock()};
+    TRY_ASSIGN(auto dropped, upkeep::DropDamaged(stores, *workspace.lease, std::move(stop)));
+    for (const std::string& object : dropped) sink.Log(2, object + " is damaged and was dropped\n");
+    for (const Digest& layer : workspace.lease->Held(cache::LeaseKind::kLayer)) {
+      TRY_ASSIGN(bool here, workspace.layers->Has(DiffId(layer)));
+      if (!here) return true;
+    }
+    return Counter("cas.damaged").value() > 0;
+  });
+  if (!mended || !*mended) return false;
+  board.ExcuseErrors();
+  return true;
 }
 
 Result<engine::Outcome> BuildJob::Run(const RunOptions& options, engine::Observer& observer) {

@@ -46,6 +46,11 @@ struct GraphRun {
 Result<engine::Outcome> RunGraph(GraphRun run, Workspace& workspace, engine::Observer& observer,
                                  std::stop_token stop);
 
+// After a build failed with `error`, of a step or an output: whether damage of the store may be why,
+// which is gone now, so that the build may be tried again. Says so.
+bool MendAfter(const Error& error, Workspace& workspace, progress::Board& board, std::stop_token stop);
+constexpr int kMaxMends = 2;  // of one build; each reads all that it uses
+
 class BuildJob {
  public:
   // All must outlive the job.

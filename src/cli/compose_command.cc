@@ -210,7 +210,7 @@ class ComposeCommand final : public Command {
         return Fail(added.error());
     }
     BuildHistory history(*workspace, HeaderOf(project, job));
-    int code = BuildAll(project, job, *config, history);
+    int code = BuildAll(project, job, *config, history, *workspace, signals.token());
     end_.exit_code = code;
     history.Finish(end_, *board_, *config);
     if (Status flushed = workspace->local.store->Flush(); !flushed)
@@ -222,26 +222,21 @@ class ComposeCommand final : public Command {
   }
 
   int BuildAll(const compose::Project& project, ComposeJob& job, const BuildConfig& config,
-               BuildHistory& history) {
+               BuildHistory& history, Workspace& workspace, const std::stop_token& stop) {
     // 2. Contexts, Dockerfiles, one graph.
     auto prepared = job.Prepare();
     if (!prepared) {
       end_.error = prepared.error().error;
       return FailWith(prepared.error(), job.failed()->job->context(), board_.get());
     }
-    // 3. The engine.
-    BoardObserver observer(*board_, job.graph());
-    auto outcome =
-        job.Run(project.loaded.directory, config.max_age, history.Watch(observer, job.graph()));
-    if (!outcome) return Fail(outcome.error());
-    outcome_ = std::move(*outcome);
-    end_.graph = &job.graph();
-    end_.outcome = &outcome_;
+    // 3–4. Once more should the store turn out to be damaged: what is damaged is gone then.
+    auto failed = RunAndExport(project, job, config, history);
+    for (int mends = 0; failed && mends < kMaxMends; ++mends) {
+      if (!MendAfter(*failed, workspace, *board_, stop)) break;
+      failed = RunAndExport(project, job, config, history);
+    }
     if (outcome_.error) return FailStep(job);
-    // 4. Images.
-    Status exported = job.Export(outcome_);
-    WriteStats(job);
-    if (!exported) return Fail(exported.error());
+    if (failed) return Fail(*failed);
     board_->Close();
     if (!IsSilent()) {
       PrintServices(job);
@@ -249,6 +244,23 @@ class ComposeCommand final : public Command {
                    SystemClock().Monotonic() - begin_);
     }
     return kSuccess;
+  }
+
+  // The engine, then images.
+  std::optional<Error> RunAndExport(const compose::Project& project, ComposeJob& job,
+                                    const BuildConfig& config, BuildHistory& history) {
+    BoardObserver observer(*board_, job.graph());
+    auto outcome =
+        job.Run(project.loaded.directory, config.max_age, history.Watch(observer, job.graph()));
+    if (!outcome) return std::move(outcome).error();
+    outcome_ = std::move(*outcome);
+    end_.graph = &job.graph();
+    end_.outcome = &outcome_;
+    if (outcome_.error) return outcome_.error;
+    Status exported = job.Export(outcome_);
+    WriteStats(job);
+    if (!exported) return std::move(exported).error();
+    return std::nullopt;
   }
 
   int FailStep(const ComposeJob& job) {

@@ -15,6 +15,7 @@ namespace {
 using Kind = Reason::Kind;
 
 constexpr size_t kCandidates = 4;
+constexpr std::string_view kDataGone = "its data is gone";  // cache/local_store.cc, Drop
 
 bool OnlyParent(const std::vector<Reason>& reasons) {
   return std::ranges::all_of(reasons, [](const Reason& r) { return r.kind == Kind::kParent; });
@@ -71,6 +72,11 @@ class Explainer {
       return Say(std::move(reason));
     }
     if (miss_.lost) {
+      // A collection, or whoever found it damaged, said why. (This build says kDataGone itself.)
+      auto dropped = WhyDropped();
+      if (dropped && dropped->rule != kDataGone) {
+        return Say(DropReason(*dropped, "it was built before, but its layers were"));
+      }
       bool damaged = miss_.lost->code == Code::kCorrupt;
       Reason reason{damaged ? Kind::kDamaged : Kind::kDataGone,
                     fmt::format("it was built before, but its cached result is {}: {}",
@@ -111,18 +117,21 @@ class Explainer {
     Nanos age(stores_.clock.Now().nanos - dropped.time.nanos);
     Kind kind = Kind::kEvicted;
     if (dropped.rule.find("damaged") != std::string::npos) kind = Kind::kDamaged;
-    if (dropped.rule == "its data is gone") kind = Kind::kDataGone;
+    if (dropped.rule == kDataGone) kind = Kind::kDataGone;
     Reason reason{kind, fmt::format("{} removed from the cache {} ago ({})", what, FormatAge(age), dropped.rule)};
     reason.subject = dropped.rule;
     reason.after = FormatTime(dropped.time);
     return reason;
   }
 
+  std::optional<cache::DroppedRecord> WhyDropped() const {
+    if (stores_.archive == nullptr) return std::nullopt;
+    return stores_.archive->WhyDropped(miss_.keyed->key).value_or(std::nullopt);
+  }
+
   bool Dropped() {
-    if (stores_.archive == nullptr) return false;
-    auto dropped = stores_.archive->WhyDropped(miss_.keyed->key);
-    if (!dropped || !*dropped) return false;
-    return Say(DropReason(**dropped, "its record was"));
+    auto dropped = WhyDropped();
+    return dropped && Say(DropReason(*dropped, "its record was"));
   }
 
   bool DroppedEarlier() {

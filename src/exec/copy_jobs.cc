@@ -45,7 +45,10 @@ RelPath DestPath(const CopyItem& item) {
 }
 
 Error CallFailed(const char* call, const CopyItem& item) {
-  return ErrnoError(errno, fmt::format("{} {}", call, SourcePath(item).str()));
+  Error lost = ErrnoError(errno, fmt::format("{} {}", call, SourcePath(item).str()));
+  // Its tree says that a layer has the file.
+  if (item.immutable && lost.code == Code::kNotFound) lost.code = Code::kCorrupt;
+  return lost;
 }
 
 UpperEntry EntryOf(const CopyItem& item, Timestamp mtime) {

@@ -63,18 +63,23 @@ std::string RedatedKey(const LayerSource& source) {
 Status WriteTarFromBlob(const DiffId& layer, const ExportStores& stores, Writer& out,
                         std::stop_token stop) {
   TRY_ASSIGN(auto known, stores.local.FindLayerBlobs(layer));
+  Error error = NotFound("layer {} was packed by another program, and its blob is not here",
+                         layer.ToString());
+  error.hint = "build again with --pull";
   for (const cache::LayerBlob& blob : known) {
     TRY_ASSIGN(auto size, stores.blobs.Size(blob.blob));
-    bool here = size || (!blob.repository.empty() && stores.fetch && stores.fetch(blob, stop));
-    if (!here) continue;
+    if (!size && (blob.repository.empty() || !stores.fetch)) continue;
+    if (Status fetched = size ? Ok() : stores.fetch(blob, stop); !fetched) {
+      error.message += fmt::format(", nor where it came from, {}: {}", blob.repository,
+                                   fetched.error().message);
+      error.hint = fetched.error().hint;
+      continue;
+    }
     TRY_ASSIGN(auto packed, stores.blobs.OpenVerified(blob.blob));
     TRY_ASSIGN(auto tar, archive::MakeDecompressor(*packed));
     TRY(Copy(*tar, out));
     return Ok();
   }
-  Error error = NotFound("layer {} was packed by another program, and its blob is not here",
-                         layer.ToString());
-  error.hint = "build again with --pull";
   return error;
 }
 
@@ -133,6 +138,13 @@ Result<std::optional<cache::LayerBlob>> FindBlob(const DiffId& layer, const Outp
   return std::optional<cache::LayerBlob>();
 }
 
+// Of a layer that a step has given: not being here any more is damage.
+Result<snapshot::Layer> StatOf(const DiffId& layer, const ExportStores& stores) {
+  auto stat = stores.layers.Stat(layer);
+  if (stat || stat.error().code != Code::kNotFound) return stat;
+  return Corrupt("layer {} was lost while it was to be exported", layer.ToString());
+}
+
 struct MadeLayer {
   oci::Descriptor descriptor;
   DiffId diff_id;
@@ -155,7 +167,7 @@ Result<MadeLayer> MakeLayer(const LayerSource& source, const Output& output,
     }
   }
   METRIC("export.compress");
-  TRY_ASSIGN(snapshot::Layer layer, stores.layers.Stat(source.diff_id));
+  TRY_ASSIGN(snapshot::Layer layer, StatOf(source.diff_id, stores));
   std::string id = "exporting layer " + source.diff_id.value.Short();
   TRY_ASSIGN(auto writer, stores.blobs.Create());
   // Reading and packing the tar, hashing it, compressing, and hashing and storing what comes of it

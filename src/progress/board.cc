@@ -85,6 +85,11 @@ void Board::Finish(uint32_t vertex, Result result) {
   display_->OnFinish(v, now);
 }
 
+void Board::ExcuseErrors() {
+  auto state = state_.Lock();
+  for (Vertex& v : state->vertices) v.excused = !v.error.empty();
+}
+
 void Board::Close() {
   {
     auto state = state_.Lock();

@@ -42,6 +42,7 @@ struct Vertex {
   bool cached = false;
   bool cancelled = false;
   std::string error;                    // empty: none
+  bool excused = false;                 // the error has been mended: it is not shown again at the end
   std::vector<Item> items;
   std::string log_tail;                 // the last kLogTail bytes of output
   static constexpr size_t kLogTail = 64 << 10;
@@ -90,6 +91,7 @@ class Board {
     std::string error;
   };
   void Finish(uint32_t vertex, Result result);
+  void ExcuseErrors();  // of all that have finished: their work is done again
   void Close();
 
   Vertex Snapshot(uint32_t vertex);  // a copy, for tests and reports

@@ -75,7 +75,7 @@ std::string Fit(std::string_view text, size_t width) {
 std::string FailureBlocks(const std::vector<Vertex>& vertices) {
   std::string out;
   for (const Vertex& v : vertices) {
-    if (v.error.empty() || v.cancelled) continue;
+    if (v.error.empty() || v.cancelled || v.excused) continue;
     out += fmt::format("------\n > {}:\n", v.name);
     for (const std::string& line : LastLines(v.log_tail, 10)) out += line + "\n";
     out += "------\n";

@@ -38,6 +38,20 @@ class TeeWriter final : public Writer {
   Writer& second_;
 };
 
+std::vector<std::string> ImplicitIn(const tree::LayerIndex& index) {
+  std::vector<std::string> paths;
+  for (const tree::LayerEntry& entry : index) {
+    if (entry.implicit) paths.push_back(entry.path.str());
+  }
+  return paths;
+}
+
+// A layer comes and goes as a whole: where a part of it is not there, it is damaged.
+Error PartMissing(Error error, const DiffId& layer) {
+  if (error.code == Code::kNotFound) error.code = Code::kCorrupt;
+  return std::move(error).With("layer " + layer.ToString());
+}
+
 }  // namespace
 
 namespace {
@@ -172,8 +186,9 @@ Result<std::string> LocalLayerStore::EncodedIndex(const DiffId& layer) {
   TRY_ASSIGN(bool here, Has(layer));
   if (!here) return NotFound("layer {} is not unpacked here", layer.ToString());
   TRY_ASSIGN(LayerMeta meta, Meta(layer));
-  TRY_ASSIGN(std::string text, ReadFile(PathOf(layer) + "/index", uint64_t{1} << 32));
-  if (Digest::Of(text) != meta.index) {
+  auto text = ReadFile(PathOf(layer) + "/index", uint64_t{1} << 32);
+  if (!text) return PartMissing(std::move(text).error(), layer);
+  if (Digest::Of(*text) != meta.index) {
     Error error = Corrupt("index of layer {} is damaged", layer.ToString());
     error.hint = "varve fsck --repair drops it";
     return error;
@@ -235,12 +250,11 @@ Result<bool> LocalLayerStore::CheckAfterBoot(const DiffId& layer) {
 Result<bool> LocalLayerStore::FilesAreIntact(const DiffId& layer, const LayerMeta& meta) {
   auto text = ReadFile(PathOf(layer) + "/index", uint64_t{1} << 32);
   if (!text || Digest::Of(*text) != meta.index) return false;
-  if (!Describe(layer, meta)) return false;
-  if (!meta.reproducible) {
-    auto index = tree::DecodeLayerIndex(*text);
-    if (!index) return false;
-    return FitsIndex(layer, std::move(*index));
-  }
+  auto index = tree::DecodeLayerIndex(*text);
+  if (!index || !Describe(layer, meta)) return false;
+  auto implicit = ReadImplicit(PathOf(layer));
+  if (!implicit || *implicit != ImplicitIn(*index)) return false;
+  if (!meta.reproducible) return FitsIndex(layer, std::move(*index));
   auto entries = WalkUpper(Directory(layer), {});
   if (!entries) return false;
   HashingWriter tar(nullptr);
@@ -334,9 +348,7 @@ struct LocalLayerStore::Contents {
   static Contents Of(uint64_t tar_size, const tree::LayerIndex& index, bool reproducible) {
     Contents out{.tar_size = tar_size, .entries = index.size(),
                  .index = {tree::EncodeLayerIndex(index)}, .reproducible = reproducible};
-    for (const tree::LayerEntry& entry : index) {
-      if (entry.implicit) out.implicit.push_back(entry.path.str());
-    }
+    out.implicit = ImplicitIn(index);
     return out;
   }
 };
@@ -364,7 +376,7 @@ Result<Layer> LocalLayerStore::Publish(Draft& draft, const DiffId& diff_id,
     TRY(Remove(diff_id));
   }
   draft.Release();
-  trusted_.Lock()->emplace(diff_id, Layer{diff_id, tar_size, index.size()});
+  trusted_.Lock()->emplace(diff_id, layer);
   static Counter made("snapshot.layers");
   made.Add();
   return layer;
@@ -460,11 +472,12 @@ Status LocalLayerStore::WriteTar(const DiffId& layer, Writer& out, std::stop_tok
     error.hint = "use the blob in which the layer came";
     return error;
   }
-  TRY_ASSIGN(auto entries, WalkUpper(Directory(layer), stop));
+  auto entries = WalkUpper(Directory(layer), stop);
+  if (!entries) return PartMissing(std::move(entries).error(), layer);
   HashingWriter hash(nullptr);
   BackgroundWriter hashing(hash);
   TeeWriter both(out, hashing);
-  TRY(WriteUpperTar(Directory(layer), entries, HashFiles::kNo, {}, both, stop));
+  TRY(WriteUpperTar(Directory(layer), *entries, HashFiles::kNo, {}, both, stop));
   TRY(hashing.Finish());
   if (DiffId(hash.Finish()) == layer) return Ok();
   Error error = Corrupt("the files of layer {} changed on disk: they give another tar now",

@@ -152,7 +152,12 @@ Result<std::unique_ptr<RootfsMount>> MountRootfs(LayerStore& layers,
   // Beside the draft's files rather than beside a mount point that may be on a tmpfs.
   const std::string disk = draft ? draft->work().substr(0, draft->work().rfind('/')) : scratch;
   LowerPlan plan(layers, stack, disk);
-  TRY(plan.Make());
+  if (Status made = plan.Make(); !made) {
+    // Whoever mounts a stack has been told that it is here.
+    Error error = std::move(made).error();
+    if (error.code == Code::kNotFound) error.code = Code::kCorrupt;
+    return std::move(error).With("mounting the layers");
+  }
   std::string target = scratch + "/rootfs";
   // One more for the empty directory below.
   if (!OverlayUsable(disk) || plan.lowers.size() >= sys::kMaxOverlayLowers) {

@@ -250,12 +250,12 @@ TEST_P(RootfsTest, HundredsOfLayersAreOneDirectory) {
   EXPECT_THAT(Changes(layer), ElementsAre("f3 gone"));
 }
 
-TEST_P(RootfsTest, MissingLayersAreNotFound) {
+TEST_P(RootfsTest, MissingLayersAreDamage) {
   std::string scratch = root() + "/s";
   ASSERT_EQ(mkdir(scratch.c_str(), 0700), 0);
   auto mount = MountRootfs(*store_, {DiffId(Digest::Of("no"))}, nullptr, scratch);
   ASSERT_FALSE(mount);
-  EXPECT_EQ(mount.error().code, Code::kNotFound);
+  EXPECT_EQ(mount.error().code, Code::kCorrupt);
 }
 
 TEST_P(RootfsTest, ImplicitParentsLookAsInThisStack) {

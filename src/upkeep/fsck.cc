@@ -3,7 +3,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <map>
 #include <set>
@@ -14,11 +13,10 @@
 #include "base/metric.h"
 #include "base/strings.h"
 #include "cache/image_files.h"
-#include "cache/lease.h"
-#include "cache/lock_file.h"
 #include "sys/open.h"
 #include "sys/remove.h"
 #include "tree/layer_index.h"
+#include "upkeep/damage.h"
 #include "upkeep/leftovers.h"
 
 namespace varve::upkeep {
@@ -160,11 +158,13 @@ class Check {
       ++report_.blobs;
       if (stop_.stop_requested()) return Cancelled("fsck was cancelled");
       if (options_.quick) return Ok();
-      auto reader = stores_.blobs.OpenVerified(stat.digest);
-      NullWriter nowhere;
-      auto read = reader ? Copy(**reader, nowhere) : Result<uint64_t>(Error(reader.error()));
-      if (read || read.error().code == Code::kNotFound) return Ok();
-      Found("blob " + stat.digest.ToString(), read.error().message, "removed");
+      auto reader = stores_.blobs.Open(stat.digest);
+      HashingWriter hash(nullptr);
+      auto read = reader ? Copy(**reader, hash) : Result<uint64_t>(Error(reader.error()));
+      if (!read && read.error().code == Code::kNotFound) return Ok();
+      if (read && hash.Finish() == stat.digest) return Ok();
+      Found("blob " + stat.digest.ToString(),
+            read ? "its bytes have another digest" : read.error().message, "removed");
       bad.push_back(stat.digest);
       return Ok();
     }));
@@ -204,32 +204,14 @@ class Check {
     return options_.repair ? RemoveBadLayers() : Ok();
   }
 
-  // Not under a step that runs on it: it fails or gives a wrong result, but it does not crash.
   Status RemoveBadLayers() {
-    if (bad_layers_.empty()) return Ok();
-    TRY_ASSIGN(auto lock, cache::CollectionLock::Take(stores_.root, stop_));
-    TRY_ASSIGN(cache::LiveLeases leases, lock.Read());
-    for (const DiffId& layer : bad_layers_) {
-      if (leases.Holds(cache::LeaseKind::kLayer, layer.value)) {
-        report_.findings.push_back({"layer " + layer.ToString(),
-                                    "a running build uses it: check again when it is done", ""});
-        continue;
-      }
-      TRY(contents_.ForgetLayer(layer));
-      TRY(stores_.layers.Remove(layer));
+    TRY_ASSIGN(auto used,
+               RemoveLayers(stores_, bad_layers_, std::string(kDamagedLayer), "", stop_));
+    for (const DiffId& layer : used) {
+      report_.findings.push_back({"layer " + layer.ToString(),
+                                  "a running build uses it: check again when it is done", ""});
     }
-    std::vector<StepKey> keys;
-    TRY_ASSIGN(auto uses, contents_.Records());
-    for (const cache::RecordUse& use : uses) {
-      TRY_ASSIGN(auto record, contents_.Read(use.key));
-      if (!record) continue;
-      for (const cache::Rootfs& output : record->outputs) {
-        bool hit = std::ranges::any_of(
-            output.layers, [&](const DiffId& layer) { return bad_layers_.contains(layer); });
-        if (hit) keys.push_back(use.key);
-      }
-    }
-    return contents_.NoteEvicted(keys, std::string(kDamagedLayer));
+    return Ok();
   }
 
   // --- Trees
