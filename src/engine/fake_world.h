@@ -168,6 +168,7 @@ class FakeWorld final : public cache::RecordStore,
       for (const DiffId& layer : output.layers) EXPECT_TRUE(layers.contains(layer)) << "I4";
     }
     records[record.key] = record;
+    std::erase_if(dropped_, [&](const auto& dropped) { return dropped.key == record.key; });
     disk->order.push_back(record.key);
     return Ok();
   }
@@ -180,8 +181,16 @@ class FakeWorld final : public cache::RecordStore,
     std::lock_guard lock(disk->mutex);
     auto it = records.find(key);
     if (it == records.end()) return;
-    dropped_.push_back({key, it->second.slot, rule, clock.Now()});
+    // As the store does: why its layers went before is the reason to tell.
+    bool told = std::ranges::any_of(dropped_, [&](const auto& dropped) { return dropped.key == key; });
+    if (!told) dropped_.push_back({key, it->second.slot, rule, clock.Now()});
     records.erase(it);
+  }
+  // As a collection does that takes layers and leaves the record.
+  void EvictLayer(const StepKey& key, const DiffId& layer, const std::string& rule) {
+    std::lock_guard lock(disk->mutex);
+    layers.erase(layer);
+    dropped_.push_back({key, records.at(key).slot, rule, clock.Now()});
   }
   void Remember(const StepKey& key) { disk->order.push_back(key); }  // for Earlier: a record put by hand
   std::vector<cache::TierTrouble> TroubleWith(const StepKey&) override { return trouble; }
@@ -210,7 +219,6 @@ class FakeWorld final : public cache::RecordStore,
   Result<std::optional<cache::DroppedRecord>> WhyDropped(const StepKey& key) override {
     std::lock_guard lock(disk->mutex);
     std::optional<cache::DroppedRecord> found;
-    if (records.contains(key)) return found;
     for (const auto& dropped : dropped_) if (dropped.key == key) found = dropped;
     return found;
   }

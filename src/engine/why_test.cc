@@ -407,6 +407,15 @@ TEST_F(WhyTest, LayersAreLost) {
   Expect("data_lost", {s.run});
 }
 
+TEST_F(WhyTest, LayersWereEvicted) {
+  Steps s = Define();
+  Outcome built = Build(s.run);
+  world.EvictLayer(built.steps[s.run].key, built.wanted[0].layers.back(), "keep-storage=10GB");
+  world.clock.Advance(std::chrono::hours(5));
+  Build(s.run);
+  Expect("layers_evicted", {s.run});
+}
+
 TEST_F(WhyTest, LayersAreDamaged) {
   Steps s = Define();
   DiffId top = Build(s.run).wanted[0].layers.back();
