@@ -231,7 +231,9 @@ class Loader {
     auto known = parsed_.find(path);
     if (known != parsed_.end()) return &known->second;
     std::string text;
-    if (path == "-") {
+    if (auto given = options_.texts.find(path); given != options_.texts.end()) {
+      text = given->second;
+    } else if (path == "-") {
       FdReader in(STDIN_FILENO);
       TRY_ASSIGN(text, ReadAll(in, kMaxFile));
     } else {

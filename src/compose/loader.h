@@ -5,6 +5,7 @@
 //   TRY_ASSIGN(Loaded loaded, Load(options));
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@ namespace varve::compose {
 struct LoadOptions {
   std::string working_directory;       // absolute
   std::vector<std::string> files;      // -f; "-" is standard input; empty: COMPOSE_FILE, else found
+  std::map<std::string, std::string> texts;  // files that were read already, by absolute path or "-"
   std::string project_directory;       // --project-directory; empty: of the first file
   std::string project_name;            // -p
   std::vector<std::string> env_files;  // --env-file; empty: .env
