@@ -371,7 +371,8 @@ Result<ExportedBuild> BuildJob::Export(const engine::Outcome& outcome,
 }
 
 Status BuildJob::ExportCaches(const engine::Outcome& outcome) {
-  return tiers_->Export({lowered_.graph, outcome, images_}, Stores(), board_, stop_);
+  auto built_for = [&](const tier::Spec&) -> BuiltSteps { return {lowered_.graph, outcome, images_}; };
+  return tiers_->Export(built_for, Stores(), board_, stop_);
 }
 
 Result<exec::RunnerOptions> BuildJob::MakeRunnerOptions(const std::string& isolated) {

@@ -99,6 +99,9 @@ class BuildJob {
   Result<ExportedBuild> Export(const engine::Outcome& outcome,
                                const std::vector<exporter::Output>& outputs);
 
+  // What exports are made from.
+  exporter::ExportStores Stores();
+
   // Writes --cache-to, once the build succeeded.
   Status ExportCaches(const engine::Outcome& outcome);
   // What the tiers of Run and ExportCaches did, a line each.
@@ -121,7 +124,6 @@ class BuildJob {
   Status AddLinks(dockerfile::LowerOptions& options,
                   const std::vector<oci::Platform>& platforms) const;
   Result<exporter::BuildResult> ResultOf(const engine::Outcome& outcome) const;
-  exporter::ExportStores Stores();
 
   const BuildFlags& flags_;
   Workspace& workspace_;

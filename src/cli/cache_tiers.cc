@@ -154,12 +154,12 @@ Status CacheTiers::ExportOne(Exported& to, const BuiltSteps& built,
   return exported;
 }
 
-Status CacheTiers::Export(const BuiltSteps& built, const exporter::ExportStores& stores,
+Status CacheTiers::Export(const BuiltFor& built_for, const exporter::ExportStores& stores,
                           progress::Board& board, std::stop_token stop) {
   {
     std::vector<std::jthread> threads;
     for (Exported& to : exports_) {
-      threads.emplace_back([&] { (void)ExportOne(to, built, stores, board, stop); });
+      threads.emplace_back([&] { (void)ExportOne(to, built_for(to.spec), stores, board, stop); });
     }
   }
   if (stop.stop_requested()) return Cancelled("the build was cancelled");

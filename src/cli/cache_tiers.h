@@ -4,6 +4,7 @@
 // Nothing is opened or asked before the first look-up.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <stop_token>
@@ -34,8 +35,10 @@ class CacheTiers {
   // Tells of tiers that could not be used, each once.
   void WarnOfFailures(progress::Board& board);
 
-  // To all of --cache-to at once. An error only of a place with ignore-error=false.
-  Status Export(const BuiltSteps& built, const exporter::ExportStores& stores, progress::Board& board,
+  // To all of --cache-to at once; `built_for` says what a place gets, from several threads. An error only
+  // of a place with ignore-error=false.
+  using BuiltFor = std::function<BuiltSteps(const tier::Spec&)>;
+  Status Export(const BuiltFor& built_for, const exporter::ExportStores& stores, progress::Board& board,
                 std::stop_token stop);
 
   // A line per tier: hits, bytes, requests, seconds; empty without tiers. Adds the totals to the

@@ -9,20 +9,13 @@
 #include <set>
 
 #include "base/fd.h"
-#include "base/log.h"
-#include "base/metric.h"
 #include "base/strings.h"
-#include "cli/build_display.h"
-#include "cli/build_history.h"
-#include "cli/build_report.h"
-#include "cli/collect_after.h"
 #include "cli/commands.h"
-#include "cli/compose_job.h"
+#include "cli/compose_flags.h"
 #include "cli/console.h"
 #include "cli/exit_code.h"
-#include "cli/stop_signals.h"
+#include "cli/joined_build.h"
 #include "compose/render.h"
-#include "sys/namespace.h"
 
 namespace varve::cli {
 
@@ -187,148 +180,30 @@ class ComposeCommand final : public Command {
         if (!secret.variable.empty()) setenv(secret.variable.c_str(), secret.value.c_str(), 0);
       }
     }
-    if (sys::CanMount()) {
-      if (Status entered = sys::EnterPrivateMountNamespace(); !entered)
-        return Fail(entered.error());
-    }
-    StopSignals signals;
-    auto workspace = Workspace::Open(global);
-    if (!workspace) return Fail(workspace.error());
-    board_ = MakeBoard(shown_);
-    if (!workspace->local.notice.empty()) board_->Warn({.text = workspace->local.notice});
-    for (const std::string& warning : project.loaded.warnings) board_->Warn({.text = warning});
-    auto config = ReadBuildConfig(workspace->root);
-    if (!config) return Fail(config.error());
-
-    ComposeJob job(*workspace, *board_, signals.token());
+    JoinedRequest request{
+        .wording = {.part = "service",
+                    .missing_dockerfile = "the service's build: says context, a folder, and dockerfile, "
+                                          "a path from there",
+                    .conflict = "build the services one after the other: varve compose build SERVICE"},
+        .command = "compose build",
+        .project = project.loaded.directory,
+        .name = project.loaded.name,
+        .definition = project.loaded.files.empty() ? "" : project.loaded.files[0],
+        .warnings = project.loaded.warnings,
+        .shown = shown_};
     for (const Service* service : *services) {
       auto flags = FlagsOfService(project, *service, all_);
       if (!flags) return Fail(flags.error());
-      for (const std::string& warning : flags->warnings) board_->Warn({.text = warning});
-      std::string image = service->ImageName(project.loaded.name);
-      if (Status added = job.Add(service->name, std::move(*flags), image); !added)
-        return Fail(added.error());
+      request.warnings.insert(request.warnings.end(), flags->warnings.begin(), flags->warnings.end());
+      request.parts.push_back({.name = service->name,
+                               .image = service->ImageName(project.loaded.name),
+                               .flags = std::move(flags->flags),
+                               .links = std::move(flags->services)});
     }
-    BuildHistory history(*workspace, HeaderOf(project, job));
-    int code = BuildAll(project, job, *config, history, *workspace, signals.token());
-    end_.exit_code = code;
-    history.Finish(end_, *board_, *config);
-    if (Status flushed = workspace->local.store->Flush(); !flushed)
-      LOG_WARN("{}", flushed.error().message);
-    EndBuild(*workspace);
-    if (Counter("snapshot.layers").value() > 0)
-      CollectAfterBuild(*workspace, IsSilent(), signals.token());
-    return code;
-  }
-
-  int BuildAll(const compose::Project& project, ComposeJob& job, const BuildConfig& config,
-               BuildHistory& history, Workspace& workspace, const std::stop_token& stop) {
-    // 2. Contexts, Dockerfiles, one graph.
-    auto prepared = job.Prepare();
-    if (!prepared) {
-      end_.error = prepared.error().error;
-      return FailWith(prepared.error(), job.failed()->job->context(), board_.get());
-    }
-    // 3–4. Once more should the store turn out to be damaged: what is damaged is gone then.
-    auto failed = RunAndExport(project, job, config, history);
-    for (int mends = 0; failed && mends < kMaxMends; ++mends) {
-      if (!MendAfter(*failed, workspace, *board_, stop)) break;
-      failed = RunAndExport(project, job, config, history);
-    }
-    if (outcome_.error) return FailStep(job);
-    if (failed) return Fail(*failed);
-    board_->Close();
-    if (!IsSilent()) {
-      PrintServices(job);
-      PrintSummary(job.graph(), outcome_, job.parts()[0].outputs,
-                   SystemClock().Monotonic() - begin_);
-    }
-    return kSuccess;
-  }
-
-  // The engine, then images.
-  std::optional<Error> RunAndExport(const compose::Project& project, ComposeJob& job,
-                                    const BuildConfig& config, BuildHistory& history) {
-    BoardObserver observer(*board_, job.graph());
-    auto outcome =
-        job.Run(project.loaded.directory, config.max_age, history.Watch(observer, job.graph()));
-    if (!outcome) return std::move(outcome).error();
-    outcome_ = std::move(*outcome);
-    end_.graph = &job.graph();
-    end_.outcome = &outcome_;
-    if (outcome_.error) return outcome_.error;
-    Status exported = job.Export(outcome_);
-    WriteStats(job);
-    if (!exported) return std::move(exported).error();
-    return std::nullopt;
-  }
-
-  int FailStep(const ComposeJob& job) {
-    std::vector<const ComposeJob::Part*> parts;
-    if (outcome_.failed_step) parts = job.PartsOf(*outcome_.failed_step);
-    if (!parts.empty()) {
-      std::vector<std::string> names;
-      for (const auto* part : parts) names.push_back(part->service);
-      outcome_.error->message = fmt::format("service{} {}: {}", names.size() == 1 ? "" : "s",
-                                            Join(names, ", "), outcome_.error->message);
-    }
-    end_.error = outcome_.error;
-    WriteStats(job);
-    const ComposeJob::Part& shown = parts.empty() ? job.parts()[0] : *parts[0];
-    return FailBuild(job.graph(), outcome_, shown.job->context(), *board_);
-  }
-
-  static history::Build HeaderOf(const compose::Project& project, const ComposeJob& job) {
-    history::Build header;
-    header.command = "compose build";
-    header.project = header.context = project.loaded.directory;
-    header.name = project.loaded.name;
-    header.dockerfile = project.loaded.files.empty() ? "" : project.loaded.files[0];
-    for (const ComposeJob::Part& part : job.parts()) {
-      header.tags.insert(header.tags.end(), part.flags.tags.begin(), part.flags.tags.end());
-      for (const std::string& platform : part.flags.platforms) {
-        if (std::ranges::find(header.platforms, platform) == header.platforms.end()) {
-          header.platforms.push_back(platform);
-        }
-      }
-    }
-    return header;
-  }
-
-  // "web  shop-web  sha256:…  5 cached, 2 run", a line each.
-  void PrintServices(const ComposeJob& job) const {
-    size_t service_width = 0, image_width = 0;
-    for (const auto& part : job.parts()) {
-      service_width = std::max(service_width, part.service.size());
-      image_width = std::max(image_width, part.image.size());
-    }
-    std::string text = "\n";
-    for (const auto& part : job.parts()) {
-      int cached = 0, ran = 0;
-      for (graph::StepIndex step : part.steps) {
-        if (graph::IsSource(job.graph().steps[step].op)) continue;
-        cached += outcome_.steps[step].status == engine::StepStatus::kCached;
-        ran += outcome_.steps[step].status == engine::StepStatus::kRan;
-      }
-      text += fmt::format("{:<{}}  {:<{}}  {}  {} cached, {} run\n", part.service, service_width,
-                          part.image, image_width, part.image_id.substr(0, 19), cached, ran);
-    }
-    ToStderr(text);
-  }
-
-  void WriteStats(const ComposeJob& job) const {
-    if (const char* path = std::getenv("VARVE_STATS_FILE"))
-      WriteStatsFile(path, job.graph(), outcome_);
-  }
-
-  bool IsSilent() const {
-    return quiet_ || shown_.progress == ProgressMode::kRawJson ||
-           shown_.progress == ProgressMode::kNone || shown_.progress == ProgressMode::kQuiet;
+    return BuildJoined(std::move(request), global);
   }
 
   int Fail(const Error& error) {
-    end_.error = error;
-    if (board_ != nullptr) return FailWith(error, board_.get());
     PrintCommandError(error);
     return ExitCodeOf(error);
   }
@@ -342,10 +217,6 @@ class ComposeCommand final : public Command {
   CLI::App* config_ = nullptr;
   ComposeBuildFlags all_;
   BuildFlags shown_;  // what the display asks for
-  const Nanos begin_ = SystemClock().Monotonic();
-  std::unique_ptr<progress::Board> board_;
-  engine::Outcome outcome_;
-  BuildHistory::End end_;
 };
 
 }  // namespace

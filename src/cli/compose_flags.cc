@@ -70,6 +70,18 @@ Status AddSecrets(const compose::Build& build, BuildFlags& flags) {
   return Ok();
 }
 
+Status AddCaches(const compose::Build& build, BuildFlags& flags) {
+  for (const std::string& text : build.cache_from) {
+    TRY_ASSIGN(auto specs, tier::ParseCacheFrom(text));
+    flags.cache_from.insert(flags.cache_from.end(), specs.begin(), specs.end());
+  }
+  for (const std::string& text : build.cache_to) {
+    TRY_ASSIGN(auto specs, tier::ParseCacheTo(text));
+    flags.cache_to.insert(flags.cache_to.end(), specs.begin(), specs.end());
+  }
+  return tier::CheckExports(flags.cache_to);
+}
+
 Status AddContexts(const compose::Build& build, ServiceFlags& out) {
   for (const auto& [name, value] : build.additional_contexts) {
     TRY_ASSIGN(auto context, ParseBuildContext(name + "=" + value));
@@ -87,15 +99,12 @@ void WarnOfPassedOver(const compose::Service& service, std::vector<std::string>&
   const compose::Build& build = *service.build;
   auto wanted = [](const std::string& text) { return !text.empty() && text != "false"; };
   std::vector<std::string> keys;
-  if (!build.cache_from.empty()) keys.push_back("cache_from");
-  if (!build.cache_to.empty()) keys.push_back("cache_to");
   if (wanted(build.provenance)) keys.push_back("provenance");
   if (wanted(build.sbom)) keys.push_back("sbom");
   if (!build.isolation.empty() && build.isolation != "default") keys.push_back("isolation");
   if (keys.empty()) return;
   warnings.push_back(
-      fmt::format("service {}: {} not supported by compose build in this version and passed over; "
-                  "the local cache is always used",
+      fmt::format("service {}: {} not supported by compose build in this version and passed over",
                   service.name, Join(keys, ", ") + (keys.size() == 1 ? " is" : " are")));
 }
 
@@ -130,6 +139,7 @@ Result<ServiceFlags> MakeFlags(const compose::Project& project, const compose::S
   TRY(AddLimits(build, flags));
   TRY(AddSecrets(build, flags));
   TRY(AddContexts(build, out));
+  TRY(AddCaches(build, flags));
   // As docker compose: a name that nobody wrote is not a name to push to.
   flags.push = all.push && (!service.image.empty() || !build.tags.empty());
   if (flags.push && service.image.empty()) flags.tags = build.tags;

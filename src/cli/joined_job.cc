@@ -1,4 +1,4 @@
-#include "cli/compose_job.h"
+#include "cli/joined_job.h"
 
 #include <algorithm>
 #include <climits>
@@ -29,22 +29,18 @@ std::map<std::string, std::string> DirectoriesOf(const BuildContext& context) {
 
 }  // namespace
 
-Status ComposeJob::Add(std::string service, ServiceFlags flags, std::string image) {
-  Part part{.service = std::move(service),
-            .image = std::move(image),
-            .flags = std::move(flags.flags),
-            .services = std::move(flags.services)};
+Status JoinedJob::Add(Part part) {
   auto outputs = EffectiveOutputs(part.flags);
-  if (!outputs) return Error(std::move(outputs).error()).With("service " + part.service);
+  if (!outputs) return Error(std::move(outputs).error()).With(NameOf(part));
   part.outputs = std::move(*outputs);
   if (Status good = BuildJob::CheckFlags(part.flags, part.outputs); !good) {
-    return Error(std::move(good).error()).With("service " + part.service);
+    return Error(std::move(good).error()).With(NameOf(part));
   }
   parts_.push_back(std::move(part));
   return Ok();
 }
 
-dockerfile::Parsed<void> ComposeJob::Prepare() {
+dockerfile::Parsed<void> JoinedJob::Prepare() {
   std::vector<graph::Graph> graphs;
   for (Part& part : parts_) {
     part.job = std::make_unique<BuildJob>(part.flags, workspace_, board_, stop_);
@@ -52,7 +48,7 @@ dockerfile::Parsed<void> ComposeJob::Prepare() {
     if (auto prepared = PrepareOne(part); !prepared) {
       failed_ = &part;
       dockerfile::SourceError error = prepared.error();
-      error.error.message = fmt::format("service {}: {}", part.service, error.error.message);
+      error.error.message = fmt::format("{}: {}", NameOf(part), error.error.message);
       return std::unexpected(std::move(error));
     }
     graphs.push_back(part.job->graph());
@@ -72,20 +68,20 @@ dockerfile::Parsed<void> ComposeJob::Prepare() {
   return {};
 }
 
-dockerfile::Parsed<void> ComposeJob::PrepareOne(Part& part) {
+dockerfile::Parsed<void> JoinedJob::PrepareOne(Part& part) {
   if (auto read = part.job->Read(); !read) {
     dockerfile::SourceError error = read.error();
     // The hint is about flags of `varve build`, which nobody wrote here.
     if (error.error.code == Code::kNotFound) {
-      error.error.hint = "the service's build: says context, a folder, and dockerfile, a path from there";
+      error.error.hint = wording_.missing_dockerfile;
     }
     return std::unexpected(std::move(error));
   }
   for (const std::string& warning : part.job->context().warnings) {
-    board_.Warn({.text = "service " + part.service + ": " + warning});
+    board_.Warn({.text = NameOf(part) + ": " + warning});
   }
-  for (const auto& [context, service] : part.services) {
-    auto other = std::ranges::find(parts_, service, &Part::service);
+  for (const auto& [context, name] : part.links) {
+    auto other = std::ranges::find(parts_, name, &Part::name);
     CHECK(other != parts_.end() && other->job != nullptr);
     part.job->Link(context, *other->job);
   }
@@ -95,9 +91,9 @@ dockerfile::Parsed<void> ComposeJob::PrepareOne(Part& part) {
   return lowered;
 }
 
-// Steps say whose they are, and sources which directory they are. What came from another service
+// Steps say whose they are, and sources which directory they are. What came from another part
 // has its names already, and joins it.
-void ComposeJob::NameSteps(Part& part) {
+void JoinedJob::NameSteps(Part& part) {
   auto directories = DirectoriesOf(part.job->context());
   for (graph::Step& step : part.job->platforms().graph.steps) {
     if (auto* local = std::get_if<graph::LocalSource>(&step.op)) {
@@ -106,19 +102,19 @@ void ComposeJob::NameSteps(Part& part) {
       }
     }
     if (step.name.starts_with('[') && !step.name.starts_with("[internal]")) {
-      step.name.insert(1, part.service + " ");
+      step.name.insert(1, part.name + " ");
     }
   }
 }
 
-Status ComposeJob::CollectRunnerOptions(exec::RunnerOptions& all) {
+Status JoinedJob::CollectRunnerOptions(exec::RunnerOptions& all) {
   for (Part& part : parts_) {
     TRY_ASSIGN(auto own, part.job->MakeRunnerOptions(""));
     const bool first = &part == &parts_.front();
     auto conflict = [&](std::string_view what) {
-      Error error = Invalid("service {}: {} has another value than in the services before",
-                            part.service, what);
-      error.hint = "build the services one after the other: varve compose build SERVICE";
+      Error error = Invalid("{}: {} has another value than in the {}s before", NameOf(part),
+                            what, wording_.part);
+      error.hint = wording_.conflict;
       return error;
     };
     if (first) {
@@ -153,7 +149,7 @@ Status ComposeJob::CollectRunnerOptions(exec::RunnerOptions& all) {
   return Ok();
 }
 
-Result<engine::Outcome> ComposeJob::Run(const std::string& project,
+Result<engine::Outcome> JoinedJob::Run(const std::string& project,
                                         const std::vector<AgeRule>& max_age,
                                         engine::Observer& observer) {
   exec::RunnerOptions options;
@@ -165,27 +161,74 @@ Result<engine::Outcome> ComposeJob::Run(const std::string& project,
     }
   }
   run.max_age = AgeLimits(graph_, {}, max_age);
-  return RunGraph(std::move(run), workspace_, observer, stop_);
+  BuildFlags caches;
+  auto add = [](const std::vector<tier::Spec>& from, std::vector<tier::Spec>& to) {
+    for (const tier::Spec& spec : from) {
+      if (std::ranges::find(to, spec) == to.end()) to.push_back(spec);
+    }
+  };
+  for (const Part& part : parts_) {
+    add(part.flags.cache_from, caches.cache_from);
+    add(part.flags.cache_to, caches.cache_to);
+  }
+  TRY_ASSIGN(tiers_, CacheTiers::Open(caches, workspace_, false, stop_));
+  run.tiers = tiers_.get();
+  run.images = &images_;
+  auto outcome = RunGraph(std::move(run), workspace_, observer, stop_);
+  tiers_->WarnOfFailures(board_);
+  return outcome;
 }
 
-Status ComposeJob::Export(const engine::Outcome& outcome) {
+// The part's own share of what was wanted.
+engine::Outcome JoinedJob::OwnOutcome(const Part& part, const engine::Outcome& outcome) const {
+  engine::Outcome own = outcome;
+  size_t count = 0;
+  for (const auto& [platform, lowered] : std::as_const(*part.job).platforms().results) {
+    if (lowered.root) ++count;
+  }
+  auto first = outcome.wanted.begin() + static_cast<ptrdiff_t>(part.first_wanted);
+  own.wanted.assign(first, first + static_cast<ptrdiff_t>(count));
+  return own;
+}
+
+Status JoinedJob::Export(const engine::Outcome& outcome) {
   for (Part& part : parts_) {
-    // The part's own share of what was wanted.
-    engine::Outcome own = outcome;
-    size_t count = 0;
-    for (const auto& [platform, lowered] : std::as_const(*part.job).platforms().results) {
-      if (lowered.root) ++count;
-    }
-    auto first = outcome.wanted.begin() + static_cast<ptrdiff_t>(part.first_wanted);
-    own.wanted.assign(first, first + static_cast<ptrdiff_t>(count));
-    auto exported = part.job->Export(own, part.outputs);
-    if (!exported) return Error(std::move(exported).error()).With("service " + part.service);
+    auto exported = part.job->Export(OwnOutcome(part, outcome), part.outputs);
+    if (!exported) return Error(std::move(exported).error()).With(NameOf(part));
     part.image_id = exported->image_id;
+    part.metadata = std::move(exported->metadata);
   }
   return Ok();
 }
 
-std::vector<const ComposeJob::Part*> ComposeJob::PartsOf(graph::StepIndex step) const {
+Status JoinedJob::ExportCaches(const engine::Outcome& outcome) {
+  // What a cache gets is an outcome in which the others' steps have not been.
+  std::vector<std::pair<tier::Spec, engine::Outcome>> shares;
+  for (const Part& part : parts_) {
+    for (const tier::Spec& spec : part.flags.cache_to) {
+      auto share = std::ranges::find(shares, spec, &std::pair<tier::Spec, engine::Outcome>::first);
+      if (share == shares.end()) {
+        share = shares.insert(shares.end(), {spec, outcome});
+        share->second.wanted.clear();
+        for (engine::StepOutcome& step : share->second.steps) step.key = {};
+      }
+      for (graph::StepIndex step : part.steps) {
+        share->second.steps[step].key = outcome.steps[step].key;
+      }
+      engine::Outcome own = OwnOutcome(part, outcome);
+      auto& wanted = share->second.wanted;
+      wanted.insert(wanted.end(), own.wanted.begin(), own.wanted.end());
+    }
+  }
+  auto built_for = [&](const tier::Spec& spec) -> BuiltSteps {
+    auto share = std::ranges::find(shares, spec, &std::pair<tier::Spec, engine::Outcome>::first);
+    CHECK(share != shares.end());
+    return {graph_, share->second, images_};
+  };
+  return tiers_->Export(built_for, parts_.front().job->Stores(), board_, stop_);
+}
+
+std::vector<const JoinedJob::Part*> JoinedJob::PartsOf(graph::StepIndex step) const {
   std::vector<const Part*> found;
   for (const Part& part : parts_) {
     if (std::ranges::binary_search(part.steps, step)) found.push_back(&part);

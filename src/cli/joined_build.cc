@@ -1,0 +1,195 @@
+#include "cli/joined_build.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <optional>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/metric.h"
+#include "base/strings.h"
+#include "cli/build_display.h"
+#include "cli/build_history.h"
+#include "cli/build_report.h"
+#include "cli/collect_after.h"
+#include "cli/console.h"
+#include "cli/exit_code.h"
+#include "cli/stop_signals.h"
+#include "sys/namespace.h"
+
+namespace varve::cli {
+
+namespace {
+
+class JoinedBuild {
+ public:
+  explicit JoinedBuild(JoinedRequest request) : request_(std::move(request)) {}
+
+  int Run(const GlobalFlags& global) {
+    // Before the first thread, as for a single build.
+    if (sys::CanMount()) {
+      if (Status entered = sys::EnterPrivateMountNamespace(); !entered)
+        return Fail(entered.error());
+    }
+    StopSignals signals;
+    auto workspace = Workspace::Open(global);
+    if (!workspace) return Fail(workspace.error());
+    board_ = MakeBoard(request_.shown);
+    if (!workspace->local.notice.empty()) board_->Warn({.text = workspace->local.notice});
+    for (const std::string& warning : request_.warnings) board_->Warn({.text = warning});
+    auto config = ReadBuildConfig(workspace->root);
+    if (!config) return Fail(config.error());
+
+    JoinedJob job(request_.wording, *workspace, *board_, signals.token());
+    for (JoinedJob::Part& part : request_.parts) {
+      if (Status added = job.Add(std::move(part)); !added) return Fail(added.error());
+    }
+    BuildHistory history(*workspace, HeaderOf(job));
+    int code = BuildAll(job, *config, history, *workspace, signals.token());
+    end_.exit_code = code;
+    history.Finish(end_, *board_, *config);
+    if (Status flushed = workspace->local.store->Flush(); !flushed)
+      LOG_WARN("{}", flushed.error().message);
+    EndBuild(*workspace);
+    if (Counter("snapshot.layers").value() > 0)
+      CollectAfterBuild(*workspace, IsSilent(), signals.token());
+    return code;
+  }
+
+ private:
+  int BuildAll(JoinedJob& job, const BuildConfig& config, BuildHistory& history, Workspace& workspace,
+               const std::stop_token& stop) {
+    // 2. Contexts, Dockerfiles, one graph.
+    auto prepared = job.Prepare();
+    if (!prepared) {
+      end_.error = prepared.error().error;
+      return FailWith(prepared.error(), job.failed()->job->context(), board_.get());
+    }
+    // 3–4. Once more should the store turn out to be damaged: what is damaged is gone then.
+    auto failed = RunAndExport(job, config, history);
+    for (int mends = 0; failed && mends < kMaxMends; ++mends) {
+      if (!MendAfter(*failed, workspace, *board_, stop)) break;
+      failed = RunAndExport(job, config, history);
+    }
+    if (outcome_.error) return FailStep(job);
+    if (failed) return Fail(*failed);
+    if (Status written = WriteMetadata(job); !written) return Fail(written.error());
+    board_->Close();
+    if (!IsSilent()) {
+      PrintParts(job);
+      PrintSummary(job.graph(), outcome_, job.parts()[0].outputs,
+                   SystemClock().Monotonic() - begin_);
+      ToStderr(job.CacheSummary());
+    }
+    return kSuccess;
+  }
+
+  // The engine, then images, then caches.
+  std::optional<Error> RunAndExport(JoinedJob& job, const BuildConfig& config, BuildHistory& history) {
+    BoardObserver observer(*board_, job.graph());
+    auto outcome =
+        job.Run(request_.project, config.max_age, history.Watch(observer, job.graph()));
+    if (!outcome) return std::move(outcome).error();
+    outcome_ = std::move(*outcome);
+    end_.graph = &job.graph();
+    end_.outcome = &outcome_;
+    if (outcome_.error) return outcome_.error;
+    Status exported = job.Export(outcome_);
+    if (exported) exported = job.ExportCaches(outcome_);
+    WriteStats(job);
+    if (!exported) return std::move(exported).error();
+    return std::nullopt;
+  }
+
+  int FailStep(const JoinedJob& job) {
+    std::vector<const JoinedJob::Part*> parts;
+    if (outcome_.failed_step) parts = job.PartsOf(*outcome_.failed_step);
+    if (!parts.empty()) {
+      std::vector<std::string> names;
+      for (const auto* part : parts) names.push_back(part->name);
+      outcome_.error->message = fmt::format("{}{} {}: {}", request_.wording.part, names.size() == 1 ? "" : "s",
+                                            Join(names, ", "), outcome_.error->message);
+    }
+    end_.error = outcome_.error;
+    WriteStats(job);
+    const JoinedJob::Part& shown = parts.empty() ? job.parts()[0] : *parts[0];
+    return FailBuild(job.graph(), outcome_, shown.job->context(), *board_);
+  }
+
+  history::Build HeaderOf(const JoinedJob& job) const {
+    history::Build header;
+    header.command = request_.command;
+    header.project = header.context = request_.project;
+    header.name = request_.name;
+    header.dockerfile = request_.definition;
+    for (const JoinedJob::Part& part : job.parts()) {
+      header.tags.insert(header.tags.end(), part.flags.tags.begin(), part.flags.tags.end());
+      for (const std::string& platform : part.flags.platforms) {
+        if (std::ranges::find(header.platforms, platform) == header.platforms.end()) {
+          header.platforms.push_back(platform);
+        }
+      }
+    }
+    return header;
+  }
+
+  // "web  shop-web  sha256:…  5 cached, 2 run", a line each.
+  void PrintParts(const JoinedJob& job) const {
+    size_t name_width = 0, image_width = 0;
+    for (const auto& part : job.parts()) {
+      name_width = std::max(name_width, part.name.size());
+      image_width = std::max(image_width, part.image.size());
+    }
+    std::string text = "\n";
+    for (const auto& part : job.parts()) {
+      int cached = 0, ran = 0;
+      for (graph::StepIndex step : part.steps) {
+        if (graph::IsSource(job.graph().steps[step].op)) continue;
+        cached += outcome_.steps[step].status == engine::StepStatus::kCached;
+        ran += outcome_.steps[step].status == engine::StepStatus::kRan;
+      }
+      text += fmt::format("{:<{}}  {:<{}}  {}  {} cached, {} run\n", part.name, name_width,
+                          part.image, image_width, part.image_id.substr(0, 19), cached, ran);
+    }
+    ToStderr(text);
+  }
+
+  Status WriteMetadata(const JoinedJob& job) const {
+    if (request_.metadata_file.empty()) return Ok();
+    Json all = Json::EmptyObject();
+    for (const JoinedJob::Part& part : job.parts()) all.Set(part.name, part.metadata);
+    return WriteFileAtomically(request_.metadata_file, all.Dump({.indent = 2, .sort_keys = true}) + "\n");
+  }
+
+  void WriteStats(const JoinedJob& job) const {
+    if (const char* path = std::getenv("VARVE_STATS_FILE"))
+      WriteStatsFile(path, job.graph(), outcome_);
+  }
+
+  bool IsSilent() const {
+    const BuildFlags& shown = request_.shown;
+    return shown.quiet || shown.progress == ProgressMode::kRawJson ||
+           shown.progress == ProgressMode::kNone || shown.progress == ProgressMode::kQuiet;
+  }
+
+  int Fail(const Error& error) {
+    end_.error = error;
+    if (board_ != nullptr) return FailWith(error, board_.get());
+    PrintCommandError(error);
+    return ExitCodeOf(error);
+  }
+
+  JoinedRequest request_;
+  const Nanos begin_ = SystemClock().Monotonic();
+  std::unique_ptr<progress::Board> board_;
+  engine::Outcome outcome_;
+  BuildHistory::End end_;
+};
+
+}  // namespace
+
+int BuildJoined(JoinedRequest request, const GlobalFlags& global) {
+  return JoinedBuild(std::move(request)).Run(global);
+}
+
+}  // namespace varve::cli
