@@ -35,17 +35,6 @@ Status AddKeyValue(const std::string& text, bool from_environment,
   return Ok();
 }
 
-Result<ProgressMode> ParseProgress(const std::string& text) {
-  static const std::pair<const char*, ProgressMode> kModes[] = {
-      {"auto", ProgressMode::kAuto},   {"tty", ProgressMode::kTty},
-      {"plain", ProgressMode::kPlain}, {"quiet", ProgressMode::kQuiet},
-      {"rawjson", ProgressMode::kRawJson}, {"none", ProgressMode::kNone}};
-  for (const auto& [name, mode] : kModes) {
-    if (text == name) return mode;
-  }
-  return Invalid("invalid progress mode \"{}\": use auto, tty, plain, quiet, rawjson or none", text);
-}
-
 Result<source::ContextMode> ParseContextMode(const std::string& text) {
   if (text.empty() || text == "auto") return source::ContextMode::kAuto;
   if (text == "exact") return source::ContextMode::kExact;
@@ -289,7 +278,7 @@ Result<BuildFlags> BuildFlagParser::Finish() {
   if (raw.progress == "auto" && !Environment("BUILDKIT_PROGRESS").empty()) {
     raw.progress = Environment("BUILDKIT_PROGRESS");
   }
-  TRY_ASSIGN(flags.progress, ParseProgress(raw.progress));
+  TRY_ASSIGN(flags.progress, ParseProgressMode(raw.progress));
   if (raw.context_mode.empty()) raw.context_mode = Environment("VARVE_CONTEXT_MODE");
   TRY_ASSIGN(flags.context_mode, ParseContextMode(raw.context_mode));
   if (flags.no_cache && !flags.no_cache_filter.empty()) {
@@ -306,6 +295,17 @@ Result<BuildFlags> BuildFlagParser::Finish() {
     return error;
   }
   return flags;
+}
+
+Result<ProgressMode> ParseProgressMode(const std::string& text) {
+  static const std::pair<const char*, ProgressMode> kModes[] = {
+      {"auto", ProgressMode::kAuto},   {"tty", ProgressMode::kTty},
+      {"plain", ProgressMode::kPlain}, {"quiet", ProgressMode::kQuiet},
+      {"rawjson", ProgressMode::kRawJson}, {"none", ProgressMode::kNone}};
+  for (const auto& [name, mode] : kModes) {
+    if (text == name) return mode;
+  }
+  return Invalid("invalid progress mode \"{}\": use auto, tty, plain, quiet, rawjson or none", text);
 }
 
 Result<SecretFlag> ParseSecret(std::string_view value) {

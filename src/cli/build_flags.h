@@ -106,6 +106,7 @@ class BuildFlagParser {
 // Values whose grammar is worth a test of its own.
 Result<SecretFlag> ParseSecret(std::string_view value);
 Result<CallFlag> ParseCall(std::string_view value);
+Result<ProgressMode> ParseProgressMode(const std::string& value);
 Result<SshFlag> ParseSsh(std::string_view value);
 Result<std::vector<std::pair<std::string, std::string>>> ParseAddHost(std::string_view value);
 Result<graph::Ulimit> ParseUlimit(std::string_view value);

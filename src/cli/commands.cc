@@ -19,6 +19,7 @@ class VersionCommand final : public Command {
 
 constexpr CommandEntry kCommands[] = {
     {"build", "b", "Build an image from a Dockerfile", MakeBuildCommand},
+    {"bake", "", "Build the targets of bake files as one graph", MakeBakeCommand},
     {"compose", "", "Build the services of Compose files, or show what the files say", MakeComposeCommand},
     {"plan", "", "Say what a build would run, why, and how long it would take", MakePlanCommand},
     {"explain", "", "Say why steps of a build ran", MakeExplainCommand},

@@ -5,6 +5,7 @@
 
 namespace varve::cli {
 
+std::unique_ptr<Command> MakeBakeCommand();
 std::unique_ptr<Command> MakeBuildCommand();
 std::unique_ptr<Command> MakeComposeCommand();
 std::unique_ptr<Command> MakeExplainCommand();

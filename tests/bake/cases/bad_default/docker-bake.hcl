@@ -1,0 +1,5 @@
+variable "X" {
+ type = number
+ default = "abc"
+}
+target "default" {}

@@ -1,0 +1,5 @@
+target "web" {
+  tags = ["hcl/web"]
+  args = { x = "1" }
+}
+target "extra" { inherits = ["web"] }

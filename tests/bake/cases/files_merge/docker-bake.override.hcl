@@ -1,0 +1,2 @@
+variable "V" { default = "over" }
+target "default" { args = { b = "over", c = "over" } }

@@ -1,0 +1,2 @@
+target "default" { context = "two" }
+target "more" {}

@@ -1,0 +1,3 @@
+base = "img"
+full = "${base}:1"
+target "default" { tags = [full] }

@@ -1,0 +1,5 @@
+target "default" { inherits = ["a"] }
+target "a" {
+ inherits = ["default"]
+ tags = ["x"]
+}

@@ -1,0 +1,4 @@
+target "app" {
+ name = "a b-${x}"
+ matrix = { x = ["a", "b"] }
+}

@@ -1,0 +1,2 @@
+target "a" { context = target.b.context }
+target "b" { context = target.a.context }

@@ -1,0 +1,2 @@
+targte "default" {
+}
