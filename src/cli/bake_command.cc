@@ -119,6 +119,8 @@ class BakeCommand final : public Command {
     JoinedRequest request = MakeRequest(*definition, *read);
     auto allowed = Entitlements::Parse(allow_);
     if (!allowed) return Fail(allowed.error());
+    // What was fetched is the definition's own; a link that leads out of it is not.
+    if (!url.empty()) allowed->AllowRead(read->origin.directory);
     if (Status own = AllowOverrides(*allowed); !own) return Fail(own.error());
     for (const bake::Target* target : selection->InOrder()) {
       auto flags = FlagsOfTarget(*target, read->origin);
