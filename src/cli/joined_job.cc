@@ -171,6 +171,8 @@ Result<engine::Outcome> JoinedJob::Run(const std::string& project,
     add(part.flags.cache_from, caches.cache_from);
     add(part.flags.cache_to, caches.cache_to);
   }
+  // One place with the same options is one cache; with others it is two exports that race.
+  TRY(tier::CheckExports(caches.cache_to));
   TRY_ASSIGN(tiers_, CacheTiers::Open(caches, workspace_, false, stop_));
   run.tiers = tiers_.get();
   run.images = &images_;
