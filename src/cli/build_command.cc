@@ -119,7 +119,7 @@ class BuildCommand final : public Command {
     if (flags_.quiet && !exported->image_id.empty()) ToStdout(exported->image_id + "\n");
     if (!IsSilent()) {
       PrintSummary(job.graph(), outcome_, outputs, SystemClock().Monotonic() - begin_);
-      ToStderr(job.CacheSummary());
+      ToStderr(caches_);
       std::string hints = dockerfile::HintsSummary(
           FindHints(job.file(), flags_, job.context(), job.lowered().images, false));
       if (!hints.empty()) ToStderr(hints + "\n");
@@ -153,6 +153,7 @@ class BuildCommand final : public Command {
     }
     auto made = job.Export(outcome_, outputs);
     Status cached = made ? job.ExportCaches(outcome_) : Ok();
+    caches_ = job.CacheSummary();  // counts what they cost
     WriteStats(job.graph(), outcome_);
     if (!made) return Failure{std::move(made).error()};
     if (!cached) return Failure{std::move(cached).error()};
@@ -233,6 +234,7 @@ class BuildCommand final : public Command {
   BuildConfig config_;
   const Nanos begin_ = SystemClock().Monotonic();
   std::unique_ptr<progress::Board> board_;
+  std::string caches_;
   engine::Outcome outcome_;
   std::optional<BuildHistory> history_;
   BuildHistory::End end_;

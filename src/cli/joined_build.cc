@@ -79,7 +79,7 @@ class JoinedBuild {
       PrintParts(job);
       PrintSummary(job.graph(), outcome_, job.parts()[0].outputs,
                    SystemClock().Monotonic() - begin_);
-      ToStderr(job.CacheSummary());
+      ToStderr(caches_);
     }
     return kSuccess;
   }
@@ -96,6 +96,7 @@ class JoinedBuild {
     if (outcome_.error) return outcome_.error;
     Status exported = job.Export(outcome_);
     if (exported) exported = job.ExportCaches(outcome_);
+    caches_ = job.CacheSummary();  // counts what they cost
     WriteStats(job);
     if (!exported) return std::move(exported).error();
     return std::nullopt;
@@ -182,6 +183,7 @@ class JoinedBuild {
   JoinedRequest request_;
   const Nanos begin_ = SystemClock().Monotonic();
   std::unique_ptr<progress::Board> board_;
+  std::string caches_;
   engine::Outcome outcome_;
   BuildHistory::End end_;
 };
