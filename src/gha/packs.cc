@@ -21,6 +21,16 @@ uint32_t Chance() {
   return static_cast<uint32_t>(engine());
 }
 
+// So that no scope's keys begin as another's do.
+std::string PrefixOf(const std::string& scope) {
+  std::string prefix = "varve-";
+  for (char c : scope) {
+    if (c == '#' || c == ',' || c == '%') prefix += fmt::format("%{:02X}", c);
+    else prefix += c;
+  }
+  return prefix + "#";
+}
+
 // Several values one after the other, opened as they are reached.
 class JoinedReader final : public Reader {
  public:
@@ -60,7 +70,8 @@ class JoinedReader final : public Reader {
 }  // namespace
 
 Packs::Packs(Client& client, Options options, net::Sleeper& sleeper)
-    : client_(client), options_(std::move(options)), sleeper_(sleeper), version_(Digest::Of("varve packs 1").Hex()) {
+    : client_(client), options_(std::move(options)), sleeper_(sleeper), version_(Digest::Of("varve packs 1").Hex()),
+      prefix_(PrefixOf(options_.scope)) {
   const TokenScope* own = client_.claims().Writable();
   if (own != nullptr) own_ref_ = own->ref;
   read_refs_.push_back(own_ref_);
@@ -72,25 +83,35 @@ Packs::Packs(Client& client, Options options, net::Sleeper& sleeper)
 // The index ------------------------------------------------------------------------------------
 
 std::string Packs::IndexPrefix(const std::string& ref) const {
-  return fmt::format("varve-{}-index-{}-", options_.scope, ShortHash(ref));
+  return fmt::format("{}index-{}-", prefix_, ShortHash(ref));
 }
 
 std::string Packs::IndexKey(uint64_t number) const { return fmt::format("{}{:010}", IndexPrefix(own_ref_), number); }
 
 std::string Packs::Write(const Index& index) {
-  std::map<std::string, size_t> packs;
-  for (const auto& [key, place] : index) packs.try_emplace(place.pack, packs.size());
+  std::map<std::string, size_t> packs, positions;
+  for (const auto& [key, place] : index.values) {
+    packs.try_emplace(place.pack, packs.size());
+    positions.emplace(key, positions.size());
+  }
   std::vector<std::string> names(packs.size());
   for (const auto& [name, i] : packs) names[i] = name;
   Json values = Json::EmptyArray();
-  for (const auto& [key, place] : index) {
-    Json value;
+  for (const auto& [key, place] : index.values) {
+    Json value, needs = Json::EmptyArray();
+    for (const std::string& need : place.needs) {
+      auto position = positions.find(need);
+      if (position != positions.end()) needs.Append(position->second);
+    }
     value.Append(key).Append(packs[place.pack]).Append(place.offset).Append(place.size);
-    value.Append(place.digest.ToString()).Append(place.generation);
+    value.Append(place.digest.ToString()).Append(place.generation).Append(std::move(needs));
     values.Append(std::move(value));
   }
-  Json json;
+  Json json, left_out = Json::EmptyArray();
+  for (uint64_t number : index.left_out) left_out.Append(number);
   json.Set("format", 1).Set("packs", Json::Strings(names)).Set("values", std::move(values));
+  json.Set("leftOut", std::move(left_out));
+  json.Set("hidden", Json::Strings({index.hidden.begin(), index.hidden.end()}));
   return json.Dump();
 }
 
@@ -98,36 +119,68 @@ Result<Packs::Index> Packs::Parse(std::string_view text) {
   auto json = Json::Parse(text);
   if (!json || json->GetInt("format") != 1) return Corrupt("the index of a cache is damaged, or of a later varve");
   std::vector<std::string> packs = json->GetStrings("packs");
+  const Json::Array& values = json->GetArray("values");
+  auto number_of = [](const Json& value) -> std::optional<uint64_t> {
+    if (!value.is_int() || value.as_int() < 0) return std::nullopt;
+    return static_cast<uint64_t>(value.as_int());
+  };
+  auto key_of = [](const Json& value) -> std::string {
+    bool named = value.is_array() && value.as_array().size() >= 6 && value.as_array()[0].is_string();
+    return named ? value.as_array()[0].as_string() : "";
+  };
   Index index;
-  for (const Json& value : json->GetArray("values")) {
-    const Json::Array* parts = value.is_array() ? &value.as_array() : nullptr;
-    bool valid = parts != nullptr && parts->size() >= 6 && (*parts)[0].is_string() && (*parts)[4].is_string();
-    for (size_t i : {1, 2, 3, 5}) valid = valid && (*parts)[i].is_int() && (*parts)[i].as_int() >= 0;
-    if (!valid || static_cast<size_t>((*parts)[1].as_int()) >= packs.size()) {
+  for (const Json& value : values) {
+    const std::string key = key_of(value);
+    if (key.empty()) return Corrupt("the index of a cache is damaged");
+    const Json::Array& parts = value.as_array();
+    auto pack = number_of(parts[1]), offset = number_of(parts[2]), size = number_of(parts[3]),
+         generation = number_of(parts[5]);
+    if (!pack || *pack >= packs.size() || !offset || !size || !generation || !parts[4].is_string()) {
       return Corrupt("the index of a cache is damaged");
     }
-    TRY_ASSIGN(Digest digest, Digest::Parse((*parts)[4].as_string()));
-    index[(*parts)[0].as_string()] = {.pack = packs[static_cast<size_t>((*parts)[1].as_int())],
-                                      .offset = static_cast<uint64_t>((*parts)[2].as_int()),
-                                      .size = static_cast<uint64_t>((*parts)[3].as_int()),
-                                      .digest = digest,
-                                      .generation = static_cast<uint64_t>((*parts)[5].as_int())};
+    TRY_ASSIGN(Digest digest, Digest::Parse(parts[4].as_string()));
+    Place& place = index.values[key] = {.pack = packs[*pack], .offset = *offset, .size = *size,
+                                        .digest = digest, .generation = *generation};
+    if (parts.size() < 7 || !parts[6].is_array()) continue;
+    for (const Json& need : parts[6].as_array()) {
+      auto position = number_of(need);
+      if (!position || *position >= values.size()) return Corrupt("the index of a cache is damaged");
+      place.needs.push_back(key_of(values[*position]));
+    }
   }
+  for (const Json& left_out : json->GetArray("leftOut")) {
+    if (auto number = number_of(left_out)) index.left_out.insert(*number);
+  }
+  for (std::string& key : json->GetStrings("hidden")) index.hidden.insert(std::move(key));
   return index;
 }
 
-void Packs::Merge(Index& into, const Index& from) {
+void Packs::Merge(Places& into, const Places& from) {
   for (const auto& [key, place] : from) {
     auto [it, added] = into.try_emplace(key, place);
     if (!added && place.generation > it->second.generation) it->second = place;
   }
 }
 
-bool Packs::Covers(const Index& index, const Index& part) {
+bool Packs::Covers(const Places& places, const Places& part) {
   return std::ranges::all_of(part, [&](const auto& entry) {
-    auto it = index.find(entry.first);
-    return it != index.end() && it->second.generation >= entry.second.generation;
+    auto it = places.find(entry.first);
+    return it != places.end() && it->second.generation >= entry.second.generation;
   });
+}
+
+void Packs::Remove(Places& from, const std::vector<std::string>& keys) {
+  std::set<std::string> orphans;
+  for (const std::string& key : keys) {
+    auto it = from.find(key);
+    if (it == from.end()) continue;
+    orphans.insert(it->second.needs.begin(), it->second.needs.end());
+    from.erase(it);
+  }
+  for (const auto& [key, place] : from) {
+    for (const std::string& need : place.needs) orphans.erase(need);
+  }
+  for (const std::string& orphan : orphans) from.erase(orphan);
 }
 
 Result<Packs::Numbered> Packs::Fetch(FoundEntry entry, std::stop_token stop) {
@@ -171,8 +224,22 @@ Result<std::optional<Packs::Index>> Packs::Exactly(uint64_t number, std::stop_to
   return std::optional<Index>(std::move(numbered.index));
 }
 
-Status Packs::WriteIndex(Index mine, std::stop_token stop) {
+Packs::Index Packs::Changed(const Numbered& base, uint64_t target, const Places& mine,
+                            const std::vector<std::string>& removed) {
+  Index index = base.index;
+  for (uint64_t number = base.number + 1; number < target; ++number) index.left_out.insert(number);
+  auto state = state_.Lock();
+  index.hidden.insert(removed.begin(), removed.end());
+  std::erase_if(index.hidden, [&](const std::string& key) { return !state->theirs.contains(key); });
+  Remove(index.values, removed);
+  Merge(index.values, mine);
+  std::erase_if(index.values, [&](const auto& entry) { return state->gone.contains(entry.second.pack); });
+  return index;
+}
+
+Status Packs::WriteIndex(Places mine, const std::vector<std::string>& removed, std::stop_token stop) {
   std::set<uint64_t> skipped;
+  std::set<uint64_t> taken_in;  // numbers that others left out, and whose values are in `mine`
   uint64_t waiting_for = 0;
   Nanos waited{0}, pause = kFirstPause;
   TRY_ASSIGN(Numbered newest, Newest(own_ref_, stop));
@@ -180,12 +247,8 @@ Status Packs::WriteIndex(Index mine, std::stop_token stop) {
     uint64_t target = newest.number + 1;
     while (skipped.contains(target)) ++target;
     for (auto& [key, place] : mine) place.generation = target;
-    Index whole = newest.index;
-    Merge(whole, mine);
-    {
-      auto state = state_.Lock();
-      std::erase_if(whole, [&](const auto& entry) { return state->gone.contains(entry.second.pack); });
-    }
+    Index whole = Changed(newest, target, mine, removed);
+    for (uint64_t number : taken_in) whole.left_out.erase(number);
     std::string text = Write(whole);
     if (text.size() > options_.max_index) return Resource("the index of {} is too large", options_.scope);
     auto open = [&text](uint64_t offset, uint64_t size) -> Result<std::unique_ptr<Reader>> {
@@ -212,19 +275,22 @@ Status Packs::WriteIndex(Index mine, std::stop_token stop) {
     }
     // Committed. Now for writers that were slower than our patience, or quicker than theirs.
     TRY_ASSIGN(newest, Newest(own_ref_, stop));
-    bool complete = Covers(newest.index, mine);
+    bool built_on = newest.number >= target && !newest.index.left_out.contains(target);
+    bool complete = built_on || Covers(newest.index.values, mine);
+    if (!complete) taken_in.insert(target);
     for (auto it = skipped.begin(); it != skipped.end();) {
       TRY_ASSIGN(auto late, Exactly(*it, stop));
       if (!late) {
         ++it;
         continue;
       }
-      Index theirs;
-      for (const auto& [key, place] : *late) {
+      Places theirs;
+      for (const auto& [key, place] : late->values) {
         if (place.generation == *it) theirs[key] = place;
       }
-      if (!Covers(newest.index, theirs)) {
+      if (newest.index.left_out.contains(*it) && !Covers(newest.index.values, theirs)) {
         complete = false;
+        taken_in.insert(*it);
         theirs.merge(mine);  // what we wrote ourselves is not theirs: theirs of an equal key came first
         mine = std::move(theirs);
       }
@@ -232,8 +298,9 @@ Status Packs::WriteIndex(Index mine, std::stop_token stop) {
     }
     if (!complete) continue;
     auto state = state_.Lock();
-    Merge(state->merged, newest.index);
-    for (const auto& [key, place] : mine) state->merged[key] = newest.index[key];
+    state->own = newest.index.values;
+    for (const std::string& key : removed) state->merged.erase(key);
+    for (const auto& [key, place] : state->own) state->merged[key] = place;
     return Ok();
   }
 }
@@ -249,8 +316,15 @@ Status Packs::Load(std::stop_token stop) {
     return Ok();
   }));
   auto state = state_.Lock();
-  // Generations of different refs do not compare: the own ref's value counts.
-  for (const Numbered& numbered : indexes) state->merged.insert(numbered.index.begin(), numbered.index.end());
+  state->own = state->merged = indexes[0].index.values;
+  const std::set<std::string>& hidden = indexes[0].index.hidden;
+  for (size_t i = 1; i < indexes.size(); ++i) {
+    // Generations of different refs do not compare: the own ref's value counts.
+    for (const auto& [key, place] : indexes[i].index.values) {
+      state->theirs.insert(key);
+      if (!hidden.contains(key)) state->merged.emplace(key, place);
+    }
+  }
   state->loaded = true;
   return Ok();
 }
@@ -258,6 +332,19 @@ Status Packs::Load(std::stop_token stop) {
 Result<bool> Packs::Has(const std::string& key, std::stop_token stop) {
   TRY(Load(stop));
   return state_.Lock()->merged.contains(key);
+}
+
+Result<bool> Packs::Holds(const std::string& key, std::stop_token stop) {
+  TRY(Load(stop));
+  std::string pack;
+  {
+    auto state = state_.Lock();
+    auto it = state->merged.find(key);
+    if (it == state->merged.end()) return false;
+    pack = it->second.pack;
+  }
+  TRY_ASSIGN(auto found, FindPack(pack, stop));
+  return found.has_value();
 }
 
 Result<std::vector<Packs::Stat>> Packs::List(const std::string& prefix, std::stop_token stop) {
@@ -394,7 +481,7 @@ Result<std::string> Packs::SavePack(const std::vector<const Value*>& values, std
   OpenRange open = [&values](uint64_t offset, uint64_t length) -> Result<std::unique_ptr<Reader>> {
     return std::make_unique<JoinedReader>(values, offset, length);
   };
-  const std::string name = fmt::format("varve-{}-pack-{}", options_.scope, Digest::Of(content).Hex());
+  const std::string name = fmt::format("{}pack-{}", prefix_, Digest::Of(content).Hex());
   std::string key = name;
   while (true) {
     TRY_ASSIGN(bool saved, client_.Save(key, version_, size, open, stop));
@@ -406,51 +493,40 @@ Result<std::string> Packs::SavePack(const std::vector<const Value*>& values, std
   }
 }
 
-Status Packs::PutMany(const std::vector<Value>& values, std::stop_token stop) {
-  std::lock_guard writing(writing_);
-  TRY(Load(stop));
-  // Whether what the index names is really there: one look-up a pack.
-  std::set<std::string> packs;
-  std::map<Digest, Place> known;
+// Of the values that the indexes name, and whose bytes are really there: one look-up a pack.
+Result<std::map<Digest, Packs::Place>> Packs::KnownPlaces(const std::vector<Value>& values, std::stop_token stop) {
+  std::set<Digest> wanted;
+  for (const Value& value : values) wanted.insert(value.digest);
+  std::set<std::string> names;
   {
     auto state = state_.Lock();
-    std::set<Digest> wanted;
-    for (const Value& value : values) wanted.insert(value.digest);
     for (const auto& [key, place] : state->merged) {
-      if (wanted.contains(place.digest)) packs.insert(place.pack);
+      if (wanted.contains(place.digest)) names.insert(place.pack);
     }
   }
-  for (const std::string& pack : packs) TRY(FindPack(pack, stop));
-
-  Index mine;
-  std::map<Digest, const Value*> fresh;
-  {
-    auto state = state_.Lock();
-    for (const auto& [key, place] : state->merged) known.try_emplace(place.digest, place);
-    for (const Value& value : values) {
-      auto it = state->merged.find(value.key);
-      if (it != state->merged.end() && it->second.digest == value.digest) continue;
-      auto same = known.find(value.digest);
-      if (same != known.end()) {
-        mine[value.key] = same->second;
-      } else {
-        fresh.try_emplace(value.digest, &value);
-      }
-    }
+  std::vector<std::string> packs(names.begin(), names.end());
+  TRY(ParallelFor(packs.size(), 8, [&](size_t i) -> Status {
+    auto found = FindPack(packs[i], stop);  // forgets what is gone
+    if (!found) return std::move(found).error();
+    return Ok();
+  }));
+  std::map<Digest, Place> known;
+  auto state = state_.Lock();
+  for (const auto& [key, place] : state->merged) {
+    if (wanted.contains(place.digest)) known.try_emplace(place.digest, place);
   }
+  return known;
+}
 
+Result<std::map<Digest, Packs::Place>> Packs::Upload(std::vector<const Value*> values, std::stop_token stop) {
   // Small values side by side, so that they are read with one request.
-  std::vector<const Value*> ordered;
+  std::ranges::stable_sort(values, {}, [](const Value* value) { return value->size; });
   uint64_t total = 0;
-  for (const auto& [digest, value] : fresh) {
-    ordered.push_back(value);
-    total += value->size;
-  }
-  std::ranges::stable_sort(ordered, {}, [](const Value* value) { return value->size; });
+  for (const Value* value : values) total += value->size;
   const uint64_t target = std::max(options_.pack_size, total / std::max<size_t>(options_.max_packs, 1) + 1);
   std::vector<std::vector<const Value*>> groups;
   uint64_t filled = target;
-  for (const Value* value : ordered) {
+  for (const Value* value : values) {
     if (filled >= target) {
       groups.emplace_back();
       filled = 0;
@@ -463,19 +539,48 @@ Status Packs::PutMany(const std::vector<Value>& values, std::stop_token stop) {
     TRY_ASSIGN(names[i], SavePack(groups[i], stop));
     return Ok();
   }));
+  std::map<Digest, Place> places;
   for (size_t i = 0; i < groups.size(); ++i) {
     state_.Lock()->gone.erase(names[i]);  // it may be the very pack that was evicted
     uint64_t offset = 0;
     for (const Value* value : groups[i]) {
-      known[value->digest] = {.pack = names[i], .offset = offset, .size = value->size, .digest = value->digest};
+      places[value->digest] = {.pack = names[i], .offset = offset, .size = value->size, .digest = value->digest};
       offset += value->size;
     }
   }
+  return places;
+}
+
+Status Packs::Change(const std::vector<Value>& values, const std::vector<std::string>& removed,
+                     std::stop_token stop) {
+  std::lock_guard writing(writing_);
+  TRY(Load(stop));
+  TRY_ASSIGN(auto places, KnownPlaces(values, stop));
+  std::map<Digest, const Value*> fresh;
   for (const Value& value : values) {
-    if (fresh.contains(value.digest)) mine[value.key] = known[value.digest];
+    if (value.open && !places.contains(value.digest)) fresh.try_emplace(value.digest, &value);
   }
-  if (mine.empty()) return Ok();
-  return WriteIndex(std::move(mine), stop);
+  std::vector<const Value*> uploads;
+  for (const auto& [digest, value] : fresh) uploads.push_back(value);
+  TRY_ASSIGN(auto uploaded, Upload(std::move(uploads), stop));
+  const bool uploaded_any = !uploaded.empty();
+  places.merge(uploaded);
+
+  // All of them, also those that the index has: another job may be taking them away.
+  Places mine;
+  bool changes = !removed.empty() || uploaded_any;
+  for (const Value& value : values) {
+    auto place = places.find(value.digest);
+    if (place == places.end()) continue;
+    Place& mine_place = mine[value.key] = place->second;
+    mine_place.needs = value.needs;
+    auto state = state_.Lock();
+    auto own = state->own.find(value.key);
+    changes = changes || own == state->own.end() || own->second.digest != value.digest ||
+              state->gone.contains(own->second.pack);
+  }
+  if (!changes) return Ok();
+  return WriteIndex(std::move(mine), removed, stop);
 }
 
 }  // namespace varve::gha

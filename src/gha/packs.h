@@ -8,24 +8,31 @@
 // A pack is an entry of values one after the other. The index is an entry that says where each value is.
 // An index replaces the one before by a higher number:
 //
-//   varve-SCOPE-pack-HEX             HEX: sha256 of the digests and sizes of what is in it, 64 digits
-//   varve-SCOPE-index-REF-NUMBER     REF: 8 hex digits of the sha256 of the git ref that the job writes;
+//   varve-SCOPE#pack-HEX             HEX: sha256 of the digests and sizes of what is in it, 64 digits
+//   varve-SCOPE#index-REF-NUMBER     REF: 8 hex digits of the sha256 of the git ref that the job writes;
 //                                    NUMBER: 10 digits, so that no key begins with another
+//                                    SCOPE: '#', ',' and '%' in it are percent-encoded
 //   version of both                  sha256 of "varve packs 1"
 //
 //   index = {"format": 1,
-//            "packs":  ["varve-SCOPE-pack-…", …],
-//            "values": [["value's key", index in packs, offset, size, "sha256:…", GENERATION], …]}
+//            "packs":   ["varve-SCOPE#pack-…", …],
+//            "values":  [["value's key", index in packs, offset, size, "sha256:…", GENERATION, [NEEDED…]], …],
+//            "leftOut": [NUMBER, …],
+//            "hidden":  ["key", …]}
 //            GENERATION: number of the index that put it; of two values of a key the higher one counts
+//            NEEDED: positions in values. What was needed by values that were removed, and is needed by
+//            none of the others, goes with them
+//            leftOut: lower numbers that this index was not built on; it was built on all the others
+//            hidden: keys of other refs' indexes that were removed here
 //
 // Reading merges the index of each ref that the token reads, the job's own first. Writing reads the
-// newest of the own ref, adds, and writes NUMBER + 1:
+// newest of the own ref, adds and removes, and writes NUMBER + 1:
 //
 //   1. Who finds NUMBER + 1 taken reads again until it is committed, and adds to that one. When it is
 //      not committed within Options::patience its writer is taken for dead, and the number is skipped.
 //   2. A writer that was only slow commits a number that others have skipped. So everybody looks again
-//      after the commit: at the newest index, and at the numbers that it skipped itself. What is missing
-//      from the newest is added to a further one. Of two that skip and are skipped, the later to commit
+//      after the commit: at the newest index, and at the numbers that it skipped itself. What the newest
+//      was not built on, and does not have, is added to a further one. Of two that skip and are skipped, the later to commit
 //      sees the other; hence nothing is lost unless its writer dies between commit and look.
 //
 // The newest is found by the prefix, which gives what was committed last, and then by asking for the
@@ -64,7 +71,8 @@ class Packs {
     std::string key;
     Digest digest;
     uint64_t size = 0;
-    OpenRange open;
+    OpenRange open = {};  // none: the bytes are there, or the value is left out
+    std::vector<std::string> needs = {};  // keys of other values
   };
   struct Stat {
     std::string key;
@@ -77,6 +85,8 @@ class Packs {
   Status Load(std::stop_token stop);
 
   Result<bool> Has(const std::string& key, std::stop_token stop);
+  // Whether the bytes are there, too: a look-up, once a pack. It counts as a use of them.
+  Result<bool> Holds(const std::string& key, std::stop_token stop);
   Result<std::vector<Stat>> List(const std::string& prefix, std::stop_token stop);
   // In order; nothing for what is absent or damaged. Neighbours in a pack come in one request.
   Result<std::vector<std::optional<std::string>>> GetMany(const std::vector<std::string>& keys,
@@ -85,8 +95,10 @@ class Packs {
   Result<bool> Read(const std::string& key, Writer& out, std::stop_token stop);
 
   // Uploads what is not there yet, and the index. A value whose bytes are there under another key, or
-  // under its own, costs no upload.
-  Status PutMany(const std::vector<Value>& values, std::stop_token stop);
+  // under its own, costs no upload. `removed` are no longer found afterwards, of other refs neither; their
+  // bytes stay until the service drops them.
+  Status PutMany(const std::vector<Value>& values, std::stop_token stop) { return Change(values, {}, stop); }
+  Status Change(const std::vector<Value>& values, const std::vector<std::string>& removed, std::stop_token stop);
 
  private:
   struct Place {
@@ -94,15 +106,23 @@ class Packs {
     uint64_t offset = 0, size = 0;
     Digest digest;
     uint64_t generation = 0;
+    std::vector<std::string> needs = {};
   };
-  using Index = std::map<std::string, Place>;  // by the value's key
+  using Places = std::map<std::string, Place>;  // by the value's key
+  struct Index {
+    Places values;
+    std::set<uint64_t> left_out;
+    std::set<std::string> hidden;
+  };
   struct Numbered {
     uint64_t number = 0;  // 0: there is none
     Index index;
   };
   struct State {
     bool loaded = false;
-    Index merged;  // of all refs, the own one's first
+    Places own;                                  // of the ref that is written
+    Places merged;                               // of all refs, the own one's first
+    std::set<std::string> theirs;                // keys of the others
     std::set<std::string> gone;                  // packs that were evicted
     std::map<std::string, FoundEntry> found;     // packs
   };
@@ -120,15 +140,21 @@ class Packs {
   Status GetRun(const std::string& pack, const std::vector<std::pair<size_t, Place>>& run,
                 std::vector<std::optional<std::string>>& out, std::stop_token stop);
   Result<std::string> SavePack(const std::vector<const Value*>& values, std::stop_token stop);
-  Status WriteIndex(Index mine, std::stop_token stop);
+  Result<std::map<Digest, Place>> KnownPlaces(const std::vector<Value>& values, std::stop_token stop);
+  // Where the bytes went.
+  Result<std::map<Digest, Place>> Upload(std::vector<const Value*> values, std::stop_token stop);
+  Index Changed(const Numbered& base, uint64_t target, const Places& mine, const std::vector<std::string>& removed);
+  Status WriteIndex(Places mine, const std::vector<std::string>& removed, std::stop_token stop);
   // The values of higher generation.
-  static void Merge(Index& into, const Index& from);
-  static bool Covers(const Index& index, const Index& part);
+  static void Merge(Places& into, const Places& from);
+  static bool Covers(const Places& places, const Places& part);
+  static void Remove(Places& from, const std::vector<std::string>& keys);
 
   Client& client_;
   const Options options_;
   net::Sleeper& sleeper_;
   const std::string version_;
+  const std::string prefix_;            // "varve-SCOPE#"
   std::string own_ref_;
   std::vector<std::string> read_refs_;  // own first
   Guarded<State> state_;

@@ -148,7 +148,7 @@ TEST_P(PacksTest, TwentyWritersAtOnceLoseNothing) {
 TEST_P(PacksTest, ANumberWhoseWriterDiedIsSkipped) {
   Job first(service_, GetParam());
   first.Put({Text("a", "A")});
-  const std::string dead = "varve-varve-index-" + Digest::Of("refs/heads/main").Hex().substr(0, 8) + "-0000000002";
+  const std::string dead = "varve-varve#index-" + Digest::Of("refs/heads/main").Hex().substr(0, 8) + "-0000000002";
   ASSERT_TRUE(*service_.store().Reserve("refs/heads/main", dead, Digest::Of("varve packs 1").Hex()));
   Job second(service_, GetParam());
   second.Put({Text("b", "B")});
@@ -188,6 +188,59 @@ TEST_P(PacksTest, ABranchReadsItsBaseAndWritesItsOwn) {
   EXPECT_EQ(main.Get("n"), "nothing");
 }
 
+Packs::Value Needing(Packs::Value value, std::vector<std::string> keys) {
+  value.needs = std::move(keys);
+  return value;
+}
+
+TEST_P(PacksTest, WhatOnlyRemovedValuesNeededGoesWithThem) {
+  Job(service_, GetParam())
+      .Put({Text("a", "A"), Text("b", "B"), Text("c", "C"), Text("free", "F"),
+            Needing(Text("list/1", "one"), {"a", "b"}), Needing(Text("list/2", "two"), {"b", "c"})});
+  Job job(service_, GetParam());
+  Status changed = job.packs.Change({Text("list/3", "three")}, {"list/1"}, {});
+  ASSERT_TRUE(changed) << changed.error().message;
+  EXPECT_EQ(job.Get("list/1"), "nothing");
+  Job reader(service_, GetParam());
+  std::string found;
+  for (const auto& stat : *reader.packs.List("", {})) found += stat.key + " ";
+  EXPECT_EQ(found, "b c free list/2 list/3 ");
+}
+
+// The slow job knows "a" from an index of before, in which another job's list needed it.
+TEST_P(PacksTest, WhatIsTakenAwayMeanwhileStaysForWhoNamesIt) {
+  Job(service_, GetParam()).Put({Text("a", "A"), Needing(Text("list/1", "one"), {"a"})});
+  Job slow(service_, GetParam());
+  ASSERT_TRUE(slow.packs.Load({}));
+  ASSERT_TRUE(Job(service_, GetParam()).packs.Change({}, {"list/1"}, {}));
+  Packs::Value a = Text("a", "A");
+  a.open = nullptr;  // its bytes are there
+  slow.Put({a, Needing(Text("list/2", "two"), {"a"})});
+  Job reader(service_, GetParam());
+  EXPECT_EQ(reader.Get("a"), "A");
+  EXPECT_EQ(reader.Get("list/1"), "nothing");
+}
+
+TEST_P(PacksTest, ABranchHidesWhatItRemovesAndItsBaseKeepsIt) {
+  const std::string topic = "refs/heads/topic:rw,refs/heads/main:r";
+  Job(service_, GetParam()).Put({Text("a", "A"), Needing(Text("list/1", "one"), {"a"})});
+  ASSERT_TRUE(Job(service_, GetParam(), topic).packs.Change({Text("list/2", "two")}, {"list/1"}, {}));
+  Job branch(service_, GetParam(), topic), main(service_, GetParam());
+  EXPECT_EQ(branch.Get("list/1"), "nothing");
+  EXPECT_EQ(branch.Get("list/2"), "two");
+  EXPECT_EQ(main.Get("list/1"), "one");
+}
+
+TEST_P(PacksTest, ScopesOfAnySpellingAreApart) {
+  const std::string ref = Digest::Of("refs/heads/main").Hex().substr(0, 8);
+  for (const std::string scope : {"a", "a#index-" + ref + "-1", "a,b", "a%23"}) {
+    Job(service_, GetParam(), "refs/heads/main:rw", {.scope = scope}).Put({Text("k", scope)});
+  }
+  for (const std::string scope : {"a", "a#index-" + ref + "-1", "a,b", "a%23"}) {
+    EXPECT_EQ(Job(service_, GetParam(), "refs/heads/main:rw", {.scope = scope}).Get("k"), scope);
+  }
+}
+
 TEST_P(PacksTest, ScopesAreApart) {
   Job(service_, GetParam(), "refs/heads/main:rw", {.scope = "app"}).Put({Text("k", "of app")});
   Job web(service_, GetParam(), "refs/heads/main:rw", {.scope = "web"});
@@ -209,7 +262,7 @@ TEST_P(PacksTest, AnEvictedPackIsAbsentAndPutAgain) {
 
 TEST_P(PacksTest, DamagedBytesAreAbsentOrSaid) {
   Job(service_, GetParam()).Put({Text("k", "right bytes")});
-  for (const gha_server::Entry& entry : service_.store().List({"refs/heads/main"}, "varve-varve-pack-")) {
+  for (const gha_server::Entry& entry : service_.store().List({"refs/heads/main"}, "varve-varve#pack-")) {
     std::ofstream(service_.folder() + "/entries/" + std::to_string(entry.id) + ".data") << "wrong bytes";
   }
   EXPECT_EQ(Job(service_, GetParam()).Get("k"), "nothing");
@@ -220,7 +273,7 @@ TEST_P(PacksTest, DamagedBytesAreAbsentOrSaid) {
 
 TEST_P(PacksTest, ADamagedIndexIsAnEmptyOne) {
   Job(service_, GetParam()).Put({Text("k", "K")});
-  for (const gha_server::Entry& entry : service_.store().List({"refs/heads/main"}, "varve-varve-index-")) {
+  for (const gha_server::Entry& entry : service_.store().List({"refs/heads/main"}, "varve-varve#index-")) {
     std::ofstream(service_.folder() + "/entries/" + std::to_string(entry.id) + ".data")
         << "{\"format\":1,\"packs\":[],\"values\":[[\"k\",7,0,1,\"sha256:\",1]]}" << std::string(entry.size, ' ');
   }
