@@ -37,6 +37,8 @@ Client::Client(net::HttpClient& http, ServiceAddress address, Clock& clock, net:
 
 Client::~Client() = default;
 
+uint64_t Client::requests() const { return wire_->caller().requests(); }
+
 Result<std::optional<FoundEntry>> Client::Find(const std::vector<std::string>& keys, const std::string& version,
                                                std::stop_token stop) {
   TRY(CheckKeys(keys));

@@ -74,6 +74,7 @@ class Client {
                     std::stop_token stop);
 
   const TokenClaims& claims() const { return claims_; }
+  uint64_t requests() const;  // so far, repetitions and transfers included
 
  private:
   Result<std::string> ReadPart(FoundEntry& entry, std::optional<std::pair<uint64_t, uint64_t>> range,

@@ -213,7 +213,15 @@ Result<Packs::Numbered> Packs::Newest(const std::string& ref, std::stop_token st
     if (!next) break;
     found = std::move(next);
   }
-  return Fetch(std::move(*found), stop);
+  {
+    auto state = state_.Lock();
+    auto known = state->newest.find(ref);
+    bool same = known != state->newest.end() && found->key == fmt::format("{}{:010}", prefix, known->second.number);
+    if (same) return known->second;
+  }
+  TRY_ASSIGN(Numbered newest, Fetch(std::move(*found), stop));
+  state_.Lock()->newest[ref] = newest;
+  return newest;
 }
 
 Result<std::optional<Packs::Index>> Packs::Exactly(uint64_t number, std::stop_token stop) {
@@ -273,6 +281,7 @@ Status Packs::WriteIndex(Places mine, const std::vector<std::string>& removed, s
       TRY_ASSIGN(newest, Newest(own_ref_, stop));
       continue;
     }
+    state_.Lock()->newest[own_ref_] = {target, std::move(whole)};
     // Committed. Now for writers that were slower than our patience, or quicker than theirs.
     TRY_ASSIGN(newest, Newest(own_ref_, stop));
     bool built_on = newest.number >= target && !newest.index.left_out.contains(target);
@@ -308,8 +317,15 @@ Status Packs::WriteIndex(Places mine, const std::vector<std::string>& removed, s
 // Values ---------------------------------------------------------------------------------------
 
 Status Packs::Load(std::stop_token stop) {
+  {
+    std::lock_guard loading(loading_);
+    if (state_.Lock()->loaded) return Ok();
+  }
+  return Reload(stop);
+}
+
+Status Packs::Reload(std::stop_token stop) {
   std::lock_guard loading(loading_);
-  if (state_.Lock()->loaded) return Ok();
   std::vector<Numbered> indexes(read_refs_.size());
   TRY(ParallelFor(read_refs_.size(), 4, [&](size_t i) -> Status {
     TRY_ASSIGN(indexes[i], Newest(read_refs_[i], stop));
@@ -317,6 +333,7 @@ Status Packs::Load(std::stop_token stop) {
   }));
   auto state = state_.Lock();
   state->own = state->merged = indexes[0].index.values;
+  state->theirs.clear();
   const std::set<std::string>& hidden = indexes[0].index.hidden;
   for (size_t i = 1; i < indexes.size(); ++i) {
     // Generations of different refs do not compare: the own ref's value counts.
@@ -325,6 +342,7 @@ Status Packs::Load(std::stop_token stop) {
       if (!hidden.contains(key)) state->merged.emplace(key, place);
     }
   }
+  std::erase_if(state->merged, [&](const auto& entry) { return state->gone.contains(entry.second.pack); });
   state->loaded = true;
   return Ok();
 }

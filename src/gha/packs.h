@@ -80,9 +80,11 @@ class Packs {
     Digest digest;
   };
 
-  // One look-up a readable ref, and one download each; later calls do nothing. GetMany, Has and List do it
+  // Two look-ups a readable ref, and one download each; later calls do nothing. GetMany, Has and List do it
   // themselves.
   Status Load(std::stop_token stop);
+  // Once more: what others wrote since. An index that did not change is not downloaded again.
+  Status Reload(std::stop_token stop);
 
   Result<bool> Has(const std::string& key, std::stop_token stop);
   // Whether the bytes are there, too: a look-up, once a pack. It counts as a use of them.
@@ -125,6 +127,7 @@ class Packs {
     std::set<std::string> theirs;                // keys of the others
     std::set<std::string> gone;                  // packs that were evicted
     std::map<std::string, FoundEntry> found;     // packs
+    std::map<std::string, Numbered> newest;      // by ref, as read or written last
   };
 
   std::string IndexPrefix(const std::string& ref) const;

@@ -28,6 +28,7 @@ Result<WireAnswer> Caller::Call(WireRequest request, std::stop_token stop) {
     auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - clock_.Monotonic());
     request.request.timeouts.total = std::max(left, std::chrono::milliseconds(1));
     Counter("gha.requests").Add();
+    ++requests_;
     WireAnswer answer;
     auto sent = http_.Fetch(request.request, request.limit, stop);
     if (sent) {

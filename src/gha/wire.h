@@ -35,6 +35,7 @@ class Caller {
 
   // Any answer that is not worth another attempt; the last one when the attempts are used up.
   Result<WireAnswer> Call(WireRequest request, std::stop_token stop);
+  uint64_t requests() const { return requests_; }
 
  private:
   Status WaitForPause(Nanos deadline, const std::string& what, std::stop_token stop);
@@ -44,6 +45,7 @@ class Caller {
   net::Sleeper& sleeper_;
   const Client::Options& options_;
   Guarded<Nanos> pause_until_;
+  std::atomic<uint64_t> requests_ = 0;
 };
 
 // A reserved name, ready to be uploaded to.

@@ -231,14 +231,26 @@ void EntryStore::Evict(State& state, EntryId spare) {
       if (oldest == nullptr || entry.used < oldest->used) oldest = &entry;
     }
     if (oldest == nullptr) return;
-    // The description first: without it the data is nobody's, and the next start removes it.
-    unlink(EntryPath(oldest->id, ".json").c_str());
-    unlink(EntryPath(oldest->id, ".data").c_str());
-    state.size -= oldest->size;
-    state.names.erase({oldest->scope, oldest->version, oldest->key});
-    state.evicted.push_back(*oldest);
-    state.entries.erase(EntryId(oldest->id));
+    Drop(state, *oldest);
   }
+}
+
+void EntryStore::Drop(State& state, const Entry& entry) {
+  // The description first: without it the data is nobody's, and the next start removes it.
+  unlink(EntryPath(entry.id, ".json").c_str());
+  unlink(EntryPath(entry.id, ".data").c_str());
+  state.size -= entry.size;
+  state.names.erase({entry.scope, entry.version, entry.key});
+  state.evicted.push_back(entry);
+  state.entries.erase(EntryId(entry.id));
+}
+
+bool EntryStore::Drop(EntryId id) {
+  auto state = state_.Lock();
+  auto it = state->entries.find(id);
+  if (it == state->entries.end()) return false;
+  Drop(*state, it->second);
+  return true;
 }
 
 Result<EntryStore::Content> EntryStore::Read(EntryId id) {

@@ -117,6 +117,9 @@ class EntryStore {
   };
   Result<Content> Read(EntryId id);
 
+  // As if it had been used longest ago, and the limit reached; false: there is no such entry.
+  bool Drop(EntryId id);
+
   uint64_t max_size() const { return options_.max_size; }
   uint64_t size();
   std::vector<Entry> TakeEvicted();  // since the last call
@@ -137,6 +140,7 @@ class EntryStore {
       : options_(std::move(options)), clock_(clock), lock_(std::move(lock)) {}
   Status Load();
   void Evict(State& state, EntryId spare);
+  void Drop(State& state, const Entry& entry);
   std::string EntryPath(EntryId id, const char* suffix) const;
 
   const Options options_;

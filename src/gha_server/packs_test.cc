@@ -203,7 +203,8 @@ TEST_P(PacksTest, WhatOnlyRemovedValuesNeededGoesWithThem) {
   EXPECT_EQ(job.Get("list/1"), "nothing");
   Job reader(service_, GetParam());
   std::string found;
-  for (const auto& stat : *reader.packs.List("", {})) found += stat.key + " ";
+  auto listed = reader.packs.List("", {});
+  for (const auto& stat : *listed) found += stat.key + " ";
   EXPECT_EQ(found, "b c free list/2 list/3 ");
 }
 
@@ -233,10 +234,11 @@ TEST_P(PacksTest, ABranchHidesWhatItRemovesAndItsBaseKeepsIt) {
 
 TEST_P(PacksTest, ScopesOfAnySpellingAreApart) {
   const std::string ref = Digest::Of("refs/heads/main").Hex().substr(0, 8);
-  for (const std::string scope : {"a", "a#index-" + ref + "-1", "a,b", "a%23"}) {
+  const std::vector<std::string> scopes = {"a", "a#index-" + ref + "-1", "a,b", "a%23"};
+  for (const std::string& scope : scopes) {
     Job(service_, GetParam(), "refs/heads/main:rw", {.scope = scope}).Put({Text("k", scope)});
   }
-  for (const std::string scope : {"a", "a#index-" + ref + "-1", "a,b", "a%23"}) {
+  for (const std::string& scope : scopes) {
     EXPECT_EQ(Job(service_, GetParam(), "refs/heads/main:rw", {.scope = scope}).Get("k"), scope);
   }
 }

@@ -37,6 +37,7 @@ class LocalService {
     return {protocol, "http://" + daemon_->Address(),
             credentials_.IssueToken(*ParseScopes(scopes), std::chrono::hours(6))};
   }
+  std::string Url() const { return "http://" + daemon_->Address(); }
   FakeClock& clock() { return clock_; }
   EntryStore& store() { return *store_; }
   const std::string& folder() const { return dir_.path(); }
