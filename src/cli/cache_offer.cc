@@ -120,6 +120,7 @@ Status ChooseLayers(const BuiltSteps& built, tier::Mode mode, const exporter::Ex
           TRY_ASSIGN(wanted, packed(layer));
         }
         if (wanted) offer.layers.insert(layer);
+        if (wanted && result.contains(layer)) offer.result_layers.insert(layer);
       }
     }
   }

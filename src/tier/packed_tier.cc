@@ -18,9 +18,22 @@ namespace {
 
 constexpr size_t kParallel = 8;
 
-OpenAt OpenText(const std::string& text) {
-  return [&text](uint64_t offset) -> Result<std::unique_ptr<Reader>> {
-    return std::make_unique<StringReader>(std::string_view(text).substr(std::min<size_t>(offset, text.size())));
+class TextReader final : public Reader {
+ public:
+  TextReader(std::shared_ptr<const std::string> text, uint64_t offset)
+      : text_(std::move(text)), in_(std::string_view(*text_).substr(std::min<uint64_t>(offset, text_->size()))) {}
+  Result<size_t> Read(std::span<char> buffer) override { return in_.Read(buffer); }
+
+ private:
+  const std::shared_ptr<const std::string> text_;
+  StringReader in_;
+};
+
+// Storages may keep it.
+OpenAt OpenText(std::string text) {
+  return [kept = std::make_shared<const std::string>(std::move(text))](
+             uint64_t offset) -> Result<std::unique_ptr<Reader>> {
+    return std::make_unique<TextReader>(kept, offset);
   };
 }
 
@@ -155,7 +168,7 @@ class PackedTier final : public Tier {
 
   Traffic traffic() override {
     return {.hits = hits_, .layers = layers_, .bytes_read = bytes_read_,
-            .bytes_written = bytes_written_, .requests = requests_};
+            .bytes_written = bytes_written_, .requests = storage_->requests().value_or(requests_)};
   }
 
   std::vector<std::string> TakeNotices() override { return std::exchange(*notices_.Lock(), {}); }
@@ -267,6 +280,12 @@ class PackedTier final : public Tier {
     });
   }
 
+  static bool HasLayerOf(const std::map<DiffId, Offer::Blob>& blobs, const cache::StepRecord& record) {
+    return std::ranges::any_of(record.outputs, [&](const cache::Rootfs& output) {
+      return std::ranges::any_of(output.layers, [&](const DiffId& layer) { return blobs.contains(layer); });
+    });
+  }
+
   Result<bool> HoldsLayers(const Contents& there, const cache::StepRecord& record,
                            std::stop_token stop) {
     for (const cache::Rootfs& output : record.outputs) {
@@ -280,10 +299,13 @@ class PackedTier final : public Tier {
     return true;
   }
 
-  Result<std::map<DiffId, oci::Descriptor>> SendLayers(const Contents& there, const Offer& offer,
-                                                       const std::set<DiffId>& layers,
-                                                       const OnProgress& on_progress,
-                                                       std::stop_token stop);
+  using LayerBlobs = std::map<DiffId, Offer::Blob>;  // `open` is empty where the tier has the blob
+  Result<LayerBlobs> FindBlobs(const Contents& there, const Offer& offer, const std::set<DiffId>& layers,
+                               bool send, const OnProgress& on_progress, std::stop_token stop);
+  Status SendLayer(const DiffId& layer, const Offer::Blob& blob, const OnProgress& on_progress,
+                   std::stop_token stop);
+  Result<LayerBlobs> SendWhatIsWorthIt(const Contents& there, const Offer& offer, Group added,
+                                       LayerBlobs blobs, const OnProgress& on_progress, std::stop_token stop);
 
   const std::unique_ptr<BlobStorage> storage_;
   const PackedOptions options_;
@@ -294,35 +316,69 @@ class PackedTier final : public Tier {
 };
 
 // Several at once; those that this machine does not have are left out.
-Result<std::map<DiffId, oci::Descriptor>> PackedTier::SendLayers(const Contents& there,
-                                                                 const Offer& offer,
-                                                                 const std::set<DiffId>& layers,
-                                                                 const OnProgress& on_progress,
-                                                                 std::stop_token stop) {
+Result<PackedTier::LayerBlobs> PackedTier::FindBlobs(const Contents& there, const Offer& offer,
+                                                     const std::set<DiffId>& layers, bool send,
+                                                     const OnProgress& on_progress, std::stop_token stop) {
   std::vector<DiffId> wanted(layers.begin(), layers.end());
-  Guarded<std::map<DiffId, oci::Descriptor>> sent;
-  auto send = [&](size_t i) -> Status {
+  Guarded<LayerBlobs> found;
+  auto find = [&](size_t i) -> Status {
     const DiffId& layer = wanted[i];
     auto known = there.layers.find(layer);
     if (known != there.layers.end() &&
         (!offer.force_compression || known->second.media_type == offer.media_type)) {
       TRY_ASSIGN(bool held, Holds(known->second, stop));
       if (held) {
-        sent.Lock()->emplace(layer, known->second);
+        found.Lock()->emplace(layer, Offer::Blob{.descriptor = known->second, .open = nullptr});
         return Ok();
       }
     }
     auto blob = offer.make_blob(layer, stop);
     if (!blob && blob.error().code == Code::kNotFound) return Ok();
     if (!blob) return Error(std::move(blob).error());
-    std::string id = "sending layer " + layer.value.Short();
-    TRY(Send(blob->descriptor, blob->open, stop));
-    if (on_progress) on_progress(id, blob->descriptor.size, blob->descriptor.size, true);
-    sent.Lock()->emplace(layer, blob->descriptor);
+    if (send) TRY(SendLayer(layer, *blob, on_progress, stop));
+    found.Lock()->emplace(layer, std::move(*blob));
     return Ok();
   };
-  TRY(ParallelFor(wanted.size(), kParallel, send));
-  return std::move(*sent.Lock());
+  TRY(ParallelFor(wanted.size(), kParallel, find));
+  return std::move(*found.Lock());
+}
+
+Status PackedTier::SendLayer(const DiffId& layer, const Offer::Blob& blob, const OnProgress& on_progress,
+                             std::stop_token stop) {
+  TRY(Send(blob.descriptor, blob.open, stop));
+  if (on_progress) {
+    on_progress("sending layer " + layer.value.Short(), blob.descriptor.size, blob.descriptor.size, true);
+  }
+  return Ok();
+}
+
+Result<PackedTier::LayerBlobs> PackedTier::SendWhatIsWorthIt(const Contents& there, const Offer& offer,
+                                                             Group added, LayerBlobs blobs,
+                                                             const OnProgress& on_progress,
+                                                             std::stop_token stop) {
+  for (const auto& [layer, blob] : blobs) added.layers.push_back({layer, blob.descriptor});
+  std::set<DiffId> worth =
+      WorthSending(there.groups, added, offer.result_layers, options_.max_size, clock_.Now());
+  size_t left_out = 0;
+  uint64_t bytes = 0;
+  std::erase_if(blobs, [&](const auto& entry) {
+    if (!entry.second.open || worth.contains(entry.first)) return false;
+    ++left_out;
+    bytes += entry.second.descriptor.size;
+    return true;
+  });
+  if (left_out > 0) {
+    bool least = std::ranges::all_of(blobs, [&](const auto& entry) {
+      return offer.result_layers.contains(entry.first);
+    });
+    Note(fmt::format("{} of {} layers ({}) were not sent, since max-size={} is reached{}", left_out,
+                     left_out + blobs.size(), FormatBytes(bytes), FormatBytes(options_.max_size),
+                     least ? ": the export was one of mode=min" : ""));
+  }
+  for (const auto& [layer, blob] : blobs) {
+    if (blob.open) TRY(SendLayer(layer, blob, on_progress, stop));
+  }
+  return blobs;
 }
 
 Status PackedTier::Export(const Offer& offer, const OnProgress& on_progress, std::stop_token stop) {
@@ -333,6 +389,7 @@ Status PackedTier::Export(const Offer& offer, const OnProgress& on_progress, std
   // What is new: records that the tier lacks, or has without a layer that this build can give.
   Group added;
   std::set<DiffId> layers;
+  std::set<StepKey> there_already_keys;
   for (const Offer::Record& offered : offer.records) {
     auto known = there->records.find(offered.record.key);
     bool there_already = known != there->records.end();
@@ -354,6 +411,7 @@ Status PackedTier::Export(const Offer& offer, const OnProgress& on_progress, std
       layers_missing = !whole;
     }
     if (there_already && !layers_missing && !offer.force_compression) continue;
+    if (there_already) there_already_keys.insert(offered.record.key);
     added.records.push_back(offered.record);
     for (const cache::Rootfs& output : offered.record.outputs) {
       for (const DiffId& layer : output.layers) {
@@ -376,8 +434,17 @@ Status PackedTier::Export(const Offer& offer, const OnProgress& on_progress, std
   if (added.records.empty() && !trees_missing && there->damaged.empty()) return Ok();
 
   // Blobs before records (invariant I4).
-  TRY_ASSIGN(auto sent, SendLayers(*there, offer, layers, on_progress, stop));
-  for (const auto& [layer, blob] : sent) added.layers.push_back({layer, blob});
+  const bool choose = options_.choose_before_sending && options_.max_size > 0;
+  TRY_ASSIGN(auto blobs, FindBlobs(*there, offer, layers, !choose, on_progress, stop));
+  if (choose) {
+    TRY_ASSIGN(blobs, SendWhatIsWorthIt(*there, offer, added, std::move(blobs), on_progress, stop));
+    // A record that was here without its layers, and stays so, is nothing new.
+    std::erase_if(added.records, [&](const cache::StepRecord& record) {
+      return there_already_keys.contains(record.key) && !HasLayerOf(blobs, record);
+    });
+    if (added.records.empty() && !trees_missing && there->damaged.empty()) return Ok();
+  }
+  for (const auto& [layer, blob] : blobs) added.layers.push_back({layer, blob.descriptor});
   if (trees_missing) {
     TRY_ASSIGN(std::string pack, EncodeTrees(offer.objects));
     TreePack& trees = added.trees.emplace_back(Describe(pack, kTreesMediaType), offer.roots);

@@ -105,4 +105,28 @@ void Shrink(Group& group, uint64_t max_size, Timestamp now, const std::set<StepK
   });
 }
 
+std::set<DiffId> WorthSending(const std::vector<Group>& there, const Group& added,
+                              const std::set<DiffId>& result, uint64_t max_size, Timestamp now) {
+  auto kept = [&](const Group& more) {
+    std::vector<Group> all = there;
+    all.push_back(more);
+    Group one = MergeGroups(all);
+    if (BytesOf({one}) > max_size) Shrink(one, max_size, now);
+    std::set<DiffId> fitting, layers;
+    for (const StoredLayer& layer : one.layers) fitting.insert(layer.layer);
+    for (const StoredLayer& layer : more.layers) {
+      if (fitting.contains(layer.layer)) layers.insert(layer.layer);
+    }
+    return layers;
+  };
+  std::set<DiffId> worth = kept(added);
+  auto dropped = [&](const StoredLayer& layer) {
+    return result.contains(layer.layer) && !worth.contains(layer.layer);
+  };
+  if (std::ranges::none_of(added.layers, dropped)) return worth;
+  Group least = added;
+  std::erase_if(least.layers, [&](const StoredLayer& layer) { return !result.contains(layer.layer); });
+  return kept(least);
+}
+
 }  // namespace varve::tier

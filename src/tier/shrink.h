@@ -21,4 +21,10 @@ Group MergeGroups(const std::vector<Group>& groups);
 // a guess from one run's seconds must not throw out what was sent a moment ago.
 void Shrink(Group& group, uint64_t max_size, Timestamp now, const std::set<StepKey>& kept);
 
+// Which of the layers that `added` would bring to the groups that are there are worth their bytes, where
+// all take at most `max_size`. Layers of `result` are left out only when they do not fit without all the
+// others of `added`: mode=max becomes mode=min then.
+std::set<DiffId> WorthSending(const std::vector<Group>& there, const Group& added,
+                              const std::set<DiffId>& result, uint64_t max_size, Timestamp now);
+
 }  // namespace varve::tier

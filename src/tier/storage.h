@@ -13,6 +13,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -48,8 +49,11 @@ class BlobStorage {
   virtual Result<bool> Has(const oci::Descriptor& blob, std::stop_token stop) = 0;
   // The content as it lies there: the caller verifies.
   virtual Status Get(const oci::Descriptor& blob, Writer& out, std::stop_token stop) = 0;
-  // A blob that is there already is not sent; true: it was sent.
+  // A blob that is there already is not sent; true: it was sent, or it is with the Replace that follows:
+  // a storage may keep `open` until then, to send many blobs in few requests.
   virtual Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, std::stop_token stop) = 0;
+  // Requests so far, where they are not one for each of the calls above.
+  virtual std::optional<uint64_t> requests() { return std::nullopt; }
 };
 
 // The document behind the list: an OCI image index with one entry per group (doc/formats.md).

@@ -32,6 +32,8 @@ struct Offer {
   // Layers to send along where the tier lacks them. Others of the records are to be had elsewhere (a base
   // image's registry), or not at all.
   std::set<DiffId> layers;
+  // Those of `layers` that the build's result has: the last to be left out where not all fit.
+  std::set<DiffId> result_layers;
   // The trees that keys of later steps look into, and the objects of them that a base image does not give.
   std::vector<Digest> roots;
   std::vector<std::pair<Digest, std::string>> objects;

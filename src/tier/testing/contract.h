@@ -69,6 +69,8 @@ class Place {
   virtual ~Place() = default;
   virtual std::unique_ptr<Tier> Open(PackedOptions options = {}) = 0;
   virtual void MergeInRealTime() {}  // waits of merges are what keeps exporters apart
+  virtual uint64_t RequestsOfTheList() { return 1; }
+  virtual uint64_t RequestsOfABlob() { return 1; }
   virtual void Remove(const Digest& blob) = 0;
   virtual void Damage(const Digest& blob, size_t keep) = 0;
 };
