@@ -1,15 +1,18 @@
 #include "cli/cache_tiers.h"
 
+#include <cstdlib>
 #include <thread>
 
 #include "base/metric.h"
 #include "base/strings.h"
 #include "cli/build_display.h"
+#include "gha/service_address.h"
 #include "cli/local_images.h"
 #include "objects/http_store.h"
 #include "objects/s3_store.h"
 #include "tier/bucket_storage.h"
 #include "tier/directory_storage.h"
+#include "tier/gha_storage.h"
 #include "tier/packed_tier.h"
 #include "tier/registry_storage.h"
 #include "tier/web_storage.h"
@@ -18,9 +21,10 @@ namespace varve::cli {
 
 namespace {
 
-std::unique_ptr<tier::Tier> Packed(std::unique_ptr<tier::BlobStorage> storage, const tier::Spec& spec) {
-  return tier::MakePackedTier(std::move(storage),
-                              {.max_size = spec.max_size.value_or(tier::kDefaultMaxSize)}, SystemClock());
+std::unique_ptr<tier::Tier> Packed(std::unique_ptr<tier::BlobStorage> storage, const tier::Spec& spec,
+                                   tier::PackedOptions options = {.max_size = tier::kDefaultMaxSize}) {
+  if (spec.max_size) options.max_size = *spec.max_size;
+  return tier::MakePackedTier(std::move(storage), options, SystemClock());
 }
 
 // What a reference names may be a cache or an image.
@@ -37,7 +41,31 @@ Result<std::shared_ptr<tier::ImageTier>> OpenReference(const tier::Spec& spec, W
       tier::MakeRegistryPlace(client, reference), std::move(on_this_machine));
 }
 
-Result<std::shared_ptr<tier::Tier>> OpenTier(const tier::Spec& spec, Workspace& workspace) {
+std::string Environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value != nullptr ? value : "";
+}
+
+// Nothing, and a line for people, where the environment names no service. An error is one of the options.
+Result<std::optional<gha::ServiceAddress>> FindService(const tier::Spec& spec, std::string& absent) {
+  auto option = [&](const char* key) {
+    auto it = spec.store.find(key);
+    return it == spec.store.end() ? std::string() : it->second;
+  };
+  gha::ServiceOptions options{.url = option("url"), .url_v2 = option("url_v2"), .token = option("token"),
+                              .version = option("version")};
+  auto found = gha::FindService(options, Environment);
+  if (!found && !(options.url + options.url_v2).empty()) return found;
+  if (found && *found) return found;
+  absent = found ? "ACTIONS_RUNTIME_TOKEN, or ACTIONS_RESULTS_URL and ACTIONS_CACHE_URL, are not set "
+                   "(`run:` steps do not get them from GitHub: see doc/cache-tiers.md)"
+                 : found.error().message;
+  return std::optional<gha::ServiceAddress>();
+}
+
+}  // namespace
+
+Result<std::shared_ptr<tier::Tier>> CacheTiers::OpenTier(const tier::Spec& spec, Workspace& workspace) {
   auto packed = [&](std::unique_ptr<tier::BlobStorage> storage) {
     return std::shared_ptr<tier::Tier>(Packed(std::move(storage), spec));
   };
@@ -70,12 +98,23 @@ Result<std::shared_ptr<tier::Tier>> OpenTier(const tier::Spec& spec, Workspace& 
                                                       SystemClock(), net::SystemSleeper()));
       return packed(tier::MakeWebStorage(std::move(store)));
     }
+    case tier::Kind::kGha: {
+      std::string absent;
+      TRY_ASSIGN(auto service, FindService(spec, absent));
+      if (!service) {
+        absent_.push_back({.text = fmt::format("cache {} is not used: {}", spec.Name(), absent)});
+        return std::shared_ptr<tier::Tier>();
+      }
+      tier::GhaOptions options{.address = std::move(*service), .packs = {.scope = spec.place},
+                               .retry_budget = spec.retry_budget};
+      return std::shared_ptr<tier::Tier>(
+          Packed(tier::MakeGhaStorage(http_client, std::move(options), SystemClock()), spec,
+                 {.max_size = tier::kGhaMaxSize, .choose_before_sending = true}));
+    }
     case tier::Kind::kInline: break;  // a part of the image, not a tier
   }
   return Internal("a cache of an unknown type");
 }
-
-}  // namespace
 
 Result<std::unique_ptr<CacheTiers>> CacheTiers::Open(const BuildFlags& flags, Workspace& workspace,
                                                      bool isolated, std::stop_token stop) {
@@ -85,22 +124,24 @@ Result<std::unique_ptr<CacheTiers>> CacheTiers::Open(const BuildFlags& flags, Wo
   // other credentials it is another.
   std::map<std::pair<std::string, std::map<std::string, std::string>>, std::shared_ptr<tier::Tier>> opened;
   auto open = [&](const tier::Spec& spec) -> Result<std::shared_ptr<tier::Tier>> {
-    std::shared_ptr<tier::Tier>& tier = opened[{spec.Name(), spec.store}];
-    if (tier == nullptr) {
-      TRY_ASSIGN(tier, OpenTier(spec, workspace));
-      tiers->all_.emplace_back(spec.Name(), tier);
+    auto [it, added] = opened.try_emplace({spec.Name(), spec.store});
+    if (added) {
+      TRY_ASSIGN(it->second, tiers->OpenTier(spec, workspace));
+      if (it->second != nullptr) tiers->all_.emplace_back(spec.Name(), it->second);
     }
-    return tier;
+    return it->second;
   };
   if (!isolated) {
     for (const tier::Spec& spec : flags.cache_to) {
       if (spec.kind == tier::Kind::kInline) continue;  // a part of the image, not a tier
       TRY_ASSIGN(auto tier, open(spec));
+      if (tier == nullptr) continue;
       tiers->exports_.push_back({.spec = spec, .tier = std::move(tier)});
     }
     for (const tier::Spec& spec : flags.cache_from) {
       if (!spec.trusted) continue;
       TRY_ASSIGN(auto tier, open(spec));
+      if (tier == nullptr) continue;
       if (auto image = std::dynamic_pointer_cast<tier::ImageTier>(tier)) {
         bool history = spec.image_trust.value_or(flags.cache_from_trust) == tier::ImageTrust::kHistory;
         tiers->images_.push_back({.member = members.size(), .name = spec.place, .tier = std::move(image),
@@ -116,6 +157,7 @@ Result<std::unique_ptr<CacheTiers>> CacheTiers::Open(const BuildFlags& flags, Wo
 }
 
 void CacheTiers::WarnOfFailures(progress::Board& board) {
+  for (progress::Warning& warning : std::exchange(absent_, {})) board.Warn(std::move(warning));
   for (tier::Report& report : chain_->Reports()) {
     if (report.failure) {
       board.Warn({.text = fmt::format("cache {} is not used: {}", report.name, report.failure->message),
@@ -164,6 +206,9 @@ Status CacheTiers::Export(const BuiltFor& built_for, const exporter::ExportStore
   }
   if (stop.stop_requested()) return Cancelled("the build was cancelled");
   for (const Exported& to : exports_) {
+    for (const std::string& notice : to.tier->TakeNotices()) {
+      board.Warn({.text = fmt::format("cache {}: {}", to.spec.Name(), notice)});
+    }
     if (!to.failure) continue;
     if (!to.spec.ignore_error) {
       return Error(*to.failure).With("exporting cache to " + to.spec.Name());

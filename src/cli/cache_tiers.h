@@ -53,6 +53,8 @@ class CacheTiers {
     std::optional<Error> failure;
   };
   CacheTiers() = default;
+  // Null, and a line in absent_, where the environment has no such service.
+  Result<std::shared_ptr<tier::Tier>> OpenTier(const tier::Spec& spec, Workspace& workspace);
   Status ExportOne(Exported& to, const BuiltSteps& built, const exporter::ExportStores& stores,
                    progress::Board& board, std::stop_token stop);
 
@@ -60,6 +62,7 @@ class CacheTiers {
   std::vector<PreviousImages::Image> images_;
   std::vector<Exported> exports_;
   std::vector<std::pair<std::string, std::shared_ptr<tier::Tier>>> all_;  // each place once
+  std::vector<progress::Warning> absent_;  // to be told of
   std::map<std::string, tier::Report> reports_;
 };
 

@@ -56,9 +56,11 @@ TEST(HistoryFilters, AreReadStrictly) {
 
 TEST(ShownArguments, HideWhatLooksSecret) {
   EXPECT_THAT(ShownArguments({"build", "--build-arg", "NPM_TOKEN=abc", "--build-arg=API_KEY=abc",
-                              "--build-arg=V=1", "-t", "app:1", "--cache-to=type=s3,secret_access_key=x", "."}),
+                              "--build-arg=V=1", "-t", "app:1", "--cache-to=type=s3,secret_access_key=x",
+                              "--cache-from", "type=gha,token=ab,ghtoken=cd,scope=s", "."}),
               ElementsAre("build", "--build-arg", "NPM_TOKEN=(hidden)", "--build-arg=API_KEY=(hidden)",
-                          "--build-arg=V=1", "-t", "app:1", "--cache-to=type=s3,secret_access_key=(hidden)", "."));
+                          "--build-arg=V=1", "-t", "app:1", "--cache-to=type=s3,secret_access_key=(hidden)",
+                          "--cache-from", "type=gha,token=(hidden),ghtoken=(hidden),scope=s", "."));
 }
 
 TEST(WhyReport, NamesARootOnceAndWhatFollowsBelowIt) {

@@ -357,8 +357,17 @@ Result<PackedTier::LayerBlobs> PackedTier::SendWhatIsWorthIt(const Contents& the
                                                              const OnProgress& on_progress,
                                                              std::stop_token stop) {
   for (const auto& [layer, blob] : blobs) added.layers.push_back({layer, blob.descriptor});
-  std::set<DiffId> worth =
-      WorthSending(there.groups, added, offer.result_layers, options_.max_size, clock_.Now());
+  std::set<StepKey> of_result;
+  for (const Offer::Record& offered : offer.records) {
+    bool beyond = std::ranges::any_of(offered.record.outputs, [&](const cache::Rootfs& output) {
+      return std::ranges::any_of(output.layers, [&](const DiffId& layer) {
+        return offer.layers.contains(layer) && !offer.result_layers.contains(layer);
+      });
+    });
+    if (!beyond) of_result.insert(offered.record.key);
+  }
+  std::set<DiffId> worth = WorthSending(there.groups, added, offer.result_layers, of_result,
+                                        options_.max_size, clock_.Now());
   size_t left_out = 0;
   uint64_t bytes = 0;
   std::erase_if(blobs, [&](const auto& entry) {

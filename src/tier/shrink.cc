@@ -106,27 +106,28 @@ void Shrink(Group& group, uint64_t max_size, Timestamp now, const std::set<StepK
 }
 
 std::set<DiffId> WorthSending(const std::vector<Group>& there, const Group& added,
-                              const std::set<DiffId>& result, uint64_t max_size, Timestamp now) {
-  auto kept = [&](const Group& more) {
+                              const std::set<DiffId>& result, const std::set<StepKey>& kept,
+                              uint64_t max_size, Timestamp now) {
+  auto fitting = [&](const Group& more) {
     std::vector<Group> all = there;
     all.push_back(more);
     Group one = MergeGroups(all);
-    if (BytesOf({one}) > max_size) Shrink(one, max_size, now);
-    std::set<DiffId> fitting, layers;
-    for (const StoredLayer& layer : one.layers) fitting.insert(layer.layer);
+    if (BytesOf({one}) > max_size) Shrink(one, max_size, now, kept);
+    std::set<DiffId> stays, layers;
+    for (const StoredLayer& layer : one.layers) stays.insert(layer.layer);
     for (const StoredLayer& layer : more.layers) {
-      if (fitting.contains(layer.layer)) layers.insert(layer.layer);
+      if (stays.contains(layer.layer)) layers.insert(layer.layer);
     }
     return layers;
   };
-  std::set<DiffId> worth = kept(added);
-  auto dropped = [&](const StoredLayer& layer) {
-    return result.contains(layer.layer) && !worth.contains(layer.layer);
-  };
-  if (std::ranges::none_of(added.layers, dropped)) return worth;
+  std::set<DiffId> worth = fitting(added);
+  bool whole = std::ranges::all_of(added.layers, [&](const StoredLayer& layer) {
+    return !result.contains(layer.layer) || worth.contains(layer.layer);
+  });
+  if (whole) return worth;
   Group least = added;
   std::erase_if(least.layers, [&](const StoredLayer& layer) { return !result.contains(layer.layer); });
-  return kept(least);
+  return fitting(least);
 }
 
 }  // namespace varve::tier

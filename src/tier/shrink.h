@@ -22,9 +22,11 @@ Group MergeGroups(const std::vector<Group>& groups);
 void Shrink(Group& group, uint64_t max_size, Timestamp now, const std::set<StepKey>& kept);
 
 // Which of the layers that `added` would bring to the groups that are there are worth their bytes, where
-// all take at most `max_size`. Layers of `result` are left out only when they do not fit without all the
-// others of `added`: mode=max becomes mode=min then.
+// all take at most `max_size`. Those of `result` are left out only when they do not fit alone; the others,
+// which mode=max has more than mode=min, when what would have to go for them is worth more, or is the
+// layer of a step in `kept`.
 std::set<DiffId> WorthSending(const std::vector<Group>& there, const Group& added,
-                              const std::set<DiffId>& result, uint64_t max_size, Timestamp now);
+                              const std::set<DiffId>& result, const std::set<StepKey>& kept,
+                              uint64_t max_size, Timestamp now);
 
 }  // namespace varve::tier

@@ -22,13 +22,13 @@ struct Type {
 };
 constexpr Type kTypes[] = {
     {"local", Kind::kLocal}, {"registry", Kind::kRegistry}, {"s3", Kind::kS3}, {"http", Kind::kHttp},
-    {"inline", Kind::kInline, false, true}, {"image", Kind::kRegistry, true, false},
-    {"gha", {}}, {"azblob", {}},
+    {"gha", Kind::kGha},     {"inline", Kind::kInline, false, true}, {"image", Kind::kRegistry, true, false},
+    {"azblob", {}},
 };
 
 constexpr unsigned Bit(Kind kind) { return 1u << static_cast<unsigned>(kind); }
 constexpr unsigned kLocal = Bit(Kind::kLocal), kRegistry = Bit(Kind::kRegistry), kS3 = Bit(Kind::kS3),
-                   kHttp = Bit(Kind::kHttp), kStores = kS3 | kHttp, kAny = ~0u,
+                   kHttp = Bit(Kind::kHttp), kGha = Bit(Kind::kGha), kStores = kS3 | kHttp, kAny = ~0u,
                    kPlaces = kAny & ~Bit(Kind::kInline);  // all but what is inside an image
 
 // The options, with the types that take them, reading and writing.
@@ -60,10 +60,15 @@ constexpr Key kKeys[] = {
     {"retry_max_attempts", kS3, kS3},
     {"retry_mode", kS3, kS3},
     {"disable_accept_encoding", kS3, kS3},
-    {"url", kHttp, kHttp},
+    {"scope", kGha, kGha},
+    {"url", kHttp | kGha, kHttp | kGha},
+    {"url_v2", kGha, kGha},
+    {"version", kGha, kGha},
+    {"repository", kGha, kGha},
+    {"ghtoken", kGha, kGha},
     {"username", kHttp, kHttp},
     {"password", kHttp, kHttp},
-    {"token", kHttp, kHttp},
+    {"token", kHttp | kGha, kHttp | kGha},
     {"header", kHttp, kHttp},
     {"ca", kStores, kStores},
     {"insecure", kStores, kStores},
@@ -79,6 +84,9 @@ constexpr Key kKeys[] = {
     {"reset", 0, kLocal},
     {"max-size", 0, kPlaces},
 };
+
+// GitHub's keys have 512 bytes; a scope may take three in a key for one of its own.
+constexpr size_t kMaxScope = 128;
 
 std::string_view FlagOf(Direction direction) {
   return direction == Direction::kFrom ? "--cache-from" : "--cache-to";
@@ -114,6 +122,7 @@ Status Set(Spec& spec, const std::string& key, const std::string& text) {
     return boolean(&spec.insecure);
   } else if (key == "timeout") {
     TRY_ASSIGN(spec.timeout, DurationOf(text));
+    spec.retry_budget = spec.timeout;
   } else if (key == "ignore-error") {
     return boolean(&spec.ignore_error);
   } else if (key == "force-compression") {
@@ -265,6 +274,18 @@ Status CheckPlace(Direction direction, Spec& spec) {
       url.user_info.clear();
       if (!url.query.empty()) return Invalid("the url of {} type=http has a query", FlagOf(direction));
       spec.place = url.String();
+      return Ok();
+    }
+    case Kind::kGha: {
+      auto scope = spec.store.find("scope"), version = spec.store.find("version");
+      spec.place = scope == spec.store.end() ? "varve" : scope->second;
+      TRY(needs("gha", "scope"));
+      if (spec.place.size() > kMaxScope) {
+        return Invalid("scope \"{}\" in {} is longer than {} bytes", spec.place, FlagOf(direction), kMaxScope);
+      }
+      if (version != spec.store.end() && version->second != "1" && version->second != "2") {
+        return Invalid("invalid version \"{}\" of GitHub's cache: use 1 or 2", version->second);
+      }
       return Ok();
     }
     case Kind::kInline: return Ok();

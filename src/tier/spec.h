@@ -13,18 +13,18 @@
 
 namespace varve::tier {
 
-enum class Kind { kLocal, kRegistry, kS3, kHttp, kInline };
+enum class Kind { kLocal, kRegistry, kS3, kHttp, kGha, kInline };
 enum class Mode { kMin, kMax };
 // What an image that was built earlier is believed: the content of its layers, or its history too.
 enum class ImageTrust { kContent, kHistory };
 
 struct Spec {
   Kind kind = Kind::kRegistry;
-  std::string place;              // directory, image reference, "bucket/prefix", URL without secrets
+  std::string place;              // directory, image reference, "bucket/prefix", URL without secrets, scope
   std::string tag = "latest";     // local: which of the caches in the directory
   bool insecure = false;          // registry: plain http, unchecked certificates
-  // s3 and http: what objects::TakeS3Options and TakeHttpOptions take, as given. Holds secrets: for no
-  // message and no log.
+  // s3 and http: what objects::TakeS3Options and TakeHttpOptions take, as given; gha: of what
+  // gha::FindService takes. Holds secrets: for no message and no log.
   std::map<std::string, std::string> store = {};
   std::vector<std::string> names;                // s3: several caches in one bucket
   std::optional<std::string> manifests_prefix, blobs_prefix;  // s3
@@ -32,6 +32,7 @@ struct Spec {
   // registry: an image of that name on this machine does as well, where the registry has nothing.
   bool local_images = false;
   Nanos timeout{20'000'000'000};  // for a look-up
+  Nanos retry_budget{600'000'000'000};  // gha: of one request; `timeout`, if it is given
 
   bool trusted = true;            // reading: trust=none asks nothing of the tier
   std::optional<ImageTrust> image_trust;  // trust=content, trust=history; none: --cache-from-trust
@@ -45,7 +46,7 @@ struct Spec {
   bool reset = false;             // local: blobs that nothing names go at once
   std::optional<uint64_t> max_size;
 
-  // "local:DIR", "registry:REF", "s3:BUCKET/PREFIX", "inline"; for people
+  // "local:DIR", "registry:REF", "s3:BUCKET/PREFIX", "gha:SCOPE", "inline"; for people
   std::string Name() const;
   bool operator==(const Spec&) const = default;
 };

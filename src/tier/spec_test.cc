@@ -22,6 +22,22 @@ TEST(CacheSpec, BuildxGrammar) {
   EXPECT_EQ((*ParseCacheFrom("TYPE=registry,Ref=a/b"))[0].place, "a/b");
 }
 
+TEST(CacheSpec, GitHubsCacheNeedsNothing) {
+  auto plain = ParseCacheFrom("type=gha");
+  ASSERT_TRUE(plain) << plain.error().message;
+  EXPECT_EQ((*plain)[0], (Spec{.kind = Kind::kGha, .place = "varve"}));
+  EXPECT_EQ((*plain)[0].Name(), "gha:varve");
+  auto to = ParseCacheTo("type=gha,scope=app-arm64,mode=max,timeout=2m,url=http://a/,url_v2=http://b/,token=t,"
+                         "version=2,repository=me/app,ghtoken=g,ignore-error=true,max-size=1g");
+  ASSERT_TRUE(to) << to.error().message;
+  const std::map<std::string, std::string> store = {
+      {"scope", "app-arm64"}, {"url", "http://a/"}, {"url_v2", "http://b/"}, {"token", "t"},
+      {"version", "2"}, {"repository", "me/app"}, {"ghtoken", "g"}};
+  EXPECT_EQ((*to)[0], (Spec{.kind = Kind::kGha, .place = "app-arm64", .store = store,
+                            .timeout = Nanos(120'000'000'000), .retry_budget = Nanos(120'000'000'000),
+                            .mode = Mode::kMax, .max_size = uint64_t{1} << 30}));
+}
+
 TEST(CacheSpec, AValueWithoutAnEqualsSignIsReferences) {
   auto from = ParseCacheFrom("user/app:cache,user/app:main");
   ASSERT_TRUE(from);
@@ -118,7 +134,11 @@ TEST(CacheSpec, WhatIsWrongIsNamedAndWhatIsRightToo) {
               HasSubstr("gzip has 0 to 9"));
   EXPECT_THAT(error(ParseCacheTo("type=local,dest=a,image-manifest=false")), HasSubstr("not supported"));
   EXPECT_THAT(error(ParseCacheFrom("type=local,src=a,trust=own")), HasSubstr("signed"));
-  EXPECT_THAT(error(ParseCacheFrom("type=gha")), HasSubstr("not supported"));
+  EXPECT_THAT(error(ParseCacheFrom("type=azblob")), HasSubstr("not supported"));
+  EXPECT_THAT(error(ParseCacheFrom("type=gha,version=3")), HasSubstr("use 1 or 2"));
+  EXPECT_THAT(error(ParseCacheFrom("type=gha,scope=")), HasSubstr("needs scope=…"));
+  EXPECT_THAT(error(ParseCacheTo("type=gha,scope=" + std::string(129, 's'))), HasSubstr("longer than 128"));
+  EXPECT_THAT(error(ParseCacheTo("type=gha,tag=x")), HasSubstr("unknown option"));
   EXPECT_THAT(error(ParseCacheFrom("type=locale,src=a")), HasSubstr("unknown type"));
 }
 

@@ -40,6 +40,7 @@ inline Offer OfferOf(const std::vector<std::string>& names, std::atomic<int>* ma
     offer.records.push_back({RecordOf(name), false});
     offer.layers.insert(LayerOf(name));
   }
+  offer.result_layers = offer.layers;
   offer.make_blob = [made](const DiffId& layer, std::stop_token) -> Result<Offer::Blob> {
     if (made != nullptr) ++*made;
     std::string bytes = BlobOf(layer);
