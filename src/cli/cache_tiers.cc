@@ -109,7 +109,7 @@ Result<std::shared_ptr<tier::Tier>> CacheTiers::OpenTier(const tier::Spec& spec,
                                .retry_budget = spec.retry_budget};
       return std::shared_ptr<tier::Tier>(
           Packed(tier::MakeGhaStorage(http_client, std::move(options), SystemClock()), spec,
-                 {.max_size = tier::kGhaMaxSize, .choose_before_sending = true}));
+                 {.max_size = tier::kGhaMaxSize, .evicts_by_itself = true}));
     }
     case tier::Kind::kInline: break;  // a part of the image, not a tier
   }

@@ -60,7 +60,7 @@ class GhaPlace final : public Place {
  public:
   explicit GhaPlace(gha::Protocol protocol) : protocol_(protocol) {}
   std::unique_ptr<Tier> Open(PackedOptions options) override {
-    options.choose_before_sending = true;
+    options.evicts_by_itself = true;
     net::Sleeper& in_time = in_real_time_ ? net::SystemSleeper() : sleeper_;
     GhaOptions gha{.address = service_.Address(protocol_, "refs/heads/main:rw"),
                    .packs = {.pack_size = 1, .max_packs = 1'000'000}};
@@ -147,7 +147,7 @@ class GhaTier : public ::testing::TestWithParam<Protocol> {
   // A job that comes to the service anew.
   std::unique_ptr<Tier> Job(FaultyService& server, const std::string& scopes = kMain, PackedOptions options = {},
                             GhaOptions gha = {}) {
-    options.choose_before_sending = true;
+    options.evicts_by_itself = true;
     gha.address = server.Address(GetParam(), scopes);
     return MakePackedTier(MakeGhaStorage(http_, std::move(gha), clock_, sleeper_), options, clock_);
   }
@@ -287,6 +287,26 @@ TEST_P(GhaTier, WhatDoesNotFitIsNotSentAndTheExportSaysSo) {
   });
   ASSERT_TRUE(Job(kMain, small)->Export(offer, nullptr, {}));
   EXPECT_EQ(uploads, 0);
+}
+
+TEST_P(GhaTier, WhatABuildHitsCountsAsUsedAndIsSentAgainWhenItIsGone) {
+  // Each value in an entry of its own, so that the layer can be gone and its record not.
+  const GhaOptions apart{.packs = {.pack_size = 1, .max_packs = 1'000'000}};
+  ASSERT_TRUE(Job(*server_, kMain, {}, apart)->Export(OfferOf({"a"}, 3'000), nullptr, {}));
+  gha_server::EntryStore& store = server_->service().store();
+  auto layer = [&] {
+    auto entries = store.List({"refs/heads/main"}, "varve-varve#pack-");
+    std::erase_if(entries, [](const gha_server::Entry& entry) { return entry.size != 3'000; });
+    return entries.at(0);
+  };
+  const gha_server::Entry before = layer();
+  server_->service().clock().Advance(std::chrono::minutes(1));
+  ASSERT_TRUE(Job()->Export(OfferOf({"a"}, 3'000), nullptr, {}));
+  EXPECT_GT(layer().used, before.used);
+  ASSERT_TRUE(store.Drop(before.id));
+  EXPECT_EQ(Found(*Job(), {"a"}), "a(broken)");
+  ASSERT_TRUE(Job()->Export(OfferOf({"a"}, 3'000), nullptr, {}));
+  EXPECT_EQ(Found(*Job(), {"a"}), "a");
 }
 
 // --- Faults ------------------------------------------------------------------------------------------

@@ -41,6 +41,44 @@ oci::Descriptor Describe(const std::string& text, std::string_view media_type) {
   return {.media_type = std::string(media_type), .digest = Digest::Of(text), .size = text.size()};
 }
 
+// What has been read of a blob by all who read parts of it, now or when the storage gets round to it.
+class SentBytes {
+ public:
+  SentBytes(const OnProgress& tell, std::string id, uint64_t total)
+      : tell_(tell), id_(std::move(id)), total_(total) {}
+  void Add(uint64_t bytes) {
+    constexpr uint64_t kStep = 1 << 20;
+    uint64_t before = bytes_.fetch_add(bytes), now = std::min(before + bytes, total_);
+    if (now == total_) Done();
+    else if (tell_ && before / kStep != now / kStep) tell_(id_, now, total_, false);
+  }
+  void Done() {
+    if (tell_ && !done_.exchange(true)) tell_(id_, total_, total_, true);
+  }
+
+ private:
+  const OnProgress& tell_;
+  const std::string id_;
+  const uint64_t total_;
+  std::atomic<uint64_t> bytes_ = 0;
+  std::atomic<bool> done_ = false;
+};
+
+class SentReader final : public Reader {
+ public:
+  SentReader(std::unique_ptr<Reader> in, std::shared_ptr<SentBytes> sent)
+      : in_(std::move(in)), sent_(std::move(sent)) {}
+  Result<size_t> Read(std::span<char> buffer) override {
+    TRY_ASSIGN(size_t n, in_->Read(buffer));
+    sent_->Add(n);
+    return n;
+  }
+
+ private:
+  const std::unique_ptr<Reader> in_;
+  const std::shared_ptr<SentBytes> sent_;
+};
+
 class LimitedWriter final : public Writer {
  public:
   LimitedWriter(uint64_t limit, std::atomic<uint64_t>& bytes) : limit_(limit), bytes_(bytes) {}
@@ -267,11 +305,11 @@ class PackedTier final : public Tier {
     return storage_->Has(blob, stop);
   }
 
-  Status Send(const oci::Descriptor& blob, const OpenAt& open, std::stop_token stop) {
+  Result<bool> Send(const oci::Descriptor& blob, const OpenAt& open, std::stop_token stop) {
     ++requests_;
     TRY_ASSIGN(bool sent, storage_->Put(blob, open, stop));
     if (sent) bytes_written_ += blob.size;
-    return Ok();
+    return sent;
   }
 
   static bool HasTopLayer(const Contents& there, const cache::StepRecord& record) {
@@ -345,10 +383,14 @@ Result<PackedTier::LayerBlobs> PackedTier::FindBlobs(const Contents& there, cons
 
 Status PackedTier::SendLayer(const DiffId& layer, const Offer::Blob& blob, const OnProgress& on_progress,
                              std::stop_token stop) {
-  TRY(Send(blob.descriptor, blob.open, stop));
-  if (on_progress) {
-    on_progress("sending layer " + layer.value.Short(), blob.descriptor.size, blob.descriptor.size, true);
-  }
+  auto progress = std::make_shared<SentBytes>(on_progress, "sending layer " + layer.value.Short(),
+                                              blob.descriptor.size);
+  OpenAt open = [progress, inner = blob.open](uint64_t offset) -> Result<std::unique_ptr<Reader>> {
+    TRY_ASSIGN(auto in, inner(offset));
+    return std::make_unique<SentReader>(std::move(in), progress);
+  };
+  TRY_ASSIGN(bool sent, Send(blob.descriptor, open, stop));
+  if (!sent) progress->Done();
   return Ok();
 }
 
@@ -415,7 +457,7 @@ Status PackedTier::Export(const Offer& offer, const OnProgress& on_progress, std
       }
     }
     // A step that ran although its record is there may have run because a blob is not.
-    if (there_already && offered.fresh && !layers_missing) {
+    if (there_already && !layers_missing && (offered.fresh || options_.evicts_by_itself)) {
       TRY_ASSIGN(bool whole, HoldsLayers(*there, offered.record, stop));
       layers_missing = !whole;
     }
@@ -443,7 +485,7 @@ Status PackedTier::Export(const Offer& offer, const OnProgress& on_progress, std
   if (added.records.empty() && !trees_missing && there->damaged.empty()) return Ok();
 
   // Blobs before records (invariant I4).
-  const bool choose = options_.choose_before_sending && options_.max_size > 0;
+  const bool choose = options_.evicts_by_itself && options_.max_size > 0;
   TRY_ASSIGN(auto blobs, FindBlobs(*there, offer, layers, !choose, on_progress, stop));
   if (choose) {
     TRY_ASSIGN(blobs, SendWhatIsWorthIt(*there, offer, added, std::move(blobs), on_progress, stop));

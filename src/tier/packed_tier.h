@@ -22,9 +22,11 @@ inline constexpr uint64_t kDefaultMaxSize = uint64_t{5} << 30;
 
 struct PackedOptions {
   uint64_t max_size = kDefaultMaxSize;  // bytes of blobs; 0: no bound
-  // The storage cannot take back what was sent: layers that are worth less than what would have to go for
-  // them are not sent at all. Else they are sent as they are made, and what is worth least goes after.
-  bool choose_before_sending = false;
+  // The storage cannot take back what was sent, and drops by itself what was used longest ago. So layers
+  // that are worth less than what would have to go for them are not sent at all, instead of going after;
+  // and an export asks for the layers of what the build hit, which counts as a use, and sends those again
+  // that are gone.
+  bool evicts_by_itself = false;
 };
 
 std::unique_ptr<Tier> MakePackedTier(std::unique_ptr<BlobStorage> storage, PackedOptions options,
