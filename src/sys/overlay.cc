@@ -19,11 +19,12 @@ namespace {
 using Option = std::pair<std::string, std::string>;  // no value: a flag
 
 std::vector<Option> FixedOptions(const OverlaySpec& spec) {
+  std::string xino = spec.xino ? "on" : "off";
   std::vector<Option> options = {
-      {"index", "off"}, {"redirect_dir", "off"}, {"metacopy", "off"}, {"xino", "off"}};
+      {"index", "off"}, {"redirect_dir", "off"}, {"metacopy", "off"}, {"xino", xino}};
   if (spec.user_xattrs) {
     // With userxattr the kernel forces redirect_dir and metacopy off and refuses to be told so.
-    options = {{"index", "off"}, {"xino", "off"}, {"userxattr", ""}};
+    options = {{"index", "off"}, {"xino", xino}, {"userxattr", ""}};
   }
   if (spec.volatile_upper && !spec.upper.empty()) options.push_back({"volatile", ""});
   return options;

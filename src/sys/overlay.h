@@ -25,6 +25,8 @@ struct OverlaySpec {
   bool volatile_upper = false;  // skip all syncs; a crash makes the upper directory unusable
   bool user_xattrs = false;     // user.overlay.* instead of trusted.overlay.*: inside a user
                                 // namespace
+  bool xino = false;            // inode numbers that stay when a file of another file system's layer
+                                // is copied up
   OverlayApi api = OverlayApi::kAuto;
 };
 
@@ -34,7 +36,7 @@ struct OverlaySpec {
 //
 // Options that are always set, because layers must not depend on the host's module defaults:
 // index=off, redirect_dir=off and metacopy=off (an upper directory is read as plain files and must
-// stand for itself), xino=off (inode numbers are never recorded).
+// stand for itself), xino=off unless asked for (inode numbers are never recorded).
 Result<Mount> MountOverlay(const OverlaySpec& spec, const std::string& target);
 
 }  // namespace varve::sys

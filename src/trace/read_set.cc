@@ -1,0 +1,265 @@
+#include "trace/read_set.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <utility>
+
+#include "base/strings.h"
+#include "tree/wire.h"
+
+namespace varve::trace {
+
+namespace {
+
+constexpr std::string_view kMagic = "vrs1\n";
+constexpr uint8_t kHasObject = 128;
+
+struct Stat {
+  uint32_t type = 0, mode = 0, uid = 0, gid = 0;
+  uint64_t size = 0;
+};
+
+uint64_t SizeOf(const tree::Node& node) {
+  switch (node.type) {
+    case tree::NodeType::kFile: return node.size;
+    case tree::NodeType::kSymlink: return node.target.size();
+    case tree::NodeType::kCharDevice:
+    case tree::NodeType::kBlockDevice: return node.rdev;
+    default: return 0;
+  }
+}
+
+void PutStat(std::string& out, const tree::Node& node) {
+  tree::PutVarint(out, static_cast<uint64_t>(node.type));
+  tree::PutVarint(out, node.mode);
+  tree::PutVarint(out, node.uid);
+  tree::PutVarint(out, node.gid);
+  tree::PutVarint(out, SizeOf(node));
+}
+
+bool ReadStat(tree::Cursor& in, Stat* stat) {
+  return in.Varint32(&stat->type) && in.Varint32(&stat->mode) && in.Varint32(&stat->uid) &&
+         in.Varint32(&stat->gid) && in.Varint(&stat->size);
+}
+
+Digest ListOf(const tree::Directory& directory) {
+  std::string text;
+  for (const tree::Node& node : directory.entries) {
+    tree::PutBytes(text, node.name);
+    text.push_back(static_cast<char>(node.type));
+  }
+  return Digest::Of(text);
+}
+
+Digest XattrsOf(const tree::Node& node) {
+  std::string text;
+  for (const auto& [name, value] : node.xattrs) {
+    tree::PutBytes(text, name);
+    tree::PutBytes(text, value);
+  }
+  return Digest::Of(text);
+}
+
+// Keeps what it was asked for: a check comes past the same directories again and again.
+class RememberedTrees final : public tree::TreeStore {
+ public:
+  explicit RememberedTrees(tree::TreeStore& below) : below_(below) {}
+  Result<std::shared_ptr<const tree::Directory>> Get(const Digest& digest) override {
+    auto known = known_.find(digest);
+    if (known != known_.end()) return known->second;
+    TRY_ASSIGN(auto directory, below_.Get(digest));
+    return known_.emplace(digest, std::move(directory)).first->second;
+  }
+  Status Put(const std::vector<std::pair<Digest, std::string>>& objects) override {
+    return below_.Put(objects);
+  }
+
+ private:
+  tree::TreeStore& below_;
+  std::map<Digest, std::shared_ptr<const tree::Directory>> known_;
+};
+
+bool IsBelow(std::string_view path, std::string_view directory) {
+  if (directory.empty()) return !path.empty();
+  return path.size() > directory.size() && path.starts_with(directory) && path[directory.size()] == '/';
+}
+
+// What made one answer into another, in words.
+std::string Describe(const Entry& asked, const std::string& now) {
+  tree::Cursor before(asked.answer), after(now);
+  Stat was, is;
+  if (asked.facets & kStat && ReadStat(before, &was) && ReadStat(after, &is)) {
+    if (was.type != is.type) return "its type changed";
+    if (was.mode != is.mode) return fmt::format("mode {:o} → {:o}", was.mode, is.mode);
+    if (was.uid != is.uid || was.gid != is.gid) {
+      return fmt::format("owner {}:{} → {}:{}", was.uid, was.gid, is.uid, is.gid);
+    }
+    if (asked.facets & kContent) return "content changed";
+    if (was.size != is.size) return fmt::format("size {} → {}", was.size, is.size);
+  }
+  if (asked.facets & kContent) return "content changed";
+  if (asked.facets & kSubtree) return "something in it changed";
+  if (asked.facets & kList) return "other names are in it";
+  if (asked.facets & kLink) return "it links elsewhere";
+  return "its extended attributes changed";
+}
+
+}  // namespace
+
+bool WalksBefore(std::string_view a, std::string_view b) {
+  size_t n = std::min(a.size(), b.size());
+  auto [x, y] = std::mismatch(a.begin(), a.begin() + static_cast<ptrdiff_t>(n), b.begin());
+  if (x == a.begin() + static_cast<ptrdiff_t>(n)) return a.size() < b.size();
+  if (*x == '/' || *y == '/') return *x == '/';
+  return static_cast<uint8_t>(*x) < static_cast<uint8_t>(*y);
+}
+
+Result<std::string> Answer(tree::TreeStore& trees, const tree::Node& node, uint8_t facets) {
+  std::string answer;
+  if (facets & kStat) PutStat(answer, node);
+  if (facets & kContent) answer += node.type == tree::NodeType::kFile ? node.digest.raw() : Digest().raw();
+  if (facets & kList) {
+    Digest list;
+    if (node.IsDirectory()) {
+      TRY_ASSIGN(auto directory, tree::GetDirectory(trees, node.digest));
+      list = ListOf(*directory);
+    }
+    answer += list.raw();
+  }
+  if (facets & kLink) answer += Digest::Of(node.target).raw();
+  if (facets & kXattr) answer += XattrsOf(node).raw();
+  if (facets & kSubtree) answer += node.IsDirectory() ? node.digest.raw() : Digest().raw();
+  return answer;
+}
+
+Result<ReadSet> AnswerAll(tree::TreeStore& trees, const Digest& root, const std::vector<Question>& asked) {
+  RememberedTrees remembered(trees);
+  ReadSet set;
+  for (const Question& question : asked) {
+    Entry entry{.path = question.path, .facets = question.facets, .answer = {}, .object = {}};
+    TRY_ASSIGN(auto node, tree::Lookup(remembered, root, RelPath(question.path)));
+    if (node.has_value() == ((question.facets & kAbsent) != 0)) {
+      return Corrupt("the layer and its index disagree about \"{}\"", question.path);
+    }
+    if (node) {
+      TRY_ASSIGN(entry.answer, Answer(remembered, *node, question.facets));
+      if (node->IsDirectory()) entry.object = node->digest;
+    }
+    set.push_back(std::move(entry));
+  }
+  return set;
+}
+
+Result<ReadSet> Coarsen(tree::TreeStore& trees, const Digest& root, ReadSet set, size_t limit) {
+  if (set.size() <= limit) return set;
+  // Entries below each directory that has an entry itself; the set comes parents first.
+  ReadSet out;
+  std::vector<size_t> open;  // in `out`: directories that the walk is in
+  auto close = [&](size_t at) -> Status {
+    if (out.size() - at - 1 <= limit) return Ok();
+    Entry& directory = out[at];
+    TRY_ASSIGN(auto node, tree::Lookup(trees, root, RelPath(directory.path)));
+    if (!node || !node->IsDirectory()) return Corrupt("no directory \"{}\" in the layer", directory.path);
+    directory.facets = static_cast<uint8_t>((directory.facets & ~kList) | kSubtree);
+    TRY_ASSIGN(directory.answer, Answer(trees, *node, directory.facets));
+    out.resize(at + 1);
+    return Ok();
+  };
+  for (Entry& entry : set) {
+    while (!open.empty() && !IsBelow(entry.path, out[open.back()].path)) {
+      TRY(close(open.back()));
+      open.pop_back();
+    }
+    bool is_directory = !entry.object.empty();
+    out.push_back(std::move(entry));
+    if (is_directory) open.push_back(out.size() - 1);
+  }
+  for (; !open.empty(); open.pop_back()) TRY(close(open.back()));
+  return out;
+}
+
+Result<std::optional<Mismatch>> FirstMismatch(tree::TreeStore& trees, const Digest& root,
+                                              const ReadSet& set) {
+  RememberedTrees remembered(trees);
+  const std::string* same = nullptr;  // a directory that holds what it held
+  for (const Entry& entry : set) {
+    if (same != nullptr && IsBelow(entry.path, *same)) continue;
+    TRY_ASSIGN(auto node, tree::Lookup(remembered, root, RelPath(entry.path)));
+    if (entry.facets & kAbsent) {
+      if (node) return Mismatch{entry.path, entry.facets, "is there now"};
+      continue;
+    }
+    if (!node) return Mismatch{entry.path, entry.facets, "is gone"};
+    TRY_ASSIGN(std::string now, Answer(remembered, *node, entry.facets));
+    if (now != entry.answer) return Mismatch{entry.path, entry.facets, Describe(entry, now)};
+    if (!entry.object.empty() && node->digest == entry.object) same = &entry.path;
+  }
+  return std::optional<Mismatch>();
+}
+
+std::string Encode(const ReadSet& set) {
+  std::string out(kMagic);
+  tree::PutVarint(out, set.size());
+  std::string_view before;
+  for (const Entry& entry : set) {
+    size_t shared = 0;
+    while (shared < before.size() && shared < entry.path.size() && before[shared] == entry.path[shared]) {
+      ++shared;
+    }
+    tree::PutVarint(out, shared);
+    tree::PutBytes(out, std::string_view(entry.path).substr(shared));
+    out.push_back(static_cast<char>(entry.facets | (entry.object.empty() ? 0 : kHasObject)));
+    if (!(entry.facets & kAbsent)) tree::PutBytes(out, entry.answer);
+    if (!entry.object.empty()) out += entry.object.raw();
+    before = entry.path;
+  }
+  return out;
+}
+
+Result<ReadSet> Decode(std::string_view encoded) {
+  auto damaged = [] { return Corrupt("a read set is damaged"); };
+  if (!encoded.starts_with(kMagic)) return damaged();
+  tree::Cursor in(encoded.substr(kMagic.size()));
+  uint64_t count;
+  if (!in.Varint(&count) || count > in.remaining()) return damaged();
+  ReadSet set;
+  for (uint64_t i = 0; i < count; ++i) {
+    Entry entry;
+    uint64_t shared;
+    std::string_view rest, bytes;
+    uint8_t flags;
+    std::string_view before = set.empty() ? std::string_view() : std::string_view(set.back().path);
+    if (!in.Varint(&shared) || shared > before.size() || !in.Bytes(&rest) || !in.Byte(&flags)) return damaged();
+    entry.path = std::string(before.substr(0, shared)) + std::string(rest);
+    entry.facets = flags & static_cast<uint8_t>(~kHasObject);
+    bool known = entry.facets == kAbsent || (entry.facets != 0 && !(entry.facets & kAbsent));
+    bool in_order = set.empty() || WalksBefore(before, entry.path);
+    if (!known || !in_order || RelPath(entry.path).str() != entry.path) return damaged();
+    if (entry.facets != kAbsent) {
+      if (!in.Bytes(&bytes)) return damaged();
+      entry.answer = bytes;
+    }
+    if (flags & kHasObject) {
+      if (entry.facets == kAbsent || !in.Raw(Digest::kSize, &bytes)) return damaged();
+      entry.object = Digest::FromBytes(bytes);
+      if (entry.object.empty()) return damaged();
+    }
+    set.push_back(std::move(entry));
+  }
+  if (!in.AtEnd()) return damaged();
+  return set;
+}
+
+std::string FacetNames(uint8_t facets) {
+  std::vector<std::string> names;
+  for (auto [facet, name] : {std::pair(kAbsent, "absent"), {kStat, "stat"}, {kContent, "content"},
+                             {kList, "list"}, {kLink, "link"}, {kXattr, "xattrs"}, {kSubtree, "subtree"}}) {
+    if (facets & facet) names.push_back(name);
+  }
+  return Join(names, ", ");
+}
+
+}  // namespace varve::trace
