@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "base/hex.h"
 #include "base/json.h"
 
 namespace varve::cache {
@@ -44,10 +45,26 @@ Status ReadInputs(const Json& json, StepRecord& record) {
   return Ok();
 }
 
+Json ToJson(const StepTrace& trace) {
+  Json reads = Json::EmptyArray();
+  for (const std::string& set : trace.reads) reads.Append(Base64Encode(set));
+  return Json().Set("weak", trace.weak_key.ToString()).Set("reads", std::move(reads));
+}
+
+Result<StepTrace> TraceFromJson(const Json& json) {
+  StepTrace trace;
+  TRY_ASSIGN(trace.weak_key, Digest::Parse(json.GetString("weak")));
+  for (const std::string& text : json.GetStrings("reads")) {
+    if (!Base64Decode(text, &trace.reads.emplace_back())) return Corrupt("its trace is no base64");
+  }
+  return trace;
+}
+
 // All that this version knows; the rest goes to StepRecord::unknown.
 constexpr std::string_view kMembers[] = {"version",   "key", "outputs",    "preimage", "inputs",
                                          "images",    "slot", "op",        "name",     "created",
-                                         "wall_ns",   "new_bytes", "log",  "log_digest", "checksum"};
+                                         "wall_ns",   "new_bytes", "log",  "log_digest", "trace",
+                                         "checksum"};
 
 Result<StepRecord> FromJson(const Json& json) {
   StepRecord record;
@@ -64,6 +81,9 @@ Result<StepRecord> FromJson(const Json& json) {
   TRY_ASSIGN(record.created, ParseTime(json.GetString("created")));
   record.wall = Nanos(json.GetInt("wall_ns"));
   record.new_bytes = static_cast<uint64_t>(json.GetInt("new_bytes"));
+  if (const Json* trace = json.Find("trace"); trace != nullptr) {
+    TRY_ASSIGN(record.trace, TraceFromJson(*trace));
+  }
   Json unknown;
   for (const auto& [name, value] : json.as_object()) {
     if (std::ranges::find(kMembers, name) == std::end(kMembers)) unknown.Set(name, value);
@@ -93,6 +113,7 @@ Json CommonMembers(const StepRecord& record) {
   json.Set("slot", record.slot).Set("op", record.op_digest.ToString()).Set("name", record.name);
   json.Set("created", FormatTime(record.created)).Set("wall_ns", record.wall.count());
   json.Set("new_bytes", record.new_bytes);
+  if (record.trace) json.Set("trace", ToJson(*record.trace));
   if (auto unknown = Json::Parse(record.unknown); unknown && unknown->is_object()) {
     for (const auto& [name, value] : unknown->as_object()) json.Set(name, value);
   }

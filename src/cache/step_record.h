@@ -6,6 +6,7 @@
 // single bit that a disk flipped anywhere makes the record kCorrupt, never a wrong hit.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,13 @@ struct InputImage {
   ChainId chain;          // what is in the key
 };
 
+// What a step looked at, where that was noted: lets it stand for a step of another key whose inputs
+// answer the same (engine/replay.h).
+struct StepTrace {
+  Digest weak_key;                 // of all inputs but the traced layers
+  std::vector<std::string> reads;  // of each traced layer, lowest first: an encoded tree::ReadSet
+};
+
 struct StepRecord {
   static constexpr int kVersion = 1;
 
@@ -52,6 +60,7 @@ struct StepRecord {
   Nanos wall{0};           // what it cost to make
   uint64_t new_bytes = 0;  // size of the layers that it added
   std::string log;         // output, at most the last 256 KiB
+  std::optional<StepTrace> trace;
   std::string unknown;     // members of a later version: a JSON object, or empty
 };
 

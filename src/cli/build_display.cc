@@ -80,6 +80,7 @@ void BoardObserver::Finished(graph::StepIndex step, const engine::StepOutcome& o
   if (outcome.status == engine::StepStatus::kCached && !outcome.tier.empty()) {
     sinks_[step]->Log(2, "from " + outcome.tier + "\n");
   }
+  if (!outcome.replayed.empty()) board_.Why(sinks_[step]->vertex(), outcome.replayed);
   board_.Finish(sinks_[step]->vertex(),
                 {.cached = outcome.status == engine::StepStatus::kCached,
                  .cancelled = outcome.status == engine::StepStatus::kCancelled,

@@ -81,6 +81,9 @@ void BuildFlagParser::Define(CLI::App& app) {
   // CLI11 takes the next word as an optional value; it is the context then. Only --flag=STEP has one.
   app.add_flag("--fail-on-cache-miss{*}", raw.must_hit,
                "[=STEP]: fail with exit code 6 where a step is not cached (all, or a stage or instruction)");
+  app.add_flag("--trace,!--no-trace", flags.trace,
+               "Run a RUN step again only when something that it looked at has changed")
+      ->envname("VARVE_TRACE");
   app.add_flag("--pull", flags.pull, "Ask the registry for base images even if they are here");
   app.add_option("--label", raw.labels, "Label K=V of the image")->allow_extra_args(false);
   app.add_option("--annotation", raw.annotations, "Annotation [TYPE:]K=V of the image")

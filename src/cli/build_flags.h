@@ -84,6 +84,7 @@ struct BuildFlags {
   source::ContextMode context_mode = source::ContextMode::kAuto;
   std::vector<AgeRule> max_age;              // --cache-max-age
   std::vector<std::string> must_hit;         // --fail-on-cache-miss: steps; empty text: all
+  bool trace = false;                        // --trace: replay steps that saw no change
   bool reproducible = false;                 // the same inputs give the same digest anywhere
   bool stats = false;
 };

@@ -226,7 +226,7 @@ Result<engine::Outcome> RunGraph(GraphRun run, Workspace& workspace, engine::Obs
   }
   TRY_ASSIGN(auto runner, exec::Runner::Create(std::move(run.runner), std::move(stores)));
   engine::Request request{.graph = run.graph, .want_data = run.want_data, .dry_run = run.dry_run,
-                          .salt = run.salt, .project = run.project};
+                          .salt = run.salt, .project = run.project, .trace = run.trace};
   request.wanted = std::move(run.wanted);
   request.max_age = std::move(run.max_age);
   request.must_hit = std::move(run.must_hit);
@@ -283,7 +283,7 @@ Result<engine::Outcome> BuildJob::Run(const RunOptions& options, engine::Observe
   GraphRun run{.graph = lowered_.graph, .wanted = {}, .runner = std::move(runner),
                .project = project() + options.isolated, .salt = flags_.salt + options.isolated,
                .want_data = options.want_data, .dry_run = options.dry_run,
-               .tiers = tiers_.get(), .previous = tiers_->images().empty() ? nullptr : &previous,
+               .trace = flags_.trace, .tiers = tiers_.get(), .previous = tiers_->images().empty() ? nullptr : &previous,
                .images = &images_};
   for (const auto& [platform, lowered] : lowered_.results) {
     if (lowered.root) run.wanted.push_back(*lowered.root);

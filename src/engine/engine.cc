@@ -14,6 +14,7 @@
 #include "engine/forecast.h"
 #include "engine/miss.h"
 #include "engine/plan.h"
+#include "engine/replay.h"
 #include "graph/reads.h"
 
 namespace varve::engine {
@@ -355,6 +356,7 @@ class Coordinator {
     bool found = false;  // another process made the record since this build looked for it
     Nanos saved{0};
     Timestamp created;
+    std::string replayed = {};  // that an earlier run stands for it
   };
 
   void RunStep(StepIndex i) {
@@ -371,9 +373,9 @@ class Coordinator {
     auto it = useless_.find(request.key);
     auto useless = it == useless_.end() ? std::nullopt : std::optional(it->second);
     Start(running_,
-          [this, i, request = std::move(request), miss = MissOf(known_, i),
-           useless](std::stop_token stop) mutable {
-            return RunLocked(i, request, miss, useless, stop);
+          [this, i, request = std::move(request), miss = MissOf(known_, i), useless,
+           below = request_.trace ? LayersBelow(graph_, plan_, i) : std::nullopt](std::stop_token stop) mutable {
+            return RunLocked(i, request, miss, useless, below, stop);
           },
           [this, i](Result<RanOrFound> ran) {
             if (!ran) return StepFailed(i, std::move(ran).error());
@@ -381,6 +383,7 @@ class Coordinator {
             outcome.new_bytes = ran->new_bytes;
             outcome.saved = ran->saved;
             outcome.created = ran->created;
+            outcome.replayed = ran->replayed;
             made_[outcome.key] = ran->created;
             if (ran->found) outcome.reasons.clear();
             else outcome.tier.clear();
@@ -394,7 +397,9 @@ class Coordinator {
 
   // On a pool thread. `useless`: when the record was made that this build had to forget.
   Result<RanOrFound> RunLocked(StepIndex i, RunRequest& request, const Miss& miss,
-                               std::optional<Timestamp> useless, std::stop_token stop) {
+                               std::optional<Timestamp> useless,
+                               const std::optional<std::vector<LayerBelow>>& below,
+                               std::stop_token stop) {
     TRY_ASSIGN(auto lock, services_.locks.Acquire(request.key, stop));
     bool forced = miss.step->no_cache || miss.parent_must_run || miss.too_old;
     // Asked again also where nobody held the lock: another process may have had it and be done with it
@@ -410,6 +415,13 @@ class Coordinator {
         }
       }
     }
+    std::optional<WeakStep> weak;
+    if (below) weak = WeakStepOf(*miss.step, *miss.keyed, *below, services_.runner);
+    if (weak && !forced) {
+      TRY_ASSIGN(auto replayed, ReplayOf(i, request, miss, *weak, stop));
+      if (replayed) return std::move(*replayed);
+    }
+    if (weak) request.traced = weak->traced;
     ExplainedMiss why = Explained(miss);
     if (why.nearest && !why.nearest->outputs.empty() && !why.nearest->outputs[0].layers.empty()) {
       request.similar = why.nearest->outputs[0].layers.back();
@@ -433,11 +445,31 @@ class Coordinator {
     record.new_bytes = result.new_bytes;
     record.log = result.log;
     NoteOrder(i, miss, why, request, result);
+    if (weak && result.asked) {
+      auto trace = MakeTrace(*weak, services_.trees, *result.asked);
+      if (trace) record.trace = std::move(*trace);
+      else LOG_WARN("what \"{}\" looked at was not stored: {}", record.name, trace.error().message);
+    }
     if (Status put = services_.records.Put(record); !put) {
       // The build has its result; only the next one will miss it.
       LOG_WARN("record of \"{}\" was not stored: {}", record.name, put.error().message);
     }
     return RanOrFound{std::move(result.outputs), result.new_bytes, false, Nanos(0), record.created};
+  }
+
+  // --- Steps that an earlier run stands for --------------------------------------------------------
+
+  // On a pool thread.
+  Result<std::optional<RanOrFound>> ReplayOf(StepIndex i, const RunRequest& request, const Miss& miss,
+                                             const WeakStep& weak, std::stop_token stop) {
+    ReplayedStep step{.keyed = *miss.keyed, .slot = slots_[i]};
+    if (i < request_.max_age.size() && request_.max_age[i]) {
+      step.not_before = {services_.clock.Now().nanos - request_.max_age[i]->limit.count()};
+    }
+    TRY_ASSIGN(auto replayed, FindReplay(services_, request, weak, step, stop));
+    if (!replayed) return std::optional<RanOrFound>();
+    const cache::StepRecord& record = replayed->record;
+    return std::optional(RanOrFound{record.outputs, 0, true, record.wall, record.created, replayed->note});
   }
 
   // --- Why -------------------------------------------------------------------------------------------

@@ -47,6 +47,7 @@ struct Request {
   size_t max_running = 64;          // steps at once; they mostly wait for their own processes
   // By step, each empty or as long as the graph.
   std::vector<std::optional<AgeLimit>> max_age;
+  bool trace = false;               // note what steps look at, and replay those that saw no change
   std::vector<bool> must_hit;       // --fail-on-cache-miss: the build ends where such a step would run
 };
 

@@ -322,6 +322,13 @@ class FakeWorld final : public cache::RecordStore,
     return out;
   }
 
+  Result<LayerContent> ContentOf(const DiffId& layer, bool) override {
+    return LayerContent{.digest = layer.value, .tree = {}};
+  }
+  Result<cache::Rootfs> Stack(const graph::Graph&, graph::StepIndex, const cache::Rootfs&, const DiffId&,
+                              StepSink&, std::stop_token) override {
+    return NotFound("this world does not replay");
+  }
   Result<std::vector<cache::Rootfs>> Obtain(const graph::Graph& graph, graph::StepIndex step,
                                             const std::vector<cache::Rootfs>& outputs, StepSink&,
                                             std::stop_token) override {

@@ -17,6 +17,7 @@
 #include "engine/keys.h"
 #include "engine/reason.h"
 #include "graph/graph.h"
+#include "tree/read_set.h"
 
 namespace varve::engine {
 
@@ -56,12 +57,30 @@ struct RunRequest {
   StepKey key;
   std::vector<RunInput> inputs;     // as Step::inputs; all of them are on this machine
   std::optional<DiffId> similar;    // the layer that an earlier run of this step added
+  // Layers of the file system that the step writes on whose use is to be noted, lowest first.
+  struct TracedLayer {
+    DiffId layer;
+    bool has_xattrs = false;
+  };
+  std::vector<TracedLayer> traced = {};
 };
 
 struct RunResult {
   std::vector<cache::Rootfs> outputs;  // committed: their layers are visible and leased
   uint64_t new_bytes = 0;              // size of the layers added
   std::string log;                     // the last 256 KiB of output
+  // What was asked of each of RunRequest::traced; nothing where that could not be noted.
+  std::optional<std::vector<std::vector<tree::Question>>> asked = {};
+};
+
+// What a layer holds, without the modification times that are in its diff id.
+struct LayerContent {
+  Digest digest;
+  // The layer alone as a tree; none when it is more than that (it removes something of the layers
+  // below).
+  std::optional<Digest> tree;
+  bool has_xattrs = false;  // known with `tree`
+  bool operator==(const LayerContent&) const = default;
 };
 
 class StepRunner {
@@ -75,6 +94,12 @@ class StepRunner {
   virtual Result<std::vector<cache::Rootfs>> Obtain(const graph::Graph& graph, graph::StepIndex step,
                                                     const std::vector<cache::Rootfs>& outputs,
                                                     StepSink& sink, std::stop_token stop) = 0;
+  // Of a layer on this machine; as a tree only when asked for. For steps that are traced.
+  virtual Result<LayerContent> ContentOf(const DiffId& layer, bool as_tree) = 0;
+  // `base` with one more layer, brought to this machine like Obtain's.
+  virtual Result<cache::Rootfs> Stack(const graph::Graph& graph, graph::StepIndex step,
+                                      const cache::Rootfs& base, const DiffId& layer, StepSink& sink,
+                                      std::stop_token stop) = 0;
   // Leases the layers if all are on this machine. Quick: runs on the coordinator thread.
   virtual bool HasLocally(const std::vector<cache::Rootfs>& outputs) = 0;
   // Makes trees of which parts were lost anew from the outputs' layers. False: the layers are not here,
@@ -148,6 +173,8 @@ struct StepOutcome {
   std::optional<graph::StepIndex> cause;
   std::optional<Nanos> expected;    // what it cost the last time, where that is known
   std::string slot;                 // names the same step across builds
+  // That an earlier run stands for this step although its key is another: "20 paths looked at, …".
+  std::string replayed;
   std::string tier;                 // where a result came from; empty: the local store
 };
 

@@ -1,8 +1,13 @@
 #include "exec/exec_step.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
+#include <map>
+#include <mutex>
 
 #include "base/go_quote.h"
+#include "base/log.h"
 #include "base/metric.h"
 #include "base/strings.h"
 #include "exec/emulation.h"
@@ -11,6 +16,7 @@
 #include "sandbox/user.h"
 #include "sys/open.h"
 #include "sys/overlay.h"
+#include "trace/traced_layers.h"
 
 namespace varve::exec {
 
@@ -143,6 +149,23 @@ std::function<Result<bool>(const RelPath&, const tree::Node&)> IsIn(const Job& j
   };
 }
 
+// The layers whose use is to be noted, where that can be done; else the step runs without.
+std::unique_ptr<trace::TracedLayers> ShowTraced(const Job& job, const engine::RunRequest& request,
+                                                const std::string& scratch) {
+  if (request.traced.empty()) return nullptr;
+  std::string point = scratch + "/context";
+  std::vector<trace::TracedLayers::Layer> layers;
+  for (const auto& layer : request.traced) {
+    layers.push_back({job.layers.Directory(layer.layer), layer.has_xattrs});
+  }
+  Result<std::unique_ptr<trace::TracedLayers>> traced = Internal("no mount point");
+  if (mkdir(point.c_str(), 0700) == 0) traced = trace::TracedLayers::Mount(std::move(layers), point);
+  if (traced) return std::move(*traced);
+  static std::once_flag once;
+  std::call_once(once, [&] { LOG_WARN("steps are not traced: {}", traced.error().message); });
+  return nullptr;
+}
+
 Result<Emulation> EmulationOf(const graph::Step& step) {
   if (RunsNatively(step.platform)) return Emulation();
   auto emulation = EmulationFor(step.platform, sys::ReadBinfmtMisc());
@@ -174,7 +197,13 @@ Result<engine::RunResult> RunExecStep(const Job& job, const engine::RunRequest& 
   bool overlay = snapshot::OverlayUsable(job.scratch) && 2 * base.layers.size() < sys::kMaxOverlayLowers;
   TRY_ASSIGN(auto point, sys::TempDir::Create(overlay ? state : job.scratch, "rootfs-"));
   bool read_only = root->readonly && root->output < 0;
-  TRY_ASSIGN(auto mount, snapshot::MountRootfs(job.layers, base.layers, draft.get(), point.path()));
+  std::unique_ptr<trace::TracedLayers> traced;
+  if (overlay) traced = ShowTraced(job, request, point.path());
+  std::map<DiffId, std::string> shown_by;
+  for (size_t i = 0; traced && i < request.traced.size(); ++i) {
+    shown_by[request.traced[i].layer] = traced->Directory(i);
+  }
+  TRY_ASSIGN(auto mount, snapshot::MountRootfs(job.layers, base.layers, draft.get(), point.path(), shown_by));
 
   StepMounts mounts(job, request, exec, scratch.path());
   TRY(mounts.Prepare(sink, stop));
@@ -199,6 +228,11 @@ Result<engine::RunResult> RunExecStep(const Job& job, const engine::RunRequest& 
   TRY(mount->Finish());
   mount.reset();
   engine::RunResult result;
+  if (request.traced.empty()) result.asked.emplace();
+  if (traced) {
+    if (auto asked = traced->Finish()) result.asked = std::move(*asked);
+    else LOG_WARN("what \"{}\" looked at was lost: {}", step.name, asked.error().message);
+  }
   result.log = recording.TakeLog();
   TRY_ASSIGN(auto others, mounts.CommitOutputs(stop));
   if (root->output >= 0) {

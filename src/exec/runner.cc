@@ -245,6 +245,36 @@ bool Runner::FillTrees(std::vector<cache::Rootfs>& outputs) {
   return true;
 }
 
+Result<engine::LayerContent> Runner::ContentOf(const DiffId& layer, bool as_tree) {
+  METRIC("exec.layer_content");
+  {
+    auto known = contents_.Lock();
+    auto it = known->find(layer);
+    if (it != known->end() && (it->second.tree || !as_tree)) return it->second;
+  }
+  TRY_ASSIGN(tree::LayerIndex index, stores_.layers.Index(layer));
+  engine::LayerContent content{.digest = Digest::Of(tree::EncodeLayerIndex(index))};
+  bool alone = std::ranges::none_of(index, [](const tree::LayerEntry& entry) {
+    return entry.whiteout || entry.opaque || entry.implicit;
+  });
+  if (as_tree && alone) {
+    TRY_ASSIGN(content.tree, tree::ApplyLayer(stores_.local, tree::EmptyTree(), index));
+    content.has_xattrs = std::ranges::any_of(index, [](const auto& entry) { return !entry.node.xattrs.empty(); });
+  }
+  contents_.Lock()->insert_or_assign(layer, content);
+  return content;
+}
+
+Result<cache::Rootfs> Runner::Stack(const graph::Graph& graph, graph::StepIndex step,
+                                    const cache::Rootfs& base, const DiffId& layer,
+                                    engine::StepSink& sink, std::stop_token stop) {
+  cache::Rootfs stacked = base;
+  stacked.layers.push_back(layer);
+  stacked.tree_root = Digest();
+  TRY(Obtain(graph, step, {stacked}, sink, stop));
+  return WithLayer(*job_, base, layer);
+}
+
 std::vector<source::ResolvedImage> Runner::Images() {
   std::vector<source::ResolvedImage> images;
   auto resolved = images_.Lock();

@@ -60,6 +60,10 @@ class Runner final : public engine::SourceResolver,
   Result<std::vector<cache::Rootfs>> Obtain(const graph::Graph& graph, graph::StepIndex step,
                                             const std::vector<cache::Rootfs>& outputs,
                                             engine::StepSink& sink, std::stop_token stop) override;
+  Result<engine::LayerContent> ContentOf(const DiffId& layer, bool as_tree) override;
+  Result<cache::Rootfs> Stack(const graph::Graph& graph, graph::StepIndex step,
+                              const cache::Rootfs& base, const DiffId& layer, engine::StepSink& sink,
+                              std::stop_token stop) override;
   bool HasLocally(const std::vector<cache::Rootfs>& outputs) override;
   bool RestoreTrees(const std::vector<cache::Rootfs>& outputs) override;
   Result<std::unique_ptr<Lock>> Acquire(const StepKey& key, std::stop_token stop) override;
@@ -99,6 +103,7 @@ class Runner final : public engine::SourceResolver,
   mutable Guarded<std::map<graph::StepIndex, std::string>> source_directories_;
   Guarded<std::map<graph::StepIndex, source::ResolvedImage>> images_;
   Guarded<std::unordered_set<DiffId>> here_;  // found under the lease, so they stay
+  Guarded<std::map<DiffId, engine::LayerContent>> contents_;  // asked for again by each step above
   source::ContextTree context_totals_;
 };
 

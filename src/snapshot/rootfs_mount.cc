@@ -55,8 +55,9 @@ Status MakeDirectory(const std::string& path) {
 // The directories to stack, topmost first.
 class LowerPlan {
  public:
-  LowerPlan(LayerStore& layers, const std::vector<DiffId>& stack, const std::string& scratch)
-      : layers_(layers), stack_(stack), scratch_(scratch), parents_(layers, stack) {}
+  LowerPlan(LayerStore& layers, const std::vector<DiffId>& stack, const std::string& scratch,
+            const std::map<DiffId, std::string>& shown_by)
+      : layers_(layers), stack_(stack), scratch_(scratch), shown_by_(shown_by), parents_(layers, stack) {}
 
   Status Make() {
     std::unordered_set<DiffId> seen;
@@ -67,7 +68,8 @@ class LowerPlan {
       if (about.entries == 0) continue;
       std::string directory = layers_.Directory(layer);
       TRY(CorrectParents(i, directory));
-      lowers.push_back(directory);
+      auto elsewhere = shown_by_.find(layer);
+      lowers.push_back(elsewhere == shown_by_.end() ? directory : elsewhere->second);
       // Overlayfs looks for the mark below the root only.
       TRY_ASSIGN(auto opaque, sys::GetXattr(directory, OverlayXattr("opaque")));
       if (opaque == "y") break;
@@ -126,6 +128,7 @@ class LowerPlan {
   LayerStore& layers_;
   const std::vector<DiffId>& stack_;
   const std::string& scratch_;
+  const std::map<DiffId, std::string>& shown_by_;
   ParentLookup parents_;
 };
 
@@ -148,10 +151,16 @@ bool OverlayUsable(const std::string& root) {
 Result<std::unique_ptr<RootfsMount>> MountRootfs(LayerStore& layers,
                                                  const std::vector<DiffId>& stack,
                                                  LayerDraft* draft, const std::string& scratch) {
+  return MountRootfs(layers, stack, draft, scratch, {});
+}
+
+Result<std::unique_ptr<RootfsMount>> MountRootfs(LayerStore& layers, const std::vector<DiffId>& stack,
+                                                 LayerDraft* draft, const std::string& scratch,
+                                                 const std::map<DiffId, std::string>& shown_by) {
   METRIC("snapshot.mount");
   // Beside the draft's files rather than beside a mount point that may be on a tmpfs.
   const std::string disk = draft ? draft->work().substr(0, draft->work().rfind('/')) : scratch;
-  LowerPlan plan(layers, stack, disk);
+  LowerPlan plan(layers, stack, disk, shown_by);
   if (Status made = plan.Make(); !made) {
     // Whoever mounts a stack has been told that it is here.
     Error error = std::move(made).error();
@@ -174,7 +183,7 @@ Result<std::unique_ptr<RootfsMount>> MountRootfs(LayerStore& layers,
     plan.lowers.push_back(empty);
   }
   sys::OverlaySpec spec{.lowers = plan.lowers, .volatile_upper = true,
-                        .user_xattrs = sys::InUserNamespace()};
+                        .user_xattrs = sys::InUserNamespace(), .xino = !shown_by.empty()};
   if (draft != nullptr) {
     spec.upper = draft->upper();
     spec.work = draft->work();

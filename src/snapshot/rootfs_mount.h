@@ -1,6 +1,7 @@
 // A stack of layers as one directory: an overlay mount, or a copy where overlay cannot be mounted.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -30,6 +31,12 @@ class RootfsMount {
 Result<std::unique_ptr<RootfsMount>> MountRootfs(LayerStore& layers,
                                                  const std::vector<DiffId>& stack,
                                                  LayerDraft* draft, const std::string& scratch);
+
+// The same where overlayfs does, with some layers' files shown by another file system: the directory
+// in which it does, by layer.
+Result<std::unique_ptr<RootfsMount>> MountRootfs(LayerStore& layers, const std::vector<DiffId>& stack,
+                                                 LayerDraft* draft, const std::string& scratch,
+                                                 const std::map<DiffId, std::string>& shown_by);
 
 // True when overlayfs can be mounted on this file system by this process; probed once per file
 // system. VARVE_NO_OVERLAY=1 forces the copying fallback.

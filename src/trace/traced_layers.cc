@@ -27,6 +27,15 @@ namespace varve::trace {
 
 namespace {
 
+using tree::Question;
+using tree::WalksBefore;
+using tree::kAbsent;
+using tree::kContent;
+using tree::kLink;
+using tree::kList;
+using tree::kStat;
+using tree::kXattr;
+
 constexpr uint64_t kForever = UINT64_MAX / 2;  // seconds; the kernel turns more into less
 constexpr uint32_t kMaxRead = 1 << 20;
 constexpr size_t kThreads = 2;

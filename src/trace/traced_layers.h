@@ -25,12 +25,12 @@
 #include <vector>
 
 #include "base/result.h"
-#include "trace/read_set.h"
+#include "tree/read_set.h"
 
 namespace varve::trace {
 
 // By layer, as given to Mount; each in the order of a walk.
-using Asked = std::vector<std::vector<Question>>;
+using Asked = std::vector<std::vector<tree::Question>>;
 
 class TracedLayers {
  public:

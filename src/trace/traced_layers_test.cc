@@ -21,6 +21,11 @@
 namespace varve::trace {
 namespace {
 
+using tree::kAbsent;
+using tree::kContent;
+using tree::kStat;
+using tree::FacetNames;
+using tree::Question;
 using testing::AllOf;
 using testing::Contains;
 using testing::ElementsAre;

@@ -20,7 +20,7 @@
 #include "base/result.h"
 #include "tree/tree.h"
 
-namespace varve::trace {
+namespace varve::tree {
 
 // Bits. What implies what: a path that was looked up shows its attributes, so kContent and kList come
 // with kStat; kAbsent comes alone.
@@ -60,16 +60,16 @@ bool WalksBefore(std::string_view a, std::string_view b);
 //   answer := part*                   one for each facet, lowest bit first
 //   part   := type mode uid gid size  kStat: varints; size 0 where it says nothing
 //           | digest                  the others, 32 bytes; kLink's is of the target's text
-Result<std::string> Answer(tree::TreeStore& trees, const tree::Node& node, uint8_t facets);
+Result<std::string> Answer(TreeStore& trees, const Node& node, uint8_t facets);
 
 // The questions, in the order of a walk, with the answers that a layer's Tree gives. kCorrupt when a
 // path is absent that the questions say is there, or the other way round.
-Result<ReadSet> AnswerAll(tree::TreeStore& trees, const Digest& root, const std::vector<Question>& asked);
+Result<ReadSet> AnswerAll(TreeStore& trees, const Digest& root, const std::vector<Question>& asked);
 
 // Puts one kSubtree in the place of a directory's entries wherever more than `limit` entries lie below
 // it, deepest directories first: sound, since everything is more than what was asked for, and it
 // bounds what a step that reads all files leaves behind. `root`: the layer's Tree.
-Result<ReadSet> Coarsen(tree::TreeStore& trees, const Digest& root, ReadSet set, size_t limit);
+Result<ReadSet> Coarsen(TreeStore& trees, const Digest& root, ReadSet set, size_t limit);
 
 // The first path whose answer differs in another layer; none: a step sees no difference.
 struct Mismatch {
@@ -77,7 +77,7 @@ struct Mismatch {
   uint8_t facets = 0;       // what was asked
   std::string difference;   // "content changed", "is gone", "is there now", "mode 755 → 700", …
 };
-Result<std::optional<Mismatch>> FirstMismatch(tree::TreeStore& trees, const Digest& root, const ReadSet& set);
+Result<std::optional<Mismatch>> FirstMismatch(TreeStore& trees, const Digest& root, const ReadSet& set);
 
 // Encoding, version 1 (integers are LEB128 varints):
 //
@@ -85,10 +85,10 @@ Result<std::optional<Mismatch>> FirstMismatch(tree::TreeStore& trees, const Dige
 //   entry := shared rest flags [answer] [object]   path = the first `shared` bytes of the one before,
 //                                                  then `rest`; rest and answer: length bytes
 //   flags := facets, and 128 where there is an object (32 bytes); answer is left out for kAbsent
-std::string Encode(const ReadSet& set);
-Result<ReadSet> Decode(std::string_view encoded);  // kCorrupt
+std::string EncodeReadSet(const ReadSet& set);
+Result<ReadSet> DecodeReadSet(std::string_view encoded);  // kCorrupt
 
 // "stat, content": for people.
 std::string FacetNames(uint8_t facets);
 
-}  // namespace varve::trace
+}  // namespace varve::tree

@@ -1,4 +1,4 @@
-#include "trace/read_set.h"
+#include "tree/read_set.h"
 
 #include <fmt/format.h>
 
@@ -10,7 +10,7 @@
 #include "base/strings.h"
 #include "tree/wire.h"
 
-namespace varve::trace {
+namespace varve::tree {
 
 namespace {
 
@@ -22,52 +22,52 @@ struct Stat {
   uint64_t size = 0;
 };
 
-uint64_t SizeOf(const tree::Node& node) {
+uint64_t SizeOf(const Node& node) {
   switch (node.type) {
-    case tree::NodeType::kFile: return node.size;
-    case tree::NodeType::kSymlink: return node.target.size();
-    case tree::NodeType::kCharDevice:
-    case tree::NodeType::kBlockDevice: return node.rdev;
+    case NodeType::kFile: return node.size;
+    case NodeType::kSymlink: return node.target.size();
+    case NodeType::kCharDevice:
+    case NodeType::kBlockDevice: return node.rdev;
     default: return 0;
   }
 }
 
-void PutStat(std::string& out, const tree::Node& node) {
-  tree::PutVarint(out, static_cast<uint64_t>(node.type));
-  tree::PutVarint(out, node.mode);
-  tree::PutVarint(out, node.uid);
-  tree::PutVarint(out, node.gid);
-  tree::PutVarint(out, SizeOf(node));
+void PutStat(std::string& out, const Node& node) {
+  PutVarint(out, static_cast<uint64_t>(node.type));
+  PutVarint(out, node.mode);
+  PutVarint(out, node.uid);
+  PutVarint(out, node.gid);
+  PutVarint(out, SizeOf(node));
 }
 
-bool ReadStat(tree::Cursor& in, Stat* stat) {
+bool ReadStat(Cursor& in, Stat* stat) {
   return in.Varint32(&stat->type) && in.Varint32(&stat->mode) && in.Varint32(&stat->uid) &&
          in.Varint32(&stat->gid) && in.Varint(&stat->size);
 }
 
-Digest ListOf(const tree::Directory& directory) {
+Digest ListOf(const Directory& directory) {
   std::string text;
-  for (const tree::Node& node : directory.entries) {
-    tree::PutBytes(text, node.name);
+  for (const Node& node : directory.entries) {
+    PutBytes(text, node.name);
     text.push_back(static_cast<char>(node.type));
   }
   return Digest::Of(text);
 }
 
-Digest XattrsOf(const tree::Node& node) {
+Digest XattrsOf(const Node& node) {
   std::string text;
   for (const auto& [name, value] : node.xattrs) {
-    tree::PutBytes(text, name);
-    tree::PutBytes(text, value);
+    PutBytes(text, name);
+    PutBytes(text, value);
   }
   return Digest::Of(text);
 }
 
 // Keeps what it was asked for: a check comes past the same directories again and again.
-class RememberedTrees final : public tree::TreeStore {
+class RememberedTrees final : public TreeStore {
  public:
-  explicit RememberedTrees(tree::TreeStore& below) : below_(below) {}
-  Result<std::shared_ptr<const tree::Directory>> Get(const Digest& digest) override {
+  explicit RememberedTrees(TreeStore& below) : below_(below) {}
+  Result<std::shared_ptr<const Directory>> Get(const Digest& digest) override {
     auto known = known_.find(digest);
     if (known != known_.end()) return known->second;
     TRY_ASSIGN(auto directory, below_.Get(digest));
@@ -78,8 +78,8 @@ class RememberedTrees final : public tree::TreeStore {
   }
 
  private:
-  tree::TreeStore& below_;
-  std::map<Digest, std::shared_ptr<const tree::Directory>> known_;
+  TreeStore& below_;
+  std::map<Digest, std::shared_ptr<const Directory>> known_;
 };
 
 bool IsBelow(std::string_view path, std::string_view directory) {
@@ -89,7 +89,7 @@ bool IsBelow(std::string_view path, std::string_view directory) {
 
 // What made one answer into another, in words.
 std::string Describe(const Entry& asked, const std::string& now) {
-  tree::Cursor before(asked.answer), after(now);
+  Cursor before(asked.answer), after(now);
   Stat was, is;
   if (asked.facets & kStat && ReadStat(before, &was) && ReadStat(after, &is)) {
     if (was.type != is.type) return "its type changed";
@@ -117,14 +117,14 @@ bool WalksBefore(std::string_view a, std::string_view b) {
   return static_cast<uint8_t>(*x) < static_cast<uint8_t>(*y);
 }
 
-Result<std::string> Answer(tree::TreeStore& trees, const tree::Node& node, uint8_t facets) {
+Result<std::string> Answer(TreeStore& trees, const Node& node, uint8_t facets) {
   std::string answer;
   if (facets & kStat) PutStat(answer, node);
-  if (facets & kContent) answer += node.type == tree::NodeType::kFile ? node.digest.raw() : Digest().raw();
+  if (facets & kContent) answer += node.type == NodeType::kFile ? node.digest.raw() : Digest().raw();
   if (facets & kList) {
     Digest list;
     if (node.IsDirectory()) {
-      TRY_ASSIGN(auto directory, tree::GetDirectory(trees, node.digest));
+      TRY_ASSIGN(auto directory, GetDirectory(trees, node.digest));
       list = ListOf(*directory);
     }
     answer += list.raw();
@@ -135,12 +135,12 @@ Result<std::string> Answer(tree::TreeStore& trees, const tree::Node& node, uint8
   return answer;
 }
 
-Result<ReadSet> AnswerAll(tree::TreeStore& trees, const Digest& root, const std::vector<Question>& asked) {
+Result<ReadSet> AnswerAll(TreeStore& trees, const Digest& root, const std::vector<Question>& asked) {
   RememberedTrees remembered(trees);
   ReadSet set;
   for (const Question& question : asked) {
     Entry entry{.path = question.path, .facets = question.facets, .answer = {}, .object = {}};
-    TRY_ASSIGN(auto node, tree::Lookup(remembered, root, RelPath(question.path)));
+    TRY_ASSIGN(auto node, Lookup(remembered, root, RelPath(question.path)));
     if (node.has_value() == ((question.facets & kAbsent) != 0)) {
       return Corrupt("the layer and its index disagree about \"{}\"", question.path);
     }
@@ -153,7 +153,7 @@ Result<ReadSet> AnswerAll(tree::TreeStore& trees, const Digest& root, const std:
   return set;
 }
 
-Result<ReadSet> Coarsen(tree::TreeStore& trees, const Digest& root, ReadSet set, size_t limit) {
+Result<ReadSet> Coarsen(TreeStore& trees, const Digest& root, ReadSet set, size_t limit) {
   if (set.size() <= limit) return set;
   // Entries below each directory that has an entry itself; the set comes parents first.
   ReadSet out;
@@ -161,7 +161,7 @@ Result<ReadSet> Coarsen(tree::TreeStore& trees, const Digest& root, ReadSet set,
   auto close = [&](size_t at) -> Status {
     if (out.size() - at - 1 <= limit) return Ok();
     Entry& directory = out[at];
-    TRY_ASSIGN(auto node, tree::Lookup(trees, root, RelPath(directory.path)));
+    TRY_ASSIGN(auto node, Lookup(trees, root, RelPath(directory.path)));
     if (!node || !node->IsDirectory()) return Corrupt("no directory \"{}\" in the layer", directory.path);
     directory.facets = static_cast<uint8_t>((directory.facets & ~kList) | kSubtree);
     TRY_ASSIGN(directory.answer, Answer(trees, *node, directory.facets));
@@ -181,13 +181,13 @@ Result<ReadSet> Coarsen(tree::TreeStore& trees, const Digest& root, ReadSet set,
   return out;
 }
 
-Result<std::optional<Mismatch>> FirstMismatch(tree::TreeStore& trees, const Digest& root,
+Result<std::optional<Mismatch>> FirstMismatch(TreeStore& trees, const Digest& root,
                                               const ReadSet& set) {
   RememberedTrees remembered(trees);
   const std::string* same = nullptr;  // a directory that holds what it held
   for (const Entry& entry : set) {
     if (same != nullptr && IsBelow(entry.path, *same)) continue;
-    TRY_ASSIGN(auto node, tree::Lookup(remembered, root, RelPath(entry.path)));
+    TRY_ASSIGN(auto node, Lookup(remembered, root, RelPath(entry.path)));
     if (entry.facets & kAbsent) {
       if (node) return Mismatch{entry.path, entry.facets, "is there now"};
       continue;
@@ -200,29 +200,29 @@ Result<std::optional<Mismatch>> FirstMismatch(tree::TreeStore& trees, const Dige
   return std::optional<Mismatch>();
 }
 
-std::string Encode(const ReadSet& set) {
+std::string EncodeReadSet(const ReadSet& set) {
   std::string out(kMagic);
-  tree::PutVarint(out, set.size());
+  PutVarint(out, set.size());
   std::string_view before;
   for (const Entry& entry : set) {
     size_t shared = 0;
     while (shared < before.size() && shared < entry.path.size() && before[shared] == entry.path[shared]) {
       ++shared;
     }
-    tree::PutVarint(out, shared);
-    tree::PutBytes(out, std::string_view(entry.path).substr(shared));
+    PutVarint(out, shared);
+    PutBytes(out, std::string_view(entry.path).substr(shared));
     out.push_back(static_cast<char>(entry.facets | (entry.object.empty() ? 0 : kHasObject)));
-    if (!(entry.facets & kAbsent)) tree::PutBytes(out, entry.answer);
+    if (!(entry.facets & kAbsent)) PutBytes(out, entry.answer);
     if (!entry.object.empty()) out += entry.object.raw();
     before = entry.path;
   }
   return out;
 }
 
-Result<ReadSet> Decode(std::string_view encoded) {
+Result<ReadSet> DecodeReadSet(std::string_view encoded) {
   auto damaged = [] { return Corrupt("a read set is damaged"); };
   if (!encoded.starts_with(kMagic)) return damaged();
-  tree::Cursor in(encoded.substr(kMagic.size()));
+  Cursor in(encoded.substr(kMagic.size()));
   uint64_t count;
   if (!in.Varint(&count) || count > in.remaining()) return damaged();
   ReadSet set;
@@ -262,4 +262,4 @@ std::string FacetNames(uint8_t facets) {
   return Join(names, ", ");
 }
 
-}  // namespace varve::trace
+}  // namespace varve::tree

@@ -1,19 +1,19 @@
-#include "trace/read_set.h"
+#include "tree/read_set.h"
 
 #include <gmock/gmock.h>
 
 #include "tree/test_tree.h"
 
-namespace varve::trace {
+namespace varve::tree {
 namespace {
 
-using tree::Dir;
-using tree::File;
-using tree::Link;
+
+
+
 using testing::ElementsAre;
 
 struct ReadSetTest : testing::Test {
-  Digest Tree(const std::map<std::string, tree::Node>& nodes) { return tree::BuildTree(trees_, nodes); }
+  Digest TreeOf(const std::map<std::string, Node>& nodes) { return BuildTree(trees_, nodes); }
 
   ReadSet Answered(const Digest& root, const std::vector<Question>& asked) {
     auto set = AnswerAll(trees_, root, asked);
@@ -29,11 +29,11 @@ struct ReadSetTest : testing::Test {
     return (*mismatch)->path + ": " + (*mismatch)->difference;
   }
 
-  tree::MemoryTreeStore trees_;
-  const std::map<std::string, tree::Node> files_ = {
+  MemoryTreeStore trees_;
+  const std::map<std::string, Node> files_ = {
       {"app", Dir()}, {"app/a.js", File("a")}, {"app/b.js", File("b")}, {"app/lib", Dir()},
       {"app/lib/c.js", File("c")}, {"app/link", Link("a.js")}, {"app-old", File("old")}};
-  const Digest root_ = Tree(files_);
+  const Digest root_ = TreeOf(files_);
 };
 
 TEST_F(ReadSetTest, WalksGoIntoADirectoryBeforeWhatOnlySharesItsName) {
@@ -49,7 +49,7 @@ TEST_F(ReadSetTest, EachFacetSeesItsOwnChangeAndNoOther) {
   struct Case {
     Question asked;
     std::string change;     // path
-    tree::Node to;
+    Node to;
     std::string expected;
   };
   const Question stat_a{"app/a.js", kStat}, content_a{"app/a.js", kStat | kContent}, list{"app", kStat | kList};
@@ -81,7 +81,7 @@ TEST_F(ReadSetTest, EachFacetSeesItsOwnChangeAndNoOther) {
   for (const Case& c : cases) {
     auto files = files_;
     files[c.change] = c.to;
-    EXPECT_EQ(Check(Answered(root_, {c.asked}), Tree(files)), c.expected)
+    EXPECT_EQ(Check(Answered(root_, {c.asked}), TreeOf(files)), c.expected)
         << FacetNames(c.asked.facets) << " of " << c.asked.path << " when " << c.change << " changes";
   }
 }
@@ -90,7 +90,7 @@ TEST_F(ReadSetTest, WhatIsGoneIsADifference) {
   ReadSet set = Answered(root_, {{"app/a.js", kStat}});
   auto files = files_;
   files.erase("app/a.js");
-  EXPECT_EQ(Check(set, Tree(files)), "app/a.js: is gone");
+  EXPECT_EQ(Check(set, TreeOf(files)), "app/a.js: is gone");
 }
 
 TEST_F(ReadSetTest, ADirectoryThatHoldsTheSameIsNotLookedInto) {
@@ -99,16 +99,16 @@ TEST_F(ReadSetTest, ADirectoryThatHoldsTheSameIsNotLookedInto) {
   EXPECT_EQ(Check(set, root_), "same");
   auto files = files_;
   files["app/b.js"] = File("B");  // app is another, app/lib is not
-  EXPECT_EQ(Check(set, Tree(files)), "same");
+  EXPECT_EQ(Check(set, TreeOf(files)), "same");
   files["app/lib/d.js"] = File("");
-  EXPECT_EQ(Check(set, Tree(files)), "app/lib/c.js: its type changed");
+  EXPECT_EQ(Check(set, TreeOf(files)), "app/lib/c.js: its type changed");
 }
 
 TEST_F(ReadSetTest, ASameDirectoryOfAnotherModeIsADifference) {
   ReadSet set = Answered(root_, {{"app", kStat}, {"app/a.js", kStat}});
   auto files = files_;
   files["app"] = Dir(0700);
-  EXPECT_EQ(Check(set, Tree(files)), "app: mode 755 → 700");
+  EXPECT_EQ(Check(set, TreeOf(files)), "app: mode 755 → 700");
 }
 
 TEST_F(ReadSetTest, ManyEntriesBecomeTheirDirectory) {
@@ -122,7 +122,7 @@ TEST_F(ReadSetTest, ManyEntriesBecomeTheirDirectory) {
   EXPECT_EQ(Check(*coarse, root_), "same");
   auto files = files_;
   files["app/lib/c.js"] = File("C");
-  EXPECT_EQ(Check(*coarse, Tree(files)), "app: something in it changed");
+  EXPECT_EQ(Check(*coarse, TreeOf(files)), "app: something in it changed");
   auto fine = Coarsen(trees_, root_, Answered(root_, asked), 5);
   ASSERT_TRUE(fine);
   EXPECT_EQ(fine->size(), asked.size());
@@ -136,21 +136,21 @@ TEST_F(ReadSetTest, ALayerThatIsNotWhatItsIndexSaysIsCorrupt) {
 TEST_F(ReadSetTest, WhatIsEncodedIsReadBack) {
   ReadSet set = Answered(root_, {{"", kList}, {"app", kStat | kList}, {"app/a.js", kStat | kContent},
                                  {"app/link", kStat | kLink}, {"app/none", kAbsent}, {"app-old", kStat}});
-  std::string bytes = Encode(set);
-  auto back = Decode(bytes);
+  std::string bytes = EncodeReadSet(set);
+  auto back = DecodeReadSet(bytes);
   ASSERT_TRUE(back) << back.error().ToString();
   EXPECT_EQ(*back, set);
-  for (size_t n = 0; n < bytes.size(); ++n) EXPECT_FALSE(Decode(bytes.substr(0, n))) << n;
-  EXPECT_FALSE(Decode(bytes + "x"));
+  for (size_t n = 0; n < bytes.size(); ++n) EXPECT_FALSE(DecodeReadSet(bytes.substr(0, n))) << n;
+  EXPECT_FALSE(DecodeReadSet(bytes + "x"));
 }
 
 TEST_F(ReadSetTest, OrderAndPathsOfAnEncodedSetAreChecked) {
   ReadSet set = Answered(root_, {{"app/a.js", kStat}, {"app/b.js", kStat}});
   std::swap(set[0], set[1]);
-  EXPECT_FALSE(Decode(Encode(set)));
-  EXPECT_FALSE(Decode(Encode({{.path = "../x", .facets = kAbsent, .answer = {}, .object = {}}})));
-  EXPECT_FALSE(Decode(Encode({{.path = "x", .facets = kAbsent | kStat, .answer = {}, .object = {}}})));
+  EXPECT_FALSE(DecodeReadSet(EncodeReadSet(set)));
+  EXPECT_FALSE(DecodeReadSet(EncodeReadSet({{.path = "../x", .facets = kAbsent, .answer = {}, .object = {}}})));
+  EXPECT_FALSE(DecodeReadSet(EncodeReadSet({{.path = "x", .facets = kAbsent | kStat, .answer = {}, .object = {}}})));
 }
 
 }  // namespace
-}  // namespace varve::trace
+}  // namespace varve::tree

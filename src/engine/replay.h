@@ -1,0 +1,74 @@
+// Steps that need not run although their key is new: what they looked at has not changed.
+//
+// A step's exact key holds its parent's key, so whatever happens above it makes it another step. Its weak
+// key holds, instead of the lineage, what the layers of its file system contain: digests for most of them,
+// nothing for those that a COPY from the build context made. Of these a run notes what it asks (module
+// trace), and a record with the same weak key stands for the step when its layers answer every question
+// the same. Its layer is used as it is, on the new base.
+//
+// That also cuts off what comes from steps that ran again and gave the same files as before: layers are
+// compared by content without modification times.
+//
+// Never for steps with powers that see more than their file system: devices, --security=insecure,
+// --network=host. What no cache of Dockerfile steps sees (time, the network, /proc, cache mounts, the
+// values of secrets) is not seen here either.
+#pragma once
+
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "engine/interfaces.h"
+#include "engine/keys.h"
+#include "engine/plan.h"
+
+namespace varve::engine {
+
+struct Services;
+
+// One layer below a step, lowest first.
+struct LayerBelow {
+  enum class Kind : uint8_t {
+    kImage,    // of a base image: by its diff id
+    kContent,  // made by a step: by its content
+    kTraced,   // made by a COPY from a local context: by what is looked at
+  };
+  DiffId layer;
+  Kind kind = Kind::kImage;
+};
+
+// What the file system is made of that `step` writes on, as far as results are known (above a merge, more
+// of it counts by its content than has to); nothing where its runs may not stand for others.
+std::optional<std::vector<LayerBelow>> LayersBelow(const graph::Graph& graph, const Plan& plan, graph::StepIndex step);
+
+struct WeakStep {
+  Digest key;
+  std::vector<RunRequest::TracedLayer> traced;  // lowest first
+  std::vector<Digest> trees;                    // of each
+};
+// `runner` is asked for the contents of layers. A layer that is no tree by itself counts by its content.
+// Nothing, and a line in the log, where that cannot be had: it costs a run, never the build.
+std::optional<WeakStep> WeakStepOf(const graph::Step& step, const KeyedStep& keyed,
+                                   const std::vector<LayerBelow>& below, StepRunner& runner);
+
+// What a run left behind, for its record. kCorrupt when notes and trees disagree: no trace then.
+Result<cache::StepTrace> MakeTrace(const WeakStep& weak, tree::TreeStore& trees,
+                                   const std::vector<std::vector<tree::Question>>& asked);
+
+struct ReplayedStep {
+  const KeyedStep& keyed;
+  std::string slot;
+  Timestamp not_before = {};  // older records are not to be used
+};
+struct Replayed {
+  cache::StepRecord record;  // under the step's own key, made when the earlier run was
+  std::string note;          // for people: "replayed: 20 paths looked at, none changed"
+};
+// The newest of a few earlier runs that stands for the step, its layer on this machine and leased, and its
+// record stored. An error only when the build was cancelled.
+Result<std::optional<Replayed>> FindReplay(const Services& services, const RunRequest& request,
+                                           const WeakStep& weak, const ReplayedStep& step,
+                                           std::stop_token stop);
+
+}  // namespace varve::engine
