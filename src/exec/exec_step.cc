@@ -151,7 +151,7 @@ std::function<Result<bool>(const RelPath&, const tree::Node&)> IsIn(const Job& j
 
 // The layers whose use is to be noted, where that can be done; else the step runs without.
 std::unique_ptr<trace::TracedLayers> ShowTraced(const Job& job, const engine::RunRequest& request,
-                                                const std::string& scratch) {
+                                                const std::string& scratch, engine::StepSink& sink) {
   if (request.traced.empty()) return nullptr;
   std::string point = scratch + "/context";
   std::vector<trace::TracedLayers::Layer> layers;
@@ -162,7 +162,10 @@ std::unique_ptr<trace::TracedLayers> ShowTraced(const Job& job, const engine::Ru
   if (mkdir(point.c_str(), 0700) == 0) traced = trace::TracedLayers::Mount(std::move(layers), point);
   if (traced) return std::move(*traced);
   static std::once_flag once;
-  std::call_once(once, [&] { LOG_WARN("steps are not traced: {}", traced.error().message); });
+  std::call_once(once, [&] {
+    sink.Log(2, fmt::format("warning: what steps look at cannot be noted here, they are not traced: {}\n",
+                            traced.error().message));
+  });
   return nullptr;
 }
 
@@ -198,7 +201,7 @@ Result<engine::RunResult> RunExecStep(const Job& job, const engine::RunRequest& 
   TRY_ASSIGN(auto point, sys::TempDir::Create(overlay ? state : job.scratch, "rootfs-"));
   bool read_only = root->readonly && root->output < 0;
   std::unique_ptr<trace::TracedLayers> traced;
-  if (overlay) traced = ShowTraced(job, request, point.path());
+  if (overlay) traced = ShowTraced(job, request, point.path(), sink);
   std::map<DiffId, std::string> shown_by;
   for (size_t i = 0; traced && i < request.traced.size(); ++i) {
     shown_by[request.traced[i].layer] = traced->Directory(i);
