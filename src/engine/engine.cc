@@ -398,8 +398,7 @@ class Coordinator {
   // On a pool thread. `useless`: when the record was made that this build had to forget.
   Result<RanOrFound> RunLocked(StepIndex i, RunRequest& request, const Miss& miss,
                                std::optional<Timestamp> useless,
-                               const std::optional<std::vector<LayerBelow>>& below,
-                               std::stop_token stop) {
+                               const std::optional<std::vector<LayerBelow>>& below, std::stop_token stop) {
     TRY_ASSIGN(auto lock, services_.locks.Acquire(request.key, stop));
     bool forced = miss.step->no_cache || miss.parent_must_run || miss.too_old;
     // Asked again also where nobody held the lock: another process may have had it and be done with it
@@ -415,8 +414,7 @@ class Coordinator {
         }
       }
     }
-    std::optional<WeakStep> weak;
-    if (below) weak = WeakStepOf(*miss.step, *miss.keyed, *below, services_.runner);
+    auto weak = below ? WeakStepOf(*miss.step, *miss.keyed, *below, services_.runner) : std::nullopt;
     if (weak && !forced) {
       TRY_ASSIGN(auto replayed, ReplayOf(i, request, miss, *weak, stop));
       if (replayed) return std::move(*replayed);
