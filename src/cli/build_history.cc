@@ -29,6 +29,9 @@ history::Step StepOf(const graph::Graph& graph, graph::StepIndex i, const engine
   const graph::Step& step = graph.steps[i];
   history::Step out{.index = i, .name = step.name, .stage = step.stage,
                     .source = graph::IsSource(step.op), .fate = FateOf(outcome.status)};
+  for (const graph::Ref& input : step.inputs) {
+    if (std::ranges::find(out.inputs, input.step) == out.inputs.end()) out.inputs.push_back(input.step);
+  }
   if (!outcome.key.empty()) out.key = outcome.key.ToString();
   out.slot = outcome.slot;
   out.wall = outcome.wall;
@@ -49,6 +52,16 @@ void AddTimes(const progress::Vertex& vertex, history::Step& step) {
     step.parts.push_back({item.id, item.started, Nanos(item.completed->nanos - item.started.nanos),
                           std::max(item.current, item.total)});
   }
+}
+
+std::vector<history::Warning> WarningsOf(progress::Board& board) {
+  std::vector<history::Warning> out;
+  for (progress::Warning& warning : board.Warnings()) {
+    out.push_back({.text = std::move(warning.text), .remedy = std::move(warning.detail),
+                   .url = std::move(warning.url), .file = std::move(warning.file),
+                   .line = warning.line});
+  }
+  return out;
 }
 
 history::Limits LimitsOf(const BuildConfig& config) {
@@ -179,12 +192,15 @@ BuildHistory::BuildHistory(const Workspace& workspace, history::Build header) : 
   header.arguments = ShownArguments();
   header.varve_version = kVersion;
   header.job = workspace.lease->id();
+  header.started = SystemClock().Now();
+  header_ = header;
   auto recorder = history::Recorder::Begin(root_, std::move(header), SystemClock());
   if (!recorder) {
     LOG_WARN("this build will not be in the history: {}", recorder.error().message);
     return;
   }
   recorder_ = std::move(*recorder);
+  header_ = recorder_->header();
   id_ = recorder_->id();
 }
 
@@ -196,11 +212,16 @@ engine::Observer& BuildHistory::Watch(BoardObserver& display, const graph::Graph
   return *watcher_;
 }
 
-void BuildHistory::Finish(const End& end, progress::Board& board, const BuildConfig& config) {
-  if (!recorder_) return;
+history::Build BuildHistory::Finish(const End& end, progress::Board& board,
+                                    const BuildConfig& config) {
   METRIC("history.finish");
   using history::BuildStatus;
-  history::Build build = recorder_->header();
+  history::Build build = header_;
+  build.ended = SystemClock().Now();
+  build.images = end.images;
+  build.tiers = end.tiers;
+  build.warnings = WarningsOf(board);
+  build.warnings.insert(build.warnings.end(), end.hints.begin(), end.hints.end());
   build.status = BuildStatus::kCompleted;
   build.exit_code = end.exit_code;
   build.image = end.image;
@@ -212,7 +233,7 @@ void BuildHistory::Finish(const End& end, progress::Board& board, const BuildCon
   std::set<uint32_t> shown;
   for (graph::StepIndex i = 0; end.outcome && end.graph && i < end.graph->steps.size(); ++i) {
     history::Step step = StepOf(*end.graph, i, end.outcome->steps[i]);
-    step.has_log = recorder_->HasLog(i);
+    if (recorder_) step.has_log = recorder_->HasLog(i);
     if (watcher_) {
       uint32_t vertex = watcher_->VertexOf(i);
       shown.insert(vertex);
@@ -234,7 +255,8 @@ void BuildHistory::Finish(const End& end, progress::Board& board, const BuildCon
     AddTimes(vertex, step);
     build.steps.push_back(std::move(step));
   }
-  if (Status finished = recorder_->Finish(std::move(build)); !finished) {
+  if (!recorder_) return build;
+  if (Status finished = recorder_->Finish(build); !finished) {
     LOG_WARN("this build is not in the history: {}", finished.error().message);
   }
   // Now and then, so that no build pays for it: ids are random.
@@ -243,6 +265,7 @@ void BuildHistory::Finish(const End& end, progress::Board& board, const BuildCon
     auto pruned = history::History(root_, SystemClock()).Prune(LimitsOf(config));
     if (!pruned) LOG_WARN("history: {}", pruned.error().message);
   }
+  return build;
 }
 
 }  // namespace varve::cli

@@ -34,14 +34,19 @@ class BuildHistory {
     std::optional<Error> error;
     int exit_code = 0;
     std::string image;
+    std::vector<history::Image> images;
+    std::vector<history::TierUse> tiers;
+    std::vector<history::Warning> hints;
   };
-  void Finish(const End& end, progress::Board& board, const BuildConfig& config);
+  // What was written, or would have been. What the board warned of is in it.
+  history::Build Finish(const End& end, progress::Board& board, const BuildConfig& config);
 
   const std::string& id() const { return id_; }  // empty: it is not written
 
  private:
   class Watcher;
   const std::string root_;
+  history::Build header_;
   std::string id_;
   std::unique_ptr<history::Recorder> recorder_;
   std::unique_ptr<Watcher> watcher_;

@@ -107,6 +107,9 @@ class BuildJob {
   Status ExportCaches(const engine::Outcome& outcome);
   // What the tiers of Run and ExportCaches did, a line each.
   std::string CacheSummary() { return tiers_ ? tiers_->Summary() : ""; }
+  std::vector<history::TierUse> CacheUses() const {
+    return tiers_ ? tiers_->Uses() : std::vector<history::TierUse>();
+  }
 
   const BuildContext& context() const { return context_; }
   const dockerfile::Dockerfile& file() const { return file_; }

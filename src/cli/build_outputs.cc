@@ -61,6 +61,23 @@ std::string VertexName(const Output& output) {
   return "exporting";
 }
 
+// Two outputs of one build with the same name and platform differ in how their layers are compressed.
+history::Image ShownImage(const exporter::Image& image, const oci::Platform& platform,
+                          const std::vector<std::string>& names) {
+  history::Image shown{.platform = platform.ToString(), .digest = image.manifest_digest.ToString(),
+                       .compression = "none", .size = image.manifest.config.size,
+                       .layers = static_cast<uint32_t>(image.manifest.layers.size())};
+  std::vector<std::string> familiar;
+  for (const std::string& name : names) familiar.push_back(oci::ParseReference(name)->Familiar());
+  shown.name = Join(familiar, ",");
+  for (const oci::Descriptor& layer : image.manifest.layers) {
+    shown.size += layer.size;
+    if (layer.media_type.ends_with("gzip")) shown.compression = "gzip";
+    if (layer.media_type.ends_with("zstd")) shown.compression = "zstd";
+  }
+  return shown;
+}
+
 // Standard output, a device or pipe, or a file that appears whole or not at all.
 Status WriteTo(const std::string& dest, const std::function<Status(Writer&)>& write) {
   if (dest.empty() || dest == "-") {
@@ -152,6 +169,9 @@ class Exporting {
     result.metadata.Set("containerimage.descriptor", oci::ToJson(set.descriptor));
     result.metadata.Set("containerimage.digest", set.descriptor.digest.ToString());
     result.metadata.SetIf(!names.empty(), "image.name", Join(names, ","));
+    for (size_t i = 0; i < set.images.size(); ++i) {
+      result.images.push_back(ShownImage(set.images[i], built_.platforms[i].platform, names));
+    }
   }
 
   Status ToFiles(const Output& output, engine::StepSink& sink) {

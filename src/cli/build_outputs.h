@@ -8,6 +8,7 @@
 #include "cli/build_flags.h"
 #include "cli/pusher.h"
 #include "export/image.h"
+#include "history/build.h"
 
 namespace varve::cli {
 
@@ -15,6 +16,7 @@ struct ExportedBuild {
   std::string image_id;          // digest of the config, of several platforms of the index; empty
                                  // without an image
   Json metadata;                 // of --metadata-file
+  std::vector<history::Image> images;  // of every output that made some, one a platform
 };
 
 // The outputs that the flags mean: -t without -o is an image in varve's store, --push and --load add

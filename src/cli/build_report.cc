@@ -90,7 +90,8 @@ void ShowWarnings(const std::vector<dockerfile::Warning>& warnings, progress::Bo
                   const BuildContext& context) {
   for (const dockerfile::Warning& warning : warnings) {
     board.Warn({.text = warning.Short(), .detail = warning.detail, .url = warning.url,
-                .excerpt = ExcerptOf(context, warning.span)});
+                .excerpt = ExcerptOf(context, warning.span), .file = context.dockerfile_name,
+                .line = static_cast<uint32_t>(std::max(0, warning.span.start_line))});
   }
 }
 

@@ -219,6 +219,29 @@ Status CacheTiers::Export(const BuiltFor& built_for, const exporter::ExportStore
   return Ok();
 }
 
+std::vector<history::TierUse> CacheTiers::Uses() const {
+  std::vector<history::TierUse> uses;
+  for (const auto& [name, tier] : all_) {
+    tier::Traffic traffic = tier->traffic();
+    history::TierUse use{.name = name, .hits = traffic.hits, .layers = traffic.layers,
+                         .bytes_read = traffic.bytes_read, .bytes_written = traffic.bytes_written,
+                         .requests = traffic.requests};
+    if (auto report = reports_.find(name); report != reports_.end()) {
+      use.read = true;
+      use.time += report->second.time;
+      if (report->second.failure) use.read_error = report->second.failure->message;
+    }
+    for (const Exported& to : exports_) {
+      if (to.tier != tier) continue;
+      use.written = true;
+      use.time += to.time;
+      if (to.failure) use.write_error = to.failure->message;
+    }
+    uses.push_back(std::move(use));
+  }
+  return uses;
+}
+
 std::string CacheTiers::Summary() {
   std::string text;
   for (const auto& [name, tier] : all_) {

@@ -17,6 +17,7 @@
 #include "cli/workspace.h"
 #include "engine/engine.h"
 #include "export/image.h"
+#include "history/build.h"
 #include "progress/board.h"
 #include "tier/chain.h"
 
@@ -40,6 +41,9 @@ class CacheTiers {
   using BuiltFor = std::function<BuiltSteps(const tier::Spec&)>;
   Status Export(const BuiltFor& built_for, const exporter::ExportStores& stores, progress::Board& board,
                 std::stop_token stop);
+
+  // The same for history.
+  std::vector<history::TierUse> Uses() const;
 
   // A line per tier: hits, bytes, requests, seconds; empty without tiers. Adds the totals to the
   // counters tier.requests, tier.bytes_read and tier.bytes_written.

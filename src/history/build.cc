@@ -36,6 +36,62 @@ Result<Part> PartFromJson(const Json& json) {
   return part;
 }
 
+uint64_t CountAt(const Json& json, std::string_view member) {
+  return static_cast<uint64_t>(json.GetInt(member));
+}
+
+Json ToJson(const Image& image) {
+  Json json = Json().Set("platform", image.platform).Set("digest", image.digest);
+  json.SetIf(!image.name.empty(), "name", image.name).Set("compression", image.compression);
+  return json.Set("size", image.size).Set("layers", image.layers);
+}
+
+Image ImageFromJson(const Json& json) {
+  return {.name = json.GetString("name"), .platform = json.GetString("platform"),
+          .digest = json.GetString("digest"), .compression = json.GetString("compression"),
+          .size = CountAt(json, "size"), .layers = static_cast<uint32_t>(json.GetInt("layers"))};
+}
+
+Json ToJson(const TierUse& tier) {
+  Json json = Json().Set("name", tier.name);
+  json.SetIf(tier.read, "read", true).SetIf(tier.written, "written", true);
+  json.Set("hits", tier.hits).Set("layers", tier.layers).Set("bytes_read", tier.bytes_read);
+  json.Set("bytes_written", tier.bytes_written).Set("requests", tier.requests);
+  json.Set("time_ns", tier.time.count()).SetIf(!tier.read_error.empty(), "read_error", tier.read_error);
+  return json.SetIf(!tier.write_error.empty(), "write_error", tier.write_error);
+}
+
+TierUse TierFromJson(const Json& json) {
+  return {.name = json.GetString("name"), .read = json.GetBool("read"),
+          .written = json.GetBool("written"), .hits = CountAt(json, "hits"),
+          .layers = CountAt(json, "layers"), .bytes_read = CountAt(json, "bytes_read"),
+          .bytes_written = CountAt(json, "bytes_written"), .requests = CountAt(json, "requests"),
+          .time = Nanos(json.GetInt("time_ns")), .read_error = json.GetString("read_error"),
+          .write_error = json.GetString("write_error")};
+}
+
+Json ToJson(const Warning& warning) {
+  Json json = Json().Set("text", warning.text);
+  json.SetIf(!warning.remedy.empty(), "remedy", warning.remedy);
+  json.SetIf(!warning.url.empty(), "url", warning.url);
+  json.SetIf(!warning.file.empty(), "file", warning.file).SetIf(warning.line != 0, "line", warning.line);
+  return json.SetIf(warning.hint, "hint", true);
+}
+
+Warning WarningFromJson(const Json& json) {
+  return {.text = json.GetString("text"), .remedy = json.GetString("remedy"),
+          .url = json.GetString("url"), .file = json.GetString("file"),
+          .line = static_cast<uint32_t>(json.GetInt("line")), .hint = json.GetBool("hint")};
+}
+
+template <class T>
+void SetList(Json& json, std::string_view member, const std::vector<T>& items) {
+  if (items.empty()) return;
+  Json list = Json::EmptyArray();
+  for (const T& item : items) list.Append(ToJson(item));
+  json.Set(member, std::move(list));
+}
+
 Json PairsToJson(const std::vector<std::pair<std::string, std::string>>& pairs) {
   Json json = Json::EmptyObject();
   for (const auto& [name, value] : pairs) json.Set(name, value);
@@ -74,6 +130,9 @@ Ratios RatiosOf(const Build& build) {
 Json ToJson(const Step& step) {
   Json json;
   json.Set("index", step.index).Set("name", step.name);
+  Json inputs = Json::EmptyArray();
+  for (uint32_t input : step.inputs) inputs.Append(input);
+  json.SetIf(!step.inputs.empty(), "inputs", inputs);
   json.SetIf(!step.stage.empty(), "stage", step.stage);
   json.SetIf(step.source, "source", true).SetIf(step.internal, "internal", true);
   json.Set("fate", FateName(step.fate));
@@ -98,6 +157,7 @@ Result<Step> StepFromJson(const Json& json) {
   auto fate = FromName<Fate>(kFateNames, json.GetString("fate"));
   if (!fate || json.Find("name") == nullptr) return Corrupt("history: a step is damaged");
   Step step{.index = static_cast<uint32_t>(json.GetInt("index")),
+            .inputs = {},
             .name = json.GetString("name"),
             .stage = json.GetString("stage"),
             .source = json.GetBool("source"),
@@ -117,6 +177,9 @@ Result<Step> StepFromJson(const Json& json) {
             .parts = {}};
   TRY_ASSIGN(step.started, TimeAt(json, "started"));
   if (const Json* reasons = json.Find("reasons")) step.reasons = *reasons;
+  for (const Json& input : json.GetArray("inputs")) {
+    if (input.is_int()) step.inputs.push_back(static_cast<uint32_t>(input.as_int()));
+  }
   for (const Json& item : json.GetArray("parts")) {
     TRY_ASSIGN(Part part, PartFromJson(item));
     step.parts.push_back(std::move(part));
@@ -138,6 +201,9 @@ Json ToJson(const Build& build) {
   SetTime(json, "ended", build.ended);
   json.SetIf(!build.error.empty(), "error", build.error).Set("exit_code", build.exit_code);
   json.SetIf(!build.image.empty(), "image", build.image);
+  SetList(json, "images", build.images);
+  SetList(json, "tiers", build.tiers);
+  SetList(json, "warnings", build.warnings);
   Json steps = Json::EmptyArray();
   for (const Step& step : build.steps) steps.Append(ToJson(step));
   return json.Set("steps", std::move(steps));
@@ -170,6 +236,9 @@ Result<Build> BuildFromJson(const Json& json) {
   build.error = json.GetString("error");
   build.exit_code = static_cast<int>(json.GetInt("exit_code"));
   build.image = json.GetString("image");
+  for (const Json& item : json.GetArray("images")) build.images.push_back(ImageFromJson(item));
+  for (const Json& item : json.GetArray("tiers")) build.tiers.push_back(TierFromJson(item));
+  for (const Json& item : json.GetArray("warnings")) build.warnings.push_back(WarningFromJson(item));
   for (const Json& item : json.GetArray("steps")) {
     TRY_ASSIGN(Step step, StepFromJson(item));
     build.steps.push_back(std::move(step));

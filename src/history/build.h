@@ -40,6 +40,7 @@ struct Part {
 
 struct Step {
   uint32_t index = 0;         // in the graph; names its lines in the log
+  std::vector<uint32_t> inputs;  // indexes of the steps that it builds on or reads from
   std::string name;           // "[build 2/5] RUN make"
   std::string stage;          // empty: internal
   bool source = false;        // an image, a context, a git repository: counts in no ratio
@@ -57,6 +58,38 @@ struct Step {
   std::string error;
   bool has_log = false;       // lines of it are in the build's log
   std::vector<Part> parts;
+};
+
+// An image that a build made, of one platform.
+struct Image {
+  std::string name;           // its names, "a:1,b:2"; of several outputs, each has its own images
+  std::string platform;       // "linux/amd64"
+  std::string digest;         // of the manifest
+  std::string compression;    // of the layers: "none", "gzip", "zstd". Sizes of one kind compare
+  uint64_t size = 0;          // config and layers, as the manifest counts them
+  uint32_t layers = 0;
+};
+
+// What a cache besides the local one was asked, and did.
+struct TierUse {
+  std::string name;           // "registry:example.com/app:cache"
+  bool read = false, written = false;  // it was asked for steps; it was to be written
+  uint64_t hits = 0;
+  uint64_t layers = 0;        // fetched
+  uint64_t bytes_read = 0, bytes_written = 0;
+  uint64_t requests = 0;
+  Nanos time{0};              // look-ups, downloads and the export, each counted
+  std::string read_error, write_error;  // why it was not used, or not written
+};
+
+// What the build complained about.
+struct Warning {
+  std::string text;
+  std::string remedy;         // may be empty, as all below
+  std::string url;
+  std::string file;           // the Dockerfile's name
+  uint32_t line = 0;          // 1-based; 0: of the whole build
+  bool hint = false;          // of varve's own caching rules: advice, nothing is wrong
 };
 
 struct Build {
@@ -81,6 +114,9 @@ struct Build {
   std::string error;          // what ended it
   int exit_code = 0;
   std::string image;          // digest of what it made; empty: nothing that has one
+  std::vector<Image> images;
+  std::vector<TierUse> tiers;
+  std::vector<Warning> warnings;
   std::vector<Step> steps;
 
   Nanos Duration() const { return Nanos(ended.nanos == 0 ? 0 : ended.nanos - started.nanos); }

@@ -111,6 +111,8 @@ std::vector<Vertex> Board::Timeline() {
   return out;
 }
 
+std::vector<Warning> Board::Warnings() { return state_.Lock()->warnings; }
+
 Vertex Board::Snapshot(uint32_t vertex) { return state_.Lock()->vertices[vertex]; }
 
 }  // namespace varve::progress

@@ -53,6 +53,8 @@ struct Warning {
   std::string detail;
   std::string url;
   std::string excerpt;
+  std::string file;                     // what it is about, for those who mark lines; empty: nothing
+  uint32_t line = 0;                    // 1-based; 0: none
 };
 
 // How events become bytes. Called by Board only.
@@ -96,6 +98,7 @@ class Board {
 
   Vertex Snapshot(uint32_t vertex);  // a copy, for tests and reports
   std::vector<Vertex> Timeline();    // copies of all, without their logs
+  std::vector<Warning> Warnings();   // copies, in the order in which they were said
 
  private:
   struct State {
