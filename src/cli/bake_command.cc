@@ -64,6 +64,7 @@ class BakeCommand final : public Command {
     app.add_option("--sbom", sbom_, "Same as --set *.attest=type=sbom");
     app.add_option("--policy", policy_, "Policy options; disabled=true turns policies off")->allow_extra_args(false);
     app.add_option("--metadata-file", metadata_file_, "Write the results of all targets as JSON");
+    DefineReportFlags(app, reports_);
     app.add_option("--progress", progress_, "auto, tty, plain, quiet, rawjson or none");
     app.add_option("--builder", builder_, "Accepted for scripts written for Buildx; has no effect")->group("");
   }
@@ -73,6 +74,7 @@ class BakeCommand final : public Command {
     pull_given_ = pull_option_->count() > 0;
     if (progress_.empty()) progress_ = Environment("BUILDKIT_PROGRESS");
     TRY_ASSIGN(shown_.progress, ParseProgressMode(progress_.empty() ? "auto" : progress_));
+    TRY(FinishReportFlags(reports_));
     TRY_ASSIGN(call_flag_, ParseCall(check_ ? "check" : call_.empty() ? "build" : call_));
     if (print_ && (!list_.empty() || list_targets_ || list_variables_)) return Invalid("--print and --list are mutually exclusive");
     if (list_.empty() && (list_targets_ || list_variables_)) list_ = list_targets_ ? "targets" : "variables";
@@ -138,6 +140,7 @@ class BakeCommand final : public Command {
     // 3. All targets, as one graph; or what their Dockerfiles say.
     bool calls = std::ranges::any_of(request.parts, [](const auto& part) { return part.flags.call.name != "build"; });
     if (calls) return CallJoined(std::move(request), *selection, call_flag_, global);
+    request.reports = reports_;
     return BuildJoined(std::move(request), global);
   }
 
@@ -250,6 +253,7 @@ class BakeCommand final : public Command {
   CLI::Option *no_cache_option_ = nullptr, *pull_option_ = nullptr;
   CallFlag call_flag_;
   BuildFlags shown_;
+  ReportFlags reports_;
   bake::ReadOptions options_;
 };
 

@@ -13,6 +13,7 @@
 #include "cli/build_history.h"
 #include "cli/build_job.h"
 #include "cli/build_report.h"
+#include "cli/build_reports.h"
 #include "cli/call_results.h"
 #include "cli/collect_after.h"
 #include "cli/commands.h"
@@ -29,11 +30,14 @@ namespace {
 
 class BuildCommand final : public Command {
  public:
-  void Define(CLI::App& app) override { parser_.Define(app); }
+  void Define(CLI::App& app) override {
+    parser_.Define(app);
+    DefineReportFlags(app, reports_);
+  }
 
   Status Check() override {
     TRY_ASSIGN(flags_, parser_.Finish());
-    return Ok();
+    return FinishReportFlags(reports_);
   }
 
   int Run(const GlobalFlags& global) override {
@@ -67,15 +71,23 @@ class BuildCommand final : public Command {
     BuildJob job(flags_, *workspace, *board_, signals.token());
     int code = Build(job, *workspace, *outputs, signals.token());
     end_.exit_code = code;
-    if (history_) history_->Finish(end_, *board_, config_);
+    end_.tiers = job.CacheUses();
+    if (reports_.any()) end_.hints = HintsOf(job);
+    std::optional<history::Build> built;
+    if (history_) built = history_->Finish(end_, *board_, config_);
+    // Read once more below, when the workspace is gone.
+    const std::string root = workspace->root;
     if (Status flushed = workspace->local.store->Flush(); !flushed) {
       LOG_WARN("{}", flushed.error().message);
     }
     EndBuild(*workspace);
     // 9. Keep within the budget, if anything was added to what is kept.
+    Collected collected;
     if (Counter("snapshot.layers").value() > 0) {
-      CollectAfterBuild(*workspace, IsSilent(), signals.token());
+      collected = CollectAfterBuild(*workspace, IsSilent(), signals.token());
     }
+    // 10. Reports, of what was built and of what was removed.
+    if (built) WriteReports(reports_, global, root, *built, collected);
     return code;
   }
 
@@ -112,6 +124,7 @@ class BuildCommand final : public Command {
     }
     if (failed) return FailRun(job, *failed);
     end_.image = exported->image_id;
+    end_.images = exported->images;
 
     // 8. What scripts read, and what people read.
     if (Status written = WriteResultFiles(*exported); !written) return Fail(written.error());
@@ -199,6 +212,19 @@ class BuildCommand final : public Command {
     return code ? *code : Fail(code.error());
   }
 
+  // The caching rules of `varve build --check`, with their remedies.
+  std::vector<history::Warning> HintsOf(const BuildJob& job) const {
+    std::vector<history::Warning> out;
+    if (job.file().stages.empty()) return out;
+    for (const dockerfile::CacheHint& hint :
+         FindHints(job.file(), flags_, job.context(), job.lowered().images, false)) {
+      out.push_back({.text = hint.reason, .remedy = hint.remedy, .file = job.context().dockerfile_name,
+                     .line = hint.spans.empty() ? 0 : static_cast<uint32_t>(hint.spans[0].start_line),
+                     .hint = true});
+    }
+    return out;
+  }
+
   bool IsSilent() const {
     return flags_.quiet || flags_.progress == ProgressMode::kRawJson ||
            flags_.progress == ProgressMode::kNone || flags_.progress == ProgressMode::kQuiet;
@@ -231,6 +257,7 @@ class BuildCommand final : public Command {
 
   BuildFlagParser parser_;
   BuildFlags flags_;
+  ReportFlags reports_;
   BuildConfig config_;
   const Nanos begin_ = SystemClock().Monotonic();
   std::unique_ptr<progress::Board> board_;

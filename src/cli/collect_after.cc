@@ -33,16 +33,25 @@ void EndBuild(Workspace& workspace) {
   if (!removed) LOG_WARN("{}", removed.error().ToString());
 }
 
-void CollectAfterBuild(Workspace& workspace, bool quiet, std::stop_token stop) {
+Collected CollectAfterBuild(Workspace& workspace, bool quiet, std::stop_token stop) {
+  Collected by_rule;
   auto collected = Collect(workspace, std::move(stop));
   if (!collected) {
     ToStderr("WARN: collection: " + collected.error().ToString() + "\n");
-  } else if (!collected->rows.empty() && !quiet) {
+    return by_rule;
+  }
+  for (size_t i = 0; i < collected->rows.size(); ++i) {
+    auto& [things, bytes] = by_rule[collected->rules[i]];
+    ++things;
+    bytes += collected->rows[i].bytes;
+  }
+  if (!collected->rows.empty() && !quiet) {
     std::set<std::string> rules(collected->rules.begin(), collected->rules.end());
     ToStderr(fmt::format("collected {} in {} things by {}\n", FormatBytes(collected->bytes),
                          collected->rows.size(),
                          Join(std::vector(rules.begin(), rules.end()), ", ")));
   }
+  return by_rule;
 }
 
 }  // namespace varve::cli

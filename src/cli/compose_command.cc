@@ -65,6 +65,7 @@ class ComposeCommand final : public Command {
     build->add_flag("-q,--quiet", quiet_, "Print errors only");
     build->add_flag("--with-dependencies", with_dependencies_,
                     "Also build what the services depend on");
+    DefineReportFlags(*build, reports_);
     build->add_option("-m,--memory", all_.memory, "Memory limit of a step");
     build
         ->add_option("--builder", ignored_,
@@ -94,6 +95,7 @@ class ComposeCommand final : public Command {
       TRY_ASSIGN(shown_.progress, ModeOf(progress ? progress : ""));
     }
     shown_.quiet = quiet_;
+    TRY(FinishReportFlags(reports_));
     for (const std::string& text : build_args_) {
       size_t eq = text.find('=');
       if (eq == 0 || text.empty())
@@ -190,7 +192,8 @@ class ComposeCommand final : public Command {
         .name = project.loaded.name,
         .definition = project.loaded.files.empty() ? "" : project.loaded.files[0],
         .warnings = project.loaded.warnings,
-        .shown = shown_};
+        .shown = shown_,
+        .reports = reports_};
     for (const Service* service : *services) {
       auto flags = FlagsOfService(project, *service, all_);
       if (!flags) return Fail(flags.error());
@@ -216,6 +219,7 @@ class ComposeCommand final : public Command {
   bool list_services_ = false, list_images_ = false, list_profiles_ = false;
   CLI::App* config_ = nullptr;
   ComposeBuildFlags all_;
+  ReportFlags reports_;
   BuildFlags shown_;  // what the display asks for
 };
 

@@ -47,12 +47,19 @@ class JoinedBuild {
     BuildHistory history(*workspace, HeaderOf(job));
     int code = BuildAll(job, *config, history, *workspace, signals.token());
     end_.exit_code = code;
-    history.Finish(end_, *board_, *config);
+    end_.tiers = job.CacheUses();
+    for (const JoinedJob::Part& part : job.parts()) {
+      end_.images.insert(end_.images.end(), part.images.begin(), part.images.end());
+    }
+    history::Build built = history.Finish(end_, *board_, *config);
+    const std::string root = workspace->root;
     if (Status flushed = workspace->local.store->Flush(); !flushed)
       LOG_WARN("{}", flushed.error().message);
     EndBuild(*workspace);
+    Collected collected;
     if (Counter("snapshot.layers").value() > 0)
-      CollectAfterBuild(*workspace, IsSilent(), signals.token());
+      collected = CollectAfterBuild(*workspace, IsSilent(), signals.token());
+    WriteReports(request_.reports, global, root, built, collected);
     return code;
   }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/build_reports.h"
 #include "cli/command.h"
 #include "cli/joined_job.h"
 
@@ -19,6 +20,7 @@ struct JoinedRequest {
   std::vector<std::string> warnings;
   BuildFlags shown;                        // progress, quiet
   std::string metadata_file;               // metadata by part
+  ReportFlags reports;
 };
 
 // Opens a workspace, builds, exports, and says what came of it. Returns the exit code.

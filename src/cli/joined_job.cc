@@ -199,6 +199,7 @@ Status JoinedJob::Export(const engine::Outcome& outcome) {
     if (!exported) return Error(std::move(exported).error()).With(NameOf(part));
     part.image_id = exported->image_id;
     part.metadata = std::move(exported->metadata);
+    part.images = std::move(exported->images);
   }
   return Ok();
 }

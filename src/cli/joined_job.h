@@ -33,6 +33,7 @@ class JoinedJob {
     size_t first_wanted = 0;              // of the run's wanted outputs
     std::string image_id;
     Json metadata;                        // of --metadata-file
+    std::vector<history::Image> images;
   };
 
   // All must outlive the job.
@@ -53,6 +54,9 @@ class JoinedJob {
   // To each cache what the parts that name it were built from.
   Status ExportCaches(const engine::Outcome& outcome);
   std::string CacheSummary() { return tiers_ ? tiers_->Summary() : ""; }
+  std::vector<history::TierUse> CacheUses() const {
+    return tiers_ ? tiers_->Uses() : std::vector<history::TierUse>();
+  }
 
   const graph::Graph& graph() const { return graph_; }
   const std::vector<Part>& parts() const { return parts_; }

@@ -1,0 +1,40 @@
+// What a build leaves behind for people and monitors besides its outputs: --summary, --report,
+// --metrics-file, --metrics-push, and the page of the job on GitHub.
+//
+// A report that cannot be written is a warning: the build is what it is.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cli/collect_after.h"
+#include "cli/command.h"
+#include "history/build.h"
+
+namespace CLI {
+class App;
+}
+
+namespace varve::cli {
+
+struct ReportFlags {
+  std::string summary;       // Markdown, written anew
+  std::vector<std::string> pages;  // .html: a page; .json: the history's record of the build
+  std::string metrics_file;  // Prometheus' text format; counters go on where the file has them
+  std::string metrics_push;  // address of a Pushgateway
+  // Appended to, as $GITHUB_STEP_SUMMARY wants it.
+  std::string github_summary;
+
+  bool any() const;
+};
+
+void DefineReportFlags(CLI::App& app, ReportFlags& flags);
+// Adds what the environment says: GITHUB_STEP_SUMMARY, unless DOCKER_BUILD_SUMMARY is false.
+// kInvalid for a --report of another ending and for a --metrics-push that is no address.
+Status FinishReportFlags(ReportFlags& flags);
+
+// After the build, its history and the collection. `collected`: what that removed.
+void WriteReports(const ReportFlags& flags, const GlobalFlags& global, const std::string& root,
+                  const history::Build& build, const Collected& collected);
+
+}  // namespace varve::cli
