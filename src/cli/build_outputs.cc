@@ -72,8 +72,12 @@ history::Image ShownImage(const exporter::Image& image, const oci::Platform& pla
   shown.name = Join(familiar, ",");
   for (const oci::Descriptor& layer : image.manifest.layers) {
     shown.size += layer.size;
-    if (layer.media_type.ends_with("gzip")) shown.compression = "gzip";
-    if (layer.media_type.ends_with("zstd")) shown.compression = "zstd";
+    const char* form = layer.media_type.ends_with("gzip")   ? "gzip"
+                       : layer.media_type.ends_with("zstd") ? "zstd"
+                                                            : "none";
+    // A base image's layers stay as they came, in varve's store beside ones that nobody compressed.
+    bool first = &layer == &image.manifest.layers.front();
+    shown.compression = first || shown.compression == form ? form : "mixed";
   }
   return shown;
 }

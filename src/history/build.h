@@ -65,7 +65,7 @@ struct Image {
   std::string name;           // its names, "a:1,b:2"; of several outputs, each has its own images
   std::string platform;       // "linux/amd64"
   std::string digest;         // of the manifest
-  std::string compression;    // of the layers: "none", "gzip", "zstd". Sizes of one kind compare
+  std::string compression;    // of the layers: "none", "gzip", "zstd", "mixed". Sizes of one kind compare
   uint64_t size = 0;          // config and layers, as the manifest counts them
   uint32_t layers = 0;
 };

@@ -56,7 +56,8 @@ Row RowOf(const Step& step) {
   uint64_t bytes = step.new_bytes > 0 ? step.new_bytes : fetched;
   if (bytes > 0) row.size = FormatBytes(bytes);
   bool timed = step.started.nanos != 0 && step.wall.count() > 0;
-  if (timed) row.time = FormatDuration(step.wall);
+  // What takes less is a look-up, for which "0ms" says too much.
+  if (timed && step.wall >= Nanos(1'000'000)) row.time = FormatDuration(step.wall);
   switch (step.fate) {
     case Fate::kCached:
       row.result = step.source ? "here" : "cached";
@@ -126,7 +127,8 @@ std::vector<ImageRow> ImagesOf(const Story& story) {
   for (const history::Image& image : story.build.images) {
     ImageRow row{.image = &image};
     row.size = FormatBytes(image.size);
-    if (image.compression != "none") row.size += " " + image.compression;
+    if (image.compression == "mixed") row.size += ", partly compressed";
+    else if (image.compression != "none") row.size += " " + image.compression;
     const history::Image* before = nullptr;
     for (size_t i = 0; story.previous && i < story.previous->images.size(); ++i) {
       const history::Image& past = story.previous->images[i];
