@@ -438,7 +438,7 @@ class ContextWalk {
       node.digest = entry.digest;
       node.rdev = entry.rdev;
       node.target.assign(dir.arena, entry.target_offset, entry.target_size);
-      tree::PutBytes(object, dir.Name(entry));
+      PutBytes(object, dir.Name(entry));
       tree::AppendNode(object, node, tree::ChildDigest::kWrite);
     }
     Digest digest = Digest::Of(object);

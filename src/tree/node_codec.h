@@ -5,8 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/wire.h"
 #include "tree/tree.h"
-#include "tree/wire.h"
 
 namespace varve::tree {
 

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "base/strings.h"
-#include "tree/wire.h"
+#include "base/wire.h"
 
 namespace varve::tree {
 

@@ -1,4 +1,4 @@
-// The primitives of this module's binary formats: LEB128 varints and counted bytes.
+// The primitives of binary formats: LEB128 varints and counted bytes.
 //
 // Reading is strict: a varint that is not the shortest form of its value is refused, so that every
 // value has exactly one encoding. Digests name encoded objects; two spellings of one directory
@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-namespace varve::tree {
+namespace varve {
 
 inline void PutVarint(std::string& out, uint64_t value) {
   while (value >= 0x80) {
@@ -78,4 +78,4 @@ class Cursor {
   std::string_view rest_;
 };
 
-}  // namespace varve::tree
+}  // namespace varve
