@@ -83,6 +83,11 @@ class Client {
   Status FetchBlob(const oci::Reference& repository, const oci::Descriptor& blob, Writer& out,
                    std::stop_token stop);
 
+  // `size` bytes of it from `offset` on, fewer at its end; they cannot be verified here. A registry that
+  // knows no ranges sends the whole blob, which must fit into memory. kNotFound as above.
+  Result<std::string> FetchBlobPart(const oci::Reference& repository, const oci::Descriptor& blob,
+                                    uint64_t offset, uint64_t size, std::stop_token stop);
+
   // A blob as a string: configs and the like. kInvalid when it is larger than `limit`.
   Result<std::string> FetchSmallBlob(const oci::Reference& repository,
                                      const oci::Descriptor& blob, uint64_t limit,

@@ -197,6 +197,26 @@ Status Client::FetchBlob(const oci::Reference& repository, const oci::Descriptor
   return status;
 }
 
+Result<std::string> Client::FetchBlobPart(const oci::Reference& repository, const oci::Descriptor& blob,
+                                          uint64_t offset, uint64_t size, std::stop_token stop) {
+  if (size == 0 || offset >= blob.size) return std::string();
+  size = std::min(size, blob.size - offset);
+  std::string name = fmt::format("blob {} of {}", blob.digest.ToString(), repository.Name());
+  Call call{.path = BlobPath(repository, blob.digest), .scopes = {PullScope(repository.path)}};
+  call.headers.emplace_back("Range", fmt::format("bytes={}-{}", offset, offset + size - 1));
+  auto ask = [&](const Endpoint& endpoint, bool last) -> Result<std::string> {
+    TRY_ASSIGN(Answer answer, impl_->transport.Ask(endpoint, call, blob.size, Impl::AttemptsAt(last), stop));
+    int status = answer.head.status;
+    if (status != 200 && status != 206) return RefusalError(endpoint, name, status, answer.body);
+    uint64_t first = status == 200 ? 0 : RangeStart(answer.head.Header("Content-Range")).value_or(blob.size);
+    if (first > offset || answer.body.size() < offset - first + size) {
+      return Corrupt("{}: {} sends another range than it was asked for", name, endpoint.host);
+    }
+    return answer.body.substr(offset - first, size);
+  };
+  return FirstAnswer(*impl_, impl_->EndpointsFor(repository, &blob.digest), name, ask);
+}
+
 Result<std::string> Client::FetchSmallBlob(const oci::Reference& repository,
                                            const oci::Descriptor& blob, uint64_t limit,
                                            std::stop_token stop) {

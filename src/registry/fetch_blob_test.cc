@@ -29,6 +29,23 @@ TEST_F(FetchBlobTest, BytesArriveAndAreCounted) {
   EXPECT_EQ(Counter("registry.bytes_in").value() - bytes, 300'000);
 }
 
+TEST_F(FetchBlobTest, APartIsWhatWasAskedForAlsoWhereThereAreNoRanges) {
+  for (bool ranges : {true, false}) {
+    FakeRegistry server({.ranges = ranges});
+    std::string content = Content(300'000);
+    server.AddBlob("app", content);
+    server.Fail({.pattern = "/blobs/", .times = 1, .status = 503});
+    Client& client = Use();
+    auto reference = Ref(server.Address() + "/app");
+    EXPECT_EQ(*client.FetchBlobPart(reference, Blob(content), 1000, 5000, {}), content.substr(1000, 5000));
+    EXPECT_EQ(*client.FetchBlobPart(reference, Blob(content), 299'000, 5000, {}), content.substr(299'000));
+    EXPECT_EQ(*client.FetchBlobPart(reference, Blob(content), 300'000, 5000, {}), "");
+    auto gone = client.FetchBlobPart(reference, Blob("other"), 0, 5, {});
+    ASSERT_FALSE(gone);
+    EXPECT_EQ(gone.error().code, Code::kNotFound);
+  }
+}
+
 TEST_F(FetchBlobTest, ACutDownloadGoesOnWhereItBrokeOff) {
   FakeRegistry server;
   std::string content = Content(300'000);

@@ -251,11 +251,11 @@ struct FakeRegistry::Impl {
     if (!options.ranges || !range.starts_with("bytes=")) return reply;
     auto start = static_cast<size_t>(*ParseInt(range.substr(6, range.find('-') - 6)));
     if (start >= reply.body.size()) return Refusal(416, "RANGE_INVALID");
+    size_t size = reply.body.size(), end = size - 1;
+    if (auto last = ParseInt(range.substr(range.find('-') + 1))) end = std::min(end, static_cast<size_t>(*last));
     reply.status = 206;
-    reply.headers.emplace_back(
-        "Content-Range",
-        fmt::format("bytes {}-{}/{}", start, reply.body.size() - 1, reply.body.size()));
-    reply.body.erase(0, start);
+    reply.headers.emplace_back("Content-Range", fmt::format("bytes {}-{}/{}", start, end, size));
+    reply.body = reply.body.substr(start, end + 1 - start);
     return reply;
   }
 
