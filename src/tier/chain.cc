@@ -177,16 +177,53 @@ Result<std::optional<cache::LayerBlob>> Chain::FetchLayer(const DiffId& layer,
 Result<std::optional<cache::LayerBlob>> Chain::FetchFrom(size_t member, const DiffId& layer,
                                                          const OnProgress& on_progress,
                                                          std::stop_token stop) {
+  TRY_ASSIGN(auto blob, Bring(member, "layer " + layer.value.Short(),
+                              [&](Tier& tier, std::stop_token token) { return tier.FindLayer(layer, token); },
+                              on_progress, stop));
+  if (!blob) return std::optional<cache::LayerBlob>();
+  Counter("tier.layers").Add();
+  Counter("tier.layer_bytes").Add(static_cast<int64_t>(blob->size));
+  cache::LayerBlob fetched{.blob = blob->digest, .media_type = blob->media_type, .size = blob->size};
+  TRY(local_.PutLayerBlob(layer, fetched));
+  return std::optional(std::move(fetched));
+}
+
+Result<bool> Chain::FetchMount(const std::string& key, const std::string& id,
+                               const std::function<Status(Reader& tar)>& take,
+                               const OnProgress& on_progress, std::stop_token stop) {
+  for (size_t member = 0; member < count_; ++member) {
+    if (!(*members_.Lock())[member].member.mounts.Takes(id)) continue;
+    TRY_ASSIGN(auto blob, Bring(member, "cache mount " + id,
+                                [&](Tier& tier, std::stop_token token) { return tier.FindMount(key, token); },
+                                on_progress, stop));
+    if (!blob) continue;
+    Counter("tier.mounts").Add();
+    // Of no use to anybody once it is unpacked.
+    Status taken = [&]() -> Status {
+      TRY_ASSIGN(auto tar, blobs_.OpenVerified(blob->digest));
+      return take(*tar);
+    }();
+    if (Status removed = blobs_.Remove(blob->digest); !removed) LOG_WARN("{}", removed.error().message);
+    TRY(std::move(taken));
+    return true;
+  }
+  return false;
+}
+
+Result<std::optional<oci::Descriptor>> Chain::Bring(
+    size_t member, const std::string& what,
+    const std::function<Result<std::optional<oci::Descriptor>>(Tier&, std::stop_token)>& find,
+    const OnProgress& on_progress, std::stop_token stop) {
   METRIC("tier.fetch");
   Nanos limit = (*members_.Lock())[member].member.timeout;
   std::optional<oci::Descriptor> blob;
   bool answered = AskWithin(member, limit, stop, [&](Tier& tier, std::stop_token token) -> Status {
-    TRY_ASSIGN(blob, tier.FindLayer(layer, token));
+    TRY_ASSIGN(blob, find(tier, token));
     return Ok();
   });
-  if (!answered || !blob) return std::optional<cache::LayerBlob>();
+  if (!answered || !blob) return std::optional<oci::Descriptor>();
   limit += Nanos(static_cast<int64_t>(blob->size) * (1'000'000'000 / kLeastRate));
-  std::optional<cache::LayerBlob> fetched;
+  std::optional<oci::Descriptor> fetched;
   std::optional<Error> local_error;
   AskWithin(member, limit, stop, [&](Tier& tier, std::stop_token token) -> Status {
     auto writer = blobs_.Create();
@@ -194,19 +231,19 @@ Result<std::optional<cache::LayerBlob>> Chain::FetchFrom(size_t member, const Di
       local_error = std::move(writer).error();
       return Ok();
     }
-    std::string id = "fetching layer " + layer.value.Short();
+    std::string id = "fetching " + what;
     ProgressWriter counting(**writer, ByteProgress(on_progress, id, blob->size));
     Status got = tier.Fetch(*blob, counting, token);
-    // One blob that is gone or damaged is that layer's misfortune, not the tier's.
+    // One blob that is gone or damaged is its own misfortune, not the tier's.
     if (!got && (got.error().code == Code::kNotFound || got.error().code == Code::kCorrupt)) {
-      LOG_WARN("layer {}: {}", layer.ToString(), got.error().message);
+      LOG_WARN("{}: {}", what, got.error().message);
       Counter("tier.blobs_gone").Add();
       return Ok();
     }
     TRY(std::move(got));
     if (auto committed = (*writer)->Commit(blob->digest); !committed) {
       if (committed.error().code == Code::kCorrupt) {
-        LOG_WARN("layer {}: {}", layer.ToString(), committed.error().message);
+        LOG_WARN("{}: {}", what, committed.error().message);
         Counter("tier.blobs_gone").Add();
       } else {
         local_error = std::move(committed).error();
@@ -214,13 +251,10 @@ Result<std::optional<cache::LayerBlob>> Chain::FetchFrom(size_t member, const Di
       return Ok();
     }
     if (on_progress) on_progress(id, blob->size, blob->size, true);
-    Counter("tier.layers").Add();
-    Counter("tier.layer_bytes").Add(static_cast<int64_t>(blob->size));
-    fetched = cache::LayerBlob{.blob = blob->digest, .media_type = blob->media_type, .size = blob->size};
+    fetched = blob;
     return Ok();
   });
   if (local_error) return std::move(*local_error);
-  if (fetched) TRY(local_.PutLayerBlob(layer, *fetched));
   return fetched;
 }
 

@@ -24,6 +24,7 @@
 #include "base/guarded.h"
 #include "cache/local_store.h"
 #include "cas/blob_store.h"
+#include "tier/spec.h"
 #include "tier/tier.h"
 
 namespace varve::tier {
@@ -32,6 +33,7 @@ struct Member {
   std::string name;                // "local:cache", "registry:example.com/app:cache"
   std::shared_ptr<Tier> tier;
   Nanos timeout{20'000'000'000};   // for one look-up; downloads have more, by their size
+  MountChoice mounts = {};         // contents of cache mounts that it is asked for
 };
 
 struct Report {
@@ -67,6 +69,11 @@ class Chain final : public cache::RecordStore {
   bool Ask(size_t member, const std::function<Status(Tier&, std::stop_token)>& request);
   // A record that a member gave by other ways than GetMany.
   void NoteFound(size_t member, const cache::StepRecord& record);
+  // Gives `take` the tar of a cache mount's content, verified, from the first tier that has it. False: none
+  // has. An error is that of `take`, or about this machine.
+  Result<bool> FetchMount(const std::string& key, const std::string& id,
+                          const std::function<Status(Reader& tar)>& take, const OnProgress& on_progress,
+                          std::stop_token stop);
 
   // The name of the tier that gave the key's record; empty: none did.
   std::string TierOf(const StepKey& key);
@@ -94,6 +101,11 @@ class Chain final : public cache::RecordStore {
   Result<std::optional<cache::LayerBlob>> FetchFrom(size_t member, const DiffId& layer,
                                                     const OnProgress& on_progress,
                                                     std::stop_token stop);
+  // Asks the member for a descriptor and brings what it names into the blob store. Nothing: it has not.
+  Result<std::optional<oci::Descriptor>> Bring(
+      size_t member, const std::string& what,
+      const std::function<Result<std::optional<oci::Descriptor>>(Tier&, std::stop_token)>& find,
+      const OnProgress& on_progress, std::stop_token stop);
   Result<std::optional<cache::LayerBlob>> FindHere(const DiffId& layer);
 
   cache::LocalStore& local_;

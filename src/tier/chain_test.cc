@@ -61,6 +61,9 @@ class FakeTier final : public Tier {
     }
     return NotFound("no such blob");
   }
+  Result<std::optional<oci::Descriptor>> FindMount(const std::string& key, std::stop_token stop) override {
+    return FindLayer(DiffId(Digest::Of(key)), stop);
+  }
   Status Export(const Offer&, const OnProgress&, std::stop_token) override { return Ok(); }
   Traffic traffic() override { return {}; }
   std::vector<std::string> TakeNotices() override { return {}; }
@@ -207,6 +210,39 @@ TEST_F(ChainTest, ADamagedOrMissingBlobComesFromTheNextTier) {
   near_->damaged = false, near_->gone = true;
   EXPECT_FALSE(*chain_->FetchLayer(LayerOf("b"), nullptr, {}));
   EXPECT_FALSE(chain_->Reports()[0].failure) << "one blob is not the tier";
+}
+
+TEST_F(ChainTest, AMountComesFromTheFirstTierThatIsAskedForItAndHasIt) {
+  near_->Add("npm");
+  far_->Add("npm");
+  chain_ = std::make_unique<Chain>(
+      *local_.store, *blobs_, clock_,
+      std::vector<Member>{{.name = "near", .tier = near_, .mounts = {.ids = {"pip"}}},
+                          {.name = "far", .tier = far_, .mounts = {.all = true}}},
+      std::stop_token());
+  std::string tar;
+  auto take = [&](Reader& in) -> Status {
+    TRY_ASSIGN(tar, ReadAll(in, 1 << 20));
+    return Ok();
+  };
+  EXPECT_TRUE(*chain_->FetchMount("npm", "npm", take, nullptr, {}));
+  EXPECT_EQ(tar, "blob of npm");
+  EXPECT_EQ(near_->fetches, 0) << "it is not asked for this one";
+  EXPECT_FALSE(*blobs_->Has(Digest::Of(tar))) << "nobody needs it any more";
+  EXPECT_FALSE(*chain_->FetchMount("other", "other", take, nullptr, {}));
+}
+
+TEST_F(ChainTest, AMountThatArrivesDamagedIsNotTaken) {
+  far_->Add("npm");
+  far_->damaged = true;
+  chain_ = std::make_unique<Chain>(
+      *local_.store, *blobs_, clock_,
+      std::vector<Member>{{.name = "far", .tier = far_, .mounts = {.all = true}}}, std::stop_token());
+  auto fetched = chain_->FetchMount(
+      "npm", "npm", [](Reader&) -> Status { return Internal("taken"); }, nullptr, {});
+  ASSERT_TRUE(fetched);
+  EXPECT_FALSE(*fetched);
+  EXPECT_FALSE(chain_->Reports()[0].failure) << "one blob's misfortune";
 }
 
 }  // namespace

@@ -89,6 +89,24 @@ class DirectoryStorage final : public BlobStorage {
     return Ok();
   }
 
+  bool HasParts() const override { return true; }
+
+  Status GetPart(const oci::Descriptor& blob, uint64_t offset, uint64_t size, Writer& out,
+                 std::stop_token) override {
+    std::string path = PathOf(blob.digest);
+    TRY_ASSIGN(Fd fd, OpenFile(path, O_RDONLY));
+    if (lseek(fd.get(), static_cast<off_t>(offset), SEEK_SET) < 0) return ErrnoError(errno, "seek in " + path);
+    FdReader in(fd.get());
+    std::vector<char> buffer(std::min<uint64_t>(size, 1 << 20));
+    while (size > 0) {
+      TRY_ASSIGN(size_t n, in.Read(std::span(buffer.data(), std::min<uint64_t>(size, buffer.size()))));
+      if (n == 0) break;
+      TRY(out.Write(std::string_view(buffer.data(), n)));
+      size -= n;
+    }
+    return Ok();
+  }
+
   Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, std::stop_token stop) override {
     TRY_ASSIGN(bool there, Has(blob, stop));
     if (there) return false;

@@ -6,6 +6,7 @@
 
 #include "archive/codec.h"
 #include "base/fd.h"
+#include "chunk/chunk_list.h"
 #include "tier/group.h"
 #include "tier/storage.h"
 #include "tree/tree.h"
@@ -52,6 +53,23 @@ Group TheGroup() {
 }
 
 TEST(TierGolden, Records) { ExpectGolden("records.json", Unpacked(*EncodeGroup(TheGroup()))); }
+
+TEST(TierGolden, RecordsOfChunks) {
+  Group group = TheGroup();
+  group.layers[0].blob = Some(chunk::kListMediaType, "list");
+  group.layers[0].tar_size = 1'000'000;
+  group.layers[0].packs = {Some(chunk::kPackMediaType, "pack 1"), Some(chunk::kPackMediaType, "pack 2")};
+  group.mounts = {{"/root/.npm", Timestamp{1'700'000'001'000'000'000}, group.layers[0]}};
+  std::string packed = *EncodeGroup(group);
+  ExpectGolden("chunked_records.json", Unpacked(packed));
+  auto read = DecodeGroup(packed);
+  ASSERT_TRUE(read && read->mounts.size() == 1 && read->layers.size() == 1);
+  EXPECT_EQ(read->mounts[0].key, group.mounts[0].key);
+  EXPECT_EQ(read->mounts[0].created, group.mounts[0].created);
+  EXPECT_EQ(read->mounts[0].tar.packs, group.layers[0].packs);
+  EXPECT_EQ(read->layers[0].tar_size, 1'000'000u);
+  ExpectGolden("chunked_manifest.json", oci::Serialise(ManifestOf(group, Some(kRecordsMediaType, "records"))));
+}
 
 TEST(TierGolden, ManifestAndIndex) {
   oci::Descriptor records = Some(kRecordsMediaType, "records");

@@ -5,6 +5,7 @@
 #include "archive/codec.h"
 #include "base/json.h"
 #include "base/redact.h"
+#include "chunk/chunk_list.h"
 #include "tree/tree.h"
 
 namespace varve::tier {
@@ -40,19 +41,62 @@ cache::StepRecord ForTravel(cache::StepRecord record) {
   return record;
 }
 
+Json LayerJson(const StoredLayer& layer) {
+  Json json = Json()
+                  .Set("diffID", layer.layer.ToString())
+                  .Set("mediaType", layer.blob.media_type)
+                  .Set("digest", layer.blob.digest.ToString())
+                  .Set("size", layer.blob.size);
+  if (!layer.chunked()) return json;
+  Json packs = Json::EmptyArray();
+  for (const oci::Descriptor& pack : layer.packs) {
+    packs.Append(Json().Set("digest", pack.digest.ToString()).Set("size", pack.size));
+  }
+  json.Set("tarSize", layer.tar_size).Set("packs", std::move(packs));
+  return json;
+}
+
+Result<StoredLayer> LayerOf(const Json& json) {
+  auto diff_id = Digest::Parse(json.GetString("diffID"));
+  auto blob = oci::DescriptorFromJson(json);
+  if (!diff_id || !blob) return Damaged("a layer without a blob");
+  StoredLayer layer{.layer = DiffId(*diff_id), .blob = std::move(*blob)};
+  if (!layer.chunked()) {
+    if (!oci::IsLayer(layer.blob.media_type)) return Damaged("a layer of an unknown kind");
+    return layer;
+  }
+  int64_t size = json.GetInt("tarSize");
+  if (size < 0) return Damaged("a layer of a negative size");
+  layer.tar_size = static_cast<uint64_t>(size);
+  for (const Json& pack : json.GetArray("packs")) {
+    auto descriptor = oci::DescriptorFromJson(pack);
+    if (!descriptor) return Damaged("a layer without its packs");
+    descriptor->media_type = chunk::kPackMediaType;
+    layer.packs.push_back(std::move(*descriptor));
+  }
+  return layer;
+}
+
 }  // namespace
 
+bool StoredLayer::chunked() const { return blob.media_type == chunk::kListMediaType; }
+
+std::vector<oci::Descriptor> StoredLayer::Blobs() const {
+  std::vector<oci::Descriptor> blobs = packs;
+  blobs.push_back(blob);
+  return blobs;
+}
+
 Result<std::string> EncodeGroup(const Group& group) {
-  Json records = Json::EmptyArray(), layers = Json::EmptyArray(), trees = Json::EmptyArray();
+  Json records = Json::EmptyArray(), layers = Json::EmptyArray();
+  Json trees = Json::EmptyArray(), mounts = Json::EmptyArray();
   for (const cache::StepRecord& record : group.records) {
     records.Append(cache::EncodeRecord(ForTravel(record)));
   }
-  for (const StoredLayer& layer : group.layers) {
-    layers.Append(Json()
-                      .Set("diffID", layer.layer.ToString())
-                      .Set("mediaType", layer.blob.media_type)
-                      .Set("digest", layer.blob.digest.ToString())
-                      .Set("size", layer.blob.size));
+  for (const StoredLayer& layer : group.layers) layers.Append(LayerJson(layer));
+  for (const StoredMount& mount : group.mounts) {
+    mounts.Append(
+        LayerJson(mount.tar).Set("key", mount.key).Set("created", FormatTime(mount.created)));
   }
   for (const TreePack& pack : group.trees) {
     Json roots = Json::EmptyArray();
@@ -65,6 +109,7 @@ Result<std::string> EncodeGroup(const Group& group) {
   Json json = Json().Set("version", kVersion);
   json.Set("records", std::move(records)).Set("layers", std::move(layers));
   json.Set("trees", std::move(trees));
+  json.SetIf(!group.mounts.empty(), "mounts", mounts);
   return Compressed(json.Dump());
 }
 
@@ -81,10 +126,14 @@ Result<Group> DecodeGroup(std::string_view packed) {
     group.records.push_back(std::move(decoded));
   }
   for (const Json& layer : json->GetArray("layers")) {
-    auto diff_id = Digest::Parse(layer.GetString("diffID"));
-    auto blob = oci::DescriptorFromJson(layer);
-    if (!diff_id || !blob || !oci::IsLayer(blob->media_type)) return Damaged("a layer without a blob");
-    group.layers.push_back({DiffId(*diff_id), std::move(*blob)});
+    TRY_ASSIGN(auto stored, LayerOf(layer));
+    group.layers.push_back(std::move(stored));
+  }
+  for (const Json& mount : json->GetArray("mounts")) {
+    TRY_ASSIGN(auto tar, LayerOf(mount));
+    auto created = ParseTime(mount.GetString("created"));
+    if (!created || !tar.chunked()) return Damaged("a cache mount that is none");
+    group.mounts.push_back({mount.GetString("key"), *created, std::move(tar)});
   }
   for (const Json& pack : json->GetArray("trees")) {
     auto blob = oci::DescriptorFromJson(pack);
@@ -103,14 +152,18 @@ Result<Group> DecodeGroup(std::string_view packed) {
 oci::Manifest ManifestOf(const Group& group, const oci::Descriptor& records) {
   oci::Manifest manifest{.artifact_type = std::string(kRecordsMediaType), .config = records};
   std::set<Digest> seen;
+  auto add = [&](oci::Descriptor blob) {
+    if (seen.insert(blob.digest).second) manifest.layers.push_back(std::move(blob));
+  };
   for (const StoredLayer& layer : group.layers) {
-    if (!seen.insert(layer.blob.digest).second) continue;
     oci::Descriptor blob = layer.blob;
-    blob.annotations = {{"containerd.io/uncompressed", layer.layer.ToString()}};
-    manifest.layers.push_back(std::move(blob));
+    if (!layer.chunked()) blob.annotations = {{"containerd.io/uncompressed", layer.layer.ToString()}};
+    add(std::move(blob));
+    for (const oci::Descriptor& pack : layer.packs) add(pack);
   }
-  for (const TreePack& pack : group.trees) {
-    if (seen.insert(pack.blob.digest).second) manifest.layers.push_back(pack.blob);
+  for (const TreePack& pack : group.trees) add(pack.blob);
+  for (const StoredMount& mount : group.mounts) {
+    for (oci::Descriptor& blob : mount.tar.Blobs()) add(std::move(blob));
   }
   return manifest;
 }

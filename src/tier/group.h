@@ -3,12 +3,17 @@
 //   manifest   an OCI image manifest; its layers are all blobs that the group names
 //   config     the records: zstd of the JSON below, application/vnd.varve.cache.records.v1+zstd
 //   layers     layer blobs under their own media types, so that other tools can unpack them, and tree
-//              packs, application/vnd.varve.cache.trees.v1+zstd
+//              packs, application/vnd.varve.cache.trees.v1+zstd; of layers that are stored as chunks
+//              (chunk/chunk_list.h) the lists and the packs that these need
 //
 //   {"version":1,
 //    "records":["<StepRecord>",…],                     cache/step_record.h, with its checksum
 //    "layers":[{"diffID":…,"mediaType":…,"digest":…,"size":…},…],
-//    "trees":[{"digest":…,"size":…,"roots":["sha256:…",…]},…]}
+//    "trees":[{"digest":…,"size":…,"roots":["sha256:…",…]},…],
+//    "mounts":[{"key":…,"created":…,"diffID":…,"mediaType":…,"digest":…,"size":…,…},…]}
+//
+// What is stored as chunks has the list's media type, digest and size, and besides "tarSize" and
+// "packs":[{"digest":…,"size":…},…].
 //
 // Groups are immutable, named by the digest of their manifest. Logs of steps do not travel: nothing
 // reads them there, and what a program prints is nobody else's business. In names of steps, words that
@@ -37,9 +42,23 @@ inline constexpr std::string_view kTreesMediaType = "application/vnd.varve.cache
 inline constexpr uint64_t kMaxRecordsBlob = 64 << 20;
 inline constexpr uint64_t kMaxUnpacked = 512 << 20;
 
+// A tar as a blob of a layer's media type, or as chunks: then `blob` is the list, of
+// chunk::kListMediaType.
 struct StoredLayer {
   DiffId layer;
   oci::Descriptor blob;
+  uint64_t tar_size = 0;  // of chunks
+  std::vector<oci::Descriptor> packs = {};
+  bool chunked() const;
+  // Everything that has to be there.
+  std::vector<oci::Descriptor> Blobs() const;
+};
+
+// The content of a RUN --mount=type=cache at the end of a build; always chunks.
+struct StoredMount {
+  std::string key;  // cache::MountKey
+  Timestamp created;
+  StoredLayer tar;
 };
 
 struct TreePack {
@@ -51,6 +70,7 @@ struct Group {
   std::vector<cache::StepRecord> records;
   std::vector<StoredLayer> layers;
   std::vector<TreePack> trees;
+  std::vector<StoredMount> mounts = {};
 };
 
 Result<std::string> EncodeGroup(const Group& group);

@@ -148,6 +148,12 @@ Result<std::optional<oci::Descriptor>> ImageTier::FindLayer(const DiffId& layer,
   return cache_->FindLayer(layer, std::move(stop));
 }
 
+Result<std::optional<oci::Descriptor>> ImageTier::FindMount(const std::string& key,
+                                                            std::stop_token stop) {
+  if (state_.Lock()->no_cache) return std::optional<oci::Descriptor>();
+  return cache_->FindMount(key, std::move(stop));
+}
+
 Status ImageTier::Fetch(const oci::Descriptor& blob, Writer& out, std::stop_token stop) {
   ImagePlace* place = nullptr;
   {

@@ -59,6 +59,8 @@ class ImageTier final : public Tier {
   std::vector<cache::StepRecord> Earlier(const std::string& slot, const Digest& op_digest,
                                          size_t limit) override;
   Result<std::optional<oci::Descriptor>> FindLayer(const DiffId& layer, std::stop_token stop) override;
+  // Of the cache: images have none.
+  Result<std::optional<oci::Descriptor>> FindMount(const std::string& key, std::stop_token stop) override;
   Status Fetch(const oci::Descriptor& blob, Writer& out, std::stop_token stop) override;
   Status Export(const Offer& offer, const OnProgress& on_progress, std::stop_token stop) override;
   Traffic traffic() override;

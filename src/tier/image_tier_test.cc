@@ -58,6 +58,10 @@ class FakeCache final : public Tier {
   Result<std::optional<oci::Descriptor>> FindLayer(const DiffId&, std::stop_token) override {
     return std::optional<oci::Descriptor>();
   }
+  Result<std::optional<oci::Descriptor>> FindMount(const std::string& key, std::stop_token) override {
+    if (error) return Error(*error);
+    return oci::Descriptor{.digest = Digest::Of("mount " + key)};
+  }
   Status Fetch(const oci::Descriptor&, Writer&, std::stop_token) override { return NotFound("no blob"); }
   Status Export(const Offer&, const OnProgress&, std::stop_token) override { return Ok(); }
   Traffic traffic() override { return {}; }
@@ -116,6 +120,19 @@ TEST_F(ImageTierTest, ACacheIsNotAskedForAsAnImage) {
   ASSERT_TRUE(image);
   EXPECT_FALSE(*image);
   EXPECT_EQ(in_registry->asked, 0);
+}
+
+TEST_F(ImageTierTest, CacheMountsAreTheCachesAndAnImageHasNone) {
+  Ask();
+  auto mount = tier.FindMount("npm", {});
+  ASSERT_TRUE(mount && *mount);
+  EXPECT_EQ((*mount)->digest, Digest::Of("mount npm"));
+
+  cache->error = Invalid("it is an image");
+  Ask();
+  mount = tier.FindMount("npm", {});
+  ASSERT_TRUE(mount) << mount.error().message;
+  EXPECT_FALSE(*mount);
 }
 
 TEST_F(ImageTierTest, WhereTheRegistryHasNothingThisMachineMay) {

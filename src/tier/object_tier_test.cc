@@ -102,6 +102,8 @@ class PlainWebPlace final : public WebPlace {
 INSTANTIATE_TEST_SUITE_P(Bucket, TierContract, ::testing::Values(&New<BucketPlace>));
 INSTANTIATE_TEST_SUITE_P(PagedBucket, TierContract, ::testing::Values(&New<PagedBucketPlace>));
 INSTANTIATE_TEST_SUITE_P(Web, TierContract, ::testing::Values(&New<WebPlace>));
+INSTANTIATE_TEST_SUITE_P(BucketChunked, TierContract, ::testing::Values(Setting(&New<BucketPlace>, true)));
+INSTANTIATE_TEST_SUITE_P(WebChunked, TierContract, ::testing::Values(Setting(&New<WebPlace>, true)));
 INSTANTIATE_TEST_SUITE_P(WebWithoutConditions, TierContract, ::testing::Values(&New<PlainWebPlace>));
 
 // Which of the named steps a fresh machine finds, and can fetch the layer of.

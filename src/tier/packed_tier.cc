@@ -9,8 +9,10 @@
 #include "base/metric.h"
 #include "base/strings.h"
 #include "base/thread_pool.h"
+#include "tier/chunked.h"
 #include "tier/group.h"
 #include "tier/shrink.h"
+#include "tier/wire.h"
 
 namespace varve::tier {
 
@@ -18,124 +20,60 @@ namespace {
 
 constexpr size_t kParallel = 8;
 
-class TextReader final : public Reader {
- public:
-  TextReader(std::shared_ptr<const std::string> text, uint64_t offset)
-      : text_(std::move(text)), in_(std::string_view(*text_).substr(std::min<uint64_t>(offset, text_->size()))) {}
-  Result<size_t> Read(std::span<char> buffer) override { return in_.Read(buffer); }
-
- private:
-  const std::shared_ptr<const std::string> text_;
-  StringReader in_;
-};
-
-// Storages may keep it.
-OpenAt OpenText(std::string text) {
-  return [kept = std::make_shared<const std::string>(std::move(text))](
-             uint64_t offset) -> Result<std::unique_ptr<Reader>> {
-    return std::make_unique<TextReader>(kept, offset);
-  };
-}
-
-oci::Descriptor Describe(const std::string& text, std::string_view media_type) {
-  return {.media_type = std::string(media_type), .digest = Digest::Of(text), .size = text.size()};
-}
-
-// What has been read of a blob by all who read parts of it, now or when the storage gets round to it.
-class SentBytes {
- public:
-  SentBytes(const OnProgress& tell, std::string id, uint64_t total)
-      : tell_(tell), id_(std::move(id)), total_(total) {}
-  void Add(uint64_t bytes) {
-    constexpr uint64_t kStep = 1 << 20;
-    uint64_t before = bytes_.fetch_add(bytes), now = std::min(before + bytes, total_);
-    if (now == total_) Done();
-    else if (tell_ && before / kStep != now / kStep) tell_(id_, now, total_, false);
-  }
-  void Done() {
-    if (tell_ && !done_.exchange(true)) tell_(id_, total_, total_, true);
-  }
-
- private:
-  const OnProgress& tell_;
-  const std::string id_;
-  const uint64_t total_;
-  std::atomic<uint64_t> bytes_ = 0;
-  std::atomic<bool> done_ = false;
-};
-
-class SentReader final : public Reader {
- public:
-  SentReader(std::unique_ptr<Reader> in, std::shared_ptr<SentBytes> sent)
-      : in_(std::move(in)), sent_(std::move(sent)) {}
-  Result<size_t> Read(std::span<char> buffer) override {
-    TRY_ASSIGN(size_t n, in_->Read(buffer));
-    sent_->Add(n);
-    return n;
-  }
-
- private:
-  const std::unique_ptr<Reader> in_;
-  const std::shared_ptr<SentBytes> sent_;
-};
-
-class LimitedWriter final : public Writer {
- public:
-  LimitedWriter(uint64_t limit, std::atomic<uint64_t>& bytes) : limit_(limit), bytes_(bytes) {}
-  Status Write(std::string_view data) override {
-    bytes_ += data.size();
-    if (text.size() + data.size() > limit_) return Corrupt("a blob is longer than its descriptor says");
-    text.append(data);
-    return Ok();
-  }
-  std::string text;
-
- private:
-  const uint64_t limit_;
-  std::atomic<uint64_t>& bytes_;
-};
-
-class CountingWriter final : public Writer {
- public:
-  CountingWriter(Writer& out, std::atomic<uint64_t>& bytes) : out_(out), bytes_(bytes) {}
-  Status Write(std::string_view data) override {
-    bytes_ += data.size();
-    return out_.Write(data);
-  }
-
- private:
-  Writer& out_;
-  std::atomic<uint64_t>& bytes_;
-};
-
 // What the groups say together.
 struct Contents {
   std::vector<GroupEntry> entries;  // of the groups that could be read
   std::vector<Group> groups;        // as `entries`
   std::vector<Digest> damaged;      // manifests of the others: the next export takes them away
   std::map<StepKey, const cache::StepRecord*> records;  // the newest of each key
-  std::map<DiffId, oci::Descriptor> layers;
+  std::map<DiffId, const StoredLayer*> layers;
   std::map<Digest, const TreePack*> trees;  // by root
+  std::map<std::string, const StoredMount*> mounts;  // the newest of each key
 
   void Index() {
-    records.clear(), layers.clear(), trees.clear();
+    records.clear(), layers.clear(), trees.clear(), mounts.clear();
     for (const Group& group : groups) {
       for (const cache::StepRecord& record : group.records) {
         const cache::StepRecord*& known = records[record.key];
         if (known == nullptr || record.created > known->created) known = &record;
       }
-      for (const StoredLayer& layer : group.layers) layers.insert_or_assign(layer.layer, layer.blob);
+      for (const StoredLayer& layer : group.layers) layers.insert_or_assign(layer.layer, &layer);
       for (const TreePack& pack : group.trees) {
         for (const Digest& root : pack.roots) trees[root] = &pack;
       }
+      for (const StoredMount& mount : group.mounts) {
+        const StoredMount*& known = mounts[mount.key];
+        if (known == nullptr || mount.created >= known->created) known = &mount;
+      }
     }
+  }
+
+  // What is stored as chunks and is named by its tar's digest.
+  const StoredLayer* Chunked(const Digest& tar) const {
+    auto layer = layers.find(DiffId(tar));
+    if (layer != layers.end() && layer->second->chunked()) return layer->second;
+    for (const auto& [key, mount] : mounts) {
+      if (mount->tar.layer.value == tar) return &mount->tar;
+    }
+    return nullptr;
+  }
+
+  // The steps that made the layer.
+  std::set<std::string> SlotsOf(const DiffId& layer) const {
+    std::set<std::string> slots;
+    for (const auto& [key, record] : records) {
+      for (const cache::Rootfs& output : record->outputs) {
+        if (!output.layers.empty() && output.layers.back() == layer) slots.insert(record->slot);
+      }
+    }
+    return slots;
   }
 };
 
 class PackedTier final : public Tier {
  public:
   PackedTier(std::unique_ptr<BlobStorage> storage, PackedOptions options, Clock& clock)
-      : storage_(std::move(storage)), options_(options), clock_(clock) {}
+      : storage_(std::move(storage)), options_(std::move(options)), clock_(clock) {}
 
   Result<std::vector<std::optional<cache::StepRecord>>> GetMany(const std::vector<StepKey>& keys,
                                                                 tree::TreeStore& trees,
@@ -191,13 +129,34 @@ class PackedTier final : public Tier {
   Result<std::optional<oci::Descriptor>> FindLayer(const DiffId& layer, std::stop_token stop) override {
     TRY_ASSIGN(auto contents, Loaded(stop));
     auto it = contents->layers.find(layer);
-    return it == contents->layers.end() ? std::nullopt : std::optional(it->second);
+    if (it == contents->layers.end()) return std::nullopt;
+    return std::optional(AsBlob(*it->second));
+  }
+
+  Result<std::optional<oci::Descriptor>> FindMount(const std::string& key, std::stop_token stop) override {
+    TRY_ASSIGN(auto contents, Loaded(stop));
+    auto it = contents->mounts.find(key);
+    if (it == contents->mounts.end()) return std::nullopt;
+    return std::optional(AsBlob(it->second->tar));
   }
 
   Status Fetch(const oci::Descriptor& blob, Writer& out, std::stop_token stop) override {
-    ++requests_;
-    CountingWriter counted(out, bytes_read_);
-    TRY(storage_->Get(blob, counted, stop));
+    Shared contents = *loaded_.Lock();
+    const StoredLayer* chunked = contents && blob.media_type == oci::kOciLayer
+                                     ? contents->Chunked(blob.digest) : nullptr;
+    if (chunked != nullptr) {
+      std::vector<DiffId> similar;
+      for (const std::string& slot : contents->SlotsOf(chunked->layer)) {
+        if (!options_.local.earlier) break;
+        for (const DiffId& layer : options_.local.earlier(slot, stop)) {
+          bool known = layer == chunked->layer || std::ranges::find(similar, layer) != similar.end();
+          if (!known) similar.push_back(layer);
+        }
+      }
+      TRY(FetchChunked(*chunked, similar, options_.local, lists_, wire_, out, stop));
+    } else {
+      TRY(wire_.Get(blob, out, stop));
+    }
     ++layers_;
     return Ok();
   }
@@ -205,8 +164,8 @@ class PackedTier final : public Tier {
   Status Export(const Offer& offer, const OnProgress& on_progress, std::stop_token stop) override;
 
   Traffic traffic() override {
-    return {.hits = hits_, .layers = layers_, .bytes_read = bytes_read_,
-            .bytes_written = bytes_written_, .requests = storage_->requests().value_or(requests_)};
+    return {.hits = hits_, .layers = layers_, .bytes_read = wire_.bytes_read,
+            .bytes_written = wire_.bytes_written, .requests = storage_->requests().value_or(wire_.requests)};
   }
 
   std::vector<std::string> TakeNotices() override { return std::exchange(*notices_.Lock(), {}); }
@@ -226,7 +185,7 @@ class PackedTier final : public Tier {
   // `known`: groups that need not be fetched again.
   Result<Shared> Load(const Contents* known, std::stop_token stop) {
     METRIC("tier.load");
-    ++requests_;
+    ++wire_.requests;
     TRY_ASSIGN(auto listed, storage_->List(stop));
     auto contents = std::make_shared<Contents>();
     std::vector<std::optional<Group>> groups(listed.size());
@@ -270,27 +229,15 @@ class PackedTier final : public Tier {
     if (entry.records.media_type != kRecordsMediaType) {
       return Corrupt("records of an unknown kind: {}", entry.records.media_type);
     }
-    TRY_ASSIGN(std::string text, FetchSmall(entry.records, stop));
+    TRY_ASSIGN(std::string text, wire_.GetSmall(entry.records, kMaxRecordsBlob, stop));
     return DecodeGroup(text);
   }
 
   Status FetchTrees(const TreePack& pack, tree::TreeStore& trees, std::stop_token stop) {
     METRIC("tier.trees");
-    TRY_ASSIGN(std::string text, FetchSmall(pack.blob, stop));
+    TRY_ASSIGN(std::string text, wire_.GetSmall(pack.blob, kMaxRecordsBlob, stop));
     TRY_ASSIGN(auto objects, DecodeTrees(text));
     return trees.Put(objects);
-  }
-
-  // Verified.
-  Result<std::string> FetchSmall(const oci::Descriptor& blob, std::stop_token stop) {
-    if (blob.size > kMaxRecordsBlob) return Corrupt("blob {} is too large", blob.digest.ToString());
-    ++requests_;
-    LimitedWriter out(blob.size, bytes_read_);
-    TRY(storage_->Get(blob, out, stop));
-    if (out.text.size() != blob.size || Digest::Of(out.text) != blob.digest) {
-      return Corrupt("blob {} arrived damaged", blob.digest.ToString());
-    }
-    return std::move(out.text);
   }
 
   void Note(std::string line) {
@@ -300,16 +247,17 @@ class PackedTier final : public Tier {
 
   // --- Export ----------------------------------------------------------------------------------------
 
-  Result<bool> Holds(const oci::Descriptor& blob, std::stop_token stop) {
-    ++requests_;
-    return storage_->Has(blob, stop);
+  static oci::Descriptor AsBlob(const StoredLayer& layer) {
+    if (!layer.chunked()) return layer.blob;
+    return {.media_type = std::string(oci::kOciLayer), .digest = layer.layer.value, .size = layer.tar_size};
   }
 
-  Result<bool> Send(const oci::Descriptor& blob, const OpenAt& open, std::stop_token stop) {
-    ++requests_;
-    TRY_ASSIGN(bool sent, storage_->Put(blob, open, stop));
-    if (sent) bytes_written_ += blob.size;
-    return sent;
+  Result<bool> Holds(const StoredLayer& layer, std::stop_token stop) {
+    for (const oci::Descriptor& blob : layer.Blobs()) {
+      TRY_ASSIGN(bool held, wire_.Holds(blob, stop));
+      if (!held) return false;
+    }
+    return true;
   }
 
   static bool HasTopLayer(const Contents& there, const cache::StepRecord& record) {
@@ -318,9 +266,11 @@ class PackedTier final : public Tier {
     });
   }
 
-  static bool HasLayerOf(const std::map<DiffId, Offer::Blob>& blobs, const cache::StepRecord& record) {
-    return std::ranges::any_of(record.outputs, [&](const cache::Rootfs& output) {
-      return std::ranges::any_of(output.layers, [&](const DiffId& layer) { return blobs.contains(layer); });
+  static bool HasLayerOf(const std::vector<StoredLayer>& layers, const cache::StepRecord& record) {
+    return std::ranges::any_of(layers, [&](const StoredLayer& stored) {
+      return std::ranges::any_of(record.outputs, [&](const cache::Rootfs& output) {
+        return std::ranges::find(output.layers, stored.layer) != output.layers.end();
+      });
     });
   }
 
@@ -330,75 +280,84 @@ class PackedTier final : public Tier {
       for (const DiffId& layer : output.layers) {
         auto known = there.layers.find(layer);
         if (known == there.layers.end()) continue;
-        TRY_ASSIGN(bool held, Holds(known->second, stop));
+        TRY_ASSIGN(bool held, Holds(*known->second, stop));
         if (!held) return false;
       }
     }
     return true;
   }
 
-  using LayerBlobs = std::map<DiffId, Offer::Blob>;  // `open` is empty where the tier has the blob
-  Result<LayerBlobs> FindBlobs(const Contents& there, const Offer& offer, const std::set<DiffId>& layers,
-                               bool send, const OnProgress& on_progress, std::stop_token stop);
+  // The layers that are there as the offer wants them, and the names of the others.
+  Result<std::vector<StoredLayer>> KeepLayers(const Contents& there, const Offer& offer,
+                                              const std::set<DiffId>& layers,
+                                              std::vector<DiffId>& missing, std::stop_token stop);
+  // Several at once; those that this machine does not have are left out. `send`: when they are made.
+  using LayerBlobs = std::map<DiffId, Offer::Blob>;
+  Result<LayerBlobs> MakeBlobs(const Offer& offer, const std::vector<DiffId>& layers, bool send,
+                               const OnProgress& on_progress, std::stop_token stop);
   Status SendLayer(const DiffId& layer, const Offer::Blob& blob, const OnProgress& on_progress,
-                   std::stop_token stop);
-  Result<LayerBlobs> SendWhatIsWorthIt(const Contents& there, const Offer& offer, Group added,
-                                       LayerBlobs blobs, const OnProgress& on_progress, std::stop_token stop);
+                   std::stop_token stop) {
+    return wire_.Send(blob.descriptor, blob.open, on_progress, "sending layer " + layer.value.Short(), stop);
+  }
+  // `added` has the layers that are kept.
+  Status SendWhatIsWorthIt(const Contents& there, const Offer& offer, const Group& added, LayerBlobs& blobs,
+                           const OnProgress& on_progress, std::stop_token stop);
+  Status SendChunks(const Contents& there, const Offer& offer, const std::vector<DiffId>& layers,
+                    const OnProgress& on_progress, Group& added, std::stop_token stop);
 
   const std::unique_ptr<BlobStorage> storage_;
   const PackedOptions options_;
   Clock& clock_;
   Guarded<Shared> loaded_;
   Guarded<std::vector<std::string>> notices_;
-  std::atomic<uint64_t> hits_ = 0, layers_ = 0, bytes_read_ = 0, bytes_written_ = 0, requests_ = 0;
+  Wire wire_{*storage_};
+  ChunkLists lists_{wire_};
+  std::atomic<uint64_t> hits_ = 0, layers_ = 0;
 };
 
-// Several at once; those that this machine does not have are left out.
-Result<PackedTier::LayerBlobs> PackedTier::FindBlobs(const Contents& there, const Offer& offer,
-                                                     const std::set<DiffId>& layers, bool send,
-                                                     const OnProgress& on_progress, std::stop_token stop) {
+Result<std::vector<StoredLayer>> PackedTier::KeepLayers(const Contents& there, const Offer& offer,
+                                                        const std::set<DiffId>& layers,
+                                                        std::vector<DiffId>& missing,
+                                                        std::stop_token stop) {
   std::vector<DiffId> wanted(layers.begin(), layers.end());
-  Guarded<LayerBlobs> found;
+  std::vector<char> held(wanted.size());
   auto find = [&](size_t i) -> Status {
-    const DiffId& layer = wanted[i];
-    auto known = there.layers.find(layer);
-    if (known != there.layers.end() &&
-        (!offer.force_compression || known->second.media_type == offer.media_type)) {
-      TRY_ASSIGN(bool held, Holds(known->second, stop));
-      if (held) {
-        found.Lock()->emplace(layer, Offer::Blob{.descriptor = known->second, .open = nullptr});
-        return Ok();
-      }
-    }
-    auto blob = offer.make_blob(layer, stop);
-    if (!blob && blob.error().code == Code::kNotFound) return Ok();
-    if (!blob) return Error(std::move(blob).error());
-    if (send) TRY(SendLayer(layer, *blob, on_progress, stop));
-    found.Lock()->emplace(layer, std::move(*blob));
+    auto known = there.layers.find(wanted[i]);
+    if (known == there.layers.end()) return Ok();
+    if (offer.force_compression && known->second->blob.media_type != offer.media_type) return Ok();
+    TRY_ASSIGN(held[i], Holds(*known->second, stop));
     return Ok();
   };
   TRY(ParallelFor(wanted.size(), kParallel, find));
-  return std::move(*found.Lock());
+  std::vector<StoredLayer> kept;
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    if (held[i]) kept.push_back(*there.layers.at(wanted[i]));
+    else missing.push_back(wanted[i]);
+  }
+  return kept;
 }
 
-Status PackedTier::SendLayer(const DiffId& layer, const Offer::Blob& blob, const OnProgress& on_progress,
-                             std::stop_token stop) {
-  auto progress = std::make_shared<SentBytes>(on_progress, "sending layer " + layer.value.Short(),
-                                              blob.descriptor.size);
-  OpenAt open = [progress, inner = blob.open](uint64_t offset) -> Result<std::unique_ptr<Reader>> {
-    TRY_ASSIGN(auto in, inner(offset));
-    return std::make_unique<SentReader>(std::move(in), progress);
+Result<PackedTier::LayerBlobs> PackedTier::MakeBlobs(const Offer& offer, const std::vector<DiffId>& layers,
+                                                     bool send, const OnProgress& on_progress,
+                                                     std::stop_token stop) {
+  Guarded<LayerBlobs> made;
+  auto make = [&](size_t i) -> Status {
+    auto blob = offer.make_blob(layers[i], stop);
+    if (!blob && blob.error().code == Code::kNotFound) return Ok();
+    if (!blob) return Error(std::move(blob).error());
+    if (send) TRY(SendLayer(layers[i], *blob, on_progress, stop));
+    made.Lock()->emplace(layers[i], std::move(*blob));
+    return Ok();
   };
-  TRY_ASSIGN(bool sent, Send(blob.descriptor, open, stop));
-  if (!sent) progress->Done();
-  return Ok();
+  TRY(ParallelFor(layers.size(), kParallel, make));
+  return std::move(*made.Lock());
 }
 
-Result<PackedTier::LayerBlobs> PackedTier::SendWhatIsWorthIt(const Contents& there, const Offer& offer,
-                                                             Group added, LayerBlobs blobs,
-                                                             const OnProgress& on_progress,
-                                                             std::stop_token stop) {
-  for (const auto& [layer, blob] : blobs) added.layers.push_back({layer, blob.descriptor});
+Status PackedTier::SendWhatIsWorthIt(const Contents& there, const Offer& offer, const Group& added,
+                                     LayerBlobs& blobs, const OnProgress& on_progress,
+                                     std::stop_token stop) {
+  Group wanted = added;
+  for (const auto& [layer, blob] : blobs) wanted.layers.push_back({layer, blob.descriptor});
   std::set<StepKey> of_result;
   for (const Offer::Record& offered : offer.records) {
     bool beyond = std::ranges::any_of(offered.record.outputs, [&](const cache::Rootfs& output) {
@@ -408,32 +367,74 @@ Result<PackedTier::LayerBlobs> PackedTier::SendWhatIsWorthIt(const Contents& the
     });
     if (!beyond) of_result.insert(offered.record.key);
   }
-  std::set<DiffId> worth = WorthSending(there.groups, added, offer.result_layers, of_result,
+  std::set<DiffId> worth = WorthSending(there.groups, wanted, offer.result_layers, of_result,
                                         options_.max_size, clock_.Now());
   size_t left_out = 0;
   uint64_t bytes = 0;
   std::erase_if(blobs, [&](const auto& entry) {
-    if (!entry.second.open || worth.contains(entry.first)) return false;
+    if (worth.contains(entry.first)) return false;
     ++left_out;
     bytes += entry.second.descriptor.size;
     return true;
   });
   if (left_out > 0) {
-    bool least = std::ranges::all_of(blobs, [&](const auto& entry) {
-      return offer.result_layers.contains(entry.first);
-    });
+    auto of_the_result = [&](const DiffId& layer) { return offer.result_layers.contains(layer); };
+    bool least = std::ranges::all_of(added.layers, of_the_result, &StoredLayer::layer) &&
+                 std::ranges::all_of(blobs, of_the_result, &LayerBlobs::value_type::first);
     Note(fmt::format("{} of {} layers ({}) were not sent, since max-size={} is reached{}", left_out,
-                     left_out + blobs.size(), FormatBytes(bytes), FormatBytes(options_.max_size),
-                     least ? ": the export was one of mode=min" : ""));
+                     left_out + added.layers.size() + blobs.size(), FormatBytes(bytes),
+                     FormatBytes(options_.max_size), least ? ": the export was one of mode=min" : ""));
   }
-  for (const auto& [layer, blob] : blobs) {
-    if (blob.open) TRY(SendLayer(layer, blob, on_progress, stop));
+  for (const auto& [layer, blob] : blobs) TRY(SendLayer(layer, blob, on_progress, stop));
+  return Ok();
+}
+
+Status PackedTier::SendChunks(const Contents& there, const Offer& offer, const std::vector<DiffId>& layers,
+                              const OnProgress& on_progress, Group& added, std::stop_token stop) {
+  std::vector<const Offer::Mount*> mounts;
+  for (const Offer::Mount& mount : offer.mounts) {
+    if (mount.changed || !there.mounts.contains(mount.key)) mounts.push_back(&mount);
   }
-  return blobs;
+  if (layers.empty() && mounts.empty()) return Ok();
+  ChunkSender sender(wire_, lists_, offer.chunk_level, stop);
+  std::vector<const StoredLayer*> known;
+  for (const auto& [key, mount] : there.mounts) known.push_back(&mount->tar);
+  for (auto group = there.groups.rbegin(); group != there.groups.rend(); ++group) {
+    for (const StoredLayer& layer : group->layers) known.push_back(&layer);
+  }
+  TRY(sender.Know(known));
+  for (const DiffId& layer : layers) {
+    std::string id = "sending layer " + layer.value.Short();
+    uint64_t before = wire_.bytes_written;
+    Status sent = sender.AddLayer(layer, [&](Writer& out, std::stop_token token) {
+      return offer.write_tar(layer, out, token);
+    });
+    if (!sent && sent.error().code == Code::kNotFound) continue;
+    TRY(std::move(sent));
+    uint64_t bytes = wire_.bytes_written - before;
+    if (on_progress) on_progress(id, bytes, bytes, true);
+  }
+  for (const Offer::Mount* mount : mounts) {
+    Status sent = sender.AddMount(mount->key, mount->created, mount->write);
+    if (sent) continue;
+    if (sent.error().code == Code::kUnavailable || stop.stop_requested()) return sent;
+    // Somebody removed it, or writes to it at this moment: the tier keeps what it has.
+    Note(fmt::format("cache mount {} was not sent: {}", mount->id, sent.error().message));
+  }
+  TRY_ASSIGN(auto sent, sender.Finish());
+  for (StoredLayer& layer : sent.layers) added.layers.push_back(std::move(layer));
+  for (StoredMount& mount : sent.mounts) {
+    auto before = there.mounts.find(mount.key);
+    bool same = before != there.mounts.end() && before->second->tar.layer == mount.tar.layer &&
+                before->second->tar.packs == mount.tar.packs;
+    if (!same) added.mounts.push_back(std::move(mount));
+  }
+  return Ok();
 }
 
 Status PackedTier::Export(const Offer& offer, const OnProgress& on_progress, std::stop_token stop) {
   METRIC("tier.export");
+  CHECK(!options_.evicts_by_itself || (!offer.chunked && offer.mounts.empty()));
   Shared before = *loaded_.Lock();
   TRY_ASSIGN(Shared there, Load(before.get(), stop));
 
@@ -479,27 +480,32 @@ Status PackedTier::Export(const Offer& offer, const OnProgress& on_progress, std
   }
   for (const TreePack* pack : packs) {
     if (trees_missing) break;
-    TRY_ASSIGN(bool held, Holds(pack->blob, stop));
+    TRY_ASSIGN(bool held, wire_.Holds(pack->blob, stop));
     trees_missing = !held;
   }
-  if (added.records.empty() && !trees_missing && there->damaged.empty()) return Ok();
-
   // Blobs before records (invariant I4).
-  const bool choose = options_.evicts_by_itself && options_.max_size > 0;
-  TRY_ASSIGN(auto blobs, FindBlobs(*there, offer, layers, !choose, on_progress, stop));
-  if (choose) {
-    TRY_ASSIGN(blobs, SendWhatIsWorthIt(*there, offer, added, std::move(blobs), on_progress, stop));
+  std::vector<DiffId> missing;
+  TRY_ASSIGN(added.layers, KeepLayers(*there, offer, layers, missing, stop));
+  if (!offer.chunked) {
+    const bool choose = options_.evicts_by_itself && options_.max_size > 0;
+    TRY_ASSIGN(auto blobs, MakeBlobs(offer, std::exchange(missing, {}), !choose, on_progress, stop));
+    if (choose) TRY(SendWhatIsWorthIt(*there, offer, added, blobs, on_progress, stop));
+    for (const auto& [layer, blob] : blobs) added.layers.push_back({layer, blob.descriptor});
     // A record that was here without its layers, and stays so, is nothing new.
-    std::erase_if(added.records, [&](const cache::StepRecord& record) {
-      return there_already_keys.contains(record.key) && !HasLayerOf(blobs, record);
-    });
-    if (added.records.empty() && !trees_missing && there->damaged.empty()) return Ok();
+    if (choose) {
+      std::erase_if(added.records, [&](const cache::StepRecord& record) {
+        return there_already_keys.contains(record.key) && !HasLayerOf(added.layers, record);
+      });
+    }
   }
-  for (const auto& [layer, blob] : blobs) added.layers.push_back({layer, blob.descriptor});
+  TRY(SendChunks(*there, offer, missing, on_progress, added, stop));
+  if (added.records.empty() && added.mounts.empty() && !trees_missing && there->damaged.empty()) {
+    return Ok();
+  }
   if (trees_missing) {
     TRY_ASSIGN(std::string pack, EncodeTrees(offer.objects));
     TreePack& trees = added.trees.emplace_back(Describe(pack, kTreesMediaType), offer.roots);
-    TRY(Send(trees.blob, OpenText(pack), stop));
+    TRY(wire_.Send(trees.blob, OpenText(std::move(pack)), stop));
   }
 
   std::set<StepKey> made;
@@ -520,13 +526,13 @@ Status PackedTier::Export(const Offer& offer, const OnProgress& on_progress, std
                     FormatBytes(records.size()));
   }
   GroupEntry entry{.records = Describe(records, kRecordsMediaType)};
-  TRY(Send(entry.records, OpenText(records), stop));
+  TRY(wire_.Send(entry.records, OpenText(std::move(records)), stop));
   std::string manifest = oci::Serialise(ManifestOf(group, entry.records));
   entry.manifest = Describe(manifest, oci::kOciManifest);
   entry.manifest.artifact_type = kRecordsMediaType;
-  requests_ += 2;
+  wire_.requests += 2;
   TRY(storage_->Replace(entry, manifest, replaced, stop));
-  bytes_written_ += manifest.size();
+  wire_.bytes_written += manifest.size();
   return Ok();
 }
 
@@ -534,7 +540,7 @@ Status PackedTier::Export(const Offer& offer, const OnProgress& on_progress, std
 
 std::unique_ptr<Tier> MakePackedTier(std::unique_ptr<BlobStorage> storage, PackedOptions options,
                                      Clock& clock) {
-  return std::make_unique<PackedTier>(std::move(storage), options, clock);
+  return std::make_unique<PackedTier>(std::move(storage), std::move(options), clock);
 }
 
 }  // namespace varve::tier

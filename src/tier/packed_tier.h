@@ -12,6 +12,7 @@
 #include <memory>
 
 #include "base/clock.h"
+#include "tier/chunked.h"
 #include "tier/storage.h"
 #include "tier/tier.h"
 
@@ -25,8 +26,10 @@ struct PackedOptions {
   // The storage cannot take back what was sent, and drops by itself what was used longest ago. So layers
   // that are worth less than what would have to go for them are not sent at all, instead of going after;
   // and an export asks for the layers of what the build hit, which counts as a use, and sends those again
-  // that are gone.
+  // that are gone. Nothing is stored as chunks there: layers that share packs have no bytes of their own
+  // that could be weighed before they are sent.
   bool evicts_by_itself = false;
+  LocalTars local = {};  // for layers and mounts that are stored as chunks
 };
 
 std::unique_ptr<Tier> MakePackedTier(std::unique_ptr<BlobStorage> storage, PackedOptions options,

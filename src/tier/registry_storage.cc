@@ -83,6 +83,14 @@ class RegistryStorage final : public BlobStorage {
     return client_.FetchBlob(reference_, blob, out, stop);
   }
 
+  bool HasParts() const override { return true; }
+
+  Status GetPart(const oci::Descriptor& blob, uint64_t offset, uint64_t size, Writer& out,
+                 std::stop_token stop) override {
+    TRY_ASSIGN(std::string part, client_.FetchBlobPart(reference_, blob, offset, size, stop));
+    return out.Write(part);
+  }
+
   Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, std::stop_token stop) override {
     TRY_ASSIGN(auto pushed, client_.PushBlob(reference_, blob, open, {}, stop));
     return pushed == registry::Pushed::kUploaded;

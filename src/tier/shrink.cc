@@ -11,7 +11,11 @@ namespace varve::tier {
 uint64_t BytesOf(const std::vector<Group>& groups) {
   std::map<Digest, uint64_t> sizes;
   for (const Group& group : groups) {
-    for (const StoredLayer& layer : group.layers) sizes[layer.blob.digest] = layer.blob.size;
+    auto add = [&](const StoredLayer& layer) {
+      for (const oci::Descriptor& blob : layer.Blobs()) sizes[blob.digest] = blob.size;
+    };
+    for (const StoredLayer& layer : group.layers) add(layer);
+    for (const StoredMount& mount : group.mounts) add(mount.tar);
     for (const TreePack& pack : group.trees) sizes[pack.blob.digest] = pack.blob.size;
   }
   uint64_t total = 0;
@@ -21,20 +25,26 @@ uint64_t BytesOf(const std::vector<Group>& groups) {
 
 Group MergeGroups(const std::vector<Group>& groups) {
   std::map<StepKey, const cache::StepRecord*> records;
-  std::map<DiffId, oci::Descriptor> layers;
+  std::map<DiffId, StoredLayer> layers;
   std::map<Digest, TreePack> trees;
+  std::map<std::string, StoredMount> mounts;
   for (const Group& group : groups) {
     for (const cache::StepRecord& record : group.records) {
       const cache::StepRecord*& known = records[record.key];
       if (known == nullptr || record.created >= known->created) known = &record;
     }
-    for (const StoredLayer& layer : group.layers) layers.insert_or_assign(layer.layer, layer.blob);
+    for (const StoredLayer& layer : group.layers) layers.insert_or_assign(layer.layer, layer);
+    for (const StoredMount& mount : group.mounts) {
+      auto [it, is_new] = mounts.try_emplace(mount.key, mount);
+      if (!is_new && mount.created >= it->second.created) it->second = mount;
+    }
     for (const TreePack& pack : group.trees) trees.insert_or_assign(pack.blob.digest, pack);
   }
   Group merged;
   for (const auto& [key, record] : records) merged.records.push_back(*record);
-  for (const auto& [layer, blob] : layers) merged.layers.push_back({layer, blob});
+  for (const auto& [diff_id, layer] : layers) merged.layers.push_back(layer);
   for (const auto& [digest, pack] : trees) merged.trees.push_back(pack);
+  for (const auto& [key, mount] : mounts) merged.mounts.push_back(mount);
   return merged;
 }
 
@@ -53,14 +63,31 @@ std::set<uint32_t> ChooseDropped(const cache::RetentionInput& input, uint64_t to
   return dropped;
 }
 
-}  // namespace
+// What each layer takes. Packs that several layers and mounts need count for each with their share.
+std::vector<uint64_t> BytesOfLayers(const Group& group) {
+  std::map<Digest, uint64_t> users;
+  auto count = [&](const StoredLayer& layer) {
+    for (const oci::Descriptor& pack : layer.packs) ++users[pack.digest];
+  };
+  for (const StoredLayer& layer : group.layers) count(layer);
+  for (const StoredMount& mount : group.mounts) count(mount.tar);
+  std::vector<uint64_t> bytes;
+  for (const StoredLayer& layer : group.layers) {
+    uint64_t& sum = bytes.emplace_back(layer.blob.size);
+    for (const oci::Descriptor& pack : layer.packs) sum += pack.size / users[pack.digest];
+  }
+  return bytes;
+}
 
-void Shrink(Group& group, uint64_t max_size, Timestamp now, const std::set<StepKey>& kept) {
+// False: nothing was left that could be dropped.
+bool DropLayers(Group& group, uint64_t max_size, Timestamp now, const std::set<StepKey>& kept) {
   cache::RetentionInput input{.now = now};
+  std::vector<uint64_t> bytes = BytesOfLayers(group);
   std::map<DiffId, uint32_t> number;
   for (const StoredLayer& layer : group.layers) {
     number[layer.layer] = static_cast<uint32_t>(input.layers.size());
-    input.layers.push_back({.bytes = layer.blob.size, .created = now, .last_used = {}, .uses = 1});
+    input.layers.push_back(
+        {.bytes = bytes[input.layers.size()], .created = now, .last_used = {}, .uses = 1});
   }
   std::map<std::string, uint32_t> slots;
   for (const cache::StepRecord& record : group.records) {
@@ -103,6 +130,25 @@ void Shrink(Group& group, uint64_t max_size, Timestamp now, const std::set<StepK
   std::erase_if(group.trees, [&](const TreePack& pack) {
     return std::ranges::none_of(pack.roots, [&](const Digest& root) { return roots.contains(root); });
   });
+  return !dropped.empty();
+}
+
+// The oldest first, until the others take at most `max_size`.
+void DropMounts(Group& group, uint64_t max_size) {
+  std::ranges::sort(group.mounts, {}, &StoredMount::created);
+  while (!group.mounts.empty() && BytesOf({{.mounts = group.mounts}}) > max_size) {
+    group.mounts.erase(group.mounts.begin());
+  }
+  std::ranges::sort(group.mounts, {}, &StoredMount::key);
+}
+
+}  // namespace
+
+void Shrink(Group& group, uint64_t max_size, Timestamp now, const std::set<StepKey>& kept) {
+  DropMounts(group, max_size / 2);
+  // A pack goes with the last layer that needs it, so one round may free less than it hoped for.
+  while (BytesOf({group}) > max_size && DropLayers(group, max_size, now, kept)) {
+  }
 }
 
 std::set<DiffId> WorthSending(const std::vector<Group>& there, const Group& added,

@@ -12,10 +12,11 @@ namespace varve::tier {
 // What the blobs of the groups take, each counted once.
 uint64_t BytesOf(const std::vector<Group>& groups);
 
-// Everything that the groups hold; of a key's records the newest.
+// Everything that the groups hold; of a key's records, and of a cache mount's contents, the newest.
 Group MergeGroups(const std::vector<Group>& groups);
 
-// Drops the layers that are worth least until what is left takes at most `max_size` bytes, the records
+// Drops cache mounts, oldest first, that take more than half of `max_size`, then the layers that are
+// worth least until what is left takes at most `max_size` bytes, the records
 // on them, and tree packs without a record. Records of no stored layer stay: they are kilobytes.
 // The layers of the steps in `kept`, what a build has just added, go only where they do not fit alone:
 // a guess from one run's seconds must not throw out what was sent a moment ago.

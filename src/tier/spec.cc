@@ -109,6 +109,17 @@ Result<Nanos> DurationOf(const std::string& text) {
   return Nanos(*number * scale);
 }
 
+// true, false, or ids with ';' between them, since ',' parts options.
+Result<MountChoice> MountsOf(const std::string& text) {
+  if (auto all = ParseBool(text)) return MountChoice{.all = *all, .ids = {}};
+  MountChoice choice;
+  for (std::string_view id : Split(text, ';')) {
+    if (id.empty()) return Invalid("invalid mounts \"{}\": write mounts=true, or ids as in mounts=npm;pip", text);
+    choice.ids.emplace_back(id);
+  }
+  return choice;
+}
+
 Status Set(Spec& spec, const std::string& key, const std::string& text) {
   auto boolean = [&](bool* field) -> Status {
     TRY_ASSIGN(*field, BoolOf(key, text));
@@ -148,6 +159,15 @@ Status Set(Spec& spec, const std::string& key, const std::string& text) {
     spec.image_trust = *image_trust;
   } else if (key == "max-size") {
     TRY_ASSIGN(spec.max_size, ParseRamBytes(text));
+  } else if (key == "mounts-max-size") {
+    TRY_ASSIGN(spec.mounts_max_size, ParseRamBytes(text));
+  } else if (key == "mounts") {
+    TRY_ASSIGN(spec.mounts, MountsOf(text));
+  } else if (key == "format") {
+    if (text != "layers" && text != "chunked") {
+      return Invalid("invalid cache format \"{}\": use layers or chunked", text);
+    }
+    spec.chunked = text == "chunked";
   } else if (key == "compression") {
     if (text == "zstd") spec.compression = archive::Compression::kZstd;
     else if (text == "gzip") spec.compression = archive::Compression::kGzip;
@@ -192,12 +212,23 @@ Status CheckKey(Direction direction, Kind kind, const std::string& type, const s
     if (fits && known.name == key) return Ok();
     if (fits) names.push_back(known.name);
   }
+  if (kind == Kind::kGha && (key == "format" || key.starts_with("mounts"))) {
+    Error error = Invalid("{} type=gha does not take {}: there are neither chunks nor cache mounts in "
+                          "GitHub's cache", FlagOf(direction), key);
+    error.hint = "leave it out, or use another type beside type=gha";
+    return error;
+  }
   Error error = Invalid("unknown option \"{}\" of {} type={}", key, FlagOf(direction), type);
   if (auto near = NearestWord(key, names)) error.hint = fmt::format("did you mean {}?", *near);
   return error;
 }
 
 Status CheckLevel(const Spec& spec) {
+  if (spec.chunked && spec.compression != archive::Compression::kZstd) {
+    Error error = Invalid("format=chunked packs with zstd alone");
+    error.hint = "leave out compression=…, or use format=layers";
+    return error;
+  }
   if (!spec.compression_level) return Ok();
   int level = *spec.compression_level;
   bool good = spec.compression == archive::Compression::kZstd ? level >= 1 && level <= 22
@@ -341,6 +372,10 @@ Result<std::vector<Spec>> Parse(Direction direction, std::string_view value) {
 }
 
 }  // namespace
+
+bool MountChoice::Takes(const std::string& id) const {
+  return all || std::ranges::find(ids, id) != ids.end();
+}
 
 std::string Spec::Name() const {
   if (kind == Kind::kInline) return "inline";

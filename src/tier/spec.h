@@ -18,6 +18,16 @@ enum class Mode { kMin, kMax };
 // What an image that was built earlier is believed: the content of its layers, or its history too.
 enum class ImageTrust { kContent, kHistory };
 
+// Which contents of RUN --mount=type=cache travel: mounts=true, or mounts=ID;ID…
+struct MountChoice {
+  bool all = false;
+  std::vector<std::string> ids;
+  bool Takes(const std::string& id) const;
+  bool operator==(const MountChoice&) const = default;
+};
+
+inline constexpr uint64_t kDefaultMountsMaxSize = uint64_t{1} << 30;
+
 struct Spec {
   Kind kind = Kind::kRegistry;
   std::string place;              // directory, image reference, "bucket/prefix", URL without secrets, scope
@@ -36,6 +46,7 @@ struct Spec {
 
   bool trusted = true;            // reading: trust=none asks nothing of the tier
   std::optional<ImageTrust> image_trust;  // trust=content, trust=history; none: --cache-from-trust
+  MountChoice mounts;             // reading: restored where they are missing; writing: sent
 
   // Writing.
   Mode mode = Mode::kMin;
@@ -45,6 +56,8 @@ struct Spec {
   bool ignore_error = true;       // BuildKit's default is false: its export fails the build
   bool reset = false;             // local: blobs that nothing names go at once
   std::optional<uint64_t> max_size;
+  bool chunked = false;           // format=chunked
+  uint64_t mounts_max_size = kDefaultMountsMaxSize;  // bytes of files that one export sends
 
   // "local:DIR", "registry:REF", "s3:BUCKET/PREFIX", "gha:SCOPE", "inline"; for people
   std::string Name() const;

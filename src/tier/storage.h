@@ -49,6 +49,13 @@ class BlobStorage {
   virtual Result<bool> Has(const oci::Descriptor& blob, std::stop_token stop) = 0;
   // The content as it lies there: the caller verifies.
   virtual Status Get(const oci::Descriptor& blob, Writer& out, std::stop_token stop) = 0;
+  // The bytes from `offset` on, fewer than `size` where the blob is shorter. Asked only where HasParts.
+  virtual bool HasParts() const { return false; }
+  virtual Status GetPart(const oci::Descriptor& blob, uint64_t offset, uint64_t size, Writer& out,
+                         std::stop_token stop) {
+    (void)offset, (void)size, (void)out, (void)stop;
+    return Internal("{} is not to be had in parts here", blob.digest.ToString());
+  }
   // A blob that is there already is not sent; true: it was sent, or it is with the Replace that follows:
   // a storage may keep `open` until then, to send many blobs in few requests.
   virtual Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, std::stop_token stop) = 0;

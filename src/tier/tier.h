@@ -47,6 +47,22 @@ struct Offer {
   std::function<Result<Blob>(const DiffId& layer, std::stop_token stop)> make_blob;
   bool force_compression = false;  // a blob of another media type that the tier has does not do
   std::string media_type;          // of the layers that make_blob makes
+
+  // Layers are sent as chunks (chunk/chunk_list.h): write_tar is called for them instead of make_blob,
+  // one at a time, and gives the layer's tar, verified; kNotFound: it is not on this machine.
+  bool chunked = false;
+  std::optional<int> chunk_level;  // of zstd
+  std::function<Status(const DiffId& layer, Writer& out, std::stop_token stop)> write_tar;
+
+  // Contents of RUN --mount=type=cache, as tars that are made when they are asked for.
+  struct Mount {
+    std::string key;  // cache::MountKey
+    std::string id;   // for people
+    Timestamp created;
+    bool changed = true;  // else it is sent only where the tier has nothing of that key
+    std::function<Status(Writer& out, std::stop_token stop)> write;
+  };
+  std::vector<Mount> mounts;
 };
 
 // What the tier was asked and what went over the wire; kept by the tier, read at the end.
@@ -67,7 +83,7 @@ class Tier {
   // a look-up already: an explanation costs no request.
   virtual std::vector<cache::StepRecord> Earlier(const std::string& slot, const Digest& op_digest,
                                                  size_t limit) = 0;
-  // What the layer is available as.
+  // What the layer is available as. One that is stored as chunks is to be had as its uncompressed tar.
   virtual Result<std::optional<oci::Descriptor>> FindLayer(const DiffId& layer,
                                                            std::stop_token stop) = 0;
   // The bytes as they come: whoever writes them verifies. kNotFound when they are gone.
@@ -75,6 +91,11 @@ class Tier {
   // Adds what the tier lacks, blobs before records (invariant I4), and stays within its bounds.
   virtual Status Export(const Offer& offer, const OnProgress& on_progress, std::stop_token stop) = 0;
   virtual Traffic traffic() = 0;
+  // The tar of a cache mount's content, to be fetched like a layer.
+  virtual Result<std::optional<oci::Descriptor>> FindMount(const std::string& key, std::stop_token stop) {
+    (void)key, (void)stop;
+    return std::nullopt;
+  }
   // What could not be used and was passed over, each a line for people; every line is told once.
   virtual std::vector<std::string> TakeNotices() = 0;
 };

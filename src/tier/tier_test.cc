@@ -158,18 +158,21 @@ TEST_P(TierContract, AFreshResultReplacesAnOlderOne) {
 
 TEST_P(TierContract, ABlobThatIsGoneIsSentAgainByWhoRanTheStep) {
   ASSERT_TRUE(Export(OfferOf({"a"})));
-  Digest blob = BlobIn(*place_->Open(), "a").digest;
-  place_->Remove(blob);
-  auto tier = place_->Open();
-  StringWriter out;
-  Status fetched = tier->Fetch(BlobIn(*tier, "a"), out, {});
-  ASSERT_FALSE(fetched);
-  EXPECT_EQ(fetched.error().code, Code::kNotFound);
-  std::atomic<int> made = 0;
-  Offer again = OfferOf({"a"}, &made);
-  again.records[0].fresh = true;
-  ASSERT_TRUE(Export(again));
-  EXPECT_EQ(made, 1);
+  auto blobs = StoredOf("a").Blobs();
+  EXPECT_EQ(blobs.size(), GetParam().chunked ? 2u : 1u) << "a list and a pack, or a blob";
+  for (const oci::Descriptor& blob : blobs) {
+    place_->Remove(blob.digest);
+    auto tier = place_->Open();
+    StringWriter out;
+    Status fetched = tier->Fetch(BlobIn(*tier, "a"), out, {});
+    ASSERT_FALSE(fetched);
+    EXPECT_EQ(fetched.error().code, Code::kNotFound);
+    std::atomic<int> made = 0;
+    Offer again = OfferOf({"a"}, &made);
+    again.records[0].fresh = true;
+    ASSERT_TRUE(Export(again));
+    EXPECT_EQ(made, 1);
+  }
 }
 
 TEST_P(TierContract, DamagedRecordsAreAMissAndALineAndHealed) {
@@ -177,7 +180,7 @@ TEST_P(TierContract, DamagedRecordsAreAMissAndALineAndHealed) {
   ASSERT_TRUE(Export(OfferOf({"b"})));
   // The records of "a": the config of the first group.
   auto text = EncodeGroup({.records = {RecordOf("a")},
-                           .layers = {{LayerOf("a"), BlobIn(*place_->Open(), "a")}}});
+                           .layers = {StoredOf("a")}});
   ASSERT_TRUE(text);
   place_->Damage(Digest::Of(*text), 0);
   auto tier = place_->Open();
@@ -252,7 +255,7 @@ TEST_P(TierContract, ManySmallGroupsBecomeOne) {
 }
 
 TEST_P(TierContract, ItStaysWithinItsSizeByDroppingWhatIsWorthLeast) {
-  PackedOptions small{.max_size = 3 * BlobOf(LayerOf("0")).size()};
+  PackedOptions small{.max_size = 7 * BlobOf(LayerOf("0")).size() / 2};
   for (int i = 0; i < 6; ++i) {
     Offer offer = OfferOf({std::to_string(i)});
     offer.records[0].record.created = Timestamp{i * 86'400'000'000'000 + 1};
@@ -267,7 +270,7 @@ TEST_P(TierContract, ItStaysWithinItsSizeByDroppingWhatIsWorthLeast) {
 }
 
 TEST_P(TierContract, WhatABuildAddsIsNotWhatItsOwnExportDrops) {
-  PackedOptions small{.max_size = 3 * BlobOf(LayerOf("0")).size()};
+  PackedOptions small{.max_size = 7 * BlobOf(LayerOf("0")).size() / 2};
   for (int i = 0; i < 5; ++i) {
     Offer offer = OfferOf({std::to_string(i)});
     offer.records[0].record.created = Timestamp{(i + 1) * int64_t{1'000'000'000}};
@@ -277,6 +280,7 @@ TEST_P(TierContract, WhatABuildAddsIsNotWhatItsOwnExportDrops) {
   std::string found = Found({"0", "1", "2", "3", "4"});
   EXPECT_THAT(found, HasSubstr("4"));
   EXPECT_EQ(std::ranges::count(found, ' '), 2) << found;
+  if (GetParam().chunked) return;  // small layers of one export share a pack, which stays or goes whole
   // Alone too large: worth decides, as if nothing were new.
   Offer offer = OfferOf({"5", "6", "7", "8"});
   offer.records[2].record.wall = Nanos(7'200'000'000'000);
@@ -291,6 +295,10 @@ TEST_P(TierContract, ACancelledExportSaysSo) {
     stop.request_stop();
     return Cancelled("stopped");
   };
+  offer.write_tar = [&](const DiffId&, Writer&, std::stop_token) -> Status {
+    stop.request_stop();
+    return Cancelled("stopped");
+  };
   Status exported = place_->Open()->Export(offer, nullptr, stop.get_token());
   ASSERT_FALSE(exported);
   EXPECT_EQ(exported.error().code, Code::kCancelled);
@@ -299,6 +307,8 @@ TEST_P(TierContract, ACancelledExportSaysSo) {
 
 INSTANTIATE_TEST_SUITE_P(Directory, TierContract, ::testing::Values(&New<DirectoryPlace>));
 INSTANTIATE_TEST_SUITE_P(Registry, TierContract, ::testing::Values(&New<RegistryPlace>));
+INSTANTIATE_TEST_SUITE_P(DirectoryChunked, TierContract, ::testing::Values(Setting(&New<DirectoryPlace>, true)));
+INSTANTIATE_TEST_SUITE_P(RegistryChunked, TierContract, ::testing::Values(Setting(&New<RegistryPlace>, true)));
 
 // --- Faults of registries ----------------------------------------------------------------------------
 

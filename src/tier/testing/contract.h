@@ -6,9 +6,12 @@
 
 #include <atomic>
 #include <memory>
+#include <random>
 #include <string>
 #include <vector>
 
+#include "sys/tempdir.h"
+#include "tier/directory_storage.h"
 #include "tier/group.h"
 #include "tier/packed_tier.h"
 #include "tier/tier.h"
@@ -18,7 +21,13 @@ namespace varve::tier::testing {
 
 inline StepKey Key(const std::string& name) { return StepKey(Digest::Of("key " + name)); }
 inline DiffId LayerOf(const std::string& name) { return DiffId(Digest::Of("layer " + name)); }
-inline std::string BlobOf(const DiffId& layer) { return "bytes of " + layer.ToString() + std::string(5000, '.'); }
+// Does not compress, so that chunks of it take what it takes.
+inline std::string BlobOf(const DiffId& layer) {
+  std::string text = "bytes of " + layer.ToString();
+  std::mt19937 random(static_cast<unsigned>(layer.value.bytes()[0] << 8 | layer.value.bytes()[1]));
+  while (text.size() < 5000) text += static_cast<char>(random());
+  return text;
+}
 
 inline cache::StepRecord RecordOf(const std::string& name, int64_t created = 1) {
   cache::StepRecord record;
@@ -61,6 +70,10 @@ inline Offer OfferOf(const std::vector<std::string>& names, std::atomic<int>* ma
     };
     return blob;
   };
+  offer.write_tar = [made](const DiffId& layer, Writer& out, std::stop_token) -> Status {
+    if (made != nullptr) ++*made;
+    return out.Write(BlobOf(layer));
+  };
   return offer;
 }
 
@@ -83,8 +96,33 @@ std::unique_ptr<Place> New() {
   return std::make_unique<AnyPlace>();
 }
 
-class TierContract : public ::testing::TestWithParam<MakePlace> {
+struct Setting {
+  Setting(MakePlace make_place, bool as_chunks = false) : make(make_place), chunked(as_chunks) {}  // NOLINT
+  MakePlace make;
+  bool chunked;  // format=chunked
+};
+
+class TierContract : public ::testing::TestWithParam<Setting> {
  protected:
+  Offer OfferOf(const std::vector<std::string>& names, std::atomic<int>* made = nullptr) {
+    Offer offer = testing::OfferOf(names, made);
+    offer.chunked = GetParam().chunked;
+    return offer;
+  }
+  // What an export of the named step alone stores, read from a directory: the same bytes everywhere.
+  StoredLayer StoredOf(const std::string& name) {
+    sys::TempDir directory = *sys::TempDir::Create(::testing::TempDir(), "stored-");
+    FakeClock clock;
+    auto tier = MakePackedTier(MakeDirectoryStorage({.path = directory.path()}), {}, clock);
+    EXPECT_TRUE(tier->Export(OfferOf({name}), nullptr, {}));
+    auto storage = MakeDirectoryStorage({.path = directory.path()});
+    auto entries = storage->List({});
+    StringWriter records;
+    EXPECT_TRUE(storage->Get(entries->at(0).records, records, {}));
+    auto group = DecodeGroup(records.text);
+    EXPECT_EQ(group->layers.at(0).chunked(), GetParam().chunked);
+    return group->layers.at(0);
+  }
   // Which of the named steps a fresh machine finds.
   std::string Found(const std::vector<std::string>& names, PackedOptions options = {}) {
     auto tier = place_->Open(options);
@@ -107,7 +145,7 @@ class TierContract : public ::testing::TestWithParam<MakePlace> {
     return blob && *blob ? **blob : oci::Descriptor();
   }
 
-  std::unique_ptr<Place> place_ = GetParam()();
+  std::unique_ptr<Place> place_ = GetParam().make();
   tree::MemoryTreeStore trees_;
 };
 

@@ -1,0 +1,41 @@
+// What a tier asks of its storage, counted, and small blobs verified.
+//
+// Safe from any thread.
+#pragma once
+
+#include <atomic>
+#include <stop_token>
+#include <string>
+
+#include "tier/storage.h"
+#include "tier/tier.h"
+
+namespace varve::tier {
+
+// Of a text, which storages may keep until it is sent.
+OpenAt OpenText(std::string text);
+oci::Descriptor Describe(const std::string& text, std::string_view media_type);
+
+class Wire {
+ public:
+  explicit Wire(BlobStorage& storage) : storage_(storage) {}
+
+  Status Get(const oci::Descriptor& blob, Writer& out, std::stop_token stop);
+  bool HasParts() const { return storage_.HasParts(); }
+  Status GetPart(const oci::Descriptor& blob, uint64_t offset, uint64_t size, Writer& out,
+                 std::stop_token stop);
+  // The whole blob, verified. kCorrupt also when it is larger than `limit`.
+  Result<std::string> GetSmall(const oci::Descriptor& blob, uint64_t limit, std::stop_token stop);
+  Result<bool> Holds(const oci::Descriptor& blob, std::stop_token stop);
+  Status Send(const oci::Descriptor& blob, const OpenAt& open, std::stop_token stop);
+  // Tells, under the name `id`, how much of the blob was read: now, or when the storage gets round to it.
+  Status Send(const oci::Descriptor& blob, const OpenAt& open, const OnProgress& on_progress, std::string id,
+              std::stop_token stop);
+
+  std::atomic<uint64_t> bytes_read = 0, bytes_written = 0, requests = 0;
+
+ private:
+  BlobStorage& storage_;
+};
+
+}  // namespace varve::tier
