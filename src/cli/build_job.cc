@@ -11,9 +11,10 @@
 #include "cache/cache_mounts.h"
 #include "cli/build_display.h"
 #include "cli/inline_cache.h"
-#include "dockerfile/step_name.h"
+#include "cli/mount_offer.h"
 #include "cli/source_time.h"
 #include "dockerfile/frontend.h"
+#include "dockerfile/step_name.h"
 #include "oci/platform.h"
 #include "upkeep/damage.h"
 
@@ -223,6 +224,7 @@ Result<engine::Outcome> RunGraph(GraphRun run, Workspace& workspace, engine::Obs
                                                        std::stop_token token) {
       return chain.FetchLayer(layer, progress, token);
     };
+    stores.restore_mount = RestoreMountsFrom(run.tiers->chain(), workspace);
   }
   TRY_ASSIGN(auto runner, exec::Runner::Create(std::move(run.runner), std::move(stores)));
   engine::Request request{.graph = run.graph, .want_data = run.want_data, .dry_run = run.dry_run,
@@ -371,7 +373,9 @@ Result<ExportedBuild> BuildJob::Export(const engine::Outcome& outcome,
 }
 
 Status BuildJob::ExportCaches(const engine::Outcome& outcome) {
-  auto built_for = [&](const tier::Spec&) -> BuiltSteps { return {lowered_.graph, outcome, images_}; };
+  auto built_for = [&](const tier::Spec&) -> BuiltSteps {
+    return {lowered_.graph, outcome, images_, lowered().cache_mount_namespace};
+  };
   return tiers_->Export(built_for, Stores(), board_, stop_);
 }
 

@@ -127,7 +127,7 @@ void WriteStatsFile(const std::string& path, const graph::Graph& graph,
   Json counters = Json::EmptyObject(), steps = Json::EmptyArray();
   // Said even when nothing happened, so that a test that asks for 0 cannot have misspelt them.
   for (const char* name : {"source.pulled_bytes", "tier.bytes_read", "tier.bytes_written", "tier.hits",
-                           "tier.layer_bytes", "tier.layers", "tier.requests"}) {
+                           "tier.layer_bytes", "tier.layers", "tier.mounts", "tier.requests"}) {
     counters.Set(name, 0);
   }
   for (const auto& [name, value] : CounterSnapshot()) counters.Set(name, value);

@@ -4,7 +4,9 @@
 #include <map>
 #include <set>
 
+#include "archive/codec.h"
 #include "base/metric.h"
+#include "chunk/chunk_list.h"
 #include "cli/open_blob.h"
 #include "graph/reads.h"
 #include "tree/selection.h"
@@ -189,6 +191,24 @@ Result<tier::Offer> MakeOffer(const BuiltSteps& built, const tier::Spec& spec, t
       return OpenBlobAt(blobs, digest, offset);
     };
     return blob;
+  };
+  offer.chunked = spec.chunked;
+  offer.chunk_level = spec.compression_level;
+  if (spec.chunked) offer.media_type = chunk::kListMediaType;
+  offer.write_tar = [stores, make = offer.make_blob](const DiffId& layer, Writer& out,
+                                                     std::stop_token stop) -> Status {
+    TRY_ASSIGN(bool here, stores.layers.Has(layer));
+    if (here) {
+      TRY_ASSIGN(here, stores.layers.Reproducible(layer));
+    }
+    if (here) return stores.layers.WriteTar(layer, out, stop);
+    TRY_ASSIGN(auto blob, make(layer, stop));
+    TRY_ASSIGN(auto packed, stores.blobs.OpenVerified(blob.descriptor.digest));
+    TRY_ASSIGN(auto tar, archive::MakeDecompressor(*packed));
+    HashingWriter hashed(&out);
+    TRY(Copy(*tar, hashed));
+    if (hashed.Finish() == layer.value) return Ok();
+    return Corrupt("the blob of layer {} holds another one", layer.ToString());
   };
   return offer;
 }

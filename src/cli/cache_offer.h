@@ -4,6 +4,7 @@
 
 #include <map>
 #include <stop_token>
+#include <string>
 #include <vector>
 
 #include "engine/engine.h"
@@ -19,6 +20,7 @@ struct BuiltSteps {
   const graph::Graph& graph;
   const engine::Outcome& outcome;
   const std::vector<source::ResolvedImage>& images;  // that were resolved: their layers stay where they are
+  std::string mount_namespace = {};                  // of the steps' cache mounts
 };
 
 // The records of the steps: of the local store, and of hits whose layers never came here what a tier said.

@@ -6,8 +6,9 @@
 #include "base/metric.h"
 #include "base/strings.h"
 #include "cli/build_display.h"
-#include "gha/service_address.h"
 #include "cli/local_images.h"
+#include "cli/mount_offer.h"
+#include "gha/service_address.h"
 #include "objects/http_store.h"
 #include "objects/s3_store.h"
 #include "tier/bucket_storage.h"
@@ -21,10 +22,34 @@ namespace varve::cli {
 
 namespace {
 
+// What chunks may be taken from instead of the tier: layers that earlier runs of a step made here.
+tier::LocalTars LocalTarsOf(Workspace& workspace) {
+  constexpr size_t kEarlier = 8;
+  tier::LocalTars tars{.scratch = workspace.scratch.path(), .earlier = nullptr, .write_tar = nullptr};
+  tars.earlier = [&workspace](const std::string& slot, std::stop_token) {
+    std::vector<DiffId> layers;
+    auto records = workspace.local.store->Earlier(slot, Digest(), kEarlier);
+    if (!records) return layers;
+    for (const cache::StepRecord& record : *records) {
+      for (const cache::Rootfs& output : record.outputs) {
+        if (output.layers.empty()) continue;
+        auto here = workspace.layers->Has(output.layers.back());
+        if (here && *here) layers.push_back(output.layers.back());
+      }
+    }
+    return layers;
+  };
+  tars.write_tar = [&workspace](const DiffId& layer, Writer& out, std::stop_token stop) {
+    return workspace.layers->WriteTar(layer, out, stop);
+  };
+  return tars;
+}
+
 std::unique_ptr<tier::Tier> Packed(std::unique_ptr<tier::BlobStorage> storage, const tier::Spec& spec,
-                                   tier::PackedOptions options = {.max_size = tier::kDefaultMaxSize}) {
+                                   Workspace& workspace, tier::PackedOptions options = {}) {
   if (spec.max_size) options.max_size = *spec.max_size;
-  return tier::MakePackedTier(std::move(storage), options, SystemClock());
+  options.local = LocalTarsOf(workspace);
+  return tier::MakePackedTier(std::move(storage), std::move(options), SystemClock());
 }
 
 // What a reference names may be a cache or an image.
@@ -37,7 +62,7 @@ Result<std::shared_ptr<tier::ImageTier>> OpenReference(const tier::Spec& spec, W
     on_this_machine.push_back(MakeToolPlace(spec.place, workspace.scratch.path()));
   }
   return std::make_shared<tier::ImageTier>(
-      Packed(tier::MakeRegistryStorage(client, reference), spec),
+      Packed(tier::MakeRegistryStorage(client, reference), spec, workspace),
       tier::MakeRegistryPlace(client, reference), std::move(on_this_machine));
 }
 
@@ -67,7 +92,7 @@ Result<std::optional<gha::ServiceAddress>> FindService(const tier::Spec& spec, s
 
 Result<std::shared_ptr<tier::Tier>> CacheTiers::OpenTier(const tier::Spec& spec, Workspace& workspace) {
   auto packed = [&](std::unique_ptr<tier::BlobStorage> storage) {
-    return std::shared_ptr<tier::Tier>(Packed(std::move(storage), spec));
+    return std::shared_ptr<tier::Tier>(Packed(std::move(storage), spec, workspace));
   };
   net::HttpClient& http_client = workspace.registries->http();
   switch (spec.kind) {
@@ -108,7 +133,7 @@ Result<std::shared_ptr<tier::Tier>> CacheTiers::OpenTier(const tier::Spec& spec,
       tier::GhaOptions options{.address = std::move(*service), .packs = {.scope = spec.place},
                                .retry_budget = spec.retry_budget};
       return std::shared_ptr<tier::Tier>(
-          Packed(tier::MakeGhaStorage(http_client, std::move(options), SystemClock()), spec,
+          Packed(tier::MakeGhaStorage(http_client, std::move(options), SystemClock()), spec, workspace,
                  {.max_size = tier::kGhaMaxSize, .evicts_by_itself = true}));
     }
     case tier::Kind::kInline: break;  // a part of the image, not a tier
@@ -118,7 +143,7 @@ Result<std::shared_ptr<tier::Tier>> CacheTiers::OpenTier(const tier::Spec& spec,
 
 Result<std::unique_ptr<CacheTiers>> CacheTiers::Open(const BuildFlags& flags, Workspace& workspace,
                                                      bool isolated, std::stop_token stop) {
-  std::unique_ptr<CacheTiers> tiers(new CacheTiers);
+  std::unique_ptr<CacheTiers> tiers(new CacheTiers(workspace.root));
   std::vector<tier::Member> members;
   // A place that is read and written is one tier: what was loaded of it is not loaded again. With
   // other credentials it is another.
@@ -148,7 +173,8 @@ Result<std::unique_ptr<CacheTiers>> CacheTiers::Open(const BuildFlags& flags, Wo
                                   .trust = history ? previous::Trust::kHistory
                                                    : previous::Trust::kContent});
       }
-      members.push_back({.name = spec.Name(), .tier = std::move(tier), .timeout = spec.timeout});
+      members.push_back({.name = spec.Name(), .tier = std::move(tier), .timeout = spec.timeout,
+                         .mounts = spec.mounts});
     }
   }
   tiers->chain_ = std::make_unique<tier::Chain>(*workspace.local.store, *workspace.blobs, SystemClock(),
@@ -187,6 +213,7 @@ Status CacheTiers::ExportOne(Exported& to, const BuiltSteps& built,
       sink.Progress(id, current, total, done);
     };
     TRY_ASSIGN(auto offer, MakeOffer(built, to.spec, *chain_, stores, progress));
+    TRY_ASSIGN(offer.mounts, OfferMounts(built, to.spec, root_));
     return to.tier->Export(offer, progress, stop);
   });
   to.time = SystemClock().Monotonic() - began;

@@ -56,12 +56,13 @@ class CacheTiers {
     Nanos time{0};
     std::optional<Error> failure;
   };
-  CacheTiers() = default;
+  explicit CacheTiers(std::string root) : root_(std::move(root)) {}
   // Null, and a line in absent_, where the environment has no such service.
   Result<std::shared_ptr<tier::Tier>> OpenTier(const tier::Spec& spec, Workspace& workspace);
   Status ExportOne(Exported& to, const BuiltSteps& built, const exporter::ExportStores& stores,
                    progress::Board& board, std::stop_token stop);
 
+  const std::string root_;
   std::unique_ptr<tier::Chain> chain_;
   std::vector<PreviousImages::Image> images_;
   std::vector<Exported> exports_;

@@ -226,7 +226,7 @@ Status JoinedJob::ExportCaches(const engine::Outcome& outcome) {
   auto built_for = [&](const tier::Spec& spec) -> BuiltSteps {
     auto share = std::ranges::find(shares, spec, &std::pair<tier::Spec, engine::Outcome>::first);
     CHECK(share != shares.end());
-    return {graph_, share->second, images_};
+    return {graph_, share->second, images_, parts_.front().job->lowered().cache_mount_namespace};
   };
   return tiers_->Export(built_for, parts_.front().job->Stores(), board_, stop_);
 }

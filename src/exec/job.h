@@ -1,11 +1,13 @@
 // What the steps of one build have at hand.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "base/byte_progress.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "engine/interfaces.h"
@@ -37,6 +39,12 @@ struct SshAgent {
   std::string socket;   // of a running agent
 };
 
+// Fills the directory of a new cache mount with what it held elsewhere; false: nobody knows it. An error
+// ends the step: what cannot be had is not one.
+using RestoreMount = std::function<Result<bool>(const std::string& key, const std::string& id,
+                                                const std::string& directory,
+                                                const OnProgress& on_progress, std::stop_token stop)>;
+
 struct Job {
   snapshot::LayerStore& layers;
   tree::TreeStore& trees;
@@ -50,6 +58,7 @@ struct Job {
   Clock& clock;
   cache::JobLease& lease;
   std::string root;  // the state directory
+  RestoreMount restore_mount = nullptr;
 };
 
 // An input as files that can be read: a directory source as it lies there, a stack of layers mounted

@@ -58,7 +58,8 @@ Result<std::unique_ptr<Runner>> Runner::Create(RunnerOptions options, RunnerStor
       .directories = *runner, .secrets = runner->secrets_, .ssh = runner->options_.ssh,
       .scratch = scratch, .step_state = *runner->step_state_,
       .mount_namespace = runner->options_.mount_namespace, .clock = stores.clock,
-      .lease = stores.lease, .root = runner->options_.root});
+      .lease = stores.lease, .root = runner->options_.root,
+      .restore_mount = stores.restore_mount});
   return runner;
 }
 

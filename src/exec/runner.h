@@ -43,6 +43,7 @@ struct RunnerStores {
   cache::JobLease& lease;
   Clock& clock;
   FetchLayer fetch_layer = nullptr;  // where layers can be had that are not here; none: nowhere
+  RestoreMount restore_mount = nullptr;
 };
 
 class Runner final : public engine::SourceResolver,

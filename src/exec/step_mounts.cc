@@ -144,6 +144,12 @@ Status StepMounts::PrepareCache(const graph::Mount& mount, engine::StepSink& sin
         return ErrnoError(errno, "cache mount " + mount.cache_id);
       }
     }
+    if (job_.restore_mount) {
+      OnProgress progress = [&](const std::string& id, uint64_t current, uint64_t total, bool done) {
+        sink.Progress(id, current, total, done);
+      };
+      TRY(job_.restore_mount(key, mount.cache_id, use.path(), progress, stop));
+    }
     TRY(use.MarkInitialised());
   }
   specs_.push_back({.source = use.path(), .target = mount.target, .read_only = mount.readonly});

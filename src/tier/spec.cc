@@ -83,6 +83,9 @@ constexpr Key kKeys[] = {
     {"oci-mediatypes", 0, kPlaces},
     {"reset", 0, kLocal},
     {"max-size", 0, kPlaces},
+    {"format", 0, kPlaces & ~kGha},
+    {"mounts", kPlaces & ~kGha, kPlaces & ~kGha},
+    {"mounts-max-size", 0, kPlaces & ~kGha},
 };
 
 // GitHub's keys have 512 bytes; a scope may take three in a key for one of its own.

@@ -139,6 +139,11 @@ TEST(CacheSpec, WhatIsWrongIsNamedAndWhatIsRightToo) {
   EXPECT_THAT(error(ParseCacheFrom("type=gha,scope=")), HasSubstr("needs scope=…"));
   EXPECT_THAT(error(ParseCacheTo("type=gha,scope=" + std::string(129, 's'))), HasSubstr("longer than 128"));
   EXPECT_THAT(error(ParseCacheTo("type=gha,tag=x")), HasSubstr("unknown option"));
+  for (const char* option : {"format=chunked", "mounts=true", "mounts-max-size=1g"}) {
+    EXPECT_THAT(error(ParseCacheTo(std::string("type=gha,") + option)), HasSubstr("type=gha does not take"));
+  }
+  EXPECT_THAT(error(ParseCacheFrom("type=gha,mounts=true")), HasSubstr("type=gha does not take mounts"));
+  EXPECT_THAT(error(ParseCacheFrom("type=local,src=a,format=chunked")), HasSubstr("unknown option"));
   EXPECT_THAT(error(ParseCacheFrom("type=locale,src=a")), HasSubstr("unknown type"));
 }
 
@@ -146,6 +151,26 @@ TEST(CacheSpec, OnePlaceIsExportedToOnce) {
   auto one = *ParseCacheTo("type=local,dest=a"), other = *ParseCacheTo("type=local,dest=a,tag=b");
   EXPECT_TRUE(CheckExports({one[0], other[0]}));
   EXPECT_FALSE(CheckExports({one[0], one[0]}));
+}
+
+TEST(CacheSpec, FormatAndMounts) {
+  auto specs = ParseCacheTo("type=local,dest=d,format=chunked,mounts=npm;/root/.cache,mounts-max-size=2m");
+  ASSERT_TRUE(specs) << specs.error().message;
+  const Spec& spec = (*specs)[0];
+  EXPECT_TRUE(spec.chunked);
+  EXPECT_TRUE(spec.mounts.Takes("npm"));
+  EXPECT_TRUE(spec.mounts.Takes("/root/.cache"));
+  EXPECT_FALSE(spec.mounts.Takes("pip"));
+  EXPECT_EQ(spec.mounts_max_size, 2u << 20);
+  EXPECT_TRUE((*ParseCacheFrom("type=local,src=d,mounts=true"))[0].mounts.Takes("any"));
+  EXPECT_FALSE((*ParseCacheFrom("type=local,src=d,mounts=false"))[0].mounts.Takes("any"));
+  EXPECT_FALSE((*ParseCacheTo("type=local,dest=d,format=layers"))[0].chunked);
+  for (const char* bad : {"type=local,dest=d,format=oci", "type=local,dest=d,mounts=a;;b",
+                          "type=local,dest=d,format=chunked,compression=gzip",
+                          "type=local,dest=d,mounts-max-size=much"}) {
+    EXPECT_FALSE(ParseCacheTo(bad)) << bad;
+  }
+  EXPECT_FALSE(ParseCacheFrom("type=local,src=d,format=chunked")) << "what lies there is read as it is";
 }
 
 }  // namespace

@@ -6,6 +6,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <limits>
+#include <set>
+#include <vector>
 
 #include "archive/codec.h"
 #include "snapshot/unpack.h"
@@ -16,8 +19,35 @@
 namespace varve::upkeep {
 
 Status WriteMountTar(const std::string& data, Writer& out, std::stop_token stop) {
+  TRY(WriteMountTar(data, std::numeric_limits<uint64_t>::max(), out, std::move(stop)));
+  return Ok();
+}
+
+Result<MountTar> WriteMountTar(const std::string& data, uint64_t max_bytes, Writer& out,
+                               std::stop_token stop) {
   TRY_ASSIGN(auto entries, snapshot::WalkUpper(data, stop));
-  return snapshot::WriteUpperTar(data, entries, snapshot::HashFiles::kNo, {}, out, stop);
+  MountTar written;
+  std::vector<const snapshot::UpperEntry*> files;
+  for (const snapshot::UpperEntry& entry : entries) {
+    if (entry.index.node.type != tree::NodeType::kFile || !entry.hard_link_to.empty()) continue;
+    files.push_back(&entry);
+    written.bytes += entry.index.node.size;
+  }
+  if (written.bytes > max_bytes) {
+    std::ranges::stable_sort(files, {}, &snapshot::UpperEntry::mtime);
+    std::set<std::string> gone;
+    for (const snapshot::UpperEntry* file : files) {
+      if (written.bytes <= max_bytes) break;
+      written.bytes -= file->index.node.size;
+      gone.insert(file->path);
+    }
+    written.left_out = gone.size();
+    std::erase_if(entries, [&](const snapshot::UpperEntry& entry) {
+      return gone.contains(entry.path) || gone.contains(entry.hard_link_to);
+    });
+  }
+  TRY(snapshot::WriteUpperTar(data, entries, snapshot::HashFiles::kNo, {}, out, stop));
+  return written;
 }
 
 Status ReadMountTar(Reader& in, const std::string& data, const std::string& scratch,
