@@ -72,11 +72,18 @@ class CacheMountCommand final : public Command {
     CLI::App* rm = app.add_subcommand("rm", "Remove them: the next build finds them empty");
     rm->add_option("MOUNT", names_, "Ids, or beginnings of directories' names");
     rm->add_flag("-a,--all", all_, "All that no build uses");
-    ls_ = ls, inspect_ = inspect, export_ = out, import_ = in, rm_ = rm;
+    // Noted now: the parser is gone when the command runs.
+    for (auto [sub, action] : {std::pair{ls, &CacheMountCommand::List},
+                               {inspect, &CacheMountCommand::Inspect},
+                               {out, &CacheMountCommand::Export},
+                               {in, &CacheMountCommand::Import},
+                               {rm, &CacheMountCommand::Remove}}) {
+      sub->callback([this, action] { action_ = action; });
+    }
   }
 
   Status Check() override {
-    if (rm_->parsed() && names_.empty() != all_) {
+    if (action_ == &CacheMountCommand::Remove && names_.empty() != all_) {
       return Invalid("cache-mount rm needs the mounts' names, or --all");
     }
     return Ok();
@@ -88,11 +95,7 @@ class CacheMountCommand final : public Command {
     root_ = cache::RootDirectory(global.root);
     if (Status prepared = cache::PrepareRoot(root_); !prepared) return FailWith(prepared.error());
     mounts_.emplace(root_, SystemClock());
-    Status done = ls_->parsed()        ? List()
-                  : inspect_->parsed() ? Inspect()
-                  : export_->parsed()  ? Export()
-                  : import_->parsed()  ? Import()
-                                       : Remove();
+    Status done = (this->*action_)();
     return done ? kSuccess : FailWith(done.error());
   }
 
@@ -212,8 +215,7 @@ class CacheMountCommand final : public Command {
     return Ok();
   }
 
-  CLI::App *ls_ = nullptr, *inspect_ = nullptr, *export_ = nullptr, *import_ = nullptr,
-           *rm_ = nullptr;
+  Status (CacheMountCommand::*action_)() = &CacheMountCommand::List;
   std::string format_ = "table", file_ = "-", namespace_;
   std::vector<std::string> names_;
   bool all_ = false;
