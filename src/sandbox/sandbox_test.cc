@@ -18,6 +18,7 @@
 #include <fstream>
 #include <thread>
 
+#include "base/fd.h"
 #include "base/strings.h"
 #include "sandbox/capabilities.h"
 #include "sandbox/runtime.h"
@@ -340,9 +341,8 @@ std::vector<pid_t> Sleepers(const std::string& marker) {
   for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
     auto pid = ParseInt(entry.path().filename().string());
     if (!pid) continue;
-    std::ifstream file(entry.path() / "cmdline");
-    std::string text((std::istreambuf_iterator<char>(file)), {});
-    if (text == wanted) found.push_back(static_cast<pid_t>(*pid));
+    auto text = ReadFile(entry.path() / "cmdline");  // an error when it ends while it is read
+    if (text && *text == wanted) found.push_back(static_cast<pid_t>(*pid));
   }
   return found;
 }
