@@ -103,7 +103,9 @@ Result<WeakStep> ComputeWeakKey(const KeyedStep& keyed, const std::vector<LayerB
       layers.Append(layer.layer.ToString());
       continue;
     }
-    bool traced = layer.kind == LayerBelow::Kind::kTraced;
+    // One that lies in the stack twice is mounted once: what is asked of the other would not be noted.
+    bool traced = layer.kind == LayerBelow::Kind::kTraced &&
+                  std::ranges::count(below, layer.layer, &LayerBelow::layer) == 1;
     TRY_ASSIGN(LayerContent content, runner.ContentOf(layer.layer, traced));
     if (traced && content.tree) {
       layers.Append("traced");
