@@ -26,6 +26,10 @@ pkg_check_modules(YAML REQUIRED IMPORTED_TARGET yaml-0.1)
 pkg_check_modules(MICROHTTPD REQUIRED libmicrohttpd)
 pkg_check_modules(EXPAT REQUIRED IMPORTED_TARGET expat)
 pkg_check_modules(RE2 REQUIRED IMPORTED_TARGET re2)
+# For the daemon alone, never for the program varve: loading gRPC takes longer than a build that has nothing to do.
+find_package(Protobuf REQUIRED)
+pkg_check_modules(GRPCPP REQUIRED IMPORTED_TARGET grpc++)
+find_program(GRPC_CPP_PLUGIN grpc_cpp_plugin REQUIRED)
 find_library(UNISTRING_LIBRARY unistring REQUIRED)  # has no .pc file
 add_library(UNISTRING::unistring UNKNOWN IMPORTED)
 set_target_properties(UNISTRING::unistring PROPERTIES IMPORTED_LOCATION ${UNISTRING_LIBRARY})
