@@ -83,7 +83,11 @@ Result<HttpFile> FetchHttp(const graph::HttpSource& source, const std::string& a
     return response.status == 200 ? writer.get() : nullptr;
   };
   auto sent = http.Send(request, sink, stop);
-  if (!sent) return Error(std::move(sent).error()).With(net::Redact(source.url));
+  if (!sent) {  // its message begins with the address that was asked: after redirects, another one
+    Error error = std::move(sent).error();
+    const std::string url = net::Redact(source.url);
+    return error.message.starts_with(url) ? error : std::move(error).With(url);
+  }
   HttpFile file{.name = NameOf(source)};
   Known now;
   if (sent->status == 304 && known) {
