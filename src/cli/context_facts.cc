@@ -1,7 +1,13 @@
 #include "cli/context_facts.h"
 
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
 #include <filesystem>
 #include <system_error>
+
+#include "sys/open.h"
 
 namespace varve::cli {
 
@@ -17,16 +23,23 @@ bool DirectoryFacts::IsIgnored(const std::string& path) const {
   return ignored_.Matches(path) && !ignored_.MayUnmatchBelow(path);
 }
 
+// With the types that the listing gives: a look at each entry of a context of 18,000 directories took
+// as long as the walk of it, which has four threads.
 std::vector<DirectoryFacts::Entry> DirectoryFacts::List(const std::string& directory) {
   std::vector<Entry> out;
-  std::error_code error;
-  fs::path path = fs::path(context_.directory) / directory;
-  for (fs::directory_iterator it(path, error), end; !error && it != end; it.increment(error)) {
-    std::string name = it->path().filename();
-    if (IsIgnored(directory.empty() ? name : directory + "/" + name)) continue;
-    std::error_code unknown;
-    bool is_directory = it->symlink_status(unknown).type() == fs::file_type::directory;
-    out.push_back({std::move(name), is_directory});
+  auto fd = sys::OpenDir((fs::path(context_.directory) / directory).string());
+  if (!fd) return out;
+  auto listed = sys::ListDirectory(fd->get());
+  if (!listed) return out;
+  for (sys::DirEntry& entry : *listed) {
+    if (IsIgnored(directory.empty() ? entry.name : directory + "/" + entry.name)) continue;
+    struct stat st;
+    bool is_directory = entry.type == DT_DIR;
+    if (entry.type == DT_UNKNOWN) {
+      is_directory = fstatat(fd->get(), entry.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+                     S_ISDIR(st.st_mode);
+    }
+    out.push_back({std::move(entry.name), is_directory});
   }
   return out;
 }

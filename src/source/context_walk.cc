@@ -124,6 +124,7 @@ class ContextWalk {
     if (!in_.reach.all) root->reach = &in_.reach;
     if (in_.exclude) root->exclude = in_.exclude->Top();
     if (in_.include) root->include = in_.include->Top();
+    root->fine_stamps = local_;
     root_ = root.get();
     queue_.Lock()->dirs.push_back(std::move(root));
     Push({root_, {}});
@@ -200,9 +201,6 @@ class ContextWalk {
       return error;
     }
     dir.fd = std::move(*fd);
-    struct stat st;
-    if (fstat(dir.fd.get(), &st) != 0) return DirectoryError(errno, dir);
-    dir.fine_stamps = local_ && st.st_dev == device_;
     TRY(ReadNames(dir));
     dir.cached = in_.cache.Find(dir.path);
     return StatEntries(dir);
@@ -296,7 +294,7 @@ class ContextWalk {
           continue;
         }
         entry.present = false;  // until it is finished
-        subdirs.push_back(MakeChild(dir, i, admission));
+        subdirs.push_back(MakeChild(dir, i, admission, st.st_dev));
         continue;
       }
       if (!wanted) continue;
@@ -336,7 +334,7 @@ class ContextWalk {
     return Continue(dir, subdirs, to_hash);
   }
 
-  Dir* MakeChild(Dir& dir, size_t index, const Admission& admission) {
+  Dir* MakeChild(Dir& dir, size_t index, const Admission& admission, dev_t device) {
     auto child = std::make_unique<Dir>();
     child->parent = &dir;
     child->index = index;
@@ -345,6 +343,7 @@ class ContextWalk {
     child->exclude = admission.exclude;
     child->include = admission.include;
     child->only_if_filled = !admission.passes;
+    child->fine_stamps = local_ && device == device_;
     Dir* out = child.get();
     queue_.Lock()->dirs.push_back(std::move(child));
     return out;
