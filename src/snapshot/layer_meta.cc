@@ -5,14 +5,27 @@
 #include "base/strings.h"
 
 namespace varve::snapshot {
+namespace {
+
+constexpr int kVersion = 2;
+
+std::string WithSum(const std::string& line) {
+  return line + "\n" + Digest::Of(line).Hex() + "\n";
+}
+
+}  // namespace
 
 Result<LayerMeta> ReadMeta(const std::string& layer_directory) {
   TRY_ASSIGN(std::string text, ReadFile(layer_directory + "/meta", 4096));
-  auto json = Json::Parse(text);
-  if (!json || !json->is_object()) return Corrupt("{}/meta is damaged", layer_directory);
+  const std::string line = text.substr(0, text.find('\n'));
+  auto damaged = [&] { return Corrupt("{}/meta is damaged", layer_directory); };
+  // A count that lost a bit would still be a count, and a layer without entries is left out of mounts.
+  if (text != WithSum(line)) return damaged();
+  auto json = Json::Parse(line);
+  if (!json || !json->is_object() || json->GetInt("version") != kVersion) return damaged();
   LayerMeta meta;
   auto index = Digest::Parse(json->GetString("index"));
-  if (json->GetInt("version") != 1 || !index) return Corrupt("{}/meta is damaged", layer_directory);
+  if (!index) return damaged();
   meta.index = *index;
   meta.entries = static_cast<uint64_t>(json->GetInt("entries"));
   meta.reproducible = json->GetBool("reproducible");
@@ -22,10 +35,10 @@ Result<LayerMeta> ReadMeta(const std::string& layer_directory) {
 
 Status WriteMeta(const std::string& layer_directory, const LayerMeta& meta) {
   Json json;
-  json.Set("version", 1).Set("entries", static_cast<int64_t>(meta.entries));
+  json.Set("version", kVersion).Set("entries", static_cast<int64_t>(meta.entries));
   json.Set("index", meta.index.ToString()).Set("reproducible", meta.reproducible);
   json.Set("boot", meta.boot);
-  return WriteFileAtomically(layer_directory + "/meta", json.Dump() + "\n");
+  return WriteFileAtomically(layer_directory + "/meta", WithSum(json.Dump()));
 }
 
 Result<std::vector<std::string>> ReadImplicit(const std::string& layer_directory) {

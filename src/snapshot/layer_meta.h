@@ -1,6 +1,7 @@
 // <layer>/meta and <layer>/implicit.
 //
-//   meta      {"version":1,"entries":12,"index":"sha256:…","reproducible":true,"boot":"<boot id>"}
+//   meta      {"version":2,"entries":12,"index":"sha256:…","reproducible":true,"boot":"<boot id>"}
+//             SHA-256 of the line above, in hex
 //             index: digest of the file `index`; boot: /proc/sys/kernel/random/boot_id of when the
 //             layer was made, empty once its files are known to be on the disk
 //   implicit  paths, each followed by a NUL byte, in walk order

@@ -5,6 +5,7 @@
 
 #include <thread>
 
+#include "snapshot/layer_meta.h"
 #include "snapshot/test_layers.h"
 #include "snapshot/upper_walk.h"
 #include "sys/open.h"
@@ -365,6 +366,22 @@ TEST_F(LayerStoreTest, ALayerWhoseSizeIsDamagedIsDroppedAndMadeAgain) {
   EXPECT_FALSE(*store_->Has(layer.diff_id));
   ASSERT_TRUE(UnpackTar(tar));
   EXPECT_EQ(TarOf(*store_, layer.diff_id), tar);
+}
+
+// Each bit: a count of no entries, for one, would leave the layer out of every root file system.
+TEST_F(LayerStoreTest, AMetaInWhichABitFlippedIsCorrupt) {
+  Layer layer = CommitFiles({{"f", "x"}});
+  std::string directory = root() + "/layers/" + layer.diff_id.Hex();
+  const std::string text = ReadFile(directory + "/meta").value();
+  ASSERT_EQ(ReadMeta(directory)->entries, 1);
+  for (size_t bit = 0; bit < text.size() * 8; ++bit) {
+    std::string flipped = text;
+    flipped[bit / 8] = static_cast<char>(flipped[bit / 8] ^ (1 << bit % 8));
+    std::ofstream(directory + "/meta", std::ios::trunc) << flipped;
+    auto meta = ReadMeta(directory);
+    ASSERT_FALSE(meta) << "bit " << bit;
+    EXPECT_EQ(meta.error().code, Code::kCorrupt);
+  }
 }
 
 // The bit that flipped leaves an index that can be read: another mode, another digest.
