@@ -224,7 +224,7 @@ class Project:
         for index, (base, lines) in enumerate(self.stages):
             name = f"s{index}"
             below = final.get(base) or digest(base, self.base if base == "base" else "")
-            # The environment, user and folder of a stage go on in those that begin with it.
+            # The environment, arguments, user and folder of a stage go on in those that begin with it.
             scope = dict(environment.get(base, {}))
             mine = []
             for word, flags, text, reads in [
@@ -253,5 +253,5 @@ class Project:
                     result.setdefault(name, []).append(below)
             final[name] = below
             onbuild[name] = mine
-            environment[name] = {k: v for k, v in scope.items() if not k.startswith("ARG")}
+            environment[name] = scope
         return result
