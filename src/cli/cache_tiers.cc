@@ -1,7 +1,9 @@
 #include "cli/cache_tiers.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <thread>
+#include <tuple>
 
 #include "base/metric.h"
 #include "base/strings.h"
@@ -45,25 +47,51 @@ tier::LocalTars LocalTarsOf(Workspace& workspace) {
   return tars;
 }
 
-std::unique_ptr<tier::Tier> Packed(std::unique_ptr<tier::BlobStorage> storage, const tier::Spec& spec,
-                                   Workspace& workspace, tier::PackedOptions options = {}) {
+// Whose records of the tier are used, and who signs what is added. kInvalid: a key that is none.
+Status TakeKeys(const tier::Spec& spec, tier::PackedOptions& options) {
+  auto with = [&](Error error, std::string_view option) {
+    return std::move(error).With(fmt::format("{} of cache {}", option, spec.Name()));
+  };
+  if (!spec.verify_key.empty()) {
+    auto text = tier::ReadKeyText(spec.verify_key);
+    if (!text) return with(std::move(text).error(), "verify-key");
+    auto keys = tier::VerifyKeys::Parse(*text);
+    if (!keys) return with(std::move(keys).error(), "verify-key");
+    options.verify = std::make_shared<tier::VerifyKeys>(std::move(*keys));
+  }
+  if (!spec.sign_key.empty()) {
+    auto text = tier::ReadKeyText(spec.sign_key);
+    if (!text) return with(std::move(text).error(), "sign-key");
+    auto key = tier::SigningKey::Parse(*text);
+    if (!key) return with(std::move(key).error(), "sign-key");
+    options.sign = std::make_shared<tier::SigningKey>(std::move(*key));
+  }
+  return Ok();
+}
+
+Result<std::unique_ptr<tier::Tier>> Packed(std::unique_ptr<tier::BlobStorage> storage,
+                                           const tier::Spec& spec, Workspace& workspace,
+                                           tier::PackedOptions options = {}) {
   if (spec.max_size) options.max_size = *spec.max_size;
   options.local = LocalTarsOf(workspace);
+  TRY(TakeKeys(spec, options));
   return tier::MakePackedTier(std::move(storage), std::move(options), SystemClock());
 }
 
 // What a reference names may be a cache or an image.
-Result<std::shared_ptr<tier::ImageTier>> OpenReference(const tier::Spec& spec, Workspace& workspace) {
+Result<std::shared_ptr<tier::Tier>> OpenReference(const tier::Spec& spec, Workspace& workspace) {
   TRY_ASSIGN(auto reference, oci::ParseReference(spec.place));
   registry::Client& client = workspace.registries->client(reference.domain, spec.insecure);
+  TRY_ASSIGN(auto cache, Packed(tier::MakeRegistryStorage(client, reference), spec, workspace));
+  // Nobody signs what an image says of itself.
+  if (!spec.verify_key.empty()) return std::shared_ptr<tier::Tier>(std::move(cache));
   std::vector<std::unique_ptr<tier::ImagePlace>> on_this_machine;
   if (spec.local_images) {
     on_this_machine.push_back(MakeStorePlace(*workspace.images, spec.place));
     on_this_machine.push_back(MakeToolPlace(spec.place, workspace.scratch.path()));
   }
-  return std::make_shared<tier::ImageTier>(
-      Packed(tier::MakeRegistryStorage(client, reference), spec, workspace),
-      tier::MakeRegistryPlace(client, reference), std::move(on_this_machine));
+  return std::shared_ptr<tier::Tier>(std::make_shared<tier::ImageTier>(
+      std::move(cache), tier::MakeRegistryPlace(client, reference), std::move(on_this_machine)));
 }
 
 std::string Environment(const char* name) {
@@ -91,18 +119,17 @@ Result<std::optional<gha::ServiceAddress>> FindService(const tier::Spec& spec, s
 }  // namespace
 
 Result<std::shared_ptr<tier::Tier>> CacheTiers::OpenTier(const tier::Spec& spec, Workspace& workspace) {
-  auto packed = [&](std::unique_ptr<tier::BlobStorage> storage) {
-    return std::shared_ptr<tier::Tier>(Packed(std::move(storage), spec, workspace));
+  auto packed = [&](std::unique_ptr<tier::BlobStorage> storage,
+                    tier::PackedOptions options = {}) -> Result<std::shared_ptr<tier::Tier>> {
+    TRY_ASSIGN(auto tier, Packed(std::move(storage), spec, workspace, std::move(options)));
+    return std::shared_ptr<tier::Tier>(std::move(tier));
   };
   net::HttpClient& http_client = workspace.registries->http();
   switch (spec.kind) {
     case tier::Kind::kLocal:
       return packed(tier::MakeDirectoryStorage(
           {.path = spec.place, .tag = spec.tag, .reset = spec.reset}));
-    case tier::Kind::kRegistry: {
-      TRY_ASSIGN(auto tier, OpenReference(spec, workspace));
-      return std::shared_ptr<tier::Tier>(std::move(tier));
-    }
+    case tier::Kind::kRegistry: return OpenReference(spec, workspace);
     case tier::Kind::kS3: {
       const objects::Environment environment = objects::ProcessEnvironment();
       auto options = spec.store;
@@ -127,14 +154,13 @@ Result<std::shared_ptr<tier::Tier>> CacheTiers::OpenTier(const tier::Spec& spec,
       std::string absent;
       TRY_ASSIGN(auto service, FindService(spec, absent));
       if (!service) {
-        absent_.push_back({.text = fmt::format("cache {} is not used: {}", spec.Name(), absent)});
+        warnings_.push_back({.text = fmt::format("cache {} is not used: {}", spec.Name(), absent)});
         return std::shared_ptr<tier::Tier>();
       }
       tier::GhaOptions options{.address = std::move(*service), .packs = {.scope = spec.place},
                                .retry_budget = spec.retry_budget};
-      return std::shared_ptr<tier::Tier>(
-          Packed(tier::MakeGhaStorage(http_client, std::move(options), SystemClock()), spec, workspace,
-                 {.max_size = tier::kGhaMaxSize, .evicts_by_itself = true}));
+      return packed(tier::MakeGhaStorage(http_client, std::move(options), SystemClock()),
+                    {.max_size = tier::kGhaMaxSize, .evicts_by_itself = true});
     }
     case tier::Kind::kInline: break;  // a part of the image, not a tier
   }
@@ -146,10 +172,11 @@ Result<std::unique_ptr<CacheTiers>> CacheTiers::Open(const BuildFlags& flags, Wo
   std::unique_ptr<CacheTiers> tiers(new CacheTiers(workspace.root));
   std::vector<tier::Member> members;
   // A place that is read and written is one tier: what was loaded of it is not loaded again. With
-  // other credentials it is another.
-  std::map<std::pair<std::string, std::map<std::string, std::string>>, std::shared_ptr<tier::Tier>> opened;
+  // other credentials, or read with another key, it is another.
+  using Place = std::tuple<std::string, std::map<std::string, std::string>, std::string>;
+  std::map<Place, std::shared_ptr<tier::Tier>> opened;
   auto open = [&](const tier::Spec& spec) -> Result<std::shared_ptr<tier::Tier>> {
-    auto [it, added] = opened.try_emplace({spec.Name(), spec.store});
+    auto [it, added] = opened.try_emplace({spec.Name(), spec.store, spec.verify_key});
     if (added) {
       TRY_ASSIGN(it->second, tiers->OpenTier(spec, workspace));
       if (it->second != nullptr) tiers->all_.emplace_back(spec.Name(), it->second);
@@ -157,8 +184,14 @@ Result<std::unique_ptr<CacheTiers>> CacheTiers::Open(const BuildFlags& flags, Wo
     return it->second;
   };
   if (!isolated) {
-    for (const tier::Spec& spec : flags.cache_to) {
+    tiers->WarnOfSigning(flags);
+    for (tier::Spec spec : flags.cache_to) {
       if (spec.kind == tier::Kind::kInline) continue;  // a part of the image, not a tier
+      for (const tier::Spec& from : flags.cache_from) {
+        if (from.trusted && from.Name() == spec.Name() && from.store == spec.store) {
+          spec.verify_key = from.verify_key;
+        }
+      }
       TRY_ASSIGN(auto tier, open(spec));
       if (tier == nullptr) continue;
       tiers->exports_.push_back({.spec = spec, .tier = std::move(tier)});
@@ -182,8 +215,21 @@ Result<std::unique_ptr<CacheTiers>> CacheTiers::Open(const BuildFlags& flags, Wo
   return tiers;
 }
 
+// Whoever trusts this build's signature trusts whoever this build trusted.
+void CacheTiers::WarnOfSigning(const BuildFlags& flags) {
+  auto signs = std::ranges::find_if(flags.cache_to, [](const auto& to) { return !to.sign_key.empty(); });
+  if (signs == flags.cache_to.end()) return;
+  for (const tier::Spec& from : flags.cache_from) {
+    if (!from.trusted || !from.verify_key.empty()) continue;
+    warnings_.push_back(
+        {.text = fmt::format("what this build uses of cache {} it signs for {}, whoever made it", from.Name(),
+                             signs->Name()),
+         .detail = {"read only what is signed too: verify-key=FILE of that --cache-from"}});
+  }
+}
+
 void CacheTiers::WarnOfFailures(progress::Board& board) {
-  for (progress::Warning& warning : std::exchange(absent_, {})) board.Warn(std::move(warning));
+  for (progress::Warning& warning : std::exchange(warnings_, {})) board.Warn(std::move(warning));
   for (tier::Report& report : chain_->Reports()) {
     if (report.failure) {
       board.Warn({.text = fmt::format("cache {} is not used: {}", report.name, report.failure->message),
@@ -284,6 +330,8 @@ std::string CacheTiers::Summary() {
                     ? "not used"
                     : fmt::format("{} hit{}, {} read", traffic.hits, traffic.hits == 1 ? "" : "s",
                                   FormatBytes(traffic.bytes_read));
+      if (traffic.refused > 0) outcome += fmt::format(", {} refused: not signed", traffic.refused);
+      Counter("tier.refused").Add(static_cast<int64_t>(traffic.refused));
     }
     for (const Exported& to : exports_) {
       if (to.tier != tier) continue;

@@ -57,8 +57,9 @@ class CacheTiers {
     std::optional<Error> failure;
   };
   explicit CacheTiers(std::string root) : root_(std::move(root)) {}
-  // Null, and a line in absent_, where the environment has no such service.
+  // Null, and a line in warnings_, where the environment has no such service.
   Result<std::shared_ptr<tier::Tier>> OpenTier(const tier::Spec& spec, Workspace& workspace);
+  void WarnOfSigning(const BuildFlags& flags);
   Status ExportOne(Exported& to, const BuiltSteps& built, const exporter::ExportStores& stores,
                    progress::Board& board, std::stop_token stop);
 
@@ -67,8 +68,8 @@ class CacheTiers {
   std::vector<PreviousImages::Image> images_;
   std::vector<Exported> exports_;
   std::vector<std::pair<std::string, std::shared_ptr<tier::Tier>>> all_;  // each place once
-  std::vector<progress::Warning> absent_;  // to be told of
   std::map<std::string, tier::Report> reports_;
+  std::vector<progress::Warning> warnings_;  // not shown yet
 };
 
 }  // namespace varve::cli

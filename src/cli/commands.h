@@ -11,6 +11,7 @@ std::unique_ptr<Command> MakeComposeCommand();
 std::unique_ptr<Command> MakeExplainCommand();
 std::unique_ptr<Command> MakeHistoryCommand();
 std::unique_ptr<Command> MakePlanCommand();
+std::unique_ptr<Command> MakeCacheCommand();
 std::unique_ptr<Command> MakeCacheServerCommand();
 std::unique_ptr<Command> MakeVerifyCommand();
 std::unique_ptr<Command> MakeCacheMountCommand();

@@ -145,6 +145,19 @@ Result<std::vector<cache::StepRecord>> Chain::Earlier(const std::string& slot, c
   return earlier;
 }
 
+std::vector<cache::TierTrouble> Chain::TroubleWith(const StepKey& key) {
+  using Trouble = cache::TierTrouble::Kind;
+  std::vector<cache::TierTrouble> refused, failed;
+  auto states = members_.Lock();
+  for (const State& state : *states) {
+    const Member& member = state.member;
+    if (auto why = member.tier->WhyRefused(key)) refused.push_back({Trouble::kUntrusted, member.name, *why});
+    if (state.failure) failed.push_back({Trouble::kFailed, member.name, state.failure->message});
+  }
+  refused.insert(refused.end(), failed.begin(), failed.end());
+  return refused;
+}
+
 Result<std::optional<cache::LayerBlob>> Chain::FindHere(const DiffId& layer) {
   TRY_ASSIGN(auto known, local_.FindLayerBlobs(layer));
   for (const cache::LayerBlob& blob : known) {

@@ -60,6 +60,9 @@ class Chain final : public cache::RecordStore {
   Result<std::vector<cache::StepRecord>> Earlier(const std::string& slot, const Digest& op_digest,
                                                  size_t limit) override;
 
+  // Tiers that have the key and are not trusted with it, then those that have failed.
+  std::vector<cache::TierTrouble> TroubleWith(const StepKey& key) override;
+
   // Brings the layer's blob into the blob store, verified, from the first tier that has it. Nothing:
   // none has. An error is about this machine, or kCancelled.
   Result<std::optional<cache::LayerBlob>> FetchLayer(const DiffId& layer, const OnProgress& on_progress,

@@ -65,6 +65,9 @@ class FakeTier final : public Tier {
     return FindLayer(DiffId(Digest::Of(key)), stop);
   }
   Status Export(const Offer&, const OnProgress&, std::stop_token) override { return Ok(); }
+  std::optional<std::string> WhyRefused(const StepKey& key) override {
+    return refused.contains(key) ? std::optional(std::string("it is not signed")) : std::nullopt;
+  }
   Traffic traffic() override { return {}; }
   std::vector<std::string> TakeNotices() override { return {}; }
 
@@ -76,6 +79,7 @@ class FakeTier final : public Tier {
   std::map<StepKey, cache::StepRecord> records;
   std::map<DiffId, std::string> blobs;
   std::vector<size_t> asked;
+  std::set<StepKey> refused;
   std::optional<Error> error;
   bool slow = false, gone = false, damaged = false;
   int fetches = 0;
@@ -140,6 +144,22 @@ TEST_F(ChainTest, ATierThatFailsIsAskedOnceAndReported) {
   ASSERT_TRUE(reports[0].failure);
   EXPECT_EQ(reports[0].failure->message, "connection refused");
   EXPECT_FALSE(reports[1].failure);
+}
+
+TEST_F(ChainTest, AnExplanationHearsWhoIsNotTrustedAndWhoFailed) {
+  StepKey key(Digest::Of("a"));
+  far_->refused = {key};
+  near_->error = Unavailable("connection refused");
+  Use();
+  EXPECT_EQ(Hits({"a", "b"}), "--");
+  auto trouble = chain_->TroubleWith(key);
+  ASSERT_EQ(trouble.size(), 2u);
+  EXPECT_EQ(trouble[0].tier, "far");
+  EXPECT_EQ(trouble[0].kind, cache::TierTrouble::Kind::kUntrusted);
+  EXPECT_EQ(trouble[0].why, "it is not signed");
+  EXPECT_EQ(trouble[1].tier, "near");
+  EXPECT_EQ(trouble[1].kind, cache::TierTrouble::Kind::kFailed);
+  EXPECT_EQ(chain_->TroubleWith(StepKey(Digest::Of("b"))).size(), 1u) << "nobody has it, far is no trouble";
 }
 
 TEST_F(ChainTest, ATierThatIsSlowIsNotWaitedFor) {

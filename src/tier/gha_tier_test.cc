@@ -61,10 +61,13 @@ class GhaPlace final : public Place {
   explicit GhaPlace(gha::Protocol protocol) : protocol_(protocol) {}
   std::unique_ptr<Tier> Open(PackedOptions options) override {
     options.evicts_by_itself = true;
+    return Place::Open(std::move(options));
+  }
+  std::unique_ptr<BlobStorage> Storage() override {
     net::Sleeper& in_time = in_real_time_ ? net::SystemSleeper() : sleeper_;
     GhaOptions gha{.address = service_.Address(protocol_, "refs/heads/main:rw"),
                    .packs = {.pack_size = 1, .max_packs = 1'000'000}};
-    return MakePackedTier(MakeGhaStorage(http_, std::move(gha), SystemClock(), in_time), options, clock_);
+    return MakeGhaStorage(http_, std::move(gha), SystemClock(), in_time);
   }
   void Remove(const Digest& blob) override {
     for (const gha_server::Entry& entry : EntriesOf(blob)) service_.store().Drop(entry.id);
@@ -92,7 +95,6 @@ class GhaPlace final : public Place {
   bool in_real_time_ = false;
   gha_server::testing::LocalService service_;
   net::HttpClient http_;
-  FakeClock clock_;
   registry::testing::RecordingSleeper sleeper_;
 };
 

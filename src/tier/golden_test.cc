@@ -71,6 +71,28 @@ TEST(TierGolden, RecordsOfChunks) {
   ExpectGolden("chunked_manifest.json", oci::Serialise(ManifestOf(group, Some(kRecordsMediaType, "records"))));
 }
 
+// Made for this test; ed25519 has no randomness, so the signatures are always these.
+constexpr const char* kTestKey =
+    "-----BEGIN PRIVATE KEY-----\n"
+    "MC4CAQAwBQYDK2VwBCIEIM5sbMBbhYcJu3GEWm9jGdTpjkSlIstRj4/mawvU3+5O\n"
+    "-----END PRIVATE KEY-----\n";
+
+TEST(TierGolden, SignedRecords) {
+  auto key = SigningKey::Parse(kTestKey);
+  ASSERT_TRUE(key);
+  EXPECT_EQ(key->name(), "523449ecc6249158");
+  Group group = TheGroup();
+  ASSERT_TRUE(SignGroup(group, *key));
+  auto encoded = EncodeGroup(group);
+  ExpectGolden("signed_records.json", Unpacked(*encoded));
+  auto decoded = DecodeGroup(*encoded);
+  ASSERT_TRUE(decoded);
+  EXPECT_EQ(decoded->signatures, group.signatures);
+  VerifyKeys keys = key->verify_keys();
+  EXPECT_TRUE(keys.Signed(decoded->signatures, StatementOf(decoded->records[0])));
+  EXPECT_TRUE(keys.Signed(decoded->signatures, StatementOf(decoded->layers[0])));
+}
+
 TEST(TierGolden, ManifestAndIndex) {
   oci::Descriptor records = Some(kRecordsMediaType, "records");
   std::string manifest = oci::Serialise(ManifestOf(TheGroup(), records));

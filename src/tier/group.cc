@@ -3,6 +3,7 @@
 #include <set>
 
 #include "archive/codec.h"
+#include "base/hex.h"
 #include "base/json.h"
 #include "base/redact.h"
 #include "chunk/chunk_list.h"
@@ -77,6 +78,39 @@ Result<StoredLayer> LayerOf(const Json& json) {
   return layer;
 }
 
+// Those of what is in the group, by the group's own order.
+Json SignaturesJson(const Group& group) {
+  Json json = Json::EmptyArray();
+  auto add = [&](const Digest& statement) {
+    auto of = group.signatures.find(statement);
+    if (of == group.signatures.end()) return;
+    for (const Signature& signature : of->second) {
+      json.Append(Json()
+                      .Set("of", statement.ToString())
+                      .Set("key", signature.key)
+                      .Set("value", Base64Encode(signature.value)));
+    }
+  };
+  if (group.signatures.empty()) return json;
+  for (const cache::StepRecord& record : group.records) add(StatementOf(record));
+  for (const StoredLayer& layer : group.layers) add(StatementOf(layer));
+  for (const StoredMount& mount : group.mounts) add(StatementOf(mount));
+  return json;
+}
+
+Result<Signatures> SignaturesFromJson(const Json& json) {
+  Signatures signatures;
+  for (const Json& item : json.GetArray("signatures")) {
+    auto of = Digest::Parse(item.GetString("of"));
+    Signature signature{.key = item.GetString("key"), .value = {}};
+    if (!of || signature.key.empty() || !Base64Decode(item.GetString("value"), &signature.value)) {
+      return Damaged("a signature that is none");
+    }
+    signatures[*of].push_back(std::move(signature));
+  }
+  return signatures;
+}
+
 }  // namespace
 
 bool StoredLayer::chunked() const { return blob.media_type == chunk::kListMediaType; }
@@ -87,11 +121,15 @@ std::vector<oci::Descriptor> StoredLayer::Blobs() const {
   return blobs;
 }
 
+std::string TravellingText(const cache::StepRecord& record) {
+  return cache::EncodeRecord(ForTravel(record));
+}
+
 Result<std::string> EncodeGroup(const Group& group) {
   Json records = Json::EmptyArray(), layers = Json::EmptyArray();
   Json trees = Json::EmptyArray(), mounts = Json::EmptyArray();
   for (const cache::StepRecord& record : group.records) {
-    records.Append(cache::EncodeRecord(ForTravel(record)));
+    records.Append(TravellingText(record));
   }
   for (const StoredLayer& layer : group.layers) layers.Append(LayerJson(layer));
   for (const StoredMount& mount : group.mounts) {
@@ -110,6 +148,8 @@ Result<std::string> EncodeGroup(const Group& group) {
   json.Set("records", std::move(records)).Set("layers", std::move(layers));
   json.Set("trees", std::move(trees));
   json.SetIf(!group.mounts.empty(), "mounts", mounts);
+  Json signatures = SignaturesJson(group);
+  if (!signatures.as_array().empty()) json.Set("signatures", std::move(signatures));
   return Compressed(json.Dump());
 }
 
@@ -146,6 +186,7 @@ Result<Group> DecodeGroup(std::string_view packed) {
       added.roots.push_back(*digest);
     }
   }
+  TRY_ASSIGN(group.signatures, SignaturesFromJson(*json));
   return group;
 }
 

@@ -10,7 +10,8 @@
 //    "records":["<StepRecord>",…],                     cache/step_record.h, with its checksum
 //    "layers":[{"diffID":…,"mediaType":…,"digest":…,"size":…},…],
 //    "trees":[{"digest":…,"size":…,"roots":["sha256:…",…]},…],
-//    "mounts":[{"key":…,"created":…,"diffID":…,"mediaType":…,"digest":…,"size":…,…},…]}
+//    "mounts":[{"key":…,"created":…,"diffID":…,"mediaType":…,"digest":…,"size":…,…},…],
+//    "signatures":[{"of":"sha256:…","key":…,"value":…},…]}     where there are some: signing.h
 //
 // What is stored as chunks has the list's media type, digest and size, and besides "tarSize" and
 // "packs":[{"digest":…,"size":…},…].
@@ -31,6 +32,7 @@
 #include "cache/step_record.h"
 #include "oci/descriptor.h"
 #include "oci/manifest.h"
+#include "tier/signing.h"
 
 namespace varve::tier {
 
@@ -71,7 +73,11 @@ struct Group {
   std::vector<StoredLayer> layers;
   std::vector<TreePack> trees;
   std::vector<StoredMount> mounts = {};
+  Signatures signatures = {};
 };
+
+// The record as EncodeGroup writes it.
+std::string TravellingText(const cache::StepRecord& record);
 
 Result<std::string> EncodeGroup(const Group& group);
 Result<Group> DecodeGroup(std::string_view text);  // kCorrupt

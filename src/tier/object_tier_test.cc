@@ -45,20 +45,22 @@ class ObjectPlace : public Place {
  protected:
   FakeBucket server_;
   net::HttpClient http_;
-  FakeClock clock_;
   registry::testing::RecordingSleeper sleeper_;
 };
 
 class BucketPlace final : public ObjectPlace {
  public:
   explicit BucketPlace(BucketOptions options = {.page_size = 1000}) : ObjectPlace(std::move(options)) {}
-  std::unique_ptr<Tier> Open(PackedOptions options = {}) override { return OpenNames({"app"}, options); }
+  std::unique_ptr<BlobStorage> Storage() override { return StorageOf({"app"}); }
   std::unique_ptr<Tier> OpenNames(Strings names, PackedOptions options = {}) {
+    return MakePackedTier(StorageOf(std::move(names)), std::move(options), clock_);
+  }
+  std::unique_ptr<BlobStorage> StorageOf(Strings names) {
     objects::S3Options s3{.bucket = "cache", .region = "eu-west-9", .prefix = "p/",
                           .endpoint_url = server_.Url(), .keys = keys};
     s3.timeouts.stall = stall;
     auto store = *objects::S3Store::Open(std::move(s3), http_, environment, SystemClock(), sleeper_);
-    return MakePackedTier(MakeBucketStorage(std::move(store), {.names = std::move(names)}), options, clock_);
+    return MakeBucketStorage(std::move(store), {.names = std::move(names)});
   }
   std::string KeyOf(const Digest& blob) override { return "p/blobs/" + blob.ToString(); }
 
@@ -69,7 +71,7 @@ class BucketPlace final : public ObjectPlace {
 // A bucket whose listings come two keys a page.
 class PagedBucketPlace final : public Place {
  public:
-  std::unique_ptr<Tier> Open(PackedOptions options) override { return place_.Open(options); }
+  std::unique_ptr<BlobStorage> Storage() override { return place_.Storage(); }
   void Remove(const Digest& blob) override { place_.Remove(blob); }
   void Damage(const Digest& blob, size_t keep) override { place_.Damage(blob, keep); }
 
@@ -81,12 +83,12 @@ class WebPlace : public ObjectPlace {
  public:
   explicit WebPlace(bool conditions = true)
       : ObjectPlace({.bucket = "dav", .keys = {}, .conditions = conditions}) {}
-  std::unique_ptr<Tier> Open(PackedOptions options = {}) override {
+  std::unique_ptr<BlobStorage> Storage() override {
     objects::HttpOptions http{.url = server_.Url("/dav/app")};
     http.timeouts.stall = stall;
     auto store = *objects::HttpStore::Open(std::move(http), http_, SystemClock(), sleeper_);
     net::Sleeper& in_time = in_real_time_ ? net::SystemSleeper() : sleeper_;
-    return MakePackedTier(MakeWebStorage(std::move(store), in_time), options, clock_);
+    return MakeWebStorage(std::move(store), in_time);
   }
   void MergeInRealTime() override { in_real_time_ = true; }
   std::string KeyOf(const Digest& blob) override { return "app/" + oci::LayoutBlobPath(blob); }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <map>
+#include <set>
 
 #include "base/guarded.h"
 #include "base/log.h"
@@ -30,22 +31,42 @@ struct Contents {
   std::map<Digest, const TreePack*> trees;  // by root
   std::map<std::string, const StoredMount*> mounts;  // the newest of each key
 
-  void Index() {
-    records.clear(), layers.clear(), trees.clear(), mounts.clear();
+  std::map<StepKey, std::string> refused;  // of which there are only records that are not trusted: why
+
+  // `trusted`: whose word counts; null: everybody's.
+  void Index(const VerifyKeys* trusted) {
+    records.clear(), layers.clear(), trees.clear(), mounts.clear(), refused.clear();
+    auto signed_by = [&](const Group& group, const auto& item) {
+      return trusted == nullptr || trusted->Signed(group.signatures, StatementOf(item));
+    };
     for (const Group& group : groups) {
       for (const cache::StepRecord& record : group.records) {
+        if (!signed_by(group, record)) {
+          refused[record.key] = trusted->WhyNot(group.signatures, StatementOf(record));
+          continue;
+        }
         const cache::StepRecord*& known = records[record.key];
         if (known == nullptr || record.created > known->created) known = &record;
       }
-      for (const StoredLayer& layer : group.layers) layers.insert_or_assign(layer.layer, &layer);
+      for (const StoredLayer& layer : group.layers) {
+        if (signed_by(group, layer)) layers.insert_or_assign(layer.layer, &layer);
+      }
       for (const TreePack& pack : group.trees) {
         for (const Digest& root : pack.roots) trees[root] = &pack;
       }
       for (const StoredMount& mount : group.mounts) {
+        if (!signed_by(group, mount)) continue;
         const StoredMount*& known = mounts[mount.key];
         if (known == nullptr || mount.created >= known->created) known = &mount;
       }
     }
+    for (const auto& [key, record] : records) refused.erase(key);
+  }
+
+  // Whether the layer is had from this blob: it is trusted, and the latest.
+  bool Takes(const StoredLayer& layer) const {
+    auto it = layers.find(layer.layer);
+    return it != layers.end() && it->second == &layer;
   }
 
   // What is stored as chunks and is named by its tar's digest.
@@ -84,7 +105,10 @@ class PackedTier final : public Tier {
     std::set<const TreePack*> needed;
     for (size_t i = 0; i < keys.size(); ++i) {
       auto it = contents->records.find(keys[i]);
-      if (it == contents->records.end()) continue;
+      if (it == contents->records.end()) {
+        if (contents->refused.contains(keys[i])) refused_.Lock()->insert(keys[i]);
+        continue;
+      }
       found[i] = *it->second;
       ++hits_;
       for (const cache::Rootfs& output : found[i]->outputs) {
@@ -126,6 +150,13 @@ class PackedTier final : public Tier {
     return earlier;
   }
 
+  std::optional<std::string> WhyRefused(const StepKey& key) override {
+    Shared contents = *loaded_.Lock();
+    if (!contents) return std::nullopt;
+    auto it = contents->refused.find(key);
+    return it == contents->refused.end() ? std::nullopt : std::optional(it->second);
+  }
+
   Result<std::optional<oci::Descriptor>> FindLayer(const DiffId& layer, std::stop_token stop) override {
     TRY_ASSIGN(auto contents, Loaded(stop));
     auto it = contents->layers.find(layer);
@@ -165,7 +196,8 @@ class PackedTier final : public Tier {
 
   Traffic traffic() override {
     return {.hits = hits_, .layers = layers_, .bytes_read = wire_.bytes_read,
-            .bytes_written = wire_.bytes_written, .requests = storage_->requests().value_or(wire_.requests)};
+            .bytes_written = wire_.bytes_written, .requests = storage_->requests().value_or(wire_.requests),
+            .refused = refused_.Lock()->size()};
   }
 
   std::vector<std::string> TakeNotices() override { return std::exchange(*notices_.Lock(), {}); }
@@ -177,13 +209,13 @@ class PackedTier final : public Tier {
   Result<Shared> Loaded(std::stop_token stop) {
     auto state = loaded_.Lock();
     if (!*state) {
-      TRY_ASSIGN(*state, Load(nullptr, stop));
+      TRY_ASSIGN(*state, Load(nullptr, options_.verify.get(), stop));
     }
     return *state;
   }
 
   // `known`: groups that need not be fetched again.
-  Result<Shared> Load(const Contents* known, std::stop_token stop) {
+  Result<Shared> Load(const Contents* known, const VerifyKeys* trusted, std::stop_token stop) {
     METRIC("tier.load");
     ++wire_.requests;
     TRY_ASSIGN(auto listed, storage_->List(stop));
@@ -217,7 +249,7 @@ class PackedTier final : public Tier {
       contents->entries.push_back(std::move(listed[i]));
       contents->groups.push_back(std::move(*groups[i]));
     }
-    contents->Index();
+    contents->Index(trusted);
     return Shared(std::move(contents));
   }
 
@@ -310,6 +342,7 @@ class PackedTier final : public Tier {
   Clock& clock_;
   Guarded<Shared> loaded_;
   Guarded<std::vector<std::string>> notices_;
+  Guarded<std::set<StepKey>> refused_;
   Wire wire_{*storage_};
   ChunkLists lists_{wire_};
   std::atomic<uint64_t> hits_ = 0, layers_ = 0;
@@ -400,7 +433,9 @@ Status PackedTier::SendChunks(const Contents& there, const Offer& offer, const s
   std::vector<const StoredLayer*> known;
   for (const auto& [key, mount] : there.mounts) known.push_back(&mount->tar);
   for (auto group = there.groups.rbegin(); group != there.groups.rend(); ++group) {
-    for (const StoredLayer& layer : group->layers) known.push_back(&layer);
+    for (const StoredLayer& layer : group->layers) {
+      if (there.Takes(layer)) known.push_back(&layer);
+    }
   }
   TRY(sender.Know(known));
   for (const DiffId& layer : layers) {
@@ -436,7 +471,9 @@ Status PackedTier::Export(const Offer& offer, const OnProgress& on_progress, std
   METRIC("tier.export");
   CHECK(!options_.evicts_by_itself || (!offer.chunked && offer.mounts.empty()));
   Shared before = *loaded_.Lock();
-  TRY_ASSIGN(Shared there, Load(before.get(), stop));
+  std::optional<VerifyKeys> own;
+  if (options_.sign) own = options_.sign->verify_keys();
+  TRY_ASSIGN(Shared there, Load(before.get(), own ? &*own : nullptr, stop));
 
   // What is new: records that the tier lacks, or has without a layer that this build can give.
   Group added;
@@ -510,6 +547,7 @@ Status PackedTier::Export(const Offer& offer, const OnProgress& on_progress, std
 
   std::set<StepKey> made;
   for (const cache::StepRecord& record : added.records) made.insert(record.key);
+  if (options_.sign) TRY(SignGroup(added, *options_.sign));
   std::vector<Digest> replaced = there->damaged;
   std::vector<Group> all = there->groups;
   all.push_back(std::move(added));

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "tier/chunked.h"
+#include "tier/signing.h"
 #include "tier/storage.h"
 #include "tier/tier.h"
 
@@ -30,6 +31,11 @@ struct PackedOptions {
   // that could be weighed before they are sent.
   bool evicts_by_itself = false;
   LocalTars local = {};  // for layers and mounts that are stored as chunks
+  // Reading: only records and layers that one of these keys has signed (trust=own).
+  std::shared_ptr<const VerifyKeys> verify = nullptr;
+  // Writing: what is added is signed. What others added counts as absent, and is sent and signed again:
+  // nobody's word about which blob holds a layer is signed unseen.
+  std::shared_ptr<const SigningKey> sign = nullptr;
 };
 
 std::unique_ptr<Tier> MakePackedTier(std::unique_ptr<BlobStorage> storage, PackedOptions options,

@@ -24,27 +24,38 @@ uint64_t BytesOf(const std::vector<Group>& groups) {
 }
 
 Group MergeGroups(const std::vector<Group>& groups) {
-  std::map<StepKey, const cache::StepRecord*> records;
-  std::map<DiffId, StoredLayer> layers;
+  Group merged;
+  for (const Group& group : groups) {
+    for (const auto& [statement, signatures] : group.signatures) {
+      auto& all = merged.signatures[statement];
+      for (const Signature& signature : signatures) {
+        if (std::ranges::find(all, signature) == all.end()) all.push_back(signature);
+      }
+    }
+  }
+  auto signers = [&](const auto& item) {
+    return merged.signatures.empty() ? "" : SignersOf(merged.signatures, StatementOf(item));
+  };
+  std::map<std::pair<StepKey, std::string>, const cache::StepRecord*> records;
+  std::map<std::pair<DiffId, std::string>, const StoredLayer*> layers;
+  std::map<std::pair<std::string, std::string>, const StoredMount*> mounts;
   std::map<Digest, TreePack> trees;
-  std::map<std::string, StoredMount> mounts;
   for (const Group& group : groups) {
     for (const cache::StepRecord& record : group.records) {
-      const cache::StepRecord*& known = records[record.key];
+      const cache::StepRecord*& known = records[{record.key, signers(record)}];
       if (known == nullptr || record.created >= known->created) known = &record;
     }
-    for (const StoredLayer& layer : group.layers) layers.insert_or_assign(layer.layer, layer);
+    for (const StoredLayer& layer : group.layers) layers[{layer.layer, signers(layer)}] = &layer;
     for (const StoredMount& mount : group.mounts) {
-      auto [it, is_new] = mounts.try_emplace(mount.key, mount);
-      if (!is_new && mount.created >= it->second.created) it->second = mount;
+      const StoredMount*& known = mounts[{mount.key, signers(mount)}];
+      if (known == nullptr || mount.created >= known->created) known = &mount;
     }
     for (const TreePack& pack : group.trees) trees.insert_or_assign(pack.blob.digest, pack);
   }
-  Group merged;
   for (const auto& [key, record] : records) merged.records.push_back(*record);
-  for (const auto& [diff_id, layer] : layers) merged.layers.push_back(layer);
+  for (const auto& [key, layer] : layers) merged.layers.push_back(*layer);
   for (const auto& [digest, pack] : trees) merged.trees.push_back(pack);
-  for (const auto& [key, mount] : mounts) merged.mounts.push_back(mount);
+  for (const auto& [key, mount] : mounts) merged.mounts.push_back(*mount);
   return merged;
 }
 
@@ -63,17 +74,19 @@ std::set<uint32_t> ChooseDropped(const cache::RetentionInput& input, uint64_t to
   return dropped;
 }
 
-// What each layer takes. Packs that several layers and mounts need count for each with their share.
-std::vector<uint64_t> BytesOfLayers(const Group& group) {
+// What each layer takes, with all blobs that it is to be had as. Packs that several layers and mounts need
+// count for each with their share.
+std::map<DiffId, uint64_t> BytesOfLayers(const Group& group) {
   std::map<Digest, uint64_t> users;
   auto count = [&](const StoredLayer& layer) {
     for (const oci::Descriptor& pack : layer.packs) ++users[pack.digest];
   };
   for (const StoredLayer& layer : group.layers) count(layer);
   for (const StoredMount& mount : group.mounts) count(mount.tar);
-  std::vector<uint64_t> bytes;
+  std::map<DiffId, uint64_t> bytes;
   for (const StoredLayer& layer : group.layers) {
-    uint64_t& sum = bytes.emplace_back(layer.blob.size);
+    uint64_t& sum = bytes[layer.layer];
+    sum += layer.blob.size;
     for (const oci::Descriptor& pack : layer.packs) sum += pack.size / users[pack.digest];
   }
   return bytes;
@@ -82,12 +95,13 @@ std::vector<uint64_t> BytesOfLayers(const Group& group) {
 // False: nothing was left that could be dropped.
 bool DropLayers(Group& group, uint64_t max_size, Timestamp now, const std::set<StepKey>& kept) {
   cache::RetentionInput input{.now = now};
-  std::vector<uint64_t> bytes = BytesOfLayers(group);
+  // Blobs of the same layer, packed in different ways or signed by different people, go together.
   std::map<DiffId, uint32_t> number;
-  for (const StoredLayer& layer : group.layers) {
-    number[layer.layer] = static_cast<uint32_t>(input.layers.size());
-    input.layers.push_back(
-        {.bytes = bytes[input.layers.size()], .created = now, .last_used = {}, .uses = 1});
+  std::vector<DiffId> numbered;
+  for (const auto& [layer, bytes] : BytesOfLayers(group)) {
+    number[layer] = static_cast<uint32_t>(numbered.size());
+    numbered.push_back(layer);
+    input.layers.push_back({.bytes = bytes, .created = now, .last_used = {}, .uses = 1});
   }
   std::map<std::string, uint32_t> slots;
   for (const cache::StepRecord& record : group.records) {
@@ -115,7 +129,7 @@ bool DropLayers(Group& group, uint64_t max_size, Timestamp now, const std::set<S
     for (cache::RetentionLayer& layer : input.layers) layer.held = false;
   }
   std::set<DiffId> dropped;
-  for (uint32_t layer : ChooseDropped(input, total, max_size)) dropped.insert(group.layers[layer].layer);
+  for (uint32_t layer : ChooseDropped(input, total, max_size)) dropped.insert(numbered[layer]);
   std::set<Digest> roots;
   std::erase_if(group.records, [&](const cache::StepRecord& record) {
     for (const cache::Rootfs& output : record.outputs) {

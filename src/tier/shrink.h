@@ -12,7 +12,8 @@ namespace varve::tier {
 // What the blobs of the groups take, each counted once.
 uint64_t BytesOf(const std::vector<Group>& groups);
 
-// Everything that the groups hold; of a key's records, and of a cache mount's contents, the newest.
+// Everything that the groups hold; of a key's records, and of a cache mount's contents, the newest, of
+// those that are signed the newest of each signer: whoever trusts him alone must not lose it to a newer one.
 Group MergeGroups(const std::vector<Group>& groups);
 
 // Drops cache mounts, oldest first, that take more than half of `max_size`, then the layers that are

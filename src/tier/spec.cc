@@ -73,6 +73,8 @@ constexpr Key kKeys[] = {
     {"ca", kStores, kStores},
     {"insecure", kStores, kStores},
     {"trust", kPlaces, 0},
+    {"verify-key", kPlaces, 0},
+    {"sign-key", 0, kPlaces},
     {"timeout", kPlaces, kPlaces},
     {"mode", 0, kAny},
     {"ignore-error", 0, kAny},
@@ -148,18 +150,17 @@ Status Set(Spec& spec, const std::string& key, const std::string& text) {
     if (text != "min" && text != "max") return Invalid("invalid cache mode \"{}\": use min or max", text);
     spec.mode = text == "max" ? Mode::kMax : Mode::kMin;
   } else if (key == "trust") {
-    if (text == "own") {
-      Error error = Invalid("trust=own needs signed records, which this version does not make");
-      error.hint = "use trust=all for a place that only you can write to, else trust=none";
-      return error;
-    }
     spec.trusted = text != "none";
-    if (text == "all" || text == "none") return Ok();
+    if (text == "all" || text == "own" || text == "none") return Ok();
     auto image_trust = ParseImageTrust(text);
     if (!image_trust) {
-      return Invalid("invalid trust \"{}\": use all or none, of images content or history", text);
+      return Invalid("invalid trust \"{}\": use all, own or none, of images content or history", text);
     }
     spec.image_trust = *image_trust;
+  } else if (key == "verify-key" || key == "sign-key") {
+    // An unset variable of a script must not turn verification off.
+    if (text.empty()) return Invalid("cache option {} is empty: a file, or env:NAME, expected", key);
+    (key == "sign-key" ? spec.sign_key : spec.verify_key) = text;
   } else if (key == "max-size") {
     TRY_ASSIGN(spec.max_size, ParseRamBytes(text));
   } else if (key == "mounts-max-size") {
@@ -238,6 +239,20 @@ Status CheckLevel(const Spec& spec) {
                                                               : level <= 9;
   if (good) return Ok();
   return Invalid("compression-level {} does not exist: gzip has 0 to 9, zstd 1 to 22", level);
+}
+
+// trust=own says whose records count, and verify-key who that is: neither means anything without the
+// other, but that a key alone is clear enough.
+Status CheckTrust(const Spec& spec, std::string_view trust) {
+  if (trust == "own" && spec.verify_key.empty()) {
+    Error error = Invalid("trust=own needs verify-key=FILE, the public key that signs what may be used");
+    error.hint = "varve cache key generate makes a pair; --cache-to signs with sign-key=FILE";
+    return error;
+  }
+  if (!trust.empty() && trust != "own" && !spec.verify_key.empty()) {
+    return Invalid("verify-key is for trust=own, not for trust={}", trust);
+  }
+  return Ok();
 }
 
 Result<Spec> Registry(Direction direction, std::string reference) {
@@ -338,7 +353,7 @@ Result<std::vector<Spec>> Parse(Direction direction, std::string_view value) {
     return specs;
   }
   std::vector<std::pair<std::string, std::string>> options;
-  std::string type;
+  std::string type, trust;
   for (const std::string& field : fields) {
     size_t eq = field.find('=');
     if (eq == field.npos) {
@@ -346,6 +361,7 @@ Result<std::vector<Spec>> Parse(Direction direction, std::string_view value) {
     }
     options.emplace_back(ToLower(TrimSpace(std::string_view(field).substr(0, eq))), field.substr(eq + 1));
     if (options.back().first == "type") type = options.back().second;
+    if (options.back().first == "trust") trust = options.back().second;
   }
   if (type.empty()) {
     Error error = Invalid("{} \"{}\" has no type", FlagOf(direction), value);
@@ -365,6 +381,7 @@ Result<std::vector<Spec>> Parse(Direction direction, std::string_view value) {
   }
   TRY(CheckPlace(direction, spec));
   TRY(CheckLevel(spec));
+  TRY(CheckTrust(spec, trust));
   // To write, several names are one cache under all of them; to read, several caches in order.
   if (direction == Direction::kTo || spec.names.size() < 2) return std::vector{std::move(spec)};
   for (const std::string& name : std::vector(spec.names)) {

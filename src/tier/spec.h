@@ -47,6 +47,8 @@ struct Spec {
   bool trusted = true;            // reading: trust=none asks nothing of the tier
   std::optional<ImageTrust> image_trust;  // trust=content, trust=history; none: --cache-from-trust
   MountChoice mounts;             // reading: restored where they are missing; writing: sent
+  std::string verify_key = {};    // reading: what this key has not signed is not used (trust=own);
+                                  // a file, or env:NAME
 
   // Writing.
   Mode mode = Mode::kMin;
@@ -58,6 +60,7 @@ struct Spec {
   std::optional<uint64_t> max_size;
   bool chunked = false;           // format=chunked
   uint64_t mounts_max_size = kDefaultMountsMaxSize;  // bytes of files that one export sends
+  std::string sign_key = {};      // a file, or env:NAME
 
   // "local:DIR", "registry:REF", "s3:BUCKET/PREFIX", "gha:SCOPE", "inline"; for people
   std::string Name() const;

@@ -72,6 +72,9 @@ TEST(CacheSpec, TheInlineCacheIsWrittenOnly) {
 TEST(CacheSpec, TrustAndBoundsAreRead) {
   EXPECT_FALSE((*ParseCacheFrom("type=local,src=a,trust=none"))[0].trusted);
   EXPECT_TRUE((*ParseCacheFrom("type=local,src=a,trust=all"))[0].trusted);
+  EXPECT_EQ((*ParseCacheFrom("type=local,src=a,trust=own,verify-key=k.pub"))[0].verify_key, "k.pub");
+  EXPECT_TRUE((*ParseCacheFrom("type=local,src=a,verify-key=env:KEY"))[0].trusted);
+  EXPECT_EQ((*ParseCacheTo("type=local,dest=a,sign-key=env:KEY"))[0].sign_key, "env:KEY");
   EXPECT_EQ((*ParseCacheTo("type=local,dest=a,max-size=2g"))[0].max_size, uint64_t{2} << 30);
   EXPECT_EQ((*ParseCacheFrom("type=local,src=a,timeout=500ms"))[0].timeout, Nanos(500'000'000));
   EXPECT_EQ((*ParseCacheFrom("type=local,src=a,timeout=3"))[0].timeout, Nanos(3'000'000'000));
@@ -133,7 +136,11 @@ TEST(CacheSpec, WhatIsWrongIsNamedAndWhatIsRightToo) {
   EXPECT_THAT(error(ParseCacheTo("type=local,dest=a,compression=gzip,compression-level=12")),
               HasSubstr("gzip has 0 to 9"));
   EXPECT_THAT(error(ParseCacheTo("type=local,dest=a,image-manifest=false")), HasSubstr("not supported"));
-  EXPECT_THAT(error(ParseCacheFrom("type=local,src=a,trust=own")), HasSubstr("signed"));
+  EXPECT_THAT(error(ParseCacheFrom("type=local,src=a,trust=own")), HasSubstr("needs verify-key"));
+  EXPECT_THAT(error(ParseCacheFrom("type=local,src=a,trust=all,verify-key=k")), HasSubstr("trust=own"));
+  EXPECT_THAT(error(ParseCacheFrom("type=local,src=a,verify-key=")), HasSubstr("verify-key is empty"));
+  EXPECT_THAT(error(ParseCacheFrom("type=local,src=a,sign-key=k")), HasSubstr("unknown option"));
+  EXPECT_THAT(error(ParseCacheTo("type=local,dest=a,verify-key=k")), HasSubstr("unknown option"));
   EXPECT_THAT(error(ParseCacheFrom("type=azblob")), HasSubstr("not supported"));
   EXPECT_THAT(error(ParseCacheFrom("type=gha,version=3")), HasSubstr("use 1 or 2"));
   EXPECT_THAT(error(ParseCacheFrom("type=gha,scope=")), HasSubstr("needs scope=…"));

@@ -71,6 +71,7 @@ struct Traffic {
   uint64_t layers = 0;  // fetched
   uint64_t bytes_read = 0, bytes_written = 0;
   uint64_t requests = 0;
+  uint64_t refused = 0;  // keys that were asked for and have only records that are not trusted
 };
 
 class Tier {
@@ -83,6 +84,11 @@ class Tier {
   // a look-up already: an explanation costs no request.
   virtual std::vector<cache::StepRecord> Earlier(const std::string& slot, const Digest& op_digest,
                                                  size_t limit) = 0;
+  // After a look-up that did not find the key: why what the tier has of it is not trusted, if it has it.
+  virtual std::optional<std::string> WhyRefused(const StepKey& key) {
+    (void)key;
+    return std::nullopt;
+  }
   // What the layer is available as. One that is stored as chunks is to be had as its uncompressed tar.
   virtual Result<std::optional<oci::Descriptor>> FindLayer(const DiffId& layer,
                                                            std::stop_token stop) = 0;

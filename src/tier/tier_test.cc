@@ -27,9 +27,7 @@ using namespace testing;
 
 class DirectoryPlace final : public Place {
  public:
-  std::unique_ptr<Tier> Open(PackedOptions options) override {
-    return MakePackedTier(MakeDirectoryStorage({.path = path()}), options, clock_);
-  }
+  std::unique_ptr<BlobStorage> Storage() override { return MakeDirectoryStorage({.path = path()}); }
   void Remove(const Digest& blob) override { std::filesystem::remove(PathOf(blob)); }
   void Damage(const Digest& blob, size_t keep) override {
     std::filesystem::permissions(PathOf(blob), std::filesystem::perms::owner_all);
@@ -43,19 +41,18 @@ class DirectoryPlace final : public Place {
 
  private:
   sys::TempDir directory_ = *sys::TempDir::Create(::testing::TempDir(), "tier-");
-  FakeClock clock_;
 };
 
 class RegistryPlace final : public Place {
  public:
-  std::unique_ptr<Tier> Open(PackedOptions options) override {
+  std::unique_ptr<BlobStorage> Storage() override {
     registry::ClientOptions client{.docker_config = "/nonexistent"};
     client.clock = &clock_;
     client.sleeper = &sleeper_;
     clients_.push_back(std::make_unique<registry::Client>(http_, std::move(client)));
     net::Sleeper& in_time = in_real_time_ ? net::SystemSleeper() : sleeper_;
     auto reference = *oci::ParseReference(server_.Address() + "/team/app:" + tag);
-    return MakePackedTier(MakeRegistryStorage(*clients_.back(), reference, in_time, clock_), options, clock_);
+    return MakeRegistryStorage(*clients_.back(), reference, in_time, clock_);
   }
   void Remove(const Digest& blob) override {
     server_.Fail({.pattern = "(GET|HEAD) .*/blobs/" + blob.ToString(), .status = 404});
@@ -72,7 +69,6 @@ class RegistryPlace final : public Place {
   bool in_real_time_ = false;
   FakeRegistry server_;
   net::HttpClient http_;
-  FakeClock clock_;
   registry::testing::RecordingSleeper sleeper_;
   std::vector<std::unique_ptr<registry::Client>> clients_;
 };

@@ -15,6 +15,7 @@
 #include "tier/group.h"
 #include "tier/packed_tier.h"
 #include "tier/tier.h"
+#include "tier/wire.h"
 #include "tree/tree.h"
 
 namespace varve::tier::testing {
@@ -81,12 +82,18 @@ inline Offer OfferOf(const std::vector<std::string>& names, std::atomic<int>* ma
 class Place {
  public:
   virtual ~Place() = default;
-  virtual std::unique_ptr<Tier> Open(PackedOptions options = {}) = 0;
+  virtual std::unique_ptr<Tier> Open(PackedOptions options = {}) {
+    return MakePackedTier(Storage(), std::move(options), clock_);
+  }
+  virtual std::unique_ptr<BlobStorage> Storage() = 0;
   virtual void MergeInRealTime() {}  // waits of merges are what keeps exporters apart
   virtual uint64_t RequestsOfTheList() { return 1; }
   virtual uint64_t RequestsOfABlob() { return 1; }
   virtual void Remove(const Digest& blob) = 0;
   virtual void Damage(const Digest& blob, size_t keep) = 0;
+
+ protected:
+  FakeClock clock_;
 };
 
 using MakePlace = std::unique_ptr<Place> (*)();
@@ -122,6 +129,31 @@ class TierContract : public ::testing::TestWithParam<Setting> {
     auto group = DecodeGroup(records.text);
     EXPECT_EQ(group->layers.at(0).chunked(), GetParam().chunked);
     return group->layers.at(0);
+  }
+  // Puts `group` in place of all that is there, as somebody would who can write there.
+  void Forge(const Group& group) {
+    auto storage = place_->Storage();
+    std::vector<Digest> old;
+    auto listed = storage->List({});
+    ASSERT_TRUE(listed);
+    for (const GroupEntry& entry : *listed) old.push_back(entry.manifest.digest);
+    std::string records = *EncodeGroup(group);
+    GroupEntry entry{.records = Describe(records, kRecordsMediaType)};
+    ASSERT_TRUE(storage->Put(entry.records, OpenText(records), {}));
+    std::string manifest = oci::Serialise(ManifestOf(group, entry.records));
+    entry.manifest = Describe(manifest, oci::kOciManifest);
+    entry.manifest.artifact_type = kRecordsMediaType;
+    Status replaced = storage->Replace(entry, manifest, old, {});
+    ASSERT_TRUE(replaced) << replaced.error().message;
+  }
+  // The one group that is there.
+  Group Stored() {
+    auto storage = place_->Storage();
+    auto entries = storage->List({});
+    StringWriter records;
+    EXPECT_TRUE(entries && entries->size() == 1);
+    EXPECT_TRUE(storage->Get(entries->at(0).records, records, {}));
+    return *DecodeGroup(records.text);
   }
   // Which of the named steps a fresh machine finds.
   std::string Found(const std::vector<std::string>& names, PackedOptions options = {}) {
