@@ -1,0 +1,318 @@
+#include "tier/exporter.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "base/guarded.h"
+#include "base/strings.h"
+#include "base/thread_pool.h"
+#include "tier/shrink.h"
+#include "tier/signing.h"
+
+namespace varve::tier {
+
+namespace {
+
+constexpr size_t kParallel = 8;
+
+bool HasTopLayer(const Contents& there, const cache::StepRecord& record) {
+  return std::ranges::all_of(record.outputs, [&](const cache::Rootfs& output) {
+    return output.layers.empty() || there.layers.contains(output.layers.back());
+  });
+}
+
+bool HasLayerOf(const std::vector<StoredLayer>& layers, const cache::StepRecord& record) {
+  return std::ranges::any_of(layers, [&](const StoredLayer& stored) {
+    return std::ranges::any_of(record.outputs, [&](const cache::Rootfs& output) {
+      return std::ranges::find(output.layers, stored.layer) != output.layers.end();
+    });
+  });
+}
+
+class Exporter {
+ public:
+  Exporter(const ExportTarget& to, const Contents& there, const Offer& offer, const OnProgress& on_progress,
+           std::stop_token stop)
+      : to_(to), there_(there), offer_(offer), on_progress_(on_progress), stop_(std::move(stop)) {}
+
+  Status Run() {
+    TRY(FindNewRecords());
+    TRY_ASSIGN(bool trees_missing, TreesAreMissing());
+    // Blobs before records (invariant I4).
+    TRY_ASSIGN(std::vector<DiffId> missing, KeepLayers());
+    if (!offer_.chunked) TRY(SendBlobs(std::exchange(missing, {})));
+    TRY(SendChunks(missing));
+    if (added_.records.empty() && added_.mounts.empty() && !trees_missing && there_.damaged.empty()) {
+      return Ok();
+    }
+    if (trees_missing) TRY(SendTrees());
+    return WriteGroup();
+  }
+
+ private:
+  using LayerBlobs = std::map<DiffId, Offer::Blob>;
+
+  Status FindNewRecords();
+  Result<bool> TreesAreMissing();
+  // Those of layers_ that are there as the offer wants them go into added_; the others are returned.
+  Result<std::vector<DiffId>> KeepLayers();
+  Status SendBlobs(const std::vector<DiffId>& layers);
+  // Several at once; those that this machine does not have are left out. `send`: when they are made.
+  Result<LayerBlobs> MakeBlobs(const std::vector<DiffId>& layers, bool send);
+  Status SendBlob(const DiffId& layer, const Offer::Blob& blob) {
+    return to_.wire.Send(blob.descriptor, blob.open, on_progress_, "sending layer " + layer.value.Short(), stop_);
+  }
+  Status SendWhatIsWorthIt(LayerBlobs& blobs);
+  Status SendChunks(const std::vector<DiffId>& layers);
+  Status SendTrees();
+  Status WriteGroup();
+
+  Result<bool> Holds(const StoredLayer& layer) {
+    for (const oci::Descriptor& blob : layer.Blobs()) {
+      TRY_ASSIGN(bool held, to_.wire.Holds(blob, stop_));
+      if (!held) return false;
+    }
+    return true;
+  }
+  Result<bool> HoldsLayersOf(const cache::StepRecord& record) {
+    for (const cache::Rootfs& output : record.outputs) {
+      for (const DiffId& layer : output.layers) {
+        auto known = there_.layers.find(layer);
+        if (known == there_.layers.end()) continue;
+        TRY_ASSIGN(bool held, Holds(*known->second));
+        if (!held) return false;
+      }
+    }
+    return true;
+  }
+
+  const ExportTarget& to_;
+  const Contents& there_;
+  const Offer& offer_;
+  const OnProgress& on_progress_;
+  const std::stop_token stop_;
+  Group added_;
+  std::set<DiffId> layers_;         // of the records in added_, those that the offer has
+  std::set<StepKey> there_already_;  // of the records in added_
+};
+
+// Records that the tier lacks, or has without a layer that this build can give.
+Status Exporter::FindNewRecords() {
+  for (const Offer::Record& offered : offer_.records) {
+    auto known = there_.records.find(offered.record.key);
+    bool there_already = known != there_.records.end();
+    if (there_already && known->second->outputs != offered.record.outputs) {
+      // Another result of the same inputs: others may build on it, so it stays unless this build had to
+      // run the step, or it never had its layer.
+      if (!offered.fresh && HasTopLayer(there_, *known->second)) continue;
+      there_already = false;
+    }
+    bool layers_missing = false;
+    for (const cache::Rootfs& output : offered.record.outputs) {
+      for (const DiffId& layer : output.layers) {
+        if (offer_.layers.contains(layer) && !there_.layers.contains(layer)) layers_missing = true;
+      }
+    }
+    // A step that ran although its record is there may have run because a blob is not.
+    if (there_already && !layers_missing && (offered.fresh || to_.options.evicts_by_itself)) {
+      TRY_ASSIGN(bool whole, HoldsLayersOf(offered.record));
+      layers_missing = !whole;
+    }
+    if (there_already && !layers_missing && !offer_.force_compression) continue;
+    if (there_already) there_already_.insert(offered.record.key);
+    added_.records.push_back(offered.record);
+    for (const cache::Rootfs& output : offered.record.outputs) {
+      for (const DiffId& layer : output.layers) {
+        if (offer_.layers.contains(layer)) layers_.insert(layer);
+      }
+    }
+  }
+  return Ok();
+}
+
+Result<bool> Exporter::TreesAreMissing() {
+  std::set<const TreePack*> packs;
+  for (const Digest& root : offer_.roots) {
+    auto pack = there_.trees.find(root);
+    if (pack == there_.trees.end()) return true;
+    packs.insert(pack->second);
+  }
+  for (const TreePack* pack : packs) {
+    TRY_ASSIGN(bool held, to_.wire.Holds(pack->blob, stop_));
+    if (!held) return true;
+  }
+  return false;
+}
+
+Result<std::vector<DiffId>> Exporter::KeepLayers() {
+  std::vector<DiffId> wanted(layers_.begin(), layers_.end());
+  std::vector<char> held(wanted.size());
+  auto find = [&](size_t i) -> Status {
+    auto known = there_.layers.find(wanted[i]);
+    if (known == there_.layers.end()) return Ok();
+    if (offer_.force_compression && known->second->blob.media_type != offer_.media_type) return Ok();
+    TRY_ASSIGN(held[i], Holds(*known->second));
+    return Ok();
+  };
+  TRY(ParallelFor(wanted.size(), kParallel, find));
+  std::vector<DiffId> missing;
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    if (held[i]) added_.layers.push_back(*there_.layers.at(wanted[i]));
+    else missing.push_back(wanted[i]);
+  }
+  return missing;
+}
+
+Status Exporter::SendBlobs(const std::vector<DiffId>& layers) {
+  const bool choose = to_.options.evicts_by_itself && to_.options.max_size > 0;
+  TRY_ASSIGN(auto blobs, MakeBlobs(layers, !choose));
+  if (choose) TRY(SendWhatIsWorthIt(blobs));
+  for (const auto& [layer, blob] : blobs) added_.layers.push_back({layer, blob.descriptor});
+  // A record that was here without its layers, and stays so, is nothing new.
+  if (choose) {
+    std::erase_if(added_.records, [&](const cache::StepRecord& record) {
+      return there_already_.contains(record.key) && !HasLayerOf(added_.layers, record);
+    });
+  }
+  return Ok();
+}
+
+Result<Exporter::LayerBlobs> Exporter::MakeBlobs(const std::vector<DiffId>& layers, bool send) {
+  Guarded<LayerBlobs> made;
+  auto make = [&](size_t i) -> Status {
+    auto blob = offer_.make_blob(layers[i], stop_);
+    if (!blob && blob.error().code == Code::kNotFound) return Ok();
+    if (!blob) return Error(std::move(blob).error());
+    if (send) TRY(SendBlob(layers[i], *blob));
+    made.Lock()->emplace(layers[i], std::move(*blob));
+    return Ok();
+  };
+  TRY(ParallelFor(layers.size(), kParallel, make));
+  return std::move(*made.Lock());
+}
+
+Status Exporter::SendWhatIsWorthIt(LayerBlobs& blobs) {
+  Group wanted = added_;
+  for (const auto& [layer, blob] : blobs) wanted.layers.push_back({layer, blob.descriptor});
+  std::set<StepKey> of_result;
+  for (const Offer::Record& offered : offer_.records) {
+    bool beyond = std::ranges::any_of(offered.record.outputs, [&](const cache::Rootfs& output) {
+      return std::ranges::any_of(output.layers, [&](const DiffId& layer) {
+        return offer_.layers.contains(layer) && !offer_.result_layers.contains(layer);
+      });
+    });
+    if (!beyond) of_result.insert(offered.record.key);
+  }
+  std::set<DiffId> worth = WorthSending(there_.groups, wanted, offer_.result_layers, of_result,
+                                        to_.options.max_size, to_.clock.Now());
+  size_t left_out = 0;
+  uint64_t bytes = 0;
+  std::erase_if(blobs, [&](const auto& entry) {
+    if (worth.contains(entry.first)) return false;
+    ++left_out;
+    bytes += entry.second.descriptor.size;
+    return true;
+  });
+  if (left_out > 0) {
+    auto of_the_result = [&](const DiffId& layer) { return offer_.result_layers.contains(layer); };
+    bool least = std::ranges::all_of(added_.layers, of_the_result, &StoredLayer::layer) &&
+                 std::ranges::all_of(blobs, of_the_result, &LayerBlobs::value_type::first);
+    to_.note(fmt::format("{} of {} layers ({}) were not sent, since max-size={} is reached{}", left_out,
+                         left_out + added_.layers.size() + blobs.size(), FormatBytes(bytes),
+                         FormatBytes(to_.options.max_size), least ? ": the export was one of mode=min" : ""));
+  }
+  for (const auto& [layer, blob] : blobs) TRY(SendBlob(layer, blob));
+  return Ok();
+}
+
+// Layers and cache mounts.
+Status Exporter::SendChunks(const std::vector<DiffId>& layers) {
+  std::vector<const Offer::Mount*> mounts;
+  for (const Offer::Mount& mount : offer_.mounts) {
+    if (mount.changed || !there_.mounts.contains(mount.key)) mounts.push_back(&mount);
+  }
+  if (layers.empty() && mounts.empty()) return Ok();
+  ChunkSender sender(to_.wire, to_.lists, offer_.chunk_level, stop_);
+  std::vector<const StoredLayer*> known;
+  for (const auto& [key, mount] : there_.mounts) known.push_back(&mount->tar);
+  for (auto group = there_.groups.rbegin(); group != there_.groups.rend(); ++group) {
+    for (const StoredLayer& layer : group->layers) {
+      if (there_.Takes(layer)) known.push_back(&layer);
+    }
+  }
+  TRY(sender.Know(known));
+  for (const DiffId& layer : layers) {
+    std::string id = "sending layer " + layer.value.Short();
+    uint64_t before = to_.wire.bytes_written;
+    Status sent = sender.AddLayer(layer, [&](Writer& out, std::stop_token token) {
+      return offer_.write_tar(layer, out, token);
+    });
+    if (!sent && sent.error().code == Code::kNotFound) continue;
+    TRY(std::move(sent));
+    uint64_t bytes = to_.wire.bytes_written - before;
+    if (on_progress_) on_progress_(id, bytes, bytes, true);
+  }
+  for (const Offer::Mount* mount : mounts) {
+    Status sent = sender.AddMount(mount->key, mount->created, mount->write);
+    if (sent) continue;
+    if (sent.error().code == Code::kUnavailable || stop_.stop_requested()) return sent;
+    // Somebody removed it, or writes to it at this moment: the tier keeps what it has.
+    to_.note(fmt::format("cache mount {} was not sent: {}", mount->id, sent.error().message));
+  }
+  TRY_ASSIGN(auto sent, sender.Finish());
+  for (StoredLayer& layer : sent.layers) added_.layers.push_back(std::move(layer));
+  for (StoredMount& mount : sent.mounts) {
+    auto before = there_.mounts.find(mount.key);
+    bool same = before != there_.mounts.end() && before->second->tar.layer == mount.tar.layer &&
+                before->second->tar.packs == mount.tar.packs;
+    if (!same) added_.mounts.push_back(std::move(mount));
+  }
+  return Ok();
+}
+
+Status Exporter::SendTrees() {
+  TRY_ASSIGN(std::string pack, EncodeTrees(offer_.objects));
+  TreePack& trees = added_.trees.emplace_back(Describe(pack, kTreesMediaType), offer_.roots);
+  return to_.wire.Send(trees.blob, OpenText(std::move(pack)), stop_);
+}
+
+Status Exporter::WriteGroup() {
+  const uint64_t max_size = to_.options.max_size;
+  std::set<StepKey> made;
+  for (const cache::StepRecord& record : added_.records) made.insert(record.key);
+  if (to_.options.sign) TRY(SignGroup(added_, *to_.options.sign));
+  std::vector<Digest> replaced = there_.damaged;
+  std::vector<Group> all = there_.groups;
+  all.push_back(std::move(added_));
+  if (all.size() > kMaxGroups || (max_size > 0 && BytesOf(all) > max_size)) {
+    for (const GroupEntry& entry : there_.entries) replaced.push_back(entry.manifest.digest);
+    Group one = MergeGroups(all);
+    if (max_size > 0) Shrink(one, max_size, to_.clock.Now(), made);
+    all = {std::move(one)};
+  }
+  const Group& group = all.back();
+  TRY_ASSIGN(std::string records, EncodeGroup(group));
+  if (records.size() > kMaxRecordsBlob) {
+    return Resource("the records of the tier take {}: give it a smaller max-size",
+                    FormatBytes(records.size()));
+  }
+  GroupEntry entry{.records = Describe(records, kRecordsMediaType)};
+  TRY(to_.wire.Send(entry.records, OpenText(std::move(records)), stop_));
+  std::string manifest = oci::Serialise(ManifestOf(group, entry.records));
+  entry.manifest = Describe(manifest, oci::kOciManifest);
+  entry.manifest.artifact_type = kRecordsMediaType;
+  to_.wire.requests += 2;
+  TRY(to_.storage.Replace(entry, manifest, replaced, stop_));
+  to_.wire.bytes_written += manifest.size();
+  return Ok();
+}
+
+}  // namespace
+
+Status Export(const ExportTarget& to, const Contents& there, const Offer& offer,
+              const OnProgress& on_progress, std::stop_token stop) {
+  return Exporter(to, there, offer, on_progress, std::move(stop)).Run();
+}
+
+}  // namespace varve::tier

@@ -1,0 +1,32 @@
+// One export to a storage: what an offer has and the place has not is sent, then listed.
+//
+//   TRY_ASSIGN(auto there, LoadContents(…));
+//   return Export({.storage = …, …}, *there, offer, on_progress, stop);
+//
+// Blobs go before the records that name them (invariant I4), so an export that breaks off leaves blobs that
+// nothing names, and the list as it was.
+#pragma once
+
+#include "base/clock.h"
+#include "tier/chunked.h"
+#include "tier/contents.h"
+#include "tier/packed_tier.h"
+#include "tier/tier.h"
+
+namespace varve::tier {
+
+// What an export writes to. All must outlive it.
+struct ExportTarget {
+  BlobStorage& storage;
+  Wire& wire;
+  ChunkLists& lists;
+  const PackedOptions& options;
+  Clock& clock;
+  Note note;  // lines for people; called from this thread
+};
+
+// Blocks. `there`: what the place has, as whoever has the key of this export sees it.
+Status Export(const ExportTarget& to, const Contents& there, const Offer& offer,
+              const OnProgress& on_progress, std::stop_token stop);
+
+}  // namespace varve::tier
