@@ -40,6 +40,8 @@ class Packer {
   // The chunks of the list that lie in packs for which `usable` need not be packed again.
   void Know(const ChunkList& list, const std::function<bool(const Pack&)>& usable);
 
+  // Whether the chunk is known, or was added.
+  bool Has(const Digest& digest) const { return numbers_.contains(digest); }
   // The number of the chunk, which is packed unless it is known.
   Result<uint32_t> Add(const Digest& digest, std::string_view bytes);
   // What is added after that belongs to another stream: it shares a frame with this one only if that is

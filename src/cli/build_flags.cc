@@ -75,6 +75,8 @@ void BuildFlagParser::Define(CLI::App& app) {
   app.add_flag("--no-cache", flags.no_cache, "Run every step again");
   app.add_option("--no-cache-filter", raw.no_cache_filter, "Run the steps of these stages again")
       ->allow_extra_args(false);
+  app.add_flag("--rebuild-cache", flags.rebuild_cache,
+               "Run every step again, read no --cache-from, and replace what each --cache-to has of them");
   app.add_option("--cache-max-age", raw.max_age,
                  "[STEP=]AGE: run a step again whose cached result is older: 7d, RUN apt*=12h")
       ->allow_extra_args(false);
@@ -284,9 +286,13 @@ Result<BuildFlags> BuildFlagParser::Finish() {
   TRY_ASSIGN(flags.progress, ParseProgressMode(raw.progress));
   if (raw.context_mode.empty()) raw.context_mode = Environment("VARVE_CONTEXT_MODE");
   TRY_ASSIGN(flags.context_mode, ParseContextMode(raw.context_mode));
+  if (flags.rebuild_cache && !flags.no_cache_filter.empty()) {
+    return Invalid("--rebuild-cache and --no-cache-filter exclude each other");
+  }
   if (flags.no_cache && !flags.no_cache_filter.empty()) {
     return Invalid("--no-cache and --no-cache-filter exclude each other");
   }
+  flags.no_cache = flags.no_cache || flags.rebuild_cache;
   TRY_ASSIGN(flags.call, ParseCall(raw.check ? "check" : raw.call));
   TRY(ApplyResources(flags, raw));
   TRY(ApplyOutputs(flags, raw));

@@ -60,6 +60,7 @@ struct BuildFlags {
   std::vector<std::string> platforms;
   bool no_cache = false;
   std::vector<std::string> no_cache_filter;
+  bool rebuild_cache = false;                // no_cache too: nothing is read, what is written replaces
   bool pull = false;
   bool push = false;
   bool load = false;

@@ -278,6 +278,11 @@ bool MendAfter(const Error& error, Workspace& workspace, progress::Board& board,
 }
 
 Result<engine::Outcome> BuildJob::Run(const RunOptions& options, engine::Observer& observer) {
+  if (flags_.rebuild_cache) {
+    for (graph::Step& step : lowered_.graph.steps) {
+      if (step.no_cache) step.no_cache_rule = "--rebuild-cache";
+    }
+  }
   TRY_ASSIGN(tiers_, CacheTiers::Open(flags_, workspace_, !options.isolated.empty(), stop_));
   TRY_ASSIGN(auto runner, MakeRunnerOptions(options.isolated));
   PreviousImages previous(tiers_->images(), tiers_->chain(), workspace_, board_,

@@ -95,7 +95,7 @@ Status NoteTrees(const BuiltSteps& built, const StepRecords& records, cache::Loc
 }
 
 // BuildKit's meaning (reference cache.md §1): min is the result's layers, and others that are packed
-// already; max is every step's.
+// already; max is every step's. Of those auto chooses when it knows how fast the tier is.
 Status ChooseLayers(const BuiltSteps& built, tier::Mode mode, const exporter::ExportStores& stores,
                     tier::Offer& offer) {
   std::set<DiffId> elsewhere, result;
@@ -117,7 +117,7 @@ Status ChooseLayers(const BuiltSteps& built, tier::Mode mode, const exporter::Ex
     for (const cache::Rootfs& output : offered.record.outputs) {
       for (const DiffId& layer : output.layers) {
         if (elsewhere.contains(layer) || offer.layers.contains(layer)) continue;
-        bool wanted = mode == tier::Mode::kMax || result.contains(layer);
+        bool wanted = mode != tier::Mode::kMin || result.contains(layer);
         if (!wanted) {
           TRY_ASSIGN(wanted, packed(layer));
         }
@@ -171,6 +171,9 @@ Result<tier::Offer> MakeOffer(const BuiltSteps& built, const tier::Spec& spec, t
   TRY(NoteTrees(built, records, stores.local, offer));
   exporter::Output output = OutputOf(spec);
   offer.force_compression = spec.force_compression;
+  offer.max_bytes = spec.max_export;
+  offer.max_time = spec.max_time;
+  offer.only_worth_moving = spec.mode == tier::Mode::kAuto;
   offer.media_type = spec.compression == archive::Compression::kZstd   ? oci::kOciLayerZstd
                      : spec.compression == archive::Compression::kGzip ? oci::kOciLayerGzip
                                                                        : oci::kOciLayer;

@@ -69,6 +69,15 @@ Status TakeKeys(const tier::Spec& spec, tier::PackedOptions& options) {
   return Ok();
 }
 
+// The options for whose sake an export leaves layers out.
+std::string LimitsOf(const tier::Spec& spec) {
+  std::vector<std::string> limits;
+  if (spec.max_export) limits.push_back("max-export=" + FormatBytes(*spec.max_export));
+  if (spec.max_time) limits.push_back("max-time=" + FormatDuration(*spec.max_time));
+  if (spec.mode == tier::Mode::kAuto) limits.push_back("mode=auto");
+  return Join(limits, ", ");
+}
+
 Result<std::unique_ptr<tier::Tier>> Packed(std::unique_ptr<tier::BlobStorage> storage,
                                            const tier::Spec& spec, Workspace& workspace,
                                            tier::PackedOptions options = {}) {
@@ -170,6 +179,7 @@ Result<std::shared_ptr<tier::Tier>> CacheTiers::OpenTier(const tier::Spec& spec,
 Result<std::unique_ptr<CacheTiers>> CacheTiers::Open(const BuildFlags& flags, Workspace& workspace,
                                                      bool isolated, std::stop_token stop) {
   std::unique_ptr<CacheTiers> tiers(new CacheTiers(workspace.root));
+  tiers->rebuild_ = flags.rebuild_cache;
   std::vector<tier::Member> members;
   // A place that is read and written is one tier: what was loaded of it is not loaded again. With
   // other credentials, or read with another key, it is another.
@@ -197,7 +207,7 @@ Result<std::unique_ptr<CacheTiers>> CacheTiers::Open(const BuildFlags& flags, Wo
       tiers->exports_.push_back({.spec = spec, .tier = std::move(tier)});
     }
     for (const tier::Spec& spec : flags.cache_from) {
-      if (!spec.trusted) continue;
+      if (!spec.trusted || flags.rebuild_cache) continue;
       TRY_ASSIGN(auto tier, open(spec));
       if (tier == nullptr) continue;
       if (auto image = std::dynamic_pointer_cast<tier::ImageTier>(tier)) {
@@ -260,6 +270,7 @@ Status CacheTiers::ExportOne(Exported& to, const BuiltSteps& built,
     };
     TRY_ASSIGN(auto offer, MakeOffer(built, to.spec, *chain_, stores, progress));
     TRY_ASSIGN(offer.mounts, OfferMounts(built, to.spec, root_));
+    offer.replace = rebuild_;
     return to.tier->Export(offer, progress, stop);
   });
   to.time = SystemClock().Monotonic() - began;
@@ -338,6 +349,10 @@ std::string CacheTiers::Summary() {
       time += to.time;
       if (!outcome.empty()) outcome += " · ";
       outcome += to.failure ? "not written" : FormatBytes(traffic.bytes_written) + " written";
+      if (traffic.left_out > 0) {
+        outcome += fmt::format(", {} layer{} left out: {}", traffic.left_out, traffic.left_out == 1 ? "" : "s",
+                               LimitsOf(to.spec));
+      }
     }
     text += fmt::format("cache {}: {} · {} request{} · {}\n", name, outcome, traffic.requests,
                         traffic.requests == 1 ? "" : "s", FormatDuration(time));

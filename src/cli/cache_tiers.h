@@ -64,6 +64,7 @@ class CacheTiers {
                    progress::Board& board, std::stop_token stop);
 
   const std::string root_;
+  bool rebuild_ = false;
   std::unique_ptr<tier::Chain> chain_;
   std::vector<PreviousImages::Image> images_;
   std::vector<Exported> exports_;

@@ -164,6 +164,19 @@ Status ChunkSender::Know(const std::vector<const StoredLayer*>& tars) {
   return Ok();
 }
 
+Result<uint64_t> ChunkSender::NewBytes(const WriteTar& write) {
+  METRIC("tier.count_chunks");
+  uint64_t bytes = 0;
+  std::set<Digest> counted;
+  chunk::Splitter splitter([&](chunk::Part, const Digest& digest, std::string_view chunk) -> Status {
+    if (!packer_.Has(digest) && counted.insert(digest).second) bytes += chunk.size();
+    return Ok();
+  });
+  TRY(write(splitter, stop_));
+  TRY(splitter.Finish());
+  return bytes;
+}
+
 Status ChunkSender::AddLayer(const DiffId& layer, const WriteTar& write) {
   METRIC("tier.chunk_layer");
   chunk::Encoder encoder(packer_);

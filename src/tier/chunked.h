@@ -54,6 +54,8 @@ class ChunkSender {
 
   // `write` writes the tar; what was packed of one that fails is not named by anything.
   using WriteTar = std::function<Status(Writer& out, std::stop_token stop)>;
+  // The bytes of its chunks, before they are compressed, that are neither there nor were added.
+  Result<uint64_t> NewBytes(const WriteTar& write);
   Status AddLayer(const DiffId& layer, const WriteTar& write);
   Status AddMount(const std::string& key, Timestamp created, const WriteTar& write);
 

@@ -184,6 +184,43 @@ TEST_F(ChunkedTier, PlainAndChunkedLayersLieInOneTier) {
   EXPECT_EQ(traffic.bytes_read, plain.size());
 }
 
+TEST_F(ChunkedTier, ABudgetCountsOnlyTheChunksThatAreNew) {
+  std::string before = TarOf(400), after = TarOf(400, 1), other = TarOf(400, 7, 1);
+  ASSERT_GT(other.size(), 3'000'000u);
+  Send(OfferOf({before}));
+  // Four files of eight kilobytes, and the headers, are new of the one; all of the other.
+  Offer offer = OfferOf({after, other}, "again");
+  offer.max_bytes = 1'000'000;
+  auto tier = Open();
+  ASSERT_TRUE(tier->Export(offer, nullptr, {}));
+  EXPECT_LT(tier->traffic().bytes_written, 1'000'000u);
+  EXPECT_EQ(tier->traffic().left_out, 1u);
+  EXPECT_TRUE(Read(after) == after);
+  EXPECT_EQ(Read(other), "absent");
+}
+
+TEST_F(ChunkedTier, WhatIsCutWhenTheTimeIsOverIsNotNamed) {
+  std::string first = TarOf(100), second = TarOf(100, 1, 1);
+  Offer offer = OfferOf({first, second});
+  offer.records[0].record.wall = std::chrono::seconds(60);
+  offer.records[1].record.wall = std::chrono::seconds(1);
+  offer.max_time = std::chrono::seconds(30);
+  auto write = offer.write_tar;
+  offer.write_tar = [&](const DiffId& layer, Writer& out, std::stop_token stop) -> Status {
+    if (layer == IdOf(second)) {
+      TRY(out.Write(std::string_view(second).substr(0, 300'000)));
+      clock.Advance(std::chrono::seconds(40));
+      return out.Write(std::string_view(second).substr(300'000));
+    }
+    return write(layer, out, stop);
+  };
+  auto tier = Open();
+  ASSERT_TRUE(tier->Export(offer, nullptr, {}));
+  EXPECT_EQ(tier->traffic().left_out, 1u);
+  EXPECT_TRUE(Read(first) == first);
+  EXPECT_EQ(Read(second), "absent");
+}
+
 TEST_F(ChunkedTier, ManyChangesMakeFewPacks) {
   std::string tar;
   for (int version = 0; version < 50; ++version) {

@@ -7,6 +7,8 @@
 #include "base/guarded.h"
 #include "base/strings.h"
 #include "base/thread_pool.h"
+#include "tier/chain.h"
+#include "tier/export_budget.h"
 #include "tier/shrink.h"
 #include "tier/signing.h"
 
@@ -30,6 +32,23 @@ bool HasLayerOf(const std::vector<StoredLayer>& layers, const cache::StepRecord&
   });
 }
 
+// Ends a layer's tar when the time of its export is over.
+class InTime final : public Writer {
+ public:
+  InTime(Writer& out, const ExportBudget& budget, bool& cut_off)
+      : out_(out), budget_(budget), cut_off_(cut_off) {}
+  Status Write(std::string_view data) override {
+    cut_off_ = budget_.TimeIsOver();
+    if (cut_off_) return Unavailable("there was no time left for it");
+    return out_.Write(data);
+  }
+
+ private:
+  Writer& out_;
+  const ExportBudget& budget_;
+  bool& cut_off_;
+};
+
 class Exporter {
  public:
   Exporter(const ExportTarget& to, const Contents& there, const Offer& offer, const OnProgress& on_progress,
@@ -39,32 +58,38 @@ class Exporter {
   Status Run() {
     TRY(FindNewRecords());
     TRY_ASSIGN(bool trees_missing, TreesAreMissing());
+    TRY_ASSIGN(std::set<DiffId> held, KeepLayers());
+    ExportBudget budget(offer_, layers_, held, to_.rates, to_.options.evicts_by_itself, to_.clock);
     // Blobs before records (invariant I4).
-    TRY_ASSIGN(std::vector<DiffId> missing, KeepLayers());
-    if (!offer_.chunked) TRY(SendBlobs(std::exchange(missing, {})));
-    TRY(SendChunks(missing));
+    if (!offer_.chunked) TRY(SendBlobs(budget));
+    if (offer_.chunked || !offer_.mounts.empty()) TRY(SendChunks(budget));
+    left_out_ = budget.left_out();
     if (added_.records.empty() && added_.mounts.empty() && !trees_missing && there_.damaged.empty()) {
       return Ok();
     }
     if (trees_missing) TRY(SendTrees());
     return WriteGroup();
   }
+  size_t left_out() const { return left_out_; }
 
  private:
   using LayerBlobs = std::map<DiffId, Offer::Blob>;
 
   Status FindNewRecords();
   Result<bool> TreesAreMissing();
-  // Those of layers_ that are there as the offer wants them go into added_; the others are returned.
-  Result<std::vector<DiffId>> KeepLayers();
-  Status SendBlobs(const std::vector<DiffId>& layers);
+  // Those of layers_ that are there as the offer wants them, which go into added_.
+  Result<std::set<DiffId>> KeepLayers();
+  Status SendBlobs(ExportBudget& budget);
   // Several at once; those that this machine does not have are left out. `send`: when they are made.
-  Result<LayerBlobs> MakeBlobs(const std::vector<DiffId>& layers, bool send);
-  Status SendBlob(const DiffId& layer, const Offer::Blob& blob) {
-    return to_.wire.Send(blob.descriptor, blob.open, on_progress_, "sending layer " + layer.value.Short(), stop_);
+  Result<LayerBlobs> MakeBlobs(ExportBudget& budget, bool send);
+  Status SendBlob(const DiffId& layer, const Offer::Blob& blob, std::stop_token stop) {
+    return to_.wire.Send(blob.descriptor, blob.open, on_progress_, "sending layer " + layer.value.Short(), stop);
   }
+  // False: the time was over.
+  Result<bool> SendBlobInTime(ExportBudget& budget, const DiffId& layer, const Offer::Blob& blob);
   Status SendWhatIsWorthIt(LayerBlobs& blobs);
-  Status SendChunks(const std::vector<DiffId>& layers);
+  Status SendChunks(ExportBudget& budget);
+  Status AddChunkedLayers(ChunkSender& sender, ExportBudget& budget);
   Status SendTrees();
   Status WriteGroup();
 
@@ -95,13 +120,14 @@ class Exporter {
   Group added_;
   std::set<DiffId> layers_;         // of the records in added_, those that the offer has
   std::set<StepKey> there_already_;  // of the records in added_
+  size_t left_out_ = 0;
 };
 
 // Records that the tier lacks, or has without a layer that this build can give.
 Status Exporter::FindNewRecords() {
   for (const Offer::Record& offered : offer_.records) {
     auto known = there_.records.find(offered.record.key);
-    bool there_already = known != there_.records.end();
+    bool there_already = known != there_.records.end() && !offer_.replace;
     if (there_already && known->second->outputs != offered.record.outputs) {
       // Another result of the same inputs: others may build on it, so it stays unless this build had to
       // run the step, or it never had its layer.
@@ -135,7 +161,7 @@ Result<bool> Exporter::TreesAreMissing() {
   std::set<const TreePack*> packs;
   for (const Digest& root : offer_.roots) {
     auto pack = there_.trees.find(root);
-    if (pack == there_.trees.end()) return true;
+    if (pack == there_.trees.end() || offer_.replace) return true;
     packs.insert(pack->second);
   }
   for (const TreePack* pack : packs) {
@@ -145,7 +171,8 @@ Result<bool> Exporter::TreesAreMissing() {
   return false;
 }
 
-Result<std::vector<DiffId>> Exporter::KeepLayers() {
+Result<std::set<DiffId>> Exporter::KeepLayers() {
+  if (offer_.replace) return std::set<DiffId>();
   std::vector<DiffId> wanted(layers_.begin(), layers_.end());
   std::vector<char> held(wanted.size());
   auto find = [&](size_t i) -> Status {
@@ -156,17 +183,18 @@ Result<std::vector<DiffId>> Exporter::KeepLayers() {
     return Ok();
   };
   TRY(ParallelFor(wanted.size(), kParallel, find));
-  std::vector<DiffId> missing;
+  std::set<DiffId> kept;
   for (size_t i = 0; i < wanted.size(); ++i) {
-    if (held[i]) added_.layers.push_back(*there_.layers.at(wanted[i]));
-    else missing.push_back(wanted[i]);
+    if (!held[i]) continue;
+    kept.insert(wanted[i]);
+    added_.layers.push_back(*there_.layers.at(wanted[i]));
   }
-  return missing;
+  return kept;
 }
 
-Status Exporter::SendBlobs(const std::vector<DiffId>& layers) {
+Status Exporter::SendBlobs(ExportBudget& budget) {
   const bool choose = to_.options.evicts_by_itself && to_.options.max_size > 0;
-  TRY_ASSIGN(auto blobs, MakeBlobs(layers, !choose));
+  TRY_ASSIGN(auto blobs, MakeBlobs(budget, !choose));
   if (choose) TRY(SendWhatIsWorthIt(blobs));
   for (const auto& [layer, blob] : blobs) added_.layers.push_back({layer, blob.descriptor});
   // A record that was here without its layers, and stays so, is nothing new.
@@ -178,18 +206,52 @@ Status Exporter::SendBlobs(const std::vector<DiffId>& layers) {
   return Ok();
 }
 
-Result<Exporter::LayerBlobs> Exporter::MakeBlobs(const std::vector<DiffId>& layers, bool send) {
+Result<Exporter::LayerBlobs> Exporter::MakeBlobs(ExportBudget& budget, bool send) {
   Guarded<LayerBlobs> made;
   auto make = [&](size_t i) -> Status {
-    auto blob = offer_.make_blob(layers[i], stop_);
+    const DiffId& layer = budget.at(i).layer;
+    ExportBudget::Turn turn(budget, i);
+    if (budget.TimeIsOver()) {
+      turn.LeaveOut();
+      return Ok();
+    }
+    auto blob = offer_.make_blob(layer, stop_);
     if (!blob && blob.error().code == Code::kNotFound) return Ok();
     if (!blob) return Error(std::move(blob).error());
-    if (send) TRY(SendBlob(layers[i], *blob));
-    made.Lock()->emplace(layers[i], std::move(*blob));
+    if (!turn.Take(blob->descriptor.size)) return Ok();
+    if (send) {
+      TRY_ASSIGN(bool sent, SendBlobInTime(budget, layer, *blob));
+      if (!sent) {
+        budget.CutOff(i);
+        return Ok();
+      }
+      budget.Sent(i);
+    }
+    made.Lock()->emplace(layer, std::move(*blob));
     return Ok();
   };
-  TRY(ParallelFor(layers.size(), kParallel, make));
+  TRY(ParallelFor(budget.size(), kParallel, [&](size_t i) {
+    Status status = make(i);
+    if (!status) budget.GiveUp();
+    return status;
+  }));
   return std::move(*made.Lock());
+}
+
+Result<bool> Exporter::SendBlobInTime(ExportBudget& budget, const DiffId& layer, const Offer::Blob& blob) {
+  if (!budget.has_time_limit()) {
+    TRY(SendBlob(layer, blob, stop_));
+    return true;
+  }
+  bool cut_off = false;
+  Status sent = Within(std::max(budget.TimeLeft(), Nanos(1)), stop_, [&](std::stop_token both) {
+    Status status = SendBlob(layer, blob, both);
+    cut_off = !status && both.stop_requested() && !stop_.stop_requested();
+    return status;
+  });
+  if (cut_off) return false;
+  TRY(std::move(sent));
+  return true;
 }
 
 Status Exporter::SendWhatIsWorthIt(LayerBlobs& blobs) {
@@ -222,17 +284,18 @@ Status Exporter::SendWhatIsWorthIt(LayerBlobs& blobs) {
                          left_out + added_.layers.size() + blobs.size(), FormatBytes(bytes),
                          FormatBytes(to_.options.max_size), least ? ": the export was one of mode=min" : ""));
   }
-  for (const auto& [layer, blob] : blobs) TRY(SendBlob(layer, blob));
+  for (const auto& [layer, blob] : blobs) TRY(SendBlob(layer, blob, stop_));
   return Ok();
 }
 
 // Layers and cache mounts.
-Status Exporter::SendChunks(const std::vector<DiffId>& layers) {
+Status Exporter::SendChunks(ExportBudget& budget) {
   std::vector<const Offer::Mount*> mounts;
   for (const Offer::Mount& mount : offer_.mounts) {
     if (mount.changed || !there_.mounts.contains(mount.key)) mounts.push_back(&mount);
   }
-  if (layers.empty() && mounts.empty()) return Ok();
+  const bool layers = offer_.chunked && budget.size() > 0;
+  if (!layers && mounts.empty()) return Ok();
   ChunkSender sender(to_.wire, to_.lists, offer_.chunk_level, stop_);
   std::vector<const StoredLayer*> known;
   for (const auto& [key, mount] : there_.mounts) known.push_back(&mount->tar);
@@ -242,17 +305,7 @@ Status Exporter::SendChunks(const std::vector<DiffId>& layers) {
     }
   }
   TRY(sender.Know(known));
-  for (const DiffId& layer : layers) {
-    std::string id = "sending layer " + layer.value.Short();
-    uint64_t before = to_.wire.bytes_written;
-    Status sent = sender.AddLayer(layer, [&](Writer& out, std::stop_token token) {
-      return offer_.write_tar(layer, out, token);
-    });
-    if (!sent && sent.error().code == Code::kNotFound) continue;
-    TRY(std::move(sent));
-    uint64_t bytes = to_.wire.bytes_written - before;
-    if (on_progress_) on_progress_(id, bytes, bytes, true);
-  }
+  if (layers) TRY(AddChunkedLayers(sender, budget));
   for (const Offer::Mount* mount : mounts) {
     Status sent = sender.AddMount(mount->key, mount->created, mount->write);
     if (sent) continue;
@@ -271,6 +324,43 @@ Status Exporter::SendChunks(const std::vector<DiffId>& layers) {
   return Ok();
 }
 
+// One after the other. What a layer takes is counted as its chunks that are not there, before they are
+// compressed: an export stays below max-export, and not just below it.
+Status Exporter::AddChunkedLayers(ChunkSender& sender, ExportBudget& budget) {
+  for (size_t i = 0; i < budget.size(); ++i) {
+    const DiffId& layer = budget.at(i).layer;
+    ExportBudget::Turn turn(budget, i);
+    if (budget.TimeIsOver()) {
+      turn.LeaveOut();
+      continue;
+    }
+    auto write = [&](Writer& out, std::stop_token token) { return offer_.write_tar(layer, out, token); };
+    uint64_t size = budget.at(i).bytes;
+    if (offer_.max_bytes) {
+      auto counted = sender.NewBytes(write);
+      if (!counted && counted.error().code == Code::kNotFound) continue;
+      TRY_ASSIGN(size, std::move(counted));
+    }
+    if (!turn.Take(size)) continue;
+    const uint64_t before = to_.wire.bytes_written;
+    bool cut_off = false;
+    Status added = sender.AddLayer(layer, [&](Writer& out, std::stop_token token) {
+      InTime in_time(out, budget, cut_off);
+      return write(in_time, token);
+    });
+    if (cut_off) {
+      budget.CutOff(i);
+      continue;
+    }
+    if (!added && added.error().code == Code::kNotFound) continue;
+    TRY(std::move(added));
+    budget.Sent(i);
+    uint64_t bytes = to_.wire.bytes_written - before;
+    if (on_progress_) on_progress_("sending layer " + layer.value.Short(), bytes, bytes, true);
+  }
+  return Ok();
+}
+
 Status Exporter::SendTrees() {
   TRY_ASSIGN(std::string pack, EncodeTrees(offer_.objects));
   TreePack& trees = added_.trees.emplace_back(Describe(pack, kTreesMediaType), offer_.roots);
@@ -284,8 +374,11 @@ Status Exporter::WriteGroup() {
   if (to_.options.sign) TRY(SignGroup(added_, *to_.options.sign));
   std::vector<Digest> replaced = there_.damaged;
   std::vector<Group> all = there_.groups;
+  if (offer_.replace) {
+    for (Group& group : all) DropRecords(group, made);
+  }
   all.push_back(std::move(added_));
-  if (all.size() > kMaxGroups || (max_size > 0 && BytesOf(all) > max_size)) {
+  if (offer_.replace || all.size() > kMaxGroups || (max_size > 0 && BytesOf(all) > max_size)) {
     for (const GroupEntry& entry : there_.entries) replaced.push_back(entry.manifest.digest);
     Group one = MergeGroups(all);
     if (max_size > 0) Shrink(one, max_size, to_.clock.Now(), made);
@@ -310,9 +403,11 @@ Status Exporter::WriteGroup() {
 
 }  // namespace
 
-Status Export(const ExportTarget& to, const Contents& there, const Offer& offer,
-              const OnProgress& on_progress, std::stop_token stop) {
-  return Exporter(to, there, offer, on_progress, std::move(stop)).Run();
+Result<Exported> Export(const ExportTarget& to, const Contents& there, const Offer& offer,
+                        const OnProgress& on_progress, std::stop_token stop) {
+  Exporter exporter(to, there, offer, on_progress, std::move(stop));
+  TRY(exporter.Run());
+  return Exported{.left_out = exporter.left_out()};
 }
 
 }  // namespace varve::tier

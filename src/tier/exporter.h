@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "tier/chunked.h"
 #include "tier/contents.h"
+#include "tier/export_choice.h"
 #include "tier/packed_tier.h"
 #include "tier/tier.h"
 
@@ -22,11 +23,16 @@ struct ExportTarget {
   ChunkLists& lists;
   const PackedOptions& options;
   Clock& clock;
-  Note note;  // lines for people; called from this thread
+  Rates rates;  // as far as they are known
+  Note note;    // lines for people; called from this thread
+};
+
+struct Exported {
+  size_t left_out = 0;  // layers that the offer's bounds had no room for
 };
 
 // Blocks. `there`: what the place has, as whoever has the key of this export sees it.
-Status Export(const ExportTarget& to, const Contents& there, const Offer& offer,
-              const OnProgress& on_progress, std::stop_token stop);
+Result<Exported> Export(const ExportTarget& to, const Contents& there, const Offer& offer,
+                        const OnProgress& on_progress, std::stop_token stop);
 
 }  // namespace varve::tier

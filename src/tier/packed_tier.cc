@@ -19,6 +19,8 @@ namespace {
 
 constexpr size_t kParallel = 8;
 
+constexpr uint64_t kEnoughToMeasure = 1 << 20;  // bytes read, to tell how fast the tier is
+
 class PackedTier final : public Tier {
  public:
   PackedTier(std::unique_ptr<BlobStorage> storage, PackedOptions options, Clock& clock)
@@ -101,6 +103,7 @@ class PackedTier final : public Tier {
 
   Status Fetch(const oci::Descriptor& blob, Writer& out, std::stop_token stop) override {
     Shared contents = *loaded_.Lock();
+    const Nanos began = clock_.Monotonic();
     const StoredLayer* chunked = contents && blob.media_type == oci::kOciLayer
                                      ? contents->Chunked(blob.digest) : nullptr;
     if (chunked != nullptr) {
@@ -117,6 +120,8 @@ class PackedTier final : public Tier {
       TRY(wire_.Get(blob, out, stop));
     }
     ++layers_;
+    layer_bytes_read_ += blob.size;
+    read_nanos_ += static_cast<uint64_t>((clock_.Monotonic() - began).count());
     return Ok();
   }
 
@@ -128,14 +133,16 @@ class PackedTier final : public Tier {
     if (options_.sign) own = options_.sign->verify_keys();
     TRY_ASSIGN(Shared there, Load(before.get(), own ? &*own : nullptr, stop));
     ExportTarget to{.storage = *storage_, .wire = wire_, .lists = lists_, .options = options_, .clock = clock_,
-                    .note = [this](std::string line) { Note(std::move(line)); }};
-    return tier::Export(to, *there, offer, on_progress, std::move(stop));
+                    .rates = MeasuredRates(), .note = [this](std::string line) { Note(std::move(line)); }};
+    TRY_ASSIGN(Exported exported, tier::Export(to, *there, offer, on_progress, std::move(stop)));
+    left_out_ += exported.left_out;
+    return Ok();
   }
 
   Traffic traffic() override {
     return {.hits = hits_, .layers = layers_, .bytes_read = wire_.bytes_read,
             .bytes_written = wire_.bytes_written, .requests = storage_->requests().value_or(wire_.requests),
-            .refused = refused_.Lock()->size()};
+            .refused = refused_.Lock()->size(), .left_out = left_out_};
   }
 
   std::vector<std::string> TakeNotices() override { return std::exchange(*notices_.Lock(), {}); }
@@ -169,6 +176,15 @@ class PackedTier final : public Tier {
     notices_.Lock()->push_back(std::move(line));
   }
 
+  Rates MeasuredRates() const {
+    Rates rates;
+    double seconds = static_cast<double>(read_nanos_) / 1e9;
+    if (layer_bytes_read_ >= kEnoughToMeasure && seconds > 0) {
+      rates.down = static_cast<double>(layer_bytes_read_) / seconds;
+    }
+    return rates;
+  }
+
   static oci::Descriptor AsBlob(const StoredLayer& layer) {
     if (!layer.chunked()) return layer.blob;
     return {.media_type = std::string(oci::kOciLayer), .digest = layer.layer.value, .size = layer.tar_size};
@@ -182,7 +198,8 @@ class PackedTier final : public Tier {
   Guarded<std::set<StepKey>> refused_;
   Wire wire_{*storage_};
   ChunkLists lists_{wire_};
-  std::atomic<uint64_t> hits_ = 0, layers_ = 0;
+  std::atomic<uint64_t> hits_ = 0, layers_ = 0, left_out_ = 0;
+  std::atomic<uint64_t> layer_bytes_read_ = 0, read_nanos_ = 0;  // of Fetch alone
 };
 
 }  // namespace

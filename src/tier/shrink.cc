@@ -59,6 +59,22 @@ Group MergeGroups(const std::vector<Group>& groups) {
   return merged;
 }
 
+void DropRecords(Group& group, const std::set<StepKey>& keys) {
+  std::set<DiffId> layers;
+  std::set<Digest> roots;
+  std::erase_if(group.records, [&](const cache::StepRecord& record) { return keys.contains(record.key); });
+  for (const cache::StepRecord& record : group.records) {
+    for (const cache::Rootfs& output : record.outputs) {
+      layers.insert(output.layers.begin(), output.layers.end());
+      roots.insert(output.tree_root);
+    }
+  }
+  std::erase_if(group.layers, [&](const StoredLayer& layer) { return !layers.contains(layer.layer); });
+  std::erase_if(group.trees, [&](const TreePack& pack) {
+    return std::ranges::none_of(pack.roots, [&](const Digest& root) { return roots.contains(root); });
+  });
+}
+
 namespace {
 
 // The layers to drop, worth least first, until `total` bytes are at most `max_size`.

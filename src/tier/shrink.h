@@ -16,6 +16,9 @@ uint64_t BytesOf(const std::vector<Group>& groups);
 // those that are signed the newest of each signer: whoever trusts him alone must not lose it to a newer one.
 Group MergeGroups(const std::vector<Group>& groups);
 
+// Drops the records of these keys, and the layers and tree packs that no other record needs.
+void DropRecords(Group& group, const std::set<StepKey>& keys);
+
 // Drops cache mounts, oldest first, that take more than half of `max_size`, then the layers that are
 // worth least until what is left takes at most `max_size` bytes, the records
 // on them, and tree packs without a record. Records of no stored layer stay: they are kilobytes.

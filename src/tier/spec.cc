@@ -88,6 +88,8 @@ constexpr Key kKeys[] = {
     {"format", 0, kPlaces & ~kGha},
     {"mounts", kPlaces & ~kGha, kPlaces & ~kGha},
     {"mounts-max-size", 0, kPlaces & ~kGha},
+    {"max-export", 0, kPlaces},
+    {"max-time", 0, kPlaces},
 };
 
 // GitHub's keys have 512 bytes; a scope may take three in a key for one of its own.
@@ -103,13 +105,13 @@ Result<bool> BoolOf(const std::string& key, const std::string& text) {
 }
 
 // Go's form with one unit ("500ms", "30s", "10m"), or seconds.
-Result<Nanos> DurationOf(const std::string& text) {
+Result<Nanos> DurationOf(const std::string& key, const std::string& text) {
   size_t end = text.find_first_not_of("0123456789");
   auto number = ParseInt(text.substr(0, end));
   std::string unit = end == text.npos ? "s" : text.substr(end);
   int64_t scale = unit == "ms" ? 1'000'000 : unit == "s" ? 1'000'000'000 : unit == "m" ? 60'000'000'000 : 0;
   if (!number || *number <= 0 || *number > 86'400'000 || scale == 0) {
-    return Invalid("invalid timeout \"{}\": write it as 500ms, 20s or 2m", text);
+    return Invalid("invalid {} \"{}\": write it as 500ms, 20s or 2m", key, text);
   }
   return Nanos(*number * scale);
 }
@@ -137,7 +139,7 @@ Status Set(Spec& spec, const std::string& key, const std::string& text) {
   } else if (key == "registry.insecure") {
     return boolean(&spec.insecure);
   } else if (key == "timeout") {
-    TRY_ASSIGN(spec.timeout, DurationOf(text));
+    TRY_ASSIGN(spec.timeout, DurationOf(key, text));
     spec.retry_budget = spec.timeout;
   } else if (key == "ignore-error") {
     return boolean(&spec.ignore_error);
@@ -147,8 +149,10 @@ Status Set(Spec& spec, const std::string& key, const std::string& text) {
     return boolean(&spec.reset);
   } else if (key == "mode") {
     // BuildKit takes what it does not know for min.
-    if (text != "min" && text != "max") return Invalid("invalid cache mode \"{}\": use min or max", text);
-    spec.mode = text == "max" ? Mode::kMax : Mode::kMin;
+    if (text == "min") spec.mode = Mode::kMin;
+    else if (text == "max") spec.mode = Mode::kMax;
+    else if (text == "auto") spec.mode = Mode::kAuto;
+    else return Invalid("invalid cache mode \"{}\": use min, max or auto", text);
   } else if (key == "trust") {
     spec.trusted = text != "none";
     if (text == "all" || text == "own" || text == "none") return Ok();
@@ -172,6 +176,10 @@ Status Set(Spec& spec, const std::string& key, const std::string& text) {
       return Invalid("invalid cache format \"{}\": use layers or chunked", text);
     }
     spec.chunked = text == "chunked";
+  } else if (key == "max-export") {
+    TRY_ASSIGN(spec.max_export, ParseRamBytes(text));
+  } else if (key == "max-time") {
+    TRY_ASSIGN(spec.max_time, DurationOf(key, text));
   } else if (key == "compression") {
     if (text == "zstd") spec.compression = archive::Compression::kZstd;
     else if (text == "gzip") spec.compression = archive::Compression::kGzip;

@@ -14,7 +14,7 @@
 namespace varve::tier {
 
 enum class Kind { kLocal, kRegistry, kS3, kHttp, kGha, kInline };
-enum class Mode { kMin, kMax };
+enum class Mode { kMin, kMax, kAuto };
 // What an image that was built earlier is believed: the content of its layers, or its history too.
 enum class ImageTrust { kContent, kHistory };
 
@@ -60,6 +60,8 @@ struct Spec {
   std::optional<uint64_t> max_size;
   bool chunked = false;           // format=chunked
   uint64_t mounts_max_size = kDefaultMountsMaxSize;  // bytes of files that one export sends
+  std::optional<uint64_t> max_export;  // bytes of layers that one export sends
+  std::optional<Nanos> max_time;       // for sending layers
   std::string sign_key = {};      // a file, or env:NAME
 
   // "local:DIR", "registry:REF", "s3:BUCKET/PREFIX", "gha:SCOPE", "inline"; for people

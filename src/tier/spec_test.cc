@@ -75,6 +75,10 @@ TEST(CacheSpec, TrustAndBoundsAreRead) {
   EXPECT_EQ((*ParseCacheFrom("type=local,src=a,trust=own,verify-key=k.pub"))[0].verify_key, "k.pub");
   EXPECT_TRUE((*ParseCacheFrom("type=local,src=a,verify-key=env:KEY"))[0].trusted);
   EXPECT_EQ((*ParseCacheTo("type=local,dest=a,sign-key=env:KEY"))[0].sign_key, "env:KEY");
+  Spec bounded = (*ParseCacheTo("type=local,dest=a,mode=auto,max-export=500mb,max-time=30s"))[0];
+  EXPECT_EQ(bounded.mode, Mode::kAuto);
+  EXPECT_EQ(bounded.max_export, uint64_t{500} << 20);
+  EXPECT_EQ(bounded.max_time, Nanos(30'000'000'000));
   EXPECT_EQ((*ParseCacheTo("type=local,dest=a,max-size=2g"))[0].max_size, uint64_t{2} << 30);
   EXPECT_EQ((*ParseCacheFrom("type=local,src=a,timeout=500ms"))[0].timeout, Nanos(500'000'000));
   EXPECT_EQ((*ParseCacheFrom("type=local,src=a,timeout=3"))[0].timeout, Nanos(3'000'000'000));
@@ -131,7 +135,7 @@ TEST(CacheSpec, WhatIsWrongIsNamedAndWhatIsRightToo) {
   EXPECT_THAT(error(ParseCacheTo("type=local,dest=a,mod=max")), HasSubstr("did you mean mode?"));
   EXPECT_THAT(error(ParseCacheFrom("type=local,src=a,mode=max")), HasSubstr("unknown option"));
   EXPECT_THAT(error(ParseCacheTo("type=registry,ref=App")), HasSubstr("invalid reference"));
-  EXPECT_THAT(error(ParseCacheTo("type=local,dest=a,mode=most")), HasSubstr("use min or max"));
+  EXPECT_THAT(error(ParseCacheTo("type=local,dest=a,mode=most")), HasSubstr("use min, max or auto"));
   EXPECT_THAT(error(ParseCacheTo("type=local,dest=a,compression=xz")), HasSubstr("use zstd"));
   EXPECT_THAT(error(ParseCacheTo("type=local,dest=a,compression=gzip,compression-level=12")),
               HasSubstr("gzip has 0 to 9"));
@@ -141,6 +145,8 @@ TEST(CacheSpec, WhatIsWrongIsNamedAndWhatIsRightToo) {
   EXPECT_THAT(error(ParseCacheFrom("type=local,src=a,verify-key=")), HasSubstr("verify-key is empty"));
   EXPECT_THAT(error(ParseCacheFrom("type=local,src=a,sign-key=k")), HasSubstr("unknown option"));
   EXPECT_THAT(error(ParseCacheTo("type=local,dest=a,verify-key=k")), HasSubstr("unknown option"));
+  EXPECT_THAT(error(ParseCacheTo("type=local,dest=a,max-time=soon")), HasSubstr("invalid max-time"));
+  EXPECT_THAT(error(ParseCacheFrom("type=local,src=a,max-export=1")), HasSubstr("unknown option"));
   EXPECT_THAT(error(ParseCacheFrom("type=azblob")), HasSubstr("not supported"));
   EXPECT_THAT(error(ParseCacheFrom("type=gha,version=3")), HasSubstr("use 1 or 2"));
   EXPECT_THAT(error(ParseCacheFrom("type=gha,scope=")), HasSubstr("needs scope=…"));

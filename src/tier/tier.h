@@ -45,6 +45,14 @@ struct Offer {
   // The layer as a blob, compressed if it has to be; kNotFound: it is not on this machine. Called from
   // several threads, only for layers that the tier lacks.
   std::function<Result<Blob>(const DiffId& layer, std::stop_token stop)> make_blob;
+  // What is sent of the layers, those worth most first (export_choice.h): so many bytes of blobs, as
+  // much as can be sent in that time, what is worth moving. Records of the others go all the same.
+  std::optional<uint64_t> max_bytes;
+  std::optional<Nanos> max_time;
+  bool only_worth_moving = false;
+  // Records of the same keys that the tier has are taken away, whoever made them, and everything that
+  // only they need.
+  bool replace = false;
   bool force_compression = false;  // a blob of another media type that the tier has does not do
   std::string media_type;          // of the layers that make_blob makes
 
@@ -72,6 +80,7 @@ struct Traffic {
   uint64_t bytes_read = 0, bytes_written = 0;
   uint64_t requests = 0;
   uint64_t refused = 0;  // keys that were asked for and have only records that are not trusted
+  uint64_t left_out = 0;  // layers that an export did not send, for the sake of its limits
 };
 
 class Tier {
