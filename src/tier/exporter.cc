@@ -375,7 +375,9 @@ Status Exporter::WriteGroup() {
   std::vector<Digest> replaced = there_.damaged;
   std::vector<Group> all = there_.groups;
   if (offer_.replace) {
-    for (Group& group : all) DropRecords(group, made);
+    for (Group& group : all) {
+      DropRecords(group, [&](const cache::StepRecord& record) { return made.contains(record.key); });
+    }
   }
   all.push_back(std::move(added_));
   if (offer_.replace || all.size() > kMaxGroups || (max_size > 0 && BytesOf(all) > max_size)) {
@@ -384,21 +386,7 @@ Status Exporter::WriteGroup() {
     if (max_size > 0) Shrink(one, max_size, to_.clock.Now(), made);
     all = {std::move(one)};
   }
-  const Group& group = all.back();
-  TRY_ASSIGN(std::string records, EncodeGroup(group));
-  if (records.size() > kMaxRecordsBlob) {
-    return Resource("the records of the tier take {}: give it a smaller max-size",
-                    FormatBytes(records.size()));
-  }
-  GroupEntry entry{.records = Describe(records, kRecordsMediaType)};
-  TRY(to_.wire.Send(entry.records, OpenText(std::move(records)), stop_));
-  std::string manifest = oci::Serialise(ManifestOf(group, entry.records));
-  entry.manifest = Describe(manifest, oci::kOciManifest);
-  entry.manifest.artifact_type = kRecordsMediaType;
-  to_.wire.requests += 2;
-  TRY(to_.storage.Replace(entry, manifest, replaced, stop_));
-  to_.wire.bytes_written += manifest.size();
-  return Ok();
+  return to_.wire.PutGroup(all.back(), replaced, stop_);
 }
 
 }  // namespace

@@ -18,7 +18,6 @@ namespace varve::tier {
 
 // What an export writes to. All must outlive it.
 struct ExportTarget {
-  BlobStorage& storage;
   Wire& wire;
   ChunkLists& lists;
   const PackedOptions& options;

@@ -132,7 +132,7 @@ class PackedTier final : public Tier {
     std::optional<VerifyKeys> own;
     if (options_.sign) own = options_.sign->verify_keys();
     TRY_ASSIGN(Shared there, Load(before.get(), own ? &*own : nullptr, stop));
-    ExportTarget to{.storage = *storage_, .wire = wire_, .lists = lists_, .options = options_, .clock = clock_,
+    ExportTarget to{.wire = wire_, .lists = lists_, .options = options_, .clock = clock_,
                     .rates = MeasuredRates(), .note = [this](std::string line) { Note(std::move(line)); }};
     TRY_ASSIGN(Exported exported, tier::Export(to, *there, offer, on_progress, std::move(stop)));
     left_out_ += exported.left_out;

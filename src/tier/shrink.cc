@@ -59,10 +59,10 @@ Group MergeGroups(const std::vector<Group>& groups) {
   return merged;
 }
 
-void DropRecords(Group& group, const std::set<StepKey>& keys) {
+void DropRecords(Group& group, const std::function<bool(const cache::StepRecord&)>& drop) {
   std::set<DiffId> layers;
   std::set<Digest> roots;
-  std::erase_if(group.records, [&](const cache::StepRecord& record) { return keys.contains(record.key); });
+  std::erase_if(group.records, drop);
   for (const cache::StepRecord& record : group.records) {
     for (const cache::Rootfs& output : record.outputs) {
       layers.insert(output.layers.begin(), output.layers.end());
@@ -73,6 +73,16 @@ void DropRecords(Group& group, const std::set<StepKey>& keys) {
   std::erase_if(group.trees, [&](const TreePack& pack) {
     return std::ranges::none_of(pack.roots, [&](const Digest& root) { return roots.contains(root); });
   });
+}
+
+void DropBlobs(Group& group, const std::set<Digest>& blobs) {
+  auto needs = [&](const StoredLayer& layer) {
+    auto all = layer.Blobs();
+    return std::ranges::any_of(all, [&](const oci::Descriptor& blob) { return blobs.contains(blob.digest); });
+  };
+  std::erase_if(group.layers, needs);
+  std::erase_if(group.mounts, [&](const StoredMount& mount) { return needs(mount.tar); });
+  std::erase_if(group.trees, [&](const TreePack& pack) { return blobs.contains(pack.blob.digest); });
 }
 
 namespace {

@@ -1,6 +1,7 @@
 // Making one group of several, and a group smaller: pure functions.
 #pragma once
 
+#include <functional>
 #include <set>
 #include <vector>
 
@@ -16,8 +17,12 @@ uint64_t BytesOf(const std::vector<Group>& groups);
 // those that are signed the newest of each signer: whoever trusts him alone must not lose it to a newer one.
 Group MergeGroups(const std::vector<Group>& groups);
 
-// Drops the records of these keys, and the layers and tree packs that no other record needs.
-void DropRecords(Group& group, const std::set<StepKey>& keys);
+// Drops the records for which `drop` holds, and the layers and tree packs that no other record needs.
+void DropRecords(Group& group, const std::function<bool(const cache::StepRecord&)>& drop);
+
+// Drops the layers, mounts and tree packs that need one of these blobs. The records stay: keys can be
+// computed from them.
+void DropBlobs(Group& group, const std::set<Digest>& blobs);
 
 // Drops cache mounts, oldest first, that take more than half of `max_size`, then the layers that are
 // worth least until what is left takes at most `max_size` bytes, the records

@@ -12,7 +12,7 @@ namespace varve::tier {
 
 namespace {
 
-enum class Direction { kFrom, kTo };
+enum class Direction { kFrom, kTo, kEither };
 
 // What types there are, and those that BuildKit has and this version has not.
 struct Type {
@@ -96,7 +96,9 @@ constexpr Key kKeys[] = {
 constexpr size_t kMaxScope = 128;
 
 std::string_view FlagOf(Direction direction) {
-  return direction == Direction::kFrom ? "--cache-from" : "--cache-to";
+  return direction == Direction::kFrom ? "--cache-from"
+         : direction == Direction::kTo ? "--cache-to"
+                                       : "--tier";
 }
 
 Result<bool> BoolOf(const std::string& key, const std::string& text) {
@@ -220,7 +222,9 @@ Status Set(Spec& spec, const std::string& key, const std::string& text) {
 Status CheckKey(Direction direction, Kind kind, const std::string& type, const std::string& key) {
   std::vector<std::string_view> names;
   for (const Key& known : kKeys) {
-    bool fits = (direction == Direction::kFrom ? known.from : known.to) & Bit(kind);
+    unsigned types = (direction != Direction::kTo ? known.from : 0) |
+                     (direction != Direction::kFrom ? known.to : 0);
+    bool fits = types & Bit(kind);
     if (fits && known.name == key) return Ok();
     if (fits) names.push_back(known.name);
   }
@@ -312,7 +316,7 @@ Status CheckPlace(Direction direction, Spec& spec) {
   };
   switch (spec.kind) {
     case Kind::kLocal:
-      return needs("local", direction == Direction::kFrom ? "src" : "dest");
+      return needs("local", direction == Direction::kTo ? "dest" : "src");
     case Kind::kRegistry:
       TRY(needs("registry", "ref"));
       TRY(Registry(direction, spec.place));
@@ -391,7 +395,7 @@ Result<std::vector<Spec>> Parse(Direction direction, std::string_view value) {
   TRY(CheckLevel(spec));
   TRY(CheckTrust(spec, trust));
   // To write, several names are one cache under all of them; to read, several caches in order.
-  if (direction == Direction::kTo || spec.names.size() < 2) return std::vector{std::move(spec)};
+  if (direction != Direction::kFrom || spec.names.size() < 2) return std::vector{std::move(spec)};
   for (const std::string& name : std::vector(spec.names)) {
     spec.names = {name};
     specs.push_back(spec);
@@ -424,6 +428,13 @@ Result<ImageTrust> ParseImageTrust(std::string_view value) {
   if (value == "content") return ImageTrust::kContent;
   if (value == "history") return ImageTrust::kHistory;
   return Invalid("invalid value \"{}\" of --cache-from-trust: use content or history", value);
+}
+
+Result<Spec> ParseTier(std::string_view value) {
+  TRY_ASSIGN(auto specs, Parse(Direction::kEither, value));
+  if (specs.size() != 1) return Invalid("--tier \"{}\" names {} caches: one expected", value, specs.size());
+  if (specs[0].kind == Kind::kInline) return Invalid("type=inline is no place for --tier: it is a part of an image");
+  return std::move(specs[0]);
 }
 
 Status CheckExports(const std::vector<Spec>& exports) {

@@ -76,6 +76,8 @@ Result<std::vector<Spec>> ParseCacheFrom(std::string_view value);
 Result<std::vector<Spec>> ParseCacheTo(std::string_view value);
 // A value of --cache-from-trust.
 Result<ImageTrust> ParseImageTrust(std::string_view value);
+// One value of --tier: a place to look into, with the options of either, "src" or "dest" for a directory.
+Result<Spec> ParseTier(std::string_view value);
 // Two exports to one place are an error, as in BuildKit; a second `inline` is none.
 Status CheckExports(const std::vector<Spec>& exports);
 

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <memory>
 
+#include "base/strings.h"
+#include "oci/manifest.h"
+
 namespace varve::tier {
 
 namespace {
@@ -146,6 +149,23 @@ Status Wire::Send(const oci::Descriptor& blob, const OpenAt& open, const OnProgr
   TRY_ASSIGN(bool sent, storage_.Put(blob, read, stop));
   if (sent) bytes_written += blob.size;
   else progress->Done();
+  return Ok();
+}
+
+Status Wire::PutGroup(const Group& group, const std::vector<Digest>& old, std::stop_token stop) {
+  TRY_ASSIGN(std::string records, EncodeGroup(group));
+  if (records.size() > kMaxRecordsBlob) {
+    return Resource("the records of the cache take {}: give it a smaller max-size",
+                    FormatBytes(records.size()));
+  }
+  GroupEntry entry{.records = Describe(records, kRecordsMediaType)};
+  TRY(Send(entry.records, OpenText(std::move(records)), stop));
+  std::string manifest = oci::Serialise(ManifestOf(group, entry.records));
+  entry.manifest = Describe(manifest, oci::kOciManifest);
+  entry.manifest.artifact_type = kRecordsMediaType;
+  requests += 2;
+  TRY(storage_.Replace(entry, manifest, old, stop));
+  bytes_written += manifest.size();
   return Ok();
 }
 

@@ -7,6 +7,7 @@
 #include <stop_token>
 #include <string>
 
+#include "tier/group.h"
 #include "tier/storage.h"
 #include "tier/tier.h"
 
@@ -31,6 +32,9 @@ class Wire {
   // Tells, under the name `id`, how much of the blob was read: now, or when the storage gets round to it.
   Status Send(const oci::Descriptor& blob, const OpenAt& open, const OnProgress& on_progress, std::string id,
               std::stop_token stop);
+
+  // Adds the group, whose blobs were sent, to the list in place of those whose manifests are `old`.
+  Status PutGroup(const Group& group, const std::vector<Digest>& old, std::stop_token stop);
 
   std::atomic<uint64_t> bytes_read = 0, bytes_written = 0, requests = 0;
 

@@ -137,14 +137,8 @@ class TierContract : public ::testing::TestWithParam<Setting> {
     auto listed = storage->List({});
     ASSERT_TRUE(listed);
     for (const GroupEntry& entry : *listed) old.push_back(entry.manifest.digest);
-    std::string records = *EncodeGroup(group);
-    GroupEntry entry{.records = Describe(records, kRecordsMediaType)};
-    ASSERT_TRUE(storage->Put(entry.records, OpenText(records), {}));
-    std::string manifest = oci::Serialise(ManifestOf(group, entry.records));
-    entry.manifest = Describe(manifest, oci::kOciManifest);
-    entry.manifest.artifact_type = kRecordsMediaType;
-    Status replaced = storage->Replace(entry, manifest, old, {});
-    ASSERT_TRUE(replaced) << replaced.error().message;
+    Status put = Wire(*storage).PutGroup(group, old, {});
+    ASSERT_TRUE(put) << put.error().message;
   }
   // The one group that is there.
   Group Stored() {
