@@ -1,7 +1,6 @@
 #include "cli/cache_tiers.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <thread>
 #include <tuple>
 
@@ -10,15 +9,9 @@
 #include "cli/build_display.h"
 #include "cli/local_images.h"
 #include "cli/mount_offer.h"
-#include "gha/service_address.h"
-#include "objects/http_store.h"
-#include "objects/s3_store.h"
-#include "tier/bucket_storage.h"
-#include "tier/directory_storage.h"
+#include "cli/open_storage.h"
 #include "tier/gha_storage.h"
 #include "tier/packed_tier.h"
-#include "tier/registry_storage.h"
-#include "tier/web_storage.h"
 
 namespace varve::cli {
 
@@ -79,8 +72,12 @@ std::string LimitsOf(const tier::Spec& spec) {
 }
 
 Result<std::unique_ptr<tier::Tier>> Packed(std::unique_ptr<tier::BlobStorage> storage,
-                                           const tier::Spec& spec, Workspace& workspace,
-                                           tier::PackedOptions options = {}) {
+                                           const tier::Spec& spec, Workspace& workspace) {
+  tier::PackedOptions options;
+  if (spec.kind == tier::Kind::kGha) {
+    options.max_size = tier::kGhaMaxSize;
+    options.evicts_by_itself = true;
+  }
   if (spec.max_size) options.max_size = *spec.max_size;
   options.local = LocalTarsOf(workspace);
   TRY(TakeKeys(spec, options));
@@ -91,7 +88,8 @@ Result<std::unique_ptr<tier::Tier>> Packed(std::unique_ptr<tier::BlobStorage> st
 Result<std::shared_ptr<tier::Tier>> OpenReference(const tier::Spec& spec, Workspace& workspace) {
   TRY_ASSIGN(auto reference, oci::ParseReference(spec.place));
   registry::Client& client = workspace.registries->client(reference.domain, spec.insecure);
-  TRY_ASSIGN(auto cache, Packed(tier::MakeRegistryStorage(client, reference), spec, workspace));
+  TRY_ASSIGN(auto storage, OpenStorage(spec, *workspace.registries));
+  TRY_ASSIGN(auto cache, Packed(std::move(storage), spec, workspace));
   // Nobody signs what an image says of itself.
   if (!spec.verify_key.empty()) return std::shared_ptr<tier::Tier>(std::move(cache));
   std::vector<std::unique_ptr<tier::ImagePlace>> on_this_machine;
@@ -103,77 +101,18 @@ Result<std::shared_ptr<tier::Tier>> OpenReference(const tier::Spec& spec, Worksp
       std::move(cache), tier::MakeRegistryPlace(client, reference), std::move(on_this_machine)));
 }
 
-std::string Environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value != nullptr ? value : "";
-}
-
-// Nothing, and a line for people, where the environment names no service. An error is one of the options.
-Result<std::optional<gha::ServiceAddress>> FindService(const tier::Spec& spec, std::string& absent) {
-  auto option = [&](const char* key) {
-    auto it = spec.store.find(key);
-    return it == spec.store.end() ? std::string() : it->second;
-  };
-  gha::ServiceOptions options{.url = option("url"), .url_v2 = option("url_v2"), .token = option("token"),
-                              .version = option("version")};
-  auto found = gha::FindService(options, Environment);
-  if (!found && !(options.url + options.url_v2).empty()) return found;
-  if (found && *found) return found;
-  absent = found ? "ACTIONS_RUNTIME_TOKEN, or ACTIONS_RESULTS_URL and ACTIONS_CACHE_URL, are not set "
-                   "(`run:` steps do not get them from GitHub: see doc/cache-tiers.md)"
-                 : found.error().message;
-  return std::optional<gha::ServiceAddress>();
-}
-
 }  // namespace
 
 Result<std::shared_ptr<tier::Tier>> CacheTiers::OpenTier(const tier::Spec& spec, Workspace& workspace) {
-  auto packed = [&](std::unique_ptr<tier::BlobStorage> storage,
-                    tier::PackedOptions options = {}) -> Result<std::shared_ptr<tier::Tier>> {
-    TRY_ASSIGN(auto tier, Packed(std::move(storage), spec, workspace, std::move(options)));
-    return std::shared_ptr<tier::Tier>(std::move(tier));
-  };
-  net::HttpClient& http_client = workspace.registries->http();
-  switch (spec.kind) {
-    case tier::Kind::kLocal:
-      return packed(tier::MakeDirectoryStorage(
-          {.path = spec.place, .tag = spec.tag, .reset = spec.reset}));
-    case tier::Kind::kRegistry: return OpenReference(spec, workspace);
-    case tier::Kind::kS3: {
-      const objects::Environment environment = objects::ProcessEnvironment();
-      auto options = spec.store;
-      TRY_ASSIGN(auto s3, objects::TakeS3Options(options, environment));
-      TRY_ASSIGN(auto store, objects::S3Store::Open(std::move(s3), http_client, environment,
-                                                    SystemClock(), net::SystemSleeper()));
-      tier::BucketLayout layout;
-      if (spec.manifests_prefix) layout.manifests_prefix = *spec.manifests_prefix;
-      if (spec.blobs_prefix) layout.blobs_prefix = *spec.blobs_prefix;
-      if (!spec.names.empty()) layout.names = spec.names;
-      if (spec.touch_refresh) layout.touch_refresh = *spec.touch_refresh;
-      return packed(tier::MakeBucketStorage(std::move(store), std::move(layout)));
-    }
-    case tier::Kind::kHttp: {
-      auto options = spec.store;
-      TRY_ASSIGN(auto http, objects::TakeHttpOptions(options));
-      TRY_ASSIGN(auto store, objects::HttpStore::Open(std::move(http), http_client,
-                                                      SystemClock(), net::SystemSleeper()));
-      return packed(tier::MakeWebStorage(std::move(store)));
-    }
-    case tier::Kind::kGha: {
-      std::string absent;
-      TRY_ASSIGN(auto service, FindService(spec, absent));
-      if (!service) {
-        warnings_.push_back({.text = fmt::format("cache {} is not used: {}", spec.Name(), absent)});
-        return std::shared_ptr<tier::Tier>();
-      }
-      tier::GhaOptions options{.address = std::move(*service), .packs = {.scope = spec.place},
-                               .retry_budget = spec.retry_budget};
-      return packed(tier::MakeGhaStorage(http_client, std::move(options), SystemClock()),
-                    {.max_size = tier::kGhaMaxSize, .evicts_by_itself = true});
-    }
-    case tier::Kind::kInline: break;  // a part of the image, not a tier
+  if (spec.kind == tier::Kind::kRegistry) return OpenReference(spec, workspace);
+  auto storage = OpenStorage(spec, *workspace.registries);
+  if (!storage && storage.error().code == Code::kNotFound) {
+    warnings_.push_back({.text = fmt::format("cache {} is not used: {}", spec.Name(), storage.error().message)});
+    return std::shared_ptr<tier::Tier>();
   }
-  return Internal("a cache of an unknown type");
+  TRY_ASSIGN(auto opened, std::move(storage));
+  TRY_ASSIGN(auto tier, Packed(std::move(opened), spec, workspace));
+  return std::shared_ptr<tier::Tier>(std::move(tier));
 }
 
 Result<std::unique_ptr<CacheTiers>> CacheTiers::Open(const BuildFlags& flags, Workspace& workspace,

@@ -28,7 +28,7 @@ constexpr CommandEntry kCommands[] = {
     {"du", "", "Show what the cache takes on the disk", MakeDuCommand},
     {"prune", "", "Remove what is worth least, or what matches", MakePruneCommand},
     {"clear", "", "Remove everything that could make a build faster", MakeClearCommand},
-    {"cache", "", "Make keys for signed caches", MakeCacheCommand},
+    {"cache", "", "Look into caches that travel, check, copy and shrink them", MakeCacheCommand},
     {"cache-mount", "", "List, copy and remove the directories of RUN --mount=type=cache",
      MakeCacheMountCommand},
     {"fsck", "", "Check what is stored, and mend it", MakeFsckCommand},
