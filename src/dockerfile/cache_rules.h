@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -64,6 +65,8 @@ struct CacheHint {
   std::vector<std::string> text;  // lines of Dockerfile or of .dockerignore to write; may be empty
   HintCost cost;
   std::vector<Span> spans;  // the lines it is about, the first one foremost; empty: the whole build
+  // The remedy is to move these lines right above that one, and nothing in between minds; 0: it is not.
+  int move_above = 0;
 };
 
 // Asks about the build context. One thread.
@@ -93,6 +96,8 @@ class StepCosts {
 struct CacheCheckInput {
   CheckOptions options;  // skip=…
   std::vector<std::pair<std::string, std::string>> build_args;
+  // Arguments that are known to have another value in every build, whatever their names say.
+  std::set<std::string> volatile_args;
   // What base images were resolved to: normalised reference → digest. For remedies that can be
   // copied.
   std::map<std::string, std::string> digests;

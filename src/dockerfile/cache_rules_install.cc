@@ -122,6 +122,9 @@ void CheckOrder(CachePass& pass, const Instruction& instruction, const RunFacts&
       } else if (OnlyInstalls(facts)) {
         hint.remedy =
             fmt::format("put this step above line {}: it reads nothing of the context", line);
+        // What stands in between may be what it needs.
+        if (walk.copy_all->origin.span.end_line + 1 == instruction.origin.span.start_line)
+          hint.move_above = line;
       } else {
         hint.remedy = fmt::format("install in a RUN of its own above line {}", line);
       }

@@ -312,7 +312,7 @@ void CheckArg(CachePass& pass, const StageFacts& stage, size_t index) {
         }
       }
     }
-    if (!IsVolatile(effective)) continue;
+    if (!IsVolatile(effective) && !pass.input.volatile_args.contains(arg.name)) continue;
     Delayed delayed = FindDelayed(pass, stage, index, arg.name);
     if (delayed.first == nullptr) continue;
     int first = delayed.first->origin.span.start_line;
@@ -327,6 +327,9 @@ void CheckArg(CachePass& pass, const StageFacts& stage, size_t index) {
                       ? fmt::format("{} right above line {}, which is the first to use it", what,
                                     delayed.user->origin.span.start_line)
                       : fmt::format("{} at the end of the stage", what);
+    bool alone = std::get<Arg>(instruction.body).definitions.size() == 1;
+    if (alone && delayed.env.empty() && delayed.user != nullptr)
+      hint.move_above = delayed.user->origin.span.start_line;
     hint.text.push_back(instruction.origin.text);
     for (const Instruction* env : delayed.env) hint.text.push_back(env->origin.text);
     if (delayed.user != nullptr) hint.text.push_back(delayed.user->origin.text);
