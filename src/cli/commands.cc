@@ -25,6 +25,7 @@ constexpr CommandEntry kCommands[] = {
     {"explain", "", "Say why steps of a build ran", MakeExplainCommand},
     {"history", "", "List, inspect, replay and trace builds", MakeHistoryCommand},
     {"verify", "", "Prove that the cached image is what a build without cache gives", MakeVerifyCommand},
+    {"doctor", "", "Say what keeps the cache of a project from working", MakeDoctorCommand},
     {"du", "", "Show what the cache takes on the disk", MakeDuCommand},
     {"prune", "", "Remove what is worth least, or what matches", MakePruneCommand},
     {"clear", "", "Remove everything that could make a build faster", MakeClearCommand},

@@ -16,6 +16,7 @@ std::unique_ptr<Command> MakeCacheServerCommand();
 std::unique_ptr<Command> MakeVerifyCommand();
 std::unique_ptr<Command> MakeCacheMountCommand();
 std::unique_ptr<Command> MakeClearCommand();
+std::unique_ptr<Command> MakeDoctorCommand();
 std::unique_ptr<Command> MakeDuCommand();
 std::unique_ptr<Command> MakeFsckCommand();
 std::unique_ptr<Command> MakePruneCommand();

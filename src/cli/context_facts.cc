@@ -1,69 +1,10 @@
 #include "cli/context_facts.h"
 
-#include <dirent.h>
-#include <fcntl.h>
-#include <sys/stat.h>
+#include <optional>
 
-#include <filesystem>
-#include <system_error>
-
-#include "sys/open.h"
+#include "doctor/context_facts.h"
 
 namespace varve::cli {
-
-namespace fs = std::filesystem;
-
-DirectoryFacts::DirectoryFacts(const BuildContext& context, bool measure)
-    : context_(context), measure_(measure) {
-  // Patterns that are wrong are an error of the build's walk, which says so.
-  if (auto list = tree::PatternList::Compile(context.ignore)) ignored_ = std::move(*list);
-}
-
-bool DirectoryFacts::IsIgnored(const std::string& path) const {
-  return ignored_.Matches(path) && !ignored_.MayUnmatchBelow(path);
-}
-
-// With the types that the listing gives: a look at each entry of a context of 18,000 directories took
-// as long as the walk of it, which has four threads.
-std::vector<DirectoryFacts::Entry> DirectoryFacts::List(const std::string& directory) {
-  std::vector<Entry> out;
-  auto fd = sys::OpenDir((fs::path(context_.directory) / directory).string());
-  if (!fd) return out;
-  auto listed = sys::ListDirectory(fd->get());
-  if (!listed) return out;
-  for (sys::DirEntry& entry : *listed) {
-    if (IsIgnored(directory.empty() ? entry.name : directory + "/" + entry.name)) continue;
-    struct stat st;
-    bool is_directory = entry.type == DT_DIR;
-    if (entry.type == DT_UNKNOWN) {
-      is_directory = fstatat(fd->get(), entry.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-                     S_ISDIR(st.st_mode);
-    }
-    out.push_back({std::move(entry.name), is_directory});
-  }
-  return out;
-}
-
-std::optional<uint64_t> DirectoryFacts::Bytes(const std::string& path) {
-  if (!measure_) return std::nullopt;
-  fs::path full = fs::path(context_.directory) / path;
-  std::error_code error;
-  if (fs::is_regular_file(fs::symlink_status(full, error))) return fs::file_size(full, error);
-  uint64_t bytes = 0;
-  auto options = fs::directory_options::skip_permission_denied;
-  for (fs::recursive_directory_iterator it(full, options, error), end; !error && it != end;
-       it.increment(error)) {
-    std::error_code unknown;
-    std::string inside = path + "/" + it->path().lexically_relative(full).string();
-    fs::file_status status = it->symlink_status(unknown);
-    if (IsIgnored(inside)) {
-      if (fs::is_directory(status)) it.disable_recursion_pending();
-    } else if (fs::is_regular_file(status)) {
-      bytes += it->file_size(unknown);
-    }
-  }
-  return bytes;
-}
 
 std::vector<dockerfile::CacheHint> FindHints(const dockerfile::Dockerfile& file,
                                              const BuildFlags& flags, const BuildContext& context,
@@ -75,7 +16,7 @@ std::vector<dockerfile::CacheHint> FindHints(const dockerfile::Dockerfile& file,
   }
   auto options = dockerfile::FileCheckOptions(file.directives, check);
   if (!options) return {};  // lowering says what is wrong with them
-  DirectoryFacts facts(context, measure);
+  doctor::DirectoryFacts facts(context.directory, context.ignore, context.ignore_file, measure);
   dockerfile::CacheCheckInput input{.options = std::move(*options), .build_args = flags.build_args,
                                     .context = &facts};
   for (const auto& [name, value] : flags.build_contexts) input.named_contexts.push_back(name);
