@@ -14,6 +14,7 @@
 #include "base/metric.h"
 #include "base/strings.h"
 #include "cli/console.h"
+#include "cli/otlp_export.h"
 #include "cli/upkeep_stores.h"
 #include "net/http_client.h"
 #include "net/url.h"
@@ -120,7 +121,7 @@ void Warn(const std::string& what, const Error& error) {
 
 bool ReportFlags::any() const {
   return !summary.empty() || !pages.empty() || !metrics_file.empty() || !metrics_push.empty() ||
-         !github_summary.empty();
+         !github_summary.empty() || otlp_settings.any() || !otlp_settings.warnings.empty();
 }
 
 void DefineReportFlags(CLI::App& app, ReportFlags& flags) {
@@ -131,9 +132,16 @@ void DefineReportFlags(CLI::App& app, ReportFlags& flags) {
   app.add_option("--metrics-file", flags.metrics_file,
                  "Add the build to this file of Prometheus metrics (node exporter's textfile collector)");
   app.add_option("--metrics-push", flags.metrics_push, "Push the build's metrics to this Pushgateway");
+  app.add_option("--otlp", flags.otlp,
+                 "Send the build's trace and metrics to this OpenTelemetry collector, http://HOST:4318");
 }
 
 Status FinishReportFlags(ReportFlags& flags) {
+  auto environment = [](const std::string& name) -> std::optional<std::string> {
+    const char* value = std::getenv(name.c_str());
+    return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+  };
+  TRY_ASSIGN(flags.otlp_settings, report::ReadOtlpSettings(flags.otlp, environment));
   for (const std::string& page : flags.pages) {
     if (page.ends_with(".html") || page.ends_with(".json")) continue;
     return Invalid("--report {}: the name must end in .html or .json", page);
@@ -172,7 +180,16 @@ void WriteReports(const ReportFlags& flags, const GlobalFlags& global, const std
     if (!page.ends_with(".json")) continue;
     check("--report", WriteFileAtomically(page, history::ToJson(build).Dump({.indent = 2}) + "\n", 0644));
   }
-  if (flags.metrics_file.empty() && flags.metrics_push.empty()) return;
+  const report::OtlpSettings& otlp = flags.otlp_settings;
+  for (const std::string& warning : otlp.warnings) ToStderr(fmt::format("WARN: {}\n", warning));
+  bool collector = true;  // one that did not take the trace is not asked again: one line is enough
+  if (otlp.traces) {
+    Status sent = SendOtlp(*otlp.traces, report::OtlpTraces(build, otlp.resource, otlp.parent));
+    check("OpenTelemetry", sent);
+    collector = sent.has_value();
+  }
+  bool otlp_metrics = otlp.metrics && collector;
+  if (flags.metrics_file.empty() && flags.metrics_push.empty() && !otlp_metrics) return;
   std::optional<report::Storage> storage;
   if (auto measured = MeasureStorage(global, collected)) {
     storage = std::move(*measured);
@@ -182,6 +199,9 @@ void WriteReports(const ReportFlags& flags, const GlobalFlags& global, const std
   std::vector<report::Family> families = report::MetricsOf(build, storage);
   if (!flags.metrics_file.empty()) check("--metrics-file", UpdateMetrics(flags.metrics_file, families));
   if (!flags.metrics_push.empty()) check("--metrics-push", Push(flags.metrics_push, build, families));
+  if (otlp_metrics) {
+    check("OpenTelemetry", SendOtlp(*otlp.metrics, report::OtlpMetrics(build, families, otlp.resource)));
+  }
 }
 
 }  // namespace varve::cli

@@ -1,5 +1,5 @@
 // What a build leaves behind for people and monitors besides its outputs: --summary, --report,
-// --metrics-file, --metrics-push, and the page of the job on GitHub.
+// --metrics-file, --metrics-push, OpenTelemetry data, and the page of the job on GitHub.
 //
 // A report that cannot be written is a warning: the build is what it is.
 #pragma once
@@ -10,6 +10,7 @@
 #include "cli/collect_after.h"
 #include "cli/command.h"
 #include "history/build.h"
+#include "report/otlp_settings.h"
 
 namespace CLI {
 class App;
@@ -22,6 +23,8 @@ struct ReportFlags {
   std::vector<std::string> pages;  // .html: a page; .json: the history's record of the build
   std::string metrics_file;  // Prometheus' text format; counters go on where the file has them
   std::string metrics_push;  // address of a Pushgateway
+  std::string otlp;          // address of an OpenTelemetry collector
+  report::OtlpSettings otlp_settings;  // of that and the environment
   // Appended to, as $GITHUB_STEP_SUMMARY wants it.
   std::string github_summary;
 
@@ -29,8 +32,9 @@ struct ReportFlags {
 };
 
 void DefineReportFlags(CLI::App& app, ReportFlags& flags);
-// Adds what the environment says: GITHUB_STEP_SUMMARY, unless DOCKER_BUILD_SUMMARY is false.
-// kInvalid for a --report of another ending and for a --metrics-push that is no address.
+// Adds what the environment says: GITHUB_STEP_SUMMARY, unless DOCKER_BUILD_SUMMARY is false, and
+// OpenTelemetry's variables. kInvalid for a --report of another ending and for a --metrics-push or an
+// OTLP endpoint that is no address.
 Status FinishReportFlags(ReportFlags& flags);
 
 // After the build, its history and the collection. `collected`: what that removed.
