@@ -105,4 +105,20 @@ std::optional<std::string> CheckOfComments(const std::vector<std::string>& comme
   return std::nullopt;
 }
 
+Result<bool> TraceOfComments(const std::vector<std::string>& comments) {
+  constexpr std::string_view kName = "varve:trace=";
+  bool traced = true;
+  for (const std::string& comment : comments) {
+    std::string_view text = TrimBlanks(comment);
+    if (!text.starts_with(kName)) continue;
+    std::string_view value = text.substr(kName.size());
+    value = value.substr(0, value.find_first_of(" \t"));
+    if (value != "on" && value != "off") {
+      return Hinted(Invalid("invalid comment \"# {}{}\"", kName, value), "use on or off");
+    }
+    traced = value == "on";
+  }
+  return traced;
+}
+
 }  // namespace varve::dockerfile

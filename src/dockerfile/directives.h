@@ -47,4 +47,8 @@ std::string_view SkipByteOrderMark(std::string_view text);
 // Value of the first `check=` among an instruction's comments, up to a blank.
 std::optional<std::string> CheckOfComments(const std::vector<std::string>& comments);
 
+// Whether a RUN is traced: `# varve:trace=off` among its comments says no, the last one counts. Text
+// after the value is for people. kInvalid for another value than on and off.
+Result<bool> TraceOfComments(const std::vector<std::string>& comments);
+
 }  // namespace varve::dockerfile

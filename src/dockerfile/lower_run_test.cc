@@ -251,5 +251,19 @@ TEST_F(Runs, TargetsAreTheStagesOfTheFile) {
             R"({"start":{"line":3},"end":{"line":3}}]}})");
 }
 
+TEST_F(Runs, ACommentTurnsTracingOffForTheNextStepAlone) {
+  Lowered lowered = Do("FROM a\n# varve:trace=off it asks a server\nRUN one\nRUN two\n# varve:trace=on\nRUN three\n");
+  std::vector<bool> untraced;
+  for (const graph::Step& step : lowered.graph.steps) untraced.push_back(step.no_trace);
+  EXPECT_EQ(untraced, (std::vector<bool>{false, true, false, false}));
+  // It decides how the step is cached, not what it is.
+  EXPECT_EQ(graph::CanonicalOp(lowered.graph.steps[1]).Dump(),
+            graph::CanonicalOp(Do("FROM a\nRUN one\n").graph.steps[1]).Dump());
+}
+
+TEST_F(Runs, ATraceCommentIsOnOrOff) {
+  EXPECT_EQ(Error("FROM a\n# varve:trace=none\nRUN one\n"), "3: invalid comment \"# varve:trace=none\"");
+}
+
 }  // namespace
 }  // namespace varve::dockerfile

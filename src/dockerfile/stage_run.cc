@@ -4,6 +4,7 @@
 
 #include "base/rel_path.h"
 #include "base/strings.h"
+#include "dockerfile/directives.h"
 #include "dockerfile/hinted.h"
 #include "dockerfile/history.h"
 #include "dockerfile/image_config_edit.h"
@@ -46,6 +47,8 @@ class RunLowering {
     step.inputs = std::move(inputs_);
     step.no_cache = stage_.no_cache;
     step.no_cache_rule = stage_.no_cache_rule;
+    TRY_ASSIGN(bool traced, TraceOfComments(scope_.origin().comments));
+    step.no_trace = !traced;
     for (const auto& [name, value] : DeclaredArgs()) step.arg_names.push_back(name);
     stage_.root = lowering_.steps.Add(std::move(step));
     scope_.AddHistory(RunHistory(DeclaredArgs(), argv), stage_.root);

@@ -154,6 +154,7 @@ Json Dump(const Graph& graph) {
     json.SetIf(!step.stage.empty(), "stage", step.stage);
     json.SetIf(step.location.first_line != 0, "line", step.location.first_line);
     json.SetIf(step.no_cache, "no_cache", true);
+    json.SetIf(step.no_trace, "no_trace", true);
     json.Set("op", CanonicalOp(step));
     Json inputs = Json::EmptyArray();
     std::vector<InputUse> uses = InputUses(step);

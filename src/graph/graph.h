@@ -228,6 +228,7 @@ struct Step {
   // Policy; not part of the key.
   bool no_cache = false;                // run even when a record exists, then replace the record
   std::string no_cache_rule;            // who said so: "--no-cache", "--no-cache-filter=deps"
+  bool no_trace = false;                // what it looks at is not noted, and no earlier run stands for it
 };
 
 struct Graph {

@@ -34,7 +34,7 @@ Json HowToRun(const Exec& exec) {
 std::string Identity(const Step& step) {
   Json json;
   json.Set("op", CanonicalOp(step)).Set("platform", oci::ToJson(step.platform));
-  json.Set("no_cache", step.no_cache);
+  json.Set("no_cache", step.no_cache).Set("no_trace", step.no_trace);
   Json inputs = Json::EmptyArray();
   for (const Ref& input : step.inputs)
     inputs.Append(Json().Append(input.step).Append(input.output));
