@@ -48,7 +48,11 @@ Status ReadInputs(const Json& json, StepRecord& record) {
 Json ToJson(const StepTrace& trace) {
   Json reads = Json::EmptyArray();
   for (const std::string& set : trace.reads) reads.Append(Base64Encode(set));
-  return Json().Set("weak", trace.weak_key.ToString()).Set("reads", std::move(reads));
+  Json json = Json().Set("weak", trace.weak_key.ToString()).Set("reads", std::move(reads));
+  if (trace.times.empty()) return json;
+  Json times = Json::EmptyArray();
+  for (const std::string& of : trace.times) times.Append(Base64Encode(of));
+  return json.Set("times", std::move(times));
 }
 
 Result<StepTrace> TraceFromJson(const Json& json) {
@@ -56,6 +60,9 @@ Result<StepTrace> TraceFromJson(const Json& json) {
   TRY_ASSIGN(trace.weak_key, Digest::Parse(json.GetString("weak")));
   for (const std::string& text : json.GetStrings("reads")) {
     if (!Base64Decode(text, &trace.reads.emplace_back())) return Corrupt("its trace is no base64");
+  }
+  for (const std::string& text : json.GetStrings("times")) {
+    if (!Base64Decode(text, &trace.times.emplace_back())) return Corrupt("its trace is no base64");
   }
   return trace;
 }

@@ -43,6 +43,9 @@ struct InputImage {
 struct StepTrace {
   Digest weak_key;                 // of all inputs but the traced layers
   std::vector<std::string> reads;  // of each traced layer, lowest first: an encoded tree::ReadSet
+  // With --strict-mtime, as `reads`: of each of its paths but absent ones and directories, the time of
+  // modification in nanoseconds, 8 bytes, lowest first. Else empty.
+  std::vector<std::string> times = {};
 };
 
 struct StepRecord {

@@ -71,6 +71,19 @@ TEST(StepRecord, RoundTripsWholeAndInParts) {
   ExpectEqual(*JoinRecord(parts.body, parts.preimage, parts.log), record);
 }
 
+TEST(StepRecord, ATraceIsKeptByteForByte) {
+  StepRecord record = Example();
+  record.trace = StepTrace{.weak_key = Digest::Of("weak"), .reads = {std::string("vrs1\n\0\xff", 7), ""}};
+  for (const std::vector<std::string>& times : {std::vector<std::string>(), {std::string(8, '\0'), ""}}) {
+    record.trace->times = times;
+    auto read = DecodeRecord(EncodeRecord(record));
+    ASSERT_TRUE(read && read->trace);
+    EXPECT_EQ(read->trace->weak_key, record.trace->weak_key);
+    EXPECT_EQ(read->trace->reads, record.trace->reads);
+    EXPECT_EQ(read->trace->times, times);
+  }
+}
+
 TEST(StepRecord, LogAndNamesMayHoldAnyBytes) {
   StepRecord record = Example();
   record.log = std::string("\xff\0\x80\n", 4);

@@ -49,10 +49,18 @@ struct BuildFlagParser::Raw {
   BuildFlags flags;  // those whose text is their value
   std::vector<std::string> build_args, build_contexts, labels, annotations, outputs, platforms,
       no_cache_filter, max_age, must_hit, secrets, ssh, add_hosts, ulimits, resources, cache_from, cache_to, attest;
-  std::string network, shm_size, progress = "auto", context_mode, call = "build", provenance, sbom, builder, cache_from_trust;
+  std::string trace_max_age, network, shm_size, progress = "auto", context_mode, call = "build", provenance, sbom, builder, cache_from_trust;
   bool check = false, output_given = false;
   std::string memory, memory_swap, cpu_shares, cpu_period, cpu_quota, cpuset_cpus, cpuset_mems;
 };
+
+engine::TraceRules DefaultTraceRules() {
+  engine::TraceRules rules;
+  // What is no boolean is an error where there are flags.
+  rules.on = ParseBool(Environment("VARVE_TRACE")).value_or(true);
+  rules.network_age = engine::AgeLimit{Nanos(std::chrono::days(7)), "--trace-max-age=7d"};
+  return rules;
+}
 
 BuildFlagParser::BuildFlagParser() : raw_(std::make_unique<Raw>()) {}
 BuildFlagParser::~BuildFlagParser() = default;
@@ -83,9 +91,14 @@ void BuildFlagParser::Define(CLI::App& app) {
   // CLI11 takes the next word as an optional value; it is the context then. Only --flag=STEP has one.
   app.add_flag("--fail-on-cache-miss{*}", raw.must_hit,
                "[=STEP]: fail with exit code 6 where a step is not cached (all, or a stage or instruction)");
-  app.add_flag("--trace,!--no-trace", flags.trace,
-               "Run a RUN step again only when something that it looked at has changed")
+  app.add_flag("--trace,!--no-trace", flags.trace.on,
+               "Run a RUN step again only when something that it looked at has changed (default)")
       ->envname("VARVE_TRACE");
+  app.add_option("--trace-max-age", raw.trace_max_age,
+                 "AGE: how old the run may be that stands for a step with a network: 12h, 30d, none (default 7d)")
+      ->envname("VARVE_TRACE_MAX_AGE");
+  app.add_flag("--strict-mtime", flags.trace.strict_mtime,
+               "A step that looked at a file runs again when the file's modification time changed");
   app.add_flag("--pull", flags.pull, "Ask the registry for base images even if they are here");
   app.add_option("--label", raw.labels, "Label K=V of the image")->allow_extra_args(false);
   app.add_option("--annotation", raw.annotations, "Annotation [TYPE:]K=V of the image")
@@ -195,6 +208,16 @@ Status ApplyOutputs(BuildFlags& flags, const auto& raw) {
   return Ok();
 }
 
+Status ApplyTraceAge(const std::string& text, engine::TraceRules& rules) {
+  if (text.empty()) return Ok();
+  rules.network_age.reset();
+  if (text == "none") return Ok();
+  auto age = ParseAge(text);
+  if (!age) return std::move(age).error().With("--trace-max-age");
+  rules.network_age = engine::AgeLimit{*age, "--trace-max-age=" + text};
+  return Ok();
+}
+
 Status ApplyCaches(BuildFlags& flags, const auto& raw) {
   for (const std::string& text : raw.cache_from) {
     TRY_ASSIGN(auto specs, tier::ParseCacheFrom(text));
@@ -253,6 +276,7 @@ Result<BuildFlags> BuildFlagParser::Finish() {
     TRY_ASSIGN(auto rule, ParseAgeRule(text));
     flags.max_age.push_back(std::move(rule));
   }
+  TRY(ApplyTraceAge(raw.trace_max_age, flags.trace));
   for (const auto& text : raw.must_hit) flags.must_hit.push_back(text == "*" ? "" : text);
   for (const auto& text : raw.secrets) {
     TRY_ASSIGN(auto secret, ParseSecret(text));

@@ -21,6 +21,9 @@ class App;
 
 namespace varve::cli {
 
+// What holds without flags, for the builds of commands that have none too: on, unless VARVE_TRACE says no.
+engine::TraceRules DefaultTraceRules();
+
 struct SecretFlag {
   std::string id;
   std::string path;          // from a file …
@@ -85,7 +88,7 @@ struct BuildFlags {
   source::ContextMode context_mode = source::ContextMode::kAuto;
   std::vector<AgeRule> max_age;              // --cache-max-age
   std::vector<std::string> must_hit;         // --fail-on-cache-miss: steps; empty text: all
-  bool trace = false;                        // --trace: replay steps that saw no change
+  engine::TraceRules trace = DefaultTraceRules();  // --no-trace, --strict-mtime, --trace-max-age
   bool reproducible = false;                 // the same inputs give the same digest anywhere
   bool stats = false;
 };

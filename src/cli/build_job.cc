@@ -390,6 +390,7 @@ Result<exec::RunnerOptions> BuildJob::MakeRunnerOptions(const std::string& isola
   options.context_mode = flags_.context_mode;
   options.directories["context"] = context_.directory;
   options.secrets = SecretSourcesOf(flags_);
+  options.warn = [&board = board_](const std::string& text) { board.Warn({.text = text}); };
   TRY_ASSIGN(agents_, StartSshAgents(flags_.ssh, workspace_.scratch.path()));
   options.ssh = agents_->agents();
   return options;

@@ -35,7 +35,7 @@ struct GraphRun {
   std::string salt;
   bool want_data = true;                       // the wanted layers are needed here
   bool dry_run = false;
-  bool trace = false;
+  engine::TraceRules trace = {};
   std::vector<std::optional<engine::AgeLimit>> max_age = {};
   std::vector<bool> must_hit = {};
   CacheTiers* tiers = nullptr;                 // asked for what the local store does not have

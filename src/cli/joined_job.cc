@@ -161,6 +161,7 @@ Result<engine::Outcome> JoinedJob::Run(const std::string& project,
     }
   }
   run.max_age = AgeLimits(graph_, {}, max_age);
+  run.trace = parts_.front().flags.trace;
   BuildFlags caches;
   auto add = [](const std::vector<tier::Spec>& from, std::vector<tier::Spec>& to) {
     for (const tier::Spec& spec : from) {

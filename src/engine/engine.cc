@@ -374,7 +374,7 @@ class Coordinator {
     auto useless = it == useless_.end() ? std::nullopt : std::optional(it->second);
     Start(running_,
           [this, i, request = std::move(request), miss = MissOf(known_, i), useless,
-           below = request_.trace ? LayersBelow(graph_, plan_, i) : std::nullopt](std::stop_token stop) mutable {
+           below = request_.trace.on ? LayersBelow(graph_, plan_, i) : std::nullopt](std::stop_token stop) mutable {
             return RunLocked(i, request, miss, useless, below, stop);
           },
           [this, i](Result<RanOrFound> ran) {
@@ -414,13 +414,19 @@ class Coordinator {
         }
       }
     }
-    auto weak = below ? WeakStepOf(*miss.step, *miss.keyed, *below, services_.runner) : std::nullopt;
+    auto weak = below ? WeakStepOf(*miss.step, *miss.keyed, *below, request_.trace.strict_mtime, services_.runner) : std::nullopt;
+    std::optional<Reason> not_replayed;
     if (weak && !forced) {
-      TRY_ASSIGN(auto replayed, ReplayOf(i, request, miss, *weak, stop));
-      if (replayed) return std::move(*replayed);
+      TRY_ASSIGN(ReplaySearch search, ReplayOf(i, request, miss, *weak, stop));
+      if (search.found) {
+        const cache::StepRecord& record = search.found->record;
+        return RanOrFound{record.outputs, 0, true, record.wall, record.created, search.found->note};
+      }
+      not_replayed = std::move(search.why_not);
     }
     if (weak) request.traced = weak->traced;
     ExplainedMiss why = Explained(miss);
+    if (not_replayed) AddWhyNotReplayed(std::move(*not_replayed), why);
     if (why.nearest && !why.nearest->outputs.empty() && !why.nearest->outputs[0].layers.empty()) {
       request.similar = why.nearest->outputs[0].layers.back();
     }
@@ -444,7 +450,7 @@ class Coordinator {
     record.log = result.log;
     NoteOrder(i, miss, why, request, result);
     if (weak && result.asked) {
-      auto trace = MakeTrace(*weak, services_.trees, *result.asked);
+      auto trace = MakeTrace(*weak, services_.trees, services_.runner, *result.asked);
       if (trace) record.trace = std::move(*trace);
       else LOG_WARN("what \"{}\" looked at was not stored: {}", record.name, trace.error().message);
     }
@@ -458,16 +464,14 @@ class Coordinator {
   // --- Steps that an earlier run stands for --------------------------------------------------------
 
   // On a pool thread.
-  Result<std::optional<RanOrFound>> ReplayOf(StepIndex i, const RunRequest& request, const Miss& miss,
-                                             const WeakStep& weak, std::stop_token stop) {
-    ReplayedStep step{.keyed = *miss.keyed, .slot = slots_[i]};
-    if (i < request_.max_age.size() && request_.max_age[i]) {
-      step.not_before = {services_.clock.Now().nanos - request_.max_age[i]->limit.count()};
-    }
-    TRY_ASSIGN(auto replayed, FindReplay(services_, request, weak, step, stop));
-    if (!replayed) return std::optional<RanOrFound>();
-    const cache::StepRecord& record = replayed->record;
-    return std::optional(RanOrFound{record.outputs, 0, true, record.wall, record.created, replayed->note});
+  Result<ReplaySearch> ReplayOf(StepIndex i, const RunRequest& request, const Miss& miss, const WeakStep& weak,
+                                std::stop_token stop) {
+    ReplayedStep step{.keyed = *miss.keyed, .slot = slots_[i], .now = services_.clock.Now()};
+    if (i < request_.max_age.size() && request_.max_age[i]) step.age.push_back(*request_.max_age[i]);
+    const auto* exec = std::get_if<graph::Exec>(&miss.step->op);
+    bool network = exec != nullptr && exec->network != graph::NetworkMode::kNone;
+    if (network && request_.trace.network_age) step.age.push_back(*request_.trace.network_age);
+    return FindReplay(services_, request, weak, step, stop);
   }
 
   // --- Why -------------------------------------------------------------------------------------------
@@ -479,6 +483,13 @@ class Coordinator {
   ExplainedMiss Explained(const Miss& miss) const {
     METRIC("engine.explain");
     return ExplainMiss(miss, Stores());
+  }
+
+  // Told with the step before it, which is why it was looked at at all.
+  static void AddWhyNotReplayed(Reason reason, ExplainedMiss& why) {
+    auto parent = std::ranges::find(why.reasons, Reason::Kind::kParent, &Reason::kind);
+    if (parent != why.reasons.end()) reason.step = parent->step;
+    why.reasons.push_back(std::move(reason));
   }
 
   Error MissError(StepIndex i, const ExplainedMiss& why) {

@@ -25,6 +25,14 @@ struct AgeLimit {
   std::string rule;                 // "--cache-max-age=7d", for explanations
 };
 
+// Which runs may stand for others (engine/replay.h).
+struct TraceRules {
+  bool on = true;              // note what steps look at, and replay those that saw no change
+  bool strict_mtime = false;   // the modification times of files count as looked at
+  // Of earlier runs of steps that may use the network, whose answers nobody notes; none: any age does.
+  std::optional<AgeLimit> network_age = {};
+};
+
 struct Services {
   cache::RecordStore& records;
   tree::TreeStore& trees;
@@ -47,7 +55,7 @@ struct Request {
   size_t max_running = 64;          // steps at once; they mostly wait for their own processes
   // By step, each empty or as long as the graph.
   std::vector<std::optional<AgeLimit>> max_age;
-  bool trace = false;               // note what steps look at, and replay those that saw no change
+  TraceRules trace;
   std::vector<bool> must_hit;       // --fail-on-cache-miss: the build ends where such a step would run
 };
 

@@ -103,6 +103,7 @@ class FakeWorld final : public cache::RecordStore,
   std::string salt;
   std::string project = "test";
   std::vector<std::optional<AgeLimit>> max_age;
+  TraceRules trace{.on = false};
   std::vector<bool> must_hit;
   ResultMatcher* matcher = nullptr;     // as in Services
   Nanos step_takes{0};                  // how far running a step moves the clock
@@ -129,7 +130,7 @@ class FakeWorld final : public cache::RecordStore,
     finished.clear();
     Request request{.graph = graph, .wanted = std::move(wanted), .want_data = want_data,
                     .dry_run = dry_run, .salt = salt, .project = project, .max_age = max_age,
-                    .must_hit = must_hit};
+                    .trace = trace, .must_hit = must_hit};
     Services services{*this, trees, *this, *this, *this, *this, clock, this, matcher};
     Outcome outcome = engine::Build(request, services, stop);
     std::lock_guard lock(disk->mutex);
@@ -325,6 +326,7 @@ class FakeWorld final : public cache::RecordStore,
   Result<LayerContent> ContentOf(const DiffId& layer, bool) override {
     return LayerContent{.digest = layer.value, .tree = {}};
   }
+  Result<Timestamp> TimeOf(const DiffId&, const RelPath&) override { return Timestamp{0}; }
   Result<cache::Rootfs> Stack(const graph::Graph&, graph::StepIndex, const cache::Rootfs&, const DiffId&,
                               StepSink&, std::stop_token) override {
     return NotFound("this world does not replay");

@@ -96,6 +96,8 @@ class StepRunner {
                                                     StepSink& sink, std::stop_token stop) = 0;
   // Of a layer on this machine; as a tree only when asked for. For steps that are traced.
   virtual Result<LayerContent> ContentOf(const DiffId& layer, bool as_tree) = 0;
+  // When a file of a layer on this machine was modified. For --strict-mtime.
+  virtual Result<Timestamp> TimeOf(const DiffId& layer, const RelPath& path) = 0;
   // `base` with one more layer, brought to this machine like Obtain's.
   virtual Result<cache::Rootfs> Stack(const graph::Graph& graph, graph::StepIndex step,
                                       const cache::Rootfs& base, const DiffId& layer, StepSink& sink,

@@ -12,7 +12,7 @@ using Kind = Reason::Kind;
 constexpr std::string_view kKindNames[] = {
     "first-time", "no-cache", "max-age", "command", "environment", "setting",
     "mount",      "platform", "salt",    "schema",  "base",        "file",
-    "unstable",   "parent",   "evicted", "data-gone", "damaged",   "tier"};
+    "unstable",   "parent",   "evicted", "data-gone", "damaged",   "tier", "traced"};
 
 std::string Count(size_t n) {
   return n >= Reason::kMaxCounted ? fmt::format("more than {}", Reason::kMaxCounted)
@@ -29,6 +29,10 @@ std::string Summarise(const std::vector<Reason>& reasons) {
   auto telling = std::ranges::find_if(reasons, [](const Reason& r) { return r.kind != Kind::kParent; });
   const Reason& first = telling == reasons.end() ? reasons.front() : *telling;
   size_t others = reasons.size() - 1;
+  // A step that is traced ran for that reason, whatever happened before it.
+  if (first.kind == Kind::kTraced) {
+    others -= static_cast<size_t>(std::ranges::count(reasons, Kind::kParent, &Reason::kind));
+  }
   return others == 0 ? first.text : fmt::format("{}; and {} more", first.text, others);
 }
 

@@ -30,6 +30,7 @@ struct Reason {
     kDataGone,     // same key: layers of its record are lost
     kDamaged,      // same key: the record or its layers are damaged
     kTier,         // a tier that may have it is not trusted, or did not answer
+    kTraced,       // what an earlier run of it looked at is another now, or that run is too old to repeat
   };
 
   // One differing file.
@@ -52,7 +53,7 @@ struct Reason {
   size_t change_count = 0;            // … of so many; kMaxCounted: or more
   std::vector<Edit> edits = {};       // kCommand
   std::vector<std::string> used_by = {};  // kEnvironment: steps of the stage that name the variable
-  std::string step = {};              // kParent, kFile, kUnstable: the step that it comes from
+  std::string step = {};              // kParent, kFile, kUnstable, kTraced: the step that it comes from
   std::string hint = {};              // a counterfactual: "would have hit if …"
 
   static constexpr size_t kMaxChanges = 10;

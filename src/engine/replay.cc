@@ -12,17 +12,12 @@ namespace varve::engine {
 
 namespace {
 
-constexpr int kTraceSchema = 1;
+constexpr int kTraceSchema = 2;  // 2: empty layers and extended attributes
 // What a step may leave behind; beyond it whole directories stand for their files.
 constexpr size_t kMaxEntries = 1000;
+// … except where every file's time counts: then a step that looks at more is not traced.
+constexpr size_t kMaxTimedEntries = 20'000;
 constexpr size_t kCandidates = 16;
-
-struct Replay {
-  bool stands = false;
-  size_t paths = 0;     // looked at
-  std::string path;     // the first that differs: "package-lock.json"
-  std::string differs;  // "content changed"
-};
 
 // Whether runs of the step may stand for others.
 bool IsTraceable(const graph::Step& step) {
@@ -69,7 +64,7 @@ const cache::Rootfs* OutputOf(const Plan& plan, const graph::Ref& ref) {
 
 std::optional<std::vector<LayerBelow>> LayersBelow(const graph::Graph& graph, const Plan& plan,
                                                    graph::StepIndex step) {
-  if (!IsTraceable(graph.steps[step])) return std::nullopt;
+  if (graph.steps[step].no_trace || !IsTraceable(graph.steps[step])) return std::nullopt;
   std::vector<LayerBelow> below;
   std::optional<graph::Ref> at = LineageOf(graph.steps[step]);
   const cache::Rootfs* rootfs = at ? OutputOf(plan, *at) : nullptr;
@@ -82,11 +77,13 @@ std::optional<std::vector<LayerBelow>> LayersBelow(const graph::Graph& graph, co
     }
     std::optional<graph::Ref> parent = LineageOf(graph.steps[at->step]);
     const cache::Rootfs* base = parent ? OutputOf(plan, *parent) : nullptr;
-    if (base == nullptr || base->layers.size() > end) break;
-    if (base->layers.size() + 1 == end && CopiesFromContext(graph, at->step)) {
+    if (parent && base == nullptr) break;
+    size_t height = base == nullptr ? 0 : base->layers.size();  // 0: on scratch
+    if (height > end) break;
+    if (height + 1 == end && CopiesFromContext(graph, at->step)) {
       below[end - 1].kind = LayerBelow::Kind::kTraced;
     }
-    end = base->layers.size();
+    end = height;
     at = parent;
   }
   return below;
@@ -95,8 +92,8 @@ std::optional<std::vector<LayerBelow>> LayersBelow(const graph::Graph& graph, co
 namespace {
 
 Result<WeakStep> ComputeWeakKey(const KeyedStep& keyed, const std::vector<LayerBelow>& below,
-                                StepRunner& runner) {
-  WeakStep weak;
+                                bool strict_mtime, StepRunner& runner) {
+  WeakStep weak{.strict_mtime = strict_mtime};
   Json layers = Json::EmptyArray();
   for (const LayerBelow& layer : below) {
     if (layer.kind == LayerBelow::Kind::kImage) {
@@ -107,10 +104,14 @@ Result<WeakStep> ComputeWeakKey(const KeyedStep& keyed, const std::vector<LayerB
     bool traced = layer.kind == LayerBelow::Kind::kTraced &&
                   std::ranges::count(below, layer.layer, &LayerBelow::layer) == 1;
     TRY_ASSIGN(LayerContent content, runner.ContentOf(layer.layer, traced));
-    if (traced && content.tree) {
-      layers.Append("traced");
+    // An empty one is not mounted at all, and nothing is asked of it.
+    if (traced && content.tree && *content.tree != tree::EmptyTree()) {
+      // Of a layer without extended attributes nobody asks for them: that it has none is an answer.
+      layers.Append(content.has_xattrs ? "traced, xattrs" : "traced");
       weak.traced.push_back({layer.layer, content.has_xattrs});
       weak.trees.push_back(*content.tree);
+    } else if (strict_mtime) {
+      layers.Append(layer.layer.ToString());
     } else {
       layers.Append(Json().Set("content", content.digest.ToString()));
     }
@@ -121,6 +122,7 @@ Result<WeakStep> ComputeWeakKey(const KeyedStep& keyed, const std::vector<LayerB
     if (name != "lineage") preimage.Set(name, value);
   }
   preimage.Set("layers", std::move(layers)).Set("trace", kTraceSchema);
+  preimage.SetIf(strict_mtime, "mtime", true);
   weak.key = Digest::Of(preimage.DumpCanonical());
   return weak;
 }
@@ -128,34 +130,78 @@ Result<WeakStep> ComputeWeakKey(const KeyedStep& keyed, const std::vector<LayerB
 }  // namespace
 
 std::optional<WeakStep> WeakStepOf(const graph::Step& step, const KeyedStep& keyed,
-                                   const std::vector<LayerBelow>& below, StepRunner& runner) {
-  auto weak = ComputeWeakKey(keyed, below, runner);
+                                   const std::vector<LayerBelow>& below, bool strict_mtime, StepRunner& runner) {
+  auto weak = ComputeWeakKey(keyed, below, strict_mtime, runner);
   if (weak) return std::move(*weak);
   LOG_WARN("step \"{}\" is not traced: {}", step.name, weak.error().message);
   return std::nullopt;
 }
 
-Result<cache::StepTrace> MakeTrace(const WeakStep& weak, tree::TreeStore& trees,
+namespace {
+
+// Directories have the time at which they were made here.
+bool HasTime(const tree::Entry& entry) { return (entry.facets & tree::kStat) && entry.object.empty(); }
+
+// Of each entry that has one, in order: nanoseconds, 8 bytes, lowest first.
+Result<std::string> TimesOf(const tree::ReadSet& set, const DiffId& layer, StepRunner& runner) {
+  std::string times;
+  for (const tree::Entry& entry : set) {
+    if (!HasTime(entry)) continue;
+    TRY_ASSIGN(Timestamp time, runner.TimeOf(layer, RelPath(entry.path)));
+    for (int shift = 0; shift < 64; shift += 8) times.push_back(static_cast<char>(time.nanos >> shift));
+  }
+  return times;
+}
+
+// The first whose time is another one.
+const tree::Entry* FirstTouched(const tree::ReadSet& set, std::string_view before, std::string_view now) {
+  size_t at = 0;
+  for (const tree::Entry& entry : set) {
+    if (!HasTime(entry)) continue;
+    if (before.substr(at, 8) != now.substr(at, 8)) return &entry;
+    at += 8;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+Result<cache::StepTrace> MakeTrace(const WeakStep& weak, tree::TreeStore& trees, StepRunner& runner,
                                    const std::vector<std::vector<tree::Question>>& asked) {
   if (asked.size() != weak.traced.size()) return Corrupt("not every traced layer has notes");
-  cache::StepTrace trace{weak.key, {}};
+  cache::StepTrace trace{.weak_key = weak.key};
   for (size_t i = 0; i < asked.size(); ++i) {
+    if (weak.strict_mtime && asked[i].size() > kMaxTimedEntries) {
+      return Invalid("it looked at {} paths, more than can be kept with the time of each", asked[i].size());
+    }
     TRY_ASSIGN(tree::ReadSet set, tree::AnswerAll(trees, weak.trees[i], asked[i]));
-    TRY_ASSIGN(set, tree::Coarsen(trees, weak.trees[i], std::move(set), kMaxEntries));
+    if (weak.strict_mtime) {
+      TRY_ASSIGN(std::string times, TimesOf(set, weak.traced[i].layer, runner));
+      trace.times.push_back(std::move(times));
+    } else {
+      TRY_ASSIGN(set, tree::Coarsen(trees, weak.trees[i], std::move(set), kMaxEntries));
+    }
     trace.reads.push_back(tree::EncodeReadSet(set));
   }
   return trace;
 }
 
-namespace {
-
-Result<Replay> CheckTrace(const cache::StepTrace& trace, const WeakStep& weak, tree::TreeStore& trees) {
+Result<Replay> CheckTrace(const cache::StepTrace& trace, const WeakStep& weak, tree::TreeStore& trees,
+                          StepRunner& runner) {
   Replay replay;
   if (trace.weak_key != weak.key || trace.reads.size() != weak.trees.size()) return replay;
+  if (trace.times.size() != (weak.strict_mtime ? trace.reads.size() : 0)) return replay;
   for (size_t i = 0; i < trace.reads.size(); ++i) {
     TRY_ASSIGN(tree::ReadSet set, tree::DecodeReadSet(trace.reads[i]));
     TRY_ASSIGN(auto mismatch, tree::FirstMismatch(trees, weak.trees[i], set));
     replay.paths += set.size();
+    if (!mismatch && weak.strict_mtime) {
+      TRY_ASSIGN(std::string now, TimesOf(set, weak.traced[i].layer, runner));
+      if (now.size() != trace.times[i].size()) return Corrupt("a trace has the times of other files");
+      if (const tree::Entry* touched = FirstTouched(set, trace.times[i], now)) {
+        mismatch = tree::Mismatch{touched->path, touched->facets, "modification time changed"};
+      }
+    }
     if (!mismatch) continue;
     replay.path = mismatch->path.empty() ? "/" : mismatch->path;
     replay.differs = mismatch->difference;
@@ -165,27 +211,64 @@ Result<Replay> CheckTrace(const cache::StepTrace& trace, const WeakStep& weak, t
   return replay;
 }
 
+namespace {
+
 std::string Describe(const Replay& replay) {
   if (replay.paths == 0) return "replayed: what is below it holds the same";
   return fmt::format("replayed: {} {} looked at, none changed", replay.paths,
                      replay.paths == 1 ? "path" : "paths");
 }
 
-Result<std::optional<Replayed>> Find(const Services& services, const RunRequest& request, const WeakStep& weak,
-                                     const ReplayedStep& step, std::stop_token stop) {
+// The first limit that a record of this age exceeds.
+const AgeLimit* TooOldFor(const ReplayedStep& step, const cache::StepRecord& record) {
+  Nanos age(step.now.nanos - record.created.nanos);
+  auto limit = std::ranges::find_if(step.age, [&](const AgeLimit& of) { return age >= of.limit; });
+  return limit == step.age.end() ? nullptr : &*limit;
+}
+
+Reason WhyNot(const Replay& replay) {
+  Reason reason{Reason::Kind::kTraced, fmt::format("it looks at {}: {}", replay.path, replay.differs)};
+  reason.subject = replay.path;
+  reason.changes = {{.path = replay.path, .what = replay.differs, .detail = ""}};
+  reason.change_count = 1;
+  return reason;
+}
+
+Reason WhyNot(const AgeLimit& limit, Nanos age) {
+  Reason reason{Reason::Kind::kTraced, fmt::format("what it looks at is the same, but it ran {} ago, and {} asks "
+                                                   "for a newer result", FormatAge(age), limit.rule)};
+  reason.subject = limit.rule;
+  return reason;
+}
+
+Result<ReplaySearch> Find(const Services& services, const RunRequest& request, const WeakStep& weak,
+                          const ReplayedStep& step, std::stop_token stop) {
   const graph::Step& wanted = request.graph.steps[request.step];
   cache::Rootfs base;
   for (const graph::InputUse& use : graph::InputUses(wanted)) {
     if (use.lineage) base = request.inputs[static_cast<size_t>(use.input)].rootfs;
   }
   TRY_ASSIGN(auto earlier, services.records.Earlier(step.slot, step.keyed.op_digest, kCandidates));
+  ReplaySearch search;
+  auto say = [&](Reason reason) {
+    LOG_INFO("\"{}\" is not replayed: {}", wanted.name, reason.text);
+    if (!search.why_not) search.why_not = std::move(reason);
+  };
   for (cache::StepRecord& record : earlier) {
     bool fits = record.trace && record.trace->weak_key == weak.key && record.outputs.size() == 1 &&
                 !record.outputs[0].layers.empty();
-    if (!fits || record.created < step.not_before) continue;
-    TRY_ASSIGN(Replay replay, CheckTrace(*record.trace, weak, services.trees));
-    if (!replay.stands) {
-      LOG_INFO("\"{}\" is not replayed: {}: {}", wanted.name, replay.path, replay.differs);
+    if (!fits) continue;
+    auto checked = CheckTrace(*record.trace, weak, services.trees, services.runner);
+    if (!checked) {
+      LOG_WARN("a trace of \"{}\": {}", wanted.name, checked.error().message);
+      continue;
+    }
+    if (!checked->stands) {
+      say(WhyNot(*checked));
+      continue;
+    }
+    if (const AgeLimit* limit = TooOldFor(step, record)) {
+      say(WhyNot(*limit, Nanos(step.now.nanos - record.created.nanos)));
       continue;
     }
     auto made = services.runner.Stack(request.graph, request.step, base, record.outputs[0].layers.back(),
@@ -202,29 +285,30 @@ Result<std::optional<Replayed>> Find(const Services& services, const RunRequest&
     record.slot = step.slot;
     record.name = wanted.name;
     record.outputs = {std::move(*made)};
-    return Replayed{std::move(record), Describe(replay)};
+    search.found = Replayed{std::move(record), Describe(*checked)};
+    return search;
   }
-  return std::optional<Replayed>();
+  return search;
 }
 
 }  // namespace
 
-Result<std::optional<Replayed>> FindReplay(const Services& services, const RunRequest& request,
-                                           const WeakStep& weak, const ReplayedStep& step,
-                                           std::stop_token stop) {
+Result<ReplaySearch> FindReplay(const Services& services, const RunRequest& request, const WeakStep& weak,
+                                const ReplayedStep& step, std::stop_token stop) {
   METRIC("engine.replay");
-  auto found = Find(services, request, weak, step, stop);
-  if (!found) {
-    if (found.error().code == Code::kCancelled) return found;
-    LOG_WARN("earlier runs of \"{}\": {}", request.graph.steps[request.step].name, found.error().message);
-    return std::optional<Replayed>();
+  auto search = Find(services, request, weak, step, stop);
+  if (!search) {
+    if (search.error().code == Code::kCancelled) return search;
+    LOG_WARN("earlier runs of \"{}\": {}", request.graph.steps[request.step].name, search.error().message);
+    return ReplaySearch();
   }
-  if (!*found) return found;
+  if (!search->found) return search;
   Counter("engine.replays").Add();
-  if (Status put = services.records.Put((*found)->record); !put) {
-    LOG_WARN("record of \"{}\" was not stored: {}", (*found)->record.name, put.error().message);
+  const cache::StepRecord& record = search->found->record;
+  if (Status put = services.records.Put(record); !put) {
+    LOG_WARN("record of \"{}\" was not stored: {}", record.name, put.error().message);
   }
-  return found;
+  return search;
 }
 
 }  // namespace varve::engine

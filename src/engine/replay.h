@@ -25,6 +25,7 @@
 
 namespace varve::engine {
 
+struct AgeLimit;
 struct Services;
 
 // One layer below a step, lowest first.
@@ -46,29 +47,47 @@ struct WeakStep {
   Digest key;
   std::vector<RunRequest::TracedLayer> traced;  // lowest first
   std::vector<Digest> trees;                    // of each
+  bool strict_mtime = false;                    // see TraceRules
 };
-// `runner` is asked for the contents of layers. A layer that is no tree by itself counts by its content.
+// `runner` is asked for the contents of layers. A layer that is no tree by itself counts by its content,
+// with `strict_mtime` by its diff id.
 // Nothing, and a line in the log, where that cannot be had: it costs a run, never the build.
 std::optional<WeakStep> WeakStepOf(const graph::Step& step, const KeyedStep& keyed,
-                                   const std::vector<LayerBelow>& below, StepRunner& runner);
+                                   const std::vector<LayerBelow>& below, bool strict_mtime, StepRunner& runner);
 
-// What a run left behind, for its record. kCorrupt when notes and trees disagree: no trace then.
-Result<cache::StepTrace> MakeTrace(const WeakStep& weak, tree::TreeStore& trees,
+// What a run left behind, for its record. kCorrupt when notes and trees disagree, kInvalid when it is too
+// much: no trace then.
+Result<cache::StepTrace> MakeTrace(const WeakStep& weak, tree::TreeStore& trees, StepRunner& runner,
                                    const std::vector<std::vector<tree::Question>>& asked);
+
+// Whether a run stands for the step.
+struct Replay {
+  bool stands = false;
+  size_t paths = 0;     // looked at
+  std::string path;     // the first that differs: "app/package-lock.json"; "/": the whole layer
+  std::string differs;  // "content changed"
+};
+// kCorrupt: the trace is damaged.
+Result<Replay> CheckTrace(const cache::StepTrace& trace, const WeakStep& weak, tree::TreeStore& trees,
+                          StepRunner& runner);
 
 struct ReplayedStep {
   const KeyedStep& keyed;
   std::string slot;
-  Timestamp not_before = {};  // older records are not to be used
+  Timestamp now;
+  std::vector<AgeLimit> age = {};  // older runs do not stand for it
 };
 struct Replayed {
   cache::StepRecord record;  // under the step's own key, made when the earlier run was
   std::string note;          // for people: "replayed: 20 paths looked at, none changed"
 };
+struct ReplaySearch {
+  std::optional<Replayed> found;
+  std::optional<Reason> why_not;  // of the newest run that might have stood for the step
+};
 // The newest of a few earlier runs that stands for the step, its layer on this machine and leased, and its
 // record stored. An error only when the build was cancelled.
-Result<std::optional<Replayed>> FindReplay(const Services& services, const RunRequest& request,
-                                           const WeakStep& weak, const ReplayedStep& step,
-                                           std::stop_token stop);
+Result<ReplaySearch> FindReplay(const Services& services, const RunRequest& request, const WeakStep& weak,
+                                const ReplayedStep& step, std::stop_token stop);
 
 }  // namespace varve::engine

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <map>
-#include <mutex>
 
 #include "base/go_quote.h"
 #include "base/log.h"
@@ -16,6 +15,7 @@
 #include "sandbox/user.h"
 #include "sys/open.h"
 #include "sys/overlay.h"
+#include "trace/self_test.h"
 #include "trace/traced_layers.h"
 
 namespace varve::exec {
@@ -149,23 +149,26 @@ std::function<Result<bool>(const RelPath&, const tree::Node&)> IsIn(const Job& j
   };
 }
 
-// The layers whose use is to be noted, where that can be done; else the step runs without.
-std::unique_ptr<trace::TracedLayers> ShowTraced(const Job& job, const engine::RunRequest& request,
-                                                const std::string& scratch, engine::StepSink& sink) {
-  if (request.traced.empty()) return nullptr;
+Result<std::unique_ptr<trace::TracedLayers>> MountTraced(const Job& job, const engine::RunRequest& request,
+                                                         const std::string& scratch) {
+  TRY(trace::KernelIsTested(job.root, job.scratch));
   std::string point = scratch + "/context";
+  if (mkdir(point.c_str(), 0700) != 0) return ErrnoError(errno, "mkdir " + point);
   std::vector<trace::TracedLayers::Layer> layers;
   for (const auto& layer : request.traced) {
     layers.push_back({job.layers.Directory(layer.layer), layer.has_xattrs});
   }
-  Result<std::unique_ptr<trace::TracedLayers>> traced = Internal("no mount point");
-  if (mkdir(point.c_str(), 0700) == 0) traced = trace::TracedLayers::Mount(std::move(layers), point);
+  return trace::TracedLayers::Mount(std::move(layers), point);
+}
+
+// The layers whose use is to be noted, where that can be done; else the step runs without.
+std::unique_ptr<trace::TracedLayers> ShowTraced(const Job& job, const engine::RunRequest& request,
+                                                const std::string& scratch) {
+  if (request.traced.empty()) return nullptr;
+  auto traced = MountTraced(job, request, scratch);
   if (traced) return std::move(*traced);
-  static std::once_flag once;
-  std::call_once(once, [&] {
-    sink.Log(2, fmt::format("warning: what steps look at cannot be noted here, they are not traced: {}\n",
-                            traced.error().message));
-  });
+  job.warn(fmt::format("steps are not traced here: {}. They run again whenever a file that was copied below "
+                       "them has changed (--no-trace: as if that were wanted)", traced.error().message));
   return nullptr;
 }
 
@@ -201,7 +204,7 @@ Result<engine::RunResult> RunExecStep(const Job& job, const engine::RunRequest& 
   TRY_ASSIGN(auto point, sys::TempDir::Create(overlay ? state : job.scratch, "rootfs-"));
   bool read_only = root->readonly && root->output < 0;
   std::unique_ptr<trace::TracedLayers> traced;
-  if (overlay) traced = ShowTraced(job, request, point.path(), sink);
+  if (overlay) traced = ShowTraced(job, request, point.path());
   std::map<DiffId, std::string> shown_by;
   for (size_t i = 0; traced && i < request.traced.size(); ++i) {
     shown_by[request.traced[i].layer] = traced->Directory(i);

@@ -59,6 +59,7 @@ struct Job {
   cache::JobLease& lease;
   std::string root;  // the state directory
   RestoreMount restore_mount = nullptr;
+  std::function<void(const std::string& text)> warn = [](const std::string&) {};  // the user, once of each text
 };
 
 // An input as files that can be read: a directory source as it lies there, a stack of layers mounted

@@ -59,8 +59,13 @@ Result<std::unique_ptr<Runner>> Runner::Create(RunnerOptions options, RunnerStor
       .scratch = scratch, .step_state = *runner->step_state_,
       .mount_namespace = runner->options_.mount_namespace, .clock = stores.clock,
       .lease = stores.lease, .root = runner->options_.root,
-      .restore_mount = stores.restore_mount});
+      .restore_mount = stores.restore_mount,
+      .warn = [&self = *runner](const std::string& text) { self.WarnOnce(text); }});
   return runner;
+}
+
+void Runner::WarnOnce(const std::string& text) {
+  if (options_.warn && warned_.Lock()->insert(text).second) options_.warn(text);
 }
 
 // --- Sources -----------------------------------------------------------------------------------------
@@ -264,6 +269,13 @@ Result<engine::LayerContent> Runner::ContentOf(const DiffId& layer, bool as_tree
   }
   contents_.Lock()->insert_or_assign(layer, content);
   return content;
+}
+
+Result<Timestamp> Runner::TimeOf(const DiffId& layer, const RelPath& path) {
+  struct stat st;
+  std::string file = stores_.layers.Directory(layer) + path.Absolute();
+  if (lstat(file.c_str(), &st) != 0) return ErrnoError(errno, "stat " + file);
+  return Timestamp{st.st_mtim.tv_sec * 1'000'000'000 + st.st_mtim.tv_nsec};
 }
 
 Result<cache::Rootfs> Runner::Stack(const graph::Graph& graph, graph::StepIndex step,

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -32,6 +33,7 @@ struct RunnerOptions {
   std::map<std::string, SecretSource> secrets;
   std::vector<SshAgent> ssh;
   std::string mount_namespace;                      // BUILDKIT_CACHE_MOUNT_NS
+  std::function<void(const std::string& text)> warn = nullptr;  // the user, of what is no step's alone
 };
 
 struct RunnerStores {
@@ -62,6 +64,7 @@ class Runner final : public engine::SourceResolver,
                                             const std::vector<cache::Rootfs>& outputs,
                                             engine::StepSink& sink, std::stop_token stop) override;
   Result<engine::LayerContent> ContentOf(const DiffId& layer, bool as_tree) override;
+  Result<Timestamp> TimeOf(const DiffId& layer, const RelPath& path) override;
   Result<cache::Rootfs> Stack(const graph::Graph& graph, graph::StepIndex step,
                               const cache::Rootfs& base, const DiffId& layer, engine::StepSink& sink,
                               std::stop_token stop) override;
@@ -79,6 +82,7 @@ class Runner final : public engine::SourceResolver,
 
  private:
   Runner(RunnerOptions options, RunnerStores stores);
+  void WarnOnce(const std::string& text);
   Result<engine::RunResult> RunOnce(const engine::RunRequest& request, engine::StepSink& sink,
                                     std::stop_token stop);
   Result<engine::Pin> ResolveLocal(const graph::Graph& graph, graph::StepIndex step,
@@ -105,6 +109,7 @@ class Runner final : public engine::SourceResolver,
   Guarded<std::map<graph::StepIndex, source::ResolvedImage>> images_;
   Guarded<std::unordered_set<DiffId>> here_;  // found under the lease, so they stay
   Guarded<std::map<DiffId, engine::LayerContent>> contents_;  // asked for again by each step above
+  Guarded<std::set<std::string>> warned_;
   source::ContextTree context_totals_;
 };
 

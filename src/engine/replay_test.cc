@@ -1,0 +1,211 @@
+// Weak keys and traces by hand: which layers a step is traced on, and which runs stand for which.
+#include "engine/replay.h"
+
+#include <gmock/gmock.h>
+
+#include "engine/fake_world.h"
+#include "tree/test_tree.h"
+
+namespace varve::engine {
+namespace {
+
+using tree::Dir;
+using tree::kAbsent;
+using tree::kStat;
+
+// Layers as trees, as the runner of a build knows them.
+class Layers final : public StepRunner {
+ public:
+  DiffId Add(const std::string& name, const std::map<std::string, tree::Node>& files) {
+    DiffId layer(Digest::Of(name));
+    LayerContent content{.digest = tree::BuildTree(trees, files), .tree = {}};
+    content.tree = content.digest;
+    for (const auto& [path, node] : files) content.has_xattrs |= !node.xattrs.empty();
+    contents_[layer] = content;
+    return layer;
+  }
+
+  Result<RunResult> Run(const RunRequest&, StepSink&, std::stop_token) override { return Internal("not here"); }
+  Result<std::vector<cache::Rootfs>> Obtain(const graph::Graph&, graph::StepIndex,
+                                            const std::vector<cache::Rootfs>&, StepSink&,
+                                            std::stop_token) override {
+    return Internal("not here");
+  }
+  Result<LayerContent> ContentOf(const DiffId& layer, bool) override { return contents_.at(layer); }
+  Result<Timestamp> TimeOf(const DiffId& layer, const RelPath& path) override {
+    return Timestamp{times[layer.ToString() + "/" + path.str()]};
+  }
+  Result<cache::Rootfs> Stack(const graph::Graph&, graph::StepIndex, const cache::Rootfs&, const DiffId&,
+                              StepSink&, std::stop_token) override {
+    return Internal("not here");
+  }
+  bool HasLocally(const std::vector<cache::Rootfs>&) override { return false; }
+  bool RestoreTrees(const std::vector<cache::Rootfs>&) override { return false; }
+
+  tree::MemoryTreeStore trees;
+  std::map<std::string, int64_t> times;  // "layer/path"
+
+ private:
+  std::map<DiffId, LayerContent> contents_;
+};
+
+struct WeakKey : testing::Test {
+  WeakStep Of(const std::vector<LayerBelow>& below, bool strict_mtime = false) {
+    auto weak = WeakStepOf({.op = graph::Exec{}, .inputs = {}, .platform = {}, .name = "RUN x"}, keyed_, below, strict_mtime,
+                           layers_);
+    EXPECT_TRUE(weak);
+    return weak.value_or(WeakStep());
+  }
+  static LayerBelow Traced(const DiffId& layer) { return {layer, LayerBelow::Kind::kTraced}; }
+  static LayerBelow Content(const DiffId& layer) { return {layer, LayerBelow::Kind::kContent}; }
+
+  Layers layers_;
+  const KeyedStep keyed_{.key = StepKey(Digest::Of("key")), .preimage = R"({"lineage":"p","op":{}})"};
+  const DiffId one_ = layers_.Add("one", {{"f", tree::File("1")}});
+  const DiffId other_ = layers_.Add("other", {{"f", tree::File("2")}});
+};
+
+TEST_F(WeakKey, HoldsNothingOfATracedLayerAndAllOfOthers) {
+  EXPECT_EQ(Of({Traced(one_)}).key, Of({Traced(other_)}).key);
+  EXPECT_NE(Of({Content(one_)}).key, Of({Content(other_)}).key);
+  EXPECT_NE(Of({Traced(one_)}).key, Of({Traced(one_), Traced(other_)}).key);
+}
+
+// A layer without files is not mounted: nothing that is asked of it is noted.
+TEST_F(WeakKey, OfAnEmptyLayerIsAnother) {
+  DiffId empty = layers_.Add("empty", {});
+  EXPECT_NE(Of({Traced(empty)}).key, Of({Traced(one_)}).key);
+  EXPECT_TRUE(Of({Traced(empty)}).traced.empty());
+}
+
+// Where no file has extended attributes, the kernel is told so once and asks for none.
+TEST_F(WeakKey, OfALayerWithExtendedAttributesIsAnother) {
+  auto file = tree::File("1");
+  file.xattrs = {{"user.x", "1"}};
+  EXPECT_NE(Of({Traced(layers_.Add("marked", {{"f", file}}))}).key, Of({Traced(one_)}).key);
+}
+
+TEST_F(WeakKey, OfOneLayerTwiceHoldsItsContent) {
+  EXPECT_NE(Of({Traced(one_), Traced(one_)}).key, Of({Traced(other_), Traced(other_)}).key);
+  EXPECT_TRUE(Of({Traced(one_), Traced(one_)}).traced.empty());
+}
+
+// With --strict-mtime.
+TEST_F(WeakKey, OfStrictStepsHoldsLayersByTheirTimes) {
+  EXPECT_NE(Of({Traced(one_)}, true).key, Of({Traced(one_)}).key);
+  EXPECT_EQ(Of({Traced(one_)}, true).key, Of({Traced(other_)}, true).key);
+  // Equal but for times.
+  DiffId again = layers_.Add("one, made again", {{"f", tree::File("1")}});
+  EXPECT_EQ(Of({Content(one_)}).key, Of({Content(again)}).key);
+  EXPECT_NE(Of({Content(one_)}, true).key, Of({Content(again)}, true).key);
+}
+
+struct Traces : WeakKey {
+  // "stands", or the first path and its difference.
+  std::string Check(const cache::StepTrace& trace, const DiffId& layer, bool strict_mtime) {
+    auto replay = CheckTrace(trace, Of({Traced(layer)}, strict_mtime), layers_.trees, layers_);
+    if (!replay) return replay.error().message;
+    return replay->stands ? "stands" : replay->path + ": " + replay->differs;
+  }
+  cache::StepTrace Make(const DiffId& layer, const std::vector<tree::Question>& asked, bool strict_mtime) {
+    auto trace = MakeTrace(Of({Traced(layer)}, strict_mtime), layers_.trees, layers_, {asked});
+    EXPECT_TRUE(trace) << trace.error().message;
+    return trace.value_or(cache::StepTrace());
+  }
+  const std::vector<tree::Question> stats_ = {{"d", kStat}, {"d/f", kStat}, {"none", kAbsent}};
+  const DiffId with_ = layers_.Add("with", {{"d", Dir()}, {"d/f", tree::File("1")}, {"d/g", tree::File("1")}});
+};
+
+TEST_F(Traces, StandForAStepThatIsAnsweredTheSame) {
+  auto trace = Make(with_, stats_, false);
+  EXPECT_EQ(Check(trace, layers_.Add("2", {{"d", Dir()}, {"d/f", tree::File("2")}}), false), "stands");
+  EXPECT_EQ(Check(trace, layers_.Add("3", {{"d", Dir()}, {"d/f", tree::File("22")}}), false), "d/f: size 1 → 2");
+  EXPECT_EQ(Check(trace, layers_.Add("4", {{"d", Dir()}}), false), "d/f: is gone");
+}
+
+TEST_F(Traces, OfStrictStepsSeeTimesOfFilesThatWereLookedAt) {
+  layers_.times[with_.ToString() + "/d/f"] = 1'700'000'000'123'456'789;
+  auto trace = Make(with_, stats_, true);
+  DiffId again = layers_.Add("again", {{"d", Dir()}, {"d/f", tree::File("1")}, {"d/g", tree::File("1")}});
+  EXPECT_EQ(Check(trace, again, true), "d/f: modification time changed");
+  layers_.times[again.ToString() + "/d/f"] = 1'700'000'000'123'456'789;
+  layers_.times[again.ToString() + "/d/g"] = 5;
+  layers_.times[again.ToString() + "/d"] = 5;
+  EXPECT_EQ(Check(trace, again, true), "stands");
+  trace.times[0].pop_back();
+  EXPECT_EQ(Check(trace, again, true), "a trace has the times of other files");
+}
+
+TEST_F(Traces, AreNotKeptWithMoreTimesThanAreWorthIt) {
+  std::vector<tree::Question> asked;
+  for (int i = 0; i < 20'001; ++i) asked.push_back({fmt::format("none{}", i), kAbsent});
+  EXPECT_FALSE(MakeTrace(Of({Traced(with_)}, true), layers_.trees, layers_, {asked}));
+}
+
+struct Below : testing::Test {
+  // The kinds of the layers below the last step, lowest first: "i", "c", "t"; "-": it is not traced.
+  std::string Kinds(graph::StepIndex step, const std::vector<size_t>& heights) {
+    Plan plan(graph_, {{step}}, true);
+    for (graph::StepIndex i = 0; i < heights.size(); ++i) {
+      cache::Rootfs rootfs;
+      for (size_t n = 0; n < heights[i]; ++n) rootfs.layers.push_back(DiffId(Digest::Of(std::to_string(n))));
+      bool image = std::holds_alternative<graph::ImageSource>(graph_.steps[i].op);
+      if (graph::IsSource(graph_.steps[i].op)) {
+        plan.OnPin(i, rootfs, image, true);
+      } else {
+        plan.OnKey(i, StepKey(Digest::Of(std::to_string(i))));
+        plan.OnLookUp(i, std::vector<cache::Rootfs>{rootfs}, true);
+      }
+    }
+    auto below = LayersBelow(graph_, plan, step);
+    if (!below) return "-";
+    std::string kinds;
+    for (const LayerBelow& layer : *below) {
+      kinds += layer.kind == LayerBelow::Kind::kImage ? 'i' : layer.kind == LayerBelow::Kind::kTraced ? 't' : 'c';
+    }
+    return kinds;
+  }
+  graph::Exec& ExecOf(graph::StepIndex step) { return std::get<graph::Exec>(graph_.steps[step].op); }
+
+  graph::Graph graph_;
+};
+
+TEST_F(Below, LayersOfCopiesFromTheContextAreTraced) {
+  auto image = AddImage(graph_, "base"), context = AddContext(graph_);
+  auto first = AddRun(graph_, "first", image);
+  auto copy = AddCopy(graph_, "src", context, static_cast<int>(first));
+  auto last = AddRun(graph_, "last", copy);
+  EXPECT_EQ(Kinds(last, {2, 0, 3, 4}), "iict");
+}
+
+TEST_F(Below, ACopyOntoScratchIsTracedAndOneFromAStageIsNot) {
+  auto context = AddContext(graph_);
+  auto copy = AddCopy(graph_, "src", context, -1);
+  auto from = AddCopy(graph_, "src", copy, static_cast<int>(copy));
+  auto last = AddRun(graph_, "last", from);
+  EXPECT_EQ(Kinds(last, {0, 1, 2}), "tc");
+}
+
+// Whoever sees more than the file system may have seen what changed.
+TEST_F(Below, StepsWithPowersOverTheMachineAreNotTraced) {
+  auto image = AddImage(graph_, "base");
+  auto run = AddRun(graph_, "run", image);
+  EXPECT_EQ(Kinds(run, {1}), "i");
+  ExecOf(run).network = graph::NetworkMode::kHost;
+  EXPECT_EQ(Kinds(run, {1}), "-");
+  ExecOf(run).network = graph::NetworkMode::kNone;
+  ExecOf(run).security = graph::SecurityMode::kInsecure;
+  EXPECT_EQ(Kinds(run, {1}), "-");
+  ExecOf(run).security = graph::SecurityMode::kSandbox;
+  ExecOf(run).devices = {{.name = "vendor.com/gpu=0"}};
+  EXPECT_EQ(Kinds(run, {1}), "-");
+  ExecOf(run).devices.clear();
+  ExecOf(run).mounts.push_back({.target = "/kept", .output = 1});
+  EXPECT_EQ(Kinds(run, {1}), "-");
+  ExecOf(run).mounts.pop_back();
+  graph_.steps[run].no_trace = true;
+  EXPECT_EQ(Kinds(run, {1}), "-");
+}
+
+}  // namespace
+}  // namespace varve::engine
