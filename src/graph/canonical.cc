@@ -55,6 +55,9 @@ Json CanonicalExec(const Exec& exec) {
     ulimits.Append(Json().Append(u.name).Append(u.soft).Append(u.hard));
   }
   json.SetIf(!exec.ulimits.empty(), "ulimits", ulimits);
+  Json codes = Json::EmptyArray();
+  for (int code : exec.valid_exit_codes) codes.Append(code);
+  json.SetIf(!exec.valid_exit_codes.empty(), "valid_exit_codes", codes);
   Json mounts = Json::EmptyArray();
   for (const Mount& mount : exec.mounts) mounts.Append(CanonicalMount(mount));
   return json.Set("mounts", mounts);
@@ -63,6 +66,11 @@ Json CanonicalExec(const Exec& exec) {
 void SetOwner(Json& json, const Owner& owner) {
   json.SetIf(!owner.user.empty(), "user", owner.user);
   json.SetIf(!owner.group.empty(), "group", owner.group);
+  json.SetIf(owner.names_of >= 0, "names_of", owner.names_of);
+}
+
+void SetTime(Json& json, const std::optional<Timestamp>& time) {
+  if (time) json.Set("timestamp", time->nanos);
 }
 
 Json CanonicalAction(const FileAction& action) {
@@ -77,14 +85,18 @@ Json CanonicalAction(const FileAction& action) {
     json.SetIf(copy->unpack, "unpack", true);
     json.SetIf(!copy->follow_dest_links, "follow_dest_links", false);
     json.SetIf(copy->replace, "replace", true);
+    json.SetIf(!copy->required.empty(), "required", Json::Strings(copy->required));
+    SetTime(json, copy->timestamp);
   } else if (const auto* file = std::get_if<MakeFile>(&action)) {
     json.Set("do", "mkfile").Set("path", file->path).Set("data", file->data);
     json.Set("mode", file->mode);
     SetOwner(json, file->owner);
+    SetTime(json, file->timestamp);
   } else if (const auto* dir = std::get_if<MakeDirectory>(&action)) {
     json.Set("do", "mkdir").Set("path", dir->path).Set("mode", dir->mode);
     json.SetIf(!dir->make_parents, "make_parents", false);
     SetOwner(json, dir->owner);
+    SetTime(json, dir->timestamp);
   } else if (const auto* remove = std::get_if<Remove>(&action)) {
     json.Set("do", "rm").Set("path", remove->path);
     json.SetIf(remove->allow_wildcard, "wildcard", true);
@@ -92,6 +104,7 @@ Json CanonicalAction(const FileAction& action) {
   } else if (const auto* link = std::get_if<MakeSymlink>(&action)) {
     json.Set("do", "symlink").Set("path", link->path).Set("target", link->target);
     SetOwner(json, link->owner);
+    SetTime(json, link->timestamp);
   }
   return json;
 }

@@ -25,6 +25,14 @@ std::string_view OpName(const Op& op) {
   return kNames[op.index()];
 }
 
+const Owner* OwnerOf(const FileAction& action) {
+  if (const auto* copy = std::get_if<Copy>(&action)) return &copy->owner;
+  if (const auto* file = std::get_if<MakeFile>(&action)) return &file->owner;
+  if (const auto* directory = std::get_if<MakeDirectory>(&action)) return &directory->owner;
+  if (const auto* link = std::get_if<MakeSymlink>(&action)) return &link->owner;
+  return nullptr;
+}
+
 namespace {
 
 Status ValidateInput(const Step& step, int input, std::string_view what) {
@@ -60,6 +68,7 @@ Status ValidateExec(const Step& step, const Exec& exec) {
 Status ValidateFile(const Step& step, const FileOp& file) {
   TRY(ValidateInput(step, file.base, "the base"));
   for (const FileAction& action : file.actions) {
+    if (const Owner* owner = OwnerOf(action)) TRY(ValidateInput(step, owner->names_of, "an owner"));
     if (const auto* copy = std::get_if<Copy>(&action)) {
       TRY(ValidateInput(step, copy->input, "a copy"));
       if (copy->input < 0) return Invalid("a copy of step \"{}\" has no input", step.name);
@@ -108,7 +117,16 @@ std::vector<InputUse> InputUses(const Step& step) {
   } else if (const auto* file = std::get_if<FileOp>(&step.op)) {
     if (file->base >= 0) uses[static_cast<size_t>(file->base)].lineage = true;
     for (const FileAction& action : file->actions) {
-      if (const auto* copy = std::get_if<Copy>(&action)) read(copy->input, copy->from);
+      const auto* copy = std::get_if<Copy>(&action);
+      if (copy != nullptr) read(copy->input, copy->from);
+      for (size_t i = 0; copy != nullptr && i < copy->required.size(); ++i) {
+        read(copy->input, tree::Selector{.path = RelPath(copy->required[i]).str()});
+      }
+      const Owner* owner = OwnerOf(action);
+      if (owner == nullptr || owner->names_of < 0) continue;
+      for (const char* names : {"etc/passwd", "etc/group"}) {
+        read(owner->names_of, tree::Selector{.path = names, .wildcards = true, .allow_empty = true});
+      }
     }
   } else {
     for (InputUse& use : uses) use.lineage = true;

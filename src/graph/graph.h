@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/checksum.h"
+#include "base/clock.h"
 #include "base/digest.h"
 #include "base/json.h"
 #include "base/result.h"
@@ -48,6 +49,12 @@ struct LocalSource {
   std::vector<std::string> exclude;     // ignore patterns (.dockerignore), already read
   std::vector<std::string> include;     // LLB only; empty: all
   std::string ignore_file;              // where `exclude` came from, for messages; may be empty
+  // LLB only. Not part of the key: how the files get here.
+  std::vector<std::string> follow_paths = {};  // what is wanted of it, with what symlinks lead to; empty: all
+  std::string shared_key_hint = {};     // transfers with the same hint may build on each other
+  std::string session = {};             // of the client that has it; empty: of the build's own
+  std::string unique_id = {};           // of the build that named no session
+  bool compare_nothing = false;         // the differ "none": all files are sent again
 };
 
 struct GitSource {
@@ -62,6 +69,7 @@ struct GitSource {
   std::string auth_token_secret = "GIT_AUTH_TOKEN";
   std::string auth_header_secret = "GIT_AUTH_HEADER";
   std::string ssh_id = "default";
+  std::string known_hosts = {};         // text of a known_hosts file; empty: ssh's own. Not part of the key
 };
 
 struct HttpSource {
@@ -71,12 +79,17 @@ struct HttpSource {
   uint32_t mode = 0600;
   uint32_t uid = 0;
   uint32_t gid = 0;
+  // Not part of the key: what the server is told. The body that it answers with is what counts.
+  std::string auth_header_secret = {};  // id of a secret that is the Authorization header; empty: by host
+  std::string accept = {};
+  std::string user_agent = {};
 };
 
 struct OciLayoutSource {
-  std::string path;                     // directory on the client
+  std::string path;                     // directory on the client, or the id of a content store of it
   std::string reference;                // tag in its index.json; may be empty
   std::optional<Digest> digest;
+  std::string session = {};             // of the client that has the content store; empty: the build's own
 };
 
 // --- Exec ------------------------------------------------------------------------------------------
@@ -134,6 +147,7 @@ struct Exec {
   uint64_t shm_size = 0;                // bytes; 0: 64 MiB
   std::vector<Ulimit> ulimits;
   std::vector<Device> devices;
+  std::vector<int> valid_exit_codes = {};  // that are no failure; empty: 0
   // Not part of the key:
   std::vector<std::string> proxy_env;   // HTTP_PROXY=…
   std::map<std::string, std::string> resources;  // memory, cpu-shares, … (reference cli.md --resource)
@@ -147,6 +161,7 @@ struct Exec {
 struct Owner {
   std::string user;                     // name or decimal id; empty: not given
   std::string group;
+  int names_of = -1;                    // look names up in this of Step::inputs; -1: as said above
   bool given() const { return !user.empty() || !group.empty(); }
 };
 
@@ -161,6 +176,8 @@ struct Copy {
   bool unpack = false;                  // ADD of a local archive: extract it if it is one
   bool follow_dest_links = true;        // COPY --link: false
   bool replace = false;                 // LLB alwaysReplaceExistingDestPaths
+  std::vector<std::string> required = {};  // paths in the input that must exist, whatever patterns match
+  std::optional<Timestamp> timestamp = {};  // modification time of all that is copied; nothing: kept
 };
 
 struct MakeFile {
@@ -168,6 +185,7 @@ struct MakeFile {
   std::string data;
   uint32_t mode = 0644;
   Owner owner;
+  std::optional<Timestamp> timestamp = {};  // modification time; nothing: now
 };
 
 struct MakeDirectory {
@@ -175,6 +193,7 @@ struct MakeDirectory {
   uint32_t mode = 0755;
   bool make_parents = true;
   Owner owner;
+  std::optional<Timestamp> timestamp = {};
 };
 
 struct Remove {
@@ -187,9 +206,12 @@ struct MakeSymlink {
   std::string target;
   std::string path;
   Owner owner;
+  std::optional<Timestamp> timestamp = {};
 };
 
 using FileAction = std::variant<Copy, MakeFile, MakeDirectory, Remove, MakeSymlink>;
+
+const Owner* OwnerOf(const FileAction& action);  // null: the action has none
 
 // Applies the actions in order on Step::inputs[0] when `base` is 0, on scratch when it is -1.
 struct FileOp {
@@ -200,7 +222,7 @@ struct FileOp {
 // Inputs composed as whole detached layer stacks, later ones on top (COPY --link).
 struct Merge {};
 
-// What inputs[1] has on top of inputs[0].
+// What changes inputs[0] into inputs[1]: layers that, on top of the first, give the second.
 struct Diff {};
 
 using Op = std::variant<ImageSource, LocalSource, GitSource, HttpSource, OciLayoutSource, Exec,

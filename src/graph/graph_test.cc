@@ -43,6 +43,17 @@ TEST(Reads, AnInputThatIsLineageAnywhereIsLineage) {
   EXPECT_TRUE(InputUses(run)[0].lineage);
 }
 
+TEST(Reads, RequiredPathsAndTheFilesOfNamesAreRead) {
+  FileOp file{.base = 0};
+  file.actions = {Copy{.input = 1, .from = {.path = "a"}, .dest = "/", .owner = {"node", "", 2}, .required = {"/a/b"}}};
+  auto uses = InputUses(Step{.op = file, .inputs = {{0}, {1}, {2}}});
+  ASSERT_EQ(uses[1].selectors.size(), 2u);
+  EXPECT_EQ(uses[1].selectors[1].path, "a/b");
+  ASSERT_EQ(uses[2].selectors.size(), 2u);
+  EXPECT_EQ(uses[2].selectors[0].path, "etc/passwd");
+  EXPECT_TRUE(uses[2].selectors[0].allow_empty);
+}
+
 TEST(Reads, ReachJoinsWhatAllStepsSelect) {
   Graph graph;
   StepIndex context = graph.Add(Source("context"));
@@ -84,6 +95,7 @@ TEST(CanonicalOp, DiffersForEveryFieldThatMatters) {
       [](Exec& e) { e.devices.push_back({"vendor.com/class=a"}); },
       [](Exec& e) { e.mounts.push_back(Mount{.type = MountType::kTmpfs, .target = "/t"}); },
       [](Exec& e) { e.mounts[0].readonly = true; },
+      [](Exec& e) { e.valid_exit_codes = {0, 1}; },
   };
   std::set<std::string> seen = {CanonicalOp(plain).DumpCanonical()};
   for (auto& change : changes) {
@@ -91,6 +103,40 @@ TEST(CanonicalOp, DiffersForEveryFieldThatMatters) {
     change(std::get<Exec>(changed.op));
     EXPECT_TRUE(seen.insert(CanonicalOp(changed).DumpCanonical()).second);
   }
+}
+
+TEST(CanonicalOp, DiffersForEveryFieldOfAFileActionThatMatters) {
+  Step plain{.op = FileOp{.actions = {Copy{.input = 0, .from = {.path = "a"}, .dest = "/"}}}, .inputs = {{0}, {0}}};
+  std::vector<std::function<void(Copy&)>> changes = {
+      [](Copy& c) { c.dest = "/b"; },
+      [](Copy& c) { c.mode = "644"; },
+      [](Copy& c) { c.owner.user = "node"; },
+      [](Copy& c) { c.owner = {"node", "", 1}; },
+      [](Copy& c) { c.replace = true; },
+      [](Copy& c) { c.required = {"/a"}; },
+      [](Copy& c) { c.timestamp = Timestamp{0}; },
+      [](Copy& c) { c.timestamp = Timestamp{1}; },
+  };
+  std::set<std::string> seen = {CanonicalOp(plain).DumpCanonical()};
+  for (auto& change : changes) {
+    Step changed = plain;
+    change(std::get<Copy>(std::get<FileOp>(changed.op).actions[0]));
+    EXPECT_TRUE(seen.insert(CanonicalOp(changed).DumpCanonical()).second);
+  }
+}
+
+TEST(CanonicalOp, LeavesOutHowASourceIsObtained) {
+  LocalSource local{.name = "context"};
+  Step plain{.op = local};
+  local.session = "s";
+  local.shared_key_hint = "h";
+  local.follow_paths = {"a"};
+  EXPECT_EQ(CanonicalOp(Step{.op = local}), CanonicalOp(plain));
+  HttpSource http{.url = "https://h/x"};
+  Step told{.op = http};
+  http.auth_header_secret = "S";
+  http.user_agent = "u";
+  EXPECT_EQ(CanonicalOp(Step{.op = http}), CanonicalOp(told));
 }
 
 // A change of this text loses every user's cache: bump engine::kKeySchema with it, on purpose.

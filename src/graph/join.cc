@@ -29,6 +29,19 @@ Json HowToRun(const Exec& exec) {
       .Set("mounts", std::move(mounts));
 }
 
+std::optional<Json> HowToTransfer(const LocalSource& local) {
+  if (local.follow_paths.empty() && local.session.empty() && local.unique_id.empty() &&
+      local.shared_key_hint.empty() && !local.compare_nothing) {
+    return {};
+  }
+  return Json()
+      .Set("follow", Json::Strings(local.follow_paths))
+      .Set("hint", local.shared_key_hint)
+      .Set("session", local.session)
+      .Set("unique", local.unique_id)
+      .Set("all", local.compare_nothing);
+}
+
 }  // namespace
 
 std::string Identity(const Step& step) {
@@ -46,7 +59,18 @@ std::string Identity(const Step& step) {
                         .Append(git->auth_token_secret)
                         .Append(git->auth_header_secret)
                         .Append(git->ssh_id)
+                        .Append(git->known_hosts)
                         .Append(git->fetch_by_commit));
+  } else if (const auto* local = std::get_if<LocalSource>(&step.op)) {
+    if (std::optional<Json> how = HowToTransfer(*local)) json.Set("how", std::move(*how));
+  } else if (const auto* http = std::get_if<HttpSource>(&step.op)) {
+    json.SetIf(http->auth_header_secret + http->accept + http->user_agent != "", "how",
+               Json()
+                   .Append(http->auth_header_secret)
+                   .Append(http->accept)
+                   .Append(http->user_agent));
+  } else if (const auto* layout = std::get_if<OciLayoutSource>(&step.op)) {
+    json.SetIf(!layout->session.empty(), "how", layout->session);
   } else if (const auto* exec = std::get_if<Exec>(&step.op)) {
     json.Set("how", HowToRun(*exec));
   }
