@@ -114,7 +114,7 @@ class Opener {
   // With the credentials that were given for the host.
   Result<net::Request> RequestOf(const std::string& url) const {
     net::Request request{.url = url};
-    TRY_ASSIGN(std::string authorization, exec::FindHttpAuthorization(url, exec::Secrets(SecretSourcesOf(flags_))));
+    TRY_ASSIGN(std::string authorization, exec::FindHttpAuthorization({.url = url}, exec::Secrets(SecretSourcesOf(flags_))));
     if (!authorization.empty()) request.headers.emplace_back("Authorization", authorization);
     return request;
   }

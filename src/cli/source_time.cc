@@ -51,7 +51,7 @@ Result<std::optional<int64_t>> FindSourceTime(const graph::Op& source, const Bui
     return std::optional(seconds);
   }
   if (const auto* http = std::get_if<graph::HttpSource>(&source)) {
-    TRY_ASSIGN(std::string authorization, exec::FindHttpAuthorization(http->url, secrets));
+    TRY_ASSIGN(std::string authorization, exec::FindHttpAuthorization(*http, secrets));
     TRY_ASSIGN(auto file, source::FetchHttp(*http, authorization, workspace.registries->http(),
                                             *workspace.blobs, *workspace.local.store,
                                             SystemClock(), stop));

@@ -33,6 +33,11 @@ constexpr size_t kChunk = 256 << 10;
 
 Timestamp TimeOf(const timespec& ts) { return {ts.tv_sec * 1'000'000'000 + ts.tv_nsec}; }
 
+// That an item is to have, of a source with these attributes.
+Timestamp TimeOf(const CopyItem& item, const struct stat& source) {
+  return item.mtime.value_or(TimeOf(source.st_mtim));
+}
+
 Error ChangedWhileReading(const RelPath& file) {
   Error changed = Invalid("{} changed while the build was reading it", file.str());
   changed.hint = "build again once nothing writes to the context";
@@ -191,7 +196,7 @@ Status CopyJobs::Open(OpenDirectory& directory) {
   if (!target) return failed("open", directory.dest);
   Attributes now = *directory.attributes;
   TRY(ApplyAttributes(target.get(), now, OwnerIn(parent, now.uid, now.gid)));
-  directory.attributes->mtime = TimeOf(st.st_mtim);
+  if (!directory.attributes->mtime) directory.attributes->mtime = TimeOf(st.st_mtim);
   times_.Lock()->emplace_back(directory.dest, *directory.attributes->mtime);
   directory.target = std::move(target);
   directory.parent.reset();
@@ -217,10 +222,11 @@ Status CopyJobs::MakeSymlink(const CopyItem& item, TarPart* part) {
   if (fstatat(directory.source.get(), item.node.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
     return CallFailed("read", item);
   }
-  timespec times[2] = {st.st_mtim, st.st_mtim};
+  timespec time = ToTimespec(TimeOf(item, st));
+  timespec times[2] = {time, time};
   if (utimensat(target, name, times, AT_SYMLINK_NOFOLLOW) != 0) return CallFailed("utimens", item);
   if (part != nullptr) {
-    UpperEntry entry = EntryOf(item, TimeOf(st.st_mtim));
+    UpperEntry entry = EntryOf(item, TimeOf(item, st));
     entry.index.node.mode = 0777;  // as every link has it on the disk
     part->Add(entry, false);
   }
@@ -282,7 +288,7 @@ Status CopyJobs::MakeFile(const CopyItem& item, TarPart* part) {
   if (!out) return CallFailed("create", item);
   TRY(Fill(item, st, in.get(), out.get(), -1, part));
   return ApplyAttributes(out.get(), {.mode = item.node.mode, .uid = item.node.uid,
-                                     .gid = item.node.gid, .mtime = TimeOf(st.st_mtim),
+                                     .gid = item.node.gid, .mtime = TimeOf(item, st),
                                      .xattrs = item.node.xattrs},
                          OwnerIn(directory, item.node.uid, item.node.gid));
 }
@@ -293,7 +299,7 @@ Status CopyJobs::MakeFile(const CopyItem& item, TarPart* part) {
 Status CopyJobs::Fill(const CopyItem& item, const struct stat& source, int in, int out, int linked,
                       TarPart* part) {
   if (part != nullptr) {
-    part->Add(EntryOf(item, TimeOf(source.st_mtim)), false);
+    part->Add(EntryOf(item, TimeOf(item, source)), false);
   } else {
     known_.Lock()->emplace(DestPath(item).str(), item.node.digest);
   }

@@ -48,6 +48,7 @@ struct CopyItem {
   bool immutable = false;   // the content is what the tree says. A context may change under us.
   bool in_similar = false;  // the earlier layer has an equal file at this path
   size_t match = 0;         // hard links are kept within one match
+  std::optional<Timestamp> mtime = {};  // nothing: the source's
 };
 
 class CopyJobs {

@@ -94,6 +94,9 @@ Result<sandbox::Spec> SpecOf(const graph::Exec& exec, const std::string& rootfs,
   spec.cgroup_parent = exec.cgroup_parent;
   TRY_ASSIGN(Fd root, sys::OpenDir(rootfs));
   TRY_ASSIGN(spec.user, sandbox::ResolveExecUser(root.get(), exec.user));
+  if (std::ranges::none_of(spec.env, [](const auto& e) { return e.starts_with("PATH="); })) {
+    spec.env.push_back("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+  }
   // Here and not by the runtime: for a user without an entry runc says "/", and crun nothing.
   if (std::ranges::none_of(spec.env, [](const auto& e) { return e.starts_with("HOME="); })) {
     TRY_ASSIGN(std::string passwd, sandbox::ReadRootFile(root.get(), "etc/passwd"));
@@ -124,6 +127,11 @@ Status AddDevices(const graph::Exec& exec, sandbox::Spec& spec, engine::StepSink
     }
   }
   return registry.Apply(names, spec);
+}
+
+bool IsValid(const graph::Exec& exec, int exit_code) {
+  if (exec.valid_exit_codes.empty()) return exit_code == 0;
+  return std::ranges::find(exec.valid_exit_codes, exit_code) != exec.valid_exit_codes.end();
 }
 
 Error ExitError(const graph::Exec& exec, const sandbox::Outcome& outcome) {
@@ -202,7 +210,7 @@ Result<engine::RunResult> RunExecStep(const Job& job, const engine::RunRequest& 
   // A mount point takes no memory; a copy of the files, where overlayfs does not do, would.
   bool overlay = snapshot::OverlayUsable(job.scratch) && 2 * base.layers.size() < sys::kMaxOverlayLowers;
   TRY_ASSIGN(auto point, sys::TempDir::Create(overlay ? state : job.scratch, "rootfs-"));
-  bool read_only = root->readonly && root->output < 0;
+  bool read_only = root->readonly;
   std::unique_ptr<trace::TracedLayers> traced;
   if (overlay) traced = ShowTraced(job, request, point.path());
   std::map<DiffId, std::string> shown_by;
@@ -229,7 +237,7 @@ Result<engine::RunResult> RunExecStep(const Job& job, const engine::RunRequest& 
   auto outcome = sandbox::Run(spec, state, on_output, stop);
   masking.Flush();
   if (!outcome) return Error(std::move(outcome).error());
-  if (outcome->exit_code != 0) return ExitError(exec, *outcome);
+  if (!IsValid(exec, outcome->exit_code)) return ExitError(exec, *outcome);
 
   TRY(mount->Finish());
   mount.reset();

@@ -46,18 +46,38 @@ class FileStep {
   TreeCopy& copy() { return copy_; }
 
  private:
+  // Of where names are looked up: an input, or what is written on (-1).
+  struct Names {
+    std::string passwd, group;
+  };
+
+  Result<std::string> ReadNames(int input, const char* file) {
+    if (input < 0) {
+      TRY_ASSIGN(auto text, writer_.ReadBaseFile(RelPath(file), kMaxPasswd));
+      return text.value_or("");
+    }
+    TRY_ASSIGN(InputFiles * files, Input(input));
+    return sandbox::ReadRootFile(files->root.get(), file);
+  }
+
+  Result<const Names*> NamesOf(int input) {
+    auto known = names_.find(input);
+    if (known == names_.end()) {
+      Names names;
+      TRY_ASSIGN(names.passwd, ReadNames(input, "etc/passwd"));
+      TRY_ASSIGN(names.group, ReadNames(input, "etc/group"));
+      known = names_.emplace(input, std::move(names)).first;
+    }
+    return &known->second;
+  }
+
   Result<std::optional<Ownership>> OwnerOf(const graph::Owner& owner) {
     if (!owner.given()) return std::optional<Ownership>();
-    if (!passwd_) {
-      TRY_ASSIGN(auto passwd, writer_.ReadBaseFile(RelPath("etc/passwd"), kMaxPasswd));
-      TRY_ASSIGN(auto group, writer_.ReadBaseFile(RelPath("etc/group"), kMaxPasswd));
-      passwd_ = passwd.value_or("");
-      group_ = group.value_or("");
-    }
+    TRY_ASSIGN(const Names* names, NamesOf(owner.names_of));
     std::string spec = owner.group.empty() ? owner.user : owner.user + ":" + owner.group;
     std::optional<std::string> unknown;
-    TRY_ASSIGN(sandbox::User user, sandbox::ResolveChownUser(spec, *passwd_, group_, &unknown));
-    if (unknown && !has_base_) {
+    TRY_ASSIGN(sandbox::User user, sandbox::ResolveChownUser(spec, names->passwd, names->group, &unknown));
+    if (unknown && !has_base_ && owner.names_of < 0) {
       Error error = Invalid("--chown={}: there is no /etc/passwd or /etc/group to find \"{}\" in",
                             spec, *unknown);
       error.hint = "use numbers: a copy with --link, or onto scratch, has no image below it";
@@ -70,8 +90,9 @@ class FileStep {
     return std::optional<Ownership>(Ownership{user.uid, user.gid});
   }
 
-  Attributes AttributesFor(uint32_t mode, const std::optional<Ownership>& owner) const {
-    Attributes out{.mode = mode, .mtime = job_.clock.Now()};
+  Attributes AttributesFor(uint32_t mode, const std::optional<Ownership>& owner,
+                           const std::optional<Timestamp>& time = {}) const {
+    Attributes out{.mode = mode, .mtime = time.value_or(job_.clock.Now())};
     if (owner) {
       out.uid = owner->uid;
       out.gid = owner->gid;
@@ -94,6 +115,7 @@ class FileStep {
     TRY_ASSIGN(InputFiles * files, Input(action.input));
     const cache::Rootfs& rootfs = request_.inputs[static_cast<size_t>(action.input)].rootfs;
     CopySource source = files->AsCopySource(rootfs);
+    TRY(CheckPaths(action, source));
     if (!action.unpack) return copy_.Copy(source, action, owner, mode);
     TRY_ASSIGN(auto matches, tree::FindMatches(job_.trees, source.tree_root, action.from));
     for (const tree::Match& match : matches) {
@@ -107,12 +129,24 @@ class FileStep {
     return Ok();
   }
 
+  // What a copy wants to be there, on both sides.
+  Status CheckPaths(const graph::Copy& action, const CopySource& source) {
+    for (const std::string& path : action.required) {
+      TRY(tree::FindMatches(job_.trees, source.tree_root, {.path = RelPath(path).str()}));
+    }
+    if (action.create_dest_path) return Ok();
+    TRY_ASSIGN(RelPath dest, writer_.Resolve(RelPath(action.dest), true));
+    TRY_ASSIGN(auto parent, writer_.Lookup(dest.Parent()));
+    if (parent) return Ok();
+    return NotFound("copy to {}: its parent directory does not exist", dest.Absolute());
+  }
+
   Status Do(const graph::MakeFile& action) {
     TRY_ASSIGN(auto owner, OwnerOf(action.owner));
     TRY_ASSIGN(RelPath path, writer_.Resolve(RelPath(action.path), true));
     TRY(writer_.Directory(path.Parent(), AttributesFor(0755, owner)));
     TRY(writer_.ClearForFile(path));
-    return writer_.PutText(path, AttributesFor(action.mode, owner), action.data);
+    return writer_.PutText(path, AttributesFor(action.mode, owner, action.timestamp), action.data);
   }
 
   Status Do(const graph::MakeDirectory& action) {
@@ -121,12 +155,10 @@ class FileStep {
     if (!action.make_parents) {
       TRY_ASSIGN(auto parent, writer_.Lookup(path.Parent()));
       if (!parent) return NotFound("mkdir {}: its parent does not exist", path.Absolute());
-      TRY_ASSIGN(auto existing, writer_.Lookup(path));
-      if (existing) return Invalid("mkdir {}: it exists", path.Absolute());
     }
     TRY_ASSIGN(auto existing, writer_.Lookup(path));
     if (existing && existing->IsDirectory()) return Ok();
-    TRY(writer_.Directory(path, AttributesFor(action.mode, owner)));
+    TRY(writer_.Directory(path, AttributesFor(action.mode, owner, action.timestamp)));
     return Ok();
   }
 
@@ -158,7 +190,7 @@ class FileStep {
     TRY_ASSIGN(RelPath path, writer_.Resolve(RelPath(action.path), false));
     TRY(writer_.Directory(path.Parent(), AttributesFor(0755, owner)));
     TRY(writer_.ClearForFile(path));
-    return writer_.PutSymlink(path, AttributesFor(0777, owner), action.target);
+    return writer_.PutSymlink(path, AttributesFor(0777, owner, action.timestamp), action.target);
   }
 
   const Job& job_;
@@ -169,8 +201,7 @@ class FileStep {
   LayerWriter writer_;
   std::map<int, InputFiles> inputs_;  // before copy_: its threads read from these
   TreeCopy copy_;
-  std::optional<std::string> passwd_;
-  std::string group_;
+  std::map<int, Names> names_;
 };
 
 // Then the copies know every entry of the layer.

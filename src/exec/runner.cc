@@ -11,6 +11,7 @@
 #include "base/metric.h"
 #include "base/strings.h"
 #include "cache/step_locks.h"
+#include "exec/diff_step.h"
 #include "exec/exec_step.h"
 #include "exec/file_step.h"
 #include "exec/source_auth.h"
@@ -138,6 +139,11 @@ Result<engine::Pin> Runner::ResolveGit(const graph::Graph& graph, graph::StepInd
   source::GitRequest request{.source = op, .cache_directory = options_.root,
                              .work_directory = work.path()};
   TRY_ASSIGN(request.access, FindGitAccess(op, secrets_));
+  if (!op.known_hosts.empty()) {
+    request.access.known_hosts = work.path() + "/known_hosts";
+    TRY_ASSIGN(Fd fd, OpenFile(request.access.known_hosts, O_WRONLY | O_CREAT | O_EXCL, 0600));
+    TRY(FdWriter(fd.get()).Write(op.known_hosts));
+  }
   for (const SshAgent& agent : options_.ssh) {
     if (agent.id == op.ssh_id) request.access.ssh_auth_sock = agent.socket;
   }
@@ -152,7 +158,7 @@ Result<engine::Pin> Runner::ResolveGit(const graph::Graph& graph, graph::StepInd
 
 Result<engine::Pin> Runner::ResolveHttp(graph::StepIndex step, const graph::HttpSource& op,
                                         engine::StepSink& sink, std::stop_token stop) {
-  TRY_ASSIGN(std::string authorization, FindHttpAuthorization(op.url, secrets_));
+  TRY_ASSIGN(std::string authorization, FindHttpAuthorization(op, secrets_));
   TRY_ASSIGN(auto file, source::FetchHttp(op, authorization, stores_.http, stores_.blobs,
                                           stores_.local, stores_.clock, stop));
   sink.Progress(file.name, file.size, file.size, true);
@@ -327,7 +333,7 @@ Result<engine::RunResult> Runner::RunOnce(const engine::RunRequest& request, eng
     return engine::RunResult{{std::move(merged)}, 0, ""};
   }
   if (std::holds_alternative<graph::Diff>(op)) {
-    TRY_ASSIGN(cache::Rootfs diff, DiffInputs(request.inputs[0], request.inputs[1]));
+    TRY_ASSIGN(cache::Rootfs diff, DiffInputs(request.inputs[0], request.inputs[1], stop));
     return engine::RunResult{{std::move(diff)}, 0, ""};
   }
   return Internal("step \"{}\" is a source and cannot be run",
@@ -347,12 +353,10 @@ Result<cache::Rootfs> Runner::MergeInputs(const std::vector<engine::RunInput>& i
 }
 
 Result<cache::Rootfs> Runner::DiffInputs(const engine::RunInput& lower,
-                                         const engine::RunInput& upper) {
+                                         const engine::RunInput& upper, std::stop_token stop) {
   const auto &below = lower.rootfs.layers, &all = upper.rootfs.layers;
   if (all.size() < below.size() || !std::equal(below.begin(), below.end(), all.begin())) {
-    Error error = Invalid("diff of two file systems that do not build on each other");
-    error.hint = "varve computes diffs only where the upper one was made on the lower one";
-    return error;
+    return RunDiffStep(*job_, lower, upper, stop);
   }
   cache::Rootfs out{{}, tree::EmptyTree()};
   for (size_t i = below.size(); i < all.size(); ++i) {

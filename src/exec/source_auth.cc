@@ -40,8 +40,12 @@ Result<source::GitAccess> FindGitAccess(const graph::GitSource& source, const Se
   return access;
 }
 
-Result<std::string> FindHttpAuthorization(const std::string& url, const Secrets& secrets) {
-  auto parsed = net::ParseUrl(url);
+Result<std::string> FindHttpAuthorization(const graph::HttpSource& source, const Secrets& secrets) {
+  if (!source.auth_header_secret.empty()) {
+    TRY_ASSIGN(std::string header, ValueOf(source.auth_header_secret, secrets));
+    if (!header.empty()) return header;
+  }
+  auto parsed = net::ParseUrl(source.url);
   if (!parsed) return std::string();
   TRY_ASSIGN(std::string token, ValueOf("HTTP_AUTH_TOKEN_" + parsed->host, secrets));
   if (!token.empty()) return "Bearer " + token;

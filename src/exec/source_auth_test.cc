@@ -24,7 +24,7 @@ class SourceAuthTest : public ::testing::Test {
     return access ? *access : source::GitAccess();
   }
   std::string Http(const std::string& url) {
-    auto value = FindHttpAuthorization(url, Secrets(sources_));
+    auto value = FindHttpAuthorization({.url = url}, Secrets(sources_));
     EXPECT_TRUE(value) << value.error().ToString();
     return value.value_or("");
   }
@@ -68,9 +68,18 @@ TEST_F(SourceAuthTest, HttpSecretsNameTheHostWithoutItsPort) {
   EXPECT_EQ(Http("https://a.example/x"), "Bearer token");
 }
 
+TEST_F(SourceAuthTest, ASourceMayNameTheSecretOfItsHeader) {
+  Give("HTTP_AUTH_TOKEN_a.example", "token");
+  Give("MINE", "Basic bWluZQ==");
+  graph::HttpSource source{.url = "https://a.example/x", .auth_header_secret = "MINE"};
+  EXPECT_EQ(*FindHttpAuthorization(source, Secrets(sources_)), "Basic bWluZQ==");
+  source.auth_header_secret = "NOT_GIVEN";
+  EXPECT_EQ(*FindHttpAuthorization(source, Secrets(sources_)), "Bearer token");
+}
+
 TEST_F(SourceAuthTest, ASecondHeaderCannotBeSmuggledIn) {
   Give("HTTP_AUTH_TOKEN_a.example", "token\r\nX-Evil: 1");
-  auto value = FindHttpAuthorization("https://a.example/x", Secrets(sources_));
+  auto value = FindHttpAuthorization({.url = "https://a.example/x"}, Secrets(sources_));
   ASSERT_FALSE(value);
   EXPECT_EQ(value.error().ToString().find("X-Evil"), std::string::npos);
 }

@@ -94,7 +94,7 @@ struct TreeCopy::Impl {
   Attributes AttributesOf(const Node& node, const std::optional<Ownership>& owner,
                           const FileMode& mode) const {
     Attributes out{.mode = mode.Apply(node.mode, node.IsDirectory()), .uid = node.uid,
-                   .gid = node.gid, .xattrs = node.xattrs};
+                   .gid = node.gid, .mtime = time, .xattrs = node.xattrs};
     if (owner) {
       out.uid = owner->uid;
       out.gid = owner->gid;
@@ -193,9 +193,20 @@ struct TreeCopy::Impl {
       Attributes attributes = AttributesOf(*node, owner, mode);
       TRY_ASSIGN(Fd fd, sys::OpenInRoot(source.root, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
       struct stat st;
-      if (fstat(fd.get(), &st) == 0) attributes.mtime = TimeOf(st.st_mtim);
+      if (!time && fstat(fd.get(), &st) == 0) attributes.mtime = TimeOf(st.st_mtim);
       TRY(writer.Directory(target, attributes));
     }
+    return Ok();
+  }
+
+  // Takes away what is of another type than what comes, where the copy is to.
+  Status Replace(const RelPath& path, bool by_directory) {
+    if (!replace) return Ok();
+    TRY_ASSIGN(auto there, writer.Lookup(path));
+    if (!there || there->IsDirectory() == by_directory) return Ok();
+    TRY(Settle());
+    if (stream != nullptr) stream->Break();
+    TRY(writer.Remove(path));
     return Ok();
   }
 
@@ -203,6 +214,7 @@ struct TreeCopy::Impl {
   Status MakeWay(const OpenDirectory& directory, const std::string& name) {
     using State = LayerWriter::DirectoryState;
     if (directory.state == State::kMade) return Ok();
+    TRY(Replace(directory.dest.Join(name), false));
     if (directory.state == State::kCopiedUp) {
       const Node* below = directory.base ? directory.base->Find(name) : nullptr;
       if (below == nullptr || !below->IsDirectory()) return Ok();
@@ -219,15 +231,15 @@ struct TreeCopy::Impl {
     Attributes attributes = AttributesOf(node, owner, mode);
     if (node.type == NodeType::kFile || node.type == NodeType::kSymlink) {
       CopyItem item{.directory = directory, .name = name, .node = WithAttributes(node, attributes),
-                    .immutable = immutable, .match = matches};
-      item.in_similar = node.type == NodeType::kFile && similar.Has(dest, item.node);
+                    .immutable = immutable, .match = matches, .mtime = time};
+      item.in_similar = !time && node.type == NodeType::kFile && similar.Has(dest, item.node);
       return jobs.Add(std::move(item));
     }
     // Devices are rare. Their directory must be there.
     if (stream != nullptr) stream->Break();
     TRY(jobs.Drain());
     struct stat st;
-    if (directory->source &&
+    if (!time && directory->source &&
         fstatat(directory->source.get(), node.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0) {
       attributes.mtime = TimeOf(st.st_mtim);
     }
@@ -250,7 +262,7 @@ struct TreeCopy::Impl {
 
   Status Settle() {
     TRY(jobs.Drain());
-    for (const auto& [path, time] : jobs.TakeTimes()) writer.SetTime(path, time);
+    for (const auto& [path, made_at] : jobs.TakeTimes()) writer.SetTime(path, made_at);
     being_written.clear();
     return Ok();
   }
@@ -261,6 +273,8 @@ struct TreeCopy::Impl {
   std::stop_token stop;
   SimilarFiles similar;
 
+  std::optional<Timestamp> time;     // of the action: what all that it copies gets
+  bool replace = false;              // of the action
   size_t matches = 0;                // finished ones
   std::set<RelPath> being_written;   // by matches that jobs may still be at work on
   std::set<RelPath> announced;
@@ -294,9 +308,11 @@ Result<RelPath> Destination(LayerWriter& writer, const graph::Copy& action, cons
 
 Status TreeCopy::CopyMatch(const CopySource& source, const graph::Copy& action, const Match& match,
                            std::optional<Ownership> owner, const FileMode& mode) {
+  impl_->time = action.timestamp;
+  impl_->replace = action.replace;
   TRY_ASSIGN(RelPath dest, Destination(impl_->writer, action, match));
   TRY(impl_->WaitForConflicts(dest));
-  Attributes parents{.mode = mode.OfMadeDirectories()};
+  Attributes parents{.mode = mode.OfMadeDirectories(), .mtime = action.timestamp};
   if (owner) {
     parents.uid = owner->uid;
     parents.gid = owner->gid;
@@ -323,7 +339,9 @@ Status TreeCopy::CopyMatch(const CopySource& source, const graph::Copy& action, 
       bool top = below.IsRoot() && action.contents_only && !action.from.parents;
       if (top) attributes = parents;
       struct stat st;
-      if (fstat(from.get(), &st) == 0 && !(top && at.IsRoot())) attributes.mtime = TimeOf(st.st_mtim);
+      bool has_time = action.timestamp || (top && at.IsRoot());
+      if (!has_time && fstat(from.get(), &st) == 0) attributes.mtime = TimeOf(st.st_mtim);
+      TRY(impl_->Replace(dest.Join(below.str()), true));
       if (below.IsRoot()) {
         TRY(impl_->writer.Directory(dest.Parent(), parents));
       }

@@ -72,7 +72,12 @@ Result<HttpFile> FetchHttp(const graph::HttpSource& source, const std::string& a
                            Clock& clock, std::stop_token stop) {
   net::Request request{.url = source.url};
   if (!authorization.empty()) request.headers.emplace_back("Authorization", authorization);
-  TRY_ASSIGN(auto known, Recall(source.url, blobs, local));
+  if (!source.accept.empty()) request.headers.emplace_back("Accept", source.accept);
+  if (!source.user_agent.empty()) request.headers.emplace_back("User-Agent", source.user_agent);
+  // What a server answers may depend on what it was told.
+  std::string asked = source.url;
+  if (!source.accept.empty() || !source.user_agent.empty()) asked += "\n" + source.accept + "\n" + source.user_agent;
+  TRY_ASSIGN(auto known, Recall(asked, blobs, local));
   if (known && !known->etag.empty()) {
     request.headers.emplace_back("If-None-Match", known->etag);
   } else if (known && !known->modified.empty()) {
@@ -99,7 +104,7 @@ Result<HttpFile> FetchHttp(const graph::HttpSource& source, const std::string& a
     now.modified = sent->Header("Last-Modified");
     Json memo;
     memo.Set("digest", now.digest.ToString()).Set("etag", now.etag).Set("modified", now.modified);
-    TRY(local.PutMemo(kMemo, source.url, {memo.Dump(), clock.Now()}));
+    TRY(local.PutMemo(kMemo, asked, {memo.Dump(), clock.Now()}));
   } else {
     return Refused(source, sent->status);
   }

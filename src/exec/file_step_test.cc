@@ -1,0 +1,200 @@
+// Steps that graphs from LLB clients have and no Dockerfile: times, owners looked up elsewhere, what a copy
+// wants to be there, and what differs between any two file systems.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include "cache/cache_mounts.h"
+#include "cache/lease.h"
+#include "cache/local_store.h"
+#include "cache/root.h"
+#include "exec/diff_step.h"
+#include "exec/file_step.h"
+#include "sys/tempdir.h"
+
+namespace varve::exec {
+namespace {
+
+using graph::Copy;
+using graph::FileAction;
+using graph::MakeDirectory;
+using graph::MakeFile;
+using graph::MakeSymlink;
+using ::testing::HasSubstr;
+
+struct NoDirectories final : SourceDirectories {
+  std::string DirectoryOf(graph::StepIndex) const override { return ""; }
+};
+
+struct QuietSink final : engine::StepSink {
+  void Log(int, std::string_view) override {}
+  void Progress(const std::string&, uint64_t, uint64_t, bool) override {}
+};
+
+class FileSteps : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (geteuid() != 0) GTEST_SKIP() << "owners need root";
+    directory_ = *sys::TempDir::Create(testing::TempDir(), "files-");
+    root_ = directory_.path() + "/root";
+    ASSERT_TRUE(cache::PrepareRoot(root_));
+    store_ = std::move(cache::OpenLocalStore(root_, SystemClock()).value().store);
+    layers_ = *snapshot::OpenLayerStore(root_);
+    mounts_ = std::make_unique<cache::CacheMounts>(root_, SystemClock());
+    lease_ = std::move(cache::JobLease::Begin(root_, SystemClock()).value());
+    job_ = std::make_unique<Job>(Job{.layers = *layers_, .trees = *store_, .cache_mounts = *mounts_,
+                                     .directories = directories_, .secrets = secrets_, .ssh = {},
+                                     .scratch = directory_.path(), .step_state = state_, .mount_namespace = {},
+                                     .clock = clock_, .lease = *lease_});
+  }
+
+  // The actions on `base`, with more inputs after it: inputs[0] is the base.
+  Result<cache::Rootfs> Do(std::vector<FileAction> actions, const cache::Rootfs& base,
+                           const std::vector<cache::Rootfs>& more = {}) {
+    graph::Graph graph;
+    graph::Step step{.op = graph::FileOp{.base = 0, .actions = std::move(actions)}};
+    graph.Add(std::move(step));
+    engine::RunRequest request{.graph = graph, .step = 0, .key = {}, .inputs = {}, .similar = {}};
+    request.inputs.push_back({.step = 0, .rootfs = base});
+    for (const cache::Rootfs& input : more) request.inputs.push_back({.step = 0, .rootfs = input});
+    QuietSink sink;
+    TRY_ASSIGN(engine::RunResult result, RunFileStep(*job_, request, sink, {}));
+    return std::move(result.outputs[0]);
+  }
+  cache::Rootfs Make(std::vector<FileAction> actions) { return Make(std::move(actions), scratch_); }
+  cache::Rootfs Make(std::vector<FileAction> actions, const cache::Rootfs& base,
+                     const std::vector<cache::Rootfs>& more = {}) {
+    auto made = Do(std::move(actions), base, more);
+    EXPECT_TRUE(made) << made.error().ToString();
+    return made ? *made : scratch_;
+  }
+
+  std::optional<tree::Node> At(const cache::Rootfs& rootfs, const char* path) {
+    return *tree::Lookup(*store_, rootfs.tree_root, RelPath(path));
+  }
+  int64_t TimeOf(const cache::Rootfs& rootfs, const std::string& path) {
+    struct stat st;
+    std::string file = layers_->Directory(rootfs.layers.back()) + "/" + path;
+    EXPECT_EQ(lstat(file.c_str(), &st), 0) << file;
+    return st.st_mtim.tv_sec;
+  }
+  cache::Rootfs DiffOf(const cache::Rootfs& lower, const cache::Rootfs& upper) {
+    auto diff = RunDiffStep(*job_, {.step = 0, .rootfs = lower}, {.step = 0, .rootfs = upper}, {});
+    EXPECT_TRUE(diff) << diff.error().ToString();
+    return diff ? *diff : scratch_;
+  }
+  // `diff` on top of `lower`.
+  Digest Merged(const cache::Rootfs& lower, const cache::Rootfs& diff) {
+    cache::Rootfs out = lower;
+    for (const DiffId& layer : diff.layers) out = *WithLayer(*job_, out, layer);
+    return out.tree_root;
+  }
+
+  FakeClock clock_;
+  sys::TempDir directory_;
+  std::string root_;
+  std::unique_ptr<cache::LocalStore> store_;
+  std::unique_ptr<snapshot::LayerStore> layers_;
+  std::unique_ptr<cache::CacheMounts> mounts_;
+  std::unique_ptr<cache::JobLease> lease_;
+  std::unique_ptr<Job> job_;
+  NoDirectories directories_;
+  Secrets secrets_{{}};
+  StepState state_{directory_.path()};
+  const cache::Rootfs scratch_{{}, tree::EmptyTree()};
+};
+
+constexpr Timestamp kThen{1'000'000'000'000'000'000};
+
+TEST_F(FileSteps, EveryActionTakesTheTimeThatItWasGiven) {
+  auto source = Make({MakeFile{.path = "/d/f", .data = "x"}, MakeSymlink{.target = "f", .path = "/d/l"}});
+  auto made = Make({MakeFile{.path = "/file", .data = "x", .timestamp = kThen},
+                    MakeDirectory{.path = "/directory", .timestamp = kThen},
+                    MakeSymlink{.target = "file", .path = "/link", .timestamp = kThen},
+                    Copy{.input = 1, .from = {.path = "d"}, .dest = "/new/copy", .timestamp = kThen},
+                    MakeFile{.path = "/now", .data = "x"}},
+                   scratch_, {source});
+  for (const char* path : {"file", "directory", "link", "new/copy", "new/copy/f", "new/copy/l", "new"}) {
+    EXPECT_EQ(TimeOf(made, path), kThen.seconds()) << path;
+  }
+  EXPECT_EQ(TimeOf(made, "now"), clock_.Now().seconds());
+}
+
+TEST_F(FileSteps, ALayerOfCopiesAloneTakesTheTimeThatTheyWereGiven) {
+  auto source = Make({MakeFile{.path = "/d/f", .data = "x"}, MakeFile{.path = "/d/e/g", .data = "y"}});
+  auto made = Make({Copy{.input = 1, .from = {.path = "d"}, .dest = "/c", .timestamp = kThen}}, scratch_, {source});
+  for (const char* path : {"c", "c/f", "c/e", "c/e/g"}) EXPECT_EQ(TimeOf(made, path), kThen.seconds()) << path;
+}
+
+TEST_F(FileSteps, NamesAreLookedUpInTheInputThatTheOwnerNames) {
+  auto names = Make({MakeFile{.path = "/etc/passwd", .data = "node:x:1000:1001::/:/bin/sh\n"},
+                     MakeFile{.path = "/etc/group", .data = "staff:x:50:\n"}});
+  auto made = Make({MakeFile{.path = "/f", .owner = {"node", "staff", 1}}, MakeFile{.path = "/g", .owner = {"node", "", 1}}},
+                   scratch_, {names});
+  EXPECT_EQ(At(made, "f")->uid, 1000u);
+  EXPECT_EQ(At(made, "f")->gid, 50u);
+  EXPECT_EQ(At(made, "g")->gid, 1001u);
+}
+
+TEST_F(FileSteps, ACopyFailsWithoutThePathsThatItRequires) {
+  auto source = Make({MakeFile{.path = "/d/f.c", .data = "x"}});
+  Copy copy{.input = 1, .from = {.path = "", .include = {"d/*.c"}}, .dest = "/", .required = {"/d/f.c"}};
+  EXPECT_TRUE(At(Make({copy}, scratch_, {source}), "d/f.c"));
+  copy.required = {"/d/other"};
+  EXPECT_THAT(Do({copy}, scratch_, {source}).error().message, HasSubstr("\"/d/other\": not found"));
+}
+
+TEST_F(FileSteps, ACopyMayWantItsParentDirectoryToExist) {
+  auto source = Make({MakeFile{.path = "/f", .data = "x"}});
+  Copy copy{.input = 1, .from = {.path = "f"}, .dest = "/no/f", .create_dest_path = false};
+  EXPECT_THAT(Do({copy}, scratch_, {source}).error().message, HasSubstr("its parent directory does not exist"));
+  EXPECT_TRUE(At(Make({MakeDirectory{.path = "/no"}, copy}, scratch_, {source}), "no/f"));
+}
+
+TEST_F(FileSteps, ACopyMayReplaceWhatIsOfAnotherType) {
+  auto base = Make({MakeFile{.path = "/t/a/in", .data = "x"}, MakeFile{.path = "/t/b", .data = "x"},
+                    MakeSymlink{.target = "a", .path = "/t/c"}, MakeFile{.path = "/t/same/kept", .data = "x"}});
+  auto source = Make({MakeFile{.path = "/s/a", .data = "file"}, MakeFile{.path = "/s/b/in", .data = "x"},
+                      MakeFile{.path = "/s/c/in", .data = "x"}, MakeFile{.path = "/s/same/new", .data = "x"}});
+  Copy copy{.input = 1, .from = {.path = "s"}, .dest = "/t"};
+  EXPECT_THAT(Do({copy}, base, {source}).error().message, HasSubstr("cannot replace to directory /t/a"));
+  copy.replace = true;
+  auto made = Make({copy}, base, {source});
+  EXPECT_EQ(At(made, "t/a")->type, tree::NodeType::kFile);
+  EXPECT_TRUE(At(made, "t/b/in"));
+  EXPECT_TRUE(At(made, "t/c/in"));
+  EXPECT_TRUE(At(made, "t/same/kept"));
+  EXPECT_TRUE(At(made, "t/same/new"));
+}
+
+TEST_F(FileSteps, MkdirOfWhatExistsIsDone) {
+  auto base = Make({MakeDirectory{.path = "/d", .mode = 0700}});
+  auto made = Make({MakeDirectory{.path = "/d", .mode = 0755, .make_parents = false}}, base);
+  EXPECT_EQ(At(made, "d")->mode, 0700u);
+  EXPECT_THAT(Do({MakeDirectory{.path = "/no/d", .make_parents = false}}, base).error().message,
+              HasSubstr("its parent does not exist"));
+}
+
+TEST_F(FileSteps, ADiffMakesTheLowerFileSystemIntoTheUpper) {
+  auto lower = Make({MakeFile{.path = "/same/f", .data = "x"}, MakeFile{.path = "/gone/f", .data = "x"},
+                     MakeFile{.path = "/changed", .data = "old"}, MakeFile{.path = "/dir/in", .data = "x"},
+                     MakeFile{.path = "/file", .data = "x"}, MakeDirectory{.path = "/mode", .mode = 0700}});
+  auto upper = Make({MakeFile{.path = "/same/f", .data = "x"}, MakeFile{.path = "/changed", .data = "new"},
+                     MakeFile{.path = "/dir", .data = "now a file"}, MakeFile{.path = "/file/in", .data = "x"},
+                     MakeDirectory{.path = "/mode", .mode = 0755}, MakeFile{.path = "/new/deep/f", .data = "x"},
+                     MakeSymlink{.target = "f", .path = "/new/link"}});
+  auto diff = DiffOf(lower, upper);
+  EXPECT_EQ(diff.layers.size(), 1u);
+  EXPECT_EQ(Merged(lower, diff), upper.tree_root);
+  EXPECT_FALSE(At(diff, "same"));
+  EXPECT_TRUE(At(diff, "new/deep/f"));
+  EXPECT_EQ(Merged(upper, DiffOf(upper, lower)), lower.tree_root);
+}
+
+TEST_F(FileSteps, ADiffToNothingRemovesAll) {
+  auto lower = Make({MakeFile{.path = "/a/b", .data = "x"}, MakeFile{.path = "/c", .data = "x"}});
+  EXPECT_EQ(Merged(lower, DiffOf(lower, scratch_)), tree::EmptyTree());
+}
+
+}  // namespace
+}  // namespace varve::exec
