@@ -6,7 +6,7 @@ PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: release dev demo test e2e differential torture soak asan tsan tidy fuzz bench microbench install package fixtures clean help
+.PHONY: release dev demo test e2e differential torture soak asan tsan tidy fuzz bench scenarios microbench install package fixtures clean help
 
 help: ## what there is
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -66,6 +66,11 @@ bench: ## varve beside the builders that this machine has (BENCH='--quick', '--r
 	@tools/install-deps build bench
 	@.ci/build release $(JOBS)
 	@bench/run $(BENCH)
+
+scenarios: ## five teams and what they expect of a cache, beside other builders (SCENARIOS='s1', '--quick', …)
+	@tools/install-deps build bench demo
+	@.ci/build release $(JOBS)
+	@scenarios/run-all $(SCENARIOS)
 
 microbench: ## SHA-256, tar, codecs, context walk, keys, plans and look-ups, each on its own
 	@tools/install-deps build
