@@ -75,9 +75,10 @@ void MoveBytes(int socket, ByteStream& stream) {
     outwards_ended.set_value();
   });
   std::string data;
-  while (stream.Read(data) && SendAll(socket, data)) {
-  }
+  bool taken = true;
+  while (taken && stream.Read(data)) taken = SendAll(socket, data);
   inwards_ended = true;
+  if (!taken) stream.Cancel();  // the other side does not know yet that nobody listens
   ::shutdown(socket, SHUT_RDWR);  // ends the other thread, unless it waits for somebody who does not read
   if (outwards_ended.get_future().wait_for(kPatience) == std::future_status::timeout) {
     stream.Cancel();

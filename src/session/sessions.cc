@@ -1,12 +1,8 @@
 #include "session/sessions.h"
 
-#include <grpcpp/client_context.h>
-
-#include <atomic>
 #include <optional>
 #include <vector>
 
-#include "api/health.grpc.pb.h"
 #include "base/log.h"
 #include "base/strings.h"
 #include "session/byte_pipe.h"
@@ -15,8 +11,6 @@ namespace varve::session {
 namespace {
 
 using moby::buildkit::v1::BytesMessage;
-using std::chrono::milliseconds;
-using std::chrono::steady_clock;
 
 constexpr std::string_view kUuid = "x-docker-expose-session-uuid";
 constexpr std::string_view kName = "x-docker-expose-session-name";
@@ -71,30 +65,16 @@ std::string WithoutPrefix(const std::string& id) {
   return colon == std::string::npos || colon + 1 == id.size() ? id : id.substr(colon + 1);
 }
 
-// The health checks of one session. The answer comes on a thread of gRPC's.
-struct Health {
-  std::weak_ptr<Session> session;
-  steady_clock::time_point next;
-  struct Answer {
-    grpc::ClientContext context;
-    grpc::health::v1::HealthCheckRequest request;
-    grpc::health::v1::HealthCheckResponse response;
-    std::atomic<int> state = 0;  // 0: none yet, 1: answered, 2: failed
-    std::string error;           // written before `state`
-  };
-  std::shared_ptr<Answer> asked;
-  int failures = 0;
-};
-
 }  // namespace
 
 Sessions::Sessions(SessionLimits limits)
-    : limits_(limits), watcher_([this](std::stop_token stop) { Watch(stop); }) {}
+    : limits_(limits), health_({limits.health_interval, limits.health_timeout, limits.health_failures}) {}
 
 Sessions::~Sessions() {
   Close("the daemon is going down");
   auto state = state_.Lock();
   state.Wait(changed_, [&] { return state->serving == 0; });
+  // health_ ends its thread after this.
 }
 
 grpc::Status Sessions::Serve(grpc::ServerContext& context, Stream& stream) {
@@ -118,6 +98,7 @@ grpc::Status Sessions::Serve(grpc::ServerContext& context, Stream& stream) {
     ++state->serving;
   }
   changed_.notify_all();
+  health_.Watch(session);
   LOG_DEBUG("session {} of {} begins", id, session->name());
 
   {
@@ -195,67 +176,6 @@ void Sessions::Close(const std::string& why) {
   }
   changed_.notify_all();
   for (const auto& session : open) session->End(why);
-}
-
-// One thread asks all clients, and waits for none of them.
-void Sessions::Watch(std::stop_token stop) {
-  std::map<std::string, Health> known;
-  const std::stop_callback wake(stop, [this] {
-    state_.Lock();
-    changed_.notify_all();
-  });
-  const auto pace = [this](const Session& session) -> milliseconds {
-    const int asked = session.headers().health_milliseconds;
-    return asked > 0 ? std::max(milliseconds(asked), milliseconds(1000)) : limits_.health_interval;
-  };
-  const milliseconds tick = std::min(limits_.health_interval, milliseconds(1000));
-  while (!stop.stop_requested()) {
-    {
-      auto state = state_.Lock();
-      state.WaitFor(changed_, tick, [&] { return stop.stop_requested(); });
-      std::erase_if(known, [&](const auto& entry) {
-        if (state->sessions.contains(entry.first)) return false;
-        if (entry.second.asked) entry.second.asked->context.TryCancel();
-        return true;
-      });
-      for (const auto& [id, session] : state->sessions) {
-        Health& health = known[id];
-        if (health.session.lock() == session) continue;
-        health = {.session = session, .next = steady_clock::now() + pace(*session), .asked = {}};
-      }
-    }
-    const auto now = steady_clock::now();
-    for (auto& [id, health] : known) {
-      const auto session = health.session.lock();
-      if (!session) continue;
-      if (health.asked && health.asked->state != 0) {
-        if (health.asked->state == 1) {
-          health.failures = 0;
-        } else {
-          LOG_INFO("session {} does not answer: {}", id, health.asked->error);
-          const int limit = session->headers().health_milliseconds > 0 ? 1 : limits_.health_failures;
-          if (++health.failures >= limit) session->End("the client does not answer any more");
-        }
-        health.asked.reset();
-      }
-      if (health.asked || now < health.next) continue;
-      health.next = now + pace(*session);
-      auto asked = std::make_shared<Health::Answer>();
-      const int custom = session->headers().health_milliseconds;
-      asked->context.set_deadline(std::chrono::system_clock::now() +
-                                  (custom > 0 ? pace(*session) : limits_.health_timeout));
-      health.asked = asked;
-      const auto stub = std::shared_ptr(grpc::health::v1::Health::NewStub(session->channel()));
-      stub->async()->Check(&asked->context, &asked->request, &asked->response,
-                           [asked, stub](const grpc::Status& status) {
-                             // A client that answers lives, even if it answers that it has no such service.
-                             const bool lives =
-                                 status.ok() || status.error_code() == grpc::StatusCode::UNIMPLEMENTED;
-                             asked->error = status.error_message();
-                             asked->state = lives ? 1 : 2;
-                           });
-    }
-  }
 }
 
 }  // namespace varve::session

@@ -19,11 +19,11 @@
 #include <memory>
 #include <stop_token>
 #include <string>
-#include <thread>
 
 #include "api/control.pb.h"
 #include "base/guarded.h"
 #include "base/result.h"
+#include "session/health_watch.h"
 #include "session/session.h"
 
 namespace varve::session {
@@ -33,8 +33,6 @@ struct SessionLimits {
   int message_bytes = 16 << 20;
   // A client that is asked for by its build may still be on its way.
   std::chrono::milliseconds wait = std::chrono::seconds(5);
-  // A client whose machine went to sleep keeps its connection. After two checks in a row without an answer
-  // the session is over. A busy client answers late, so the time is generous.
   std::chrono::milliseconds health_interval = std::chrono::seconds(5);
   std::chrono::milliseconds health_timeout = std::chrono::seconds(15);
   int health_failures = 2;
@@ -76,12 +74,10 @@ class Sessions {
     std::string closing;  // why new ones are refused; empty: they are not
     size_t serving = 0;
   };
-  void Watch(std::stop_token stop);
-
   const SessionLimits limits_;
   Guarded<State> state_;
   std::condition_variable changed_;
-  std::jthread watcher_;  // last: it uses the others
+  HealthWatch health_;
 };
 
 }  // namespace varve::session

@@ -31,11 +31,8 @@ class ClientBytes final : public ByteStream {
   }
   // Called by the thread that writes once there is nothing more to write, and at the end.
   void Cancel() override {
-    if (closing_.exchange(false)) {
-      stream_->WritesDone();
-    } else {
-      context_.TryCancel();
-    }
+    if (!closing_) return context_.TryCancel();
+    if (!closed_.exchange(true)) stream_->WritesDone();
   }
   void BeginClose() { closing_ = true; }
   ClientStream& stream() { return *stream_; }
@@ -43,7 +40,7 @@ class ClientBytes final : public ByteStream {
  private:
   grpc::ClientContext& context_;
   std::unique_ptr<ClientStream> stream_;
-  std::atomic<bool> closing_ = false;
+  std::atomic<bool> closing_ = false, closed_ = false;
   BytesMessage in_, out_;
 };
 
