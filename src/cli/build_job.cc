@@ -116,7 +116,11 @@ dockerfile::Parsed<void> BuildJob::Read() {
   auto context = OpenContext(flags_, workspace_.scratch.path(), workspace_.root,
                              workspace_.registries->http(), stop_);
   if (!context) return std::unexpected(dockerfile::SourceError{context.error(), {}});
-  context_ = std::move(*context);
+  return Read(std::move(*context));
+}
+
+dockerfile::Parsed<void> BuildJob::Read(BuildContext context) {
+  context_ = std::move(context);
   dockerfile::BuildArgs build_args;
   for (const auto& [name, value] : flags_.build_args) build_args[name] = value;
   if (auto mine = dockerfile::CheckFrontend(context_.dockerfile, build_args); !mine) return mine;
@@ -374,7 +378,8 @@ Result<ExportedBuild> BuildJob::Export(const engine::Outcome& outcome,
   }
   TRY_ASSIGN(exporter::BuildResult result, ResultOf(outcome));
   return ExportBuild(dated, result, Stores(), workspace_.registries->pusher(),
-                     workspace_.scratch.path(), board_, stop_);
+                     workspace_.scratch.path(), board_, stop_,
+                     client_ != nullptr ? client_->outputs : nullptr);
 }
 
 Status BuildJob::ExportCaches(const engine::Outcome& outcome) {
@@ -389,6 +394,13 @@ Result<exec::RunnerOptions> BuildJob::MakeRunnerOptions(const std::string& isola
                               .mount_namespace = lowered().cache_mount_namespace + isolated};
   options.context_mode = flags_.context_mode;
   options.directories["context"] = context_.directory;
+  if (client_ != nullptr) {
+    options.secrets_elsewhere = client_->secrets;
+    if (client_->ssh) {
+      TRY_ASSIGN(options.ssh, client_->ssh(lowered_.graph));
+    }
+    return options;
+  }
   options.secrets = SecretSourcesOf(flags_);
   options.warn = [&board = board_](const std::string& text) { board.Warn({.text = text}); };
   TRY_ASSIGN(agents_, StartSshAgents(flags_.ssh, workspace_.scratch.path()));

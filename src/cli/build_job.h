@@ -5,6 +5,7 @@
 // caller's to show.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <set>
 #include <stop_token>
@@ -52,6 +53,14 @@ Result<engine::Outcome> RunGraph(GraphRun run, Workspace& workspace, engine::Obs
 bool MendAfter(const Error& error, Workspace& workspace, progress::Board& board, std::stop_token stop);
 constexpr int kMaxMends = 2;  // of one build; each reads all that it uses
 
+// What a build takes from, and gives to, somebody who is not this process: the client of a daemon.
+struct BuildClient {
+  exec::SecretLookup secrets;
+  // Sockets of the agents that the graph asks for; they live as long as the client.
+  std::function<Result<std::vector<exec::SshAgent>>(const graph::Graph&)> ssh;
+  OutputReceiver* outputs = nullptr;
+};
+
 class BuildJob {
  public:
   // All must outlive the job.
@@ -69,8 +78,13 @@ class BuildJob {
   // Base images that `other` showed as it resolved them are not shown again.
   void ShowWith(const BuildJob& other) { shown_images_ = other.shown_images_; }
 
+  // The build is for `client`, which outlives the job; secrets, agents and outputs of the flags do not count.
+  void ServeClient(const BuildClient& client) { client_ = &client; }
+
   // Opens the context and parses the Dockerfile.
   dockerfile::Parsed<void> Read();
+  // The same of a context that the caller has opened.
+  dockerfile::Parsed<void> Read(BuildContext context);
   // Turns it into one graph for all platforms; base images are resolved, and shown, as it meets them. The
   // warnings are there even when it fails.
   dockerfile::Parsed<void> Lower();
@@ -133,6 +147,7 @@ class BuildJob {
   Workspace& workspace_;
   progress::Board& board_;
   std::stop_token stop_;
+  const BuildClient* client_ = nullptr;
   BuildContext context_;
   dockerfile::Dockerfile file_;
   dockerfile::LoweredPlatforms lowered_{.results = std::vector<dockerfile::PlatformResult>(1)};

@@ -17,6 +17,7 @@
 #include "sys/namespace.h"
 #include "sys/open.h"
 #include "sys/process.h"
+#include "sys/tempdir.h"
 
 namespace varve::cli {
 
@@ -151,10 +152,13 @@ Result<std::vector<std::string>> FindLoader(std::stop_token stop) {
 class Exporting {
  public:
   Exporting(const exporter::BuildResult& built, const exporter::ExportStores& stores, Pusher& pusher,
-            const std::string& scratch, std::stop_token stop)
-      : built_(built), stores_(stores), pusher_(pusher), scratch_(scratch), stop_(std::move(stop)) {}
+            const std::string& scratch, std::stop_token stop, OutputReceiver* receiver)
+      : built_(built), stores_(stores), pusher_(pusher), scratch_(scratch), stop_(std::move(stop)),
+        receiver_(receiver) {}
 
-  Status Run(const Output& output, engine::StepSink& sink) {
+  // `position` in the list of outputs.
+  Status Run(const Output& output, size_t position, engine::StepSink& sink) {
+    position_ = position;
     switch (output.type) {
       case OutputType::kImage: return ToImage(output, sink);
       case OutputType::kOci: case OutputType::kDocker: return ToArchive(output, sink);
@@ -188,12 +192,19 @@ class Exporting {
     }
     exporter::FilesOptions options{.epoch = output.source_date_epoch, .scratch = scratch_,
                                    .delete_extra = output.delete_extra};
+    if (output.type == OutputType::kLocal && receiver_ != nullptr) {
+      TRY_ASSIGN(auto files, sys::TempDir::Create(scratch_, "output-"));
+      TRY(exporter::CopyFiles(stores_.layers, parts, options, files.path(), stop_));
+      return receiver_->TakeFiles(position_, files.path(), sink, stop_);
+    }
     if (output.type == OutputType::kLocal) {
       return exporter::CopyFiles(stores_.layers, parts, options, output.dest, stop_);
     }
-    return WriteTo(output.dest, [&](Writer& out) {
+    auto write = [&](Writer& out) {
       return exporter::WriteFilesTar(stores_.layers, parts, options, out, stop_);
-    });
+    };
+    if (receiver_ != nullptr) return receiver_->TakeStream(position_, Json::EmptyObject(), write, stop_);
+    return WriteTo(output.dest, write);
   }
 
   Status ToImage(const Output& output, engine::StepSink& sink) {
@@ -242,7 +253,9 @@ class Exporting {
     auto write = [&](Writer& out) {
       return exporter::WriteArchive(set, names, docker, stores_.blobs, out);
     };
-    if (output.load) {
+    if (receiver_ != nullptr) {
+      TRY(SendArchive(set, names, write, sink));
+    } else if (output.load) {
       TRY_ASSIGN(auto loader, FindLoader(stop_));
       TRY(LoadInto(loader, write, sink, stop_));
     } else if (!output.tar) {
@@ -254,11 +267,25 @@ class Exporting {
     return Ok();
   }
 
+  Status SendArchive(const exporter::ImageSet& set, const std::vector<std::string>& names,
+                     const std::function<Status(Writer&)>& write, engine::StepSink& sink) {
+    Json metadata;
+    metadata.SetIf(!set.index, "containerimage.config.digest", set.id().ToString());
+    metadata.Set("containerimage.digest", set.descriptor.digest.ToString());
+    metadata.SetIf(!names.empty(), "image.name", Join(names, ","));
+    sink.Progress("sending tarball", 0, 0, false);
+    Status sent = receiver_->TakeStream(position_, metadata, write, stop_);
+    sink.Progress("sending tarball", 0, 0, true);
+    return sent;
+  }
+
   const exporter::BuildResult& built_;
   const exporter::ExportStores& stores_;
   Pusher& pusher_;
   const std::string& scratch_;
   std::stop_token stop_;
+  OutputReceiver* const receiver_;
+  size_t position_ = 0;
 };
 
 }  // namespace
@@ -307,13 +334,14 @@ Result<ExportedBuild> ExportBuild(const std::vector<Output>& outputs,
                                   const exporter::BuildResult& built,
                                   const exporter::ExportStores& stores, Pusher& pusher,
                                   const std::string& scratch, progress::Board& board,
-                                  std::stop_token stop) {
-  Exporting exporting(built, stores, pusher, scratch, stop);
+                                  std::stop_token stop, OutputReceiver* receiver) {
+  Exporting exporting(built, stores, pusher, scratch, stop, receiver);
   exporting.result.metadata = Json::EmptyObject();
-  for (const Output& output : outputs) {
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const Output& output = outputs[i];
     if (output.type == OutputType::kCacheOnly) continue;
     Status done = Shown(board, VertexName(output),
-                        [&](engine::StepSink& sink) { return exporting.Run(output, sink); });
+                        [&](engine::StepSink& sink) { return exporting.Run(output, i, sink); });
     TRY(std::move(done));
   }
   return std::move(exporting.result);

@@ -1,6 +1,8 @@
 // Exports the result of a build to everything that -o, -t, --push and --load ask for.
 #pragma once
 
+#include <functional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -28,10 +30,25 @@ Result<std::vector<exporter::Output>> EffectiveOutputs(const BuildFlags& flags);
 Status CheckOutputs(const std::vector<exporter::Output>& outputs,
                     const std::vector<oci::Platform>& platforms, bool multi_platform);
 
+// Takes the archives and files that do not stay on this machine: those of a daemon's client. `output` is
+// the position in the list of outputs.
+class OutputReceiver {
+ public:
+  virtual ~OutputReceiver() = default;
+  // An archive. `metadata` is what is known of the image before its bytes are.
+  virtual Status TakeStream(size_t output, const Json& metadata,
+                            const std::function<Status(Writer&)>& write, std::stop_token stop) = 0;
+  // The files below `directory`, which is removed after the call.
+  virtual Status TakeFiles(size_t output, const std::string& directory, engine::StepSink& sink,
+                           std::stop_token stop) = 0;
+};
+
+// With a `receiver`, Output::dest and Output::load mean nothing: it gets all that is no image of the store
+// or a registry.
 Result<ExportedBuild> ExportBuild(const std::vector<exporter::Output>& outputs,
                                   const exporter::BuildResult& result,
                                   const exporter::ExportStores& stores, Pusher& pusher,
                                   const std::string& scratch, progress::Board& board,
-                                  std::stop_token stop);
+                                  std::stop_token stop, OutputReceiver* receiver = nullptr);
 
 }  // namespace varve::cli

@@ -43,7 +43,7 @@ class HeldLock final : public engine::StepLocks::Lock {
 }  // namespace
 
 Runner::Runner(RunnerOptions options, RunnerStores stores)
-    : options_(std::move(options)), stores_(stores), secrets_(options_.secrets),
+    : options_(std::move(options)), stores_(stores), secrets_(options_.secrets, options_.secrets_elsewhere),
       cache_mounts_(options_.root, stores.clock),
       obtainer_(stores.layers, stores.local, stores.images, stores.blobs, stores.fetch_layer) {}
 Runner::~Runner() = default;

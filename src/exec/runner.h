@@ -31,6 +31,7 @@ struct RunnerOptions {
   std::map<std::string, std::string> directories;   // local source name → directory
   source::ContextMode context_mode = source::ContextMode::kAuto;
   std::map<std::string, SecretSource> secrets;
+  SecretLookup secrets_elsewhere = nullptr;
   std::vector<SshAgent> ssh;
   std::string mount_namespace;                      // BUILDKIT_CACHE_MOUNT_NS
   std::function<void(const std::string& text)> warn = nullptr;  // the user, of what is no step's alone

@@ -14,7 +14,9 @@ constexpr size_t kMaxHeld = 64 << 10;  // a line longer than this is passed on i
 
 Result<std::optional<std::string>> Secrets::Get(const std::string& id) const {
   auto it = sources_.find(id);
-  if (it == sources_.end()) return std::optional<std::string>();
+  if (it == sources_.end()) {
+    return elsewhere_ ? elsewhere_(id) : Result<std::optional<std::string>>(std::nullopt);
+  }
   if (!it->second.variable.empty()) {
     const char* value = std::getenv(it->second.variable.c_str());
     if (value == nullptr) return std::optional<std::string>();

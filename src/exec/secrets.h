@@ -1,6 +1,7 @@
 // Secrets of a build: read when a step needs them, never stored, never in a key, a record or a log.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -18,9 +19,14 @@ struct SecretSource {
   std::string variable;  // an environment variable
 };
 
+// Finds a secret elsewhere, at the client of a daemon. Called from any thread; nothing: not given.
+using SecretLookup = std::function<Result<std::optional<std::string>>(const std::string& id)>;
+
 class Secrets {
  public:
-  explicit Secrets(std::map<std::string, SecretSource> sources) : sources_(std::move(sources)) {}
+  // `elsewhere` is asked for what is not among the sources.
+  explicit Secrets(std::map<std::string, SecretSource> sources, SecretLookup elsewhere = nullptr)
+      : sources_(std::move(sources)), elsewhere_(std::move(elsewhere)) {}
 
   // Nothing when no such secret was given. kNotFound when its file is missing.
   Result<std::optional<std::string>> Get(const std::string& id) const;
@@ -31,6 +37,7 @@ class Secrets {
 
  private:
   std::map<std::string, SecretSource> sources_;
+  SecretLookup elsewhere_;
 };
 
 // Passes output on with the given values masked. Output is held back to the end of a line, since a
