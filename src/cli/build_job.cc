@@ -212,6 +212,7 @@ dockerfile::LowerOptions BuildJob::Options() const {
 }
 
 std::string BuildJob::project() const {
+  if (client_ != nullptr) return client_->project;
   char resolved[PATH_MAX];
   const char* path = realpath(context_.directory.c_str(), resolved);
   // Remote and piped contexts get another directory each time; their Dockerfile is all that they have.
@@ -393,8 +394,9 @@ Result<exec::RunnerOptions> BuildJob::MakeRunnerOptions(const std::string& isola
   exec::RunnerOptions options{.root = workspace_.root, .directories = context_.named_directories,
                               .mount_namespace = lowered().cache_mount_namespace + isolated};
   options.context_mode = flags_.context_mode;
-  options.directories["context"] = context_.directory;
+  if (!context_.directory.empty()) options.directories["context"] = context_.directory;
   if (client_ != nullptr) {
+    options.other_directories = client_->directories;
     options.secrets_elsewhere = client_->secrets;
     if (client_->ssh) {
       TRY_ASSIGN(options.ssh, client_->ssh(lowered_.graph));

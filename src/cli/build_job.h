@@ -55,9 +55,12 @@ constexpr int kMaxMends = 2;  // of one build; each reads all that it uses
 
 // What a build takes from, and gives to, somebody who is not this process: the client of a daemon.
 struct BuildClient {
+  std::string project;  // see BuildJob::project
   exec::SecretLookup secrets;
   // Sockets of the agents that the graph asks for; they live as long as the client.
   std::function<Result<std::vector<exec::SshAgent>>(const graph::Graph&)> ssh;
+  // Of contexts that BuildContext has no directory for.
+  exec::LocalDirectory directories;
   OutputReceiver* outputs = nullptr;
 };
 

@@ -111,13 +111,15 @@ Result<engine::Pin> Runner::ResolveLocal(const graph::Graph& graph, graph::StepI
                                          const graph::LocalSource& op, engine::StepSink& sink,
                                          std::stop_token stop) {
   METRIC("exec.walk_context");
-  auto directory = options_.directories.find(op.name);
-  if (directory == options_.directories.end()) {
+  source::ContextSpec spec{.exclude = op.exclude, .include = op.include,
+                           .reach = graph::Reach(graph, step), .mode = options_.context_mode};
+  if (auto directory = options_.directories.find(op.name); directory != options_.directories.end()) {
+    spec.directory = directory->second;
+  } else if (options_.other_directories) {
+    TRY_ASSIGN(spec.directory, options_.other_directories(op, spec.reach, sink, stop));
+  } else {
     return Internal("no directory was given for the context \"{}\"", op.name);
   }
-  source::ContextSpec spec{.directory = directory->second, .exclude = op.exclude,
-                           .include = op.include, .reach = graph::Reach(graph, step),
-                           .mode = options_.context_mode};
   char resolved[PATH_MAX];
   const char* real = realpath(spec.directory.c_str(), resolved);
   spec.stat_cache_file = fmt::format("{}/contexts/{}", options_.root,

@@ -26,9 +26,17 @@
 
 namespace varve::exec {
 
+// Where the files of a local source are, for sources that have no directory in RunnerOptions: a daemon asks
+// its client for them now. `reach` as of graph::Reach: empty for all. The directory stays as it is for as long
+// as the runner lives.
+using LocalDirectory = std::function<Result<std::string>(
+    const graph::LocalSource& source, const std::vector<tree::Selector>& reach, engine::StepSink& sink,
+    std::stop_token stop)>;
+
 struct RunnerOptions {
   std::string root;                                 // state root
   std::map<std::string, std::string> directories;   // local source name → directory
+  LocalDirectory other_directories = nullptr;
   source::ContextMode context_mode = source::ContextMode::kAuto;
   std::map<std::string, SecretSource> secrets;
   SecretLookup secrets_elsewhere = nullptr;
