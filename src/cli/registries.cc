@@ -57,6 +57,7 @@ class ClientDistribution final : public source::Distribution {
 
 struct Registries::Impl {
   registry::Config config;
+  registry::CredentialLookup credentials;
   net::HttpClient http;
   std::unique_ptr<registry::Client> client;
   Guarded<std::map<std::string, std::unique_ptr<registry::Client>>> insecure;  // by host
@@ -71,7 +72,7 @@ struct Registries::Impl {
       registry::Config own = config;
       own.AllowPlainHttp(host);
       made = std::make_unique<registry::Client>(
-          http, registry::ClientOptions{.config = std::move(own)});
+          http, registry::ClientOptions{.config = std::move(own), .credentials = credentials});
     }
     return made.get();
   }
@@ -80,11 +81,17 @@ struct Registries::Impl {
 Registries::Registries(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Registries::~Registries() = default;
 
-Result<std::unique_ptr<Registries>> Registries::Open(const std::string& root) {
+Result<std::unique_ptr<Registries>> Registries::Open(const std::string& root,
+                                                     RegistryOptions options) {
   auto impl = std::make_unique<Impl>();
-  TRY_ASSIGN(impl->config, LoadConfig(root));
+  if (options.config) {
+    impl->config = std::move(*options.config);
+  } else {
+    TRY_ASSIGN(impl->config, LoadConfig(root));
+  }
+  impl->credentials = std::move(options.credentials);
   impl->client = std::make_unique<registry::Client>(
-      impl->http, registry::ClientOptions{.config = impl->config});
+      impl->http, registry::ClientOptions{.config = impl->config, .credentials = impl->credentials});
   impl->distribution = std::make_unique<ClientDistribution>(*impl->client);
   impl->pusher = std::make_unique<ImagePusher>(
       [own = impl.get()](const std::string& host, bool insecure) -> Result<registry::Client*> {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "cli/pusher.h"
@@ -13,11 +14,17 @@
 
 namespace varve::cli {
 
+// What is not this user's own.
+struct RegistryOptions {
+  std::optional<registry::Config> config;         // instead of registries.json
+  registry::CredentialLookup credentials = nullptr;  // instead of docker's config.json
+};
+
 class Registries {
  public:
   // The configuration is looked for in $VARVE_REGISTRIES, <root>/registries.json and
   // /etc/varve/registries.json (registry/config.h).
-  static Result<std::unique_ptr<Registries>> Open(const std::string& root);
+  static Result<std::unique_ptr<Registries>> Open(const std::string& root, RegistryOptions options = {});
   ~Registries();
 
   source::Distribution& distribution();

@@ -6,7 +6,7 @@
 
 namespace varve::cli {
 
-Result<Workspace> Workspace::Open(const GlobalFlags& global) {
+Result<Workspace> Workspace::Open(const GlobalFlags& global, RegistryOptions registries) {
   METRIC("build.open");
   Workspace opened{.root = cache::RootDirectory(global.root)};
   TRY(cache::PrepareRoot(opened.root));
@@ -14,7 +14,7 @@ Result<Workspace> Workspace::Open(const GlobalFlags& global) {
   TRY_ASSIGN(opened.blobs, cas::OpenDiskStore(opened.root));
   TRY_ASSIGN(opened.layers, snapshot::OpenLayerStore(opened.root));
   TRY_ASSIGN(opened.lease, cache::JobLease::Begin(opened.root, SystemClock()));
-  TRY_ASSIGN(opened.registries, Registries::Open(opened.root));
+  TRY_ASSIGN(opened.registries, Registries::Open(opened.root, std::move(registries)));
   opened.images = std::make_unique<source::ImageStore>(
       opened.registries->distribution(), *opened.local.store, *opened.blobs, *opened.layers,
       SystemClock());

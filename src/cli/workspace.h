@@ -28,7 +28,7 @@ struct Workspace {
   sys::TempDir scratch;
 
   // Opens --root, else $VARVE_ROOT, else the user's default, and makes what is not there yet.
-  static Result<Workspace> Open(const GlobalFlags& global);
+  static Result<Workspace> Open(const GlobalFlags& global, RegistryOptions registries = {});
 };
 
 }  // namespace varve::cli

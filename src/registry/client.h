@@ -36,12 +36,14 @@
 #include "oci/platform.h"
 #include "oci/reference.h"
 #include "registry/config.h"
+#include "registry/credentials.h"
 
 namespace varve::registry {
 
 struct ClientOptions {
   Config config = {};
   std::string docker_config;  // directory of config.json; empty: DockerConfigDirectory()
+  CredentialLookup credentials = nullptr;  // instead of docker_config
   net::RetryPolicy retry = {};
   net::Timeouts timeouts = {};
   // Uploads go up whole, and in pieces of this size after a failure; 0 would be one piece.

@@ -23,7 +23,8 @@ struct Client::Impl {
   Impl(net::HttpClient& http, ClientOptions client_options)
       : options(std::move(client_options)),
         credentials(options.docker_config.empty() ? DockerConfigDirectory()
-                                                  : options.docker_config),
+                                                  : options.docker_config,
+                    options.credentials),
         transport(http, credentials, *options.clock, *options.sleeper,
                   {.retry = options.retry, .timeouts = options.timeouts}) {}
 

@@ -67,11 +67,16 @@ std::string DockerConfigDirectory() {
 
 Result<std::optional<Credential>> CredentialStore::Find(const std::string& host,
                                                         std::stop_token stop) {
-  if (directory_.empty()) return std::optional<Credential>();
+  if (directory_.empty() && !lookup_) return std::optional<Credential>();
   std::string key = HostOfKey(host);
   // Held while a helper runs: several layers of one image ask at once, and one answer serves all.
   auto state = state_.Lock();
   if (auto known = state->known.find(key); known != state->known.end()) return known->second;
+  if (lookup_) {
+    TRY_ASSIGN(auto found, lookup_(key == kHubKey ? "registry-1.docker.io" : key, stop));
+    state->known[key] = found;
+    return found;
+  }
   if (!state->document) {
     std::string path = directory_ + "/config.json";
     auto text = ReadFile(path, 4 << 20);

@@ -8,6 +8,7 @@
 // Hosts are compared without scheme and path. Docker Hub's entry is https://index.docker.io/v1/.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <stop_token>
@@ -30,10 +31,16 @@ struct Credential {
 // $DOCKER_CONFIG, else $HOME/.docker; empty when there is neither.
 std::string DockerConfigDirectory();
 
+// Asks somebody else for the credentials of a host: a daemon asks its client. Docker Hub is "registry-1.docker.io".
+using CredentialLookup =
+    std::function<Result<std::optional<Credential>>(const std::string& host, std::stop_token stop)>;
+
 // Safe from several threads. Nothing is read before the first question; answers are remembered.
 class CredentialStore {
  public:
-  explicit CredentialStore(std::string directory) : directory_(std::move(directory)) {}
+  // With a `lookup`, nothing is read from the directory.
+  explicit CredentialStore(std::string directory, CredentialLookup lookup = nullptr)
+      : directory_(std::move(directory)), lookup_(std::move(lookup)) {}
 
   // Nothing: no credentials for this host. kInvalid: config.json or a helper is broken.
   Result<std::optional<Credential>> Find(const std::string& host, std::stop_token stop);
@@ -47,6 +54,7 @@ class CredentialStore {
                                            std::stop_token stop);
 
   const std::string directory_;
+  const CredentialLookup lookup_;
   Guarded<State> state_;
 };
 

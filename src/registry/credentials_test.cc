@@ -122,5 +122,19 @@ TEST_F(CredentialsTest, AnswersAreRemembered) {
   EXPECT_EQ(*ReadFile(directory_ + "/calls"), "x\n");
 }
 
+TEST(CredentialLookup, IsAskedOnceForAHostAndInsteadOfFiles) {
+  std::vector<std::string> asked;
+  CredentialStore store("/nowhere", [&](const std::string& host, std::stop_token) {
+    asked.push_back(host);
+    return Result<std::optional<Credential>>(Credential{.username = "me", .password = "p"});
+  });
+  for (int i = 0; i < 2; ++i) {
+    auto found = store.Find("docker.io", {});
+    ASSERT_TRUE(found && *found);
+    EXPECT_EQ((*found)->username, "me");
+  }
+  EXPECT_EQ(asked, (std::vector<std::string>{"registry-1.docker.io"}));
+}
+
 }  // namespace
 }  // namespace varve::registry
