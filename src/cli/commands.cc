@@ -34,6 +34,7 @@ constexpr CommandEntry kCommands[] = {
      MakeCacheMountCommand},
     {"fsck", "", "Check what is stored, and mend it", MakeFsckCommand},
     {"cache-server", "", "Serve GitHub's cache protocol from this machine", MakeCacheServerCommand},
+    {"serve", "", "Be a BuildKit daemon for docker buildx, buildctl and bake", MakeServeCommand},
     {"version", "", "Print the version", MakeVersionCommand},
 };
 

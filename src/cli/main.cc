@@ -8,6 +8,7 @@
 #include "cli/console.h"
 #include "cli/exit_code.h"
 #include "cli/rootless.h"
+#include "cli/serve_command.h"
 #include "cli/version.h"
 
 int main(int argc, char** argv) {
@@ -17,6 +18,7 @@ int main(int argc, char** argv) {
     cli::ToStdout(std::string("varve ") + cli::kVersion + "\n");
     return cli::kSuccess;
   }
+  if (argc >= 2 && std::string_view(argv[1]) == "serve") return cli::BecomeDaemon({argv + 2, argv + argc});
   // Threads share two heaps. With one for each thread, what a pool's thread freed was lost to all
   // others: 185 MB at peak instead of 163 MB for a COPY of 100,000 files.
   mallopt(M_ARENA_MAX, 2);

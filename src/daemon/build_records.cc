@@ -1,0 +1,208 @@
+#include "daemon/build_records.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <google/protobuf/io/zero_copy_stream_impl.h>
+#include <google/protobuf/util/delimited_message_util.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/digest.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "daemon/record_filter.h"
+#include "sys/open.h"
+
+namespace varve::daemon {
+
+namespace {
+
+constexpr size_t kMaxEvents = 1000;
+constexpr uint64_t kMaxRecord = 16 << 20;
+constexpr Nanos kPoll{100'000'000};
+
+int64_t NanosOf(const google::protobuf::Timestamp& time) {
+  return time.seconds() * 1'000'000'000 + time.nanos();
+}
+
+}  // namespace
+
+BuildRecords::BuildRecords(std::string root, RecordLimits limits, Clock& clock)
+    : directory_(std::move(root) + "/daemon/builds"), limits_(limits), clock_(clock) {
+  if (Status made = sys::MkdirAll(directory_, 0700); !made) {
+    LOG_WARN("the history of builds is not kept: {}", made.error().message);
+    return;
+  }
+  auto directory = sys::OpenDir(directory_);
+  auto entries = directory ? sys::ListDirectory(directory->get()) : std::vector<sys::DirEntry>();
+  if (!entries) return;
+  auto state = state_.Lock();
+  for (const sys::DirEntry& entry : *entries) {
+    if (!entry.name.ends_with(".build")) continue;
+    auto text = ReadFile(directory_ + "/" + entry.name, kMaxRecord);
+    Record record;
+    if (text && record.ParseFromString(*text)) state->ended[record.ref()] = std::move(record);
+  }
+}
+
+std::string BuildRecords::FileOf(const std::string& ref, const char* ending) const {
+  return fmt::format("{}/{}{}", directory_, Digest::Of(ref).Hex().substr(0, 40), ending);
+}
+
+void BuildRecords::Tell(State& state, control::BuildHistoryEventType type, const Record& record) {
+  Event event{.number = state.next_event++, .event = {}};
+  event.event.set_type(type);
+  *event.event.mutable_record() = record;
+  state.events.push_back(std::move(event));
+  if (state.events.size() > kMaxEvents) state.events.pop_front();
+  changed_.notify_all();
+}
+
+void BuildRecords::Started(const Record& record) {
+  auto state = state_.Lock();
+  state->running[record.ref()] = record;
+  Tell(*state, control::STARTED, record);
+}
+
+Status BuildRecords::Write(const Record& record) {
+  return WriteFileAtomically(FileOf(record.ref(), ".build"), record.SerializeAsString());
+}
+
+void BuildRecords::Completed(Record record, StatusFeed& feed) {
+  auto write = [&]() -> Status {
+    const std::string path = FileOf(record.ref(), ".status");
+    TRY_ASSIGN(Fd fd, OpenFile(path, O_WRONLY | O_CREAT | O_TRUNC, 0600));
+    google::protobuf::io::FileOutputStream out(fd.get());
+    StatusFeed::Place place;
+    control::StatusResponse response;
+    while (feed.Next(place, response, Nanos(0)) == StatusFeed::More::kYes) {
+      if (!google::protobuf::util::SerializeDelimitedToZeroCopyStream(response, &out)) {
+        return ErrnoError(out.GetErrno(), "write " + path);
+      }
+    }
+    if (!out.Flush()) return ErrnoError(out.GetErrno(), "write " + path);
+    return Write(record);
+  };
+  if (Status written = write(); !written) LOG_WARN("history of build {}: {}", record.ref(), written.error().message);
+  auto state = state_.Lock();
+  state->running.erase(record.ref());
+  state->ended[record.ref()] = record;
+  Tell(*state, control::COMPLETE, record);
+  Prune(*state);
+}
+
+void BuildRecords::Forget(State& state, const std::string& ref) {
+  auto it = state.ended.find(ref);
+  if (it == state.ended.end()) return;
+  unlink(FileOf(ref, ".build").c_str());
+  unlink(FileOf(ref, ".status").c_str());
+  Record gone;
+  gone.set_ref(ref);
+  state.ended.erase(it);
+  Tell(state, control::DELETED, gone);
+}
+
+// Pinned builds stay, and do not count.
+void BuildRecords::Prune(State& state) {
+  std::vector<std::pair<int64_t, std::string>> by_age;
+  for (const auto& [ref, record] : state.ended) {
+    if (!record.pinned()) by_age.emplace_back(NanosOf(record.completed_at()), ref);
+  }
+  std::ranges::sort(by_age, std::greater<>());
+  const int64_t oldest = clock_.Now().nanos - limits_.age.count();
+  for (size_t i = 0; i < by_age.size(); ++i) {
+    if (i >= limits_.entries || by_age[i].first < oldest) Forget(state, by_age[i].second);
+  }
+}
+
+Status BuildRecords::Update(const control::UpdateBuildHistoryRequest& request) {
+  auto state = state_.Lock();
+  if (state->running.contains(request.ref())) return Invalid("the build {} is still running", request.ref());
+  auto it = state->ended.find(request.ref());
+  if (it == state->ended.end()) return NotFound("record {} not found", request.ref());
+  if (request.delete_()) {
+    Forget(*state, request.ref());
+    return Ok();
+  }
+  // What is to be finalised is complete as it is: there is no trace that comes later.
+  if (request.finalize()) return Ok();
+  it->second.set_pinned(request.pinned());
+  it->second.set_generation(it->second.generation() + 1);
+  TRY(Write(it->second));
+  Tell(*state, control::COMPLETE, it->second);
+  return Ok();
+}
+
+Status BuildRecords::Listen(const control::BuildHistoryRequest& request,
+                            const std::function<bool(const control::BuildHistoryEvent&)>& tell,
+                            const std::function<bool()>& gone) {
+  TRY_ASSIGN(auto filter, RecordFilter::Parse({request.filter().begin(), request.filter().end()}, clock_.Now()));
+  auto wanted = [&](const Record& record) {
+    return (request.ref().empty() || record.ref() == request.ref()) && filter.Matches(record);
+  };
+  std::vector<control::BuildHistoryEvent> first;
+  uint64_t seen = 0;
+  {
+    auto state = state_.Lock();
+    seen = state->next_event - 1;
+    auto add = [&](const std::map<std::string, Record>& records, control::BuildHistoryEventType type) {
+      for (const auto& [ref, record] : records) {
+        if (!wanted(record)) continue;
+        first.emplace_back().set_type(type);
+        *first.back().mutable_record() = record;
+      }
+    };
+    add(state->running, control::STARTED);
+    if (!request.active_only()) add(state->ended, control::COMPLETE);
+  }
+  // The newest first, as far as there is a limit to their number.
+  std::ranges::stable_sort(first, std::greater<>(), [](const control::BuildHistoryEvent& event) {
+    return NanosOf(event.record().created_at());
+  });
+  if (request.limit() > 0 && first.size() > static_cast<size_t>(request.limit())) {
+    first.resize(static_cast<size_t>(request.limit()));
+  }
+  for (const auto& event : first) {
+    if (!tell(event)) return Ok();
+  }
+  if (request.early_exit()) return Ok();
+  while (!gone()) {
+    std::vector<control::BuildHistoryEvent> news;
+    {
+      auto state = state_.Lock();
+      state.WaitFor(changed_, kPoll, [&] { return state->next_event - 1 > seen; });
+      for (const Event& event : state->events) {
+        const bool removed = event.event.type() == control::DELETED;
+        if (event.number <= seen || (request.active_only() && removed)) continue;
+        bool fits = removed ? request.ref().empty() || event.event.record().ref() == request.ref()
+                            : wanted(event.event.record());
+        if (fits) news.push_back(event.event);
+      }
+      seen = state->next_event - 1;
+    }
+    for (const auto& event : news) {
+      if (!tell(event)) return Ok();
+    }
+  }
+  return Ok();
+}
+
+bool BuildRecords::HasEnded(const std::string& ref) { return state_.Lock()->ended.contains(ref); }
+
+Status BuildRecords::Replay(const std::string& ref,
+                            const std::function<bool(const control::StatusResponse&)>& tell) {
+  if (!HasEnded(ref)) return NotFound("no such job {}", ref);
+  TRY_ASSIGN(Fd fd, OpenFile(FileOf(ref, ".status"), O_RDONLY));
+  google::protobuf::io::FileInputStream in(fd.get());
+  bool clean = false;
+  while (true) {
+    control::StatusResponse response;
+    if (!google::protobuf::util::ParseDelimitedFromZeroCopyStream(&response, &in, &clean)) break;
+    if (!tell(response)) return Ok();
+  }
+  if (!clean) return Corrupt("the history of build {} is damaged", ref);
+  return Ok();
+}
+
+}  // namespace varve::daemon

@@ -1,0 +1,178 @@
+#include "daemon/control_service.h"
+
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+#include "base/log.h"
+#include "daemon/session_client.h"
+#include "daemon/usage.h"
+
+namespace varve::daemon {
+
+namespace {
+
+constexpr Nanos kPoll{100'000'000};  // how late a call notices that its client has gone
+
+// Requests the stop once the call's client has gone: a synchronous call is not told of it.
+class CallWatch {
+ public:
+  CallWatch(grpc::ServerContext& context, std::function<void()> gone)
+      : thread_([this, &context, gone = std::move(gone)](std::stop_token done) {
+          std::unique_lock lock(mutex_);
+          while (!done.stop_requested() && !context.IsCancelled()) {
+            wake_.wait_for(lock, done, kPoll, [] { return false; });
+          }
+          if (!done.stop_requested()) gone();
+        }) {}
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable_any wake_;
+  std::jthread thread_;  // last: it uses the others
+};
+
+// RFC 3339 with nanoseconds: by it, clients correct for a clock that differs from theirs.
+void SendClock(grpc::ServerContext& context) {
+  const int64_t now = SystemClock().Now().nanos;
+  time_t seconds = now / 1'000'000'000;
+  struct tm utc {};
+  gmtime_r(&seconds, &utc);
+  char text[32];
+  strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
+  context.AddInitialMetadata("buildkit-current-timestamp",
+                             fmt::format("{}.{:09}Z", text, now % 1'000'000'000));
+}
+
+control::BuildHistoryRecord RecordOf(const control::SolveRequest& request) {
+  control::BuildHistoryRecord record;
+  record.set_ref(request.ref());
+  record.set_frontend(request.frontend());
+  *record.mutable_frontend_attrs() = request.frontend_attrs();
+  *record.mutable_exporters() = request.exporters();
+  SetTime(SystemClock().Now(), record.mutable_created_at());
+  return record;
+}
+
+void Complete(control::BuildHistoryRecord& record, const google::rpc::Status& status,
+              const control::SolveResponse& response, StatusFeed& feed) {
+  SetTime(SystemClock().Now(), record.mutable_completed_at());
+  if (status.code() != 0) *record.mutable_error() = status;
+  *record.mutable_exporter_response() = response.exporter_response();
+  const StatusFeed::Counts counts = feed.counts();
+  record.set_num_total_steps(counts.total);
+  record.set_num_cached_steps(counts.cached);
+  record.set_num_completed_steps(counts.completed);
+  record.set_num_warnings(counts.warnings);
+}
+
+}  // namespace
+
+grpc::Status ControlService::Solve(grpc::ServerContext* context, const control::SolveRequest* request,
+                                   control::SolveResponse* response) {
+  auto find_client = [this, id = request->session()](std::stop_token stop) -> Result<std::shared_ptr<Client>> {
+    if (id.empty()) return Invalid("this build needs a session of its client, and came without one");
+    TRY_ASSIGN(auto session, sessions_.Find(id, std::move(stop)));
+    return MakeSessionClient(std::move(session), contexts_);
+  };
+  auto job = std::make_shared<SolveJob>(*request, policy_, find_client);
+  if (varve::Status added = jobs_.Add(job); !added) return ToGrpc(added.error());
+  LOG_INFO("build {} begins", request->ref());
+  control::BuildHistoryRecord record = RecordOf(*request);
+  if (!request->internal()) records_.Started(record);
+  google::rpc::Status status;
+  {
+    // Who asked for the build ends it by going away, with the call or with its session.
+    std::shared_ptr<session::Session> session = sessions_.FindNow(request->session());
+    std::stop_callback ended(session ? session->ended() : std::stop_token(), [&] { job->Cancel(); });
+    CallWatch watch(*context, [&] { job->Cancel(); });
+    status = job->Finish(*response);
+  }
+  if (!request->internal()) {
+    Complete(record, status, *response, job->feed());
+    records_.Completed(std::move(record), job->feed());
+  }
+  jobs_.Remove(job);
+  LOG_INFO("build {} ends: {}", request->ref(), status.code() == 0 ? "done" : status.message());
+  return ToGrpc(status);
+}
+
+grpc::Status ControlService::Status(grpc::ServerContext* context, const control::StatusRequest* request,
+                                    grpc::ServerWriter<control::StatusResponse>* writer) {
+  SendClock(*context);
+  writer->SendInitialMetadata();
+  const std::string& ref = request->ref();
+  std::shared_ptr<StatusFeed> feed = jobs_.FindFeedNow(ref);
+  if (feed == nullptr && records_.HasEnded(ref)) {
+    varve::Status replayed = records_.Replay(
+        ref, [&](const control::StatusResponse& response) { return writer->Write(response); });
+    return replayed ? grpc::Status::OK : ToGrpc(replayed.error());
+  }
+  if (feed == nullptr) feed = jobs_.FindFeed(ref);
+  if (feed == nullptr) return {grpc::StatusCode::NOT_FOUND, "no such job " + ref};
+  StatusFeed::Place place;
+  control::StatusResponse response;
+  while (!context->IsCancelled()) {
+    switch (feed->Next(place, response, kPoll)) {
+      case StatusFeed::More::kEnd: return grpc::Status::OK;
+      case StatusFeed::More::kNotYet: break;
+      case StatusFeed::More::kYes:
+        if (!writer->Write(response)) return grpc::Status::CANCELLED;
+    }
+  }
+  return grpc::Status::CANCELLED;
+}
+
+grpc::Status ControlService::Session(
+    grpc::ServerContext* context,
+    grpc::ServerReaderWriter<control::BytesMessage, control::BytesMessage>* stream) {
+  return sessions_.Serve(*context, *stream);
+}
+
+grpc::Status ControlService::ListWorkers(grpc::ServerContext*, const control::ListWorkersRequest*,
+                                         control::ListWorkersResponse* response) {
+  FillWorker(worker_, *response->add_record());
+  return grpc::Status::OK;
+}
+
+grpc::Status ControlService::Info(grpc::ServerContext*, const control::InfoRequest*,
+                                  control::InfoResponse* response) {
+  FillVersion(*response->mutable_buildkit_version());
+  return grpc::Status::OK;
+}
+
+grpc::Status ControlService::DiskUsage(grpc::ServerContext*, const control::DiskUsageRequest* request,
+                                       control::DiskUsageResponse* response) {
+  varve::Status listed = ListUsage(policy_.root, *request, *response);
+  return listed ? grpc::Status::OK : ToGrpc(listed.error());
+}
+
+grpc::Status ControlService::Prune(grpc::ServerContext* context, const control::PruneRequest* request,
+                                   grpc::ServerWriter<control::UsageRecord>* writer) {
+  std::stop_source stop;
+  CallWatch watch(*context, [&] { stop.request_stop(); });
+  varve::Status pruned = daemon::Prune(
+      policy_.root, *request, [&](const control::UsageRecord& record) { writer->Write(record); },
+      stop.get_token());
+  return pruned ? grpc::Status::OK : ToGrpc(pruned.error());
+}
+
+grpc::Status ControlService::ListenBuildHistory(grpc::ServerContext* context,
+                                                const control::BuildHistoryRequest* request,
+                                                grpc::ServerWriter<control::BuildHistoryEvent>* writer) {
+  SendClock(*context);
+  writer->SendInitialMetadata();
+  varve::Status listened = records_.Listen(
+      *request, [&](const control::BuildHistoryEvent& event) { return writer->Write(event); },
+      [&] { return context->IsCancelled(); });
+  return listened ? grpc::Status::OK : ToGrpc(listened.error());
+}
+
+grpc::Status ControlService::UpdateBuildHistory(grpc::ServerContext*,
+                                                const control::UpdateBuildHistoryRequest* request,
+                                                control::UpdateBuildHistoryResponse*) {
+  varve::Status updated = records_.Update(*request);
+  return updated ? grpc::Status::OK : ToGrpc(updated.error());
+}
+
+}  // namespace varve::daemon

@@ -1,0 +1,399 @@
+#include "daemon/dockerfile_build.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/fd.h"
+#include "base/rel_path.h"
+#include "base/strings.h"
+#include "cli/build_report.h"
+#include "daemon/context_paths.h"
+#include "oci/reference.h"
+#include "source/stdin_context.h"
+#include "sys/open.h"
+#include "tree/pattern.h"
+
+namespace varve::daemon {
+
+namespace {
+
+constexpr uint64_t kMaxDockerfile = 16 << 20;
+constexpr std::string_view kUploadHost = "http://buildkit-session/";
+
+OnProgress ProgressTo(engine::StepSink& sink) {
+  return [&sink](const std::string& id, uint64_t current, uint64_t total, bool done) {
+    sink.Progress(id, current, total, done);
+  };
+}
+
+// Of what the client sent: a link in it must not lead out of it.
+Result<std::optional<std::string>> ReadSent(const std::string& directory, const std::string& name) {
+  TRY_ASSIGN(Fd root, sys::OpenDir(directory));
+  // Not to wait for the writer of a pipe.
+  auto fd = sys::OpenInRoot(root.get(), RelPath(name), O_RDONLY | O_NONBLOCK);
+  if (!fd && fd.error().code == Code::kNotFound) return std::optional<std::string>();
+  if (!fd) return Error(std::move(fd).error());
+  struct stat st;
+  if (fstat(fd->get(), &st) != 0) return ErrnoError(errno, "stat " + name);
+  if (!S_ISREG(st.st_mode)) return Invalid("failed to read dockerfile: {} is not a regular file", name);
+  FdReader in(fd->get());
+  TRY_ASSIGN(std::string text, ReadAll(in, kMaxDockerfile));
+  return std::optional(std::move(text));
+}
+
+std::string LowerName(const std::string& path) {
+  size_t slash = path.rfind('/');
+  std::string directory = slash == path.npos ? "" : path.substr(0, slash + 1);
+  return directory + ToLower(path.substr(directory.size()));
+}
+
+std::vector<std::string> AgentIds(const graph::Graph& graph) {
+  std::set<std::string> ids;
+  for (const graph::Step& step : graph.steps) {
+    if (const auto* run = std::get_if<graph::Exec>(&step.op)) {
+      for (const graph::Mount& mount : run->mounts) {
+        if (mount.type == graph::MountType::kSsh) ids.insert(mount.secret_id);
+      }
+    } else if (const auto* git = std::get_if<graph::GitSource>(&step.op)) {
+      if (git->remote.starts_with("ssh://") || git->remote.find('@') != std::string::npos) {
+        ids.insert(git->ssh_id);
+      }
+    }
+  }
+  return {ids.begin(), ids.end()};
+}
+
+}  // namespace
+
+bool IsDockerfileFrontend(const std::string& frontend, const Attributes& attributes) {
+  if (frontend == "dockerfile.v0") return true;
+  if (frontend != "gateway.v0") return false;
+  auto source = attributes.find("source");
+  if (source == attributes.end()) return false;
+  auto reference = oci::ParseReference(source->second);
+  if (!reference) return false;
+  std::string name = reference->path.substr(reference->path.rfind('/') + 1);
+  return name.starts_with("dockerfile");
+}
+
+// What leaves this machine goes to the client's exporters.
+class DockerfileBuild::Outputs final : public cli::OutputReceiver {
+ public:
+  explicit Outputs(Client& client) : client_(client) {}
+
+  Status TakeStream(size_t output, const Json& metadata, const std::function<Status(Writer&)>& write,
+                    std::stop_token stop) override {
+    std::map<std::string, std::string> texts;
+    if (metadata.is_object()) {
+      for (const auto& [key, value] : metadata.as_object()) {
+        texts[key] = value.is_string() ? value.as_string() : value.Dump();
+      }
+    }
+    return client_.SendStream(output, texts, write, stop);
+  }
+  Status TakeFiles(size_t output, const std::string& directory, engine::StepSink& sink,
+                   std::stop_token stop) override {
+    return client_.SendFiles(output, directory, ProgressTo(sink), stop);
+  }
+
+ private:
+  Client& client_;
+};
+
+DockerfileBuild::DockerfileBuild(FrontendRequest request, std::vector<tier::Spec> cache_from,
+                                 BuildTargets targets, BuildPlace place)
+    : request_(std::move(request)), targets_(std::move(targets)), place_(std::move(place)),
+      outputs_(std::make_unique<Outputs>(place_.client)) {
+  request_.flags.cache_from = std::move(cache_from);
+  request_.flags.cache_to = targets_.cache_to;
+  request_.flags.outputs = targets_.outputs;
+  if (!request_.context.empty()) request_.flags.context = request_.context;
+  for (const exporter::Output& output : targets_.outputs) {
+    request_.flags.tags.insert(request_.flags.tags.end(), output.names.begin(), output.names.end());
+  }
+  serve_.secrets = [this](const std::string& id) { return place_.client.Secret(id, place_.stop); };
+  serve_.ssh = [this](const graph::Graph& graph) { return StartAgents(graph); };
+  serve_.directories = [this](const graph::LocalSource& source, const std::vector<tree::Selector>& reach,
+                              engine::StepSink& sink, std::stop_token stop) {
+    return DirectoryOf(source, reach, sink, std::move(stop));
+  };
+  serve_.outputs = outputs_.get();
+  serve_.project = place_.client.project() + "\n" +
+                   (request_.context.empty() ? request_.filename : request_.context);
+  job_ = std::make_unique<cli::BuildJob>(request_.flags, place_.workspace, place_.board, place_.stop);
+  job_->ServeClient(serve_);
+}
+
+DockerfileBuild::~DockerfileBuild() = default;
+
+std::string DockerfileBuild::SharedKeyOf(const std::string& mount) const {
+  auto key = request_.shared_keys.find(mount);
+  return key == request_.shared_keys.end() ? "" : key->second;
+}
+
+Status DockerfileBuild::ReadDockerfile(cli::BuildContext& context) {
+  const std::string& file = request_.filename;
+  const std::string lower = LowerName(file);
+  uint32_t vertex = 0;
+  auto read = cli::Shown(
+      place_.board, "[internal] load build definition from " + file, [&](cli::VertexSink& sink) -> Status {
+        vertex = sink.vertex();
+        WantedFiles wanted{.mount = request_.dockerfile_mount, .shared_key = SharedKeyOf(request_.dockerfile_mount),
+                           .include = {}, .exclude = {}, .follow = {file, file + ".dockerignore"}};
+        // Of the usual name other spellings are found too, as on a file system that knows no case.
+        if (lower != file) wanted.follow.push_back(lower);
+        TRY_ASSIGN(auto files, place_.client.Sync(wanted, ProgressTo(sink), place_.stop));
+        context.dockerfile_name = file;
+        TRY_ASSIGN(auto text, ReadSent(files->directory(), file));
+        if (!text && lower != file) {
+          TRY_ASSIGN(text, ReadSent(files->directory(), lower));
+        }
+        if (!text) {
+          return NotFound("failed to read dockerfile: open {}: no such file or directory", file);
+        }
+        context.dockerfile = std::move(*text);
+        TRY_ASSIGN(own_ignore_, ReadSent(files->directory(), file + ".dockerignore"));
+        return Ok();
+      });
+  place_.feed.SetSource(file, context.dockerfile, vertex);
+  return read;
+}
+
+Result<std::vector<std::string>> DockerfileBuild::IgnorePatternsOf(const std::string& mount,
+                                                                   const std::string& file,
+                                                                   std::string& found) {
+  WantedFiles wanted{.mount = mount, .shared_key = SharedKeyOf(mount) + "\nignore file", .include = {},
+                     .exclude = {}, .follow = {file}};
+  return cli::Shown(place_.board, "[" + mount + "] load " + file,
+                    [&](engine::StepSink& sink) -> Result<std::vector<std::string>> {
+                      TRY_ASSIGN(auto files, place_.client.Sync(wanted, ProgressTo(sink), place_.stop));
+                      TRY_ASSIGN(auto text, ReadSent(files->directory(), file));
+                      if (!text) return std::vector<std::string>();
+                      found = file;
+                      return tree::ReadIgnoreFile(*text);
+                    });
+}
+
+Status DockerfileBuild::ReadIgnoreFiles(cli::BuildContext& context) {
+  const std::string file = ".dockerignore";
+  if (request_.context.empty()) {
+    if (own_ignore_) {
+      TRY_ASSIGN(context.ignore, tree::ReadIgnoreFile(*own_ignore_));
+      context.ignore_file = request_.filename + ".dockerignore";
+    } else {
+      const std::string mount = request_.context_mount == "context" ? "internal" : request_.context_mount;
+      WantedFiles wanted{.mount = request_.context_mount,
+                         .shared_key = SharedKeyOf(request_.context_mount) + "\nignore file",
+                         .include = {}, .exclude = {}, .follow = {file}};
+      Status read = cli::Shown(place_.board, "[" + mount + "] load " + file, [&](engine::StepSink& sink) -> Status {
+        TRY_ASSIGN(auto files, place_.client.Sync(wanted, ProgressTo(sink), place_.stop));
+        TRY_ASSIGN(auto text, ReadSent(files->directory(), file));
+        if (!text) return Ok();
+        TRY_ASSIGN(context.ignore, tree::ReadIgnoreFile(*text));
+        context.ignore_file = file;
+        return Ok();
+      });
+      TRY(std::move(read));
+    }
+  }
+  for (const auto& [name, mount] : request_.local_contexts) {
+    std::string found;
+    TRY_ASSIGN(context.named_ignore[mount], IgnorePatternsOf(mount, file, found));
+  }
+  return Ok();
+}
+
+// A context from a URL, or one that was piped into the client.
+Status DockerfileBuild::OpenRemoteContext(cli::BuildContext& context) {
+  const std::string& scratch = place_.workspace.scratch.path();
+  if (!request_.context.starts_with(kUploadHost)) {
+    // Only the main context, and no Dockerfile: names of files are the client's, not this machine's.
+    cli::BuildFlags flags;
+    flags.context = request_.context;
+    flags.build_args = request_.flags.build_args;
+    flags.dockerfile_text = "";
+    TRY_ASSIGN(auto opened, cli::OpenContext(flags, scratch, place_.workspace.root,
+                                             place_.workspace.registries->http(), place_.stop));
+    context.directory = std::move(opened.directory);
+    context.origin = std::move(opened.origin);
+    context.temporary = std::move(opened.temporary);
+    context.warnings = std::move(opened.warnings);
+    if (request_.dockerfile_given) return Ok();
+    context.dockerfile_name = request_.filename;
+    context.dockerfile = std::move(opened.dockerfile);
+    // A URL may be that of a Dockerfile alone.
+    if (!context.dockerfile.empty()) return Ok();
+    return ReadDockerfileOf(context);
+  }
+  return cli::Shown(place_.board, "[internal] load remote build context", [&](engine::StepSink&) -> Status {
+    TRY_ASSIGN(auto work, sys::TempDir::Create(scratch, "upload-"));
+    const std::string path = work.path() + "/upload";
+    TRY_ASSIGN(Fd fd, OpenFile(path, O_RDWR | O_CREAT | O_EXCL, 0600));
+    FdWriter out(fd.get());
+    TRY(place_.client.Upload(request_.context, out, place_.stop));
+    if (lseek(fd.get(), 0, SEEK_SET) != 0) return ErrnoError(errno, "seek");
+    FdReader in(fd.get());
+    TRY_ASSIGN(auto read, source::ReadStdinContext(in, scratch, {}, place_.stop));
+    context.directory = read.directory.path();
+    context.temporary.push_back(std::move(read.directory));
+    context.warnings = std::move(read.warnings);
+    if (request_.dockerfile_given) return Ok();
+    context.dockerfile_name = request_.filename;
+    if (read.dockerfile) {
+      context.dockerfile = std::move(*read.dockerfile);
+      return Ok();
+    }
+    return ReadDockerfileOf(context);
+  });
+}
+
+Status DockerfileBuild::ReadDockerfileOf(cli::BuildContext& context) const {
+  TRY_ASSIGN(auto text, ReadSent(context.directory, request_.filename));
+  if (!text) {
+    return NotFound("failed to read dockerfile: open {}: no such file or directory", request_.filename);
+  }
+  context.dockerfile = std::move(*text);
+  return Ok();
+}
+
+Result<cli::BuildContext> DockerfileBuild::OpenContext() {
+  cli::BuildContext context;
+  if (request_.context.empty() || request_.dockerfile_given) TRY(ReadDockerfile(context));
+  if (!request_.context.empty()) TRY(OpenRemoteContext(context));
+  TRY(ReadIgnoreFiles(context));
+  return context;
+}
+
+std::optional<Failure> DockerfileBuild::Prepare() {
+  if (!request_.input_contexts.empty()) {
+    return Failure{Invalid("a context that is another build's result (input:{}) is not supported by this "
+                           "daemon yet", request_.input_contexts[0])};
+  }
+  auto context = OpenContext();
+  if (!context) return Failure{context.error()};
+  for (const std::string& warning : context->warnings) place_.board.Warn({.text = warning});
+  auto read = job_->Read(std::move(*context));
+  if (!read) return At(read.error());
+  if (request_.subrequest == "frontend.targets") return std::nullopt;
+  auto lowered = job_->Lower();
+  // A question about checks is answered with them; they are no warnings then.
+  if (request_.subrequest.empty()) cli::ShowWarnings(job_->warnings(), place_.board, job_->context());
+  if (!lowered) return At(lowered.error());
+  if (Status good = cli::BuildJob::CheckFlags(request_.flags, targets_.outputs); !good) {
+    return Failure{good.error()};
+  }
+  return std::nullopt;
+}
+
+Result<cli::CallResult> DockerfileBuild::Answer(std::optional<Failure>& failure) {
+  std::string name = request_.subrequest;
+  if (name.starts_with("frontend.")) name = name.substr(9);
+  request_.flags.call.name = name;
+  if (name == "subrequests.describe") return cli::DescribeResult();
+  if (name != "lint" && name != "outline" && name != "targets") {
+    failure = Failure{.error = Invalid("unsupported request {}", request_.subrequest),
+                      .subrequest = request_.subrequest};
+    return failure->error;
+  }
+  failure = Prepare();
+  if (name == "lint" && !job_->context().dockerfile_name.empty()) {
+    dockerfile::CheckReport report{.file_name = job_->context().dockerfile_name,
+                                   .source = job_->context().dockerfile, .warnings = job_->warnings()};
+    if (failure) {
+      report.error = dockerfile::SourceError{failure->error, failure->place ? failure->place->span
+                                                                           : dockerfile::Span{}};
+    }
+    failure.reset();
+    return cli::CheckResult(report);
+  }
+  if (failure) return failure->error;
+  if (name == "outline") return cli::OutlineResult(job_->lowered().outline, job_->context());
+  return cli::TargetsResult(job_->file(), job_->context());
+}
+
+Result<std::string> DockerfileBuild::DirectoryOf(const graph::LocalSource& source,
+                                                 const std::vector<tree::Selector>& reach,
+                                                 engine::StepSink& sink, std::stop_token stop) {
+  const std::string mount = source.name == "context" ? request_.context_mount : source.name;
+  WantedFiles wanted{.mount = mount, .shared_key = SharedKeyOf(mount), .include = source.include,
+                     .exclude = source.exclude, .follow = FollowPaths(reach)};
+  // One directory for each selection: a second transfer removes what it does not select.
+  std::lock_guard lock(syncing_);
+  for (const Synced& synced : synced_) {
+    if (synced.mount == mount && synced.include == wanted.include && synced.exclude == wanted.exclude &&
+        synced.follow == wanted.follow) {
+      return synced.files->directory();
+    }
+    if (synced.mount == mount) wanted.shared_key += "\nanother selection";
+  }
+  TRY_ASSIGN(auto files, place_.client.Sync(wanted, ProgressTo(sink), std::move(stop)));
+  synced_.push_back({mount, wanted.include, wanted.exclude, wanted.follow, std::move(files)});
+  return synced_.back().files->directory();
+}
+
+Result<std::vector<exec::SshAgent>> DockerfileBuild::StartAgents(const graph::Graph& graph) {
+  std::vector<exec::SshAgent> agents;
+  for (const std::string& id : AgentIds(graph)) {
+    auto agent = place_.client.Agent(id, place_.workspace.scratch.path(), place_.stop);
+    if (!agent) {
+      // A step that needs it says so; many ask only in case there is one.
+      if (agent.error().code == Code::kCancelled) return Error(std::move(agent).error());
+      continue;
+    }
+    agents.push_back({id, (*agent)->socket()});
+    agents_.push_back(std::move(*agent));
+  }
+  return agents;
+}
+
+std::optional<Failure> DockerfileBuild::Run(bool want_data, cli::BuildHistory* history) {
+  observer_ = std::make_unique<cli::BoardObserver>(place_.board, job_->graph());
+  engine::Observer& watched = history != nullptr ? history->Watch(*observer_, job_->graph())
+                                                 : static_cast<engine::Observer&>(*observer_);
+  auto outcome = job_->Run({.want_data = want_data}, watched);
+  if (!outcome) return Failure{outcome.error()};
+  outcome_ = std::move(*outcome);
+  if (outcome_.error) return OfOutcome();
+  return std::nullopt;
+}
+
+std::optional<Failure> DockerfileBuild::Export(Json& metadata) {
+  auto exported = job_->Export(outcome_, targets_.outputs);
+  Status cached = exported ? job_->ExportCaches(outcome_) : Ok();
+  if (!exported) return Failure{exported.error()};
+  exported_ = std::move(*exported);
+  metadata = exported_.metadata;
+  if (!cached) return Failure{cached.error()};
+  return std::nullopt;
+}
+
+Failure DockerfileBuild::At(const dockerfile::SourceError& error) const {
+  const cli::BuildContext& context = job_->context();
+  Failure failure{error.error};
+  if (!context.dockerfile_name.empty()) {
+    failure.place = FailurePlace{context.dockerfile_name, context.dockerfile, error.span};
+  }
+  return failure;
+}
+
+Failure DockerfileBuild::OfOutcome() const {
+  Failure failure{*outcome_.error};
+  if (!outcome_.failed_step) return failure;
+  const graph::Step& step = job_->graph().steps[*outcome_.failed_step];
+  failure.vertex = place_.feed.DigestOf(observer_->VertexOf(*outcome_.failed_step));
+  if (step.location.first_line > 0) {
+    failure.place = FailurePlace{job_->context().dockerfile_name, job_->context().dockerfile,
+                                 dockerfile::Span::Lines(static_cast<int>(step.location.first_line),
+                                                         static_cast<int>(step.location.last_line))};
+  }
+  if (failure.error.code == Code::kNotFound && !job_->context().ignore_file.empty() &&
+      failure.error.hint.empty()) {
+    failure.error.hint = fmt::format("if the file exists, {} may exclude it", job_->context().ignore_file);
+  }
+  return failure;
+}
+
+}  // namespace varve::daemon

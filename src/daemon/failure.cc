@@ -1,0 +1,91 @@
+#include "daemon/failure.h"
+
+#include "base/hex.h"
+#include "base/json.h"
+#include "base/strings.h"
+
+namespace varve::daemon {
+
+namespace {
+
+constexpr std::string_view kTypePrefix = "github.com/moby/buildkit/";
+
+// BuildKit gives most errors no code; clients retry what is UNAVAILABLE, which a failed build is not.
+grpc::StatusCode CodeOf(const Failure& failure) {
+  if (!failure.subrequest.empty()) return grpc::StatusCode::UNIMPLEMENTED;
+  switch (failure.error.code) {
+    case Code::kCancelled: return grpc::StatusCode::CANCELLED;
+    case Code::kNotFound: return grpc::StatusCode::NOT_FOUND;
+    case Code::kResource: return grpc::StatusCode::RESOURCE_EXHAUSTED;
+    case Code::kInternal: return grpc::StatusCode::INTERNAL;
+    default: return grpc::StatusCode::UNKNOWN;
+  }
+}
+
+void AddDetail(google::rpc::Status& status, std::string_view name, const Json& json) {
+  auto* detail = status.add_details();
+  detail->set_type_url(std::string(kTypePrefix) + std::string(name));
+  detail->set_value(json.Dump({.escape_html = true}));
+}
+
+Json PositionOf(int line, int column) {
+  Json position = Json::EmptyObject();
+  position.Set("line", line);
+  // Columns count from 0 there, and 0 is left out.
+  position.SetIf(column > 1, "character", column - 1);
+  return position;
+}
+
+}  // namespace
+
+google::rpc::Status ToProto(const Failure& failure) {
+  google::rpc::Status status;
+  status.set_code(CodeOf(failure));
+  std::string message = failure.error.message;
+  // One line more in every client, where it is the one thing that helps.
+  if (!failure.error.hint.empty()) message += "\nhint: " + failure.error.hint;
+  status.set_message(std::move(message));
+  if (failure.place && failure.place->span.start_line > 0) {
+    const dockerfile::Span& span = failure.place->span;
+    Json info;
+    info.Set("filename", failure.place->file).Set("data", Base64Encode(failure.place->text));
+    info.Set("language", "Dockerfile");
+    Json range;
+    range.Set("start", PositionOf(span.start_line, span.start_column));
+    range.Set("end", PositionOf(span.end_line, span.end_column));
+    AddDetail(status, "errdefs.Source+json",
+              Json().Set("info", std::move(info)).Set("ranges", Json().Append(std::move(range))));
+  }
+  if (!failure.vertex.empty()) {
+    AddDetail(status, "errdefs.Vertex+json", Json().Set("digest", failure.vertex));
+  }
+  if (!failure.subrequest.empty()) {
+    AddDetail(status, "errdefs.Subrequest+json", Json().Set("name", failure.subrequest));
+  }
+  if (!failure.frontend.empty()) {
+    AddDetail(status, "errdefs.Frontend+json", Json().Set("name", failure.frontend));
+  }
+  return status;
+}
+
+grpc::Status ToGrpc(const google::rpc::Status& status) {
+  if (status.code() == 0) return grpc::Status::OK;
+  return {static_cast<grpc::StatusCode>(status.code()), status.message(), status.SerializeAsString()};
+}
+
+grpc::Status ToGrpc(const Error& error) { return ToGrpc(ToProto({.error = error})); }
+
+Error FromGrpc(const grpc::Status& status) {
+  Code code = Code::kInvalid;
+  switch (status.error_code()) {
+    case grpc::StatusCode::CANCELLED: code = Code::kCancelled; break;
+    case grpc::StatusCode::NOT_FOUND: code = Code::kNotFound; break;
+    case grpc::StatusCode::UNAVAILABLE:
+    case grpc::StatusCode::DEADLINE_EXCEEDED: code = Code::kUnavailable; break;
+    case grpc::StatusCode::RESOURCE_EXHAUSTED: code = Code::kResource; break;
+    default: break;
+  }
+  return {code, status.error_message(), {}};
+}
+
+}  // namespace varve::daemon

@@ -1,0 +1,42 @@
+// Why a build failed, as clients of BuildKit's API are told: a gRPC status with typed details, from which
+// they print the lines of the Dockerfile (reference daemon-api.md §7).
+//
+// Each detail is an Any whose type_url is "github.com/moby/buildkit/<name>" and whose value is JSON, the
+// way Go's encoding/json writes the messages of api/errdefs.proto.
+#pragma once
+
+#include <grpcpp/support/status.h>
+
+#include <optional>
+#include <string>
+
+#include "api/rpc_status.pb.h"
+#include "base/error.h"
+#include "dockerfile/span.h"
+
+namespace varve::daemon {
+
+// A place in a file that the error is about.
+struct FailurePlace {
+  std::string file;
+  std::string text;  // all of it
+  dockerfile::Span span;
+};
+
+struct Failure {
+  Error error;
+  std::optional<FailurePlace> place = {};
+  std::string vertex = {};                 // digest of the one that failed; may be empty
+  std::string subrequest = {};             // a question that this front end does not answer
+  std::string frontend = {};               // of a gateway front end: what it asked for is not there
+};
+
+google::rpc::Status ToProto(const Failure& failure);
+// Over the wire, with the details in it.
+grpc::Status ToGrpc(const google::rpc::Status& status);
+grpc::Status ToGrpc(const Error& error);
+
+// What came from the other side.
+Error FromGrpc(const grpc::Status& status);
+
+}  // namespace varve::daemon

@@ -1,0 +1,57 @@
+#include "daemon/failure.h"
+
+#include <gtest/gtest.h>
+
+#include "base/hex.h"
+#include "base/json.h"
+
+namespace varve::daemon {
+namespace {
+
+TEST(Failure, NamesThePlaceAsClientsReadIt) {
+  Failure failure{.error = Invalid("unknown instruction: RNU"),
+                  .place = FailurePlace{"Dockerfile", "FROM a\nRNU b\n", dockerfile::Span::Lines(2, 2)}};
+  auto status = ToProto(failure);
+  EXPECT_EQ(status.message(), "unknown instruction: RNU");
+  ASSERT_EQ(status.details_size(), 1);
+  EXPECT_EQ(status.details(0).type_url(), "github.com/moby/buildkit/errdefs.Source+json");
+  EXPECT_EQ(status.details(0).value(),
+            R"({"info":{"filename":"Dockerfile","data":")" + Base64Encode("FROM a\nRNU b\n") +
+                R"(","language":"Dockerfile"},"ranges":[{"start":{"line":2},"end":{"line":2}}]})");
+}
+
+TEST(Failure, NamesTheVertexThatFailed) {
+  auto status = ToProto({.error = MakeError(Code::kExec, "exit code: 1"), .vertex = "sha256:ab"});
+  EXPECT_EQ(status.code(), grpc::StatusCode::UNKNOWN);
+  ASSERT_EQ(status.details_size(), 1);
+  EXPECT_EQ(status.details(0).type_url(), "github.com/moby/buildkit/errdefs.Vertex+json");
+  EXPECT_EQ(status.details(0).value(), R"({"digest":"sha256:ab"})");
+}
+
+TEST(Failure, AQuestionThatIsNotAnsweredIsUnimplemented) {
+  auto status = ToProto({.error = Invalid("unsupported request frontend.x"), .subrequest = "frontend.x"});
+  EXPECT_EQ(status.code(), grpc::StatusCode::UNIMPLEMENTED);
+  EXPECT_EQ(status.details(0).type_url(), "github.com/moby/buildkit/errdefs.Subrequest+json");
+}
+
+TEST(Failure, AServiceThatDoesNotAnswerIsNoReasonToCallAgain) {
+  EXPECT_EQ(ToProto({.error = Unavailable("registry")}).code(), grpc::StatusCode::UNKNOWN);
+}
+
+TEST(Failure, AHintIsALineOfTheMessage) {
+  Error error = Invalid("no name");
+  error.hint = "pass -t NAME";
+  EXPECT_EQ(ToProto({.error = error}).message(), "no name\nhint: pass -t NAME");
+}
+
+TEST(Failure, DetailsTravelInTheStatus) {
+  auto sent = ToGrpc(ToProto({.error = Cancelled("context canceled"), .vertex = "sha256:ab"}));
+  EXPECT_EQ(sent.error_code(), grpc::StatusCode::CANCELLED);
+  google::rpc::Status received;
+  ASSERT_TRUE(received.ParseFromString(sent.error_details()));
+  EXPECT_EQ(received.details_size(), 1);
+  EXPECT_TRUE(ToGrpc(google::rpc::Status()).ok());
+}
+
+}  // namespace
+}  // namespace varve::daemon

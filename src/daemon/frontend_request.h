@@ -1,0 +1,52 @@
+// What a client asks of the Dockerfile front end: FrontendAttrs as values (reference daemon-api.md §5,
+// "FrontendAttrs from buildx").
+//
+// All of it is foreign input. No attribute names a file or a directory of this machine: contexts are
+// local mounts of the client's session, URLs, images, or results of other builds.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "api/control.pb.h"
+#include "base/result.h"
+#include "cli/build_flags.h"
+#include "export/output.h"
+#include "tier/spec.h"
+
+namespace varve::daemon {
+
+using Attributes = std::map<std::string, std::string>;
+
+struct FrontendRequest {
+  cli::BuildFlags flags;            // no context, file, secrets, outputs or caches in it
+  std::string context;              // a URL; empty: the local mount `context_mount`
+  std::string context_mount = "context";
+  std::string dockerfile_mount = "dockerfile";
+  bool dockerfile_given = false;    // the mount was named: beside a context from a URL too
+  std::string filename = "Dockerfile";
+  // Named contexts that are local mounts, name to mount; those from elsewhere are in `flags`.
+  std::map<std::string, std::string> local_contexts;
+  std::vector<std::string> input_contexts;       // "input:NAME" values
+  Attributes shared_keys;           // by mount: "sharedkey:localdir:NAME"
+  std::string subrequest;           // "frontend.lint"; empty: a build
+  std::vector<std::string> wanted_capabilities;  // "frontend.caps"
+};
+
+// kInvalid names the attribute. Attributes that are not known are ignored: newer clients have more.
+Result<FrontendRequest> ParseFrontendRequest(const Attributes& attributes,
+                                             const std::vector<std::string>& entitlements);
+
+// In the order of the request: positions are the ids by which a client tells its exporters apart.
+Result<std::vector<exporter::Output>> ParseExporters(const moby::buildkit::v1::SolveRequest& request);
+
+// Both as BuildKit's clients send them. A type that is not known here is an error.
+Result<std::vector<tier::Spec>> ParseCacheImports(const moby::buildkit::v1::SolveRequest& request,
+                                                  const Attributes& attributes);
+Result<std::vector<tier::Spec>> ParseCacheExports(const moby::buildkit::v1::SolveRequest& request);
+
+// One type with attributes as a value of a flag: type=registry,"ref=a:1".
+std::string AsFlag(const std::string& type, const Attributes& attributes);
+
+}  // namespace varve::daemon

@@ -1,0 +1,146 @@
+#include "daemon/frontend_request.h"
+
+#include <gtest/gtest.h>
+
+#include "daemon/context_paths.h"
+
+namespace varve::daemon {
+namespace {
+
+using moby::buildkit::v1::SolveRequest;
+
+TEST(FrontendRequest, ReadsWhatBuildxSends) {
+  auto request = ParseFrontendRequest({{"filename", "app.Dockerfile"},
+                                       {"target", "build"},
+                                       {"build-arg:A", "1"},
+                                       {"label:l", "v"},
+                                       {"platform", "linux/amd64,linux/arm64"},
+                                       {"image-resolve-mode", "pull"},
+                                       {"add-hosts", "a=1.2.3.4,b=5.6.7.8"},
+                                       {"ulimit", "nofile=1:2"},
+                                       {"force-network-mode", "none"},
+                                       {"shm-size", "1024"},
+                                       {"memory", "2g"},
+                                       {"no-cache", ""},
+                                       {"sharedkey:localdir:context", "/src"},
+                                       {"context:deps", "local:deps2"},
+                                       {"context:base", "docker-image://alpine"},
+                                       {"vcs:source", "ignored"}},
+                                      {"network.host"});
+  ASSERT_TRUE(request) << request.error().message;
+  const cli::BuildFlags& flags = request->flags;
+  EXPECT_EQ(request->filename, "app.Dockerfile");
+  EXPECT_EQ(flags.target, "build");
+  EXPECT_EQ(flags.build_args, (std::vector<std::pair<std::string, std::string>>{{"A", "1"}}));
+  EXPECT_EQ(flags.labels.size(), 1u);
+  EXPECT_EQ(flags.platforms, (std::vector<std::string>{"linux/amd64", "linux/arm64"}));
+  EXPECT_TRUE(flags.pull);
+  EXPECT_EQ(flags.extra_hosts.size(), 2u);
+  EXPECT_EQ(flags.ulimits.size(), 1u);
+  EXPECT_EQ(flags.network, graph::NetworkMode::kNone);
+  EXPECT_EQ(flags.shm_size, 1024u);
+  EXPECT_EQ(flags.resources.at("memory"), "2g");
+  EXPECT_TRUE(flags.no_cache);
+  EXPECT_EQ(flags.allow, (std::vector<std::string>{"network.host"}));
+  EXPECT_EQ(request->shared_keys.at("context"), "/src");
+  EXPECT_EQ(request->local_contexts.at("deps"), "deps2");
+  EXPECT_EQ(request->context_mount, "context");
+  EXPECT_EQ(request->context, "");
+}
+
+TEST(FrontendRequest, NoCacheOfStagesIsAFilter) {
+  auto request = ParseFrontendRequest({{"no-cache", "a,b"}}, {});
+  ASSERT_TRUE(request);
+  EXPECT_FALSE(request->flags.no_cache);
+  EXPECT_EQ(request->flags.no_cache_filter, (std::vector<std::string>{"a", "b"}));
+}
+
+TEST(FrontendRequest, AContextIsAUrlOrAMountAndNeverADirectoryHere) {
+  EXPECT_EQ(ParseFrontendRequest({{"context", "https://host/a.git#main"}}, {})->context,
+            "https://host/a.git#main");
+  auto mount = ParseFrontendRequest({{"context", "/etc"}}, {});
+  ASSERT_TRUE(mount);
+  EXPECT_EQ(mount->context, "");
+  EXPECT_EQ(mount->context_mount, "/etc");  // a name that the client may serve
+  auto named = ParseFrontendRequest({{"context:x", "/etc"}}, {});
+  ASSERT_FALSE(named);
+  EXPECT_EQ(named.error().message, "unsupported context source /etc for x");
+}
+
+TEST(FrontendRequest, WrongValuesAreNamed) {
+  EXPECT_FALSE(ParseFrontendRequest({{"shm-size", "-1"}}, {}));
+  EXPECT_FALSE(ParseFrontendRequest({{"add-hosts", "x"}}, {}));
+  EXPECT_FALSE(ParseFrontendRequest({{"force-network-mode", "moon"}}, {}));
+}
+
+TEST(Exporters, KeepTheirPositionAndAreTheClients) {
+  SolveRequest request;
+  auto* oci = request.add_exporters();
+  oci->set_type("oci");
+  (*oci->mutable_attrs())["name"] = "a:1,b:2";
+  auto* image = request.add_exporters();
+  image->set_type("image");
+  (*image->mutable_attrs())["push"] = "true";
+  (*image->mutable_attrs())["name"] = "host/a";
+  (*image->mutable_attrs())["annotation.text"] = "with, comma and \"quotes\"";
+  auto outputs = ParseExporters(request);
+  ASSERT_TRUE(outputs) << outputs.error().message;
+  ASSERT_EQ(outputs->size(), 2u);
+  EXPECT_EQ((*outputs)[0].type, exporter::OutputType::kOci);
+  EXPECT_EQ((*outputs)[0].names, (std::vector<std::string>{"a:1", "b:2"}));
+  EXPECT_TRUE((*outputs)[1].push);
+  ASSERT_EQ((*outputs)[1].annotations.size(), 1u);
+  EXPECT_EQ((*outputs)[1].annotations[0].value, "with, comma and \"quotes\"");
+}
+
+TEST(Exporters, TheOldFieldCountsWhenTheNewOneIsEmpty) {
+  SolveRequest request;
+  request.set_exporter_deprecated("local");
+  auto outputs = ParseExporters(request);
+  ASSERT_TRUE(outputs);
+  ASSERT_EQ(outputs->size(), 1u);
+  EXPECT_EQ((*outputs)[0].type, exporter::OutputType::kLocal);
+  request.set_exporter_deprecated("moon");
+  auto unknown = ParseExporters(request);
+  ASSERT_FALSE(unknown);
+  EXPECT_EQ(unknown.error().message, "exporter \"moon\" could not be found");
+}
+
+TEST(Caches, ComeFromTheRequestAndFromTheFrontEndsAttribute) {
+  SolveRequest request;
+  auto* one = request.mutable_cache()->add_imports();
+  one->set_type("registry");
+  (*one->mutable_attrs())["ref"] = "host/app:cache";
+  auto specs = ParseCacheImports(
+      request, {{"cache-imports", R"([{"Type":"registry","Attrs":{"ref":"host/app:cache"}},
+                                      {"Type":"registry","Attrs":{"ref":"host/app:main"}}])"}});
+  ASSERT_TRUE(specs) << specs.error().message;
+  EXPECT_EQ(specs->size(), 2u);  // each once
+  auto* twice = request.mutable_cache();
+  for (int i = 0; i < 2; ++i) {
+    auto* to = twice->add_exports();
+    to->set_type("registry");
+    (*to->mutable_attrs())["ref"] = "host/app:cache";
+  }
+  EXPECT_FALSE(ParseCacheExports(request));
+}
+
+TEST(ContextPaths, FollowWhatIsSelected) {
+  EXPECT_EQ(FollowPaths({{.path = "b/c"}, {.path = "a*", .wildcards = true}, {.path = "./b/c"}}),
+            (std::vector<std::string>{"a*", "b/c"}));
+}
+
+TEST(ContextPaths, TheRootIsAll) {
+  EXPECT_TRUE(FollowPaths({}).empty());
+  EXPECT_TRUE(FollowPaths({{.path = "a"}, {.path = "."}}).empty());
+  EXPECT_TRUE(FollowPaths({{.path = ""}}).empty());
+}
+
+TEST(ContextPaths, WhatClientsDoNotExpandIsCutOff) {
+  EXPECT_EQ(FollowPaths({{.path = "src/**/*.c", .wildcards = true, .parents = true}}),
+            (std::vector<std::string>{"src"}));
+  EXPECT_TRUE(FollowPaths({{.path = "**/*.c", .wildcards = true, .parents = true}}).empty());
+}
+
+}  // namespace
+}  // namespace varve::daemon

@@ -1,0 +1,35 @@
+// A listening socket of ours whose connections are given to gRPC.
+//
+// gRPC can listen by itself, but then a unix socket has the mode that the umask leaves it, for a moment at least,
+// and a socket that systemd has opened cannot be taken over.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <thread>
+
+#include "base/fd.h"
+#include "base/result.h"
+
+namespace varve::daemon {
+
+// Mode 0660, of this user and `group` (a name or number; empty: this process's). What a dead daemon left there is
+// replaced; kInvalid when somebody listens at the path. The directory is made where it is missing.
+Result<Fd> ListenUnix(const std::string& path, const std::string& group);
+
+class Acceptor {
+ public:
+  // `take` gets each connection, non-blocking, from the acceptor's thread.
+  Acceptor(Fd listener, std::function<void(Fd)> take);
+  ~Acceptor();  // stops listening; connections go on
+
+ private:
+  void Run(std::stop_token stop);
+
+  Fd listener_;
+  Fd wake_;  // an eventfd
+  const std::function<void(Fd)> take_;
+  std::jthread thread_;
+};
+
+}  // namespace varve::daemon

@@ -1,0 +1,198 @@
+#include "daemon/server.h"
+
+#include <fcntl.h>
+#include <grpcpp/grpcpp.h>
+#include <grpcpp/resource_quota.h>
+#include <grpcpp/server_posix.h>
+#include <grpcpp/ext/health_check_service_server_builder_option.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/strings.h"
+#include "daemon/bridge_service.h"
+#include "daemon/control_service.h"
+#include "daemon/listener.h"
+#include "exec/emulation.h"
+#include "sys/binfmt.h"
+
+namespace varve::daemon {
+
+namespace {
+
+constexpr size_t kMaxPem = 4 << 20;
+
+WorkerFacts FactsOf(const SolvePolicy& policy) {
+  WorkerFacts facts;
+  char host[256] = {};
+  gethostname(host, sizeof(host) - 1);
+  facts.hostname = host;
+  facts.id = Digest::Of(fmt::format("varve worker\n{}\n{}", facts.hostname, policy.root)).Hex().substr(0, 25);
+  const std::string own = oci::HostPlatform().ToString();
+  for (const std::string& platform : exec::RunnablePlatforms(sys::ReadBinfmtMisc())) {
+    if (platform != own) facts.emulated.insert(platform);
+  }
+  return facts;
+}
+
+Result<std::shared_ptr<grpc::ServerCredentials>> CredentialsOf(const ServerOptions& options) {
+  if (!options.tls) {
+    if (options.insecure_tcp) return grpc::InsecureServerCredentials();
+    Error error = Invalid("a tcp address needs TLS: whoever reaches it may run anything as this user");
+    error.hint = "pass --tlscert, --tlskey and --tlscacert, or --allow-insecure-tcp where nobody else can reach it";
+    return error;
+  }
+  grpc::SslServerCredentialsOptions ssl;
+  if (options.tls->client_ca.empty()) {
+    if (!options.insecure_tcp) {
+      Error error = Invalid("a tcp address needs --tlscacert: without it, clients are not asked who they are");
+      error.hint = "pass --tlscacert, or --allow-insecure-tcp where nobody else can reach it";
+      return error;
+    }
+    ssl.client_certificate_request = GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE;
+  } else {
+    TRY_ASSIGN(ssl.pem_root_certs, ReadFile(options.tls->client_ca, kMaxPem));
+    ssl.client_certificate_request = GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY;
+  }
+  grpc::SslServerCredentialsOptions::PemKeyCertPair pair;
+  TRY_ASSIGN(pair.private_key, ReadFile(options.tls->key, kMaxPem));
+  TRY_ASSIGN(pair.cert_chain, ReadFile(options.tls->certificate, kMaxPem));
+  ssl.pem_key_cert_pairs.push_back(std::move(pair));
+  return grpc::SslServerCredentials(ssl);
+}
+
+}  // namespace
+
+Result<ListenAddress> ParseAddress(const std::string& text) {
+  ListenAddress address;
+  std::string_view rest = text;
+  auto take = [&](std::string_view prefix) {
+    bool found = rest.starts_with(prefix);
+    if (found) rest.remove_prefix(prefix.size());
+    return found;
+  };
+  if (take("unix://")) {
+    address.path = std::string(rest);
+    if (!address.path.starts_with('/')) return Invalid("address {}: the path of a socket is absolute", text);
+    return address;
+  }
+  if (take("tcp://")) {
+    address.kind = ListenAddress::Kind::kTcp;
+    address.host_port = std::string(rest);
+    size_t colon = rest.rfind(':');
+    auto port = colon == rest.npos ? std::nullopt : ParseInt(rest.substr(colon + 1));
+    if (!port || *port < 0 || *port > 65535) return Invalid("address {}: tcp://HOST:PORT expected", text);
+    return address;
+  }
+  if (take("fd://")) {
+    address.kind = ListenAddress::Kind::kDescriptor;
+    auto number = rest.empty() ? std::optional<int64_t>(3) : ParseInt(rest);
+    if (!number || *number < 3) return Invalid("address {}: fd://N with N from 3 on expected", text);
+    address.descriptor = static_cast<int>(*number);
+    return address;
+  }
+  Error error = Invalid("address {}: unix://, tcp:// or fd:// expected", text);
+  error.hint = "for example unix:///run/varve/varved.sock";
+  return error;
+}
+
+struct Server::Impl {
+  explicit Impl(ServerOptions server_options)
+      : options(std::move(server_options)), worker(FactsOf(options.policy)), sessions(options.sessions), contexts(options.policy.root),
+        jobs(options.jobs), records(options.policy.root, options.records),
+        control(jobs, sessions, contexts, records, options.policy, worker), bridge(jobs, worker) {}
+
+  const ServerOptions options;
+  const WorkerFacts worker;
+  session::Sessions sessions;
+  session::Contexts contexts;
+  Jobs jobs;
+  BuildRecords records;
+  ControlService control;
+  BridgeService bridge;
+  std::unique_ptr<grpc::Server> server;
+  std::vector<std::unique_ptr<Acceptor>> acceptors;
+  std::vector<std::string> addresses;
+  std::vector<std::unique_ptr<int>> bound;  // ports of the first addresses, which gRPC listens at
+  std::vector<std::string> sockets;  // to be removed at the end
+
+  Status Accept(Fd listener) {
+    acceptors.push_back(std::make_unique<Acceptor>(std::move(listener), [this](Fd connection) {
+      grpc::AddInsecureChannelFromFd(server.get(), connection.Release());
+    }));
+    return Ok();
+  }
+};
+
+Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Result<std::unique_ptr<Server>> Server::Start(ServerOptions options) {
+  auto impl = std::make_unique<Impl>(std::move(options));
+  const ServerOptions& given = impl->options;
+  if (given.addresses.empty()) return Invalid("no address to listen at");
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::ServerBuilder builder;
+  builder.SetMaxReceiveMessageSize(given.message_bytes);
+  builder.SetMaxSendMessageSize(given.message_bytes);
+  // Clients' connections stay idle for as long as a step runs, and ping meanwhile as often as they like.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5000);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PING_STRIKES, 0);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  builder.RegisterService(&impl->control);
+  builder.RegisterService(&impl->bridge);
+  for (const ListenAddress& address : given.addresses) {
+    if (address.kind != ListenAddress::Kind::kTcp) continue;
+    TRY_ASSIGN(auto credentials, CredentialsOf(given));
+    impl->bound.push_back(std::make_unique<int>(0));
+    impl->addresses.push_back("tcp://" + address.host_port);
+    builder.AddListeningPort(address.host_port, credentials, impl->bound.back().get());
+  }
+  impl->server = builder.BuildAndStart();
+  if (impl->server == nullptr) return Unavailable("cannot listen at {}", Join(impl->addresses, ", "));
+  for (size_t i = 0; i < impl->bound.size(); ++i) {
+    if (*impl->bound[i] == 0) return Unavailable("cannot listen at {}", impl->addresses[i]);
+    std::string& text = impl->addresses[i];
+    text = text.substr(0, text.rfind(':') + 1) + std::to_string(*impl->bound[i]);
+  }
+  for (const ListenAddress& address : given.addresses) {
+    if (address.kind == ListenAddress::Kind::kUnix) {
+      TRY_ASSIGN(Fd listener, ListenUnix(address.path, given.group));
+      impl->sockets.push_back(address.path);
+      impl->addresses.push_back("unix://" + address.path);
+      TRY(impl->Accept(std::move(listener)));
+    } else if (address.kind == ListenAddress::Kind::kDescriptor) {
+      const int flags = fcntl(address.descriptor, F_GETFL);
+      if (flags < 0) return Invalid("descriptor {} is not open: was this started by its systemd socket?", address.descriptor);
+      fcntl(address.descriptor, F_SETFL, flags | O_NONBLOCK);
+      fcntl(address.descriptor, F_SETFD, FD_CLOEXEC);
+      impl->addresses.push_back(fmt::format("fd://{}", address.descriptor));
+      TRY(impl->Accept(Fd(address.descriptor)));
+    }
+  }
+  return std::unique_ptr<Server>(new Server(std::move(impl)));
+}
+
+Server::~Server() {
+  impl_->acceptors.clear();
+  for (const std::string& path : impl_->sockets) unlink(path.c_str());
+  impl_->jobs.Drain();
+  impl_->jobs.CancelAll();
+  impl_->sessions.Close("the daemon went down");
+  impl_->server->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(5));
+  impl_->server->Wait();
+}
+
+const std::vector<std::string>& Server::addresses() const { return impl_->addresses; }
+size_t Server::running_builds() { return impl_->jobs.running(); }
+size_t Server::open_sessions() { return impl_->sessions.count(); }
+
+void Server::Drain(std::chrono::milliseconds grace) {
+  impl_->jobs.Drain();
+  if (!impl_->jobs.AwaitIdle(grace)) {
+    LOG_WARN("{} builds have not ended in time and are cancelled", impl_->jobs.running());
+    impl_->jobs.CancelAll();
+    impl_->jobs.AwaitIdle(std::chrono::seconds(20));
+  }
+}
+
+}  // namespace varve::daemon

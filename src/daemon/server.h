@@ -1,0 +1,68 @@
+// The daemon: its services behind its listeners.
+//
+//   TRY_ASSIGN(auto server, Server::Start(options));
+//   … a signal …
+//   server->Drain(grace);      // no new builds; those that run may end
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "daemon/build_records.h"
+#include "daemon/capabilities.h"
+#include "daemon/jobs.h"
+#include "session/sessions.h"
+
+namespace varve::daemon {
+
+struct TlsFiles {
+  std::string certificate, key;  // of the daemon, PEM
+  std::string client_ca;         // clients must have a certificate of this authority
+};
+
+// unix:///path, tcp://host:port, fd://N (of systemd: LISTEN_FDS).
+struct ListenAddress {
+  enum class Kind { kUnix, kTcp, kDescriptor };
+  Kind kind = Kind::kUnix;
+  std::string path;  // kUnix: absolute
+  std::string host_port;
+  int descriptor = -1;
+};
+Result<ListenAddress> ParseAddress(const std::string& text);
+
+struct ServerOptions {
+  std::vector<ListenAddress> addresses;
+  std::optional<TlsFiles> tls;    // of the tcp addresses
+  bool insecure_tcp = false;      // tcp without TLS, or without client certificates
+  std::string group;              // of the sockets: its members may build; empty: root alone
+  SolvePolicy policy;
+  session::SessionLimits sessions;
+  JobLimits jobs;
+  RecordLimits records;
+  int message_bytes = 16 << 20;
+};
+
+class Server {
+ public:
+  static Result<std::unique_ptr<Server>> Start(ServerOptions options);
+  // Ends at once what Drain left.
+  ~Server();
+
+  // "unix:///run/varve/varved.sock", … with the real port of port 0.
+  const std::vector<std::string>& addresses() const;
+  // Refuses new builds, gives those that run `grace` to end, cancels the rest, and closes the listeners.
+  void Drain(std::chrono::milliseconds grace);
+  size_t running_builds();
+  size_t open_sessions();
+
+ private:
+  struct Impl;
+  explicit Server(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace varve::daemon

@@ -1,0 +1,444 @@
+#include "daemon/solve_job.h"
+
+#include <algorithm>
+
+#include "base/hex.h"
+#include "base/log.h"
+#include "base/strings.h"
+#include "cli/collect_after.h"
+#include "cli/exit_code.h"
+#include "daemon/ref_files.h"
+#include "dockerfile/subrequests.h"
+
+namespace varve::daemon {
+
+namespace {
+
+google::rpc::Status StatusOf(const Error& error) { return ToProto({.error = error}); }
+
+Attributes ToAttributes(const google::protobuf::Map<std::string, std::string>& map) {
+  return {map.begin(), map.end()};
+}
+
+// Answers are strings; what is no string is JSON, in base64 where clients expect it so.
+void PutAnswer(const Json& metadata, control::SolveResponse& response) {
+  auto& out = *response.mutable_exporter_response();
+  for (const auto& [key, value] : metadata.as_object()) {
+    if (value.is_string()) {
+      out[key] = value.as_string();
+    } else {
+      out[key] = Base64Encode(value.Dump());
+    }
+  }
+}
+
+// "refs.platforms" and the keys of results: what clients know of the platforms.
+Json PlatformList(const dockerfile::LoweredPlatforms& platforms) {
+  Json list = Json::EmptyArray();
+  for (const dockerfile::PlatformResult& result : platforms.results) {
+    list.Append(Json().Set("ID", result.platform.ToString()).Set("Platform", oci::ToJson(result.platform)));
+  }
+  return Json().Set("Platforms", std::move(list));
+}
+
+// A local cache lies at the client: it is never a directory of this machine.
+Status RefuseLocalCaches(const std::vector<tier::Spec>& specs) {
+  for (const tier::Spec& spec : specs) {
+    if (spec.kind != tier::Kind::kLocal) continue;
+    Error error = Invalid("caches of type=local are not supported through the daemon yet");
+    error.hint = "use type=registry, or varve build with type=local";
+    return error;
+  }
+  return Ok();
+}
+
+}  // namespace
+
+// What a build needs once it begins: a job that only asks for capabilities opens nothing.
+struct SolveJob::Opened {
+  std::shared_ptr<Client> client;
+  cli::Workspace workspace;
+  std::unique_ptr<progress::Board> board;
+  cli::BuildConfig config;
+  std::optional<cli::BuildHistory> history;
+  cli::BuildHistory::End end;
+  bool watched = false;
+};
+
+SolveJob::SolveJob(control::SolveRequest request, SolvePolicy policy, FindClient find_client)
+    : request_(std::move(request)), policy_(std::move(policy)), find_client_(std::move(find_client)),
+      feed_holder_(std::make_shared<StatusFeed>(request_.ref())), feed_(*feed_holder_) {}
+
+SolveJob::~SolveJob() = default;
+
+Status SolveJob::CheckRequest() const {
+  for (const std::string& entitlement : request_.entitlements()) {
+    const std::string kind = entitlement.substr(0, entitlement.find('='));
+    if (policy_.entitlements.contains(kind)) continue;
+    return Invalid("granting entitlement {} is not allowed by build daemon configuration", entitlement);
+  }
+  if (request_.has_source_policy() || !request_.source_policy_session().empty()) {
+    return Invalid("source policies are not supported by this daemon yet");
+  }
+  if (request_.enable_session_exporter()) {
+    return Invalid("exporters of the session are not supported by this daemon yet");
+  }
+  return Ok();
+}
+
+Result<SolveJob::Opened*> SolveJob::Open() {
+  std::lock_guard lock(mutex_);
+  if (over_) return Cancelled("the build {} is over", ref());
+  if (opened_) return opened_.get();
+  TRY_ASSIGN(auto client, find_client_(stop_.get_token()));
+  cli::RegistryOptions registries{.config = policy_.registries, .credentials = nullptr};
+  registries.credentials = [client](const std::string& host, std::stop_token stop) {
+    return client->Credentials(host, std::move(stop));
+  };
+  TRY_ASSIGN(auto workspace, cli::Workspace::Open({.root = policy_.root}, std::move(registries)));
+  TRY_ASSIGN(auto config, cli::ReadBuildConfig(workspace.root));
+  opened_.reset(new Opened{.client = std::move(client), .workspace = std::move(workspace),
+                           .board = nullptr, .config = std::move(config), .history = {}, .end = {}});
+  opened_->board = std::make_unique<progress::Board>(feed_.MakeDisplay(), SystemClock());
+  if (!request_.internal()) {
+    history::Build header;
+    header.command = "serve";
+    header.name = ref();
+    header.project = opened_->client->project();
+    opened_->history.emplace(opened_->workspace, std::move(header));
+    history_id_ = opened_->history->id();
+  }
+  return opened_.get();
+}
+
+// Ends what Open began: nothing of the build may run any more.
+void SolveJob::Close(const google::rpc::Status& status) {
+  std::lock_guard running(running_);
+  std::unique_ptr<Opened> opened;
+  std::map<std::string, Made> made;
+  {
+    std::lock_guard lock(mutex_);
+    over_ = true;
+    opened = std::move(opened_);
+    made = std::exchange(made_, {});
+  }
+  changed_.notify_all();
+  if (opened) {
+    if (opened->history) {
+      if (status.code() != 0) {
+        Code code = status.code() == grpc::StatusCode::CANCELLED ? Code::kCancelled : Code::kInvalid;
+        opened->end.error = Error{code, status.message(), {}};
+        opened->end.exit_code = cli::ExitCodeOf(*opened->end.error);
+      }
+      opened->history->Finish(opened->end, *opened->board, opened->config);
+    }
+    opened->board->Close();
+    made.clear();
+    if (Status flushed = opened->workspace.local.store->Flush(); !flushed) {
+      LOG_WARN("{}", flushed.error().message);
+    }
+    cli::EndBuild(opened->workspace);
+  }
+  feed_.End();
+}
+
+google::rpc::Status SolveJob::Finish(control::SolveResponse& response) {
+  google::rpc::Status status = Work(response);
+  // Whatever it was that ended first: the client asked for the end.
+  if (status.code() != 0 && stop_.stop_requested()) status = StatusOf(Cancelled("context canceled"));
+  Close(status);
+  return status;
+}
+
+google::rpc::Status SolveJob::Work(control::SolveResponse& response) {
+  if (Status good = CheckRequest(); !good) return StatusOf(good.error());
+  gateway::Result result;
+  if (!request_.frontend().empty()) {
+    auto failure = SolveFrontend(request_.frontend(), ToAttributes(request_.frontend_attrs()), false, result);
+    if (failure) return ToProto(*failure);
+  } else if (request_.definition().def_size() > 0) {
+    return StatusOf(Invalid("builds of LLB definitions are not supported by this daemon yet"));
+  } else {
+    google::rpc::Status returned = AwaitReturn(result);
+    if (returned.code() != 0) return returned;
+  }
+  auto failure = Deliver(result, response);
+  return failure ? ToProto(*failure) : google::rpc::Status();
+}
+
+google::rpc::Status SolveJob::AwaitReturn(gateway::Result& result) {
+  std::stop_callback wake(stop_.get_token(), [this] {
+    { std::lock_guard lock(mutex_); }
+    changed_.notify_all();
+  });
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return returned_ || stop_.stop_requested(); });
+  if (!returned_) return StatusOf(Cancelled("context canceled"));
+  if (returned_->has_error() && returned_->error().code() != 0) return returned_->error();
+  result = returned_->result();
+  return {};
+}
+
+void SolveJob::Return(const gateway::ReturnRequest& request) {
+  {
+    std::lock_guard lock(mutex_);
+    if (!returned_) returned_ = request;
+  }
+  changed_.notify_all();
+}
+
+google::rpc::Status SolveJob::Solve(const gateway::SolveRequest& request, gateway::SolveResponse& response) {
+  if (Status good = CheckRequest(); !good) return StatusOf(good.error());
+  if (request.frontend().empty()) {
+    if (request.definition().def_size() == 0) return {};
+    return StatusOf(Invalid("builds of LLB definitions are not supported by this daemon yet"));
+  }
+  Attributes attributes = ToAttributes(request.frontend_opt());
+  auto failure = SolveFrontend(request.frontend(), attributes, request.evaluate(), *response.mutable_result());
+  if (failure) return ToProto(*failure);
+  if (!request.allow_result_return()) {
+    response.set_ref(response.result().ref().id());
+    response.clear_result();
+  }
+  return {};
+}
+
+std::optional<Failure> SolveJob::SolveFrontend(const std::string& frontend, const Attributes& attributes,
+                                               bool evaluate, gateway::Result& result) {
+  if (!IsDockerfileFrontend(frontend, attributes)) {
+    if (frontend != "gateway.v0") return Failure{.error = NotFound("unsupported frontend {}", frontend)};
+    auto source = attributes.find("source");
+    return Failure{.error = Invalid("the front end {} is not supported by this daemon yet: only docker/dockerfile is",
+                                    source == attributes.end() ? "(no source)" : source->second),
+                   .frontend = frontend};
+  }
+  Attributes all = ToAttributes(request_.frontend_attrs());
+  for (const auto& [key, value] : attributes) all[key] = value;
+  std::vector<std::string> entitlements(request_.entitlements().begin(), request_.entitlements().end());
+  auto request = ParseFrontendRequest(all, entitlements);
+  if (!request) return Failure{request.error()};
+  auto cache_from = ParseCacheImports(request_, all);
+  if (!cache_from) return Failure{cache_from.error()};
+  auto cache_to = ParseCacheExports(request_);
+  if (!cache_to) return Failure{cache_to.error()};
+  for (const auto* specs : {&*cache_from, &*cache_to}) {
+    if (Status remote = RefuseLocalCaches(*specs); !remote) return Failure{remote.error()};
+  }
+  auto outputs = ParseExporters(request_);
+  if (!outputs) return Failure{outputs.error()};
+  auto opened = Open();
+  if (!opened) return Failure{opened.error()};
+  const bool asks = !request->subrequest.empty();
+  auto build = std::make_shared<DockerfileBuild>(
+      std::move(*request), std::move(*cache_from), BuildTargets{std::move(*outputs), std::move(*cache_to)},
+      BuildPlace{(*opened)->workspace, *(*opened)->board, feed_, *(*opened)->client, ref(), stop_.get_token()});
+  std::optional<Failure> failure;
+  if (asks) {
+    auto answer = build->Answer(failure);
+    if (!answer) return failure ? failure : Failure{answer.error()};
+    auto& metadata = *result.mutable_metadata();
+    metadata["result.json"] = answer->json.Dump({.indent = 2});
+    metadata["result.txt"] = answer->text;
+    metadata["result.statuscode"] = std::to_string(answer->status);
+    metadata["version"] = std::string(dockerfile::kSubrequestVersion);
+    return std::nullopt;
+  }
+  failure = build->Prepare();
+  if (failure) return failure;
+  Describe(build, result);
+  if (!evaluate) return std::nullopt;
+  std::lock_guard lock(running_);
+  return build->Run(false, nullptr);
+}
+
+// The build's results as references that the client hands back, and their configs.
+void SolveJob::Describe(const std::shared_ptr<DockerfileBuild>& build, gateway::Result& result) {
+  const dockerfile::LoweredPlatforms& platforms = build->platforms();
+  std::lock_guard lock(mutex_);
+  auto& metadata = *result.mutable_metadata();
+  for (size_t i = 0; i < platforms.results.size(); ++i) {
+    std::string id = Digest::Of(fmt::format("{}\n{}", ref(), made_.size())).Hex().substr(0, 25);
+    const std::string platform = platforms.results[i].platform.ToString();
+    std::string config = platforms.results[i].lowered.config.Serialise();
+    if (platforms.multi_platform) {
+      (*result.mutable_refs()->mutable_refs())[platform].set_id(id);
+      metadata["containerimage.config/" + platform] = config;
+    } else {
+      result.mutable_ref()->set_id(id);
+      metadata["containerimage.config"] = config;
+    }
+    made_[id] = {build, i};
+  }
+  metadata["refs.platforms"] = PlatformList(platforms).Dump();
+}
+
+Result<SolveJob::Made> SolveJob::FindMade(const std::string& ref) {
+  std::lock_guard lock(mutex_);
+  auto it = made_.find(ref);
+  if (it == made_.end()) return NotFound("no such reference {}", ref);
+  return it->second;
+}
+
+std::optional<Failure> SolveJob::Deliver(const gateway::Result& result, control::SolveResponse& response) {
+  for (const auto& [key, value] : result.metadata()) {
+    if (key.starts_with("result.") || key.starts_with("frontend.") || key == "version") {
+      (*response.mutable_exporter_response())[key] = value;
+    }
+  }
+  std::vector<std::string> refs;
+  if (result.has_ref()) refs.push_back(result.ref().id());
+  for (const auto& [platform, ref] : result.refs().refs()) refs.push_back(ref.id());
+  if (!result.ref_deprecated().empty()) refs.push_back(result.ref_deprecated());
+  for (const auto& [platform, ref] : result.refs_deprecated().refs()) refs.push_back(ref);
+  std::erase(refs, "");
+  if (refs.empty()) return std::nullopt;  // an answer, or a probe of what this daemon can do
+  std::shared_ptr<DockerfileBuild> build;
+  for (const std::string& ref : refs) {
+    auto made = FindMade(ref);
+    if (!made) return Failure{made.error()};
+    if (build && build != made->build) {
+      return Failure{Invalid("a result of several front end calls is not supported by this daemon yet")};
+    }
+    build = made->build;
+  }
+  if (refs.size() != build->platforms().results.size()) {
+    return Failure{Invalid("a result with some of the platforms that were built is not supported by this "
+                           "daemon yet")};
+  }
+  auto outputs = ParseExporters(request_);
+  auto cache_to = ParseCacheExports(request_);
+  if (!outputs) return Failure{outputs.error()};
+  if (!cache_to) return Failure{cache_to.error()};
+  Json metadata = Json::EmptyObject();
+  auto failure = RunAndExport(*build, {std::move(*outputs), std::move(*cache_to)}, metadata);
+  if (!failure) PutAnswer(metadata, response);
+  return failure;
+}
+
+std::optional<Failure> SolveJob::RunAndExport(DockerfileBuild& build, const BuildTargets& targets,
+                                              Json& metadata) {
+  auto opened = Open();
+  if (!opened) return Failure{opened.error()};
+  Opened& open = **opened;
+  std::lock_guard lock(running_);
+  auto once = [&]() -> std::optional<Failure> {
+    cli::BuildHistory* history = open.history ? &*open.history : nullptr;
+    auto failure = build.Run(!targets.outputs.empty(), history);
+    if (open.history) {
+      open.end.graph = &build.graph();
+      open.end.outcome = &build.outcome();
+    }
+    if (!failure) failure = build.Export(metadata);
+    open.end.tiers = build.CacheUses();
+    return failure;
+  };
+  // A store that turns out to be damaged is mended, and the build tried again; what a client got already
+  // cannot be taken back.
+  const bool repeatable = std::ranges::all_of(targets.outputs, [](const exporter::Output& output) {
+    return output.type == exporter::OutputType::kImage || output.type == exporter::OutputType::kCacheOnly;
+  });
+  auto failure = once();
+  for (int mends = 0; failure && repeatable && mends < cli::kMaxMends; ++mends) {
+    if (!cli::MendAfter(failure->error, open.workspace, *open.board, stop_.get_token())) break;
+    failure = once();
+  }
+  if (!failure) {
+    open.end.image = build.exported().image_id;
+    open.end.images = build.exported().images;
+  }
+  return failure;
+}
+
+google::rpc::Status SolveJob::ResolveImage(const gateway::ResolveImageConfigRequest& request,
+                                           gateway::ResolveImageConfigResponse& response) {
+  auto resolve = [&]() -> Status {
+    if (request.resolver_type() != 0) return Invalid("images of a client's OCI layout are not supported here yet");
+    TRY_ASSIGN(Opened* opened, Open());
+    TRY_ASSIGN(auto reference, oci::ParseReference(request.ref()));
+    oci::Platform platform = oci::HostPlatform();
+    if (request.has_platform() && !request.platform().architecture().empty()) {
+      platform = oci::Normalise({.os = request.platform().os(), .architecture = request.platform().architecture(),
+                                 .variant = request.platform().variant()});
+    }
+    auto mode = request.resolve_mode() == "pull" ? graph::ResolveMode::kPull : graph::ResolveMode::kDefault;
+    TRY_ASSIGN(auto image, opened->workspace.images->Resolve(reference.WithDefaultTag().String(), platform, mode,
+                                                             stop_.get_token()));
+    response.set_digest(image.manifest_digest.ToString());
+    response.set_config(image.config.Serialise());
+    response.set_ref(image.reference);
+    return Ok();
+  };
+  Status resolved = resolve();
+  return resolved ? google::rpc::Status() : StatusOf(resolved.error());
+}
+
+google::rpc::Status SolveJob::Evaluate(const std::string& ref) {
+  auto made = FindMade(ref);
+  if (!made) return StatusOf(made.error());
+  std::lock_guard lock(running_);
+  auto failure = made->build->Run(false, nullptr);
+  return failure ? ToProto(*failure) : google::rpc::Status();
+}
+
+// `use(files)`: with the result's root file system.
+template <class Use>
+google::rpc::Status SolveJob::WithFiles(const std::string& ref, Use use) {
+  auto made = FindMade(ref);
+  if (!made) return StatusOf(made.error());
+  auto opened = Open();
+  if (!opened) return StatusOf(opened.error());
+  std::lock_guard lock(running_);
+  if (auto failure = made->build->Run(true, nullptr)) return ToProto(*failure);
+  const cache::Rootfs* rootfs = nullptr;
+  size_t wanted = 0;
+  for (size_t i = 0; i < made->build->platforms().results.size(); ++i) {
+    if (!made->build->platforms().results[i].lowered.root) continue;
+    if (i == made->platform) rootfs = &made->build->outcome().wanted[wanted];
+    ++wanted;
+  }
+  static const cache::Rootfs kEmpty{{}, tree::EmptyTree()};
+  auto files = RefFiles::Open((rootfs ? *rootfs : kEmpty).layers, (*opened)->workspace);
+  if (!files) return StatusOf(files.error());
+  Status used = use(*files);
+  return used ? google::rpc::Status() : StatusOf(used.error());
+}
+
+google::rpc::Status SolveJob::ReadFile(const gateway::ReadFileRequest& request,
+                                       gateway::ReadFileResponse& response) {
+  return WithFiles(request.ref(), [&](RefFiles& files) -> Status {
+    TRY_ASSIGN(*response.mutable_data(), files.Read(request.file_path(), request.range().offset(),
+                                                    request.range().length()));
+    return Ok();
+  });
+}
+
+google::rpc::Status SolveJob::ReadDir(const gateway::ReadDirRequest& request,
+                                      gateway::ReadDirResponse& response) {
+  return WithFiles(request.ref(), [&](RefFiles& files) -> Status {
+    TRY_ASSIGN(auto entries, files.List(request.dir_path(), request.include_pattern()));
+    for (auto& entry : entries) *response.add_entries() = std::move(entry);
+    return Ok();
+  });
+}
+
+google::rpc::Status SolveJob::StatFile(const gateway::StatFileRequest& request,
+                                       gateway::StatFileResponse& response) {
+  return WithFiles(request.ref(), [&](RefFiles& files) -> Status {
+    TRY_ASSIGN(*response.mutable_stat(), files.Stat(request.path()));
+    return Ok();
+  });
+}
+
+void SolveJob::Warn(const gateway::WarnRequest& request) {
+  control::VertexWarning warning;
+  warning.set_vertex(request.digest());
+  warning.set_level(request.level());
+  warning.set_short_(request.short_());
+  *warning.mutable_detail() = request.detail();
+  warning.set_url(request.url());
+  if (request.has_info()) *warning.mutable_info() = request.info();
+  *warning.mutable_ranges() = request.ranges();
+  feed_.Warn(std::move(warning));
+}
+
+}  // namespace varve::daemon

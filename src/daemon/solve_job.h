@@ -1,0 +1,114 @@
+// One Control.Solve, from the request to the answer.
+//
+// A client that has its own front end (buildx does: it asks the daemon's for the work) gives neither a front end
+// nor a definition. The job then waits while the client calls LLBBridge with the job's ref, and goes on with
+// what it hands to LLBBridge.Return.
+//
+// Threads: Finish blocks in Control.Solve's thread; the bridge's calls come from others.
+#pragma once
+
+#include <condition_variable>
+#include <map>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <stop_token>
+#include <string>
+
+#include "api/control.pb.h"
+#include "api/gateway.pb.h"
+#include "cli/build_history.h"
+#include "cli/workspace.h"
+#include "daemon/client.h"
+#include "daemon/dockerfile_build.h"
+#include "daemon/failure.h"
+#include "daemon/status_feed.h"
+
+namespace varve::daemon {
+
+namespace gateway = moby::buildkit::v1::frontend;
+
+// What the daemon's operator lets builds do.
+struct SolvePolicy {
+  std::string root;                          // state directory
+  std::set<std::string> entitlements;        // network.host, security.insecure, device
+  std::optional<registry::Config> registries;  // none: registries.json, as varve itself finds it
+};
+
+class SolveJob {
+ public:
+  // Of a session's client, when a build begins to need it.
+  using FindClient = std::function<Result<std::shared_ptr<Client>>(std::stop_token stop)>;
+
+  SolveJob(control::SolveRequest request, SolvePolicy policy, FindClient find_client);
+  ~SolveJob();
+  SolveJob(const SolveJob&) = delete;
+  SolveJob& operator=(const SolveJob&) = delete;
+
+  const std::string& ref() const { return request_.ref(); }
+  const control::SolveRequest& request() const { return request_; }
+  StatusFeed& feed() { return feed_; }
+  std::shared_ptr<StatusFeed> shared_feed() { return feed_holder_; }
+
+  // The whole of Control.Solve. Returns when the build is over; the feed has ended then.
+  google::rpc::Status Finish(control::SolveResponse& response);
+  void Cancel() { stop_.request_stop(); }
+  std::stop_token stopping() const { return stop_.get_token(); }
+
+  // The bridge's side.
+  google::rpc::Status Solve(const gateway::SolveRequest& request, gateway::SolveResponse& response);
+  google::rpc::Status ResolveImage(const gateway::ResolveImageConfigRequest& request,
+                                   gateway::ResolveImageConfigResponse& response);
+  google::rpc::Status Evaluate(const std::string& ref);
+  google::rpc::Status ReadFile(const gateway::ReadFileRequest& request, gateway::ReadFileResponse& response);
+  google::rpc::Status ReadDir(const gateway::ReadDirRequest& request, gateway::ReadDirResponse& response);
+  google::rpc::Status StatFile(const gateway::StatFileRequest& request, gateway::StatFileResponse& response);
+  void Warn(const gateway::WarnRequest& request);
+  void Return(const gateway::ReturnRequest& request);
+
+  // For the history, once Finish has returned; empty: the build is not in it.
+  const std::string& history_id() const { return history_id_; }
+
+ private:
+  struct Opened;
+  // A result that a front end has: all platforms of one build, or one of them.
+  struct Made {
+    std::shared_ptr<DockerfileBuild> build;
+    size_t platform = 0;
+  };
+
+  Result<Opened*> Open();
+  void Close(const google::rpc::Status& status);
+  Status CheckRequest() const;
+  google::rpc::Status Work(control::SolveResponse& response);
+  std::optional<Failure> SolveFrontend(const std::string& frontend, const Attributes& attributes,
+                                       bool evaluate, gateway::Result& result);
+  void Describe(const std::shared_ptr<DockerfileBuild>& build, gateway::Result& result);
+  google::rpc::Status AwaitReturn(gateway::Result& result);
+  std::optional<Failure> Deliver(const gateway::Result& result, control::SolveResponse& response);
+  std::optional<Failure> RunAndExport(DockerfileBuild& build, const BuildTargets& targets, Json& metadata);
+  Result<Made> FindMade(const std::string& ref);
+  template <class Use>
+  google::rpc::Status WithFiles(const std::string& ref, Use use);
+
+  const control::SolveRequest request_;
+  const SolvePolicy policy_;
+  const FindClient find_client_;
+  const std::shared_ptr<StatusFeed> feed_holder_;
+  StatusFeed& feed_;
+  std::stop_source stop_;
+
+  std::mutex mutex_;  // guards what follows, up to the next comment
+  std::condition_variable changed_;
+  std::optional<gateway::ReturnRequest> returned_;
+  std::unique_ptr<Opened> opened_;
+  std::map<std::string, Made> made_;  // after opened_: builds use it
+  bool over_ = false;
+
+  std::mutex running_;  // one evaluation at a time
+  std::string history_id_;
+};
+
+}  // namespace varve::daemon
