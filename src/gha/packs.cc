@@ -425,6 +425,7 @@ Result<bool> Packs::Read(const std::string& key, Writer& out, std::stop_token st
   }
   TRY(read);
   if (hashing.Finish() != place.digest) {
+    state_.Lock()->damaged.insert(place.pack);
     Forget(place.pack);
     return Corrupt("{} in {} has other bytes than its index says", key, place.pack);
   }
@@ -452,6 +453,7 @@ Status Packs::GetRun(const std::string& pack, const std::vector<std::pair<size_t
       out[i] = std::move(value);
     } else {
       LOG_WARN("gha: {} holds other bytes than its index says", pack);
+      state_.Lock()->damaged.insert(pack);
       Forget(pack);
     }
   }
@@ -502,11 +504,13 @@ Result<std::string> Packs::SavePack(const std::vector<const Value*>& values, std
   const std::string name = fmt::format("{}pack-{}", prefix_, Digest::Of(content).Hex());
   std::string key = name;
   while (true) {
-    TRY_ASSIGN(bool saved, client_.Save(key, version_, size, open, stop));
-    if (saved) return key;
-    TRY_ASSIGN(auto found, client_.Find({key}, version_, stop));
-    if (found && found->key == key) return key;  // somebody uploaded the same
-    // Reserved, and perhaps never to be committed: its bytes under another name.
+    if (!state_.Lock()->damaged.contains(key)) {
+      TRY_ASSIGN(bool saved, client_.Save(key, version_, size, open, stop));
+      if (saved) return key;
+      TRY_ASSIGN(auto found, client_.Find({key}, version_, stop));
+      if (found && found->key == key) return key;  // somebody uploaded the same
+    }
+    // Damaged, or reserved and perhaps never to be committed: its bytes under another name.
     key = fmt::format("{}-{:08x}", name, Chance());
   }
 }

@@ -125,7 +125,8 @@ class Packs {
     Places own;                                  // of the ref that is written
     Places merged;                               // of all refs, the own one's first
     std::set<std::string> theirs;                // keys of the others
-    std::set<std::string> gone;                  // packs that were evicted
+    std::set<std::string> gone;                  // packs that were evicted, or are damaged,
+    std::set<std::string> damaged;               // so that their names cannot be written again
     std::map<std::string, FoundEntry> found;     // packs
     std::map<std::string, Numbered> newest;      // by ref, as read or written last
   };

@@ -105,6 +105,11 @@ class Client {
                           const OpenAt& open, const std::vector<std::string>& mount_from,
                           std::stop_token stop);
 
+  // Uploads although it is there: what was fetched had other bytes. Some registries keep what they have all
+  // the same.
+  Status ReplaceBlob(const oci::Reference& repository, const oci::Descriptor& blob, const OpenAt& open,
+                     std::stop_token stop);
+
   // Stores a manifest under the reference's tag, or under its digest when there is no tag. A
   // manifest with a subject is listed in the referrers tag of registries without a referrers API.
   Result<oci::Descriptor> PushManifest(const oci::Reference& reference,

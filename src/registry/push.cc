@@ -289,6 +289,13 @@ Result<Pushed> Client::PushBlob(const oci::Reference& repository, const oci::Des
   return pushed;
 }
 
+Status Client::ReplaceBlob(const oci::Reference& repository, const oci::Descriptor& blob, const OpenAt& open,
+                           std::stop_token stop) {
+  Endpoint endpoint = impl_->options.config.Origin(repository.domain);
+  TRY(Upload(*impl_, endpoint, repository, blob, open, stop).Run({}));
+  return Ok();
+}
+
 Result<bool> Client::DeleteManifest(const oci::Reference& reference, std::stop_token stop) {
   CHECK(reference.digest);
   oci::Reference target = reference;

@@ -12,6 +12,7 @@
 #include "base/thread_pool.h"
 #include "oci/manifest.h"
 #include "tier/group.h"
+#include "tier/object_blobs.h"
 
 namespace varve::tier {
 
@@ -105,9 +106,19 @@ class BucketStorage final : public BlobStorage {
     return Ok();
   }
 
-  Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, std::stop_token stop) override {
-    TRY_ASSIGN(bool there, Has(blob, stop));
-    if (there) return false;
+  bool HasParts() const override { return true; }
+
+  Status GetPart(const oci::Descriptor& blob, uint64_t offset, uint64_t size, Writer& out,
+                 std::stop_token stop) override {
+    return GetPartOf(*store_, KeyOf(blob.digest), {.offset = offset, .length = size}, out, stop);
+  }
+
+  Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, IfThere if_there,
+                   std::stop_token stop) override {
+    if (if_there == IfThere::kKeep) {
+      TRY_ASSIGN(bool there, Has(blob, stop));
+      if (there) return false;
+    }
     TRY(store_->Put(KeyOf(blob.digest), {.open = [&] { return open(0); }, .size = blob.size}, stop));
     return true;
   }
@@ -204,8 +215,7 @@ class BucketStorage final : public BlobStorage {
     for (const std::string& key : unused) {
       if (still_old.contains(key) && !reached.Lock()->contains(key)) dead.push_back(key);
     }
-    if (dead.empty()) return Ok();
-    return store_->Delete(dead, stop);
+    return RemoveUnused(*store_, dead, std::move(stop));
   }
 
   const std::unique_ptr<objects::ObjectStore> store_;

@@ -249,6 +249,7 @@ Result<std::optional<oci::Descriptor>> Chain::Bring(
     Status got = tier.Fetch(*blob, counting, token);
     // One blob that is gone or damaged is its own misfortune, not the tier's.
     if (!got && (got.error().code == Code::kNotFound || got.error().code == Code::kCorrupt)) {
+      tier.Distrust(*blob);
       LOG_WARN("{}: {}", what, got.error().message);
       Counter("tier.blobs_gone").Add();
       return Ok();
@@ -257,6 +258,7 @@ Result<std::optional<oci::Descriptor>> Chain::Bring(
     if (auto committed = (*writer)->Commit(blob->digest); !committed) {
       if (committed.error().code == Code::kCorrupt) {
         LOG_WARN("{}: {}", what, committed.error().message);
+        tier.Distrust(*blob);
         Counter("tier.blobs_gone").Add();
       } else {
         local_error = std::move(committed).error();

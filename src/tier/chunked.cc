@@ -70,7 +70,9 @@ Status FetchRanges(chunk::Assembly& assembly, const chunk::ChunkList& list, Wire
       const chunk::Pack& pack = list.packs[ranges[i].pack];
       Limited part(ranges[i].size);
       TRY(wire.GetPart(DescriptorOf(pack), ranges[i].offset, ranges[i].size, part, stop));
-      return assembly.Unpack(ranges[i], part.text);
+      Status unpacked = assembly.Unpack(ranges[i], part.text);
+      if (!unpacked && unpacked.error().code == Code::kCorrupt) wire.Distrust(pack.digest);
+      return unpacked;
     });
   }
   std::map<uint32_t, std::vector<const chunk::Range*>> by_pack;
@@ -81,8 +83,12 @@ Status FetchRanges(chunk::Assembly& assembly, const chunk::ChunkList& list, Wire
     const chunk::Pack& pack = list.packs[packs[i][0]->pack];
     Limited whole(pack.size);
     TRY(wire.Get(DescriptorOf(pack), whole, stop));
+    if (Digest::Of(whole.text) != pack.digest) {
+      wire.Distrust(pack.digest);
+      return Corrupt("pack {} arrived damaged", pack.digest.ToString());
+    }
     for (const chunk::Range* range : packs[i]) {
-      if (range->offset + range->size > whole.text.size()) return Corrupt("a chunk pack is cut off");
+      if (range->offset + range->size > whole.text.size()) return Corrupt("a chunk list does not fit its packs");
       TRY(assembly.Unpack(*range, std::string_view(whole.text).substr(range->offset, range->size)));
     }
     return Ok();

@@ -107,9 +107,12 @@ class DirectoryStorage final : public BlobStorage {
     return Ok();
   }
 
-  Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, std::stop_token stop) override {
-    TRY_ASSIGN(bool there, Has(blob, stop));
-    if (there) return false;
+  Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, IfThere if_there,
+                   std::stop_token stop) override {
+    if (if_there == IfThere::kKeep) {
+      TRY_ASSIGN(bool there, Has(blob, stop));
+      if (there) return false;
+    }
     TRY_ASSIGN(auto in, open(0));
     TRY(Write(blob.digest, *in));
     return true;

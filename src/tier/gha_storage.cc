@@ -81,8 +81,11 @@ class GhaStorage final : public BlobStorage {
     return Ok();
   }
 
-  Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, std::stop_token stop) override {
+  Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, IfThere if_there,
+                   std::stop_token stop) override {
+    // What was read and is damaged is forgotten (gha/packs.h), and so not held.
     TRY_ASSIGN(bool there, Has(blob, stop));
+    there = there && if_there == IfThere::kKeep;
     if (!there) staged_.Lock()->insert_or_assign(blob.digest, open);
     return !there;
   }

@@ -62,6 +62,7 @@ class ImageTier final : public Tier {
   // Of the cache: images have none.
   Result<std::optional<oci::Descriptor>> FindMount(const std::string& key, std::stop_token stop) override;
   Status Fetch(const oci::Descriptor& blob, Writer& out, std::stop_token stop) override;
+  void Distrust(const oci::Descriptor& blob) override { cache_->Distrust(blob); }
   Status Export(const Offer& offer, const OnProgress& on_progress, std::stop_token stop) override;
   Traffic traffic() override;
   std::vector<std::string> TakeNotices() override;

@@ -188,7 +188,7 @@ Result<Copied> CopyGroups(BlobStorage& from, BlobStorage& to, const std::string&
       TRY_ASSIGN(wrong[i], GetVerified(from, blobs[i], &out, stop));
     }
     if (!wrong[i].empty()) return Ok();
-    TRY(to.Put(blobs[i], OpenPath(path), stop));
+    TRY(to.Put(blobs[i], OpenPath(path), IfThere::kKeep, stop));
     Tell(on_progress, "copying", blobs[i]);
     auto sum = counted.Lock();
     ++sum->blobs;

@@ -125,6 +125,8 @@ class PackedTier final : public Tier {
     return Ok();
   }
 
+  void Distrust(const oci::Descriptor& blob) override { wire_.Distrust(blob.digest); }
+
   Status Export(const Offer& offer, const OnProgress& on_progress, std::stop_token stop) override {
     METRIC("tier.export");
     CHECK(!options_.evicts_by_itself || (!offer.chunked && offer.mounts.empty()));

@@ -91,7 +91,12 @@ class RegistryStorage final : public BlobStorage {
     return out.Write(part);
   }
 
-  Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, std::stop_token stop) override {
+  Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, IfThere if_there,
+                   std::stop_token stop) override {
+    if (if_there == IfThere::kReplace) {
+      TRY(client_.ReplaceBlob(reference_, blob, open, stop));
+      return true;
+    }
     TRY_ASSIGN(auto pushed, client_.PushBlob(reference_, blob, open, {}, stop));
     return pushed == registry::Pushed::kUploaded;
   }

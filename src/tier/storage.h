@@ -35,6 +35,10 @@ struct GroupEntry {
   bool operator==(const GroupEntry&) const = default;
 };
 
+// What becomes of a blob that is there already: it is not sent, or it is, since its bytes were found to be
+// wrong. (A registry that keeps what it has, as docker-registry does, stays as it is.)
+enum class IfThere { kKeep, kReplace };
+
 class BlobStorage {
  public:
   virtual ~BlobStorage() = default;
@@ -56,9 +60,10 @@ class BlobStorage {
     (void)offset, (void)size, (void)out, (void)stop;
     return Internal("{} is not to be had in parts here", blob.digest.ToString());
   }
-  // A blob that is there already is not sent; true: it was sent, or it is with the Replace that follows:
-  // a storage may keep `open` until then, to send many blobs in few requests.
-  virtual Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, std::stop_token stop) = 0;
+  // True: it was sent, or it is with the Replace that follows: a storage may keep `open` until then, to send
+  // many blobs in few requests.
+  virtual Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, IfThere if_there,
+                           std::stop_token stop) = 0;
   // Requests so far, where they are not one for each of the calls above.
   virtual std::optional<uint64_t> requests() { return std::nullopt; }
 };

@@ -103,6 +103,8 @@ class Tier {
                                                            std::stop_token stop) = 0;
   // The bytes as they come: whoever writes them verifies. kNotFound when they are gone.
   virtual Status Fetch(const oci::Descriptor& blob, Writer& out, std::stop_token stop) = 0;
+  // What Fetch gave was not what the descriptor says: an export by this object sends it again.
+  virtual void Distrust(const oci::Descriptor& blob) { (void)blob; }
   // Adds what the tier lacks, blobs before records (invariant I4), and stays within its bounds.
   virtual Status Export(const Offer& offer, const OnProgress& on_progress, std::stop_token stop) = 0;
   virtual Traffic traffic() = 0;

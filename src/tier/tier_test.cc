@@ -60,6 +60,7 @@ class RegistryPlace final : public Place {
   void Damage(const Digest& blob, size_t) override {
     server_.Fail({.pattern = "GET .*/blobs/" + blob.ToString(), .wrong_bytes = true});
   }
+  bool Overwrites() override { return false; }
   FakeRegistry& server() { return server_; }
   FakeClock& clock() { return clock_; }
   void MergeInRealTime() override { in_real_time_ = true; }
@@ -169,6 +170,73 @@ TEST_P(TierContract, ABlobThatIsGoneIsSentAgainByWhoRanTheStep) {
     ASSERT_TRUE(Export(again));
     EXPECT_EQ(made, 1);
   }
+}
+
+// As the chain finds it: a fetch that ends with other bytes than the descriptor says.
+TEST_P(TierContract, WrongBytesOfTheRightSizeAreReplacedByTheNextExport) {
+  ASSERT_TRUE(Export(OfferOf({"a"})));
+  for (const oci::Descriptor& blob : StoredOf("a").Blobs()) {
+    place_->Damage(blob.digest, 0);
+    auto tier = place_->Open();
+    ASSERT_TRUE(tier->GetMany({Key("a")}, trees_, {}));
+    oci::Descriptor layer = BlobIn(*tier, "a");
+    StringWriter out;
+    Status fetched = tier->Fetch(layer, out, {});
+    if (!fetched) EXPECT_EQ(fetched.error().code, Code::kCorrupt) << fetched.error().message;
+    else EXPECT_NE(Digest::Of(out.text), layer.digest);
+    tier->Distrust(layer);
+    std::atomic<int> made = 0;
+    Offer again = OfferOf({"a"}, &made);
+    again.records[0].fresh = true;
+    Status exported = tier->Export(again, nullptr, {});
+    ASSERT_TRUE(exported) << exported.error().message;
+    EXPECT_EQ(made, 1);
+    EXPECT_GE(tier->traffic().bytes_written, blob.size) << "it was sent, whatever is there";
+    if (!place_->Overwrites()) continue;
+    auto mended = place_->Open();
+    ASSERT_TRUE(mended->GetMany({Key("a")}, trees_, {}));
+    StringWriter bytes;
+    Status read = mended->Fetch(BlobIn(*mended, "a"), bytes, {});
+    ASSERT_TRUE(read) << read.error().message;
+    EXPECT_EQ(bytes.text, BlobOf(LayerOf("a")));
+  }
+}
+
+// The step gives other bytes the second time; its chunks must not rely on the pack that is damaged.
+TEST_P(TierContract, ADamagedPackIsNotReliedOn) {
+  if (!GetParam().chunked || !place_->Overwrites()) return;
+  ASSERT_TRUE(Export(OfferOf({"a"})));
+  place_->Damage(StoredOf("a").packs.at(0).digest, 0);
+  auto tier = place_->Open();
+  ASSERT_TRUE(tier->GetMany({Key("a")}, trees_, {}));
+  StringWriter out;
+  ASSERT_FALSE(tier->Fetch(BlobIn(*tier, "a"), out, {}));
+  const std::string other = BlobOf(LayerOf("a")) + "and a little more";
+  Offer again = OfferOf({"a"});
+  again.records[0].fresh = true;
+  again.records[0].record.created = Timestamp{9'000'000'000};
+  again.records[0].record.outputs[0].layers = {DiffId(Digest::Of(other))};
+  again.layers = again.result_layers = {DiffId(Digest::Of(other))};
+  again.write_tar = [&](const DiffId&, Writer& tar, std::stop_token) { return tar.Write(other); };
+  ASSERT_TRUE(tier->Export(again, nullptr, {}));
+  auto mended = place_->Open();
+  auto blob = mended->FindLayer(DiffId(Digest::Of(other)), {});
+  ASSERT_TRUE(blob && *blob);
+  StringWriter bytes;
+  Status read = mended->Fetch(**blob, bytes, {});
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(bytes.text, other);
+}
+
+TEST_P(TierContract, APackThatIsCutShortIsCorruptOrGone) {
+  if (!GetParam().chunked || !place_->Overwrites()) return;
+  ASSERT_TRUE(Export(OfferOf({"a"})));
+  place_->Damage(StoredOf("a").packs.at(0).digest, 100);
+  auto tier = place_->Open();
+  StringWriter out;
+  Status fetched = tier->Fetch(BlobIn(*tier, "a"), out, {});
+  ASSERT_FALSE(fetched);
+  EXPECT_EQ(fetched.error().code, Code::kCorrupt) << fetched.error().message;
 }
 
 TEST_P(TierContract, DamagedRecordsAreAMissAndALineAndHealed) {

@@ -6,9 +6,9 @@
 #include <set>
 
 #include "base/guarded.h"
-#include "base/log.h"
 #include "oci/layout.h"
 #include "oci/manifest.h"
+#include "tier/object_blobs.h"
 #include "tier/read_back.h"
 
 namespace varve::tier {
@@ -96,9 +96,19 @@ class WebStorage final : public BlobStorage {
     return Ok();
   }
 
-  Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, std::stop_token stop) override {
-    TRY_ASSIGN(bool there, Has(blob, stop));
-    if (there) return false;
+  bool HasParts() const override { return true; }
+
+  Status GetPart(const oci::Descriptor& blob, uint64_t offset, uint64_t size, Writer& out,
+                 std::stop_token stop) override {
+    return GetPartOf(*store_, KeyOf(blob.digest), {.offset = offset, .length = size}, out, stop);
+  }
+
+  Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, IfThere if_there,
+                   std::stop_token stop) override {
+    if (if_there == IfThere::kKeep) {
+      TRY_ASSIGN(bool there, Has(blob, stop));
+      if (there) return false;
+    }
     TRY(store_->Put(KeyOf(blob.digest), {.open = [&] { return open(0); }, .size = blob.size}, stop));
     return true;
   }
@@ -196,11 +206,7 @@ class WebStorage final : public BlobStorage {
   Status Remove(const std::vector<Digest>& dead, std::stop_token stop) {
     std::vector<std::string> keys;
     for (const Digest& blob : dead) keys.push_back(KeyOf(blob));
-    if (keys.empty()) return Ok();
-    Status deleted = store_->Delete(keys, stop);
-    if (!deleted && deleted.error().code == Code::kCancelled) return deleted;
-    if (!deleted) LOG_WARN("{}: unused blobs stay: {}", store_->Name(), deleted.error().message);
-    return Ok();
+    return RemoveUnused(*store_, keys, std::move(stop));
   }
 
   const std::unique_ptr<objects::ObjectStore> store_;

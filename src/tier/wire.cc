@@ -105,7 +105,9 @@ oci::Descriptor Describe(const std::string& text, std::string_view media_type) {
 Status Wire::Get(const oci::Descriptor& blob, Writer& out, std::stop_token stop) {
   ++requests;
   CountingWriter counted(out, bytes_read);
-  return storage_.Get(blob, counted, stop);
+  Status got = storage_.Get(blob, counted, stop);
+  if (!got && got.error().code == Code::kCorrupt) Distrust(blob.digest);
+  return got;
 }
 
 Status Wire::GetPart(const oci::Descriptor& blob, uint64_t offset, uint64_t size, Writer& out,
@@ -119,22 +121,33 @@ Result<std::string> Wire::GetSmall(const oci::Descriptor& blob, uint64_t limit, 
   if (blob.size > limit) return Corrupt("blob {} is too large", blob.digest.ToString());
   ++requests;
   LimitedWriter out(blob.size, bytes_read);
-  TRY(storage_.Get(blob, out, stop));
+  Status got = storage_.Get(blob, out, stop);
+  if (!got && got.error().code == Code::kCorrupt) Distrust(blob.digest);
+  TRY(std::move(got));
   if (out.text.size() != blob.size || Digest::Of(out.text) != blob.digest) {
+    Distrust(blob.digest);
     return Corrupt("blob {} arrived damaged", blob.digest.ToString());
   }
   return std::move(out.text);
 }
 
 Result<bool> Wire::Holds(const oci::Descriptor& blob, std::stop_token stop) {
+  if (distrusted_.Lock()->contains(blob.digest)) return false;
   ++requests;
   return storage_.Has(blob, stop);
 }
 
-Status Wire::Send(const oci::Descriptor& blob, const OpenAt& open, std::stop_token stop) {
+Result<bool> Wire::Put(const oci::Descriptor& blob, const OpenAt& open, std::stop_token stop) {
+  const bool wrong = distrusted_.Lock()->contains(blob.digest);
   ++requests;
-  TRY_ASSIGN(bool sent, storage_.Put(blob, open, stop));
+  TRY_ASSIGN(bool sent, storage_.Put(blob, open, wrong ? IfThere::kReplace : IfThere::kKeep, stop));
+  if (wrong) distrusted_.Lock()->erase(blob.digest);
   if (sent) bytes_written += blob.size;
+  return sent;
+}
+
+Status Wire::Send(const oci::Descriptor& blob, const OpenAt& open, std::stop_token stop) {
+  TRY(Put(blob, open, std::move(stop)));
   return Ok();
 }
 
@@ -145,10 +158,8 @@ Status Wire::Send(const oci::Descriptor& blob, const OpenAt& open, const OnProgr
     TRY_ASSIGN(auto in, open(offset));
     return std::make_unique<SentReader>(std::move(in), progress);
   };
-  ++requests;
-  TRY_ASSIGN(bool sent, storage_.Put(blob, read, stop));
-  if (sent) bytes_written += blob.size;
-  else progress->Done();
+  TRY_ASSIGN(bool sent, Put(blob, read, std::move(stop)));
+  if (!sent) progress->Done();
   return Ok();
 }
 

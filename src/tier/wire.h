@@ -1,12 +1,15 @@
-// What a tier asks of its storage, counted, and small blobs verified.
+// What a tier asks of its storage, counted, and small blobs verified. Blobs that were found to be damaged
+// are remembered.
 //
 // Safe from any thread.
 #pragma once
 
 #include <atomic>
+#include <set>
 #include <stop_token>
 #include <string>
 
+#include "base/guarded.h"
 #include "tier/group.h"
 #include "tier/storage.h"
 #include "tier/tier.h"
@@ -29,9 +32,13 @@ class Wire {
   Result<std::string> GetSmall(const oci::Descriptor& blob, uint64_t limit, std::stop_token stop);
   Result<bool> Holds(const oci::Descriptor& blob, std::stop_token stop);
   Status Send(const oci::Descriptor& blob, const OpenAt& open, std::stop_token stop);
-  // Tells, under the name `id`, how much of the blob was read: now, or when the storage gets round to it.
+  // Tells, under the name `id`, how much of the blob was read: now, or when the storage gets round to it;
+  // `on_progress` must last until then.
   Status Send(const oci::Descriptor& blob, const OpenAt& open, const OnProgress& on_progress, std::string id,
               std::stop_token stop);
+
+  // The blob's bytes are wrong: it counts as absent, and is sent in place of what is there.
+  void Distrust(const Digest& blob) { distrusted_.Lock()->insert(blob); }
 
   // Adds the group, whose blobs were sent, to the list in place of those whose manifests are `old`.
   Status PutGroup(const Group& group, const std::vector<Digest>& old, std::stop_token stop);
@@ -39,7 +46,10 @@ class Wire {
   std::atomic<uint64_t> bytes_read = 0, bytes_written = 0, requests = 0;
 
  private:
+  Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, std::stop_token stop);
+
   BlobStorage& storage_;
+  Guarded<std::set<Digest>> distrusted_;
 };
 
 }  // namespace varve::tier
