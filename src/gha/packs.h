@@ -153,6 +153,7 @@ class Packs {
   static void Merge(Places& into, const Places& from);
   static bool Covers(const Places& places, const Places& part);
   static void Remove(Places& from, const std::vector<std::string>& keys);
+  static uint32_t Chance();
 
   Client& client_;
   const Options options_;

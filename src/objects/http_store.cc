@@ -2,6 +2,7 @@
 
 #include "base/hex.h"
 #include "base/strings.h"
+#include "objects/attributes.h"
 #include "objects/aws_signature.h"
 #include "objects/probe_conditions.h"
 
@@ -27,15 +28,12 @@ std::string Decode(std::string_view text) {
 }  // namespace
 
 Result<HttpOptions> TakeHttpOptions(std::map<std::string, std::string>& attributes) {
-  auto take = [&](const char* name) {
-    auto node = attributes.extract(name);
-    return node.empty() ? std::string() : std::move(node.mapped());
-  };
-  HttpOptions options{.url = take("url"),
-                      .user = take("username"),
-                      .password = take("password"),
-                      .token = take("token")};
-  if (std::string value = take("header"); !value.empty()) {
+  Attributes take(attributes);
+  HttpOptions options{.url = take.Take("url"),
+                      .user = take.Take("username"),
+                      .password = take.Take("password"),
+                      .token = take.Take("token")};
+  if (std::string value = take.Take("header"); !value.empty()) {
     for (const std::string& line : Split(value, '\n')) {
       size_t colon = line.find(':');
       std::string name = line.substr(0, colon);
@@ -47,12 +45,7 @@ Result<HttpOptions> TakeHttpOptions(std::map<std::string, std::string>& attribut
       options.headers.emplace_back(name, TrimSpace(std::string_view(line).substr(colon + 1)));
     }
   }
-  options.tls.ca = take("ca");
-  if (std::string value = take("insecure"); !value.empty()) {
-    auto insecure = ParseBool(value);
-    if (!insecure) return Invalid("insecure={}: neither true nor false", value);
-    options.tls.insecure = *insecure;
-  }
+  TRY(take.TakeTls(options.tls));
   if (options.url.empty()) {
     Error error = Invalid("type=http has no url");
     error.hint = "add url=https://HOST/PATH";
