@@ -213,27 +213,50 @@ class CacheCommand final : public Command {
   // Others' exports of the meantime stay: only what was read is replaced.
   Status ReplaceAll(const tier::StoredGroups& stored, const tier::Group& left, size_t records, uint64_t bytes) {
     size_t gone = records - left.records.size();
-    uint64_t freed = bytes - tier::BytesOf({left});
-    bool nothing = gone == 0 && freed == 0 && stored.damaged.empty();
+    uint64_t removed = bytes - tier::BytesOf({left});
+    bool nothing = gone == 0 && removed == 0 && stored.damaged.empty();
     if (!nothing && !force_) {
       std::string question = fmt::format("WARNING! This will remove {} steps and {} from {}. Are you sure you want "
-                                         "to continue?", gone, FormatBytes(freed), spec_.Name());
+                                         "to continue?", gone, FormatBytes(removed), spec_.Name());
       if (!Confirm(question)) return Ok();
     }
-    if (!nothing) TRY(tier::Wire(*storage_).PutGroup(left, stored.Manifests(), stop_));
+    tier::Freed freed;
+    if (!nothing) {
+      TRY(tier::Wire(*storage_).PutGroup(left, stored.Manifests(), stop_));
+      TRY_ASSIGN(freed, storage_->Free(stored.Blobs(), stop_));
+    }
     if (json()) {
       ToStdout(Json()
                    .Set("RecordsRemoved", gone)
-                   .Set("BytesRemoved", freed)
+                   .Set("BytesRemoved", removed)
+                   .Set("BytesFreed", freed.bytes)
+                   .Set("ManifestsDeleted", freed.how == tier::Freed::How::kCollected ? freed.count : 0)
                    .Set("Records", left.records.size())
                    .Set("Bytes", tier::BytesOf({left}))
                    .Dump() + "\n");
       return Ok();
     }
-    ToStdout(fmt::format("removed {} steps and {}; {} steps and {} are left\n", gone, FormatBytes(freed),
+    ToStdout(fmt::format("removed {} steps and {}; {} steps and {} are left\n", gone, FormatBytes(removed),
                          left.records.size(), FormatBytes(tier::BytesOf({left}))));
-    if (freed > 0) ToStdout("the blobs go with an export to it when they are an hour old\n");
+    if (!nothing) ToStdout(TextOf(freed));
     return Ok();
+  }
+
+  // What became of the space.
+  std::string TextOf(const tier::Freed& freed) const {
+    switch (freed.how) {
+      case tier::Freed::How::kNow:
+        return fmt::format("{} blobs and lists were deleted: {} are free\n", freed.count, FormatBytes(freed.bytes));
+      case tier::Freed::How::kCollected:
+        return fmt::format("{} manifests were deleted: the registry frees what they kept when it collects garbage\n",
+                           freed.count);
+      case tier::Freed::How::kNever:
+        if (spec_.kind == tier::Kind::kGha) {
+          return "GitHub drops the entries when nobody reads them for a week; `gh cache delete` does it now\n";
+        }
+        return "the registry does not allow deletion: what is named no longer goes by its own rules\n";
+    }
+    return "";
   }
 
   Status GenerateKey() {

@@ -48,9 +48,16 @@ Error RefusalError(const Endpoint& endpoint, std::string_view what, int status,
           endpoint.host);
       return error;
     }
-    default:
+    default: {
       if (status == 408 || status >= 500) return Unavailable("{}: {}", what, reason);
-      return Invalid("{}: {}", what, reason);
+      Error error = Invalid("{}: {}", what, reason);
+      // What Go's servers answer to http on a port of theirs for https; to a HEAD without a word.
+      if (status == 400 && endpoint.url.starts_with("http://")) {
+        error.hint = fmt::format("if it speaks https, write \"plain_http\": false for {} into registries.json",
+                                 endpoint.host);
+      }
+      return error;
+    }
   }
 }
 

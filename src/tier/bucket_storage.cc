@@ -123,6 +123,22 @@ class BucketStorage final : public BlobStorage {
     return true;
   }
 
+  Result<Freed> Free(const std::vector<oci::Descriptor>& blobs, std::stop_token stop) override {
+    TRY_ASSIGN(auto manifests, Manifests(stop));
+    TRY_ASSIGN(auto reached, Reached(manifests, stop));
+    std::vector<std::string> dead;
+    Freed freed;
+    for (const oci::Descriptor& blob : blobs) {
+      // Groups' manifests are no blobs here: Replace has removed them.
+      if (reached.contains(KeyOf(blob.digest)) || blob.media_type == oci::kOciManifest) continue;
+      dead.push_back(KeyOf(blob.digest));
+      ++freed.count;
+      freed.bytes += blob.size;
+    }
+    if (!dead.empty()) TRY(store_->Delete(dead, stop));
+    return freed;
+  }
+
  private:
   std::string KeyOf(const Digest& digest) const {
     return layout_.blobs_prefix + std::string(kAlgorithm) + digest.Hex();
@@ -170,6 +186,32 @@ class BucketStorage final : public BlobStorage {
     return true;
   }
 
+  // Keys of all manifests: of groups under any name, and of BuildKit.
+  Result<std::vector<std::string>> Manifests(std::stop_token stop) {
+    TRY_ASSIGN(auto listed, store_->List(layout_.manifests_prefix, stop));
+    std::vector<std::string> keys;
+    for (objects::ListedObject& object : listed) {
+      bool is_blob = object.key.starts_with(layout_.blobs_prefix + std::string(kAlgorithm));
+      if (!is_blob) keys.push_back(std::move(object.key));
+    }
+    return keys;
+  }
+
+  // Keys of the blobs that they lead to.
+  Result<std::set<std::string>> Reached(const std::vector<std::string>& manifests, std::stop_token stop) {
+    Guarded<std::set<std::string>> reached;
+    std::atomic<bool> unknown = false;
+    TRY(ParallelFor(manifests.size(), kParallel, [&](size_t i) -> Status {
+      std::set<std::string> blobs;
+      TRY_ASSIGN(bool told, Reach(manifests[i], blobs, stop));
+      if (!told) unknown = true;
+      reached.Lock()->merge(blobs);
+      return Ok();
+    }));
+    if (unknown) return Invalid("{} holds a manifest of an unknown kind", layout_.manifests_prefix);
+    return std::move(*reached.Lock());
+  }
+
   // The blobs that are older than the grace.
   Result<std::set<std::string>> OldBlobs(Nanos grace, std::stop_token stop) {
     TRY_ASSIGN(auto listed, store_->List(layout_.blobs_prefix + std::string(kAlgorithm), stop));
@@ -192,28 +234,15 @@ class BucketStorage final : public BlobStorage {
     for (const oci::Descriptor& layer : added.layers) unused.erase(KeyOf(layer.digest));
     if (unused.empty()) return Ok();
 
-    TRY_ASSIGN(auto listed, store_->List(layout_.manifests_prefix, stop));
-    std::erase_if(listed, [&](const objects::ListedObject& object) {
-      return object.key.starts_with(layout_.blobs_prefix + std::string(kAlgorithm));
-    });
-    for (const objects::ListedObject& object : listed) {
-      if (object.key.find(kGroups) == object.key.npos) grace = std::max(grace, kBuildKitGrace);
+    TRY_ASSIGN(auto manifests, Manifests(stop));
+    for (const std::string& key : manifests) {
+      if (key.find(kGroups) == key.npos) grace = std::max(grace, kBuildKitGrace);
     }
-    Guarded<std::set<std::string>> reached;
-    std::atomic<bool> unknown = false;
-    TRY(ParallelFor(listed.size(), kParallel, [&](size_t i) -> Status {
-      std::set<std::string> blobs;
-      TRY_ASSIGN(bool told, Reach(listed[i].key, blobs, stop));
-      if (!told) unknown = true;
-      reached.Lock()->merge(blobs);
-      return Ok();
-    }));
-    if (unknown) return Invalid("{} holds a manifest of an unknown kind", layout_.manifests_prefix);
-
+    TRY_ASSIGN(auto reached, Reached(manifests, stop));
     TRY_ASSIGN(auto still_old, OldBlobs(grace, stop));
     std::vector<std::string> dead;
     for (const std::string& key : unused) {
-      if (still_old.contains(key) && !reached.Lock()->contains(key)) dead.push_back(key);
+      if (still_old.contains(key) && !reached.contains(key)) dead.push_back(key);
     }
     return RemoveUnused(*store_, dead, std::move(stop));
   }

@@ -118,6 +118,25 @@ class DirectoryStorage final : public BlobStorage {
     return true;
   }
 
+  Result<Freed> Free(const std::vector<oci::Descriptor>& blobs, std::stop_token stop) override {
+    TRY_ASSIGN(auto lock, sys::FlockGuard::Lock(options_.path + "/index.json.lock",
+                                                sys::LockMode::kExclusive, stop));
+    TRY_ASSIGN(oci::Index top, ReadTop());
+    auto reached = Reached(top);
+    if (!reached) return Invalid("{} holds an index of an unknown kind", options_.path);
+    Freed freed;
+    for (const oci::Descriptor& blob : blobs) {
+      if (reached->contains(blob.digest.Hex())) continue;
+      std::string path = PathOf(blob.digest);
+      struct stat st;
+      if (stat(path.c_str(), &st) != 0) continue;
+      if (unlink(path.c_str()) != 0) return ErrnoError(errno, "remove " + path);
+      ++freed.count;
+      freed.bytes += static_cast<uint64_t>(st.st_size);
+    }
+    return freed;
+  }
+
  private:
   std::string PathOf(const Digest& digest) const {
     return options_.path + "/" + oci::LayoutBlobPath(digest);
@@ -180,13 +199,20 @@ class DirectoryStorage final : public BlobStorage {
     });
   }
 
-  // Removes blobs that no entry leads to. Under the lock; the next one removes what this one could not.
-  void Sweep(const oci::Index& top) const {
+  // Of all entries; nothing: not to be told.
+  std::optional<std::set<std::string>> Reached(const oci::Index& top) const {
     constexpr int kDepth = 4;
     std::set<std::string> reached;
     for (const oci::Descriptor& entry : top.manifests) {
-      if (!Reach(entry.digest, kDepth, reached)) return;
+      if (!Reach(entry.digest, kDepth, reached)) return std::nullopt;
     }
+    return reached;
+  }
+
+  // Removes blobs that no entry leads to. Under the lock; the next one removes what this one could not.
+  void Sweep(const oci::Index& top) const {
+    auto reached = Reached(top);
+    if (!reached) return;
     std::error_code failed;
     timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
@@ -196,7 +222,7 @@ class DirectoryStorage final : public BlobStorage {
     };
     for (const auto& file : fs::directory_iterator(options_.path + "/blobs/sha256", failed)) {
       std::string path = file.path();
-      if (!reached.contains(file.path().filename()) && (options_.reset || old(path))) {
+      if (!reached->contains(file.path().filename()) && (options_.reset || old(path))) {
         unlink(path.c_str());
       }
     }

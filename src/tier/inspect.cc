@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <set>
 
@@ -115,6 +116,17 @@ std::vector<Digest> StoredGroups::Manifests() const {
   for (const GroupEntry& entry : entries) manifests.push_back(entry.manifest.digest);
   for (const DamagedGroup& group : damaged) manifests.push_back(group.manifest);
   return manifests;
+}
+
+std::vector<oci::Descriptor> StoredGroups::Blobs() const {
+  std::map<Digest, oci::Descriptor> blobs;
+  for (size_t i = 0; i < groups.size(); ++i) {
+    for (oci::Descriptor& blob : BlobsOf(groups[i])) blobs.try_emplace(blob.digest, std::move(blob));
+    for (const oci::Descriptor& own : {entries[i].records, entries[i].manifest}) blobs.try_emplace(own.digest, own);
+  }
+  std::vector<oci::Descriptor> all;
+  for (auto& [digest, blob] : blobs) all.push_back(std::move(blob));
+  return all;
 }
 
 Result<StoredGroups> ReadGroups(BlobStorage& storage, std::stop_token stop) {

@@ -28,6 +28,7 @@ struct StoredGroups {
 
   Group Merged() const;
   std::vector<Digest> Manifests() const;  // of all, the damaged ones too
+  std::vector<oci::Descriptor> Blobs() const;  // that they lead to, each once: records and manifests too
 };
 
 // One request for the list, one a group.

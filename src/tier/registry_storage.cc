@@ -36,43 +36,19 @@ class RegistryStorage final : public BlobStorage {
     own.manifest.size = text.size();
     TRY(client_.PushManifest(Exactly(own.manifest.digest), own.manifest.media_type, text, stop));
 
-    Dropped due;  // of the merge that stayed
-    auto merge = [&]() -> Result<std::string> {
-      TRY_ASSIGN(auto before, Read(stop));
-      std::vector<GroupEntry> groups = before.groups;
-      groups = Merged(std::move(groups), own, old);
-      Dropped dropped = std::move(before.dropped);
-      const int64_t now = clock_.Now().seconds();
-      if (before.digest) dropped.emplace(*before.digest, now);
-      for (const GroupEntry& group : before.groups) dropped.emplace(group.manifest.digest, now);
-      for (const GroupEntry& group : groups) dropped.erase(group.manifest.digest);
-      due.clear();
-      for (const auto& [digest, when] : dropped) {
-        if (now - when > kDroppedGraceSeconds) due.emplace(digest, when);
-      }
-      for (const auto& [digest, when] : due) dropped.erase(digest);
-      oci::Annotations annotations = {{std::string(kTag), reference_.tag}};
-      SetDropped(annotations, dropped);
-      std::string index = SerialiseGroupIndex(groups, std::move(annotations));
-      TRY(client_.PushManifest(reference_, std::string(oci::kOciIndex), index, stop));
-      due.erase(Digest::Of(index));
-      return index;
-    };
-    auto is = [&](const std::string& index) -> Result<bool> {
-      TRY_ASSIGN(auto now, client_.Resolve(reference_, {}, stop));
-      return now.digest == Digest::Of(index);
-    };
-    auto holds = [&]() -> Result<bool> {
-      TRY_ASSIGN(auto groups, List(stop));
-      return std::ranges::any_of(groups, [&](const GroupEntry& group) {
-        return group.manifest.digest == own.manifest.digest;
-      });
-    };
-    TRY(MergeAndReadBack({reference_.Familiar(), merge, is, holds}, sleeper_, stop));
-    Status deleted = Delete(due, stop);
-    if (!deleted && deleted.error().code == Code::kCancelled) return deleted;
+    TRY_ASSIGN(Dropped due, Write(own, old, kDroppedGraceSeconds, stop));
+    auto deleted = Delete(due, stop);
+    if (!deleted && deleted.error().code == Code::kCancelled) return std::move(deleted).error();
     if (!deleted) LOG_WARN("{}: replaced manifests stay: {}", reference_.Familiar(), deleted.error().message);
     return Ok();
+  }
+
+  // Everything that this tag has let go of so far.
+  Result<Freed> Free(const std::vector<oci::Descriptor>&, std::stop_token stop) override {
+    TRY_ASSIGN(Dropped due, Write({}, {}, -1, stop));
+    TRY_ASSIGN(auto deleted, Delete(due, stop));
+    if (!deleted) return Freed{.how = Freed::How::kNever};
+    return Freed{.how = Freed::How::kCollected, .count = *deleted};
   }
 
   Result<bool> Has(const oci::Descriptor& blob, std::stop_token stop) override {
@@ -127,8 +103,50 @@ class RegistryStorage final : public BlobStorage {
     return exact;
   }
 
-  // Manifests and indexes that this tag alone led to: the registry can collect what they name.
-  Status Delete(const Dropped& due, std::stop_token stop) {
+  // Adds `own`, if there is one, in place of `old`, and notes what the tag leads to no longer. What was noted
+  // longer ago than the grace is noted no more, and returned.
+  Result<Dropped> Write(const std::optional<GroupEntry>& own, const std::vector<Digest>& old,
+                        int64_t grace_seconds, std::stop_token stop) {
+    Dropped due;  // of the merge that stayed
+    auto merge = [&]() -> Result<std::string> {
+      TRY_ASSIGN(auto before, Read(stop));
+      std::vector<GroupEntry> groups = before.groups;
+      if (own) groups = Merged(std::move(groups), *own, old);
+      Dropped dropped = std::move(before.dropped);
+      const int64_t now = clock_.Now().seconds();
+      if (before.digest) dropped.emplace(*before.digest, now);
+      for (const GroupEntry& group : before.groups) dropped.emplace(group.manifest.digest, now);
+      for (const GroupEntry& group : groups) dropped.erase(group.manifest.digest);
+      due.clear();
+      for (const auto& [digest, when] : dropped) {
+        if (now - when > grace_seconds) due.emplace(digest, when);
+      }
+      for (const auto& [digest, when] : due) dropped.erase(digest);
+      oci::Annotations annotations = {{std::string(kTag), reference_.tag}};
+      SetDropped(annotations, dropped);
+      std::string index = SerialiseGroupIndex(groups, std::move(annotations));
+      TRY(client_.PushManifest(reference_, std::string(oci::kOciIndex), index, stop));
+      due.erase(Digest::Of(index));
+      return index;
+    };
+    auto is = [&](const std::string& index) -> Result<bool> {
+      TRY_ASSIGN(auto now, client_.Resolve(reference_, {}, stop));
+      return now.digest == Digest::Of(index);
+    };
+    auto holds = [&]() -> Result<bool> {
+      TRY_ASSIGN(auto groups, List(stop));
+      return !own || std::ranges::any_of(groups, [&](const GroupEntry& group) {
+        return group.manifest.digest == own->manifest.digest;
+      });
+    };
+    TRY(MergeAndReadBack({reference_.Familiar(), merge, is, holds}, sleeper_, stop));
+    return due;
+  }
+
+  // Manifests and indexes that this tag alone led to: the registry can collect what they name. How many;
+  // nothing: the registry does not let them be deleted.
+  Result<std::optional<size_t>> Delete(const Dropped& due, std::stop_token stop) {
+    size_t count = 0;
     for (const auto& [digest, when] : due) {
       auto document = client_.FetchManifest(Exactly(digest), stop);
       if (!document && document.error().code == Code::kNotFound) continue;
@@ -138,9 +156,10 @@ class RegistryStorage final : public BlobStorage {
       // One of an earlier version of varve may be another tag's, too.
       if (annotations == nullptr || annotations->GetString(kTag) != reference_.tag) continue;
       TRY_ASSIGN(bool deletes, client_.DeleteManifest(Exactly(digest), stop));
-      if (!deletes) return Ok();  // this registry does not: its own clean-up has to
+      if (!deletes) return std::optional<size_t>();  // its own clean-up has to
+      ++count;
     }
-    return Ok();
+    return std::optional(count);
   }
 
   registry::Client& client_;

@@ -39,6 +39,17 @@ struct GroupEntry {
 // wrong. (A registry that keeps what it has, as docker-registry does, stays as it is.)
 enum class IfThere { kKeep, kReplace };
 
+struct Freed {
+  enum class How {
+    kNow,
+    kCollected,  // by the place, when it collects garbage: what kept the blobs was deleted
+    kNever,      // the place does not delete when it is told to
+  };
+  How how = How::kNow;
+  size_t count = 0;    // of blobs, or of manifests that kept them
+  uint64_t bytes = 0;  // of blobs that were removed
+};
+
 class BlobStorage {
  public:
   virtual ~BlobStorage() = default;
@@ -64,6 +75,14 @@ class BlobStorage {
   // many blobs in few requests.
   virtual Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, IfThere if_there,
                            std::stop_token stop) = 0;
+  // After a Replace, whose `old` groups led to these blobs: removes at once those that no list of the place
+  // names any more. Without it they go with a later export, when nobody can be about to name them again; so
+  // this is for people who want the space now, and a record of an export that runs meanwhile may miss a
+  // blob, which is a miss of its step.
+  virtual Result<Freed> Free(const std::vector<oci::Descriptor>& blobs, std::stop_token stop) {
+    (void)blobs, (void)stop;
+    return Freed{.how = Freed::How::kNever};
+  }
   // Requests so far, where they are not one for each of the calls above.
   virtual std::optional<uint64_t> requests() { return std::nullopt; }
 };

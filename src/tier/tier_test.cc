@@ -13,6 +13,7 @@
 #include "sys/tempdir.h"
 #include "tier/directory_storage.h"
 #include "tier/group.h"
+#include "tier/inspect.h"
 #include "tier/packed_tier.h"
 #include "tier/registry_storage.h"
 #include "tier/shrink.h"
@@ -237,6 +238,35 @@ TEST_P(TierContract, APackThatIsCutShortIsCorruptOrGone) {
   Status fetched = tier->Fetch(BlobIn(*tier, "a"), out, {});
   ASSERT_FALSE(fetched);
   EXPECT_EQ(fetched.error().code, Code::kCorrupt) << fetched.error().message;
+}
+
+TEST_P(TierContract, WhatIsFreedIsGoneAtOnceAndWhatOthersNameStays) {
+  ASSERT_TRUE(Export(OfferOf({"a", "b"})));
+  auto storage = place_->Storage();
+  auto stored = ReadGroups(*storage, {});
+  ASSERT_TRUE(stored && stored->groups.size() == 1);
+  // Of another exporter, who relies on what is there, and comes in between.
+  ASSERT_TRUE(Export(OfferOf({"a", "c"})));
+  Group left = stored->Merged();
+  PruneGroup(left, {.older_than = Timestamp{5'000'000'000}}, Timestamp{9'000'000'000});
+  EXPECT_TRUE(left.records.empty());
+  ASSERT_TRUE(Wire(*storage).PutGroup(left, stored->Manifests(), {}));
+  auto freed = storage->Free(stored->Blobs(), {});
+  ASSERT_TRUE(freed) << freed.error().message;
+  EXPECT_EQ(Found({"a", "b", "c"}), "c") << "c was added after the list was read, a was there already";
+  auto fetchable = [&](const StoredLayer& layer) {
+    return std::ranges::all_of(layer.Blobs(), [&](const oci::Descriptor& blob) {
+      StringWriter out;
+      return place_->Storage()->Get(blob, out, {}).has_value();
+    });
+  };
+  EXPECT_TRUE(fetchable(StoredOf("c")));
+  if (freed->how != Freed::How::kNow) return;
+  EXPECT_GT(freed->count, 0u);
+  EXPECT_GT(freed->bytes, GetParam().chunked ? 0 : BlobOf(LayerOf("b")).size() - 1);
+  for (const StoredLayer& layer : stored->groups[0].layers) {
+    EXPECT_FALSE(layer.layer == LayerOf("b") && fetchable(layer));
+  }
 }
 
 TEST_P(TierContract, DamagedRecordsAreAMissAndALineAndHealed) {

@@ -113,6 +113,26 @@ class WebStorage final : public BlobStorage {
     return true;
   }
 
+  Result<Freed> Free(const std::vector<oci::Descriptor>& blobs, std::stop_token stop) override {
+    TRY_ASSIGN(Document document, Read(stop));
+    std::set<Digest> named;
+    for (const GroupEntry& group : document.groups) {
+      TRY_ASSIGN(auto of_group, BlobsOf(group.manifest.digest, stop));
+      if (!of_group) return Invalid("{}: a group's manifest is gone, so that nothing is removed", store_->Name());
+      named.merge(*of_group);
+    }
+    std::vector<std::string> dead;
+    Freed freed;
+    for (const oci::Descriptor& blob : blobs) {
+      if (named.contains(blob.digest)) continue;
+      dead.push_back(KeyOf(blob.digest));
+      ++freed.count;
+      freed.bytes += blob.size;
+    }
+    if (!dead.empty()) TRY(store_->Delete(dead, stop));
+    return freed;
+  }
+
  private:
   static std::string KeyOf(const Digest& digest) { return oci::LayoutBlobPath(digest); }
 
