@@ -1,0 +1,302 @@
+#include "attest/provenance.h"
+
+#include <algorithm>
+#include <set>
+
+#include "base/go_quote.h"
+#include "base/hex.h"
+#include "base/strings.h"
+#include "oci/reference.h"
+
+namespace varve::attest {
+
+namespace {
+
+constexpr char kBuildTypeV1[] = "https://github.com/moby/buildkit/blob/master/docs/attestations/slsa-definitions.md";
+constexpr char kBuildTypeV02[] = "https://mobyproject.org/buildkit@v1";
+
+struct Material {
+  std::string uri, algorithm, hex;
+  bool operator==(const Material&) const = default;
+};
+
+struct Credential {
+  std::string id;
+  bool optional = false;
+  bool operator==(const Credential&) const = default;
+};
+
+// What the steps that a result needs have used.
+struct Used {
+  std::vector<Material> images, git, http;  // in this order in the document
+  std::vector<Credential> secrets, ssh;
+  std::vector<std::string> locals;
+  bool network = false;
+
+  bool Complete() const { return locals.empty(); }
+  std::vector<Material> Materials() const {
+    std::vector<Material> out = images;
+    out.insert(out.end(), git.begin(), git.end());
+    out.insert(out.end(), http.begin(), http.end());
+    return out;
+  }
+};
+
+void AddOnce(auto& list, auto item) {
+  if (std::ranges::find(list, item) == list.end()) list.push_back(std::move(item));
+}
+
+Material Pinned(std::string uri, const std::string& pin) {
+  size_t colon = pin.find(':');
+  if (colon == std::string::npos) return {std::move(uri), "", ""};
+  return {std::move(uri), pin.substr(0, colon), pin.substr(colon + 1)};
+}
+
+void AddExec(const graph::Exec& exec, Used& used) {
+  if (exec.network != graph::NetworkMode::kNone) used.network = true;
+  for (const graph::Mount& mount : exec.mounts) {
+    if (mount.type == graph::MountType::kSecret) AddOnce(used.secrets, Credential{mount.secret_id, !mount.required});
+    if (mount.type == graph::MountType::kSsh) AddOnce(used.ssh, Credential{mount.secret_id, !mount.required});
+  }
+}
+
+Result<Used> FindUsed(const BuildFacts& facts) {
+  Used used;
+  if (!facts.root) return used;
+  std::vector<bool> needed(facts.root->step + 1, false);
+  needed[facts.root->step] = true;
+  for (size_t i = needed.size(); i-- > 0;) {
+    if (!needed[i]) continue;
+    for (const graph::Ref& input : facts.graph.steps[i].inputs) needed[input.step] = true;
+  }
+  for (graph::StepIndex i = 0; i < needed.size(); ++i) {
+    if (!needed[i]) continue;
+    const graph::Step& step = facts.graph.steps[i];
+    auto pin = facts.pins.find(i);
+    std::string pinned = pin == facts.pins.end() ? "" : pin->second;
+    if (const auto* image = std::get_if<graph::ImageSource>(&step.op)) {
+      TRY_ASSIGN(std::string uri, PackageUrl("docker", image->reference, step.platform));
+      TRY_ASSIGN(auto reference, oci::ParseReference(image->reference));
+      AddOnce(used.images, Pinned(uri, reference.digest ? reference.digest->ToString() : pinned));
+    } else if (const auto* layout = std::get_if<graph::OciLayoutSource>(&step.op)) {
+      std::string uri = "pkg:oci/layout";
+      if (!layout->reference.empty()) uri += "@" + layout->reference;
+      AddOnce(used.images, Pinned(uri, layout->digest ? layout->digest->ToString() : pinned));
+    } else if (const auto* git = std::get_if<graph::GitSource>(&step.op)) {
+      std::string uri = git->remote + (git->ref.empty() ? "" : "#" + git->ref);
+      AddOnce(used.git, Pinned(WithoutCredentials(uri), pinned));
+    } else if (const auto* http = std::get_if<graph::HttpSource>(&step.op)) {
+      AddOnce(used.http, Pinned(WithoutCredentials(http->url), pinned));
+    } else if (const auto* local = std::get_if<graph::LocalSource>(&step.op)) {
+      AddOnce(used.locals, local->name);
+    } else if (const auto* exec = std::get_if<graph::Exec>(&step.op)) {
+      AddExec(*exec, used);
+    }
+  }
+  return used;
+}
+
+Json DigestSet(const std::string& algorithm, const std::string& hex) { return Json().Set(algorithm, hex); }
+
+Json MaterialJson(const Material& material) {
+  Json json;
+  json.Set("uri", material.uri);
+  if (!material.hex.empty()) json.Set("digest", DigestSet(material.algorithm, material.hex));
+  return json;
+}
+
+Json Credentials(const std::vector<Credential>& list) {
+  Json json = Json::EmptyArray();
+  for (const Credential& credential : list) {
+    json.Append(Json().Set("id", credential.id).SetIf(credential.optional, "optional", true));
+  }
+  return json;
+}
+
+// Not told: what is of the machine that built, and what asks for attestations (FilterArgs).
+bool IsToldAtAll(const std::string& name) {
+  static const std::set<std::string> kOfTheHost = {"cgroup-parent", "image-resolve-mode", "platform", "cache-imports",
+                                                   "context", "filename"};
+  return !kOfTheHost.contains(name) && !name.starts_with("attest:") && !name.starts_with("vcs:");
+}
+
+bool IsForMaxOnly(const std::string& name) { return name.starts_with("build-arg:") || name.starts_with("label:"); }
+
+// The parts of the document, the same in both versions.
+struct Parts {
+  Json config_source = Json::EmptyObject();  // without its path, which has two names
+  std::string path;
+  Json request = Json::EmptyObject();
+  bool request_complete = true;
+  Json environment = Json::EmptyObject();    // sorted by name
+  Json materials = Json::EmptyArray();
+  Json build_config;                         // mode=max
+  Json metadata = Json::EmptyObject();       // BuildKit's own
+  std::string result;                        // mode=max: "step5:0"
+  bool materials_complete = false;
+  bool hermetic = false;
+};
+
+Parts ReadParts(const ProvenanceRequest& asked, const BuildFacts& facts, const Used& used) {
+  Parts parts;
+  if (auto context = facts.args.find("context"); context != facts.args.end()) {
+    parts.config_source.Set("uri", WithoutCredentials(context->second));
+    if (facts.context_digest) {
+      parts.config_source.Set("digest", DigestSet(facts.context_digest->first, facts.context_digest->second));
+    }
+  }
+  if (auto file = facts.args.find("filename"); file != facts.args.end()) parts.path = file->second;
+  Json args = Json::EmptyObject(), vcs = Json::EmptyObject();
+  for (const auto& [name, value] : facts.args) {
+    if (name.starts_with("vcs:")) {
+      vcs.SetIf(!value.empty(), name.substr(4), name == "vcs:source" ? WithoutCredentials(value) : value);
+    }
+    if (!IsToldAtAll(name)) continue;
+    if (!asked.max && IsForMaxOnly(name)) {
+      parts.request_complete = false;
+      continue;
+    }
+    args.Set(name, name.starts_with("context:") ? WithoutCredentials(value) : value);
+  }
+  parts.request.Set("frontend", "dockerfile.v0").SetIf(!args.as_object().empty(), "args", args);
+  if (asked.max) {
+    parts.request.SetIf(!used.secrets.empty(), "secrets", Credentials(used.secrets));
+    parts.request.SetIf(!used.ssh.empty(), "ssh", Credentials(used.ssh));
+  } else if (!used.secrets.empty() || !used.ssh.empty()) {
+    parts.request_complete = false;
+  }
+  Json locals = Json::EmptyArray();
+  for (const std::string& name : used.locals) locals.Append(Json().Set("name", name));
+  parts.request.SetIf(!used.locals.empty(), "locals", locals);
+  for (const Material& material : used.Materials()) parts.materials.Append(MaterialJson(material));
+  parts.materials_complete = used.Complete();
+  parts.hermetic = used.Complete() && !used.network;
+  parts.metadata.SetIf(!vcs.as_object().empty(), "vcs", vcs);
+  return parts;
+}
+
+Json Position(uint32_t line) { return Json().Set("line", line); }
+
+void AddMax(const BuildFacts& facts, Parts& parts) {
+  BuildConfig config = MakeBuildConfig(facts.graph, facts.root);
+  auto id_of = [](size_t number) { return fmt::format("step{}", number); };
+  std::map<std::string, std::string> names;
+  Json locations = Json::EmptyObject();
+  std::map<std::string, Json> places;
+  for (const auto& [step, number] : config.numbers) {
+    Digest digest = facts.digest_of ? facts.digest_of(step) : Digest();
+    if (!digest.empty()) names[digest.ToString()] = id_of(number);
+    const graph::Location& at = facts.graph.steps[step].location;
+    if (at.first_line == 0) continue;
+    Json range = Json().Set("start", Position(at.first_line)).Set("end", Position(at.last_line));
+    places[id_of(number)] =
+        Json().Set("locations", Json().Append(Json().Set("ranges", Json().Append(std::move(range)))));
+  }
+  Json mapping = Json::EmptyObject();
+  for (const auto& [digest, id] : names) mapping.Set(digest, id);
+  for (auto& [id, place] : places) locations.Set(id, std::move(place));
+  parts.build_config = Json().Set("llbDefinition", std::move(config.definition));
+  parts.build_config.SetIf(!names.empty(), "digestMapping", std::move(mapping));
+  if (!facts.dockerfile.empty()) {
+    Json info = Json()
+                    .Set("filename", facts.dockerfile_name)
+                    .Set("language", "Dockerfile")
+                    .Set("data", Base64Encode(facts.dockerfile));
+    Json source = Json().SetIf(!locations.as_object().empty(), "locations", locations);
+    parts.metadata.Set("source", source.Set("infos", Json().Append(std::move(info))));
+  }
+  if (facts.root) {
+    parts.result = fmt::format("step{}:{}", config.numbers[facts.root->step], facts.root->output);
+  }
+}
+
+Json VersionOne(const ProvenanceRequest& asked, const BuildFacts& facts, Parts parts) {
+  Json internal = std::move(parts.environment);
+  Json source = std::move(parts.config_source);
+  source.SetIf(!parts.path.empty(), "path", parts.path);
+  if (!parts.build_config.is_null()) internal.Set("buildConfig", std::move(parts.build_config));
+  internal.Set("builderPlatform", oci::HostPlatform().ToString());
+  Json definition;
+  definition.Set("buildType", kBuildTypeV1);
+  bool materials = !parts.materials.as_array().empty();
+  definition.SetIf(materials, "resolvedDependencies", parts.materials);
+  definition.Set("externalParameters", Json().Set("configSource", std::move(source)).Set("request", std::move(parts.request)));
+  definition.Set("internalParameters", std::move(internal));
+  Json metadata;
+  metadata.Set("invocationId", facts.invocation_id)
+      .Set("startedOn", FormatTime(facts.started))
+      .Set("finishedOn", FormatTime(facts.finished))
+      .Set("buildkit_metadata", std::move(parts.metadata))
+      .SetIf(parts.hermetic, "buildkit_hermetic", true)
+      .Set("buildkit_completeness", Json()
+                                        .Set("request", parts.request_complete)
+                                        .Set("resolvedDependencies", parts.materials_complete))
+      .SetIf(asked.reproducible, "buildkit_reproducible", true);
+  Json run;
+  run.Set("builder", Json().Set("id", asked.builder_id)).Set("metadata", std::move(metadata));
+  return Json().Set("buildDefinition", std::move(definition)).Set("runDetails", std::move(run));
+}
+
+Json VersionZeroTwo(const ProvenanceRequest& asked, const BuildFacts& facts, Parts parts) {
+  Json environment = std::move(parts.environment);
+  environment.Set("platform", oci::HostPlatform().ToString());
+  Json source = std::move(parts.config_source);
+  source.SetIf(!parts.path.empty(), "entryPoint", parts.path);
+  Json metadata;
+  metadata.Set("buildInvocationID", facts.invocation_id)
+      .Set("buildStartedOn", FormatTime(facts.started))
+      .Set("buildFinishedOn", FormatTime(facts.finished))
+      .Set("completeness", Json()
+                               .Set("parameters", parts.request_complete)
+                               .Set("environment", true)
+                               .Set("materials", parts.materials_complete))
+      .Set("reproducible", asked.reproducible)
+      .Set("https://mobyproject.org/buildkit@v1#metadata", std::move(parts.metadata))
+      .SetIf(parts.hermetic, "https://mobyproject.org/buildkit@v1#hermetic", true);
+  Json out;
+  out.Set("builder", Json().Set("id", asked.builder_id)).Set("buildType", kBuildTypeV02);
+  bool materials = !parts.materials.as_array().empty();
+  out.SetIf(materials, "materials", std::move(parts.materials));
+  out.Set("invocation", Json()
+                            .Set("configSource", std::move(source))
+                            .Set("parameters", std::move(parts.request))
+                            .Set("environment", std::move(environment)));
+  if (!parts.build_config.is_null()) out.Set("buildConfig", std::move(parts.build_config));
+  return out.Set("metadata", std::move(metadata));
+}
+
+}  // namespace
+
+std::string WithoutCredentials(const std::string& url) {
+  size_t start = url.find("://");
+  if (start == std::string::npos) return url;
+  start += 3;
+  size_t end = url.find_first_of("/?#", start);
+  size_t at = url.rfind('@', end == std::string::npos ? url.size() : end);
+  if (at == std::string::npos || at < start) return url;
+  bool password = url.substr(start, at - start).find(':') != std::string::npos;
+  return url.substr(0, start) + (password ? "xxxxx:xxxxx" : "xxxxx") + url.substr(at);
+}
+
+void AddLayers(const std::vector<oci::Descriptor>& descriptors, Attestation* provenance) {
+  if (provenance->result.empty() || descriptors.empty()) return;
+  Json* metadata = provenance->predicate.Find("metadata");
+  Json* own = metadata != nullptr ? metadata->Find("https://mobyproject.org/buildkit@v1#metadata") : nullptr;
+  if (Json* run = provenance->predicate.Find("runDetails")) own = run->Find("metadata")->Find("buildkit_metadata");
+  CHECK(own != nullptr);
+  Json layers = Json::EmptyArray();
+  for (const oci::Descriptor& layer : descriptors) layers.Append(oci::ToJson(layer));
+  own->Set("layers", Json().Set(provenance->result, Json().Append(std::move(layers))));
+}
+
+Result<Attestation> MakeProvenance(const ProvenanceRequest& asked, const BuildFacts& facts) {
+  TRY_ASSIGN(Used used, FindUsed(facts));
+  Parts parts = ReadParts(asked, facts, used);
+  if (asked.max) AddMax(facts, parts);
+  Attestation out{.predicate_type = std::string(asked.v1 ? kProvenanceV1 : kProvenanceV02), .predicate = {},
+                  .file = asked.filename, .inline_only = asked.inline_only, .result = parts.result};
+  out.predicate = asked.v1 ? VersionOne(asked, facts, std::move(parts)) : VersionZeroTwo(asked, facts, std::move(parts));
+  return out;
+}
+
+}  // namespace varve::attest
