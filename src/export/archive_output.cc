@@ -62,9 +62,11 @@ Result<std::string> DockerManifest(const Image& image, const std::vector<std::st
 
 std::vector<Digest> BlobsOf(const ImageSet& set) {
   std::vector<Digest> blobs = {set.descriptor.digest};
-  for (const Image& image : set.images) {
-    blobs.insert(blobs.end(), {image.manifest_digest, image.config_digest});
-    for (const oci::Descriptor& layer : image.manifest.layers) blobs.push_back(layer.digest);
+  for (const auto* images : {&set.images, &set.attestations}) {
+    for (const Image& image : *images) {
+      blobs.insert(blobs.end(), {image.manifest_digest, image.config_digest});
+      for (const oci::Descriptor& layer : image.manifest.layers) blobs.push_back(layer.digest);
+    }
   }
   std::ranges::sort(blobs);
   blobs.erase(std::unique(blobs.begin(), blobs.end()), blobs.end());

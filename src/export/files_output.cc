@@ -31,6 +31,7 @@ class Parts {
     sys::TempDir point;
     std::unique_ptr<snapshot::RootfsMount> mount;
     std::vector<snapshot::UpperEntry> entries;
+    const std::vector<std::pair<std::string, std::string>>* more = nullptr;
   };
 
   static Result<Parts> Mount(snapshot::LayerStore& layers, const std::vector<FilesPart>& parts,
@@ -43,10 +44,12 @@ class Parts {
     for (const FilesPart& part : parts) {
       Part& made = mounted.parts_.emplace_back();
       made.prefix = part.directory.empty() ? "" : part.directory + "/";
+      made.more = &part.more;
       TRY_ASSIGN(made.point, sys::TempDir::Create(options.scratch, "export-"));
       TRY_ASSIGN(made.mount,
                  snapshot::MountRootfs(layers, part.rootfs.layers, nullptr, made.point.path()));
       TRY_ASSIGN(made.entries, snapshot::WalkUpper(made.mount->path(), stop));
+      TRY(CheckMore(made));
       if (shares_root || options.delete_extra) TRY(mounted.Note(made, part.platform));
     }
     return mounted;
@@ -66,6 +69,16 @@ class Parts {
     bool directory;
   };
 
+  static Status CheckMore(const Part& part) {
+    for (const auto& [name, text] : *part.more) {
+      if (std::ranges::find(part.entries, name, &snapshot::UpperEntry::path) == part.entries.end()) continue;
+      Error error = Invalid("the result has a file {} where an attestation is to be written", name);
+      error.hint = "write it under another name: -o type=local,attestation-prefix=PREFIX,…";
+      return error;
+    }
+    return Ok();
+  }
+
   // A directory may come from several parts: the first one's attributes count.
   Status Note(Part& part, const oci::Platform& platform) {
     std::string name = platform.ToString();
@@ -84,6 +97,7 @@ class Parts {
       }
       if (is_new) kept.push_back(std::move(entry));
     }
+    for (const auto& [file, text] : *part.more) owners_.try_emplace(part.prefix + file, Owner{name, false});
     part.entries = std::move(kept);
     return Ok();
   }
@@ -130,6 +144,22 @@ std::string PlatformDirectory(const oci::Platform& platform) {
   return name;
 }
 
+Result<std::vector<attest::Subject>> SubjectsOf(tree::TreeStore& trees, const Digest& root) {
+  std::vector<attest::Subject> subjects;
+  std::vector<std::pair<std::string, Digest>> todo = {{"", root}};
+  while (!todo.empty()) {
+    auto [path, digest] = std::move(todo.back());
+    todo.pop_back();
+    TRY_ASSIGN(auto directory, tree::GetDirectory(trees, digest));
+    for (const tree::Node& node : directory->entries) {
+      if (node.IsDirectory()) todo.emplace_back(path + node.name + "/", node.digest);
+      if (node.type == tree::NodeType::kFile) subjects.push_back({path + node.name, node.digest});
+    }
+  }
+  std::ranges::sort(subjects, {}, &attest::Subject::name);
+  return subjects;
+}
+
 Status WriteFilesTar(snapshot::LayerStore& layers, const std::vector<FilesPart>& parts,
                      const FilesOptions& options, Writer& out, std::stop_token stop) {
   TRY_ASSIGN(Parts mounted, Parts::Mount(layers, parts, options, stop));
@@ -145,6 +175,10 @@ Status WriteFilesTar(snapshot::LayerStore& layers, const std::vector<FilesPart>&
     }
     TRY(snapshot::AppendUpperTar(part.mount->path(), part.entries, snapshot::HashFiles::kNo, {},
                                  part.prefix, tar, stop));
+    for (const auto& [name, text] : *part.more) {
+      TRY(tar.Add({.name = part.prefix + name, .mode = 0600, .size = text.size(), .mtime = time}));
+      TRY(tar.Content(text));
+    }
   }
   return tar.Finish();
 }
@@ -164,6 +198,12 @@ Status CopyFiles(snapshot::LayerStore& layers, const std::vector<FilesPart>& par
       Error error = std::move(copied).error();
       if (error.code == Code::kExec) error.code = Code::kInvalid;
       return std::move(error).With("writing to " + to);
+    }
+    for (const auto& [name, text] : *part.more) {
+      std::string path = to + "/" + name;
+      TRY(WriteFileAtomically(path, text));
+      if (chmod(path.c_str(), 0600) != 0) return ErrnoError(errno, "chmod " + path);
+      if (options.epoch) TRY(SetTime(path, *options.epoch));
     }
     if (!options.epoch) continue;
     TRY(SetTimes(to, part.entries, *options.epoch));

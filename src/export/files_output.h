@@ -4,12 +4,15 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "attest/statement.h"
 #include "base/io.h"
 #include "cache/step_record.h"
 #include "oci/platform.h"
 #include "snapshot/layer_store.h"
+#include "tree/tree.h"
 
 namespace varve::exporter {
 
@@ -19,7 +22,11 @@ struct FilesPart {
   cache::Rootfs rootfs;
   oci::Platform platform;
   std::string directory;  // "linux_arm64"; empty: the root of the output
+  std::vector<std::pair<std::string, std::string>> more = {};  // name and text of files beside the result's
 };
+
+// Every regular file of the result by its path, for statements about it.
+Result<std::vector<attest::Subject>> SubjectsOf(tree::TreeStore& trees, const Digest& root);
 
 // "linux_arm_v7": the name of a platform's directory.
 std::string PlatformDirectory(const oci::Platform& platform);

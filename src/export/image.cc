@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "attest/provenance.h"
 #include "base/background_writer.h"
 #include "base/metric.h"
 #include "base/strings.h"
@@ -232,11 +233,66 @@ Result<Image> Assemble(const PlatformInput& of, const Output& output, const Expo
   return image;
 }
 
+// The config of an attestation manifest that is no artifact: no system, the statements as layers.
+std::string AttestationConfig(const std::vector<oci::Descriptor>& statements) {
+  Json diff_ids = Json::EmptyArray();
+  for (const oci::Descriptor& statement : statements) diff_ids.Append(statement.digest.ToString());
+  return Json()
+      .Set("architecture", "unknown")
+      .Set("os", "unknown")
+      .Set("config", Json::EmptyObject())
+      .Set("rootfs", Json().Set("type", "layers").Set("diff_ids", std::move(diff_ids)))
+      .Dump({.escape_html = true});
+}
+
+// One manifest for all that is attested of an image (reference exporters.md §9.5).
+Result<Image> AttestationManifest(const Image& about, const oci::Platform& platform,
+                                  std::vector<attest::Attestation> attestations, const Output& output,
+                                  const ExportStores& stores) {
+  std::vector<attest::Subject> subjects;
+  for (const std::string& name : output.names) {
+    TRY_ASSIGN(std::string url, attest::PackageUrl("docker", name, platform));
+    subjects.push_back({std::move(url), about.manifest_digest});
+  }
+  Image out;
+  for (attest::Attestation& attestation : attestations) {
+    attest::AddLayers(about.manifest.layers, &attestation);
+    std::string text = attest::StatementText(attestation, subjects, false);
+    TRY_ASSIGN(Digest digest, stores.blobs.Put(text));
+    out.manifest.layers.push_back({.media_type = std::string(oci::kInToto), .digest = digest, .size = text.size(),
+                                   .annotations = {{"in-toto.io/predicate-type", attestation.predicate_type}}});
+    out.fresh.insert(digest);
+  }
+  bool artifact = output.oci_artifact.value_or(true);
+  out.config = artifact ? "{}" : AttestationConfig(out.manifest.layers);
+  TRY_ASSIGN(out.config_digest, stores.blobs.Put(out.config));
+  out.manifest.config = {.media_type = std::string(artifact ? oci::kOciEmpty : oci::kOciConfig),
+                         .digest = out.config_digest, .size = out.config.size()};
+  if (artifact) {
+    out.manifest.config.data = out.config;
+    out.manifest.artifact_type = oci::kAttestationManifest;
+    out.manifest.subject = oci::Descriptor{.media_type = about.descriptor.media_type,
+                                           .digest = about.manifest_digest, .size = about.descriptor.size};
+  }
+  out.manifest_text = oci::Serialise(out.manifest);
+  TRY_ASSIGN(out.manifest_digest, stores.blobs.Put(out.manifest_text));
+  out.descriptor = {.media_type = out.manifest.media_type, .digest = out.manifest_digest,
+                    .size = out.manifest_text.size(),
+                    .annotations = {{"vnd.docker.reference.digest", about.manifest_digest.ToString()},
+                                    {"vnd.docker.reference.type", "attestation-manifest"}},
+                    .platform = oci::Platform{.os = "unknown", .architecture = "unknown"}};
+  return out;
+}
+
 Result<ImageSet> Gather(const BuildResult& result, const Output& output, const ExportStores& stores,
                         const std::function<Result<Image>(const PlatformInput&)>& make) {
   std::vector<oci::Platform> platforms;
-  for (const PlatformInput& of : result.platforms) platforms.push_back(of.platform);
-  TRY(CheckOutput(output, platforms, result.multi_platform));
+  bool attested = false;
+  for (const PlatformInput& of : result.platforms) {
+    platforms.push_back(of.platform);
+    if (!KeptAttestations(of.attestations, output).empty()) attested = true;
+  }
+  TRY(CheckOutput(output, platforms, result.multi_platform, attested));
   ImageSet set;
   for (const PlatformInput& of : result.platforms) {
     auto image = make(of);
@@ -245,13 +301,18 @@ Result<ImageSet> Gather(const BuildResult& result, const Output& output, const E
       return result.multi_platform ? std::move(error).With(of.platform.ToString()) : error;
     }
     set.images.push_back(std::move(*image));
+    std::vector<attest::Attestation> kept = KeptAttestations(of.attestations, output);
+    if (kept.empty()) continue;
+    TRY_ASSIGN(auto manifest, AttestationManifest(set.images.back(), of.platform, std::move(kept), output, stores));
+    set.attestations.push_back(std::move(manifest));
   }
-  if (!result.multi_platform) {
+  if (!result.multi_platform && set.attestations.empty()) {
     set.descriptor = set.images[0].descriptor;
     return set;
   }
   oci::Index index{.media_type = std::string(output.oci_media_types ? oci::kOciIndex : oci::kDockerList)};
   for (const Image& image : set.images) index.manifests.push_back(image.descriptor);
+  for (const Image& image : set.attestations) index.manifests.push_back(image.descriptor);
   index.annotations = AnnotationsFor(output, "index", {});
   set.index_text = oci::Serialise(index);
   set.descriptor.media_type = index.media_type;
@@ -271,8 +332,28 @@ Result<oci::Descriptor> MakeLayerBlob(const DiffId& layer, const Output& output,
   return std::move(made.descriptor);
 }
 
+std::vector<attest::Attestation> KeptAttestations(const std::vector<attest::Attestation>& all,
+                                                  const Output& output) {
+  bool image = output.type == OutputType::kImage;
+  std::vector<attest::Attestation> kept;
+  for (const attest::Attestation& attestation : all) {
+    if (!attestation.inline_only || output.attestation_inline.value_or(image)) kept.push_back(attestation);
+  }
+  return kept;
+}
+
 Status CheckOutput(const Output& output, const std::vector<oci::Platform>& platforms,
-                   bool multi_platform) {
+                   bool multi_platform, bool attested) {
+  if (attested && output.type == OutputType::kDocker) {
+    Error error = Invalid("docker exporter does not currently support exporting manifest lists, which attestations need");
+    error.hint = "add inline-only=true to the attestation, or write an OCI layout: -o type=oci,dest=FILE";
+    return error;
+  }
+  if (attested && !output.oci_media_types) {
+    Error error = Invalid("cannot export attestations with \"oci-mediatypes=false\"");
+    error.hint = "leave out oci-mediatypes=false, or the attestations";
+    return error;
+  }
   if (output.type == OutputType::kDocker && multi_platform) {
     Error error = Invalid("docker exporter does not currently support exporting manifest lists");
     error.hint = output.load ? "load one platform (--platform linux/…), or send all of them to a "
@@ -286,7 +367,7 @@ Status CheckOutput(const Output& output, const std::vector<oci::Platform>& platf
       return Invalid("annotation {}[{}].{}: an index is for all platforms", annotation.type,
                      annotation.platform, annotation.key);
     }
-    if (of_index && !multi_platform) {
+    if (of_index && !multi_platform && !attested) {
       Error error = Invalid("index annotation \"{}\" on an image without an index", annotation.key);
       error.hint = "use manifest:KEY=VALUE: the result is for one platform";
       return error;

@@ -14,6 +14,7 @@
 
 #include "base/byte_progress.h"
 #include "archive/codec.h"
+#include "attest/statement.h"
 #include "cache/local_store.h"
 #include "cas/blob_store.h"
 #include "export/output.h"
@@ -37,6 +38,7 @@ struct ImageInput {
 struct PlatformInput {
   oci::Platform platform;             // as asked for: what the index says
   ImageInput input;
+  std::vector<attest::Attestation> attestations = {};
 };
 
 struct BuildResult {
@@ -72,16 +74,21 @@ struct ImageSet {
   std::optional<oci::Index> index;    // none: a bare manifest, images[0]
   std::string index_text;
   oci::Descriptor descriptor;         // of the index, or of the only manifest
+  std::vector<Image> attestations = {};  // manifests of what is attested; their layers are statements
 
   // What a user calls the image's id: the config of a bare manifest, else the index.
   const Digest& id() const { return index ? descriptor.digest : images[0].config_digest; }
 };
 
+// Those that go into this output: an inline-only one is for images.
+std::vector<attest::Attestation> KeptAttestations(const std::vector<attest::Attestation>& all,
+                                                  const Output& output);
+
 // What can be said before a build: kInvalid for annotations of a platform that is not among the
-// results, or of an index where there is none, and for a docker archive of several platforms, which the
-// format cannot hold.
+// results, or of an index where there is none, and for a docker archive of several platforms or with
+// attestations, which the format cannot hold. `attested`: attestations will go into the output.
 Status CheckOutput(const Output& output, const std::vector<oci::Platform>& platforms,
-                   bool multi_platform);
+                   bool multi_platform, bool attested = false);
 
 // The config as it is stored: diff ids, one history entry per layer, creation times. With an epoch,
 // nothing that this build added is later than it (reference exporters.md §5); with Timestamps::kSet

@@ -141,11 +141,18 @@ Status SetAttribute(Output& output, const std::string& key, const std::string& v
     output.delete_extra = value == "delete";
   } else if (key == "platform-split") {
     TRY_ASSIGN(output.platform_split, BoolOf(key, value));
-  } else if (key == "unpack" || key == "oci-artifact" || key == "attestation-inline" ||
+  } else if (key == "oci-artifact") {
+    TRY_ASSIGN(output.oci_artifact, BoolOf(key, value));
+  } else if (key == "attestation-inline") {
+    TRY_ASSIGN(output.attestation_inline, BoolOf(key, value));
+  } else if (key == "attestation-prefix") {
+    if (value.find('/') != std::string::npos) return Invalid("attestation-prefix \"{}\" has a slash", value);
+    output.attestation_prefix = value;
+  } else if (key == "unpack" ||
              key == "prefer-nondist-layers" || key == "danging-name-empty-only") {
-    // About a worker's image store and attestations, which a build here does not have.
+    // About a worker's image store, which a build here does not have.
     return set_bool(&ignored);
-  } else if (key != "attestation-prefix" && key != "context") {
+  } else if (key != "context") {
     auto near = NearestWord(key, kKeys);
     Error error = Invalid("unknown output attribute \"{}\"", key);
     if (near) error.hint = fmt::format("did you mean {}?", *near);

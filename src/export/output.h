@@ -50,6 +50,9 @@ struct Output {
   bool delete_extra = false;               // local: mode=delete
   std::optional<bool> platform_split;      // local, tar
   bool load = false;                       // docker without dest: into docker or podman
+  std::optional<bool> oci_artifact;        // form of attestations; nothing: with OCI's media types
+  std::optional<bool> attestation_inline;  // keeps inline-only ones; nothing: in an image
+  std::string attestation_prefix;          // local, tar: of their files' names
   // annotation[-TYPE][[PLATFORM]].KEY=value, TYPE as written ("manifest" when left out).
   struct Annotation {
     std::string type, platform, key, value;

@@ -244,5 +244,76 @@ TEST_F(ExportPlatformsTest, UnsplitFilesMayShareDirectoriesButNoFile) {
           "cannot overwrite bin/app-arm64 from linux/arm64 with bin/app-arm64 from linux/s390x"));
 }
 
+attest::Attestation Provenance() {
+  return {.predicate_type = std::string(attest::kProvenanceV1), .predicate = Json().Set("buildDefinition", Json::EmptyObject()),
+          .file = "provenance.json"};
+}
+
+TEST_F(ExportPlatformsTest, EachPlatformHasAManifestOfWhatIsAttested) {
+  for (PlatformInput& of : built.platforms) of.attestations = {Provenance()};
+  output.names = {"docker.io/library/app:1"};
+  auto set = Make();
+  ASSERT_TRUE(set) << set.error().ToString();
+  ASSERT_EQ(set->attestations.size(), 3u);
+  ExpectGolden("attested-index.json", set->index_text);
+  ExpectGolden("attestation.json", set->attestations[0].manifest_text);
+  ExpectGolden("attestation-statement.json", *blobs->Get(set->attestations[0].manifest.layers[0].digest, 1 << 20));
+  output.oci_artifact = false;
+  set = Make();
+  ASSERT_TRUE(set) << set.error().ToString();
+  ExpectGolden("attestation-as-image.json", set->attestations[0].manifest_text);
+  ExpectGolden("attestation-config.json", set->attestations[0].config);
+}
+
+TEST_F(ExportPlatformsTest, AttestationsMakeAnIndexOfOneImage) {
+  built.multi_platform = false;
+  built.platforms.resize(1);
+  built.platforms[0].attestations = {Provenance()};
+  auto set = Make();
+  ASSERT_TRUE(set) << set.error().ToString();
+  ASSERT_TRUE(set->index);
+  EXPECT_EQ(set->index->manifests.size(), 2u);
+  EXPECT_EQ(set->index->Find({"linux", "amd64"})->digest, set->images[0].manifest_digest);
+}
+
+TEST_F(ExportPlatformsTest, InlineOnlyAttestationsAreForImages) {
+  built.multi_platform = false;
+  built.platforms.resize(1);
+  built.platforms[0].attestations = {Provenance()};
+  built.platforms[0].attestations[0].inline_only = true;
+  output.type = OutputType::kImage;
+  EXPECT_EQ(Make()->attestations.size(), 1u);
+  output.type = OutputType::kDocker;
+  EXPECT_FALSE(Make()->index);
+  output.type = OutputType::kOci;
+  EXPECT_FALSE(Make()->index);
+  output.attestation_inline = true;
+  EXPECT_TRUE(Make()->index);
+}
+
+TEST_F(ExportPlatformsTest, FormatsThatHoldNoIndexRefuseAttestations) {
+  built.platforms[0].attestations = {Provenance()};
+  output.oci_media_types = false;
+  EXPECT_THAT(Make().error().message, HasSubstr("oci-mediatypes=false"));
+  output.oci_media_types = true;
+  output.type = OutputType::kDocker;
+  built.multi_platform = false;
+  built.platforms.resize(1);
+  EXPECT_THAT(Make().error().message, HasSubstr("which attestations need"));
+}
+
+TEST_F(ExportPlatformsTest, FilesBesideTheResultAreInItsDirectory) {
+  auto parts = Parts(true);
+  parts[0].more = {{"provenance.json", "{}"}};
+  StringWriter out;
+  ASSERT_TRUE(WriteFilesTar(*layers, parts, {.epoch = 1, .scratch = scratch}, out, {}));
+  auto files = Read(out.text);
+  EXPECT_EQ(files.count("linux_amd64/provenance.json"), 1u);
+  EXPECT_EQ(files["linux_amd64/provenance.json"], "{}");
+  parts[0].more = {{"bin", "{}"}};
+  EXPECT_THAT(WriteFilesTar(*layers, parts, {.scratch = scratch}, out, {}).error().message,
+              HasSubstr("the result has a file bin"));
+}
+
 }  // namespace
 }  // namespace varve::exporter
