@@ -154,6 +154,8 @@ Result<engine::Pin> Runner::ResolveGit(const graph::Graph& graph, graph::StepInd
   source::ContextSpec spec{.directory = checkout.directory, .reach = graph::Reach(graph, step)};
   TRY_ASSIGN(source::ContextTree tree, source::WalkContext(spec, stores_.local, stop));
   work.Release();  // removed with the scratch directory
+  const char* algorithm = checkout.commit.size() == 64 ? "sha256:" : "sha1:";
+  pins_.Lock()->insert_or_assign(step, algorithm + checkout.commit);
   source_directories_.Lock()->insert_or_assign(step, checkout.directory);
   return engine::Pin{.rootfs = {{}, tree.root}, .data_local = true};
 }
@@ -164,6 +166,7 @@ Result<engine::Pin> Runner::ResolveHttp(graph::StepIndex step, const graph::Http
   TRY_ASSIGN(auto file, source::FetchHttp(op, authorization, stores_.http, stores_.blobs,
                                           stores_.local, stores_.clock, stop));
   sink.Progress(file.name, file.size, file.size, true);
+  pins_.Lock()->insert_or_assign(step, file.digest.ToString());
   TRY_ASSIGN(auto work, sys::TempDir::Create(scratch_.path(), "http-"));
   std::string path = work.path() + "/" + file.name;
   TRY_ASSIGN(Fd fd, OpenFile(path, O_WRONLY | O_CREAT | O_EXCL, 0600));

@@ -86,6 +86,8 @@ class Runner final : public engine::SourceResolver,
   // Makes the trees of outputs whose layers are here and whose tree is not known: of records that came
   // from an image. False: one could not be made.
   bool FillTrees(std::vector<cache::Rootfs>& outputs);
+  // What git and http sources turned out to be: "sha1:COMMIT", "sha256:…" of a body.
+  std::map<graph::StepIndex, std::string> SourcePins() { return *pins_.Lock(); }
   // The base images that were resolved.
   std::vector<source::ResolvedImage> Images();
 
@@ -117,6 +119,7 @@ class Runner final : public engine::SourceResolver,
   std::unique_ptr<Job> job_;
   mutable Guarded<std::map<graph::StepIndex, std::string>> source_directories_;
   Guarded<std::map<graph::StepIndex, source::ResolvedImage>> images_;
+  Guarded<std::map<graph::StepIndex, std::string>> pins_;
   Guarded<std::unordered_set<DiffId>> here_;  // found under the lease, so they stay
   Guarded<std::map<DiffId, engine::LayerContent>> contents_;  // asked for again by each step above
   Guarded<std::set<std::string>> warned_;
