@@ -93,12 +93,6 @@ Status AddLimits(const bake::Target& target, BuildFlags& flags) {
 }
 
 Status CheckUnsupported(const bake::Target& target) {
-  for (const Entry& entry : target.attest.value_or(Entries())) {
-    if (ParseBool(entry.Get("disabled")).value_or(false)) continue;
-    Error error = Invalid("attestations ({}) are not supported by this version of varve", entry.Get("type"));
-    error.hint = "pass --provenance=false --sbom=false, or leave attest out";
-    return error;
-  }
   for (const Entry& entry : target.policy.value_or(Entries())) {
     if (ParseBool(entry.Get("disabled")).value_or(false)) continue;
     Error error = Invalid("policies are not supported by this version of varve");
@@ -158,6 +152,9 @@ Result<TargetFlags> MakeFlags(const bake::Target& target, const BakeOrigin& orig
   TRY(AddLimits(target, flags));
   TRY(AddSecrets(target, flags));
   TRY(AddOutputs(target, flags));
+  std::vector<std::string> attest;
+  for (const Entry& entry : target.attest.value_or(Entries())) attest.push_back(bake::EntryText(EntryKind::kAttest, entry));
+  TRY_ASSIGN(flags.attest, attest::ParseRequest(attest, flags.build_args));
   TRY(AddCaches(target, flags));
   return out;
 }

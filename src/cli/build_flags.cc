@@ -233,19 +233,11 @@ Status ApplyCaches(BuildFlags& flags, const auto& raw) {
   return tier::CheckExports(flags.cache_to);
 }
 
-Status ApplyRefused(const auto& raw) {
-  auto refuse = [](std::string_view flag, std::string_view why) {
-    Error error = Invalid("{} is not supported by this version of varve", flag);
-    error.hint = why;
-    return error;
-  };
-  auto wanted = [](const std::string& text) { return !text.empty() && text != "false"; };
-  bool attest = std::ranges::any_of(raw.attest, [](const std::string& text) {
-    return text.find("disabled=true") == text.npos;
-  });
-  if (attest || wanted(raw.provenance) || wanted(raw.sbom)) {
-    return refuse("attestations", "pass --provenance=false, or leave the flag out");
-  }
+Status ApplyAttest(BuildFlags& flags, const auto& raw) {
+  std::vector<std::string> values = raw.attest;
+  if (!raw.provenance.empty()) values.push_back(attest::AttestText("provenance", raw.provenance));
+  if (!raw.sbom.empty()) values.push_back(attest::AttestText("sbom", raw.sbom));
+  TRY_ASSIGN(flags.attest, attest::ParseRequest(values, flags.build_args));
   return Ok();
 }
 
@@ -321,7 +313,7 @@ Result<BuildFlags> BuildFlagParser::Finish() {
   TRY(ApplyResources(flags, raw));
   TRY(ApplyOutputs(flags, raw));
   TRY(ApplyCaches(flags, raw));
-  TRY(ApplyRefused(raw));
+  TRY(ApplyAttest(flags, raw));
   if (flags.context.empty()) {
     Error error = Invalid("varve build needs a context: a directory, a URL or -");
     error.hint = "to build the current directory: varve build .";

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "attest/request.h"
 #include "base/result.h"
 #include "cli/step_rules.h"
 #include "export/output.h"
@@ -90,6 +91,7 @@ struct BuildFlags {
   std::vector<std::string> must_hit;         // --fail-on-cache-miss: steps; empty text: all
   engine::TraceRules trace = DefaultTraceRules();  // --no-trace, --strict-mtime, --trace-max-age
   bool reproducible = false;                 // the same inputs give the same digest anywhere
+  attest::Request attest;                    // --attest, --provenance, --sbom
   bool stats = false;
 };
 

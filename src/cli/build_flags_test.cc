@@ -66,7 +66,16 @@ TEST(BuildFlags, ScriptsForDockerBuildRun) {
 TEST(BuildFlags, WhatIsNotThereIsRefused) {
   EXPECT_THAT(Parse({"--cache-to", "type=nowhere", "."}).error().message,
               HasSubstr("--cache-to"));
-  EXPECT_THAT(Parse({"--sbom=true", "."}).error().message, HasSubstr("attestations"));
+  EXPECT_THAT(Parse({"--attest=type=vex", "."}).error().message, HasSubstr("unknown attestation type"));
+}
+
+TEST(BuildFlags, AttestationsAreAskedForInSeveralWays) {
+  EXPECT_FALSE(Parse({"."})->attest.Any());
+  EXPECT_TRUE(Parse({"--provenance=true", "."})->attest.provenance->max);
+  EXPECT_FALSE(Parse({"--provenance=min", "."})->attest.provenance->max);
+  EXPECT_EQ(Parse({"--sbom=scanner:1", "."})->attest.sbom->generator, "scanner:1");
+  EXPECT_FALSE(Parse({"--attest", "type=sbom", "--sbom=false", "."})->attest.Any());
+  EXPECT_TRUE(Parse({"--build-arg", "BUILDKIT_ATTEST_SBOM=true", "."})->attest.sbom.has_value());
 }
 
 TEST(Secret, FromFileEnvironmentOrById) {

@@ -109,7 +109,7 @@ Result<std::vector<oci::Platform>> TargetPlatforms(const BuildFlags& flags) {
 Status BuildJob::CheckFlags(const BuildFlags& flags, const std::vector<exporter::Output>& outputs) {
   TRY_ASSIGN(auto platforms, TargetPlatforms(flags));
   TRY_ASSIGN(bool several, dockerfile::IsMultiPlatform(flags.build_args, platforms.size()));
-  return CheckOutputs(outputs, platforms, several);
+  return CheckOutputs(outputs, platforms, several, flags.attest);
 }
 
 dockerfile::Parsed<void> BuildJob::Read() {
@@ -143,6 +143,9 @@ dockerfile::Parsed<void> BuildJob::Lower() {
   auto lowered = dockerfile::LowerForPlatforms(file_, options, *platforms, images, &warnings_);
   if (!lowered) return std::unexpected(lowered.error());
   lowered_ = std::move(*lowered);
+  auto scans = AddScans(flags_.attest, lowered_, *workspace_.images, options.resolve_mode, stop_);
+  if (!scans) return std::unexpected(dockerfile::SourceError{scans.error(), {}});
+  scans_ = std::move(*scans);
   return {};
 }
 
@@ -256,6 +259,7 @@ Result<engine::Outcome> RunGraph(GraphRun run, Workspace& workspace, engine::Obs
     if (!kept) LOG_WARN("keeping records of tiers: {}", kept.error().message);
   }
   if (run.images != nullptr) *run.images = runner->Images();
+  if (run.pins != nullptr) *run.pins = runner->SourcePins();
   if (run.want_data && !run.dry_run) {
     for (const cache::Rootfs& wanted : outcome.wanted) {
       for (const DiffId& layer : wanted.layers) store.UsedLayer(layer);
@@ -296,10 +300,10 @@ Result<engine::Outcome> BuildJob::Run(const RunOptions& options, engine::Observe
                .project = project() + options.isolated, .salt = flags_.salt + options.isolated,
                .want_data = options.want_data, .dry_run = options.dry_run,
                .trace = flags_.trace, .tiers = tiers_.get(), .previous = tiers_->images().empty() ? nullptr : &previous,
-               .images = &images_};
-  for (const auto& [platform, lowered] : lowered_.results) {
-    if (lowered.root) run.wanted.push_back(*lowered.root);
-  }
+               .images = &images_, .pins = &built_.pins};
+  built_.graph = &lowered_.graph;
+  built_.started = SystemClock().Now();
+  run.wanted = Wanted();
   run.max_age = AgeLimits(lowered_.graph, flags_.max_age, options.max_age);
   // What is forecast may miss; whoever asked decides what that means.
   if (!options.dry_run) {
@@ -324,6 +328,31 @@ void BuildJob::Forget(const engine::Outcome& outcome, const std::string& isolate
     if (!entry.key.starts_with(lowered().cache_mount_namespace + isolated + "/")) continue;
     if (auto removed = mounts.Remove(entry); !removed) LOG_WARN("{}", removed.error().message);
   }
+}
+
+std::vector<graph::Ref> BuildJob::Wanted() const {
+  std::vector<graph::Ref> wanted;
+  for (const auto& [platform, lowered] : lowered_.results) {
+    if (lowered.root) wanted.push_back(*lowered.root);
+  }
+  wanted.insert(wanted.end(), scans_.begin(), scans_.end());
+  return wanted;
+}
+
+Status BuildJob::Attest(const engine::Outcome& outcome, exporter::BuildResult& result) {
+  if (!flags_.attest.Any()) return Ok();
+  const exporter::ExportStores stores = Stores();
+  size_t first_scan = outcome.wanted.size() - scans_.size();
+  for (size_t i = 0; i < result.platforms.size(); ++i) {
+    std::vector<attest::Attestation>& attestations = result.platforms[i].attestations;
+    if (!scans_.empty()) {
+      TRY_ASSIGN(attestations, SbomsOf(outcome.wanted[first_scan + i], stores));
+    }
+    const dockerfile::Lowered& lowered = lowered_.results[i].lowered;
+    TRY_ASSIGN(auto provenance, ProvenanceOf(flags_, context_, lowered, outcome, built_));
+    if (provenance) attestations.push_back(std::move(*provenance));
+  }
+  return Ok();
 }
 
 Result<exporter::BuildResult> BuildJob::ResultOf(const engine::Outcome& outcome) const {
@@ -378,6 +407,7 @@ Result<ExportedBuild> BuildJob::Export(const engine::Outcome& outcome,
     if (!output.source_date_epoch) output.source_date_epoch = lowered().epoch;
   }
   TRY_ASSIGN(exporter::BuildResult result, ResultOf(outcome));
+  TRY(Attest(outcome, result));
   return ExportBuild(dated, result, Stores(), workspace_.registries->pusher(),
                      workspace_.scratch.path(), board_, stop_,
                      client_ != nullptr ? client_->outputs : nullptr);

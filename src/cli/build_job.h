@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/guarded.h"
+#include "cli/attestations.h"
 #include "cli/build_context.h"
 #include "cli/build_flags.h"
 #include "cli/build_outputs.h"
@@ -42,6 +43,7 @@ struct GraphRun {
   CacheTiers* tiers = nullptr;                 // asked for what the local store does not have
   PreviousImages* previous = nullptr;          // asked for what they do not have either
   std::vector<source::ResolvedImage>* images = nullptr;  // gets the images that were resolved
+  attest::SourcePins* pins = nullptr;          // gets what git and http sources turned out to be
 };
 
 // Resolves, keys, looks up, and unless it is a dry run runs what is left.
@@ -136,6 +138,14 @@ class BuildJob {
   // For one who joins the graphs of several jobs, and moves their references along.
   dockerfile::LoweredPlatforms& platforms() { return lowered_; }
   const graph::Graph& graph() const { return lowered_.graph; }
+  // What a run of the graph is to give: the results of the platforms that have one, then what was scanned.
+  std::vector<graph::Ref> Wanted() const;
+  // Where the scans are in a graph that several jobs are joined in.
+  void MoveScans(const graph::Joined& joined, size_t which) {
+    for (graph::Ref& scan : scans_) scan = joined.Place(which, scan);
+  }
+  // For one who has run the graphs of several jobs as one.
+  void set_built(BuiltGraph built) { built_ = std::move(built); }
   const std::vector<dockerfile::Warning>& warnings() const { return warnings_; }
   // What tells this project's builds from others': its directory, else its Dockerfile's name.
   std::string project() const;
@@ -145,6 +155,7 @@ class BuildJob {
   Status AddLinks(dockerfile::LowerOptions& options,
                   const std::vector<oci::Platform>& platforms) const;
   Result<exporter::BuildResult> ResultOf(const engine::Outcome& outcome) const;
+  Status Attest(const engine::Outcome& outcome, exporter::BuildResult& result);
 
   const BuildFlags& flags_;
   Workspace& workspace_;
@@ -155,6 +166,8 @@ class BuildJob {
   dockerfile::Dockerfile file_;
   dockerfile::LoweredPlatforms lowered_{.results = std::vector<dockerfile::PlatformResult>(1)};
   std::vector<dockerfile::Warning> warnings_;
+  std::vector<graph::Ref> scans_;             // one a platform, where an SBOM is asked for
+  BuiltGraph built_;
   std::unique_ptr<SshAgents> agents_;
   std::unique_ptr<CacheTiers> tiers_;         // of the last Run
   std::vector<source::ResolvedImage> images_;  // that the last Run resolved

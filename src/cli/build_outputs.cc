@@ -187,7 +187,9 @@ class Exporting {
     std::vector<exporter::FilesPart> parts;
     for (const exporter::PlatformInput& of : built_.platforms) {
       std::string directory = split ? exporter::PlatformDirectory(of.platform) : "";
-      parts.push_back({of.input.rootfs, of.platform, directory});
+      exporter::FilesPart part{of.input.rootfs, of.platform, directory};
+      TRY(AddStatements(of, output, !split && built_.platforms.size() > 1, part));
+      parts.push_back(std::move(part));
       if (built_.multi_platform) sink.Progress("copying files " + of.platform.ToString(), 0, 0, true);
     }
     exporter::FilesOptions options{.epoch = output.source_date_epoch, .scratch = scratch_,
@@ -205,6 +207,22 @@ class Exporting {
     };
     if (receiver_ != nullptr) return receiver_->TakeStream(position_, Json::EmptyObject(), write, stop_);
     return WriteTo(output.dest, write);
+  }
+
+  // A statement about every file of the result, for each attestation. "sbom.spdx.json" of one of several
+  // platforms in one directory is "sbom.spdx.linux_arm64.json".
+  Status AddStatements(const exporter::PlatformInput& of, const Output& output, bool shared,
+                       exporter::FilesPart& part) {
+    auto kept = exporter::KeptAttestations(of.attestations, output);
+    if (kept.empty()) return Ok();
+    TRY_ASSIGN(auto subjects, exporter::SubjectsOf(stores_.local, of.input.rootfs.tree_root));
+    for (const attest::Attestation& attestation : kept) {
+      std::string name = output.attestation_prefix + attestation.file;
+      size_t dot = std::min(name.rfind('.'), name.size());
+      if (shared) name.insert(dot, "." + exporter::PlatformDirectory(of.platform));
+      part.more.emplace_back(name, attest::StatementText(attestation, subjects, true));
+    }
+    return Ok();
   }
 
   Status ToImage(const Output& output, engine::StepSink& sink) {
@@ -321,11 +339,15 @@ Result<std::vector<Output>> EffectiveOutputs(const BuildFlags& flags) {
 }
 
 Status CheckOutputs(const std::vector<Output>& outputs, const std::vector<oci::Platform>& platforms,
-                    bool multi_platform) {
+                    bool multi_platform, const attest::Request& attest) {
+  std::vector<attest::Attestation> expected;
+  if (attest.provenance) expected.push_back({.inline_only = attest.provenance->inline_only});
+  if (attest.sbom) expected.push_back({});
   for (const Output& output : outputs) {
     bool image = output.type == OutputType::kImage || output.type == OutputType::kOci ||
                  output.type == OutputType::kDocker;
-    if (image) TRY(exporter::CheckOutput(output, platforms, multi_platform));
+    bool attested = !exporter::KeptAttestations(expected, output).empty();
+    if (image) TRY(exporter::CheckOutput(output, platforms, multi_platform, attested));
   }
   return Ok();
 }

@@ -28,7 +28,8 @@ Result<std::vector<exporter::Output>> EffectiveOutputs(const BuildFlags& flags);
 // Whether the outputs can hold a result for these platforms. To be asked before a build as well: the
 // answer does not depend on it.
 Status CheckOutputs(const std::vector<exporter::Output>& outputs,
-                    const std::vector<oci::Platform>& platforms, bool multi_platform);
+                    const std::vector<oci::Platform>& platforms, bool multi_platform,
+                    const attest::Request& attest = {});
 
 // Takes the archives and files that do not stay on this machine: those of a daemon's client. `output` is
 // the position in the list of outputs.

@@ -82,6 +82,14 @@ Status AddCaches(const compose::Build& build, BuildFlags& flags) {
   return tier::CheckExports(flags.cache_to);
 }
 
+Status AddAttestations(const compose::Build& build, BuildFlags& flags) {
+  std::vector<std::string> values;
+  if (!build.provenance.empty()) values.push_back(attest::AttestText("provenance", build.provenance));
+  if (!build.sbom.empty()) values.push_back(attest::AttestText("sbom", build.sbom));
+  TRY_ASSIGN(flags.attest, attest::ParseRequest(values, flags.build_args));
+  return Ok();
+}
+
 Status AddContexts(const compose::Build& build, ServiceFlags& out) {
   for (const auto& [name, value] : build.additional_contexts) {
     TRY_ASSIGN(auto context, ParseBuildContext(name + "=" + value));
@@ -97,10 +105,7 @@ Status AddContexts(const compose::Build& build, ServiceFlags& out) {
 // One line a service for everything that this version passes over.
 void WarnOfPassedOver(const compose::Service& service, std::vector<std::string>& warnings) {
   const compose::Build& build = *service.build;
-  auto wanted = [](const std::string& text) { return !text.empty() && text != "false"; };
   std::vector<std::string> keys;
-  if (wanted(build.provenance)) keys.push_back("provenance");
-  if (wanted(build.sbom)) keys.push_back("sbom");
   if (!build.isolation.empty() && build.isolation != "default") keys.push_back("isolation");
   if (keys.empty()) return;
   warnings.push_back(
@@ -139,6 +144,7 @@ Result<ServiceFlags> MakeFlags(const compose::Project& project, const compose::S
   TRY(AddLimits(build, flags));
   TRY(AddSecrets(build, flags));
   TRY(AddContexts(build, out));
+  TRY(AddAttestations(build, out.flags));
   TRY(AddCaches(build, flags));
   // As docker compose: a name that nobody wrote is not a name to push to.
   flags.push = all.push && (!service.image.empty() || !build.tags.empty());

@@ -89,6 +89,7 @@ Status ImagePusher::Push(const exporter::ImageSet& set, const oci::Reference& na
                                   bool done) { sink.Progress(id, current, total, done); };
   std::vector<oci::Descriptor> wanted;
   for (const exporter::Image& image : set.images) AddBlobs(image.manifest, wanted);
+  for (const exporter::Image& image : set.attestations) AddBlobs(image.manifest, wanted);
   // The first failure ends the other uploads, and is the one to tell.
   Guarded<std::optional<Error>> failure;
   std::stop_source give_up;
@@ -135,9 +136,11 @@ Status ImagePusher::Push(const exporter::ImageSet& set, const oci::Reference& na
     return push_manifest(by_digest ? ByDigest(name, only.manifest_digest) : name,
                          only.manifest.media_type, only.manifest_text);
   }
-  for (const exporter::Image& image : set.images) {
-    TRY(push_manifest(ByDigest(name, image.manifest_digest), image.manifest.media_type,
-                      image.manifest_text));
+  for (const auto* images : {&set.images, &set.attestations}) {
+    for (const exporter::Image& image : *images) {
+      TRY(push_manifest(ByDigest(name, image.manifest_digest), image.manifest.media_type,
+                        image.manifest_text));
+    }
   }
   return push_manifest(by_digest ? ByDigest(name, set.descriptor.digest) : name,
                        set.index->media_type, set.index_text);

@@ -61,8 +61,9 @@ dockerfile::Parsed<void> JoinedJob::Prepare() {
     parts_[i].first_wanted = wanted;
     for (auto& [platform, lowered] : parts_[i].job->platforms().results) {
       dockerfile::MoveReferences(lowered, joined, i);
-      if (lowered.root) ++wanted;
     }
+    parts_[i].job->MoveScans(joined, i);
+    wanted += parts_[i].job->Wanted().size();
   }
   graph_ = std::move(joined.graph);
   return {};
@@ -156,9 +157,8 @@ Result<engine::Outcome> JoinedJob::Run(const std::string& project,
   TRY(CollectRunnerOptions(options));
   GraphRun run{.graph = graph_, .wanted = {}, .runner = std::move(options), .project = project, .salt = {}};
   for (const Part& part : parts_) {
-    for (const auto& [platform, lowered] : std::as_const(*part.job).platforms().results) {
-      if (lowered.root) run.wanted.push_back(*lowered.root);
-    }
+    std::vector<graph::Ref> wanted = part.job->Wanted();
+    run.wanted.insert(run.wanted.end(), wanted.begin(), wanted.end());
   }
   run.max_age = AgeLimits(graph_, {}, max_age);
   run.trace = parts_.front().flags.trace;
@@ -177,7 +177,10 @@ Result<engine::Outcome> JoinedJob::Run(const std::string& project,
   TRY_ASSIGN(tiers_, CacheTiers::Open(caches, workspace_, false, stop_));
   run.tiers = tiers_.get();
   run.images = &images_;
+  BuiltGraph built{.graph = &graph_, .started = SystemClock().Now()};
+  run.pins = &built.pins;
   auto outcome = RunGraph(std::move(run), workspace_, observer, stop_);
+  for (const Part& part : parts_) part.job->set_built(built);
   tiers_->WarnOfFailures(board_);
   return outcome;
 }
@@ -185,10 +188,7 @@ Result<engine::Outcome> JoinedJob::Run(const std::string& project,
 // The part's own share of what was wanted.
 engine::Outcome JoinedJob::OwnOutcome(const Part& part, const engine::Outcome& outcome) const {
   engine::Outcome own = outcome;
-  size_t count = 0;
-  for (const auto& [platform, lowered] : std::as_const(*part.job).platforms().results) {
-    if (lowered.root) ++count;
-  }
+  size_t count = part.job->Wanted().size();
   auto first = outcome.wanted.begin() + static_cast<ptrdiff_t>(part.first_wanted);
   own.wanted.assign(first, first + static_cast<ptrdiff_t>(count));
   return own;

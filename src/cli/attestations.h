@@ -1,0 +1,40 @@
+// What a build attests of itself: SLSA provenance from its graph, SBOMs from a scanner that looks at its
+// results (reference exporters.md §9). The scanner is a step of the graph like any other: it runs once as long
+// as it and what it looks at stay the same.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "attest/provenance.h"
+#include "cli/build_context.h"
+#include "cli/build_flags.h"
+#include "dockerfile/lower_platforms.h"
+#include "engine/engine.h"
+#include "export/image.h"
+#include "source/image.h"
+
+namespace varve::cli {
+
+// What ran, where that is known to others alone: several builds may have run as one graph.
+struct BuiltGraph {
+  const graph::Graph* graph = nullptr;
+  attest::SourcePins pins = {};
+  Timestamp started = {};
+};
+
+// Adds a step per platform that scans its result; the Refs are of what the scanners write. Nothing is
+// added unless an SBOM is asked for.
+Result<std::vector<graph::Ref>> AddScans(const attest::Request& request, dockerfile::LoweredPlatforms& lowered,
+                                         source::ImageStore& images, graph::ResolveMode mode, std::stop_token stop);
+
+// The provenance of one platform's result, if it is asked for.
+Result<std::optional<attest::Attestation>> ProvenanceOf(const BuildFlags& flags, const BuildContext& context,
+                                                        const dockerfile::Lowered& lowered,
+                                                        const engine::Outcome& outcome, const BuiltGraph& built);
+
+// The SBOMs that a scanner wrote: its in-toto statements, the result's own first.
+Result<std::vector<attest::Attestation>> SbomsOf(const cache::Rootfs& scan, const exporter::ExportStores& stores);
+
+}  // namespace varve::cli
