@@ -67,7 +67,7 @@ void MoveBytes(int socket, ByteStream& stream) {
       const ssize_t size = ::recv(socket, buffer.data(), buffer.size(), 0);
       if (size < 0 && errno == EINTR) continue;
       if (size <= 0) {
-        if (!inwards_ended) stream.Cancel();
+        if (!inwards_ended) stream.Close();
         break;
       }
       if (!stream.Write({buffer.data(), static_cast<size_t>(size)})) break;  // then Read ends as well
@@ -77,8 +77,11 @@ void MoveBytes(int socket, ByteStream& stream) {
   std::string data;
   bool taken = true;
   while (taken && stream.Read(data)) taken = SendAll(socket, data);
-  inwards_ended = true;
-  if (!taken) stream.Cancel();  // the other side does not know yet that nobody listens
+  if (taken) {
+    inwards_ended = true;
+  } else {
+    stream.Cancel();  // the other side does not know yet that nobody listens
+  }
   ::shutdown(socket, SHUT_RDWR);  // ends the other thread, unless it waits for somebody who does not read
   if (outwards_ended.get_future().wait_for(kPatience) == std::future_status::timeout) {
     stream.Cancel();

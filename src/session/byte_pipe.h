@@ -23,6 +23,8 @@ class ByteStream {
   virtual bool Read(std::string& data) = 0;       // false: the other side ended it
   virtual bool Write(std::string_view data) = 0;  // false: it is broken
   virtual void Cancel() = 0;                      // makes both return false, from any thread
+  // Nothing more will be written; from the thread that writes. What cannot end one direction alone ends both.
+  virtual void Close() { Cancel(); }
 };
 
 class BytePipe {

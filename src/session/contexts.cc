@@ -11,29 +11,15 @@
 #include "base/digest.h"
 #include "base/log.h"
 #include "base/metric.h"
+#include "session/client_packets.h"
 #include "session/rpc.h"
 #include "sys/open.h"
 
 namespace varve::session {
 namespace {
 
-using fsutil::types::Packet;
-
 constexpr char kMethod[] = "/moby.filesync.v1.FileSync/DiffCopy";
 constexpr int kMaxSlots = 1000;
-
-class ClientPackets final : public PacketStream {
- public:
-  ClientPackets(Call& call, grpc::ClientReaderWriter<Packet, Packet>& stream)
-      : call_(call), stream_(stream) {}
-  bool Read(Packet& packet) override { return stream_.Read(&packet); }
-  bool Write(const Packet& packet) override { return stream_.Write(packet); }
-  void Cancel() override { call_.Cancel(); }
-
- private:
-  Call& call_;
-  grpc::ClientReaderWriter<Packet, Packet>& stream_;
-};
 
 struct Slot {
   std::string path;

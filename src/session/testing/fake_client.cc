@@ -29,18 +29,17 @@ class ClientBytes final : public ByteStream {
     out_.set_data(data.data(), data.size());
     return stream_->Write(out_);
   }
-  // Called by the thread that writes once there is nothing more to write, and at the end.
   void Cancel() override {
-    if (!closing_) return context_.TryCancel();
-    if (!closed_.exchange(true)) stream_->WritesDone();
+    if (!closing_) context_.TryCancel();
   }
+  void Close() override { stream_->WritesDone(); }
   void BeginClose() { closing_ = true; }
   ClientStream& stream() { return *stream_; }
 
  private:
   grpc::ClientContext& context_;
   std::unique_ptr<ClientStream> stream_;
-  std::atomic<bool> closing_ = false, closed_ = false;
+  std::atomic<bool> closing_ = false;
   BytesMessage in_, out_;
 };
 

@@ -1,5 +1,6 @@
 #include "session/testing/fake_daemon.h"
 
+#include <grpc/grpc.h>
 #include <grpcpp/create_channel.h>
 #include <grpcpp/server_builder.h>
 #include <stdlib.h>
@@ -24,6 +25,9 @@ class FakeDaemon::Control final : public moby::buildkit::v1::Control::Service {
 
 FakeDaemon::FakeDaemon(SessionLimits limits)
     : sessions_(std::make_unique<Sessions>(limits)), control_(std::make_unique<Control>(*sessions_)) {
+  // gRPC stays up between tests, as it does in a daemon: going down, it may wait 10 s for a thread of its own.
+  static const bool kept_up = (grpc_init(), true);
+  CHECK(kept_up);
   char name[] = "/tmp/varve-sessions-XXXXXX";
   CHECK(::mkdtemp(name) != nullptr);
   directory_ = name;
