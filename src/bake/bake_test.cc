@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "bake/selection.h"
+#include "base/strings.h"
 
 namespace varve::bake {
 namespace {
@@ -102,6 +103,21 @@ TEST(Bake, UsersComeAfterWhatTheyUse) {
   ASSERT_EQ(order.size(), 2u);
   EXPECT_EQ(order[0]->name, "z");
   EXPECT_TRUE(order[0]->linked);
+}
+
+// 40 lines that would take 2^40 bytes.
+TEST(Definition, ValuesThatDoubleAreAnError) {
+  for (const char* twice : {"\"${%1}${%1}\"", "[%1, %1]", "concat([%1], [%1])", "{ a = %1, b = %1 }"}) {
+    std::string text = "variable \"v0\" { default = \"0123456789abcdef\" }\n";
+    for (int i = 1; i <= 40; ++i) {
+      std::string value = ReplaceAll(twice, "%1", fmt::format("v{}", i - 1));
+      text += fmt::format("variable \"v{}\" {{ default = {} }}\n", i, value);
+    }
+    text += "target \"a\" { tags = [\"${length(v40)}\"] }\n";
+    auto definition = Read({{"docker-bake.hcl", text}}, {.working_directory = "/"});
+    ASSERT_FALSE(definition) << twice;
+    EXPECT_NE(definition.error().message.find("at most 64 MiB"), std::string::npos) << definition.error().message;
+  }
 }
 
 }  // namespace

@@ -29,11 +29,44 @@ std::string Suggestion(std::string_view word, const std::vector<std::string>& na
   return near ? fmt::format(" Did you mean \"{}\"?", *near) : "";
 }
 
+// What the values of one expression may take, those inside of it included. A file of a few lines in which
+// each variable holds the one before it twice would take all memory of the machine.
+constexpr size_t kMaxBytes = 64 << 20;
+
+// Bytes that a value takes, about; what is beyond `room` is not looked at.
+size_t WeightOf(const Value& value, size_t room) {
+  size_t bytes = sizeof(Value);
+  if (value.is_string()) return bytes + value.as_string().size();
+  if (value.is_sequence()) {
+    for (const Value& item : value.items()) {
+      if (bytes > room) break;
+      bytes += WeightOf(item, room - bytes);
+    }
+  }
+  if (value.is_mapping()) {
+    for (const auto& [name, member] : value.members()) {
+      if (bytes > room) break;
+      bytes += name.size() + WeightOf(member, room - bytes);
+    }
+  }
+  return bytes;
+}
+
 class Evaluator {
  public:
   Evaluator(const Scope& scope, const Value* item) : scope_(scope), item_(item) {}
 
   Result<Value> Run(const Expression& e) {
+    auto value = Evaluated(e);
+    if (!value || e.kind == Kind::kLiteral) return value;
+    produced_ += WeightOf(*value, kMaxBytes - produced_);
+    if (produced_ <= kMaxBytes) return value;
+    produced_ = kMaxBytes;
+    return ErrorAt(e.range, "Value too large", fmt::format("The values of one expression may take at most {} MiB.", kMaxBytes >> 20));
+  }
+
+ private:
+  Result<Value> Evaluated(const Expression& e) {
     switch (e.kind) {
       case Kind::kLiteral: return e.value;
       case Kind::kTemplate: return Template(e);
@@ -56,7 +89,6 @@ class Evaluator {
     return Value();
   }
 
- private:
   // A found name as a result of its value.
   struct Located : Result<Scope::Found> {
     using Result<Scope::Found>::Result;
@@ -424,6 +456,7 @@ class Evaluator {
 
   const Scope& scope_;
   const Value* item_;
+  size_t produced_ = 0;  // bytes, at most kMaxBytes
 };
 
 }  // namespace
