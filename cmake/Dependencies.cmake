@@ -25,6 +25,7 @@ pkg_check_modules(ISAL REQUIRED IMPORTED_TARGET libisal)
 pkg_check_modules(YAML REQUIRED IMPORTED_TARGET yaml-0.1)
 pkg_check_modules(MICROHTTPD REQUIRED libmicrohttpd)
 pkg_check_modules(EXPAT REQUIRED IMPORTED_TARGET expat)
+find_path(TOMLPLUSPLUS_INCLUDE toml++/toml.h REQUIRED)  # its headers alone: a library would cost each start
 pkg_check_modules(RE2 REQUIRED IMPORTED_TARGET re2)
 # For the daemon alone, never for the program varve: loading gRPC takes longer than a build that has nothing to do.
 find_package(Protobuf REQUIRED)
