@@ -1,0 +1,434 @@
+// The daemon from outside: a client that makes the calls that docker buildx makes (reference daemon-api.md §5),
+// over a unix socket, with a session that serves its files and takes the outputs. Images are made of files alone, so
+// that no registry is needed.
+#include "daemon/server.h"
+
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <fstream>
+#include <future>
+
+#include "api/control.grpc.pb.h"
+#include "api/gateway.grpc.pb.h"
+#include "archive/tar.h"
+#include "base/fd.h"
+#include "session/testing/fake_client.h"
+#include "session/testing/file_service.h"
+#include "sys/tempdir.h"
+
+namespace varve::daemon {
+namespace {
+
+// Takes what exporters send.
+class Takes final : public moby::filesync::v1::FileSend::Service {
+ public:
+  grpc::Status DiffCopy(grpc::ServerContext* context,
+                        grpc::ServerReaderWriter<moby::filesync::v1::BytesMessage,
+                                                 moby::filesync::v1::BytesMessage>* stream) override {
+    std::string bytes;
+    moby::filesync::v1::BytesMessage message;
+    while (stream->Read(&message)) bytes += message.data();
+    auto id = context->client_metadata().find("buildkit-attachable-exporter-id");
+    std::string key = id == context->client_metadata().end() ? "" : std::string(id->second.data(), id->second.size());
+    taken.Lock()->insert_or_assign(key, std::move(bytes));
+    return grpc::Status::OK;
+  }
+  Guarded<std::map<std::string, std::string>> taken;
+};
+
+struct Answer {
+  grpc::Status status;
+  control::SolveResponse response;
+  control::StatusResponse events;  // all of Status
+};
+
+struct ServerTest : ::testing::Test {
+  sys::TempDir directory = std::move(*sys::TempDir::Create("/tmp", "varved-"));
+  std::string socket = directory.path() + "/d.sock";
+  std::unique_ptr<Server> server;
+  std::shared_ptr<grpc::Channel> channel;
+  std::unique_ptr<control::Control::Stub> stub;
+  session::testing::FileService files;
+  Takes takes;
+  int builds = 0;
+
+  void SetUp() override {
+    StartServer();
+    std::filesystem::create_directories(directory.path() + "/ctx");
+    files.Share("context", directory.path() + "/ctx");
+    files.Share("dockerfile", directory.path() + "/ctx");
+  }
+  void StartServer(JobLimits limits = {}) {
+    server.reset();
+    ServerOptions options;
+    options.addresses = {*ParseAddress("unix://" + socket)};
+    options.policy.root = directory.path() + "/root";
+    options.policy.registries = registry::Config();
+    options.jobs = limits;
+    auto started = Server::Start(std::move(options));
+    ASSERT_TRUE(started) << started.error().message;
+    server = std::move(*started);
+    channel = grpc::CreateChannel("unix://" + socket, grpc::InsecureChannelCredentials());
+    stub = control::Control::NewStub(channel);
+  }
+  void Write(const std::string& name, const std::string& text) {
+    std::ofstream(directory.path() + "/ctx/" + name) << text;
+  }
+  std::unique_ptr<session::testing::FakeClient> OpenSession(const std::string& id) {
+    return std::make_unique<session::testing::FakeClient>(
+        channel, session::testing::FakeClientOptions{
+                     .id = id, .services = {&files, &takes},
+                     .methods = {"/moby.filesync.v1.FileSync/DiffCopy", "/moby.filesync.v1.FileSend/DiffCopy"}});
+  }
+  // As buildctl does: the front end is the daemon's.
+  control::SolveRequest Request(const std::string& session) {
+    control::SolveRequest request;
+    request.set_ref("build-" + std::to_string(++builds));
+    request.set_session(session);
+    request.set_frontend("dockerfile.v0");
+    return request;
+  }
+  Answer Solve(const control::SolveRequest& request) {
+    Answer answer;
+    auto status = std::async(std::launch::async, [&] { answer.events = ReadStatus(request.ref()); });
+    grpc::ClientContext context;
+    answer.status = stub->Solve(&context, request, &answer.response);
+    status.get();
+    return answer;
+  }
+  control::StatusResponse ReadStatus(const std::string& ref) {
+    grpc::ClientContext context;
+    control::StatusRequest request;
+    request.set_ref(ref);
+    auto stream = stub->Status(&context, request);
+    control::StatusResponse all, part;
+    while (stream->Read(&part)) all.MergeFrom(part);
+    EXPECT_TRUE(stream->Finish().ok());
+    return all;
+  }
+  static const control::Vertex* Find(const control::StatusResponse& events, const std::string& name) {
+    const control::Vertex* last = nullptr;
+    for (const auto& vertex : events.vertexes()) {
+      if (vertex.name().find(name) != std::string::npos) last = &vertex;
+    }
+    return last;
+  }
+  std::vector<std::string> NamesIn(const std::string& tar) {
+    std::vector<std::string> names;
+    StringReader in(tar);
+    archive::TarReader reader(in);
+    while (true) {
+      auto entry = reader.Next();
+      if (!entry || !*entry) break;
+      names.push_back((*entry)->name);
+    }
+    return names;
+  }
+};
+
+TEST_F(ServerTest, SaysWhatItIs) {
+  grpc::ClientContext context;
+  control::ListWorkersResponse workers;
+  ASSERT_TRUE(stub->ListWorkers(&context, {}, &workers).ok());
+  ASSERT_EQ(workers.record_size(), 1);
+  EXPECT_EQ(workers.record(0).platforms(0).os(), "linux");
+  EXPECT_FALSE(workers.record(0).id().empty());
+  struct stat st;
+  ASSERT_EQ(stat(socket.c_str(), &st), 0);
+  EXPECT_EQ(st.st_mode & 0777, 0660u);
+}
+
+TEST_F(ServerTest, ASecondDaemonDoesNotTakeTheSocket) {
+  ServerOptions options;
+  options.addresses = {*ParseAddress("unix://" + socket)};
+  options.policy.root = directory.path() + "/other";
+  auto second = Server::Start(std::move(options));
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().message, "another daemon listens at " + socket);
+  EXPECT_EQ(stub != nullptr, true);
+  SUCCEED();
+}
+
+TEST_F(ServerTest, BuildsAndSendsTheResult) {
+  Write("Dockerfile", "FROM scratch\nCOPY a.txt /b\n");
+  Write("a.txt", "text");
+  auto session = OpenSession("s");
+  auto request = Request("s");
+  request.add_exporters()->set_type("tar");
+  Answer answer = Solve(request);
+  ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
+  EXPECT_EQ(NamesIn((*takes.taken.Lock())["0"]), (std::vector<std::string>{"b"}));
+  const control::Vertex* copy = Find(answer.events, "COPY a.txt /b");
+  ASSERT_NE(copy, nullptr);
+  EXPECT_TRUE(copy->has_completed());
+  EXPECT_FALSE(copy->cached());
+  EXPECT_NE(Find(answer.events, "[internal] load build definition from Dockerfile"), nullptr);
+  // Again, and it is cached.
+  Answer again = Solve([&] {
+    auto second = request;
+    second.set_ref("second");
+    return second;
+  }());
+  ASSERT_TRUE(again.status.ok());
+  ASSERT_NE(Find(again.events, "COPY a.txt /b"), nullptr);
+  EXPECT_TRUE(Find(again.events, "COPY a.txt /b")->cached());
+}
+
+TEST_F(ServerTest, SeveralOutputsGoToTheExportersOfTheirNumber) {
+  Write("Dockerfile", "FROM scratch\nCOPY a.txt /b\n");
+  Write("a.txt", "text");
+  auto session = OpenSession("s");
+  auto request = Request("s");
+  request.add_exporters()->set_type("oci");
+  request.add_exporters()->set_type("tar");
+  Answer answer = Solve(request);
+  ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
+  auto oci = NamesIn((*takes.taken.Lock())["0"]);
+  EXPECT_NE(std::ranges::find(oci, "oci-layout"), oci.end());
+  EXPECT_EQ(NamesIn((*takes.taken.Lock())["1"]), (std::vector<std::string>{"b"}));
+  EXPECT_TRUE(answer.response.exporter_response().contains("containerimage.digest"));
+}
+
+TEST_F(ServerTest, AFrontEndInTheClientAsksAndReturns) {
+  Write("Dockerfile", "FROM scratch\nCOPY a.txt /b\n");
+  Write("a.txt", "text");
+  auto session = OpenSession("s");
+  auto request = Request("s");
+  request.clear_frontend();
+  request.add_exporters()->set_type("tar");
+  auto solving = std::async(std::launch::async, [&] { return Solve(request); });
+  auto bridge = gateway::LLBBridge::NewStub(channel);
+  auto call = [&](auto method, const auto& in, auto& out) {
+    grpc::ClientContext context;
+    context.AddMetadata("buildkit-controlapi-buildid", request.ref());
+    return (bridge.get()->*method)(&context, in, &out);
+  };
+  gateway::PongResponse pong;
+  ASSERT_TRUE(call(&gateway::LLBBridge::Stub::Ping, gateway::PingRequest(), pong).ok());
+  EXPECT_GT(pong.frontend_api_caps_size(), 0);
+  gateway::SolveRequest solve;
+  solve.set_frontend("dockerfile.v0");
+  solve.set_allow_result_return(true);
+  gateway::SolveResponse solved;
+  ASSERT_TRUE(call(&gateway::LLBBridge::Stub::Solve, solve, solved).ok());
+  ASSERT_TRUE(solved.result().has_ref());
+  EXPECT_TRUE(solved.result().metadata().contains("containerimage.config"));
+  gateway::ReadFileRequest read;
+  read.set_ref(solved.result().ref().id());
+  read.set_file_path("/b");
+  gateway::ReadFileResponse file;
+  auto status = call(&gateway::LLBBridge::Stub::ReadFile, read, file);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(file.data(), "text");
+  gateway::ReturnRequest result;
+  *result.mutable_result() = solved.result();
+  gateway::ReturnResponse returned;
+  ASSERT_TRUE(call(&gateway::LLBBridge::Stub::Return, result, returned).ok());
+  Answer answer = solving.get();
+  ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
+  EXPECT_EQ(NamesIn((*takes.taken.Lock())["0"]), (std::vector<std::string>{"b"}));
+}
+
+TEST_F(ServerTest, AProbeReturnsNothingAndEndsWell) {
+  auto request = Request("");
+  request.clear_frontend();
+  request.set_internal(true);
+  auto solving = std::async(std::launch::async, [&] { return Solve(request); });
+  auto bridge = gateway::LLBBridge::NewStub(channel);
+  grpc::ClientContext context;
+  context.AddMetadata("buildkit-controlapi-buildid", request.ref());
+  gateway::ReturnResponse returned;
+  gateway::ReturnRequest nothing;
+  nothing.mutable_result();
+  ASSERT_TRUE(bridge->Return(&context, nothing, &returned).ok());
+  Answer answer = solving.get();
+  EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
+}
+
+TEST_F(ServerTest, TheErrorOfAClientsFrontEndIsTheBuilds) {
+  auto request = Request("");
+  request.clear_frontend();
+  auto solving = std::async(std::launch::async, [&] { return Solve(request); });
+  grpc::ClientContext context;
+  context.AddMetadata("buildkit-controlapi-buildid", request.ref());
+  gateway::ReturnRequest failed;
+  failed.mutable_error()->set_code(grpc::StatusCode::UNKNOWN);
+  failed.mutable_error()->set_message("the front end gave up");
+  gateway::ReturnResponse returned;
+  ASSERT_TRUE(gateway::LLBBridge::NewStub(channel)->Return(&context, failed, &returned).ok());
+  EXPECT_EQ(solving.get().status.error_message(), "the front end gave up");
+}
+
+TEST_F(ServerTest, AWrongDockerfileIsAnErrorWithItsPlace) {
+  Write("Dockerfile", "FROM scratch\nRNU x\n");
+  auto session = OpenSession("s");
+  Answer answer = Solve(Request("s"));
+  EXPECT_EQ(answer.status.error_message(),
+            "dockerfile parse error on line 2: unknown instruction: RNU (did you mean RUN?)");
+  google::rpc::Status details;
+  ASSERT_TRUE(details.ParseFromString(answer.status.error_details()));
+  ASSERT_EQ(details.details_size(), 1);
+  EXPECT_EQ(details.details(0).type_url(), "github.com/moby/buildkit/errdefs.Source+json");
+}
+
+TEST_F(ServerTest, AMissingFileNamesTheVertexThatFailed) {
+  Write("Dockerfile", "FROM scratch\nCOPY missing /b\n");
+  auto session = OpenSession("s");
+  Answer answer = Solve(Request("s"));
+  ASSERT_FALSE(answer.status.ok());
+  google::rpc::Status details;
+  ASSERT_TRUE(details.ParseFromString(answer.status.error_details()));
+  std::string digest;
+  for (const auto& detail : details.details()) {
+    if (detail.type_url().ends_with("errdefs.Vertex+json")) digest = detail.value();
+  }
+  const control::Vertex* copy = Find(answer.events, "COPY missing /b");
+  ASSERT_NE(copy, nullptr);
+  EXPECT_EQ(digest, "{\"digest\":\"" + copy->digest() + "\"}");
+  EXPECT_NE(copy->error(), "");
+}
+
+TEST_F(ServerTest, ABuildWithoutItsSessionSaysSo) {
+  Answer answer = Solve(Request(""));
+  EXPECT_EQ(answer.status.error_message(), "this build needs a session of its client, and came without one");
+}
+
+TEST_F(ServerTest, EntitlementsAreTheOperatorsToGrant) {
+  auto session = OpenSession("s");
+  auto request = Request("s");
+  request.add_entitlements("security.insecure");
+  EXPECT_EQ(Solve(request).status.error_message(),
+            "granting entitlement security.insecure is not allowed by build daemon configuration");
+}
+
+TEST_F(ServerTest, AClientThatGoesAwayEndsItsBuild) {
+  Write("Dockerfile", "FROM scratch\nCOPY a.txt /b\n");
+  Write("a.txt", "text");
+  files.StallAfter(0);  // the transfer never ends by itself
+  auto session = OpenSession("s");
+  auto request = Request("s");
+  auto solving = std::async(std::launch::async, [&] { return Solve(request); });
+  files.AwaitStall();
+  EXPECT_EQ(server->running_builds(), 1u);
+  session->Kill();
+  EXPECT_EQ(solving.get().status.error_code(), grpc::StatusCode::CANCELLED);
+  EXPECT_EQ(server->running_builds(), 0u);
+}
+
+TEST_F(ServerTest, ACallThatIsCancelledEndsItsBuild) {
+  auto request = Request("");
+  request.clear_frontend();  // waits for a front end that never comes
+  grpc::ClientContext context;
+  control::SolveResponse response;
+  auto solving = std::async(std::launch::async, [&] { return stub->Solve(&context, request, &response); });
+  auto status = std::async(std::launch::async, [&] { return ReadStatus(request.ref()); });
+  grpc::ClientContext ping;
+  ping.AddMetadata("buildkit-controlapi-buildid", request.ref());
+  gateway::PongResponse pong;
+  ASSERT_TRUE(gateway::LLBBridge::NewStub(channel)->Ping(&ping, {}, &pong).ok());
+  context.TryCancel();
+  EXPECT_EQ(solving.get().error_code(), grpc::StatusCode::CANCELLED);
+  status.get();  // its stream ends
+}
+
+TEST_F(ServerTest, AJobThatNobodyKnowsIsNotFound) {
+  StartServer({.wait = std::chrono::milliseconds(10)});
+  grpc::ClientContext context;
+  context.AddMetadata("buildkit-controlapi-buildid", "moon");
+  gateway::PongResponse pong;
+  auto status = gateway::LLBBridge::NewStub(channel)->Ping(&context, {}, &pong);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::NOT_FOUND);
+  grpc::ClientContext other;
+  control::StatusRequest request;
+  request.set_ref("moon");
+  control::StatusResponse response;
+  auto stream = stub->Status(&other, request);
+  EXPECT_FALSE(stream->Read(&response));
+  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::NOT_FOUND);
+}
+
+TEST_F(ServerTest, ABuildIsInTheHistory) {
+  Write("Dockerfile", "FROM scratch\nCOPY a.txt /b\n");
+  Write("a.txt", "text");
+  auto session = OpenSession("s");
+  auto request = Request("s");
+  ASSERT_TRUE(Solve(request).status.ok());
+  StartServer();  // nothing of it is in memory any more
+  grpc::ClientContext context;
+  control::BuildHistoryRequest ask;
+  ask.set_early_exit(true);
+  auto stream = stub->ListenBuildHistory(&context, ask);
+  control::BuildHistoryEvent event;
+  ASSERT_TRUE(stream->Read(&event));
+  EXPECT_EQ(event.record().ref(), request.ref());
+  EXPECT_EQ(event.type(), control::COMPLETE);
+  EXPECT_GT(event.record().num_total_steps(), 0);
+  EXPECT_FALSE(stream->Read(&event));
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_NE(Find(ReadStatus(request.ref()), "COPY a.txt /b"), nullptr);
+}
+
+TEST_F(ServerTest, ManyClientsBuildAtOnce) {
+  Write("Dockerfile", "FROM scratch\nCOPY a.txt /b\n");
+  Write("a.txt", "text");
+  constexpr int kClients = 20;
+  std::vector<std::future<grpc::Status>> all;
+  for (int i = 0; i < kClients; ++i) {
+    auto request = Request("s" + std::to_string(i));
+    request.add_exporters()->set_type("tar");
+    all.push_back(std::async(std::launch::async, [this, request] {
+      auto session = OpenSession(request.session());
+      return Solve(request).status;
+    }));
+  }
+  for (auto& one : all) {
+    grpc::Status status = one.get();
+    EXPECT_TRUE(status.ok()) << status.error_message();
+  }
+  EXPECT_EQ(server->running_builds(), 0u);
+}
+
+TEST_F(ServerTest, DrainingTakesNoMoreBuildsAndCancelsWhatDoesNotEnd) {
+  auto request = Request("");
+  request.clear_frontend();
+  auto solving = std::async(std::launch::async, [&] { return Solve(request); });
+  grpc::ClientContext ping;
+  ping.AddMetadata("buildkit-controlapi-buildid", request.ref());
+  gateway::PongResponse pong;
+  ASSERT_TRUE(gateway::LLBBridge::NewStub(channel)->Ping(&ping, {}, &pong).ok());
+  server->Drain(std::chrono::milliseconds(0));
+  EXPECT_EQ(solving.get().status.error_code(), grpc::StatusCode::CANCELLED);
+  grpc::ClientContext context;
+  control::SolveResponse response;
+  auto refused = stub->Solve(&context, Request(""), &response);
+  EXPECT_EQ(refused.error_message(), "the daemon is going down and takes no more builds");
+}
+
+TEST(Address, IsUnixTcpOrADescriptor) {
+  EXPECT_EQ(ParseAddress("unix:///a/b")->path, "/a/b");
+  EXPECT_EQ(ParseAddress("tcp://127.0.0.1:1234")->host_port, "127.0.0.1:1234");
+  EXPECT_EQ(ParseAddress("fd://")->descriptor, 3);
+  for (const char* wrong : {"unix://a", "tcp://host", "tcp://host:x", "fd://1", "moon"}) {
+    EXPECT_FALSE(ParseAddress(wrong)) << wrong;
+  }
+}
+
+TEST(Tcp, NeedsCertificatesUnlessToldOtherwise) {
+  sys::TempDir root = std::move(*sys::TempDir::Create("/tmp", "varved-"));
+  ServerOptions options;
+  options.addresses = {*ParseAddress("tcp://127.0.0.1:0")};
+  options.policy.root = root.path();
+  auto refused = Server::Start(options);
+  ASSERT_FALSE(refused);
+  EXPECT_TRUE(refused.error().message.starts_with("a tcp address needs TLS")) << refused.error().message;
+  options.insecure_tcp = true;
+  auto served = Server::Start(options);
+  ASSERT_TRUE(served) << served.error().message;
+  EXPECT_TRUE((*served)->addresses()[0].starts_with("tcp://127.0.0.1:"));
+}
+
+}  // namespace
+}  // namespace varve::daemon
