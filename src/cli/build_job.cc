@@ -194,6 +194,7 @@ dockerfile::LowerOptions BuildJob::Options() const {
   options.context.source = graph::LocalSource{.name = "context", .exclude = context_.ignore,
                                               .include = {}, .ignore_file = context_.ignore_file};
   for (const auto& [name, value] : flags_.build_contexts) options.named_contexts.push_back({name, value});
+  if (client_ != nullptr) options.inputs = client_->inputs;
   options.resolve_mode = flags_.pull ? graph::ResolveMode::kPull : graph::ResolveMode::kDefault;
   options.network = flags_.network;
   options.extra_hosts = flags_.extra_hosts;

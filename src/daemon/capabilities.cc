@@ -1,39 +1,18 @@
 #include "daemon/capabilities.h"
 
+#include <algorithm>
+#include <span>
+
+#include "llb/capabilities.h"
 #include "oci/platform.h"
 
 namespace varve::daemon {
 
 namespace {
 
-constexpr std::string_view kGateway[] = {
-    "solve.base",
-    "solve.inlinereturn",
-    "resolveimage",
-    "resolveimage.resolvemode",
-    "readfile",
-    "readdir",
-    "statfile",
-    "return",
-    "returnmap",
-    "importcaches",
-    "proto.refarray",
-    "frontend.caps",
-    "gateway.solve.metadata",
-    "gateway.solve.evaluate",
-    "gateway.evaluate",
-    "gateway.warnings",
-};
-
-// Of what is no operation of LLB: outputs, caches, upkeep.
-constexpr std::string_view kDaemon[] = {
-    "cache.gha",
-    "cache.s3",
-    "exporter.multiple",
-    "exporter.image.annotations",
-    "exporter.sourcedateepoch",
-    "gc.freespacefilter",
-    "history.filter",
+// Of the tables of llb/capabilities.h, what this daemon does not do with them.
+constexpr std::string_view kNotYet[] = {
+    "exporter.image.attestations", "reference.attestations", "source.ocilayout", "source.metaresolver",
 };
 
 void SetPlatform(const oci::Platform& platform, pb::Platform* out) {
@@ -72,16 +51,17 @@ void FillWorker(const WorkerFacts& facts, moby::buildkit::v1::types::WorkerRecor
 }
 
 void FillPong(const WorkerFacts& facts, moby::buildkit::v1::frontend::PongResponse& pong) {
-  for (std::string_view name : kGateway) {
-    auto* cap = pong.add_frontend_api_caps();
-    cap->set_id(std::string(name));
-    cap->set_enabled(true);
-  }
-  for (std::string_view name : kDaemon) {
-    auto* cap = pong.add_llb_caps();
-    cap->set_id(std::string(name));
-    cap->set_enabled(true);
-  }
+  // What is not there is left out, not told as disabled: buildx asks only whether a name is in the list.
+  auto add = [](std::span<const llb::Capability> table, auto* to) {
+    for (const llb::Capability& capability : table) {
+      if (!capability.enabled() || std::ranges::find(kNotYet, capability.id) != std::end(kNotYet)) continue;
+      auto* cap = to->Add();
+      cap->set_id(std::string(capability.id));
+      cap->set_enabled(true);
+    }
+  };
+  add(llb::FrontendCapabilities(), pong.mutable_frontend_api_caps());
+  add(llb::LlbCapabilities(), pong.mutable_llb_caps());
   FillWorker(facts, *pong.add_workers());
 }
 

@@ -22,10 +22,13 @@ namespace varve::daemon {
 // A directory of the client's, or the part of it that a build reads.
 struct WantedFiles {
   std::string mount;                 // "context", "dockerfile", a named context
+  std::string session;               // of another client, whose build this one goes on with; empty: of its own
   std::string shared_key;            // of the client's attributes: what tells directories of one name apart
   std::vector<std::string> include;  // patterns; empty: all
   std::vector<std::string> exclude;
   std::vector<std::string> follow;   // paths, with what links on their way lead to; empty: all
+  bool all_again = false;            // files that look the same are sent too
+  bool operator==(const WantedFiles&) const = default;
 };
 
 // The copy on this machine; nobody changes it before this object goes.
@@ -58,8 +61,8 @@ class Client {
   virtual Result<std::optional<std::string>> Secret(const std::string& id, std::stop_token stop) = 0;
   virtual Result<std::optional<registry::Credential>> Credentials(const std::string& host,
                                                                   std::stop_token stop) = 0;
-  virtual Result<std::unique_ptr<ForwardedAgent>> Agent(const std::string& id, const std::string& directory,
-                                                        std::stop_token stop) = 0;
+  virtual Result<std::unique_ptr<ForwardedAgent>> StartAgent(const std::string& id, const std::string& directory,
+                                                             std::stop_token stop) = 0;
 
   // To the client's exporter number `exporter`.
   virtual Status SendStream(size_t exporter, const std::map<std::string, std::string>& metadata,

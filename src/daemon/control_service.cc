@@ -73,7 +73,7 @@ grpc::Status ControlService::Solve(grpc::ServerContext* context, const control::
   auto find_client = [this, id = request->session()](std::stop_token stop) -> Result<std::shared_ptr<Client>> {
     if (id.empty()) return Invalid("this build needs a session of its client, and came without one");
     TRY_ASSIGN(auto session, sessions_.Find(id, std::move(stop)));
-    return MakeSessionClient(std::move(session), contexts_);
+    return MakeSessionClient(std::move(session), sessions_, contexts_);
   };
   auto job = std::make_shared<SolveJob>(*request, policy_, find_client);
   if (varve::Status added = jobs_.Add(job); !added) return ToGrpc(added.error());

@@ -4,13 +4,11 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <set>
 
 #include "base/fd.h"
 #include "base/rel_path.h"
 #include "base/strings.h"
 #include "cli/build_report.h"
-#include "daemon/context_paths.h"
 #include "oci/reference.h"
 #include "source/stdin_context.h"
 #include "sys/open.h"
@@ -22,12 +20,6 @@ namespace {
 
 constexpr uint64_t kMaxDockerfile = 16 << 20;
 constexpr std::string_view kUploadHost = "http://buildkit-session/";
-
-OnProgress ProgressTo(engine::StepSink& sink) {
-  return [&sink](const std::string& id, uint64_t current, uint64_t total, bool done) {
-    sink.Progress(id, current, total, done);
-  };
-}
 
 // Of what the client sent: a link in it must not lead out of it.
 Result<std::optional<std::string>> ReadSent(const std::string& directory, const std::string& name) {
@@ -50,22 +42,6 @@ std::string LowerName(const std::string& path) {
   return directory + ToLower(path.substr(directory.size()));
 }
 
-std::vector<std::string> AgentIds(const graph::Graph& graph) {
-  std::set<std::string> ids;
-  for (const graph::Step& step : graph.steps) {
-    if (const auto* run = std::get_if<graph::Exec>(&step.op)) {
-      for (const graph::Mount& mount : run->mounts) {
-        if (mount.type == graph::MountType::kSsh) ids.insert(mount.secret_id);
-      }
-    } else if (const auto* git = std::get_if<graph::GitSource>(&step.op)) {
-      if (git->remote.starts_with("ssh://") || git->remote.find('@') != std::string::npos) {
-        ids.insert(git->ssh_id);
-      }
-    }
-  }
-  return {ids.begin(), ids.end()};
-}
-
 }  // namespace
 
 bool IsDockerfileFrontend(const std::string& frontend, const Attributes& attributes) {
@@ -79,34 +55,10 @@ bool IsDockerfileFrontend(const std::string& frontend, const Attributes& attribu
   return name.starts_with("dockerfile");
 }
 
-// What leaves this machine goes to the client's exporters.
-class DockerfileBuild::Outputs final : public cli::OutputReceiver {
- public:
-  explicit Outputs(Client& client) : client_(client) {}
-
-  Status TakeStream(size_t output, const Json& metadata, const std::function<Status(Writer&)>& write,
-                    std::stop_token stop) override {
-    std::map<std::string, std::string> texts;
-    if (metadata.is_object()) {
-      for (const auto& [key, value] : metadata.as_object()) {
-        texts[key] = value.is_string() ? value.as_string() : value.Dump();
-      }
-    }
-    return client_.SendStream(output, texts, write, stop);
-  }
-  Status TakeFiles(size_t output, const std::string& directory, engine::StepSink& sink,
-                   std::stop_token stop) override {
-    return client_.SendFiles(output, directory, ProgressTo(sink), stop);
-  }
-
- private:
-  Client& client_;
-};
-
-DockerfileBuild::DockerfileBuild(FrontendRequest request, std::vector<tier::Spec> cache_from,
+DockerfileBuild::DockerfileBuild(FrontendRequest request, llb::Inputs inputs, std::vector<tier::Spec> cache_from,
                                  BuildTargets targets, BuildPlace place)
     : request_(std::move(request)), targets_(std::move(targets)), place_(std::move(place)),
-      outputs_(std::make_unique<Outputs>(place_.client)) {
+      inputs_(std::move(inputs)) {
   request_.flags.cache_from = std::move(cache_from);
   request_.flags.cache_to = targets_.cache_to;
   request_.flags.outputs = targets_.outputs;
@@ -114,17 +66,21 @@ DockerfileBuild::DockerfileBuild(FrontendRequest request, std::vector<tier::Spec
   for (const exporter::Output& output : targets_.outputs) {
     request_.flags.tags.insert(request_.flags.tags.end(), output.names.begin(), output.names.end());
   }
-  serve_.secrets = [this](const std::string& id) { return place_.client.Secret(id, place_.stop); };
-  serve_.ssh = [this](const graph::Graph& graph) { return StartAgents(graph); };
-  serve_.directories = [this](const graph::LocalSource& source, const std::vector<tree::Selector>& reach,
-                              engine::StepSink& sink, std::stop_token stop) {
-    return DirectoryOf(source, reach, sink, std::move(stop));
+  std::string project = place_.client.project() + "\n" +
+                        (request_.context.empty() ? request_.filename : request_.context);
+  auto rename = [this](const graph::LocalSource& source, WantedFiles& wanted) {
+    if (!source.session.empty()) return;  // another build's, which has said it all
+    if (source.name == "context") wanted.mount = request_.context_mount;
+    wanted.shared_key = SharedKeyOf(wanted.mount);
   };
-  serve_.outputs = outputs_.get();
-  serve_.project = place_.client.project() + "\n" +
-                   (request_.context.empty() ? request_.filename : request_.context);
+  files_ = std::make_unique<ClientFiles>(
+      place_.client,
+      ClientFiles::Options{.project = std::move(project), .scratch = place_.workspace.scratch.path(),
+                           .rename = rename},
+      place_.stop);
+  files_->hooks().inputs = inputs_.Lowered();
   job_ = std::make_unique<cli::BuildJob>(request_.flags, place_.workspace, place_.board, place_.stop);
-  job_->ServeClient(serve_);
+  job_->ServeClient(files_->hooks());
 }
 
 DockerfileBuild::~DockerfileBuild() = default;
@@ -268,10 +224,6 @@ Result<cli::BuildContext> DockerfileBuild::OpenContext() {
 }
 
 std::optional<Failure> DockerfileBuild::Prepare() {
-  if (!request_.input_contexts.empty()) {
-    return Failure{Invalid("a context that is another build's result (input:{}) is not supported by this "
-                           "daemon yet", request_.input_contexts[0])};
-  }
   auto context = OpenContext();
   if (!context) return Failure{context.error()};
   for (const std::string& warning : context->warnings) place_.board.Warn({.text = warning});
@@ -314,43 +266,30 @@ Result<cli::CallResult> DockerfileBuild::Answer(std::optional<Failure>& failure)
   return cli::TargetsResult(job_->file(), job_->context());
 }
 
-Result<std::string> DockerfileBuild::DirectoryOf(const graph::LocalSource& source,
-                                                 const std::vector<tree::Selector>& reach,
-                                                 engine::StepSink& sink, std::stop_token stop) {
-  const std::string mount = source.name == "context" ? request_.context_mount : source.name;
-  WantedFiles wanted{.mount = mount, .shared_key = SharedKeyOf(mount), .include = source.include,
-                     .exclude = source.exclude, .follow = FollowPaths(reach)};
-  // One directory for each selection: a second transfer removes what it does not select.
-  std::lock_guard lock(syncing_);
-  for (const Synced& synced : synced_) {
-    if (synced.mount == mount && synced.include == wanted.include && synced.exclude == wanted.exclude &&
-        synced.follow == wanted.follow) {
-      return synced.files->directory();
-    }
-    if (synced.mount == mount) wanted.shared_key += "\nanother selection";
+pb::Definition DockerfileBuild::Definition(size_t platform, const std::string& session) const {
+  graph::Graph graph = job_->graph();
+  for (graph::Step& step : graph.steps) {
+    auto* local = std::get_if<graph::LocalSource>(&step.op);
+    if (local == nullptr || !local->session.empty()) continue;
+    if (local->name == "context") local->name = request_.context_mount;
+    local->shared_key_hint = SharedKeyOf(local->name);
+    local->session = session;
   }
-  TRY_ASSIGN(auto files, place_.client.Sync(wanted, ProgressTo(sink), std::move(stop)));
-  synced_.push_back({mount, wanted.include, wanted.exclude, wanted.follow, std::move(files)});
-  return synced_.back().files->directory();
+  return llb::Encode(graph, lowered().results[platform].lowered.root);
 }
 
-Result<std::vector<exec::SshAgent>> DockerfileBuild::StartAgents(const graph::Graph& graph) {
-  std::vector<exec::SshAgent> agents;
-  for (const std::string& id : AgentIds(graph)) {
-    auto agent = place_.client.Agent(id, place_.workspace.scratch.path(), place_.stop);
-    if (!agent) {
-      // A step that needs it says so; many ask only in case there is one.
-      if (agent.error().code == Code::kCancelled) return Error(std::move(agent).error());
-      continue;
-    }
-    agents.push_back({id, (*agent)->socket()});
-    agents_.push_back(std::move(*agent));
-  }
-  return agents;
+cache::Rootfs DockerfileBuild::RootfsOf(size_t platform) const {
+  size_t wanted = 0;
+  for (size_t i = 0; i < platform; ++i) wanted += lowered().results[i].lowered.root ? 1 : 0;
+  if (!lowered().results[platform].lowered.root) return {{}, tree::EmptyTree()};
+  return outcome_.wanted[wanted];
 }
 
 std::optional<Failure> DockerfileBuild::Run(bool want_data, cli::BuildHistory* history) {
-  observer_ = std::make_unique<cli::BoardObserver>(place_.board, job_->graph());
+  // What was shown as done is not shown again.
+  if (!observer_ || outcome_.error) {
+    observer_ = std::make_unique<cli::BoardObserver>(place_.board, job_->graph());
+  }
   engine::Observer& watched = history != nullptr ? history->Watch(*observer_, job_->graph())
                                                  : static_cast<engine::Observer&>(*observer_);
   auto outcome = job_->Run({.want_data = want_data}, watched);
@@ -360,7 +299,12 @@ std::optional<Failure> DockerfileBuild::Run(bool want_data, cli::BuildHistory* h
   return std::nullopt;
 }
 
-std::optional<Failure> DockerfileBuild::Export(Json& metadata) {
+// Configs are the build's own: what a client's front end may have changed of them is not taken over.
+std::optional<Failure> DockerfileBuild::Export(const std::vector<WantedResult>& wanted, Json& metadata) {
+  if (wanted.size() != platforms()) {
+    return Failure{Invalid("a result with some of the platforms that were built is not supported by this "
+                           "daemon yet")};
+  }
   auto exported = job_->Export(outcome_, targets_.outputs);
   Status cached = exported ? job_->ExportCaches(outcome_) : Ok();
   if (!exported) return Failure{exported.error()};

@@ -12,7 +12,6 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -22,64 +21,48 @@
 #include "cli/build_job.h"
 #include "cli/call_results.h"
 #include "daemon/client.h"
+#include "daemon/client_build.h"
+#include "daemon/client_files.h"
 #include "daemon/failure.h"
 #include "daemon/frontend_request.h"
 #include "daemon/status_feed.h"
+#include "llb/input.h"
 
 namespace varve::daemon {
 
-// What the builds of one job share. All of it outlives them.
-struct BuildPlace {
-  cli::Workspace& workspace;
-  progress::Board& board;
-  StatusFeed& feed;
-  Client& client;
-  std::string ref;
-  std::stop_token stop;
-};
-
-// What to do with a result.
-struct BuildTargets {
-  std::vector<exporter::Output> outputs;
-  std::vector<tier::Spec> cache_to;
-};
-
-class DockerfileBuild {
+class DockerfileBuild final : public ClientBuild {
  public:
-  DockerfileBuild(FrontendRequest request, std::vector<tier::Spec> cache_from, BuildTargets targets,
-                  BuildPlace place);
-  ~DockerfileBuild();
+  // `inputs`: what contexts "input:NAME" are.
+  DockerfileBuild(FrontendRequest request, llb::Inputs inputs, std::vector<tier::Spec> cache_from,
+                  BuildTargets targets, BuildPlace place);
+  ~DockerfileBuild() override;
 
   // Empty: all went well.
   std::optional<Failure> Prepare();
   // The answer to FrontendRequest::subrequest, instead of Prepare.
   Result<cli::CallResult> Answer(std::optional<Failure>& failure);
 
-  // Runs what is not cached. `want_data`: the layers are needed here.
-  std::optional<Failure> Run(bool want_data, cli::BuildHistory* history);
-  // Writes outputs and caches; to be called after Run. `metadata` is what clients write to --metadata-file.
-  std::optional<Failure> Export(Json& metadata);
+  // The results as definitions that other builds may go on with.
+  pb::Definition Definition(size_t platform, const std::string& session) const;
+  const dockerfile::LoweredPlatforms& lowered() const { return job_->platforms(); }
 
-  const dockerfile::LoweredPlatforms& platforms() const { return job_->platforms(); }
-  const graph::Graph& graph() const { return job_->graph(); }
-  const engine::Outcome& outcome() const { return outcome_; }
-  const cli::ExportedBuild& exported() const { return exported_; }
-  const cli::BuildJob& job() const { return *job_; }
-  const cli::BuildFlags& flags() const { return request_.flags; }
-  std::vector<history::TierUse> CacheUses() const { return job_->CacheUses(); }
+  std::optional<Failure> Run(bool want_data, cli::BuildHistory* history) override;
+  std::optional<Failure> Export(const std::vector<WantedResult>& wanted, Json& metadata) override;
+  cache::Rootfs RootfsOf(size_t platform) const override;
+  size_t platforms() const override { return lowered().results.size(); }
+  const graph::Graph& graph() const override { return job_->graph(); }
+  const engine::Outcome& outcome() const override { return outcome_; }
+  const cli::ExportedBuild& exported() const override { return exported_; }
+  std::vector<history::TierUse> CacheUses() const override { return job_->CacheUses(); }
 
  private:
-  class Outputs;
   Result<cli::BuildContext> OpenContext();
   Status ReadDockerfile(cli::BuildContext& context);
   Status OpenRemoteContext(cli::BuildContext& context);
   Status ReadDockerfileOf(cli::BuildContext& context) const;
   Status ReadIgnoreFiles(cli::BuildContext& context);
   Result<std::vector<std::string>> IgnorePatternsOf(const std::string& mount, const std::string& file,
-                                                    std::string& found);
-  Result<std::string> DirectoryOf(const graph::LocalSource& source, const std::vector<tree::Selector>& reach,
-                                  engine::StepSink& sink, std::stop_token stop);
-  Result<std::vector<exec::SshAgent>> StartAgents(const graph::Graph& graph);
+                                                           std::string& found);
   Failure At(const dockerfile::SourceError& error) const;
   Failure OfOutcome() const;
   std::string SharedKeyOf(const std::string& mount) const;
@@ -87,20 +70,10 @@ class DockerfileBuild {
   FrontendRequest request_;
   const BuildTargets targets_;
   BuildPlace place_;
-  std::unique_ptr<Outputs> outputs_;
-  cli::BuildClient serve_;
+  const llb::Inputs inputs_;
+  std::unique_ptr<ClientFiles> files_;
   // Text of the Dockerfile's own ignore file, which wins over the context's; nothing: there is none.
   std::optional<std::string> own_ignore_;
-
-  // What the client sent: it stays until the build is done.
-  struct Synced {
-    std::string mount;
-    std::vector<std::string> include, exclude, follow;
-    std::unique_ptr<SyncedFiles> files;
-  };
-  std::mutex syncing_;
-  std::vector<Synced> synced_;
-  std::vector<std::unique_ptr<ForwardedAgent>> agents_;
 
   std::unique_ptr<cli::BuildJob> job_;
   std::unique_ptr<cli::BoardObserver> observer_;

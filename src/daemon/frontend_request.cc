@@ -194,6 +194,11 @@ Result<FrontendRequest> ParseFrontendRequest(const Attributes& attributes,
       TRY(AddNamedContext(request, std::string(name), value));
     } else if (TakePrefix(name, "sharedkey:localdir:")) {
       request.shared_keys[std::string(name)] = value;
+    } else if (TakePrefix(name, "attest:")) {
+      // To leave out what was asked for would be a promise broken in silence.
+      if (value.find("disabled=true") == value.npos) {
+        return Invalid("attestations ({}) are not supported by this daemon yet", name);
+      }
     } else {
       SetResource(flags, key, value);
     }

@@ -68,6 +68,8 @@ TEST(FrontendRequest, AContextIsAUrlOrAMountAndNeverADirectoryHere) {
 }
 
 TEST(FrontendRequest, WrongValuesAreNamed) {
+  EXPECT_FALSE(ParseFrontendRequest({{"attest:sbom", ""}}, {}));
+  EXPECT_TRUE(ParseFrontendRequest({{"attest:provenance", "disabled=true"}}, {}));
   EXPECT_FALSE(ParseFrontendRequest({{"shm-size", "-1"}}, {}));
   EXPECT_FALSE(ParseFrontendRequest({{"add-hosts", "x"}}, {}));
   EXPECT_FALSE(ParseFrontendRequest({{"force-network-mode", "moon"}}, {}));

@@ -6,11 +6,12 @@
 #include "daemon/client.h"
 #include "session/contexts.h"
 #include "session/session.h"
+#include "session/sessions.h"
 
 namespace varve::daemon {
 
-// `contexts` outlives the client.
+// `sessions`: those of other clients, whose results this one's build goes on with. Both outlive the client.
 std::shared_ptr<Client> MakeSessionClient(std::shared_ptr<session::Session> session,
-                                          session::Contexts& contexts);
+                                          session::Sessions& sessions, session::Contexts& contexts);
 
 }  // namespace varve::daemon

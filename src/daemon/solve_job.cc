@@ -154,10 +154,11 @@ google::rpc::Status SolveJob::Work(control::SolveResponse& response) {
   if (Status good = CheckRequest(); !good) return StatusOf(good.error());
   gateway::Result result;
   if (!request_.frontend().empty()) {
-    auto failure = SolveFrontend(request_.frontend(), ToAttributes(request_.frontend_attrs()), false, result);
+    auto failure = SolveFrontend(request_.frontend(), ToAttributes(request_.frontend_attrs()),
+                                 request_.frontend_inputs(), false, result);
     if (failure) return ToProto(*failure);
   } else if (request_.definition().def_size() > 0) {
-    return StatusOf(Invalid("builds of LLB definitions are not supported by this daemon yet"));
+    if (auto failure = SolveDefinition(request_.definition(), false, result)) return ToProto(*failure);
   } else {
     google::rpc::Status returned = AwaitReturn(result);
     if (returned.code() != 0) return returned;
@@ -189,12 +190,14 @@ void SolveJob::Return(const gateway::ReturnRequest& request) {
 
 google::rpc::Status SolveJob::Solve(const gateway::SolveRequest& request, gateway::SolveResponse& response) {
   if (Status good = CheckRequest(); !good) return StatusOf(good.error());
-  if (request.frontend().empty()) {
-    if (request.definition().def_size() == 0) return {};
-    return StatusOf(Invalid("builds of LLB definitions are not supported by this daemon yet"));
+  std::optional<Failure> failure;
+  if (!request.frontend().empty()) {
+    failure = SolveFrontend(request.frontend(), ToAttributes(request.frontend_opt()), request.frontend_inputs(),
+                            request.evaluate(), *response.mutable_result());
+  } else {
+    // Also without any Op: an empty file system.
+    failure = SolveDefinition(request.definition(), request.evaluate(), *response.mutable_result());
   }
-  Attributes attributes = ToAttributes(request.frontend_opt());
-  auto failure = SolveFrontend(request.frontend(), attributes, request.evaluate(), *response.mutable_result());
   if (failure) return ToProto(*failure);
   if (!request.allow_result_return()) {
     response.set_ref(response.result().ref().id());
@@ -203,8 +206,52 @@ google::rpc::Status SolveJob::Solve(const gateway::SolveRequest& request, gatewa
   return {};
 }
 
+Status SolveJob::ReadTargets(const Attributes& attributes, std::vector<tier::Spec>& cache_from,
+                             BuildTargets& targets) const {
+  TRY_ASSIGN(cache_from, ParseCacheImports(request_, attributes));
+  TRY_ASSIGN(targets.cache_to, ParseCacheExports(request_));
+  TRY(RefuseLocalCaches(cache_from));
+  TRY(RefuseLocalCaches(targets.cache_to));
+  TRY_ASSIGN(targets.outputs, ParseExporters(request_));
+  return Ok();
+}
+
+Result<BuildPlace> SolveJob::Place() {
+  TRY_ASSIGN(Opened* opened, Open());
+  return BuildPlace{opened->workspace, *opened->board, feed_, *opened->client, ref(), stop_.get_token()};
+}
+
+std::string SolveJob::NewRef(Made made) {
+  std::lock_guard lock(mutex_);
+  std::string id = Digest::Of(fmt::format("{}\n{}", ref(), made_.size())).Hex().substr(0, 25);
+  made_[id] = std::move(made);
+  return id;
+}
+
+std::optional<Failure> SolveJob::SolveDefinition(const pb::Definition& definition, bool evaluate,
+                                                 gateway::Result& result) {
+  auto decoded = llb::Decode(definition);
+  if (!decoded) return Failure{decoded.error()};
+  cli::BuildFlags flags;
+  BuildTargets targets;
+  if (Status read = ReadTargets(ToAttributes(request_.frontend_attrs()), flags.cache_from, targets); !read) {
+    return Failure{read.error()};
+  }
+  flags.cache_to = targets.cache_to;
+  flags.allow.assign(request_.entitlements().begin(), request_.entitlements().end());
+  auto place = Place();
+  if (!place) return Failure{place.error()};
+  auto build = std::make_shared<LlbBuild>(std::move(*decoded), std::move(flags), std::move(targets), std::move(*place));
+  result.mutable_ref()->set_id(NewRef({build, 0, build.get()}));
+  *result.mutable_ref()->mutable_def() = definition;
+  if (!evaluate) return std::nullopt;
+  std::lock_guard lock(running_);
+  return build->Run(false, nullptr);
+}
+
 std::optional<Failure> SolveJob::SolveFrontend(const std::string& frontend, const Attributes& attributes,
-                                               bool evaluate, gateway::Result& result) {
+                                               const llb::Definitions& given_inputs, bool evaluate,
+                                               gateway::Result& result) {
   if (!IsDockerfileFrontend(frontend, attributes)) {
     if (frontend != "gateway.v0") return Failure{.error = NotFound("unsupported frontend {}", frontend)};
     auto source = attributes.find("source");
@@ -217,21 +264,20 @@ std::optional<Failure> SolveJob::SolveFrontend(const std::string& frontend, cons
   std::vector<std::string> entitlements(request_.entitlements().begin(), request_.entitlements().end());
   auto request = ParseFrontendRequest(all, entitlements);
   if (!request) return Failure{request.error()};
-  auto cache_from = ParseCacheImports(request_, all);
-  if (!cache_from) return Failure{cache_from.error()};
-  auto cache_to = ParseCacheExports(request_);
-  if (!cache_to) return Failure{cache_to.error()};
-  for (const auto* specs : {&*cache_from, &*cache_to}) {
-    if (Status remote = RefuseLocalCaches(*specs); !remote) return Failure{remote.error()};
+  auto inputs = llb::DecodeInputs(given_inputs, llb::StringAttributes(all.begin(), all.end()));
+  if (!inputs) return Failure{inputs.error()};
+  for (const auto& [name, input] : inputs->by_name) {
+    Status granted = llb::CheckEntitlements(input.build.graph, {entitlements.begin(), entitlements.end()});
+    if (!granted) return Failure{granted.error()};
   }
-  auto outputs = ParseExporters(request_);
-  if (!outputs) return Failure{outputs.error()};
-  auto opened = Open();
-  if (!opened) return Failure{opened.error()};
+  std::vector<tier::Spec> cache_from;
+  BuildTargets targets;
+  if (Status read = ReadTargets(all, cache_from, targets); !read) return Failure{read.error()};
+  auto place = Place();
+  if (!place) return Failure{place.error()};
   const bool asks = !request->subrequest.empty();
-  auto build = std::make_shared<DockerfileBuild>(
-      std::move(*request), std::move(*cache_from), BuildTargets{std::move(*outputs), std::move(*cache_to)},
-      BuildPlace{(*opened)->workspace, *(*opened)->board, feed_, *(*opened)->client, ref(), stop_.get_token()});
+  auto build = std::make_shared<DockerfileBuild>(std::move(*request), std::move(*inputs), std::move(cache_from),
+                                                 std::move(targets), std::move(*place));
   std::optional<Failure> failure;
   if (asks) {
     auto answer = build->Answer(failure);
@@ -251,23 +297,24 @@ std::optional<Failure> SolveJob::SolveFrontend(const std::string& frontend, cons
   return build->Run(false, nullptr);
 }
 
-// The build's results as references that the client hands back, and their configs.
+// The build's results as references that the client hands back, their configs, and as definitions that other
+// builds may go on with.
 void SolveJob::Describe(const std::shared_ptr<DockerfileBuild>& build, gateway::Result& result) {
-  const dockerfile::LoweredPlatforms& platforms = build->platforms();
-  std::lock_guard lock(mutex_);
+  const dockerfile::LoweredPlatforms& platforms = build->lowered();
   auto& metadata = *result.mutable_metadata();
   for (size_t i = 0; i < platforms.results.size(); ++i) {
-    std::string id = Digest::Of(fmt::format("{}\n{}", ref(), made_.size())).Hex().substr(0, 25);
+    gateway::Ref made;
+    made.set_id(NewRef({build, i, nullptr}));
+    *made.mutable_def() = build->Definition(i, request_.session());
     const std::string platform = platforms.results[i].platform.ToString();
     std::string config = platforms.results[i].lowered.config.Serialise();
     if (platforms.multi_platform) {
-      (*result.mutable_refs()->mutable_refs())[platform].set_id(id);
+      (*result.mutable_refs()->mutable_refs())[platform] = std::move(made);
       metadata["containerimage.config/" + platform] = config;
     } else {
-      result.mutable_ref()->set_id(id);
+      *result.mutable_ref() = std::move(made);
       metadata["containerimage.config"] = config;
     }
-    made_[id] = {build, i};
   }
   metadata["refs.platforms"] = PlatformList(platforms).Dump();
 }
@@ -279,72 +326,101 @@ Result<SolveJob::Made> SolveJob::FindMade(const std::string& ref) {
   return it->second;
 }
 
+// The order is that of refs.platforms, where the result has it: an index lists its images so.
+Result<std::vector<SolveJob::Wanted>> SolveJob::WantedOf(const gateway::Result& result) {
+  std::vector<std::pair<std::string, std::string>> refs;  // platform, ref
+  std::map<std::string, std::string> by_platform;
+  for (const auto& [platform, ref] : result.refs().refs()) by_platform[platform] = ref.id();
+  for (const auto& [platform, ref] : result.refs_deprecated().refs()) by_platform[platform] = ref;
+  const std::string single = result.has_ref() ? result.ref().id() : result.ref_deprecated();
+  if (!single.empty()) refs.emplace_back("", single);
+  if (auto order = result.metadata().find("refs.platforms"); order != result.metadata().end()) {
+    TRY_ASSIGN(Json list, Json::Parse(order->second));
+    for (const Json& entry : list.GetArray("Platforms")) {
+      auto node = by_platform.extract(entry.GetString("ID"));
+      if (node) refs.emplace_back(node.key(), node.mapped());
+    }
+  }
+  for (const auto& [platform, ref] : by_platform) refs.emplace_back(platform, ref);
+  std::vector<Wanted> wanted;
+  for (const auto& [platform, ref] : refs) {
+    if (ref.empty()) continue;
+    TRY_ASSIGN(Made made, FindMade(ref));
+    auto config = result.metadata().find("containerimage.config" + (platform.empty() ? "" : "/" + platform));
+    WantedResult part{.platform = made.platform, .id = platform,
+                      .config = config == result.metadata().end() ? "" : config->second};
+    wanted.push_back({std::move(made), std::move(part)});
+  }
+  return wanted;
+}
+
 std::optional<Failure> SolveJob::Deliver(const gateway::Result& result, control::SolveResponse& response) {
   for (const auto& [key, value] : result.metadata()) {
     if (key.starts_with("result.") || key.starts_with("frontend.") || key == "version") {
       (*response.mutable_exporter_response())[key] = value;
     }
   }
-  std::vector<std::string> refs;
-  if (result.has_ref()) refs.push_back(result.ref().id());
-  for (const auto& [platform, ref] : result.refs().refs()) refs.push_back(ref.id());
-  if (!result.ref_deprecated().empty()) refs.push_back(result.ref_deprecated());
-  for (const auto& [platform, ref] : result.refs_deprecated().refs()) refs.push_back(ref);
-  std::erase(refs, "");
-  if (refs.empty()) return std::nullopt;  // an answer, or a probe of what this daemon can do
-  std::shared_ptr<DockerfileBuild> build;
-  for (const std::string& ref : refs) {
-    auto made = FindMade(ref);
-    if (!made) return Failure{made.error()};
-    if (build && build != made->build) {
-      return Failure{Invalid("a result of several front end calls is not supported by this daemon yet")};
-    }
-    build = made->build;
+  auto wanted = WantedOf(result);
+  if (!wanted) return Failure{wanted.error()};
+  if (wanted->empty()) return std::nullopt;  // an answer, or a probe of what this daemon can do
+  for (const Wanted& one : *wanted) {
+    if (one.made.build == wanted->front().made.build || (one.made.llb && wanted->front().made.llb)) continue;
+    return Failure{Invalid("a result of several calls of the Dockerfile front end is not supported by this daemon yet")};
   }
-  if (refs.size() != build->platforms().results.size()) {
-    return Failure{Invalid("a result with some of the platforms that were built is not supported by this "
-                           "daemon yet")};
-  }
-  auto outputs = ParseExporters(request_);
-  auto cache_to = ParseCacheExports(request_);
-  if (!outputs) return Failure{outputs.error()};
-  if (!cache_to) return Failure{cache_to.error()};
   Json metadata = Json::EmptyObject();
-  auto failure = RunAndExport(*build, {std::move(*outputs), std::move(*cache_to)}, metadata);
+  auto failure = RunAndExport(*wanted, metadata);
   if (!failure) PutAnswer(metadata, response);
   return failure;
 }
 
-std::optional<Failure> SolveJob::RunAndExport(DockerfileBuild& build, const BuildTargets& targets,
-                                              Json& metadata) {
+std::optional<Failure> SolveJob::RunAndExportOnce(const std::vector<Wanted>& wanted, Opened& opened, Json& metadata) {
+  cli::BuildHistory* history = opened.history ? &*opened.history : nullptr;
+  const bool want_data = request_.exporters_size() > 0 || !request_.exporter_deprecated().empty();
+  ClientBuild& build = *wanted.front().made.build;
+  std::set<ClientBuild*> ran;
+  std::optional<Failure> failure;
+  for (const Wanted& one : wanted) {
+    if (failure || !ran.insert(one.made.build.get()).second) continue;
+    failure = one.made.build->Run(want_data, one.made.build.get() == &build ? history : nullptr);
+  }
+  if (history != nullptr) {
+    opened.end.graph = &build.graph();
+    opened.end.outcome = &build.outcome();
+  }
+  if (!failure && wanted.front().made.llb != nullptr) {
+    std::vector<LlbBuild::Part> parts;
+    for (const Wanted& one : wanted) parts.push_back({one.made.llb, one.result});
+    failure = wanted.front().made.llb->ExportAll(parts, metadata);
+  } else if (!failure) {
+    std::vector<WantedResult> results;
+    for (const Wanted& one : wanted) results.push_back(one.result);
+    failure = build.Export(results, metadata);
+  }
+  opened.end.tiers = build.CacheUses();
+  return failure;
+}
+
+std::optional<Failure> SolveJob::RunAndExport(const std::vector<Wanted>& wanted, Json& metadata) {
   auto opened = Open();
   if (!opened) return Failure{opened.error()};
   Opened& open = **opened;
   std::lock_guard lock(running_);
-  auto once = [&]() -> std::optional<Failure> {
-    cli::BuildHistory* history = open.history ? &*open.history : nullptr;
-    auto failure = build.Run(!targets.outputs.empty(), history);
-    if (open.history) {
-      open.end.graph = &build.graph();
-      open.end.outcome = &build.outcome();
-    }
-    if (!failure) failure = build.Export(metadata);
-    open.end.tiers = build.CacheUses();
-    return failure;
-  };
   // A store that turns out to be damaged is mended, and the build tried again; what a client got already
   // cannot be taken back.
-  const bool repeatable = std::ranges::all_of(targets.outputs, [](const exporter::Output& output) {
+  auto outputs = ParseExporters(request_);
+  if (!outputs) return Failure{outputs.error()};
+  const bool repeatable = std::ranges::all_of(*outputs, [](const exporter::Output& output) {
     return output.type == exporter::OutputType::kImage || output.type == exporter::OutputType::kCacheOnly;
   });
-  auto failure = once();
+  auto failure = RunAndExportOnce(wanted, open, metadata);
   for (int mends = 0; failure && repeatable && mends < cli::kMaxMends; ++mends) {
     if (!cli::MendAfter(failure->error, open.workspace, *open.board, stop_.get_token())) break;
-    failure = once();
+    failure = RunAndExportOnce(wanted, open, metadata);
   }
   if (!failure) {
-    open.end.image = build.exported().image_id;
-    open.end.images = build.exported().images;
+    const cli::ExportedBuild& exported = wanted.front().made.build->exported();
+    open.end.image = exported.image_id;
+    open.end.images = exported.images;
   }
   return failure;
 }
@@ -389,15 +465,7 @@ google::rpc::Status SolveJob::WithFiles(const std::string& ref, Use use) {
   if (!opened) return StatusOf(opened.error());
   std::lock_guard lock(running_);
   if (auto failure = made->build->Run(true, nullptr)) return ToProto(*failure);
-  const cache::Rootfs* rootfs = nullptr;
-  size_t wanted = 0;
-  for (size_t i = 0; i < made->build->platforms().results.size(); ++i) {
-    if (!made->build->platforms().results[i].lowered.root) continue;
-    if (i == made->platform) rootfs = &made->build->outcome().wanted[wanted];
-    ++wanted;
-  }
-  static const cache::Rootfs kEmpty{{}, tree::EmptyTree()};
-  auto files = RefFiles::Open((rootfs ? *rootfs : kEmpty).layers, (*opened)->workspace);
+  auto files = RefFiles::Open(made->build->RootfsOf(made->platform).layers, (*opened)->workspace);
   if (!files) return StatusOf(files.error());
   Status used = use(*files);
   return used ? google::rpc::Status() : StatusOf(used.error());

@@ -24,6 +24,7 @@
 #include "daemon/client.h"
 #include "daemon/dockerfile_build.h"
 #include "daemon/failure.h"
+#include "daemon/llb_build.h"
 #include "daemon/status_feed.h"
 
 namespace varve::daemon {
@@ -75,8 +76,15 @@ class SolveJob {
   struct Opened;
   // A result that a front end has: all platforms of one build, or one of them.
   struct Made {
-    std::shared_ptr<DockerfileBuild> build;
+    std::shared_ptr<ClientBuild> build;
     size_t platform = 0;
+    LlbBuild* llb = nullptr;  // `build`, if it is one
+  };
+
+  // What is to be exported: of one build, or of several definitions, each a platform's.
+  struct Wanted {
+    Made made;
+    WantedResult result;
   };
 
   Result<Opened*> Open();
@@ -84,11 +92,18 @@ class SolveJob {
   Status CheckRequest() const;
   google::rpc::Status Work(control::SolveResponse& response);
   std::optional<Failure> SolveFrontend(const std::string& frontend, const Attributes& attributes,
-                                       bool evaluate, gateway::Result& result);
+                                       const llb::Definitions& inputs, bool evaluate, gateway::Result& result);
+  std::optional<Failure> SolveDefinition(const pb::Definition& definition, bool evaluate, gateway::Result& result);
+  // Of the request and of a front end's own attributes.
+  Status ReadTargets(const Attributes& attributes, std::vector<tier::Spec>& cache_from, BuildTargets& targets) const;
+  Result<BuildPlace> Place();
+  std::string NewRef(Made made);
   void Describe(const std::shared_ptr<DockerfileBuild>& build, gateway::Result& result);
+  Result<std::vector<Wanted>> WantedOf(const gateway::Result& result);
   google::rpc::Status AwaitReturn(gateway::Result& result);
   std::optional<Failure> Deliver(const gateway::Result& result, control::SolveResponse& response);
-  std::optional<Failure> RunAndExport(DockerfileBuild& build, const BuildTargets& targets, Json& metadata);
+  std::optional<Failure> RunAndExport(const std::vector<Wanted>& wanted, Json& metadata);
+  std::optional<Failure> RunAndExportOnce(const std::vector<Wanted>& wanted, Opened& opened, Json& metadata);
   Result<Made> FindMade(const std::string& ref);
   template <class Use>
   google::rpc::Status WithFiles(const std::string& ref, Use use);

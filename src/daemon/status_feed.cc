@@ -128,6 +128,7 @@ class StatusFeed::Tap final : public progress::Display {
     told.set_digest(feed_.DigestOf(vertex.id));
     for (uint32_t input : vertex.inputs) told.add_inputs(feed_.DigestOf(input));
     told.set_name(vertex.name);
+    feed_.SetGroup(vertex.id, told);
     told.set_cached(vertex.cached);
     if (vertex.started) SetTime(*vertex.started, told.mutable_started());
     if (vertex.completed) SetTime(*vertex.completed, told.mutable_completed());
@@ -143,8 +144,22 @@ class StatusFeed::Tap final : public progress::Display {
 
 std::unique_ptr<progress::Display> StatusFeed::MakeDisplay() { return std::make_unique<Tap>(*this); }
 
+void StatusFeed::SetIdentity(uint32_t vertex, std::string digest, pb::ProgressGroup group) {
+  identities_.Lock()->insert_or_assign(vertex, Identity{std::move(digest), std::move(group)});
+}
+
 std::string StatusFeed::DigestOf(uint32_t vertex) const {
+  {
+    auto identities = identities_.Lock();
+    if (auto it = identities->find(vertex); it != identities->end()) return it->second.digest;
+  }
   return Digest::Of(fmt::format("varve vertex\n{}\n{}", ref_, vertex)).ToString();
+}
+
+void StatusFeed::SetGroup(uint32_t vertex, control::Vertex& told) const {
+  auto identities = identities_.Lock();
+  auto it = identities->find(vertex);
+  if (it != identities->end() && !it->second.group.id().empty()) *told.mutable_progress_group() = it->second.group;
 }
 
 void StatusFeed::Tell(State& state, control::StatusResponse response) {

@@ -42,6 +42,9 @@ class StatusFeed {
 
   // The file that warnings are about from here on; they belong to the vertex that loaded it.
   void SetSource(std::string file, std::string text, uint32_t vertex);
+  // A vertex is known to the client by another digest, and belongs to a group (one with no id: to none). Before
+  // anything is told of it.
+  void SetIdentity(uint32_t vertex, std::string digest, pb::ProgressGroup group);
   // What a front end of the client's says.
   void Warn(control::VertexWarning warning);
 
@@ -85,10 +88,16 @@ class StatusFeed {
     bool ended = false;
   };
   void Tell(State& state, control::StatusResponse response);
+  void SetGroup(uint32_t vertex, control::Vertex& told) const;
   void TellWarning(State& state, control::VertexWarning warning);
 
+  struct Identity {
+    std::string digest;
+    pb::ProgressGroup group;
+  };
   const std::string ref_;
   Clock& clock_;
+  mutable Guarded<std::map<uint32_t, Identity>> identities_;
   Guarded<State> state_;
   std::condition_variable changed_;
 };

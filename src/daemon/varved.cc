@@ -14,6 +14,7 @@
 #include "cli/stop_signals.h"
 #include "cli/version.h"
 #include "daemon/buildctl.h"
+#include "daemon/collector.h"
 #include "daemon/server.h"
 #include "sys/namespace.h"
 #include "sys/open.h"
@@ -33,7 +34,11 @@ struct Flags {
   int grace_seconds = 60;
 };
 
-std::string DefaultAddress() {
+constexpr std::chrono::minutes kCollectEvery{1};
+
+// Under the name of buildkitd, its places: buildx's drivers look there, and mount a volume on the one of the state.
+std::string DefaultAddress(const std::string& name) {
+  if (name == "buildkitd") return "unix:///run/buildkit/buildkitd.sock";
   const char* runtime = std::getenv("XDG_RUNTIME_DIR");
   if (sys::InUserNamespace() && runtime != nullptr && *runtime != '\0') {
     return fmt::format("unix://{}/varve/varved.sock", runtime);
@@ -41,22 +46,22 @@ std::string DefaultAddress() {
   return "unix:///run/varve/varved.sock";
 }
 
-Result<ServerOptions> OptionsOf(const Flags& flags) {
+Result<ServerOptions> OptionsOf(const std::string& name, const Flags& flags) {
   ServerOptions options;
   std::vector<std::string> addresses = flags.addresses;
-  if (addresses.empty()) addresses.push_back(DefaultAddress());
+  if (addresses.empty()) addresses.push_back(DefaultAddress(name));
   for (const std::string& text : addresses) {
     TRY_ASSIGN(auto address, ParseAddress(text));
     options.addresses.push_back(std::move(address));
   }
   options.insecure_tcp = flags.insecure_tcp;
   options.group = flags.group;
-  options.policy.root = cache::RootDirectory(flags.root);
-  for (const std::string& name : flags.entitlements) {
-    if (name != "network.host" && name != "security.insecure" && name != "device") {
-      return Invalid("unknown entitlement {}: network.host, security.insecure or device expected", name);
+  options.policy.root = cache::RootDirectory(flags.root.empty() && name == "buildkitd" ? "/var/lib/buildkit" : flags.root);
+  for (const std::string& entitlement : flags.entitlements) {
+    if (entitlement != "network.host" && entitlement != "security.insecure" && entitlement != "device") {
+      return Invalid("unknown entitlement {}: network.host, security.insecure or device expected", entitlement);
     }
-    options.policy.entitlements.insert(name);
+    options.policy.entitlements.insert(entitlement);
   }
   if (flags.tls_certificate.empty() != flags.tls_key.empty()) {
     return Invalid("--tlscert and --tlskey belong together");
@@ -72,8 +77,8 @@ int Fail(const Error& error) {
   return cli::ExitCodeOf(error);
 }
 
-int Serve(const Flags& flags) {
-  auto options = OptionsOf(flags);
+int Serve(const std::string& name, const Flags& flags) {
+  auto options = OptionsOf(name, flags);
   if (!options) {
     cli::PrintCommandError(options.error());
     return cli::kUsage;
@@ -84,6 +89,7 @@ int Serve(const Flags& flags) {
   }
   cli::StopSignals signals;
   if (Status prepared = cache::PrepareRoot(options->policy.root); !prepared) return Fail(prepared.error());
+  Collector collector(options->policy.root, kCollectEvery);
   auto server = Server::Start(std::move(*options));
   if (!server) return Fail(server.error());
   cli::ToStderr(fmt::format("varved {} listens at {}\n", cli::kVersion, Join((*server)->addresses(), ", ")));
@@ -119,7 +125,7 @@ int Main(const std::string& name, int argc, char** argv) {
   app.add_flag("--debug", flags.debug, "Say what happens");
   CLI11_PARSE(app, argc, argv);
   if (flags.debug) SetLogLevel(LogLevel::kDebug);
-  return Serve(flags);
+  return Serve(name, flags);
 }
 
 }  // namespace varve::daemon

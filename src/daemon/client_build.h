@@ -1,0 +1,58 @@
+// A front end's result that can be run, looked into and exported: of a Dockerfile (dockerfile_build.h) or of a
+// definition (llb_build.h). Used by one thread at a time.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/build_history.h"
+#include "daemon/failure.h"
+#include "daemon/status_feed.h"
+#include "engine/engine.h"
+#include "export/image.h"
+
+namespace varve::daemon {
+
+// What to do with a result.
+struct BuildTargets {
+  std::vector<exporter::Output> outputs;
+  std::vector<tier::Spec> cache_to;
+};
+
+// What the builds of one job share. All of it outlives them.
+struct BuildPlace {
+  cli::Workspace& workspace;
+  progress::Board& board;
+  StatusFeed& feed;
+  class Client& client;
+  std::string ref;
+  std::stop_token stop;
+};
+
+// The part of a result that the caller has to say: what the client's front end made of it.
+struct WantedResult {
+  size_t platform = 0;        // which of the build's
+  std::string id;             // "linux/arm64"; empty: the only one
+  std::string config;         // JSON; empty: the build's own
+};
+
+class ClientBuild {
+ public:
+  virtual ~ClientBuild() = default;
+
+  // Runs what is not cached; empty: all went well. `want_data`: the layers are needed here.
+  virtual std::optional<Failure> Run(bool want_data, cli::BuildHistory* history) = 0;
+  // After Run: writes outputs and caches. `metadata` is what clients write to --metadata-file.
+  virtual std::optional<Failure> Export(const std::vector<WantedResult>& wanted, Json& metadata) = 0;
+  // After Run: the layers of a platform's result.
+  virtual cache::Rootfs RootfsOf(size_t platform) const = 0;
+  virtual size_t platforms() const = 0;
+
+  virtual const graph::Graph& graph() const = 0;
+  virtual const engine::Outcome& outcome() const = 0;
+  virtual const cli::ExportedBuild& exported() const = 0;
+  virtual std::vector<history::TierUse> CacheUses() const = 0;
+};
+
+}  // namespace varve::daemon

@@ -1,0 +1,148 @@
+#include "daemon/llb_build.h"
+
+#include <set>
+
+#include "cli/build_outputs.h"
+
+namespace varve::daemon {
+
+namespace {
+
+// As BuildKit's exporter makes one where the front end has none (exporters.md §5).
+oci::ImageConfig DefaultConfig(const oci::Platform& platform) {
+  Json config;
+  config.Set("architecture", platform.architecture).Set("os", platform.os);
+  config.SetIf(!platform.variant.empty(), "variant", platform.variant);
+  Json run;
+  run.Set("Env", Json::Strings({"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}));
+  run.Set("WorkingDir", "/");
+  config.Set("config", std::move(run));
+  config.Set("rootfs", Json().Set("type", "layers").Set("diff_ids", Json::EmptyArray()));
+  return *oci::ImageConfig::Parse(config.Dump());
+}
+
+}  // namespace
+
+LlbBuild::LlbBuild(llb::Decoded decoded, cli::BuildFlags flags, BuildTargets targets, BuildPlace place)
+    : decoded_(std::move(decoded)), flags_(std::move(flags)), targets_(std::move(targets)),
+      place_(std::move(place)),
+      files_(place_.client,
+             ClientFiles::Options{.project = place_.client.project() + "\nllb",
+                                  .scratch = place_.workspace.scratch.path()},
+             place_.stop) {}
+
+// Clients know vertices by the digests of their Ops, and group some of them.
+void LlbBuild::ShowAsTheClientDoes() {
+  std::set<size_t> shown;
+  for (graph::StepIndex step = 0; step < decoded_.graph.steps.size(); ++step) {
+    const size_t index = decoded_.vertex_of[step];
+    if (!shown.insert(index).second) continue;  // an Op of several steps: the others have digests of their own
+    const llb::Vertex& vertex = decoded_.vertices[index];
+    pb::ProgressGroup group;
+    if (vertex.progress_group) {
+      group.set_id(vertex.progress_group->id);
+      group.set_name(vertex.progress_group->name);
+      group.set_weak(vertex.progress_group->weak);
+    }
+    place_.feed.SetIdentity(observer_->VertexOf(step), vertex.digest.ToString(), std::move(group));
+  }
+}
+
+std::optional<Failure> LlbBuild::Run(bool want_data, cli::BuildHistory* history) {
+  auto run = [&]() -> Status {
+    std::set<std::string> granted(flags_.allow.begin(), flags_.allow.end());
+    TRY(llb::CheckEntitlements(decoded_.graph, granted));
+    TRY(graph::Validate(decoded_.graph));
+    if (!observer_ || outcome_.error) {
+      observer_ = std::make_unique<cli::BoardObserver>(place_.board, decoded_.graph);
+      ShowAsTheClientDoes();
+    }
+    TRY_ASSIGN(tiers_, cli::CacheTiers::Open(flags_, place_.workspace, false, place_.stop));
+    const cli::BuildClient& client = files_.hooks();
+    exec::RunnerOptions options{.root = place_.workspace.root, .directories = {},
+                                .other_directories = client.directories, .secrets = {},
+                                .secrets_elsewhere = client.secrets};
+    TRY_ASSIGN(options.ssh, client.ssh(decoded_.graph));
+    cli::GraphRun graph_run{.graph = decoded_.graph, .wanted = {}, .runner = std::move(options),
+                            .project = client.project, .salt = flags_.salt, .want_data = want_data,
+                            .tiers = tiers_.get(), .images = &images_};
+    if (decoded_.root) graph_run.wanted.push_back(*decoded_.root);
+    engine::Observer& watched = history != nullptr ? history->Watch(*observer_, decoded_.graph)
+                                                   : static_cast<engine::Observer&>(*observer_);
+    TRY_ASSIGN(outcome_, cli::RunGraph(std::move(graph_run), place_.workspace, watched, place_.stop));
+    tiers_->WarnOfFailures(place_.board);
+    return Ok();
+  };
+  if (Status ran = run(); !ran) return Failure{ran.error()};
+  if (!outcome_.error) return std::nullopt;
+  Failure failure{*outcome_.error};
+  if (outcome_.failed_step) {
+    failure.vertex = place_.feed.DigestOf(observer_->VertexOf(*outcome_.failed_step));
+  }
+  return failure;
+}
+
+cache::Rootfs LlbBuild::RootfsOf(size_t) const {
+  return outcome_.wanted.empty() ? cache::Rootfs{{}, tree::EmptyTree()} : outcome_.wanted[0];
+}
+
+std::vector<history::TierUse> LlbBuild::CacheUses() const {
+  return tiers_ ? tiers_->Uses() : std::vector<history::TierUse>();
+}
+
+exporter::ExportStores LlbBuild::Stores() const {
+  cli::Workspace& workspace = place_.workspace;
+  return {*workspace.layers, *workspace.local.store, *workspace.blobs,
+          [&workspace](const cache::LayerBlob& blob, std::stop_token token) {
+            return workspace.images->FetchLayerBlob(blob, token);
+          },
+          SystemClock()};
+}
+
+Result<exporter::PlatformInput> LlbBuild::InputOf(const Part& part) const {
+  exporter::PlatformInput of;
+  of.platform = oci::HostPlatform();
+  if (!part.wanted.id.empty()) {
+    TRY_ASSIGN(of.platform, oci::ParsePlatform(part.wanted.id));
+  }
+  if (part.wanted.config.empty()) {
+    of.input.config = DefaultConfig(of.platform);
+  } else {
+    auto config = oci::ImageConfig::Parse(part.wanted.config);
+    if (!config) return Error(std::move(config).error()).With("containerimage.config");
+    of.input.config = std::move(*config);
+    if (part.wanted.id.empty()) of.platform = of.input.config.platform();
+  }
+  of.input.rootfs = part.build->RootfsOf(0);
+  return of;
+}
+
+std::optional<Failure> LlbBuild::Export(const std::vector<WantedResult>& wanted, Json& metadata) {
+  std::vector<Part> parts;
+  for (const WantedResult& result : wanted) parts.push_back({this, result});
+  return ExportAll(parts, metadata);
+}
+
+std::optional<Failure> LlbBuild::ExportAll(const std::vector<Part>& parts, Json& metadata) {
+  auto work = [&]() -> Status {
+    exporter::BuildResult result{.multi_platform = parts.size() > 1 || !parts[0].wanted.id.empty()};
+    std::vector<oci::Platform> platforms;
+    for (const Part& part : parts) {
+      TRY_ASSIGN(auto input, InputOf(part));
+      platforms.push_back(input.platform);
+      result.platforms.push_back(std::move(input));
+    }
+    TRY(cli::CheckOutputs(targets_.outputs, platforms, result.multi_platform));
+    TRY_ASSIGN(exported_, cli::ExportBuild(targets_.outputs, result, Stores(), place_.workspace.registries->pusher(),
+                                           place_.workspace.scratch.path(), place_.board, place_.stop,
+                                           files_.hooks().outputs));
+    metadata = exported_.metadata;
+    auto built_for = [&](const tier::Spec&) -> cli::BuiltSteps { return {decoded_.graph, outcome_, images_}; };
+    return tiers_->Export(built_for, Stores(), place_.board, place_.stop);
+  };
+  Status done = work();
+  if (done) return std::nullopt;
+  return Failure{done.error()};
+}
+
+}  // namespace varve::daemon

@@ -1,0 +1,54 @@
+// A build of a definition: what buildctl sends, and front ends that run in a client.
+#pragma once
+
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "cli/cache_tiers.h"
+#include "daemon/client_build.h"
+#include "daemon/client_files.h"
+#include "llb/definition.h"
+
+namespace varve::daemon {
+
+class LlbBuild final : public ClientBuild {
+ public:
+  LlbBuild(llb::Decoded decoded, cli::BuildFlags flags, BuildTargets targets, BuildPlace place);
+
+  std::optional<Failure> Run(bool want_data, cli::BuildHistory* history) override;
+  std::optional<Failure> Export(const std::vector<WantedResult>& wanted, Json& metadata) override;
+  cache::Rootfs RootfsOf(size_t platform) const override;
+  size_t platforms() const override { return 1; }
+
+  const graph::Graph& graph() const override { return decoded_.graph; }
+  const engine::Outcome& outcome() const override { return outcome_; }
+  const cli::ExportedBuild& exported() const override { return exported_; }
+  std::vector<history::TierUse> CacheUses() const override;
+
+  // A result of several definitions, one a platform: what all of them gave, through the first one's caches.
+  struct Part {
+    LlbBuild* build = nullptr;
+    WantedResult wanted;
+  };
+  std::optional<Failure> ExportAll(const std::vector<Part>& parts, Json& metadata);
+
+ private:
+  void ShowAsTheClientDoes();
+  Result<exporter::PlatformInput> InputOf(const Part& part) const;
+  exporter::ExportStores Stores() const;
+
+  const llb::Decoded decoded_;
+  const cli::BuildFlags flags_;
+  const BuildTargets targets_;
+  BuildPlace place_;
+  ClientFiles files_;
+  std::unique_ptr<cli::CacheTiers> tiers_;
+  std::vector<source::ResolvedImage> images_;
+  std::unique_ptr<cli::BoardObserver> observer_;
+  engine::Outcome outcome_;
+  cli::ExportedBuild exported_;
+};
+
+}  // namespace varve::daemon
