@@ -243,6 +243,8 @@ Status ApplyAttest(BuildFlags& flags, const auto& raw) {
 
 }  // namespace
 
+void BuildFlagParser::SetContext(const std::string& context) { raw_->flags.context = context; }
+
 Result<BuildFlags> BuildFlagParser::Finish() {
   Raw& raw = *raw_;
   BuildFlags flags = raw.flags;

@@ -102,6 +102,8 @@ class BuildFlagParser {
   ~BuildFlagParser();
   // Adds them to `app`, which must not be parsed after the parser is gone.
   void Define(CLI::App& app);
+  // For a command that takes its contexts by itself; before Finish.
+  void SetContext(const std::string& context);
   // Their values, once the line was parsed. kInvalid with a complete message.
   Result<BuildFlags> Finish();
 

@@ -304,12 +304,13 @@ Result<engine::Outcome> BuildJob::Run(const RunOptions& options, engine::Observe
                .images = &images_, .pins = &built_.pins};
   built_.graph = &lowered_.graph;
   built_.started = SystemClock().Now();
-  run.wanted = Wanted();
+  run.wanted = options.wanted.empty() ? Wanted() : options.wanted;
   run.max_age = AgeLimits(lowered_.graph, flags_.max_age, options.max_age);
   // What is forecast may miss; whoever asked decides what that means.
   if (!options.dry_run) {
     TRY_ASSIGN(run.must_hit, MustHit(lowered_.graph, flags_.must_hit));
   }
+  if (options.must_hit_all) run.must_hit.assign(lowered_.graph.steps.size(), true);
   auto outcome = RunGraph(std::move(run), workspace_, observer, stop_);
   tiers_->WarnOfFailures(board_);
   return outcome;
@@ -379,6 +380,14 @@ Result<exporter::BuildResult> BuildJob::ResultOf(const engine::Outcome& outcome)
         {lowered_.multi_platform ? platform : lowered.config.platform(), std::move(input)});
   }
   return result;
+}
+
+std::set<DiffId> BuildJob::LayersOfImages() const {
+  std::set<DiffId> layers;
+  for (const source::ResolvedImage& image : images_) {
+    if (!image.repository.empty()) layers.insert(image.diff_ids.begin(), image.diff_ids.end());
+  }
+  return layers;
 }
 
 exporter::ExportStores BuildJob::Stores() {

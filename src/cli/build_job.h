@@ -17,6 +17,7 @@
 #include "cli/build_context.h"
 #include "cli/build_flags.h"
 #include "cli/build_outputs.h"
+#include "cli/cache_offer.h"
 #include "cli/cache_tiers.h"
 #include "cli/ssh_agents.h"
 #include "cli/workspace.h"
@@ -104,6 +105,8 @@ class BuildJob {
     // leaves is found by nobody else. Names it; see Forget.
     std::string isolated;
     std::vector<AgeRule> max_age;  // of a configuration file; the flags' rules win
+    std::vector<graph::Ref> wanted = {};  // in place of the results
+    bool must_hit_all = false;     // an error, Outcome::cache_miss, where a step would run
   };
   Result<engine::Outcome> Run(const RunOptions& options, engine::Observer& observer);
 
@@ -119,6 +122,12 @@ class BuildJob {
   // Writes what a successful outcome led to.
   Result<ExportedBuild> Export(const engine::Outcome& outcome,
                                const std::vector<exporter::Output>& outputs);
+
+  // What is known of the last Run's steps, wherever it is.
+  Result<StepRecords> Records(const engine::Outcome& outcome) {
+    return RecordsOf({lowered_.graph, outcome, images_}, tiers_->chain(), *workspace_.local.store);
+  }
+  std::set<DiffId> LayersOfImages() const;  // that the last Run resolved, and that are to be had again
 
   // What exports are made from.
   exporter::ExportStores Stores();

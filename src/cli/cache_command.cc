@@ -11,6 +11,7 @@
 #include "base/strings.h"
 #include "cache/root.h"
 #include "cli/cache_listing.h"
+#include "cli/cache_warm.h"
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/exit_code.h"
@@ -37,7 +38,7 @@ Status WriteNew(const std::string& path, const std::string& text, unsigned mode)
   return FdWriter(file->get()).Write(text);
 }
 
-enum class Action { kLs, kInspect, kDu, kVerify, kCopy, kPrune, kClear, kGenerateKey };
+enum class Action { kLs, kInspect, kDu, kVerify, kCopy, kPrune, kClear, kWarm, kGenerateKey };
 
 class CacheCommand final : public Command {
  public:
@@ -66,6 +67,9 @@ class CacheCommand final : public Command {
     prune->add_option("--older-than", older_than_, "Remove what was made before: 12h, 30d, 8w");
     CLI::App* clear = with_format(add(Action::kClear, "clear", "Empty it"));
     for (CLI::App* sub : {prune, clear}) sub->add_flag("-f,--force", force_, "Do not ask");
+    CLI::App* warm = app.add_subcommand("warm", "Bring there what builds would find cached, without building");
+    warm->callback([this] { action_ = Action::kWarm; });
+    warm_.Define(*warm);
     CLI::App* key = app.add_subcommand("key", "Keys for signed caches");
     key->require_subcommand(1);
     CLI::App* generate = key->add_subcommand(
@@ -76,6 +80,7 @@ class CacheCommand final : public Command {
 
   Status Check() override {
     if (action_ == Action::kGenerateKey) return Ok();
+    if (action_ == Action::kWarm) return warm_.Check();
     TRY_ASSIGN(spec_, tier::ParseTier(tier_text_));
     if (action_ == Action::kCopy) {
       TRY_ASSIGN(to_, tier::ParseTier(to_text_));
@@ -103,6 +108,7 @@ class CacheCommand final : public Command {
       Status made = GenerateKey();
       return made ? kSuccess : FailWith(made.error());
     }
+    if (action_ == Action::kWarm) return warm_.Run(global);
     StopSignals signals;
     stop_ = signals.token();
     // Only for the configuration of registries: the root itself is not touched.
@@ -146,6 +152,7 @@ class CacheCommand final : public Command {
         TRY(Clear(stored, group));
         return true;
       case Action::kCopy:
+      case Action::kWarm:
       case Action::kGenerateKey:
         break;
     }
@@ -272,6 +279,7 @@ class CacheCommand final : public Command {
   }
 
   Action action_ = Action::kLs;
+  CacheWarm warm_;
   std::string tier_text_, to_text_, format_ = "table", step_, max_size_, older_than_;
   std::string key_file_ = "varve-cache.key";
   bool force_ = false;
