@@ -99,6 +99,9 @@ void BuildFlagParser::Define(CLI::App& app) {
       ->envname("VARVE_TRACE_MAX_AGE");
   app.add_flag("--strict-mtime", flags.trace.strict_mtime,
                "A step that looked at a file runs again when the file's modification time changed");
+  app.add_flag("--semantic-manifests", flags.semantic_manifests,
+               "Count package files (package.json, requirements.txt, …) by what they install")
+      ->envname("VARVE_SEMANTIC_MANIFESTS");
   app.add_flag("--pull", flags.pull, "Ask the registry for base images even if they are here");
   app.add_option("--label", raw.labels, "Label K=V of the image")->allow_extra_args(false);
   app.add_option("--annotation", raw.annotations, "Annotation [TYPE:]K=V of the image")

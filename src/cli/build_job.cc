@@ -191,6 +191,7 @@ dockerfile::LowerOptions BuildJob::Options() const {
   options.labels = flags_.labels;
   options.no_cache = flags_.no_cache;
   options.no_cache_filter = flags_.no_cache_filter;
+  options.semantic_manifests = flags_.semantic_manifests;
   options.context.source = graph::LocalSource{.name = "context", .exclude = context_.ignore,
                                               .include = {}, .ignore_file = context_.ignore_file};
   for (const auto& [name, value] : flags_.build_contexts) options.named_contexts.push_back({name, value});

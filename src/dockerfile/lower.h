@@ -96,6 +96,7 @@ struct LowerOptions {
   std::vector<std::pair<std::string, std::string>> labels;
   bool no_cache = false;
   std::vector<std::string> no_cache_filter;  // stages
+  bool semantic_manifests = false;  // as if each COPY had the comment `# varve:semantic`
   MainContext context;
   std::vector<NamedContext> named_contexts;
   std::map<std::string, LoweredInput> inputs;

@@ -5,6 +5,7 @@
 #include "base/rel_path.h"
 #include "base/strings.h"
 #include "dockerfile/hinted.h"
+#include "dockerfile/installs_only.h"
 #include "graph/source_url.h"
 
 namespace varve::dockerfile {
@@ -248,6 +249,7 @@ class CopyLowering {
     graph::Step step = scope_.NewStep(prefix_, title_);
     step.inputs = step_inputs_;
     step.op = std::move(op_);
+    step.semantic = !request_.add && !request_.from_given && !link_ && AsksForSemantics(scope_);
     step.no_cache = stage_.no_cache;
     step.no_cache_rule = stage_.no_cache_rule;
     graph::Ref made = lowering_.steps.Add(std::move(step));

@@ -8,6 +8,7 @@
 #include "dockerfile/hinted.h"
 #include "dockerfile/history.h"
 #include "dockerfile/image_config_edit.h"
+#include "dockerfile/installs_only.h"
 #include "dockerfile/parser.h"
 #include "dockerfile/run_mount.h"
 
@@ -50,6 +51,7 @@ class RunLowering {
     TRY_ASSIGN(bool traced, TraceOfComments(scope_.origin().comments));
     step.no_trace = !traced;
     for (const auto& [name, value] : DeclaredArgs()) step.arg_names.push_back(name);
+    if (MayBeSemantic(lowering_)) step.installs = InstallsOnly(run_);
     stage_.root = lowering_.steps.Add(std::move(step));
     scope_.AddHistory(RunHistory(DeclaredArgs(), argv), stage_.root);
     return Ok();

@@ -10,6 +10,7 @@
 #include "base/guarded.h"
 #include "base/log.h"
 #include "base/metric.h"
+#include "base/strings.h"
 #include "base/thread_pool.h"
 #include "engine/forecast.h"
 #include "engine/miss.h"
@@ -374,7 +375,9 @@ class Coordinator {
     auto useless = it == useless_.end() ? std::nullopt : std::optional(it->second);
     Start(running_,
           [this, i, request = std::move(request), miss = MissOf(known_, i), useless,
-           below = request_.trace.on ? LayersBelow(graph_, plan_, i) : std::nullopt](std::stop_token stop) mutable {
+           below = request_.trace.on || !graph_.steps[i].installs.empty()
+                       ? LayersBelow(graph_, plan_, i, request_.trace.on)
+                       : std::nullopt](std::stop_token stop) mutable {
             return RunLocked(i, request, miss, useless, below, stop);
           },
           [this, i](Result<RanOrFound> ran) {
@@ -425,6 +428,9 @@ class Coordinator {
       not_replayed = std::move(search.why_not);
     }
     if (weak) request.traced = weak->traced;
+    for (const std::string& why_not : weak ? weak->refused : std::vector<std::string>()) {
+      services_.observer.SinkOf(i).Log(2, fmt::format("counted whole: {}\n", why_not));
+    }
     ExplainedMiss why = Explained(miss);
     if (not_replayed) AddWhyNotReplayed(std::move(*not_replayed), why);
     if (why.nearest && !why.nearest->outputs.empty() && !why.nearest->outputs[0].layers.empty()) {
@@ -449,6 +455,7 @@ class Coordinator {
     record.new_bytes = result.new_bytes;
     record.log = result.log;
     NoteOrder(i, miss, why, request, result);
+    if (weak && !weak->packages.empty() && !StandsForOthers(*weak, result, i)) weak.reset();
     if (weak && result.asked) {
       auto trace = MakeTrace(*weak, services_.trees, services_.runner, *result.asked);
       if (trace) record.trace = std::move(*trace);
@@ -462,6 +469,16 @@ class Coordinator {
   }
 
   // --- Steps that an earlier run stands for --------------------------------------------------------
+
+  // On a pool thread. A layer that changes a package file itself would hide the new one.
+  bool StandsForOthers(const WeakStep& weak, const RunResult& result, StepIndex i) {
+    if (result.outputs.empty() || result.outputs[0].layers.empty()) return false;
+    auto touches = services_.runner.Touches(result.outputs[0].layers.back(), weak.packages);
+    if (touches && !*touches) return true;
+    std::string why = touches ? fmt::format("this step changes {} itself", Join(weak.packages, " or ")) : touches.error().message;
+    services_.observer.SinkOf(i).Log(2, fmt::format("counted whole: {}\n", why));
+    return false;
+  }
 
   // On a pool thread.
   Result<ReplaySearch> ReplayOf(StepIndex i, const RunRequest& request, const Miss& miss, const WeakStep& weak,

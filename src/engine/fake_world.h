@@ -327,6 +327,10 @@ class FakeWorld final : public cache::RecordStore,
     return LayerContent{.digest = layer.value, .tree = {}};
   }
   Result<Timestamp> TimeOf(const DiffId&, const RelPath&) override { return Timestamp{0}; }
+  Result<PackageLayer> PackagesOf(const DiffId& layer, const std::string&) override {
+    return PackageLayer{.digest = layer.value};
+  }
+  Result<bool> Touches(const DiffId&, const std::vector<std::string>&) override { return false; }
   Result<cache::Rootfs> Stack(const graph::Graph&, graph::StepIndex, const cache::Rootfs&, const DiffId&,
                               StepSink&, std::stop_token) override {
     return NotFound("this world does not replay");

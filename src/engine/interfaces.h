@@ -83,6 +83,14 @@ struct LayerContent {
   bool operator==(const LayerContent&) const = default;
 };
 
+// A layer of package files, as steps of one package manager see it.
+struct PackageLayer {
+  // With the canonical forms of the files that the manager reads (module packages) for their contents.
+  Digest digest;
+  std::vector<std::string> files;  // those, as paths in the layer; none: the layer counts by its content
+  std::string refused;             // for people: why it does, where there is a reason
+};
+
 class StepRunner {
  public:
   virtual ~StepRunner() = default;
@@ -98,6 +106,10 @@ class StepRunner {
   virtual Result<LayerContent> ContentOf(const DiffId& layer, bool as_tree) = 0;
   // When a file of a layer on this machine was modified. For --strict-mtime.
   virtual Result<Timestamp> TimeOf(const DiffId& layer, const RelPath& path) = 0;
+  // The same of package files alone, for steps that only install with `manager`.
+  virtual Result<PackageLayer> PackagesOf(const DiffId& layer, const std::string& manager) = 0;
+  // Whether a layer on this machine has something at one of the paths, or removes it.
+  virtual Result<bool> Touches(const DiffId& layer, const std::vector<std::string>& paths) = 0;
   // `base` with one more layer, brought to this machine like Obtain's.
   virtual Result<cache::Rootfs> Stack(const graph::Graph& graph, graph::StepIndex step,
                                       const cache::Rootfs& base, const DiffId& layer, StepSink& sink,

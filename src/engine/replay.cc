@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/metric.h"
+#include "base/strings.h"
 #include "engine/engine.h"
 #include "graph/reads.h"
 
@@ -63,7 +64,7 @@ const cache::Rootfs* OutputOf(const Plan& plan, const graph::Ref& ref) {
 }  // namespace
 
 std::optional<std::vector<LayerBelow>> LayersBelow(const graph::Graph& graph, const Plan& plan,
-                                                   graph::StepIndex step) {
+                                                   graph::StepIndex step, bool trace) {
   if (graph.steps[step].no_trace || !IsTraceable(graph.steps[step])) return std::nullopt;
   std::vector<LayerBelow> below;
   std::optional<graph::Ref> at = LineageOf(graph.steps[step]);
@@ -81,24 +82,35 @@ std::optional<std::vector<LayerBelow>> LayersBelow(const graph::Graph& graph, co
     size_t height = base == nullptr ? 0 : base->layers.size();  // 0: on scratch
     if (height > end) break;
     if (height + 1 == end && CopiesFromContext(graph, at->step)) {
-      below[end - 1].kind = LayerBelow::Kind::kTraced;
+      below[end - 1].packages = graph.steps[at->step].semantic && !graph.steps[step].installs.empty();
+      if (trace) below[end - 1].kind = LayerBelow::Kind::kTraced;
     }
     end = height;
     at = parent;
   }
+  if (!trace && std::ranges::none_of(below, &LayerBelow::packages)) return std::nullopt;
   return below;
 }
 
 namespace {
 
-Result<WeakStep> ComputeWeakKey(const KeyedStep& keyed, const std::vector<LayerBelow>& below,
-                                bool strict_mtime, StepRunner& runner) {
+Result<WeakStep> ComputeWeakKey(const graph::Step& step, const KeyedStep& keyed,
+                                const std::vector<LayerBelow>& below, bool strict_mtime, StepRunner& runner) {
   WeakStep weak{.strict_mtime = strict_mtime};
   Json layers = Json::EmptyArray();
   for (const LayerBelow& layer : below) {
     if (layer.kind == LayerBelow::Kind::kImage) {
       layers.Append(layer.layer.ToString());
       continue;
+    }
+    if (layer.packages && !strict_mtime) {
+      TRY_ASSIGN(PackageLayer packages, runner.PackagesOf(layer.layer, step.installs));
+      if (!packages.refused.empty()) weak.refused.push_back(packages.refused);
+      if (!packages.files.empty()) {
+        layers.Append(Json().Set("packages", packages.digest.ToString()).Set("of", step.installs));
+        weak.packages.insert(weak.packages.end(), packages.files.begin(), packages.files.end());
+        continue;
+      }
     }
     // One that lies in the stack twice is mounted once: what is asked of the other would not be noted.
     bool traced = layer.kind == LayerBelow::Kind::kTraced &&
@@ -131,7 +143,7 @@ Result<WeakStep> ComputeWeakKey(const KeyedStep& keyed, const std::vector<LayerB
 
 std::optional<WeakStep> WeakStepOf(const graph::Step& step, const KeyedStep& keyed,
                                    const std::vector<LayerBelow>& below, bool strict_mtime, StepRunner& runner) {
-  auto weak = ComputeWeakKey(keyed, below, strict_mtime, runner);
+  auto weak = ComputeWeakKey(step, keyed, below, strict_mtime, runner);
   if (weak) return std::move(*weak);
   LOG_WARN("step \"{}\" is not traced: {}", step.name, weak.error().message);
   return std::nullopt;
@@ -213,7 +225,10 @@ Result<Replay> CheckTrace(const cache::StepTrace& trace, const WeakStep& weak, t
 
 namespace {
 
-std::string Describe(const Replay& replay) {
+std::string Describe(const Replay& replay, const WeakStep& weak) {
+  if (replay.paths == 0 && !weak.packages.empty()) {
+    return fmt::format("replayed: {} install{} the same", Join(weak.packages, ", "), weak.packages.size() == 1 ? "s" : "");
+  }
   if (replay.paths == 0) return "replayed: what is below it holds the same";
   return fmt::format("replayed: {} {} looked at, none changed", replay.paths,
                      replay.paths == 1 ? "path" : "paths");
@@ -285,7 +300,7 @@ Result<ReplaySearch> Find(const Services& services, const RunRequest& request, c
     record.slot = step.slot;
     record.name = wanted.name;
     record.outputs = {std::move(*made)};
-    search.found = Replayed{std::move(record), Describe(*checked)};
+    search.found = Replayed{std::move(record), Describe(*checked, weak)};
     return search;
   }
   return search;

@@ -9,6 +9,11 @@
 // That also cuts off what comes from steps that ran again and gave the same files as before: layers are
 // compared by content without modification times.
 //
+// With --semantic-manifests, package files (package.json, requirements.txt, …) that a COPY of them alone
+// brought count by their canonical form (module packages) in the weak key of a step that does nothing but
+// install what they list: an edit of a script in package.json replays `npm ci`. The COPY's own layer is
+// exact, so that the image has the new file; every other step above it sees that file's content.
+//
 // Never for steps with powers that see more than their file system: devices, --security=insecure,
 // --network=host. What no cache of Dockerfile steps sees (time, the network, /proc, cache mounts, the
 // values of secrets) is not seen here either.
@@ -37,17 +42,24 @@ struct LayerBelow {
   };
   DiffId layer;
   Kind kind = Kind::kImage;
+  bool packages = false;  // where it is one of package files alone: by what they install
 };
 
 // What the file system is made of that `step` writes on, as far as results are known (above a merge, more
 // of it counts by its content than has to); nothing where its runs may not stand for others.
-std::optional<std::vector<LayerBelow>> LayersBelow(const graph::Graph& graph, const Plan& plan, graph::StepIndex step);
+// Without `trace`, only a step that some layer counts for by its packages has layers.
+std::optional<std::vector<LayerBelow>> LayersBelow(const graph::Graph& graph, const Plan& plan, graph::StepIndex step,
+                                                   bool trace);
 
 struct WeakStep {
   Digest key;
   std::vector<RunRequest::TracedLayer> traced;  // lowest first
   std::vector<Digest> trees;                    // of each
   bool strict_mtime = false;                    // see TraceRules
+  // Package files that count by what they install. A run that changes one of them itself stands for no
+  // other: its layer would hide the new file behind the old one.
+  std::vector<std::string> packages;
+  std::vector<std::string> refused;  // for people: why a package file counts whole
 };
 // `runner` is asked for the contents of layers. A layer that is no tree by itself counts by its content,
 // with `strict_mtime` by its diff id.

@@ -35,6 +35,11 @@ class Layers final : public StepRunner {
   Result<Timestamp> TimeOf(const DiffId& layer, const RelPath& path) override {
     return Timestamp{times[layer.ToString() + "/" + path.str()]};
   }
+  Result<PackageLayer> PackagesOf(const DiffId& layer, const std::string& manager) override {
+    EXPECT_EQ(manager, "npm");
+    return packages[layer];
+  }
+  Result<bool> Touches(const DiffId&, const std::vector<std::string>&) override { return false; }
   Result<cache::Rootfs> Stack(const graph::Graph&, graph::StepIndex, const cache::Rootfs&, const DiffId&,
                               StepSink&, std::stop_token) override {
     return Internal("not here");
@@ -43,6 +48,7 @@ class Layers final : public StepRunner {
   bool RestoreTrees(const std::vector<cache::Rootfs>&) override { return false; }
 
   tree::MemoryTreeStore trees;
+  std::map<DiffId, PackageLayer> packages;
   std::map<std::string, int64_t> times;  // "layer/path"
 
  private:
@@ -51,7 +57,7 @@ class Layers final : public StepRunner {
 
 struct WeakKey : testing::Test {
   WeakStep Of(const std::vector<LayerBelow>& below, bool strict_mtime = false) {
-    auto weak = WeakStepOf({.op = graph::Exec{}, .inputs = {}, .platform = {}, .name = "RUN x"}, keyed_, below, strict_mtime,
+    auto weak = WeakStepOf({.op = graph::Exec{}, .inputs = {}, .platform = {}, .name = "RUN x", .installs = "npm"}, keyed_, below, strict_mtime,
                            layers_);
     EXPECT_TRUE(weak);
     return weak.value_or(WeakStep());
@@ -100,6 +106,23 @@ TEST_F(WeakKey, OfStrictStepsHoldsLayersByTheirTimes) {
   EXPECT_NE(Of({Content(one_)}, true).key, Of({Content(again)}, true).key);
 }
 
+// With --semantic-manifests.
+TEST_F(WeakKey, OfPackageFilesHoldsWhatTheyInstall) {
+  auto packages = [](const DiffId& layer) { return LayerBelow{layer, LayerBelow::Kind::kTraced, true}; };
+  PackageLayer installs{.digest = Digest::Of("a 1.0"), .files = {"package.json"}};
+  layers_.packages = {{one_, installs}, {other_, installs}};
+  EXPECT_EQ(Of({packages(one_)}).key, Of({packages(other_)}).key);
+  EXPECT_NE(Of({packages(one_)}).key, Of({Traced(one_)}).key);
+  EXPECT_EQ(Of({packages(one_)}).packages, std::vector<std::string>{"package.json"});
+  layers_.packages[other_].digest = Digest::Of("a 2.0");
+  EXPECT_NE(Of({packages(one_)}).key, Of({packages(other_)}).key);
+  EXPECT_NE(Of({packages(one_)}, true).key, Of({packages(one_)}).key) << "not with --strict-mtime";
+  // A layer that was refused counts as it did without the switch, and says why.
+  layers_.packages[one_] = {.digest = {}, .files = {}, .refused = "it runs scripts"};
+  EXPECT_EQ(Of({packages(one_)}).key, Of({Traced(one_)}).key);
+  EXPECT_EQ(Of({packages(one_)}).refused, std::vector<std::string>{"it runs scripts"});
+}
+
 struct Traces : WeakKey {
   // "stands", or the first path and its difference.
   std::string Check(const cache::StepTrace& trace, const DiffId& layer, bool strict_mtime) {
@@ -144,7 +167,7 @@ TEST_F(Traces, AreNotKeptWithMoreTimesThanAreWorthIt) {
 
 struct Below : testing::Test {
   // The kinds of the layers below the last step, lowest first: "i", "c", "t"; "-": it is not traced.
-  std::string Kinds(graph::StepIndex step, const std::vector<size_t>& heights) {
+  std::string Kinds(graph::StepIndex step, const std::vector<size_t>& heights, bool trace = true) {
     Plan plan(graph_, {{step}}, true);
     for (graph::StepIndex i = 0; i < heights.size(); ++i) {
       cache::Rootfs rootfs;
@@ -157,10 +180,11 @@ struct Below : testing::Test {
         plan.OnLookUp(i, std::vector<cache::Rootfs>{rootfs}, true);
       }
     }
-    auto below = LayersBelow(graph_, plan, step);
+    auto below = LayersBelow(graph_, plan, step, trace);
     if (!below) return "-";
     std::string kinds;
     for (const LayerBelow& layer : *below) {
+      if (layer.packages) kinds += 'p';
       kinds += layer.kind == LayerBelow::Kind::kImage ? 'i' : layer.kind == LayerBelow::Kind::kTraced ? 't' : 'c';
     }
     return kinds;
@@ -176,6 +200,20 @@ TEST_F(Below, LayersOfCopiesFromTheContextAreTraced) {
   auto copy = AddCopy(graph_, "src", context, static_cast<int>(first));
   auto last = AddRun(graph_, "last", copy);
   EXPECT_EQ(Kinds(last, {2, 0, 3, 4}), "iict");
+}
+
+TEST_F(Below, PackageFilesCountForStepsThatOnlyInstall) {
+  auto image = AddImage(graph_, "base"), context = AddContext(graph_);
+  auto copy = AddCopy(graph_, "package.json", context, static_cast<int>(image));
+  auto last = AddRun(graph_, "npm ci", copy);
+  EXPECT_EQ(Kinds(last, {1, 0, 2}, false), "-") << "nobody asked for it";
+  graph_.steps[copy].semantic = true;
+  EXPECT_EQ(Kinds(last, {1, 0, 2}, false), "-") << "the step may read anything";
+  graph_.steps[last].installs = "npm";
+  EXPECT_EQ(Kinds(last, {1, 0, 2}, false), "ipc");
+  EXPECT_EQ(Kinds(last, {1, 0, 2}), "ipt");
+  graph_.steps[last].no_trace = true;
+  EXPECT_EQ(Kinds(last, {1, 0, 2}), "-");
 }
 
 TEST_F(Below, ACopyOntoScratchIsTracedAndOneFromAStageIsNot) {

@@ -14,6 +14,7 @@
 #include "exec/diff_step.h"
 #include "exec/exec_step.h"
 #include "exec/file_step.h"
+#include "exec/package_layer.h"
 #include "exec/source_auth.h"
 #include "graph/reads.h"
 #include "oci/image_config.h"
@@ -287,6 +288,14 @@ Result<Timestamp> Runner::TimeOf(const DiffId& layer, const RelPath& path) {
   std::string file = stores_.layers.Directory(layer) + path.Absolute();
   if (lstat(file.c_str(), &st) != 0) return ErrnoError(errno, "stat " + file);
   return Timestamp{st.st_mtim.tv_sec * 1'000'000'000 + st.st_mtim.tv_nsec};
+}
+
+Result<engine::PackageLayer> Runner::PackagesOf(const DiffId& layer, const std::string& manager) {
+  return ReadPackageLayer(stores_.layers, layer, manager);
+}
+
+Result<bool> Runner::Touches(const DiffId& layer, const std::vector<std::string>& paths) {
+  return LayerTouches(stores_.layers, layer, paths);
 }
 
 Result<cache::Rootfs> Runner::Stack(const graph::Graph& graph, graph::StepIndex step,

@@ -74,6 +74,8 @@ class Runner final : public engine::SourceResolver,
                                             engine::StepSink& sink, std::stop_token stop) override;
   Result<engine::LayerContent> ContentOf(const DiffId& layer, bool as_tree) override;
   Result<Timestamp> TimeOf(const DiffId& layer, const RelPath& path) override;
+  Result<engine::PackageLayer> PackagesOf(const DiffId& layer, const std::string& manager) override;
+  Result<bool> Touches(const DiffId& layer, const std::vector<std::string>& paths) override;
   Result<cache::Rootfs> Stack(const graph::Graph& graph, graph::StepIndex step,
                               const cache::Rootfs& base, const DiffId& layer, engine::StepSink& sink,
                               std::stop_token stop) override;

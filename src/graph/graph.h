@@ -251,6 +251,11 @@ struct Step {
   bool no_cache = false;                // run even when a record exists, then replace the record
   std::string no_cache_rule;            // who said so: "--no-cache", "--no-cache-filter=deps"
   bool no_trace = false;                // what it looks at is not noted, and no earlier run stands for it
+  // Of a copy: package files among what it copies may count by what they install (engine/replay.h).
+  bool semantic = false;
+  // Of an exec: the package manager, "npm", whose installation of what package files list is all that it
+  // does. Empty: it may read anything.
+  std::string installs;
 };
 
 struct Graph {

@@ -1,0 +1,22 @@
+// Layers of package files: what of them counts for a step that only installs.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "engine/interfaces.h"
+#include "snapshot/layer_store.h"
+
+namespace varve::exec {
+
+// A layer that also holds something else than package files, lock files and settings of package
+// managers, or that removes something, counts by its content. kCorrupt for files that are not what
+// the layer's index says.
+Result<engine::PackageLayer> ReadPackageLayer(snapshot::LayerStore& layers, const DiffId& layer,
+                                              const std::string& manager);
+
+// Whether the layer has an entry at one of the paths, or removes it or a folder around it.
+Result<bool> LayerTouches(snapshot::LayerStore& layers, const DiffId& layer,
+                          const std::vector<std::string>& paths);
+
+}  // namespace varve::exec
