@@ -38,8 +38,8 @@ struct Edit {
 struct Fix {
   std::string file;  // as Finding::file; may be one that is not there yet
   std::vector<Edit> edits;
-  // Whether the image can be another one afterwards. False is a promise: `varve doctor --fix`
-  // proves it.
+  // Whether the files or the configuration of the image can be others afterwards; its history may
+  // differ either way. False is a promise.
   bool changes_image = false;
 };
 
