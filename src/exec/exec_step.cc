@@ -251,6 +251,10 @@ Result<engine::RunResult> RunExecStep(const Job& job, const engine::RunRequest& 
   TRY_ASSIGN(auto others, mounts.CommitOutputs(stop));
   if (root->output >= 0) {
     draft->is_below = IsIn(job, base.tree_root);
+    draft->has_directory = [&job, tree = base.tree_root](const RelPath& path) -> Result<bool> {
+      TRY_ASSIGN(auto below, tree::Lookup(job.trees, tree, path));
+      return below && below->IsDirectory();
+    };
     TRY_ASSIGN(snapshot::Layer layer, CommitLeased(job, std::move(draft), {}, stop));
     TRY_ASSIGN(cache::Rootfs made, WithLayer(job, base, layer.diff_id));
     result.new_bytes = layer.tar_size;

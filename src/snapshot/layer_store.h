@@ -67,6 +67,11 @@ class LayerDraft {
   // exporters.md §7.1).
   std::function<Result<bool>(const RelPath&, const tree::Node& directory)> is_below;
 
+  // Whether the file system below has a directory there. When set, Commit takes the mark off opaque
+  // directories that hide none: below a copied-up directory overlayfs marks new ones too where it keeps
+  // inode numbers (xino=on), and a layer must not tell how it was mounted.
+  std::function<Result<bool>(const RelPath&)> has_directory;
+
   virtual const std::string& upper() const = 0;  // directory to write into: overlay's upperdir
   virtual const std::string& work() const = 0;   // on the same file system: overlay's workdir
 };

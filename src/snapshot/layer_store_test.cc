@@ -159,6 +159,19 @@ TEST_F(LayerStoreTest, DirectoriesThatAreTheSameBelowAreDropped) {
   EXPECT_FALSE(std::filesystem::exists(store_->Directory(layer.diff_id) + "/same"));
 }
 
+TEST_F(LayerStoreTest, AMarkThatHidesNothingIsTakenOff) {
+  auto draft = *store_->NewDraft();
+  std::string upper = draft->upper();
+  for (const char* name : {"hides", "new"}) {
+    std::filesystem::create_directories(upper + "/" + name);
+    ASSERT_TRUE(sys::SetXattr(upper + "/" + name, OverlayXattr("opaque"), "y"));
+  }
+  draft->has_directory = [](const RelPath& path) -> Result<bool> { return path.str() == "hides"; };
+  Layer layer = Commit(std::move(draft));
+  // The tar is made again from the files, and checked against the diff id.
+  EXPECT_THAT(Listing(TarOf(*store_, layer.diff_id)), ElementsAre("hides/", "hides/.wh..wh..opq", "new/"));
+}
+
 TEST_F(LayerStoreTest, WhatADirectoryWasDroppedFromKeepsItsTime) {
   auto draft = *store_->NewDraft();
   std::string upper = draft->upper();

@@ -20,6 +20,7 @@
 #include "sys/flock.h"
 #include "sys/open.h"
 #include "sys/remove.h"
+#include "sys/xattrs.h"
 
 namespace varve::snapshot {
 
@@ -384,6 +385,17 @@ Result<Layer> LocalLayerStore::Publish(Draft& draft, const DiffId& diff_id,
 
 namespace {
 
+Status ClearNeedlessMarks(const LayerDraft& draft, std::vector<UpperEntry>& entries) {
+  for (UpperEntry& entry : entries) {
+    if (!entry.index.opaque) continue;
+    TRY_ASSIGN(bool hides, draft.has_directory(entry.index.path));
+    if (hides) continue;
+    TRY(sys::RemoveXattr(draft.upper() + "/" + entry.path, OverlayXattr("opaque")));
+    entry.index.opaque = false;
+  }
+  return Ok();
+}
+
 // From the end, so that a directory comes after all that is in it.
 Status DropUnchangedDirectories(const LayerDraft& draft, std::vector<UpperEntry>& entries) {
   std::vector<UpperEntry> kept;
@@ -421,6 +433,7 @@ Result<Layer> LocalLayerStore::Commit(std::unique_ptr<LayerDraft> draft, const K
   METRIC("snapshot.commit");
   auto& mine = static_cast<Draft&>(*draft);
   TRY_ASSIGN(auto entries, WalkUpper(mine.upper(), stop));
+  if (mine.has_directory) TRY(ClearNeedlessMarks(mine, entries));
   if (mine.is_below) TRY(DropUnchangedDirectories(mine, entries));
   HashingWriter tar(nullptr);
   TRY(WriteUpperTar(mine.upper(), entries, HashFiles::kYes, known, tar, stop));
