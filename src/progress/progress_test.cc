@@ -58,7 +58,7 @@ class ProgressTest : public ::testing::Test {
     board.Log(run, 2, "npm \x1b[31merr\x1b[0m\n");
     board.Finish(run, {.error = "process \"npm ci\" did not complete successfully: exit code: 1"});
     board.Finish(other, {.cancelled = true});
-    board.Warn({.text = "MaintainerDeprecated: use a label (line 3)"});
+    board.Warn({.text = "MaintainerDeprecated: use a label (line 3)", .line = 3});
     board.Close();
   }
 
@@ -117,6 +117,12 @@ TEST(Text, LogsLoseWhatMovesTheCursor) {
   EXPECT_EQ(CleanLine("10%\r100%\r"), "100%");
   EXPECT_EQ(CleanLine("\x1b[2K\x1b[1;31mred\x1b[0m\ttext\x07"), "red text");
   EXPECT_THAT(LastLines("a\nb\nc\n", 2), ElementsAre("b", "c"));
+}
+
+TEST(Text, OnlyWarningsOfChecksNameTheCommandOfChecks) {
+  EXPECT_EQ(WarningBlock({{.text = "cache c is not used: refused"}}), "\n 1 warning found:\n - cache c is not used: refused\n");
+  EXPECT_THAT(WarningBlock({{.text = "cache c is not used"}, {.text = "Rule: text (line 3)", .line = 3}}),
+              HasSubstr("2 warnings found (see them all with --call=check):\n"));
 }
 
 TEST(Text, FitCountsCharactersNotBytes) {

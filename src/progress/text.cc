@@ -85,9 +85,10 @@ std::string FailureBlocks(const std::vector<Vertex>& vertices) {
 
 std::string WarningBlock(const std::vector<Warning>& warnings) {
   if (warnings.empty()) return "";
-  std::string out = warnings.size() == 1 ? "\n 1 warning found (see them all with --call=check):\n"
-                                         : fmt::format("\n {} warnings found (see them all with "
-                                                       "--call=check):\n", warnings.size());
+  // Only those of the Dockerfile's checks are shown again, with their lines, by that command.
+  const bool checked = std::any_of(warnings.begin(), warnings.end(), [](const Warning& w) { return w.line != 0; });
+  std::string out = fmt::format("\n {} warning{} found{}:\n", warnings.size(), warnings.size() == 1 ? "" : "s",
+                                checked ? " (see them all with --call=check)" : "");
   for (const Warning& warning : warnings) out += " - " + warning.text + "\n";
   return out;
 }

@@ -27,7 +27,8 @@ std::string Fit(std::string_view text, size_t width);
 // The block that names each failed vertex again, with its last lines.
 std::string FailureBlocks(const std::vector<Vertex>& vertices);
 
-// " 1 warning found:" and one " - " line each; empty without warnings.
+// " 1 warning found:" and one " - " line each; empty without warnings. The command that shows them again is
+// named where one is of the Dockerfile's checks.
 std::string WarningBlock(const std::vector<Warning>& warnings);
 
 }  // namespace varve::progress
