@@ -296,8 +296,8 @@ Result<engine::Outcome> BuildJob::Run(const RunOptions& options, engine::Observe
   }
   TRY_ASSIGN(tiers_, CacheTiers::Open(flags_, workspace_, !options.isolated.empty(), stop_));
   TRY_ASSIGN(auto runner, MakeRunnerOptions(options.isolated));
-  PreviousImages previous(tiers_->images(), tiers_->chain(), workspace_, board_,
-                          {.lowered = lowered_, .dry_run = options.dry_run});
+  PreviousImages previous(tiers_->images(), tiers_->chain(), workspace_, board_, {{.lowered = lowered_}},
+                          options.dry_run);
   GraphRun run{.graph = lowered_.graph, .wanted = {}, .runner = std::move(runner),
                .project = project() + options.isolated, .salt = flags_.salt + options.isolated,
                .want_data = options.want_data, .dry_run = options.dry_run,

@@ -179,6 +179,15 @@ Result<engine::Outcome> JoinedJob::Run(const std::string& project,
   run.images = &images_;
   BuiltGraph built{.graph = &graph_, .started = SystemClock().Now()};
   run.pins = &built.pins;
+  // An image is laid beside the parts that name it: it is one of them, as it was.
+  std::vector<PreviousImages::Build> builds;
+  for (const Part& part : parts_) {
+    std::set<std::string> named;
+    for (const tier::Spec& spec : part.flags.cache_from) named.insert(spec.place);
+    if (!named.empty()) builds.push_back({std::as_const(*part.job).platforms(), std::move(named)});
+  }
+  PreviousImages previous(tiers_->images(), tiers_->chain(), workspace_, board_, std::move(builds), false);
+  if (!tiers_->images().empty()) run.previous = &previous;
   auto outcome = RunGraph(std::move(run), workspace_, observer, stop_);
   for (const Part& part : parts_) part.job->set_built(built);
   tiers_->WarnOfFailures(board_);

@@ -28,7 +28,7 @@ class PreviousImages::Contents final : public previous::Contents {
       TRY(workspace_.lease->Add(image.diff_ids));
       TRY_ASSIGN(auto here, workspace_.images->FindLocally(image));
       if (here) return here->tree_root;
-      if (images_.build_.dry_run) return NotFound("the base image is not on this machine");
+      if (images_.dry_run_) return NotFound("the base image is not on this machine");
       TRY_ASSIGN(cache::Rootfs pulled, workspace_.images->Pull(image, on_progress_, stop_));
       return pulled.tree_root;
     }
@@ -38,7 +38,7 @@ class PreviousImages::Contents final : public previous::Contents {
   Result<tree::LayerIndex> Layer(const DiffId& layer) override {
     TRY(workspace_.lease->Add(layer));
     TRY_ASSIGN(bool here, workspace_.layers->Has(layer));
-    if (!here && images_.build_.dry_run) return NotFound("its layer is not on this machine");
+    if (!here && images_.dry_run_) return NotFound("its layer is not on this machine");
     if (!here) TRY(Unpack(layer));
     return workspace_.layers->Index(layer);
   }
@@ -96,8 +96,11 @@ std::vector<std::optional<engine::ResultMatcher::Matched>> PreviousImages::Match
   }
   Answers answers;
   for (const Image& image : images_) {
-    for (const dockerfile::PlatformResult& platform : build_.lowered.results) {
-      if (!round.open.empty()) AskImage(image, platform, round, answers);
+    for (const Build& build : builds_) {
+      if (!build.images.empty() && !build.images.contains(image.name)) continue;
+      for (const dockerfile::PlatformResult& platform : build.lowered.results) {
+        if (!round.open.empty()) AskImage(image, platform, round, answers);
+      }
     }
   }
   std::vector<std::optional<Matched>> matched(steps.size());

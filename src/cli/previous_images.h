@@ -31,15 +31,16 @@ class PreviousImages final : public engine::ResultMatcher {
     std::shared_ptr<tier::ImageTier> tier;
     previous::Trust trust = previous::Trust::kHistory;
   };
-  // What the build is. All must outlive the object.
+  // What is built; of several Dockerfiles that are one graph, each, with references into that graph.
   struct Build {
     const dockerfile::LoweredPlatforms& lowered;
-    bool dry_run = false;  // nothing is fetched: what would have to be is not answered
+    std::set<std::string> images = {};  // names of those that it is laid beside; empty: all
   };
+  // All must outlive the object. `dry_run`: nothing is fetched, and what would have to be is not answered.
   PreviousImages(std::vector<Image> images, tier::Chain& chain, Workspace& workspace,
-                 progress::Board& board, Build build)
+                 progress::Board& board, std::vector<Build> builds, bool dry_run)
       : images_(std::move(images)), chain_(chain), workspace_(workspace), board_(board),
-        build_(std::move(build)) {}
+        builds_(std::move(builds)), dry_run_(dry_run) {}
 
   // Before the first look-up: which base images were resolved.
   using BaseImages = std::function<std::vector<source::ResolvedImage>()>;
@@ -74,7 +75,8 @@ class PreviousImages final : public engine::ResultMatcher {
   tier::Chain& chain_;
   Workspace& workspace_;
   progress::Board& board_;
-  const Build build_;
+  const std::vector<Build> builds_;
+  const bool dry_run_;
   BaseImages base_images_;
 
   std::mutex mutex_;  // guards what follows; one look-up is matched at a time
