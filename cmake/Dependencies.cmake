@@ -29,7 +29,13 @@ find_path(TOMLPLUSPLUS_INCLUDE toml++/toml.h REQUIRED)  # its headers alone: a l
 pkg_check_modules(RE2 REQUIRED IMPORTED_TARGET re2)
 # For the daemon alone, never for the program varve: loading gRPC takes longer than a build that has nothing to do.
 find_package(Protobuf REQUIRED)
-pkg_check_modules(GRPCPP REQUIRED IMPORTED_TARGET grpc++)
+# Its .pc file names the archives of absl hundreds of times over, which CMake looks up for minutes where archives are
+# wanted (VARVE_STATIC); shared, these are all.
+add_library(PkgConfig::GRPCPP INTERFACE IMPORTED)
+foreach(name grpc++ grpc gpr absl_synchronization)
+  find_library(GRPC_LIBRARY_${name} lib${name}.so REQUIRED)
+  target_link_libraries(PkgConfig::GRPCPP INTERFACE ${GRPC_LIBRARY_${name}})
+endforeach()
 find_program(GRPC_CPP_PLUGIN grpc_cpp_plugin REQUIRED)
 find_library(UNISTRING_LIBRARY unistring REQUIRED)  # has no .pc file
 add_library(UNISTRING::unistring UNKNOWN IMPORTED)
