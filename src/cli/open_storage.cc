@@ -66,7 +66,8 @@ Result<std::unique_ptr<tier::BlobStorage>> OpenStorage(const tier::Spec& spec, R
       TRY_ASSIGN(auto http, objects::TakeHttpOptions(options));
       TRY_ASSIGN(auto store, objects::HttpStore::Open(std::move(http), registries.http(), SystemClock(),
                                                       net::SystemSleeper()));
-      return tier::MakeWebStorage(std::move(store));
+      const bool bazel = options.contains("layout") && options.at("layout") == "bazel";
+      return tier::MakeWebStorage(std::move(store), bazel ? tier::WebLayout::kBazel : tier::WebLayout::kPlain);
     }
     case tier::Kind::kGha: {
       std::string absent;

@@ -81,20 +81,27 @@ class PagedBucketPlace final : public Place {
 
 class WebPlace : public ObjectPlace {
  public:
-  explicit WebPlace(bool conditions = true)
-      : ObjectPlace({.bucket = "dav", .keys = {}, .conditions = conditions}) {}
+  explicit WebPlace(bool conditions = true, WebLayout layout = WebLayout::kPlain)
+      : ObjectPlace({.bucket = "dav", .keys = {}, .conditions = conditions}), layout_(layout) {}
   std::unique_ptr<BlobStorage> Storage() override {
     objects::HttpOptions http{.url = server_.Url("/dav/app")};
     http.timeouts.stall = stall;
     auto store = *objects::HttpStore::Open(std::move(http), http_, SystemClock(), sleeper_);
     net::Sleeper& in_time = in_real_time_ ? net::SystemSleeper() : sleeper_;
-    return MakeWebStorage(std::move(store), in_time);
+    return MakeWebStorage(std::move(store), layout_, in_time);
   }
   void MergeInRealTime() override { in_real_time_ = true; }
   std::string KeyOf(const Digest& blob) override { return "app/" + oci::LayoutBlobPath(blob); }
 
  private:
+  const WebLayout layout_;
   bool in_real_time_ = false;
+};
+// As bazel-remote lays out its stores.
+class BazelPlace final : public WebPlace {
+ public:
+  BazelPlace() : WebPlace(false, WebLayout::kBazel) {}
+  std::string KeyOf(const Digest& blob) override { return "app/cas/" + blob.Hex(); }
 };
 class PlainWebPlace final : public WebPlace {
  public:
@@ -106,6 +113,8 @@ INSTANTIATE_TEST_SUITE_P(PagedBucket, TierContract, ::testing::Values(&New<Paged
 INSTANTIATE_TEST_SUITE_P(Web, TierContract, ::testing::Values(&New<WebPlace>));
 INSTANTIATE_TEST_SUITE_P(BucketChunked, TierContract, ::testing::Values(Setting(&New<BucketPlace>, true)));
 INSTANTIATE_TEST_SUITE_P(WebChunked, TierContract, ::testing::Values(Setting(&New<WebPlace>, true)));
+INSTANTIATE_TEST_SUITE_P(Bazel, TierContract, ::testing::Values(&New<BazelPlace>));
+INSTANTIATE_TEST_SUITE_P(BazelChunked, TierContract, ::testing::Values(Setting(&New<BazelPlace>, true)));
 INSTANTIATE_TEST_SUITE_P(WebWithoutConditions, TierContract, ::testing::Values(&New<PlainWebPlace>));
 
 // Which of the named steps a fresh machine finds, and can fetch the layer of.
@@ -128,6 +137,20 @@ std::string Usable(Place& place, const Strings& names) {
 }
 
 // --- What goes over the wire -------------------------------------------------------------------------
+
+TEST(ObjectTier, BazelsPathsAreAllThatIsAskedForAndNothingIsDeleted) {
+  BazelPlace place;
+  PackedOptions one_layer{.max_size = BlobOf(LayerOf("a")).size() + 10};
+  for (const char* name : {"a", "b", "c"}) {
+    ASSERT_TRUE(place.Open(one_layer)->Export(OfferOf({name}), nullptr, {}));
+  }
+  EXPECT_EQ(Usable(place, {"a", "b", "c"}), "c");
+  for (const auto& [key, bytes] : place.server().Objects()) {
+    EXPECT_TRUE(key.starts_with("app/cas/") || key.starts_with("app/ac/")) << key;
+    EXPECT_TRUE(key.starts_with("app/ac/") || key == "app/cas/" + Digest::Of(bytes).Hex()) << key;
+  }
+  EXPECT_TRUE(place.Holds(Digest::Of(BlobOf(LayerOf("a"))))) << "the server drops what it likes";
+}
 
 TEST(ObjectTier, ALookUpOfAHundredStepsIsTwoRequestsOnTheWire) {
   BucketPlace bucket;

@@ -70,6 +70,7 @@ constexpr Key kKeys[] = {
     {"password", kHttp, kHttp},
     {"token", kHttp | kGha, kHttp | kGha},
     {"header", kHttp, kHttp},
+    {"layout", kHttp, kHttp},
     {"ca", kStores, kStores},
     {"insecure", kStores, kStores},
     {"trust", kPlaces, 0},
@@ -210,6 +211,9 @@ Status Set(Spec& spec, const std::string& key, const std::string& text) {
     // varve's caches are an index of manifests, in OCI's media types.
     TRY_ASSIGN(bool on, BoolOf(key, text));
     if (!on) return Invalid("cache option {}=false is not supported: leave it out", key);
+  } else if (key == "layout") {
+    if (text != "plain" && text != "bazel") return Invalid("invalid layout \"{}\": use plain or bazel", text);
+    spec.store.insert_or_assign(key, text);
   } else if (key == "header") {
     std::string& headers = spec.store[key];  // may be given several times
     headers += (headers.empty() ? "" : "\n") + text;

@@ -145,6 +145,7 @@ TEST(CacheSpec, WhatIsWrongIsNamedAndWhatIsRightToo) {
   EXPECT_THAT(error(ParseCacheFrom("type=local,src=a,verify-key=")), HasSubstr("verify-key is empty"));
   EXPECT_THAT(error(ParseCacheFrom("type=local,src=a,sign-key=k")), HasSubstr("unknown option"));
   EXPECT_THAT(error(ParseCacheTo("type=local,dest=a,verify-key=k")), HasSubstr("unknown option"));
+  EXPECT_THAT(error(ParseCacheTo("type=http,url=http://a/b,layout=flat")), HasSubstr("use plain or bazel"));
   EXPECT_THAT(error(ParseCacheTo("type=local,dest=a,max-time=soon")), HasSubstr("invalid max-time"));
   EXPECT_THAT(error(ParseCacheFrom("type=local,src=a,max-export=1")), HasSubstr("unknown option"));
   EXPECT_THAT(error(ParseCacheFrom("type=azblob")), HasSubstr("not supported"));

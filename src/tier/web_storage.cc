@@ -15,7 +15,7 @@ namespace varve::tier {
 
 namespace {
 
-const std::string kIndex = "index.json";
+constexpr std::string_view kBazelIndex = "varve cache index 1";
 
 // The index as it lies there.
 struct Document {
@@ -29,7 +29,7 @@ struct Document {
 class BoundedText final : public Writer {
  public:
   Status Write(std::string_view data) override {
-    if (text.size() + data.size() > oci::kMaxManifestSize) return Invalid("{} is too large", kIndex);
+    if (text.size() + data.size() > oci::kMaxManifestSize) return Invalid("the index is too large");
     text.append(data);
     return Ok();
   }
@@ -38,8 +38,9 @@ class BoundedText final : public Writer {
 
 class WebStorage final : public BlobStorage {
  public:
-  WebStorage(std::unique_ptr<objects::ObjectStore> store, net::Sleeper& sleeper)
-      : store_(std::move(store)), sleeper_(sleeper) {}
+  WebStorage(std::unique_ptr<objects::ObjectStore> store, WebLayout layout, net::Sleeper& sleeper)
+      : store_(std::move(store)), bazel_(layout == WebLayout::kBazel),
+        index_(bazel_ ? "ac/" + Digest::Of(kBazelIndex).Hex() : "index.json"), sleeper_(sleeper) {}
 
   Result<std::vector<GroupEntry>> List(std::stop_token stop) override {
     TRY_ASSIGN(Document document, Read(stop));
@@ -52,14 +53,17 @@ class WebStorage final : public BlobStorage {
     TRY(store_->Put(KeyOf(added.manifest.digest), objects::BodyOf(manifest_text), stop));
     TRY_ASSIGN(auto parsed, oci::ParseManifest(manifest_text));
     manifests_.Lock()->emplace(added.manifest.digest, NamedBy(parsed, added.manifest.digest));
-    TRY_ASSIGN(bool conditional, store_->HasConditions(stop));
+    bool conditional = false;
+    if (!bazel_) {
+      TRY_ASSIGN(conditional, store_->HasConditions(stop));
+    }
     std::vector<Digest> dead;  // of the attempt that succeeded
     for (int n = 0; conditional && n < kMaxMerges; ++n) {
       TRY_ASSIGN(Document document, Read(stop));
       // A weak tag never matches (RFC 9110 §13.1.1), and without one there is no condition.
       if (document.exists && (document.etag.empty() || document.etag.starts_with("W/"))) break;
       TRY_ASSIGN(dead, Merge(document, added, old, stop));
-      TRY_ASSIGN(bool written, store_->PutIf(kIndex, TextOf(document), {.etag = document.etag}, stop));
+      TRY_ASSIGN(bool written, store_->PutIf(index_, TextOf(document), {.etag = document.etag}, stop));
       if (written) return Remove(dead, stop);
       if (!StepBack(sleeper_, stop)) return Cancelled("the export was cancelled");
     }
@@ -67,11 +71,11 @@ class WebStorage final : public BlobStorage {
       TRY_ASSIGN(Document document, Read(stop));
       TRY_ASSIGN(dead, Merge(document, added, old, stop));
       std::string text = TextOf(document);
-      TRY(store_->Put(kIndex, objects::BodyOf(text), stop));
+      TRY(store_->Put(index_, objects::BodyOf(text), stop));
       return text;
     };
     auto is = [&](const std::string& text) -> Result<bool> {
-      TRY_ASSIGN(auto now, objects::GetString(*store_, kIndex, oci::kMaxManifestSize, stop));
+      TRY_ASSIGN(auto now, objects::GetString(*store_, index_, oci::kMaxManifestSize, stop));
       return now == text;
     };
     auto holds = [&]() -> Result<bool> {
@@ -114,6 +118,7 @@ class WebStorage final : public BlobStorage {
   }
 
   Result<Freed> Free(const std::vector<oci::Descriptor>& blobs, std::stop_token stop) override {
+    if (bazel_) return Freed{.how = Freed::How::kNever};
     TRY_ASSIGN(Document document, Read(stop));
     std::set<Digest> named;
     for (const GroupEntry& group : document.groups) {
@@ -134,24 +139,26 @@ class WebStorage final : public BlobStorage {
   }
 
  private:
-  static std::string KeyOf(const Digest& digest) { return oci::LayoutBlobPath(digest); }
+  std::string KeyOf(const Digest& digest) const {
+    return bazel_ ? "cas/" + digest.Hex() : oci::LayoutBlobPath(digest);
+  }
 
   Result<Document> Read(std::stop_token stop) {
     BoundedText out;
-    TRY_ASSIGN(auto info, store_->Get(kIndex, {}, out, stop));
+    TRY_ASSIGN(auto info, store_->Get(index_, {}, out, stop));
     // An index that was there is believed to be gone when the server says so twice.
     if (!info && seen_) {
-      TRY_ASSIGN(info, store_->Get(kIndex, {}, out, stop));
+      TRY_ASSIGN(info, store_->Get(index_, {}, out, stop));
     }
     Document document;
     if (!info) return document;
     seen_ = document.exists = true;
     document.etag = info->etag;
-    if (info->now) document.now = info->now->seconds();
+    if (info->now && !bazel_) document.now = info->now->seconds();
     auto groups = ParseGroupIndex(out.text);
     if (!groups) {
       Error error = std::move(groups).error();
-      error.message = fmt::format("{}/{}: {}", store_->Name(), kIndex, error.message);
+      error.message = fmt::format("{}/{}: {}", store_->Name(), index_, error.message);
       error.hint = "use another url, or delete that file";
       return error;
     }
@@ -230,6 +237,8 @@ class WebStorage final : public BlobStorage {
   }
 
   const std::unique_ptr<objects::ObjectStore> store_;
+  const bool bazel_;
+  const std::string index_;
   net::Sleeper& sleeper_;
   std::atomic<bool> seen_ = false;  // the index
   Guarded<Dropped> dropped_;  // as the last look-up saw them
@@ -238,9 +247,9 @@ class WebStorage final : public BlobStorage {
 
 }  // namespace
 
-std::unique_ptr<BlobStorage> MakeWebStorage(std::unique_ptr<objects::ObjectStore> store,
+std::unique_ptr<BlobStorage> MakeWebStorage(std::unique_ptr<objects::ObjectStore> store, WebLayout layout,
                                             net::Sleeper& sleeper) {
-  return std::make_unique<WebStorage>(std::move(store), sleeper);
+  return std::make_unique<WebStorage>(std::move(store), layout, sleeper);
 }
 
 }  // namespace varve::tier
