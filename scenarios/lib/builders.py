@@ -108,6 +108,11 @@ class Machine:
     def close(self):
         pass
 
+    def remove(self):
+        self.close()
+        shutil.rmtree(self.root, ignore_errors=True)
+        os.makedirs(self.root)
+
 
 class VarveMachine(Machine):
     def run(self, words, folder=None, extra=None):

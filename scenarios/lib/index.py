@@ -5,7 +5,7 @@
     GET http://HOST/…               a caching proxy, for apt (`--build-arg http_proxy=…`)
 
 Packages are fetched from Debian's mirror once, and are on the disk from then on: builders are compared with the same
-fast source. With `megabytes_a_second` a body takes as long as it would on such a line; loopback has no such limit.
+fast source. With `megabytes_a_second` a large wheel takes as long as it would on such a line; loopback has no such limit.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ import threading
 import time
 import urllib.parse
 
+LARGE = 32 << 20
 FOREVER = "max-age=31536000, immutable"
 
 
@@ -143,7 +144,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Cache-Control", FOREVER)
             self.send_header("Content-Length", str(os.fstat(file.fileno()).st_size))
             self.end_headers()
-            rate = self.server_index.rate
+            rate = self.server_index.rate if os.fstat(file.fileno()).st_size > LARGE else 0
             while block := file.read(1 << 18):
                 self.wfile.write(block)
                 if rate:

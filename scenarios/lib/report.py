@@ -114,28 +114,49 @@ class Report:
                 "history": [{"push": row.title, "seconds": row.seconds, "uncached": row.uncached, "ran": row.steps} for row in self.rows],
                 "figures": dict(self.figures),
                 "targets": [{"name": target.name, "wanted": target.wanted, "measured": target.measured, "met": target.met,
-                             "judged": self.counts(target)} for target in self.targets],
+                             "seconds": target.by_time, "judged": self.counts(target)} for target in self.targets],
                 "not_checked": dict(self.unchecked), "notes": self.notes, "met": not self.missed}
 
 
-def markdown(documents):
-    """The table of the README, of the reports of all scenarios as `document` gives them."""
-    lines = ["| scenario | target | wanted | measured | |", "|---|---|---|---|---|"]
+def _mark(target):
+    return "met" if target["met"] else "**missed**"
+
+
+def _met(document):
+    return f"{sum(target['met'] for target in document['targets'])} of {len(document['targets'])}"
+
+
+def summary(documents):
+    """The table of the project's README: the targets of seconds, and how many of all are met."""
+    lines = ["| team | wanted | measured | | all targets met |", "|---|---|---|---|---|"]
     for document in documents:
-        title = f"{document['scenario'].upper()} {document['title']}"
+        title, met = f"[{document['scenario']}](scenarios/{document['scenario']}): {document['title']}", _met(document)
         for target in document["targets"]:
-            mark = "met" if target["met"] else "**missed**"
-            lines.append(f"| {title} | {target['name']} | {target['wanted']} | {target['measured']} | {mark} |")
-            title = ""
-        for name, why in document["not_checked"].items():
-            lines.append(f"| {title} | {name} | | {why} | not checked |")
-            title = ""
+            if target["seconds"]:
+                lines.append(f"| {title} | {target['name']}: {target['wanted']} | {target['measured']} | {_mark(target)} | {met} |")
+                title = met = ""
+    return "\n".join(lines)
+
+
+def markdown(documents):
+    """All figures of the reports that `document` gives, for scenarios/RESULTS.md."""
+    lines = []
     for document in documents:
         names = ["varve"] + sorted({name for row in document["history"] for name in row["seconds"]} - {"varve"})
-        lines += ["", f"**{document['scenario'].upper()}**", "", "| history | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+        bare = any(row["uncached"] is not None for row in document["history"])
+        lines += [f"## {document['scenario'].upper()}: {document['title']}", ""]
+        lines += ["| history | varve | " + "without a cache | " * bare + "".join(f"{name} | " for name in names[1:]) + "steps that ran |",
+                  "|---" * (len(names) + 2 + bare) + "|"]
         for row in document["history"]:
-            cells = [f"{row['seconds'][name]:.1f} s" if name in row["seconds"] else "–" for name in names]
-            lines.append(f"| {row['push']} | " + " | ".join(cells) + " |")
+            cells = [f"{row['seconds'][name]:.2f} s" if name in row["seconds"] else "–" for name in names]
+            if bare:
+                cells.insert(1, "–" if row["uncached"] is None else f"{row['uncached']:.2f} s")
+            lines.append(f"| {row['push']} | " + " | ".join(cells) + f" | {row['ran']} |")
+        lines += ["", "| target | wanted | measured | |", "|---|---|---|---|"]
+        lines += [f"| {target['name']} | {target['wanted']} | {target['measured']} | {_mark(target)} |" for target in document["targets"]]
+        lines += [f"| {name} | | {why} | not checked |" for name, why in document["not_checked"].items()]
+        lines += [""] + [f"- {name}: {value}" for name, value in document["figures"].items()]
+        lines += [f"- {note}" for note in document["notes"]] + [""]
     return "\n".join(lines)
 
 

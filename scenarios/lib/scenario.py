@@ -19,6 +19,7 @@ import tempfile
 from lib import builders, index, packages, report
 
 TOP = builders.TOP
+SCARCE = 20 << 30
 
 
 class Skipped(Exception):
@@ -32,7 +33,7 @@ class Place:
         self.quick, self.folder = arguments.quick, folder
         self.report = report.Report(name, title, judge_time=not arguments.quick)
         self.chosen = arguments.builders.split(",")
-        self.large_megabytes = 0
+        self.large_megabytes, self.line = 0, 0  # a large wheel, and megabytes a second of what it comes over
         self.closing = contextlib.ExitStack()
         self.work = arguments.work and os.path.abspath(arguments.work) or tempfile.mkdtemp(prefix=f"varve-{name}-")
         os.makedirs(self.work, exist_ok=True)
@@ -58,7 +59,7 @@ class Place:
         with open(f"{cache}/lock", "w") as lock:  # several scenarios may begin at once
             fcntl.flock(lock, fcntl.LOCK_EX)
             wheels = packages.make(cache, self.large_megabytes)
-        self.index = self.closing.enter_context(index.Index(cache, wheels))
+        self.index = self.closing.enter_context(index.Index(cache, wheels, self.line))
         # For apt; npm and pip reach their registries by TLS or on loopback.
         self.proxy_flags = ["--build-arg", f"http_proxy={self.index.url}"]
         self.environment.update(VARVE_REGISTRIES=settings["VARVE_REGISTRIES"], DOCKER_CONFIG=f"{self.work}/docker-config",
@@ -70,7 +71,7 @@ class Place:
             file.write('unqualified-search-registries = ["docker.io"]\n\n'
                        f'[[registry]]\nprefix = "docker.io"\nlocation = "{self.registry}"\ninsecure = true\n')
         self.project = f"{self.work}/project"
-        shutil.copytree(f"{self.folder}/project", self.project, symlinks=True)
+        shutil.copytree(f"{self.folder}/project", self.project)  # links too: workflows are those of examples/ci
         self._open_builders()
 
     def _open_builders(self):
@@ -98,9 +99,16 @@ class Place:
         """A machine of that builder with an empty disk; None where it is not here."""
         return self.builders[name].machine() if name in self.builders else None
 
-    def push(self, number):
-        """Applies a push of the history: the files in pushes/NUMBER replace those of the project."""
-        shutil.copytree(f"{self.folder}/pushes/{number}", self.project, dirs_exist_ok=True)
+    def discard(self, machine):
+        """A runner's disk goes with the job, when this machine's is nearly full. Otherwise at the very end: ext4 without a
+        journal passes over freed inodes one by one for minutes, and whoever builds next would pay for that."""
+        status = os.statvfs(self.work)
+        if status.f_bavail * status.f_frsize < SCARCE:
+            machine.remove()
+
+    def push(self, name):
+        """Applies a push of the history: the files in pushes/NAME replace those of the project."""
+        shutil.copytree(f"{self.folder}/pushes/{name}", self.project, dirs_exist_ok=True)
 
     def edit(self, path, old, new):
         """One line of the project changes."""
