@@ -108,6 +108,11 @@ class ReceiveTreeTest : public ::testing::Test {
     return result.get();
   }
 
+  void Mirror(const std::vector<Sent>& entries, const ReceiveOptions& options = {}) {
+    const auto received = Send(entries, options);
+    EXPECT_TRUE(received) << received.error().ToString();
+  }
+
   std::string Content(const std::string& path) { return ReadFile(root_ + "/" + path).value_or("(absent)"); }
   sys::FileStat StatOf(const std::string& path) { return sys::Statx(root_ + "/" + path).value(); }
   bool Exists(const std::string& path) { return sys::Statx(root_ + "/" + path).has_value(); }
@@ -144,33 +149,33 @@ TEST_F(ReceiveTreeTest, MakesWhatIsSent) {
 }
 
 TEST_F(ReceiveTreeTest, AsksOnlyForWhatChanged) {
-  ASSERT_TRUE(Send({{Dir("a"), ""}, {File("a/x", 3), "one"}, {File("a/y", 3), "two"}}));
+  Mirror({{Dir("a"), ""}, {File("a/x", 3), "one"}, {File("a/y", 3), "two"}});
   EXPECT_EQ(asked_, (std::vector<std::string>{"a/x", "a/y"}));
-  ASSERT_TRUE(Send({{Dir("a"), ""}, {File("a/x", 3), "one"}, {File("a/y", 3), "two"}}));
+  Mirror({{Dir("a"), ""}, {File("a/x", 3), "one"}, {File("a/y", 3), "two"}});
   EXPECT_TRUE(asked_.empty());
-  ASSERT_TRUE(Send({{Dir("a"), ""}, {File("a/x", 3, kTime + 1), "ONE"}, {File("a/y", 3), "two"}}));
+  Mirror({{Dir("a"), ""}, {File("a/x", 3, kTime + 1), "ONE"}, {File("a/y", 3), "two"}});
   EXPECT_EQ(asked_, (std::vector<std::string>{"a/x"}));
   EXPECT_EQ(Content("a/x"), "ONE");
-  ASSERT_TRUE(Send({{Dir("a"), ""}, {File("a/x", 3, kTime + 1), "ONE"}, {File("a/y", 4), "four"}}));
+  Mirror({{Dir("a"), ""}, {File("a/x", 3, kTime + 1), "ONE"}, {File("a/y", 4), "four"}});
   EXPECT_EQ(asked_, (std::vector<std::string>{"a/y"}));
 }
 
 TEST_F(ReceiveTreeTest, PermissionsAreAChange) {
-  ASSERT_TRUE(Send({{File("x", 3), "one"}}));
+  Mirror({{File("x", 3), "one"}});
   Stat executable = File("x", 3);
   executable.set_mode(0755 | kGoSetuid);
-  ASSERT_TRUE(Send({{executable, "one"}}));
+  Mirror({{executable, "one"}});
   EXPECT_EQ(StatOf("x").mode & 07777, 04755u);
 }
 
 TEST_F(ReceiveTreeTest, AsksForAllWhenTold) {
-  ASSERT_TRUE(Send({{File("x", 3), "one"}}));
-  ASSERT_TRUE(Send({{File("x", 3), "two"}}, {.always_ask = true}));
+  Mirror({{File("x", 3), "one"}});
+  Mirror({{File("x", 3), "two"}}, {.always_ask = true});
   EXPECT_EQ(Content("x"), "two");
 }
 
 TEST_F(ReceiveTreeTest, RemovesWhatWasNotSent) {
-  ASSERT_TRUE(Send({{Dir("a"), ""}, {Dir("a/b"), ""}, {File("a/b/x", 1), "x"}, {File("a/c", 1), "c"}, {File("d", 1), "d"}}));
+  Mirror({{Dir("a"), ""}, {Dir("a/b"), ""}, {File("a/b/x", 1), "x"}, {File("a/c", 1), "c"}, {File("d", 1), "d"}});
   const auto received = Send({{Dir("a"), ""}, {File("a/c", 1), "c"}});
   ASSERT_TRUE(received);
   EXPECT_FALSE(Exists("a/b"));
@@ -178,13 +183,13 @@ TEST_F(ReceiveTreeTest, RemovesWhatWasNotSent) {
   EXPECT_TRUE(Exists("a/c"));
   EXPECT_EQ(received->removed, 2u);
   EXPECT_EQ(StatOf("a").mtime.nanos, kTime);  // although an entry went
-  ASSERT_TRUE(Send({}));
+  Mirror({});
   EXPECT_FALSE(Exists("a"));
 }
 
 TEST_F(ReceiveTreeTest, TypesMayChange) {
-  ASSERT_TRUE(Send({{Dir("a"), ""}, {File("a/x", 1), "x"}, {Symlink("b", "a"), ""}, {File("c", 1), "c"}}));
-  ASSERT_TRUE(Send({{File("a", 1), "A"}, {Dir("b"), ""}, {File("b/y", 1), "y"}, {Symlink("c", "a"), ""}}));
+  Mirror({{Dir("a"), ""}, {File("a/x", 1), "x"}, {Symlink("b", "a"), ""}, {File("c", 1), "c"}});
+  Mirror({{File("a", 1), "A"}, {Dir("b"), ""}, {File("b/y", 1), "y"}, {Symlink("c", "a"), ""}});
   EXPECT_EQ(Content("a"), "A");
   EXPECT_EQ(Content("b/y"), "y");
   EXPECT_TRUE(StatOf("c").IsSymlink());
@@ -193,7 +198,7 @@ TEST_F(ReceiveTreeTest, TypesMayChange) {
 TEST_F(ReceiveTreeTest, LargeFilesArriveWhole) {
   std::string large(3 << 20, 'x');
   for (size_t i = 0; i < large.size(); i += 1000) large[i] = static_cast<char>(i / 1000);
-  ASSERT_TRUE(Send({{File("large", large.size()), large}, {File("small", 1), "s"}}));
+  Mirror({{File("large", large.size()), large}, {File("small", 1), "s"}});
   EXPECT_TRUE(Content("large") == large);
   EXPECT_EQ(StatOf("large").mtime.nanos, kTime);
 }
@@ -204,20 +209,21 @@ TEST_F(ReceiveTreeTest, ManyFilesArriveWhole) {
     const std::string content(static_cast<size_t>(i % 97) * 31, static_cast<char>('a' + i % 26));
     entries.push_back({File(fmt::format("f{:05}", i), content.size()), content});
   }
-  ASSERT_TRUE(Send(entries));
+  const auto received = Send(entries);
+  ASSERT_TRUE(received) << received.error().ToString();
   for (const Sent& entry : entries) ASSERT_EQ(Content(entry.stat.path()), entry.content);
 }
 
 TEST_F(ReceiveTreeTest, HardLinksShareAFile) {
-  ASSERT_TRUE(Send({{File("a", 3), "abc"}, {HardLink("b", "a"), ""}}));
+  Mirror({{File("a", 3), "abc"}, {HardLink("b", "a"), ""}});
   EXPECT_EQ(StatOf("a").inode, StatOf("b").inode);
-  ASSERT_TRUE(Send({{File("a", 3), "abc"}, {HardLink("b", "a"), ""}}));
+  Mirror({{File("a", 3), "abc"}, {HardLink("b", "a"), ""}});
   EXPECT_TRUE(asked_.empty());
   EXPECT_EQ(StatOf("a").inode, StatOf("b").inode);
-  ASSERT_TRUE(Send({{File("a", 3, kTime + 1), "ABC"}, {HardLink("b", "a"), ""}}));
+  Mirror({{File("a", 3, kTime + 1), "ABC"}, {HardLink("b", "a"), ""}});
   EXPECT_EQ(Content("b"), "ABC");
   // No links any more, and only one of them changes.
-  ASSERT_TRUE(Send({{File("a", 3, kTime + 1), "ABC"}, {File("b", 3, kTime + 1), "ABC"}}));
+  Mirror({{File("a", 3, kTime + 1), "ABC"}, {File("b", 3, kTime + 1), "ABC"}});
   EXPECT_NE(StatOf("a").inode, StatOf("b").inode);
 }
 
@@ -245,8 +251,8 @@ TEST_F(ReceiveTreeTest, NothingIsWrittenThroughASymlink) {
   ASSERT_EQ(::mkdir((temp_.path() + "/victim").c_str(), 0755), 0);
   EXPECT_EQ(ErrorOf({Symlink("a", "../victim"), File("a/x", 0)}).code, Code::kInvalid);
   // Also when it lies there from before.
-  ASSERT_TRUE(Send({{Symlink("a", "../victim"), ""}}));
-  ASSERT_TRUE(Send({{Dir("a"), ""}, {File("a/x", 1), "x"}}));
+  Mirror({{Symlink("a", "../victim"), ""}});
+  Mirror({{Dir("a"), ""}, {File("a/x", 1), "x"}});
   EXPECT_FALSE(sys::Statx(temp_.path() + "/victim/x"));
   EXPECT_EQ(Content("a/x"), "x");
 }
@@ -314,7 +320,7 @@ TEST_F(ReceiveTreeTest, ASenderThatLeavesIsAnErrorAndTheNextTransferMends) {
                        [](PacketStream& stream) { stream.Cancel(); });
   ASSERT_FALSE(received);
   EXPECT_EQ(received.error().code, Code::kUnavailable);
-  ASSERT_TRUE(Send({{File("a", 1), "a"}, {File("b", 1), "b"}}));
+  Mirror({{File("a", 1), "a"}, {File("b", 1), "b"}});
   EXPECT_EQ(Content("a") + Content("b"), "ab");
 }
 
@@ -330,7 +336,7 @@ TEST_F(ReceiveTreeTest, AStopEndsATransfer) {
 }
 
 TEST_F(ReceiveTreeTest, NamesNeedNotBeUtf8) {
-  ASSERT_TRUE(Send({{File("\xff\xfe", 1), "x"}}));
+  Mirror({{File("\xff\xfe", 1), "x"}});
   EXPECT_EQ(Content("\xff\xfe"), "x");
 }
 
