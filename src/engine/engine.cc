@@ -427,7 +427,7 @@ class Coordinator {
       }
       not_replayed = std::move(search.why_not);
     }
-    if (weak) request.traced = weak->traced;
+    if (weak) request.traced = weak->Mounted();
     for (const std::string& why_not : weak ? weak->refused : std::vector<std::string>()) {
       services_.observer.SinkOf(i).Log(2, fmt::format("counted whole: {}\n", why_not));
     }

@@ -112,12 +112,9 @@ Result<WeakStep> ComputeWeakKey(const graph::Step& step, const KeyedStep& keyed,
         continue;
       }
     }
-    // One that lies in the stack twice is mounted once: what is asked of the other would not be noted.
-    bool traced = layer.kind == LayerBelow::Kind::kTraced &&
-                  std::ranges::count(below, layer.layer, &LayerBelow::layer) == 1;
+    bool traced = layer.kind == LayerBelow::Kind::kTraced;
     TRY_ASSIGN(LayerContent content, runner.ContentOf(layer.layer, traced));
-    // An empty one is not mounted at all, and nothing is asked of it.
-    if (traced && content.tree && *content.tree != tree::EmptyTree()) {
+    if (traced && content.tree) {
       // Of a layer without extended attributes nobody asks for them: that it has none is an answer.
       layers.Append(content.has_xattrs ? "traced, xattrs" : "traced");
       weak.traced.push_back({layer.layer, content.has_xattrs});
@@ -178,15 +175,27 @@ const tree::Entry* FirstTouched(const tree::ReadSet& set, std::string_view befor
 
 }  // namespace
 
+std::vector<RunRequest::TracedLayer> WeakStep::Mounted() const {
+  std::vector<RunRequest::TracedLayer> mounted;
+  for (const auto& layer : traced) {
+    bool known = std::ranges::find(mounted, layer.layer, &RunRequest::TracedLayer::layer) != mounted.end();
+    if (!known) mounted.push_back(layer);
+  }
+  return mounted;
+}
+
 Result<cache::StepTrace> MakeTrace(const WeakStep& weak, tree::TreeStore& trees, StepRunner& runner,
                                    const std::vector<std::vector<tree::Question>>& asked) {
-  if (asked.size() != weak.traced.size()) return Corrupt("not every traced layer has notes");
+  const auto mounted = weak.Mounted();
+  if (asked.size() != mounted.size()) return Corrupt("not every traced layer has notes");
   cache::StepTrace trace{.weak_key = weak.key};
-  for (size_t i = 0; i < asked.size(); ++i) {
-    if (weak.strict_mtime && asked[i].size() > kMaxTimedEntries) {
-      return Invalid("it looked at {} paths, more than can be kept with the time of each", asked[i].size());
+  for (size_t i = 0; i < weak.traced.size(); ++i) {
+    auto shown = std::ranges::find(mounted, weak.traced[i].layer, &RunRequest::TracedLayer::layer);
+    const std::vector<tree::Question>& questions = asked[static_cast<size_t>(shown - mounted.begin())];
+    if (weak.strict_mtime && questions.size() > kMaxTimedEntries) {
+      return Invalid("it looked at {} paths, more than can be kept with the time of each", questions.size());
     }
-    TRY_ASSIGN(tree::ReadSet set, tree::AnswerAll(trees, weak.trees[i], asked[i]));
+    TRY_ASSIGN(tree::ReadSet set, tree::AnswerAll(trees, weak.trees[i], questions));
     if (weak.strict_mtime) {
       TRY_ASSIGN(std::string times, TimesOf(set, weak.traced[i].layer, runner));
       trace.times.push_back(std::move(times));

@@ -24,14 +24,12 @@
 #include <string>
 #include <vector>
 
+#include "engine/engine.h"
 #include "engine/interfaces.h"
 #include "engine/keys.h"
 #include "engine/plan.h"
 
 namespace varve::engine {
-
-struct AgeLimit;
-struct Services;
 
 // One layer below a step, lowest first.
 struct LayerBelow {
@@ -60,6 +58,10 @@ struct WeakStep {
   // other: its layer would hide the new file behind the old one.
   std::vector<std::string> packages;
   std::vector<std::string> refused;  // for people: why a package file counts whole
+
+  // Each layer once. One that lies in the stack again further below would be asked nothing that it is not
+  // asked on top, and answers the same; so it is mounted once, and its notes hold for both places.
+  std::vector<RunRequest::TracedLayer> Mounted() const;
 };
 // `runner` is asked for the contents of layers. A layer that is no tree by itself counts by its content,
 // with `strict_mtime` by its diff id.
@@ -67,7 +69,7 @@ struct WeakStep {
 std::optional<WeakStep> WeakStepOf(const graph::Step& step, const KeyedStep& keyed,
                                    const std::vector<LayerBelow>& below, bool strict_mtime, StepRunner& runner);
 
-// What a run left behind, for its record. kCorrupt when notes and trees disagree, kInvalid when it is too
+// What a run left behind, for its record; `asked` of each of `weak.Mounted()`. kCorrupt when notes and trees disagree, kInvalid when it is too
 // much: no trace then.
 Result<cache::StepTrace> MakeTrace(const WeakStep& weak, tree::TreeStore& trees, StepRunner& runner,
                                    const std::vector<std::vector<tree::Question>>& asked);

@@ -77,23 +77,11 @@ TEST_F(WeakKey, HoldsNothingOfATracedLayerAndAllOfOthers) {
   EXPECT_NE(Of({Traced(one_)}).key, Of({Traced(one_), Traced(other_)}).key);
 }
 
-// A layer without files is not mounted: nothing that is asked of it is noted.
-TEST_F(WeakKey, OfAnEmptyLayerIsAnother) {
-  DiffId empty = layers_.Add("empty", {});
-  EXPECT_NE(Of({Traced(empty)}).key, Of({Traced(one_)}).key);
-  EXPECT_TRUE(Of({Traced(empty)}).traced.empty());
-}
-
 // Where no file has extended attributes, the kernel is told so once and asks for none.
 TEST_F(WeakKey, OfALayerWithExtendedAttributesIsAnother) {
   auto file = tree::File("1");
   file.xattrs = {{"user.x", "1"}};
   EXPECT_NE(Of({Traced(layers_.Add("marked", {{"f", file}}))}).key, Of({Traced(one_)}).key);
-}
-
-TEST_F(WeakKey, OfOneLayerTwiceHoldsItsContent) {
-  EXPECT_NE(Of({Traced(one_), Traced(one_)}).key, Of({Traced(other_), Traced(other_)}).key);
-  EXPECT_TRUE(Of({Traced(one_), Traced(one_)}).traced.empty());
 }
 
 // With --strict-mtime.
@@ -144,6 +132,22 @@ TEST_F(Traces, StandForAStepThatIsAnsweredTheSame) {
   EXPECT_EQ(Check(trace, layers_.Add("2", {{"d", Dir()}, {"d/f", tree::File("2")}}), false), "stands");
   EXPECT_EQ(Check(trace, layers_.Add("3", {{"d", Dir()}, {"d/f", tree::File("22")}}), false), "d/f: size 1 → 2");
   EXPECT_EQ(Check(trace, layers_.Add("4", {{"d", Dir()}}), false), "d/f: is gone");
+}
+
+// It is mounted once; where the two places hold different layers again, both have to answer.
+TEST_F(Traces, OfOneLayerInTwoPlacesAreOfBoth) {
+  WeakStep weak = Of({Traced(with_), Traced(with_)});
+  ASSERT_EQ(weak.Mounted().size(), 1u);
+  auto trace = MakeTrace(weak, layers_.trees, layers_, {stats_});
+  ASSERT_TRUE(trace) << trace.error().message;
+  DiffId more = layers_.Add("more", {{"d", Dir()}, {"d/f", tree::File("1")}, {"none", Dir()}});
+  auto check = [&](const DiffId& lower, const DiffId& upper) {
+    auto replay = CheckTrace(*trace, Of({Traced(lower), Traced(upper)}), layers_.trees, layers_);
+    return replay && replay->stands;
+  };
+  EXPECT_TRUE(check(with_, with_));
+  EXPECT_FALSE(check(more, with_));
+  EXPECT_FALSE(check(with_, more));
 }
 
 TEST_F(Traces, OfStrictStepsSeeTimesOfFilesThatWereLookedAt) {

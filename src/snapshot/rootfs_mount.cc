@@ -65,10 +65,11 @@ class LowerPlan {
       const DiffId& layer = stack_[i];
       if (!seen.insert(layer).second) continue;
       TRY_ASSIGN(Layer about, layers_.Stat(layer));
-      if (about.entries == 0) continue;
+      auto elsewhere = shown_by_.find(layer);
+      // Whoever shows a layer may count what is asked of it, and that it has nothing is an answer.
+      if (about.entries == 0 && elsewhere == shown_by_.end()) continue;
       std::string directory = layers_.Directory(layer);
       TRY(CorrectParents(i, directory));
-      auto elsewhere = shown_by_.find(layer);
       lowers.push_back(elsewhere == shown_by_.end() ? directory : elsewhere->second);
       // Overlayfs looks for the mark below the root only.
       TRY_ASSIGN(auto opaque, sys::GetXattr(directory, OverlayXattr("opaque")));
