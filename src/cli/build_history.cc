@@ -39,6 +39,7 @@ history::Step StepOf(const graph::Graph& graph, graph::StepIndex i, const engine
   out.new_bytes = outcome.new_bytes;
   out.tier = outcome.tier;
   out.why = engine::Summarise(outcome.reasons);
+  out.replayed = outcome.replayed;
   if (!outcome.reasons.empty()) out.reasons = engine::ToJson(outcome.reasons);
   return out;
 }

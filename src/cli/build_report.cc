@@ -139,6 +139,7 @@ void WriteStatsFile(const std::string& path, const graph::Graph& graph,
     json.Set("name", graph.steps[i].name).Set("status", StatusName(step.status));
     json.SetIf(!step.key.empty(), "key", step.key.ToString());
     json.SetIf(!step.tier.empty(), "tier", step.tier);
+    json.SetIf(!step.replayed.empty(), "replayed", step.replayed);
     json.SetIf(!step.reasons.empty(), "why",
                step.reasons.empty() ? std::string() : engine::Summarise(step.reasons));
     steps.Append(std::move(json));

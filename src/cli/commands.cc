@@ -24,6 +24,7 @@ constexpr CommandEntry kCommands[] = {
     {"plan", "", "Say what a build would run, why, and how long it would take", MakePlanCommand},
     {"explain", "", "Say why steps of a build ran", MakeExplainCommand},
     {"history", "", "List, inspect, replay and trace builds", MakeHistoryCommand},
+    {"trace", "", "List what a step looked at in the files that it was given", MakeTraceCommand},
     {"verify", "", "Prove that the cached image is what a build without cache gives", MakeVerifyCommand},
     {"doctor", "", "Say what keeps the cache of a project from working", MakeDoctorCommand},
     {"du", "", "Show what the cache takes on the disk", MakeDuCommand},

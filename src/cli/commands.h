@@ -21,6 +21,7 @@ std::unique_ptr<Command> MakeDuCommand();
 std::unique_ptr<Command> MakeFsckCommand();
 std::unique_ptr<Command> MakePruneCommand();
 std::unique_ptr<Command> MakeServeCommand();
+std::unique_ptr<Command> MakeTraceCommand();
 std::unique_ptr<Command> MakeVersionCommand();
 
 }  // namespace varve::cli

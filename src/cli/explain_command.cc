@@ -19,7 +19,7 @@ class ExplainCommand final : public Command {
  public:
   void Define(CLI::App& app) override {
     app.add_option("build", build_, "Build: an id, or ^N for the Nth before the newest (default: the newest)");
-    app.add_option("step", step_, "Stage, or a part of the instruction (default: all that ran)");
+    app.add_option("step", step_, "Stage, or a part of the instruction (default: all that ran or were replayed)");
     app.add_option("--format", format_, "text (default) or json");
   }
 
@@ -55,7 +55,7 @@ class ExplainCommand final : public Command {
     std::vector<const history::Step*> chosen;
     for (const history::Step& step : build.steps) {
       if (step.internal || step.source) continue;
-      if (step_.empty() ? !step.why.empty()
+      if (step_.empty() ? !step.why.empty() || !step.replayed.empty()
                         : MatchesStep(step_, {.name = step.name, .stage = step.stage})) {
         chosen.push_back(&step);
       }
@@ -82,6 +82,9 @@ class ExplainCommand final : public Command {
   static std::string WithoutReason(const history::Step& step) {
     switch (step.fate) {
       case history::Fate::kCached:
+        if (!step.replayed.empty()) {
+          return fmt::format("{}\n  it saved {}", step.replayed, FormatDuration(step.saved));
+        }
         if (!step.tier.empty()) return "cached: from " + step.tier;
         return fmt::format("cached: it saved {}", FormatDuration(step.saved));
       case history::Fate::kSkipped: return "not needed: what uses it was cached";
@@ -95,6 +98,7 @@ class ExplainCommand final : public Command {
     for (const history::Step* step : chosen) {
       Json json = Json().Set("name", step->name).SetIf(!step->stage.empty(), "stage", step->stage);
       json.Set("outcome", FateName(step->fate)).SetIf(!step->why.empty(), "why", step->why);
+      json.SetIf(!step->replayed.empty(), "replayed", step->replayed);
       steps.Append(json.Set("reasons", step->reasons.is_null() ? Json::EmptyArray() : step->reasons));
     }
     return Json().Set("build", build.id).Set("status", StatusName(build.status))

@@ -8,6 +8,7 @@
 #include "base/strings.h"
 #include "engine/engine.h"
 #include "graph/reads.h"
+#include "tree/selection.h"
 
 namespace varve::engine {
 
@@ -19,6 +20,7 @@ constexpr size_t kMaxEntries = 1000;
 // … except where every file's time counts: then a step that looks at more is not traced.
 constexpr size_t kMaxTimedEntries = 20'000;
 constexpr size_t kCandidates = 16;
+constexpr size_t kMaxUnread = 1000;  // counted, for people
 
 // Whether runs of the step may stand for others.
 bool IsTraceable(const graph::Step& step) {
@@ -234,13 +236,23 @@ Result<Replay> CheckTrace(const cache::StepTrace& trace, const WeakStep& weak, t
 
 namespace {
 
-std::string Describe(const Replay& replay, const WeakStep& weak) {
+// Files below a replayed layer that are others than below the run that it is from, and are seen: what that
+// step looked at is not among them. None where the trees of that time are gone.
+size_t Unread(const Digest& before, const Digest& now, tree::TreeStore& trees) {
+  auto differences = tree::Compare(trees, before, now, RelPath(), kMaxUnread);
+  return differences ? differences->size() : 0;
+}
+
+std::string Describe(const Replay& replay, const WeakStep& weak, size_t unread) {
   if (replay.paths == 0 && !weak.packages.empty()) {
     return fmt::format("replayed: {} install{} the same", Join(weak.packages, ", "), weak.packages.size() == 1 ? "s" : "");
   }
   if (replay.paths == 0) return "replayed: what is below it holds the same";
-  return fmt::format("replayed: {} {} looked at, none changed", replay.paths,
-                     replay.paths == 1 ? "path" : "paths");
+  std::string text = fmt::format("replayed: {} {} looked at, none changed", replay.paths,
+                                 replay.paths == 1 ? "path" : "paths");
+  if (unread == 0) return text;
+  return text + fmt::format("; {}{} changed {} never read", unread, unread == kMaxUnread ? " or more" : "",
+                            unread == 1 ? "file was" : "files were");
 }
 
 // The first limit that a record of this age exceeds.
@@ -308,8 +320,9 @@ Result<ReplaySearch> Find(const Services& services, const RunRequest& request, c
     record.images = step.keyed.images;
     record.slot = step.slot;
     record.name = wanted.name;
+    size_t unread = Unread(record.outputs[0].tree_root, made->tree_root, services.trees);
     record.outputs = {std::move(*made)};
-    search.found = Replayed{std::move(record), Describe(*checked, weak)};
+    search.found = Replayed{std::move(record), Describe(*checked, weak, unread)};
     return search;
   }
   return search;
