@@ -14,7 +14,7 @@ namespace varve::engine {
 
 namespace {
 
-constexpr int kTraceSchema = 2;  // 2: empty layers and extended attributes
+constexpr int kTraceSchema = 3;  // 2: empty layers and extended attributes; 3: what is looked up only
 // What a step may leave behind; beyond it whole directories stand for their files.
 constexpr size_t kMaxEntries = 1000;
 // … except where every file's time counts: then a step that looks at more is not traced.

@@ -31,6 +31,7 @@ using tree::Question;
 using tree::WalksBefore;
 using tree::kAbsent;
 using tree::kContent;
+using tree::kExists;
 using tree::kLink;
 using tree::kList;
 using tree::kStat;
@@ -127,7 +128,8 @@ class Server final : public TracedLayers {
     auto nodes = nodes_.Lock();
     for (size_t i = FUSE_ROOT_ID + 1; i < nodes->size(); ++i) {
       const Node& node = (*nodes)[i];
-      if (node.facets != 0) all.push_back({node.layer, {node.path, node.facets}});
+      uint8_t facets = node.facets & kStat ? node.facets & static_cast<uint8_t>(~kExists) : node.facets;
+      if (facets != 0) all.push_back({node.layer, {node.path, facets}});
       for (const auto& [name, unused] : node.absent) all.push_back({node.layer, {Below(node, name), kAbsent}});
     }
     return all;
@@ -256,7 +258,9 @@ class Server final : public TracedLayers {
 
   void Lookup(const fuse_in_header& in, const char* name) {
     fuse_entry_out out = {};
-    out.entry_valid = out.attr_valid = kForever;
+    // The attributes are asked for again when somebody wants them or opens it: overlayfs looks up what it lists
+    // in a directory of several layers, for its number, and that is not yet to see a file's size.
+    out.entry_valid = kForever;
     uint64_t number = 0;
     Place place;
     {
@@ -267,7 +271,7 @@ class Server final : public TracedLayers {
       if (child != parent.children.end()) {
         number = child->second;
         Node& node = (*nodes)[number];
-        node.facets |= kStat;
+        node.facets |= kExists;
         place = {roots_[node.layer].get(), node.path};
       } else if (parent.listed || in.nodeid == FUSE_ROOT_ID) {
         parent.absent[name] = true;
@@ -285,7 +289,7 @@ class Server final : public TracedLayers {
         (*nodes)[in.nodeid].absent[name] = true;
       } else {
         number = AddChild(*nodes, in.nodeid, name);
-        (*nodes)[number].facets |= kStat;
+        (*nodes)[number].facets |= kExists;
       }
     }
     out.nodeid = number;  // 0: known to be absent

@@ -116,13 +116,22 @@ TEST_F(TracedLayersTest, AListingOfSeveralLayersLooksUpWhatItLists) {
   Stack();
   Shell("for f in a.txt from-top from-base; do ls merged/app | grep -qx $f || exit 1; done");
   std::vector<std::string> asked = Finish();
-  EXPECT_THAT(asked, AllOf(Contains("app: stat, list"), Contains("app/a.txt: stat"),
+  EXPECT_THAT(asked, AllOf(Contains("app: stat, list"), Contains("app/a.txt: exists"),
                            Contains("app/from-base: absent")));
+}
+
+// What has been looked up for that may be asked for its size later.
+TEST_F(TracedLayersTest, AStatAfterSuchAListingIsNoted) {
+  Shell("mkdir -p base/app");
+  Stack();
+  Shell("ls merged/app > /dev/null; test -s merged/app/a.txt; cat merged/app/b.txt > /dev/null");
+  EXPECT_THAT(Finish(), AllOf(Contains("app/a.txt: stat"), Contains("app/b.txt: stat, content"),
+                              Contains("app/empty: exists")));
 }
 
 TEST_F(TracedLayersTest, ALinkIsReadWhenItIsFollowed) {
   EXPECT_THAT(AskedBy("test \"$(cat app/link)\" = a"),
-              ElementsAre("app/a.txt: stat, content", "app/link: stat, link"));
+              ElementsAre("app/a.txt: stat, content", "app/link: exists, link"));
 }
 
 TEST_F(TracedLayersTest, ExecutingReadsTheProgram) {

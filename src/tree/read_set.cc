@@ -14,8 +14,7 @@ namespace varve::tree {
 
 namespace {
 
-constexpr std::string_view kMagic = "vrs1\n";
-constexpr uint8_t kHasObject = 128;
+constexpr std::string_view kMagic = "vrs2\n";
 
 struct Stat {
   uint32_t type = 0, mode = 0, uid = 0, gid = 0;
@@ -32,17 +31,18 @@ uint64_t SizeOf(const Node& node) {
   }
 }
 
-void PutStat(std::string& out, const Node& node) {
+void PutExists(std::string& out, const Node& node) {
   PutVarint(out, static_cast<uint64_t>(node.type));
   PutVarint(out, node.mode);
   PutVarint(out, node.uid);
   PutVarint(out, node.gid);
-  PutVarint(out, SizeOf(node));
 }
 
-bool ReadStat(Cursor& in, Stat* stat) {
+// As far as `facets` say.
+bool ReadStat(Cursor& in, uint8_t facets, Stat* stat) {
+  if ((facets & (kExists | kStat)) == 0) return false;
   return in.Varint32(&stat->type) && in.Varint32(&stat->mode) && in.Varint32(&stat->uid) &&
-         in.Varint32(&stat->gid) && in.Varint(&stat->size);
+         in.Varint32(&stat->gid) && ((facets & kStat) == 0 || in.Varint(&stat->size));
 }
 
 Digest ListOf(const Directory& directory) {
@@ -91,7 +91,7 @@ bool IsBelow(std::string_view path, std::string_view directory) {
 std::string Describe(const Entry& asked, const std::string& now) {
   Cursor before(asked.answer), after(now);
   Stat was, is;
-  if (asked.facets & kStat && ReadStat(before, &was) && ReadStat(after, &is)) {
+  if (ReadStat(before, asked.facets, &was) && ReadStat(after, asked.facets, &is)) {
     if (was.type != is.type) return "its type changed";
     if (was.mode != is.mode) return fmt::format("mode {:o} → {:o}", was.mode, is.mode);
     if (was.uid != is.uid || was.gid != is.gid) {
@@ -119,7 +119,8 @@ bool WalksBefore(std::string_view a, std::string_view b) {
 
 Result<std::string> Answer(TreeStore& trees, const Node& node, uint8_t facets) {
   std::string answer;
-  if (facets & kStat) PutStat(answer, node);
+  if (facets & (kExists | kStat)) PutExists(answer, node);
+  if (facets & kStat) PutVarint(answer, SizeOf(node));
   if (facets & kContent) answer += node.type == NodeType::kFile ? node.digest.raw() : Digest().raw();
   if (facets & kList) {
     Digest list;
@@ -211,7 +212,7 @@ std::string EncodeReadSet(const ReadSet& set) {
     }
     PutVarint(out, shared);
     PutBytes(out, std::string_view(entry.path).substr(shared));
-    out.push_back(static_cast<char>(entry.facets | (entry.object.empty() ? 0 : kHasObject)));
+    PutVarint(out, entry.facets * 2U + (entry.object.empty() ? 0 : 1));
     if (!(entry.facets & kAbsent)) PutBytes(out, entry.answer);
     if (!entry.object.empty()) out += entry.object.raw();
     before = entry.path;
@@ -230,11 +231,12 @@ Result<ReadSet> DecodeReadSet(std::string_view encoded) {
     Entry entry;
     uint64_t shared;
     std::string_view rest, bytes;
-    uint8_t flags;
+    uint32_t flags;
     std::string_view before = set.empty() ? std::string_view() : std::string_view(set.back().path);
-    if (!in.Varint(&shared) || shared > before.size() || !in.Bytes(&rest) || !in.Byte(&flags)) return damaged();
+    if (!in.Varint(&shared) || shared > before.size() || !in.Bytes(&rest) || !in.Varint32(&flags)) return damaged();
     entry.path = std::string(before.substr(0, shared)) + std::string(rest);
-    entry.facets = flags & static_cast<uint8_t>(~kHasObject);
+    if (flags >= 512) return damaged();
+    entry.facets = static_cast<uint8_t>(flags / 2);
     bool known = entry.facets == kAbsent || (entry.facets != 0 && !(entry.facets & kAbsent));
     bool in_order = set.empty() || WalksBefore(before, entry.path);
     if (!known || !in_order || RelPath(entry.path).str() != entry.path) return damaged();
@@ -242,7 +244,7 @@ Result<ReadSet> DecodeReadSet(std::string_view encoded) {
       if (!in.Bytes(&bytes)) return damaged();
       entry.answer = bytes;
     }
-    if (flags & kHasObject) {
+    if (flags & 1) {
       if (entry.facets == kAbsent || !in.Raw(Digest::kSize, &bytes)) return damaged();
       entry.object = Digest::FromBytes(bytes);
       if (entry.object.empty()) return damaged();
@@ -255,6 +257,8 @@ Result<ReadSet> DecodeReadSet(std::string_view encoded) {
 
 std::string FacetNames(uint8_t facets) {
   std::vector<std::string> names;
+  // Whoever sees the attributes sees that it is there.
+  if ((facets & (kExists | kStat)) == kExists) names.push_back("exists");
   for (auto [facet, name] : {std::pair(kAbsent, "absent"), {kStat, "stat"}, {kContent, "content"},
                              {kList, "list"}, {kLink, "link"}, {kXattr, "xattrs"}, {kSubtree, "subtree"}}) {
     if (facets & facet) names.push_back(name);

@@ -22,8 +22,8 @@
 
 namespace varve::tree {
 
-// Bits. What implies what: a path that was looked up shows its attributes, so kContent and kList come
-// with kStat; kAbsent comes alone.
+// Bits. What implies what: kStat says all that kExists does, and stands in its place; whoever opens a path
+// has seen its attributes, so kContent and kList come with kStat; kAbsent comes alone.
 enum Facet : uint8_t {
   kAbsent = 1,    // the layer has no such path
   kStat = 2,      // type, mode, owner, size of a file, length of a link's target, device number
@@ -31,6 +31,7 @@ enum Facet : uint8_t {
   kList = 8,      // names and types of a directory's entries
   kLink = 16,     // the target of a symlink
   kXattr = 32,    // all extended attributes
+  kExists = 128,  // type, mode, owner: it was looked up, and nobody saw more
   kSubtree = 64,  // everything in a directory, at any depth: in place of many entries
 };
 
@@ -57,9 +58,9 @@ bool WalksBefore(std::string_view a, std::string_view b);
 // What `node` answers to the facets: bytes that are equal where the answers are. For kList the node's
 // own Directory object is asked for in `trees`: kCorrupt when it is gone.
 //
-//   answer := part*                   one for each facet, lowest bit first
-//   part   := type mode uid gid size  kStat: varints; size 0 where it says nothing
-//           | digest                  the others, 32 bytes; kLink's is of the target's text
+//   answer := [type mode uid gid [size]] digest*
+// The varints for kExists, with kStat and its size (0 where it says nothing); then 32 bytes for each other
+// facet, lowest bit first, kLink's of the target's text.
 Result<std::string> Answer(TreeStore& trees, const Node& node, uint8_t facets);
 
 // The questions, in the order of a walk, with the answers that a layer's Tree gives. kCorrupt when a
@@ -79,12 +80,12 @@ struct Mismatch {
 };
 Result<std::optional<Mismatch>> FirstMismatch(TreeStore& trees, const Digest& root, const ReadSet& set);
 
-// Encoding, version 1 (integers are LEB128 varints):
+// Encoding, version 2 (integers are LEB128 varints):
 //
-//   set   := "vrs1\n" count entry*
+//   set   := "vrs2\n" count entry*
 //   entry := shared rest flags [answer] [object]   path = the first `shared` bytes of the one before,
 //                                                  then `rest`; rest and answer: length bytes
-//   flags := facets, and 128 where there is an object (32 bytes); answer is left out for kAbsent
+//   flags := twice the facets, and one more where there is an object (32 bytes); no answer for kAbsent
 std::string EncodeReadSet(const ReadSet& set);
 Result<ReadSet> DecodeReadSet(std::string_view encoded);  // kCorrupt
 

@@ -73,6 +73,10 @@ TEST_F(ReadSetTest, EachFacetSeesItsOwnChangeAndNoOther) {
       {{"app/link", kStat}, "app/link", Link("b.js"), "same"},
       {{"app/a.js", kStat | kXattr}, "app/a.js", marked, "app/a.js: its extended attributes changed"},
       {stat_a, "app/a.js", marked, "same"},
+      {{"app/a.js", kExists}, "app/a.js", File("longer"), "same"},
+      {{"app/a.js", kExists}, "app/a.js", File("a", 0755), "app/a.js: mode 644 → 755"},
+      {{"app/a.js", kExists}, "app/a.js", owned, "app/a.js: owner 0:0 → 7:0"},
+      {{"app/a.js", kExists}, "app/a.js", Link("x"), "app/a.js: its type changed"},
       {{"app/none", kAbsent}, "app/none", File(""), "app/none: is there now"},
       {{"app/none", kAbsent}, "app/other", File(""), "same"},
       {{"app", kStat | kSubtree}, "app/lib/c.js", File("C"), "app: something in it changed"},
@@ -135,7 +139,7 @@ TEST_F(ReadSetTest, ALayerThatIsNotWhatItsIndexSaysIsCorrupt) {
 
 TEST_F(ReadSetTest, WhatIsEncodedIsReadBack) {
   ReadSet set = Answered(root_, {{"", kList}, {"app", kStat | kList}, {"app/a.js", kStat | kContent},
-                                 {"app/link", kStat | kLink}, {"app/none", kAbsent}, {"app-old", kStat}});
+                                 {"app/link", kStat | kLink}, {"app/none", kAbsent}, {"app-old", kExists}});
   std::string bytes = EncodeReadSet(set);
   auto back = DecodeReadSet(bytes);
   ASSERT_TRUE(back) << back.error().ToString();
