@@ -149,6 +149,11 @@ class Round final : public engine::StepRunner {
 
   // --- StepRunner: what weak keys ask of a runner ----------------------------------------------------
   Result<LayerContent> ContentOf(const DiffId& layer, bool) override { return contents_.at(layer); }
+  // No layer of this world counts by its package files.
+  Result<engine::PackageLayer> PackagesOf(const DiffId& layer, const std::string&) override {
+    return engine::PackageLayer{.digest = layer.value};
+  }
+  Result<bool> Touches(const DiffId&, const std::vector<std::string>&) override { return false; }
   Result<Timestamp> TimeOf(const DiffId&, const RelPath&) override { return Internal("not here"); }
   Result<engine::RunResult> Run(const engine::RunRequest&, engine::StepSink&, std::stop_token) override {
     return Internal("not here");
