@@ -97,7 +97,8 @@ graph::Step ScanStep(const attest::SbomRequest& request, const source::ResolvedI
 // A file in the root of a scan's result.
 Result<std::string> ReadScanned(const cache::Rootfs& scan, const std::string& name, const exporter::ExportStores& stores) {
   for (auto layer = scan.layers.rbegin(); layer != scan.layers.rend(); ++layer) {
-    TRY_ASSIGN(Fd root, sys::OpenDir(stores.layers.Directory(*layer)));
+    TRY_ASSIGN(std::string directory, stores.layers.Directory(*layer));
+    TRY_ASSIGN(Fd root, sys::OpenDir(directory));
     auto fd = sys::OpenInRoot(root.get(), RelPath(name), O_RDONLY | O_NONBLOCK, 0, {.no_symlinks = true});
     if (!fd) continue;
     FdReader reader(fd->get());

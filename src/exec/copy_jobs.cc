@@ -56,6 +56,12 @@ Error CallFailed(const char* call, const CopyItem& item) {
   return lost;
 }
 
+constexpr int kDirectoryFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+
+Error DirectoryFailed(const char* call, const RelPath& path) {
+  return ErrnoError(errno, fmt::format("{} {}", call, path.str()));
+}
+
 UpperEntry EntryOf(const CopyItem& item, Timestamp mtime) {
   UpperEntry entry;
   entry.index.path = DestPath(item);
@@ -69,8 +75,9 @@ UpperEntry EntryOf(const CopyItem& item, Timestamp mtime) {
 
 }  // namespace
 
-CopyJobs::CopyJobs(snapshot::LayerStream* stream, int similar_root, std::stop_token stop)
-    : stream_(stream), similar_root_(similar_root), stop_(std::move(stop)),
+CopyJobs::CopyJobs(snapshot::LayerStream* stream, const snapshot::LayerFiles* similar, bool lazy,
+                   std::stop_token stop)
+    : stream_(stream), similar_(similar), lazy_(lazy), stop_(std::move(stop)),
       uid_(geteuid()), gid_(getegid()), pool_(std::min<size_t>(4, CpuCount())) {}
 
 // --- The calling thread ------------------------------------------------------------------------------
@@ -157,6 +164,7 @@ void CopyJobs::Run(Batch batch) {
     part.emplace(*stream_, *batch.segment, batch.bytes + batch.items.size() * 768);
   }
   for (const CopyItem& item : batch.items) {
+    if (lazy_ && stream_->broken()) return;
     if (failed_ || stop_.stop_requested()) return;
     if (Status made = Make(item, part ? &*part : nullptr); !made) {
       failed_ = true;
@@ -178,29 +186,44 @@ Status CopyJobs::Make(const CopyItem& item, TarPart* part) {
 
 Status CopyJobs::Open(OpenDirectory& directory) {
   std::scoped_lock lock(directory.making);
-  if (directory.target) return Ok();
+  if (directory.source) return Ok();
   OpenDirectory& parent = *directory.parent;
   TRY(Open(parent));
-  constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-  auto failed = [](const char* call, const RelPath& path) {
-    return ErrnoError(errno, fmt::format("{} {}", call, path.str()));
-  };
-  std::string source(directory.below.Name()), name(directory.dest.Name());
-  directory.source = Fd(openat(parent.source.get(), source.c_str(), kFlags));
+  std::string source(directory.below.Name());
+  Fd fd(openat(parent.source.get(), source.c_str(), kDirectoryFlags));
   struct stat st;
-  if (!directory.source || fstat(directory.source.get(), &st) != 0) {
-    return failed("open", directory.below);
+  if (!fd || fstat(fd.get(), &st) != 0) return DirectoryFailed("open", directory.below);
+  // One that the copy itself names counts (of LLB's file operations).
+  Timestamp mtime = directory.attributes->mtime.value_or(TimeOf(st.st_mtim));
+  if (!lazy_) {
+    TRY(MakeTarget(directory));
+    Attributes now = *directory.attributes;
+    TRY(ApplyAttributes(directory.target.get(), now, OwnerIn(parent, now.uid, now.gid)));
+    times_.Lock()->emplace_back(directory.dest, mtime);
+    directory.parent.reset();
   }
-  if (mkdirat(parent.target.get(), name.c_str(), 0700) != 0) return failed("mkdir", directory.dest);
-  Fd target(openat(parent.target.get(), name.c_str(), kFlags));
-  if (!target) return failed("open", directory.dest);
-  Attributes now = *directory.attributes;
-  TRY(ApplyAttributes(target.get(), now, OwnerIn(parent, now.uid, now.gid)));
-  if (!directory.attributes->mtime) directory.attributes->mtime = TimeOf(st.st_mtim);
-  times_.Lock()->emplace_back(directory.dest, *directory.attributes->mtime);
-  directory.target = std::move(target);
-  directory.parent.reset();
+  directory.attributes->mtime = mtime;
+  directory.source = std::move(fd);
   return Ok();
+}
+
+// `making` of the directory is held, or it is a parent of one of which it is.
+Status CopyJobs::MakeTarget(OpenDirectory& directory) {
+  OpenDirectory& parent = *directory.parent;
+  std::string name(directory.dest.Name());
+  if (mkdirat(parent.target.get(), name.c_str(), 0700) != 0) return DirectoryFailed("mkdir", directory.dest);
+  directory.target = Fd(openat(parent.target.get(), name.c_str(), kDirectoryFlags));
+  if (!directory.target) return DirectoryFailed("open", directory.dest);
+  return Ok();
+}
+
+// Where a file is about to be made: in a lazy layer the directory may be missing yet.
+Status CopyJobs::NeedTarget(OpenDirectory& directory) {
+  if (!lazy_) return Ok();
+  std::scoped_lock lock(directory.making);
+  if (directory.target) return Ok();
+  TRY(NeedTarget(*directory.parent));
+  return MakeTarget(directory);
 }
 
 // A new file belongs to whoever makes it; its group is either the maker's or the directory's.
@@ -211,25 +234,30 @@ Owned CopyJobs::OwnerIn(const OpenDirectory& parent, uint32_t uid, uint32_t gid)
 
 Status CopyJobs::MakeSymlink(const CopyItem& item, TarPart* part) {
   const OpenDirectory& directory = *item.directory;
-  int target = directory.target.get();
+  struct stat st;
+  if (fstatat(directory.source.get(), item.node.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
+    return CallFailed("read", item);
+  }
+  if (!lazy_) TRY(PutSymlink(item, st));
+  if (part != nullptr) {
+    UpperEntry entry = EntryOf(item, TimeOf(item, st));
+    entry.index.node.mode = 0777;  // as every link has it on the disk
+    part->Add(entry, false);
+  }
+  return Ok();
+}
+
+Status CopyJobs::PutSymlink(const CopyItem& item, const struct stat& source) {
+  int target = item.directory->target.get();
   const char* name = item.name.c_str();
   if (symlinkat(item.node.target.c_str(), target, name) != 0) return CallFailed("symlink", item);
   if (fchownat(target, name, item.node.uid, item.node.gid, AT_SYMLINK_NOFOLLOW) != 0) {
     return sys::OwnerError(errno, "chown " + DestPath(item).Absolute(), item.node.uid,
                            item.node.gid);
   }
-  struct stat st;
-  if (fstatat(directory.source.get(), item.node.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
-    return CallFailed("read", item);
-  }
-  timespec time = ToTimespec(TimeOf(item, st));
+  timespec time = ToTimespec(TimeOf(item, source));
   timespec times[2] = {time, time};
   if (utimensat(target, name, times, AT_SYMLINK_NOFOLLOW) != 0) return CallFailed("utimens", item);
-  if (part != nullptr) {
-    UpperEntry entry = EntryOf(item, TimeOf(item, st));
-    entry.index.node.mode = 0777;  // as every link has it on the disk
-    part->Add(entry, false);
-  }
   return Ok();
 }
 
@@ -246,20 +274,20 @@ Result<bool> CopyJobs::IsFurtherLink(const CopyItem& item, const struct stat& so
   return true;
 }
 
-// The linked file, open; nothing: it must be copied.
-Fd CopyJobs::LinkSimilar(const CopyItem& item, const struct stat& source) {
+// The file of the earlier layer, open, that is now this layer's too; nothing: it must be copied.
+Fd CopyJobs::FindSimilar(const CopyItem& item, const struct stat& source) {
   std::string path = DestPath(item).str();
+  int root = similar_->RootOf(path);
   constexpr int kFlags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
-  Fd file(openat(similar_root_, path.c_str(), kFlags | O_NOATIME));
+  Fd file(openat(root, path.c_str(), kFlags | O_NOATIME));
   // O_NOATIME is the owner's privilege.
-  if (!file && errno == EPERM) file = Fd(openat(similar_root_, path.c_str(), kFlags));
+  if (!file && errno == EPERM) file = Fd(openat(root, path.c_str(), kFlags));
   struct stat st;
-  if (!file || fstat(file.get(), &st) != 0 || st.st_mtim.tv_sec != source.st_mtim.tv_sec ||
-      st.st_mtim.tv_nsec != source.st_mtim.tv_nsec) {
-    return Fd();
-  }
+  if (!file || fstat(file.get(), &st) != 0 || TimeOf(st.st_mtim) != TimeOf(item, source)) return Fd();
   // EMLINK after 65,000 links on ext4, and whatever else: then it is copied.
-  if (linkat(similar_root_, path.c_str(), item.directory->target.get(), item.name.c_str(), 0) != 0) {
+  bool stays = lazy_ && !similar_->IsOwn(path);
+  if (!stays && (!NeedTarget(*item.directory) ||
+                 linkat(root, path.c_str(), item.directory->target.get(), item.name.c_str(), 0) != 0)) {
     return Fd();
   }
   linked_.Lock()->push_back(st.st_ino);
@@ -278,11 +306,12 @@ Status CopyJobs::MakeFile(const CopyItem& item, TarPart* part) {
   TRY_ASSIGN(bool further, IsFurtherLink(item, st));
   if (further) return Ok();
   Fd linked;
-  if (item.in_similar) linked = LinkSimilar(item, st);
+  if (item.in_similar) linked = FindSimilar(item, st);
   if (linked) return Fill(item, st, -1, -1, linked.get(), part);
   Fd in(openat(directory.source.get(), item.node.name.c_str(),
                O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   if (!in) return CallFailed("open", item);
+  TRY(NeedTarget(*item.directory));
   Fd out(openat(directory.target.get(), item.name.c_str(),
                 O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!out) return CallFailed("create", item);

@@ -1,7 +1,9 @@
 // The part of a COPY that several threads do: new directories, files and symlinks, a batch at a time.
 //
 // Each batch is one segment of the layer's stream, so that the layer's tar and index are complete when
-// the last file is. What is in an earlier layer of the same step already is hard-linked to it.
+// the last file is. What is in an earlier layer of the same step already is hard-linked to it, or, in a
+// layer that is to be lazy (snapshot/lazy_layers.h), left there: then only what is new is made, and the
+// directories that it lies in.
 #pragma once
 
 #include <sys/stat.h>
@@ -27,7 +29,7 @@
 namespace varve::exec {
 
 // A directory being filled. One with a parent is new in this layer, and made by the first thread that
-// needs it: both descriptors are empty until then.
+// needs it: both descriptors are empty until then. In a lazy layer `target` comes with the first file in it.
 struct OpenDirectory {
   RelPath below;  // in the source, relative to the match
   RelPath dest;
@@ -53,8 +55,10 @@ struct CopyItem {
 
 class CopyJobs {
  public:
-  // `stream`: may be null. `similar_root`: of the earlier layer, or -1.
-  CopyJobs(snapshot::LayerStream* stream, int similar_root, std::stop_token stop);
+  // `stream`: may be null. `similar`: files of the earlier layer, or null. `lazy`: with both of them;
+  // once the stream is broken, nothing is made any more.
+  CopyJobs(snapshot::LayerStream* stream, const snapshot::LayerFiles* similar, bool lazy,
+           std::stop_token stop);
 
   // The following are called by one thread. Items of one match come in walk order.
   Status Add(CopyItem item);
@@ -86,16 +90,20 @@ class CopyJobs {
   void Run(Batch batch);
   Status Make(const CopyItem& item, snapshot::TarPart* part);
   Status Open(OpenDirectory& directory);
+  Status MakeTarget(OpenDirectory& directory);
+  Status NeedTarget(OpenDirectory& directory);
+  Status PutSymlink(const CopyItem& item, const struct stat& source);
   Owned OwnerIn(const OpenDirectory& parent, uint32_t uid, uint32_t gid) const;
   Status MakeSymlink(const CopyItem& item, snapshot::TarPart* part);
   Status MakeFile(const CopyItem& item, snapshot::TarPart* part);
   Result<bool> IsFurtherLink(const CopyItem& item, const struct stat& source);
-  Fd LinkSimilar(const CopyItem& item, const struct stat& source);
+  Fd FindSimilar(const CopyItem& item, const struct stat& source);
   Status Fill(const CopyItem& item, const struct stat& source, int in, int out, int linked,
               snapshot::TarPart* part);
 
   snapshot::LayerStream* const stream_;
-  const int similar_root_;
+  const snapshot::LayerFiles* const similar_;
+  const bool lazy_;
   const std::stop_token stop_;
   const uint32_t uid_, gid_;  // of this process
 

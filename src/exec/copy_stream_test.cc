@@ -52,7 +52,8 @@ class CopyStreamTest : public ::testing::Test {
   std::function<void()> meanwhile = [] {};
 
   Result<Made> Copy(const cache::Rootfs& base, const std::vector<Source>& sources,
-                    const DiffId* earlier, bool with_stream) {
+                    const DiffId* earlier, bool with_stream,
+                    TreeCopy::Files files = TreeCopy::Files::kWhole) {
     Made made{.rootfs = base};
     TRY_ASSIGN(auto context, source::WalkContext({.directory = context_}, trees_, {}));
     meanwhile();
@@ -61,7 +62,8 @@ class CopyStreamTest : public ::testing::Test {
     std::optional<SimilarLayer> similar;
     if (earlier != nullptr) {
       TRY_ASSIGN(std::string index, layers_->EncodedIndex(*earlier));
-      similar = SimilarLayer{layers_->Directory(*earlier), std::move(index)};
+      TRY_ASSIGN(auto earlier_files, layers_->Files(*earlier));
+      similar = SimilarLayer{std::move(earlier_files), std::move(index)};
     }
     tree::LayerTree tree(trees_, base.tree_root);
     snapshot::LayerStream stream([&](snapshot::StreamedEntry entry) {
@@ -70,7 +72,7 @@ class CopyStreamTest : public ::testing::Test {
     {
       LayerWriter writer(*layers_, trees_, base, *draft);
       TreeCopy copy(writer, trees_, similar ? &*similar : nullptr, with_stream ? &stream : nullptr,
-                    {});
+                    files, {});
       for (const Source& source : sources) {
         graph::Copy action{.from = {.path = source.path,
                                     .wildcards = source.path.find('*') != source.path.npos,
@@ -84,8 +86,11 @@ class CopyStreamTest : public ::testing::Test {
     }
     made.streamed = with_stream && !stream.broken();
     snapshot::Layer layer;
+    bool lazy = files == TreeCopy::Files::kLazy;
+    if (lazy && !made.streamed) return made;
     if (made.streamed) {
       TRY_ASSIGN(auto written, stream.Finish());
+      if (lazy) written.rest = similar->files.whole;
       TRY_ASSIGN(layer, layers_->CommitWritten(std::move(draft), std::move(written), {}));
       TRY_ASSIGN(made.rootfs.tree_root, tree.Finish());
     } else {
@@ -95,6 +100,31 @@ class CopyStreamTest : public ::testing::Test {
     }
     made.rootfs.layers.push_back(layer.diff_id);
     return made;
+  }
+
+  // Lazily first, then, with that layer removed, whole: the same layer, and its files are the same.
+  Made CopyLazily(const cache::Rootfs& base, const std::vector<Source>& sources, const DiffId& earlier) {
+    auto lazy = Copy(base, sources, &earlier, true, TreeCopy::Files::kLazy);
+    EXPECT_TRUE(lazy) << lazy.error().ToString();
+    if (!lazy || !lazy->streamed) return {};
+    DiffId layer = lazy->rootfs.layers.back();
+    EXPECT_TRUE(*layers_->RestOf(layer));
+    EXPECT_TRUE(*layers_->Verify(layer, false)) << "the tar of its sources is another";
+    auto index = layers_->EncodedIndex(layer);
+    EXPECT_TRUE(layers_->Directory(layer)) << layers_->Directory(layer).error().ToString();
+    EXPECT_TRUE(*layers_->Verify(layer, false)) << "the tar of its files is another";
+    EXPECT_TRUE(layers_->Remove(layer));
+    auto whole = Copy(base, sources, &earlier, true);
+    EXPECT_TRUE(whole) << whole.error().ToString();
+    if (!whole) return {};
+    EXPECT_EQ(lazy->rootfs.layers, whole->rootfs.layers);
+    EXPECT_EQ(lazy->rootfs.tree_root, whole->rootfs.tree_root);
+    EXPECT_EQ(*index, *layers_->EncodedIndex(layer));
+    EXPECT_EQ(lazy->linked, whole->linked);
+    EXPECT_TRUE(layers_->Remove(layer));
+    lazy = Copy(base, sources, &earlier, true, TreeCopy::Files::kLazy);
+    EXPECT_TRUE(lazy) << lazy.error().ToString();
+    return lazy ? *lazy : Made();
   }
 
   // Streamed first, then, with that layer removed, read back.
@@ -237,6 +267,79 @@ TEST_F(CopyStreamTest, AFileThatChangedSinceTheWalkIsAnErrorWithOrWithoutAStream
       EXPECT_FALSE(Copy(scratch_, {{"s", "/"}}, nullptr, with_stream));
     }
   }
+}
+
+TEST_F(CopyStreamTest, ALazyLayerIsTheLayerThatItWouldBe) {
+  for (int i = 0; i < 700; ++i) Write(fmt::format("s/d{}/e/f{}", i / 7, i), std::to_string(i * i));
+  fs::create_symlink("f1", context_ + "/s/d0/e/link");
+  fs::create_directories(context_ + "/s/empty");
+  DiffId first = CopyBothWays(scratch_, {{"s", "/app"}}).rootfs.layers.back();
+  Write("s/d3/e/f22", "changed");
+  Write("s/new/deep/er/f", "new");
+  fs::remove(context_ + "/s/d5/e/f35");
+  fs::remove_all(context_ + "/s/d6");
+  fs::remove(context_ + "/s/d7/e/f49");
+  fs::create_directories(context_ + "/s/d7/e/f49");
+  chmod((context_ + "/s/d8/e/f56").c_str(), 0600);
+  Made second = CopyLazily(scratch_, {{"s", "/app"}}, first);
+  EXPECT_TRUE(second.streamed);
+  EXPECT_EQ(second.linked, 700u - 1 - 1 - 7 - 1 - 1);
+
+  // A lazy layer after a lazy one refers to the whole one and shares what the other has of its own.
+  Write("s/d9/e/f63", "changed");
+  Write("s/new/deep/er/f", "newer");
+  DiffId lazy = second.rootfs.layers.back();
+  Made third = CopyLazily(scratch_, {{"s", "/app"}}, lazy);
+  ASSERT_TRUE(third.streamed);
+  EXPECT_EQ(**layers_->RestOf(third.rootfs.layers.back()), first);
+  auto files = layers_->Files(third.rootfs.layers.back());
+  ASSERT_TRUE(files);
+  EXPECT_EQ(files->own_paths, (std::set<std::string, std::less<>>{
+      "app/d3/e/f22", "app/d8/e/f56", "app/d9/e/f63", "app/new/deep/er/f"}));
+  struct stat mine, theirs;
+  ASSERT_EQ(fstatat(files->own.get(), "app/d3/e/f22", &mine, 0), 0);
+  ASSERT_EQ(fstatat(layers_->Files(lazy)->own.get(), "app/d3/e/f22", &theirs, 0), 0);
+  EXPECT_EQ(mine.st_ino, theirs.st_ino);
+
+  // Nothing but the one that is left is needed.
+  ASSERT_TRUE(layers_->Remove(first));
+  ASSERT_TRUE(layers_->Remove(lazy));
+  EXPECT_TRUE(*layers_->Verify(third.rootfs.layers.back(), false));
+}
+
+TEST_F(CopyStreamTest, ALazyLayerOverFoldersOfTheBase) {
+  for (int i = 0; i < 30; ++i) Write(fmt::format("s/d{}/f{}", i / 3, i), std::to_string(i));
+  Write("base/d1/f3", "of the base");
+  Write("base/d1/kept", "kept");
+  auto base = Copy(scratch_, {{"base", "/app"}}, nullptr, false);
+  ASSERT_TRUE(base);
+  DiffId first = CopyBothWays(base->rootfs, {{"s", "/app"}}).rootfs.layers.back();
+  Write("s/d1/f4", "changed");
+  Made second = CopyLazily(base->rootfs, {{"s", "/app"}}, first);
+  EXPECT_TRUE(second.streamed);
+  EXPECT_EQ(second.linked, 29u);
+}
+
+TEST_F(CopyStreamTest, WhatALazyLayerCannotHaveBreaksIt) {
+  for (int i = 0; i < 30; ++i) Write(fmt::format("s/f{}", i), std::to_string(i));
+  DiffId first = CopyBothWays(scratch_, {{"s", "/app"}}).rootfs.layers.back();
+  auto broken = [&] {
+    auto made = Copy(scratch_, {{"s", "/app"}}, &first, true, TreeCopy::Files::kLazy);
+    EXPECT_TRUE(made) << made.error().ToString();
+    return made && !made->streamed;
+  };
+  EXPECT_FALSE(broken());
+  fs::create_hard_link(context_ + "/s/f1", context_ + "/s/g1");
+  EXPECT_TRUE(broken()) << "hard links";
+  fs::remove(context_ + "/s/g1");
+  ASSERT_EQ(mkfifo((context_ + "/s/fifo").c_str(), 0600), 0);
+  EXPECT_TRUE(broken()) << "a device";
+  fs::remove(context_ + "/s/fifo");
+  // Two sources of which the second lands in what the first has left elsewhere.
+  Write("t/f1", "of t");
+  auto made = Copy(scratch_, {{"s", "/app"}, {"t", "/app"}}, &first, true, TreeCopy::Files::kLazy);
+  ASSERT_TRUE(made) << made.error().ToString();
+  EXPECT_FALSE(made->streamed);
 }
 
 }  // namespace

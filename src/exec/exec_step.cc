@@ -164,7 +164,9 @@ Result<std::unique_ptr<trace::TracedLayers>> MountTraced(const Job& job, const e
   if (mkdir(point.c_str(), 0700) != 0) return ErrnoError(errno, "mkdir " + point);
   std::vector<trace::TracedLayers::Layer> layers;
   for (const auto& layer : request.traced) {
-    layers.push_back({job.layers.Directory(layer.layer), layer.has_xattrs});
+    auto directory = job.layers.Directory(layer.layer);
+    if (!directory) return nullptr;  // mounting the root says what is wrong with it
+    layers.push_back({std::move(*directory), layer.has_xattrs});
   }
   return trace::TracedLayers::Mount(std::move(layers), point);
 }

@@ -123,7 +123,7 @@ class LayerTest : public ::testing::Test {
                   bool parents = false) {
     TRY_ASSIGN(auto tree, source::WalkContext({.directory = context}, trees, {}));
     TRY_ASSIGN(Fd root, sys::OpenDir(context));
-    TreeCopy copy(writer, trees, similar, nullptr, {});
+    TreeCopy copy(writer, trees, similar, nullptr, TreeCopy::Files::kWhole, {});
     graph::Copy action{.from = {.path = path, .wildcards = path.find('*') != path.npos,
                                  .parents = parents},
                         .dest = dest};
@@ -178,7 +178,7 @@ TEST_F(LayerTest, TheDestinationIsMadePlainAndTakesTheTimeOfTheSource) {
   EXPECT_EQ(At(next, "old")->mode, 0700u);
   for (const char* name : {"/new/made", "/old"}) {
     struct stat st;
-    ASSERT_EQ(stat((layers->Directory(next.layers.back()) + name).c_str(), &st), 0);
+    ASSERT_EQ(stat((layers->Directory(next.layers.back()).value() + name).c_str(), &st), 0);
     EXPECT_EQ(st.st_mtim.tv_sec, 1'000'000'000) << name;
   }
 }
@@ -204,7 +204,7 @@ TEST_F(LayerTest, HardLinksHoldWithinOneSource) {
   fs::create_hard_link(context + "/d/a", context + "/d/b");
   auto inode = [&](const cache::Rootfs& rootfs, const char* name) {
     struct stat st {};
-    EXPECT_EQ(stat((layers->Directory(rootfs.layers.back()) + name).c_str(), &st), 0);
+    EXPECT_EQ(stat((layers->Directory(rootfs.layers.back()).value() + name).c_str(), &st), 0);
     return st.st_ino;
   };
   auto one = Layer(scratch, [&](LayerWriter& w) { return CopyInto(w, "d", "/d"); });
@@ -246,7 +246,7 @@ TEST_F(LayerTest, ExistingParentsAreCopiedUpWithTheirAttributes) {
   EXPECT_EQ(At(next, "opt/private")->mode, 0700u);
   EXPECT_EQ(At(next, "opt/private")->uid, 5u);
   struct stat st;
-  ASSERT_EQ(stat((layers->Directory(next.layers.back()) + "/opt/private").c_str(), &st), 0);
+  ASSERT_EQ(stat((layers->Directory(next.layers.back()).value() + "/opt/private").c_str(), &st), 0);
   EXPECT_EQ(st.st_mode & 07777, 0700u);
 }
 
@@ -302,7 +302,7 @@ TEST_F(LayerTest, UnchangedFilesAreLinkedToTheEarlierLayer) {
   for (int i = 0; i < 20; ++i) Write("d/f" + std::to_string(i), std::to_string(i));
   auto first = Layer(scratch, [&](LayerWriter& w) { return CopyInto(w, "d", "/app/"); });
   Write("d/f7", "changed");
-  SimilarLayer similar{layers->Directory(first.layers[0]), *layers->EncodedIndex(first.layers[0])};
+  SimilarLayer similar{*layers->Files(first.layers[0]), *layers->EncodedIndex(first.layers[0])};
   uint64_t linked = 0;
   auto second = Layer(scratch, [&](LayerWriter& w) { return CopyInto(w, "d", "/app/", &similar, &linked); });
   EXPECT_EQ(linked, 19u);

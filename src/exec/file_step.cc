@@ -3,10 +3,13 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <map>
+#include <set>
 
 #include "base/metric.h"
 #include "base/strings.h"
+#include "cache/lease.h"
 #include "exec/unpack.h"
 #include "sandbox/user.h"
 #include "snapshot/layer_stream.h"
@@ -19,15 +22,21 @@ namespace {
 
 constexpr uint64_t kMaxPasswd = 8 << 20;
 
+// A layer like an earlier one of at least so many entries is lazy (snapshot/lazy_layers.h). To make 1,000
+// links takes 10 ms, which is what mounting such a layer would cost later. VARVE_LAZY_FROM=N, for tests: of N
+// entries, whatever comes later.
+constexpr int64_t kLazyFrom = 1000;
+
 // The actions of one step, in order, on one layer.
 class FileStep {
  public:
   FileStep(const Job& job, const engine::RunRequest& request, const graph::FileOp& op,
            snapshot::LayerDraft& draft, const SimilarLayer* similar,
-           snapshot::LayerStream* stream, engine::StepSink& sink, std::stop_token stop)
+           snapshot::LayerStream* stream, TreeCopy::Files files, engine::StepSink& sink,
+           std::stop_token stop)
       : job_(job), request_(request), has_base_(op.base >= 0), sink_(sink), stop_(stop),
         writer_(job.layers, job.trees, BaseOf(request, op), draft),
-        copy_(writer_, job.trees, similar, stream, stop) {}
+        copy_(writer_, job.trees, similar, stream, files, stop) {}
 
   static cache::Rootfs BaseOf(const engine::RunRequest& request, const graph::FileOp& op) {
     if (op.base >= 0) return request.inputs[static_cast<size_t>(op.base)].rootfs;
@@ -214,11 +223,95 @@ bool OnlyCopies(const graph::FileOp& op) {
 
 std::optional<SimilarLayer> OpenSimilar(const Job& job, const std::optional<DiffId>& layer) {
   if (!layer) return {};
+  // The lease first: what is found under it stays (invariant I5), and a lazy layer may refer to it.
+  if (!job.lease.Add(*layer)) return {};
   auto here = job.layers.Has(*layer);
   if (!here || !*here) return {};
   auto index = job.layers.EncodedIndex(*layer);
-  if (!index) return {};
-  return SimilarLayer{job.layers.Directory(*layer), std::move(*index)};
+  auto files = job.layers.Files(*layer);
+  if (!index || !files || !job.lease.Add(files->whole)) return {};
+  return SimilarLayer{std::move(*files), std::move(*index)};
+}
+
+// Whether a step of the graph mounts this one's files: a RUN on it or on what is stacked on it, or a copy
+// out of it. Then they are best made at once, while the threads that make them have the directories open.
+bool IsMountedLater(const graph::Graph& graph, graph::StepIndex step) {
+  std::set<graph::StepIndex> stacked = {step};  // steps whose layers include this one's
+  for (graph::StepIndex i = step + 1; i < graph.steps.size(); ++i) {
+    const graph::Step& later = graph.steps[i];
+    const auto* files = std::get_if<graph::FileOp>(&later.op);
+    for (size_t n = 0; n < later.inputs.size(); ++n) {
+      if (!stacked.contains(later.inputs[n].step)) continue;
+      bool is_base = files != nullptr && files->base == static_cast<int>(n);
+      if (std::holds_alternative<graph::Exec>(later.op) || (files != nullptr && !is_base)) return true;
+      stacked.insert(i);
+    }
+  }
+  return false;
+}
+
+// Worth it for the many files that are left where they are. What such a layer has of its own is linked
+// again by each one that comes after it: when that grows, a whole layer is the next to be referred to.
+bool MayBeLazy(const engine::RunRequest& request, const SimilarLayer& similar) {
+  const auto& op = std::get<graph::FileOp>(request.graph.steps[request.step].op);
+  constexpr size_t kMostOwn = 8;  // one of so many entries
+  static const std::optional<int64_t> forced = [] {
+    const char* text = std::getenv("VARVE_LAZY_FROM");
+    return text != nullptr ? ParseInt(text) : std::nullopt;
+  }();
+  const size_t from = static_cast<size_t>(std::max<int64_t>(forced.value_or(kLazyFrom), 0));
+  auto index = tree::LayerIndexReader::Open(similar.index);
+  if (!index || index->entries() < from || op.actions.size() != 1 || !OnlyCopies(op)) return false;
+  if (!forced && IsMountedLater(request.graph, request.step)) return false;
+  return similar.files.own_paths.size() * kMostOwn <= index->entries();
+}
+
+// For a step's second run, of which all has been said in the first.
+class SilentSink final : public engine::StepSink {
+ public:
+  void Log(int, std::string_view) override {}
+  void Progress(const std::string&, uint64_t, uint64_t, bool) override {}
+};
+
+struct Written {
+  std::unique_ptr<snapshot::LayerDraft> draft;
+  std::optional<snapshot::WrittenLayer> layer;  // nothing: to be read back
+  snapshot::LayerStore::KnownDigests known;
+  Digest tree_root;  // with `layer`
+};
+
+// Nothing: no lazy layer can be made of this.
+Result<std::optional<Written>> Write(const Job& job, const engine::RunRequest& request,
+                                     const SimilarLayer* similar, TreeCopy::Files files,
+                                     engine::StepSink& sink, std::stop_token stop) {
+  const auto& op = std::get<graph::FileOp>(request.graph.steps[request.step].op);
+  const Digest& below = FileStep::BaseOf(request, op).tree_root;
+  Written written;
+  TRY_ASSIGN(written.draft, job.layers.NewDraft());
+  tree::LayerTree tree(job.trees, below.empty() ? tree::EmptyTree() : below);
+  std::optional<snapshot::LayerStream> stream;
+  if (OnlyCopies(op)) {
+    stream.emplace([&](snapshot::StreamedEntry entry) {
+      return tree.Add(std::move(entry.index), entry.fresh);
+    });
+  }
+  uint64_t linked = 0;
+  {
+    FileStep step(job, request, op, *written.draft, similar, stream ? &*stream : nullptr, files, sink,
+                  stop);
+    TRY(step.Run(op));
+    written.known = step.copy().TakeKnown();
+    linked = step.copy().linked_files();
+  }
+  bool streamed = stream && !stream->broken();
+  if (files == TreeCopy::Files::kLazy && !streamed) return std::optional<Written>();
+  Counter("exec.files_linked").Add(static_cast<int64_t>(linked));
+  if (streamed) {
+    TRY_ASSIGN(written.layer, stream->Finish());
+    TRY_ASSIGN(written.tree_root, tree.Finish());
+    if (files == TreeCopy::Files::kLazy) written.layer->rest = similar->files.whole;
+  }
+  return std::optional(std::move(written));
 }
 
 }  // namespace
@@ -229,32 +322,29 @@ Result<engine::RunResult> RunFileStep(const Job& job, const engine::RunRequest& 
   const auto& op = std::get<graph::FileOp>(request.graph.steps[request.step].op);
   cache::Rootfs rootfs = FileStep::BaseOf(request, op);
   if (rootfs.tree_root.empty()) rootfs.tree_root = tree::EmptyTree();
-  TRY_ASSIGN(auto draft, job.layers.NewDraft());
-  tree::LayerTree tree(job.trees, rootfs.tree_root);
-  std::optional<snapshot::LayerStream> stream;
-  if (OnlyCopies(op)) {
-    stream.emplace([&](snapshot::StreamedEntry entry) {
-      return tree.Add(std::move(entry.index), entry.fresh);
-    });
+  // Until the layer is there: what a lazy one refers to must stay.
+  std::optional<SimilarLayer> opened = OpenSimilar(job, request.similar);
+  const SimilarLayer* similar = opened ? &*opened : nullptr;
+  std::optional<Written> written;
+  engine::StepSink* said = &sink;
+  SilentSink silent;
+  if (similar != nullptr && MayBeLazy(request, *similar)) {
+    TRY_ASSIGN(written, Write(job, request, similar, TreeCopy::Files::kLazy, sink, stop));
+    said = &silent;
   }
-  snapshot::LayerStore::KnownDigests known;
-  {
-    std::optional<SimilarLayer> similar = OpenSimilar(job, request.similar);
-    FileStep step(job, request, op, *draft, similar ? &*similar : nullptr,
-                  stream ? &*stream : nullptr, sink, stop);
-    TRY(step.Run(op));
-    known = step.copy().TakeKnown();
-    Counter("exec.files_linked").Add(static_cast<int64_t>(step.copy().linked_files()));
+  if (!written) {
+    TRY_ASSIGN(written, Write(job, request, similar, TreeCopy::Files::kWhole, *said, stop));
   }
-  if (!stream || stream->broken()) {
-    TRY_ASSIGN(snapshot::Layer layer, CommitLeased(job, std::move(draft), known, stop));
+  if (!written->layer) {
+    TRY_ASSIGN(snapshot::Layer layer,
+               CommitLeased(job, std::move(written->draft), written->known, stop));
     TRY_ASSIGN(rootfs, WithLayer(job, rootfs, layer.diff_id));
     return engine::RunResult{{std::move(rootfs)}, layer.tar_size, ""};
   }
-  TRY_ASSIGN(snapshot::WrittenLayer written, stream->Finish());
-  TRY_ASSIGN(snapshot::Layer layer, CommitLeased(job, std::move(draft), std::move(written)));
+  TRY_ASSIGN(snapshot::Layer layer,
+             CommitLeased(job, std::move(written->draft), std::move(*written->layer)));
   rootfs.layers.push_back(layer.diff_id);
-  TRY_ASSIGN(rootfs.tree_root, tree.Finish());
+  rootfs.tree_root = written->tree_root;
   return engine::RunResult{{std::move(rootfs)}, layer.tar_size, ""};
 }
 

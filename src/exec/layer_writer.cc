@@ -151,11 +151,8 @@ Result<RelPath> LayerWriter::Resolve(const RelPath& path, bool follow_last) {
 
 std::optional<Timestamp> LayerWriter::BaseTime(const RelPath& path) const {
   for (auto layer = base_.layers.rbegin(); layer != base_.layers.rend(); ++layer) {
-    struct stat st;
-    std::string file = layers_.Directory(*layer) + path.Absolute();
-    if (lstat(file.c_str(), &st) == 0 && S_ISDIR(st.st_mode)) {
-      return Timestamp{st.st_mtim.tv_sec * 1'000'000'000 + st.st_mtim.tv_nsec};
-    }
+    auto found = layers_.Find(*layer, path);
+    if (found && *found && (*found)->type == NodeType::kDirectory) return (*found)->mtime;
   }
   return {};
 }
@@ -341,9 +338,11 @@ Result<std::optional<std::string>> LayerWriter::ReadBaseFile(const RelPath& path
   if (!node || node->type != NodeType::kFile) return std::optional<std::string>();
   // The tree says that it exists, so the topmost layer that has it is the one that shows.
   for (auto layer = base_.layers.rbegin(); layer != base_.layers.rend(); ++layer) {
-    auto root = sys::OpenDir(layers_.Directory(*layer));
-    if (!root) return Error(std::move(root).error());
-    auto fd = sys::OpenInRoot(root->get(), resolved, O_RDONLY | O_NONBLOCK, 0, {.no_symlinks = true});
+    TRY_ASSIGN(auto found, layers_.Find(*layer, resolved));
+    if (!found || found->type != NodeType::kFile) continue;
+    TRY_ASSIGN(snapshot::LayerFiles files, layers_.Files(*layer));
+    auto fd = sys::OpenInRoot(files.RootOf(resolved.str()), resolved, O_RDONLY | O_NONBLOCK, 0,
+                              {.no_symlinks = true});
     if (!fd) continue;
     FdReader reader(fd->get());
     TRY_ASSIGN(std::string text, ReadAll(reader, limit));

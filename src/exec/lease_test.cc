@@ -73,7 +73,13 @@ class SteppedStore final : public LayerStore {
   Result<std::string> EncodedIndex(const DiffId& layer) override {
     return inner_.EncodedIndex(layer);
   }
-  std::string Directory(const DiffId& layer) const override { return inner_.Directory(layer); }
+  Result<std::string> Directory(const DiffId& layer) override { return inner_.Directory(layer); }
+  Result<snapshot::LayerFiles> Files(const DiffId& layer) override { return inner_.Files(layer); }
+  Result<std::optional<DiffId>> RestOf(const DiffId& layer) override { return inner_.RestOf(layer); }
+  Result<std::vector<DiffId>> UsersOf(const DiffId& rest) override { return inner_.UsersOf(rest); }
+  Result<std::optional<Found>> Find(const DiffId& layer, const RelPath& path) override {
+    return inner_.Find(layer, path);
+  }
   Result<std::unique_ptr<LayerDraft>> NewDraft() override { return inner_.NewDraft(); }
   Result<Layer> Unpack(const DiffId& expected, const std::vector<DiffId>& below, Reader& tar,
                        std::stop_token stop) override {
@@ -84,6 +90,7 @@ class SteppedStore final : public LayerStore {
   }
   Result<bool> Reproducible(const DiffId& layer) override { return inner_.Reproducible(layer); }
   Status Remove(const DiffId& layer) override { return inner_.Remove(layer); }
+  Status RemoveUnused() override { return inner_.RemoveUnused(); }
   Status ForEach(const std::function<Status(const Layer&)>& visit) override {
     return inner_.ForEach(visit);
   }

@@ -284,10 +284,9 @@ Result<engine::LayerContent> Runner::ContentOf(const DiffId& layer, bool as_tree
 }
 
 Result<Timestamp> Runner::TimeOf(const DiffId& layer, const RelPath& path) {
-  struct stat st;
-  std::string file = stores_.layers.Directory(layer) + path.Absolute();
-  if (lstat(file.c_str(), &st) != 0) return ErrnoError(errno, "stat " + file);
-  return Timestamp{st.st_mtim.tv_sec * 1'000'000'000 + st.st_mtim.tv_nsec};
+  TRY_ASSIGN(auto found, stores_.layers.Find(layer, path));
+  if (!found) return NotFound("{} is not in layer {}", path.Absolute(), layer.ToString());
+  return found->mtime;
 }
 
 Result<engine::PackageLayer> Runner::PackagesOf(const DiffId& layer, const std::string& manager) {

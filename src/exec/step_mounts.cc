@@ -76,7 +76,7 @@ Status StepMounts::PrepareBind(const graph::Mount& mount, std::stop_token stop) 
     TRY_ASSIGN(InputFiles files, OpenInput(job_, input));
     LayerWriter writer(job_.layers, job_.trees, {{}, tree::EmptyTree()}, *draft);
     {
-      TreeCopy copy(writer, job_.trees, nullptr, nullptr, stop);
+      TreeCopy copy(writer, job_.trees, nullptr, nullptr, TreeCopy::Files::kWhole, stop);
       graph::Copy action{.from = {.path = mount.source}, .dest = "/content"};
       TRY(copy.Copy(files.AsCopySource(input.rootfs), action, {}, FileMode()));
       TRY(copy.Finish());

@@ -79,7 +79,7 @@ class StepTest : public ::testing::Test {
   }
   int64_t TimeOf(const cache::Rootfs& rootfs, const std::string& path) {
     struct stat st;
-    std::string file = layers_->Directory(rootfs.layers.back()) + "/" + path;
+    std::string file = layers_->Directory(rootfs.layers.back()).value() + "/" + path;
     EXPECT_EQ(lstat(file.c_str(), &st), 0) << file;
     return st.st_mtim.tv_sec;
   }

@@ -40,17 +40,14 @@ Result<Fd> OpenSource(int root, const RelPath& at, const OpenDirectory* parent) 
 class SimilarFiles {
  public:
   explicit SimilarFiles(const SimilarLayer* layer) : layer_(layer) {
-    if (layer == nullptr) return;
-    auto opened = sys::OpenDir(layer->directory);
-    if (opened) root_ = std::move(*opened);
-    Rewind();
+    if (layer != nullptr) Rewind();
   }
 
-  int root() const { return root_.get(); }
+  const snapshot::LayerFiles* files() const { return layer_ != nullptr ? &layer_->files : nullptr; }
 
   // Whether the layer has this very file at `path`, but for its time.
   bool Has(const RelPath& path, const Node& file) {
-    if (!root_ || !file.xattrs.empty()) return false;
+    if (layer_ == nullptr || !file.xattrs.empty()) return false;
     if (snapshot::WalkLess(path.str(), asked_.str())) Rewind();
     asked_ = path;
     while (here_ && (entry_.whiteout || snapshot::WalkLess(entry_.path.str(), path.str()))) Next();
@@ -74,7 +71,6 @@ class SimilarFiles {
   }
 
   const SimilarLayer* const layer_;
-  Fd root_;
   std::optional<tree::LayerIndexReader> reader_;
   tree::LayerEntry entry_;  // if here_
   bool here_ = false;
@@ -85,9 +81,9 @@ class SimilarFiles {
 
 struct TreeCopy::Impl {
   Impl(LayerWriter& w, tree::TreeStore& t, const SimilarLayer* s, snapshot::LayerStream* l,
-       std::stop_token stop_token)
-      : writer(w), trees(t), stream(l), stop(std::move(stop_token)), similar(s),
-        jobs(l, similar.root(), stop) {}
+       bool make_lazy, std::stop_token stop_token)
+      : writer(w), trees(t), stream(l), lazy(make_lazy), stop(std::move(stop_token)), similar(s),
+        jobs(l, similar.files(), make_lazy, stop) {}
 
   // --- Directories and placement, on the calling thread --------------------------------------------
 
@@ -237,6 +233,7 @@ struct TreeCopy::Impl {
     }
     // Devices are rare. Their directory must be there.
     if (stream != nullptr) stream->Break();
+    if (lazy) return Ok();
     TRY(jobs.Drain());
     struct stat st;
     if (!time && directory->source &&
@@ -255,6 +252,8 @@ struct TreeCopy::Impl {
     }
     auto below = being_written.lower_bound(dest);
     conflict = conflict || (below != being_written.end() && below->IsWithin(dest));
+    // What is left in the earlier layer cannot be seen here.
+    if (conflict && lazy) stream->Break();
     if (conflict) TRY(Settle());
     being_written.insert(dest);
     return Ok();
@@ -270,6 +269,7 @@ struct TreeCopy::Impl {
   LayerWriter& writer;
   tree::TreeStore& trees;
   snapshot::LayerStream* const stream;
+  const bool lazy;
   std::stop_token stop;
   SimilarFiles similar;
 
@@ -283,8 +283,11 @@ struct TreeCopy::Impl {
 };
 
 TreeCopy::TreeCopy(LayerWriter& writer, tree::TreeStore& trees, const SimilarLayer* similar,
-                   snapshot::LayerStream* stream, std::stop_token stop)
-    : impl_(std::make_unique<Impl>(writer, trees, similar, stream, std::move(stop))) {}
+                   snapshot::LayerStream* stream, Files files, std::stop_token stop)
+    : impl_(std::make_unique<Impl>(writer, trees, similar, stream, files == Files::kLazy,
+                                   std::move(stop))) {
+  CHECK(files == Files::kWhole || (similar != nullptr && stream != nullptr));
+}
 TreeCopy::~TreeCopy() = default;
 
 snapshot::LayerStore::KnownDigests TreeCopy::TakeKnown() { return impl_->jobs.TakeKnown(); }
@@ -321,6 +324,7 @@ Status TreeCopy::CopyMatch(const CopySource& source, const graph::Copy& action, 
   if (action.from.parents) TRY(impl_->MakeSourceParents(source, match, dest, parents, owner, mode));
   auto visit = [&](const RelPath& below, const Node& node) -> Status {
     if (impl_->stop.stop_requested()) return Cancelled("the copy was cancelled");
+    if (impl_->lazy && impl_->stream->broken()) return Ok();
     if (node.IsDirectory()) {
       while (!stack.empty() && !below.IsWithin(stack.back()->below)) stack.pop_back();
       std::shared_ptr<OpenDirectory> parent = stack.empty() ? nullptr : stack.back();
@@ -388,6 +392,7 @@ Status TreeCopy::Copy(const CopySource& source, const graph::Copy& action,
 Status TreeCopy::Finish() {
   TRY(impl_->Settle());
   for (const auto& [path, existing] : impl_->jobs.TakeLinks()) {
+    if (impl_->lazy) break;
     TRY(impl_->writer.PutHardLink(path, existing));
   }
   impl_->linked_total = impl_->jobs.CountLinked();

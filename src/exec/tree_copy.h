@@ -15,6 +15,7 @@
 #include "exec/file_mode.h"
 #include "exec/layer_writer.h"
 #include "graph/graph.h"
+#include "snapshot/layer_files.h"
 #include "tree/selection.h"
 
 namespace varve::snapshot {
@@ -38,16 +39,19 @@ struct Ownership {
 // An earlier layer of the same step. Files of it that are equal in every respect are hard-linked
 // instead of copied: layers are immutable, so sharing an inode is safe.
 struct SimilarLayer {
-  std::string directory;  // …/fs
-  std::string index;      // encoded
+  snapshot::LayerFiles files;
+  std::string index;  // encoded
 };
 
 class TreeCopy {
  public:
   // `stream` gets the layer's entries if nothing but copies writes to the layer; null: the layer is
   // read back. It is broken when the copies turn out not to come in the order of a walk.
+  // kLazy, for one Copy() with both of them: what the earlier layer has is left there, and the draft is
+  // that of a lazy layer. When the stream breaks, the draft is of no use: copy again, kWhole.
+  enum class Files { kWhole, kLazy };
   TreeCopy(LayerWriter& writer, tree::TreeStore& trees, const SimilarLayer* similar,
-           snapshot::LayerStream* stream, std::stop_token stop);
+           snapshot::LayerStream* stream, Files files, std::stop_token stop);
   ~TreeCopy();
 
   // One Copy action (without unpacking). `owner`: of --chown; nothing keeps the source's.
@@ -63,7 +67,7 @@ class TreeCopy {
 
   // After Finish: digests of files that the stream does not have, known without reading them again.
   snapshot::LayerStore::KnownDigests TakeKnown();
-  uint64_t linked_files() const;
+  uint64_t linked_files() const;  // those that the earlier layer has, linked or left there
 
  private:
   struct Impl;

@@ -86,7 +86,7 @@ Status WriteTarFromBlob(const DiffId& layer, const ExportStores& stores, Writer&
 
 Status WriteRedated(const LayerSource& source, const ExportStores& stores, Writer& out, DiffId* made,
                     std::stop_token stop) {
-  std::string directory = stores.layers.Directory(source.diff_id);
+  TRY_ASSIGN(std::string directory, stores.layers.Directory(source.diff_id));
   TRY_ASSIGN(auto entries, snapshot::WalkUpper(directory, stop));
   Timestamp epoch{source.epoch * 1'000'000'000};
   for (auto& entry : entries) {

@@ -7,7 +7,9 @@
 //   size     the length of its uncompressed tar, decimal
 //   meta     what the store itself must know: see layer_meta.h
 //   implicit (only if there are any) its implicit parent directories: see below
-// and is immutable from the rename that makes it visible. Nothing here compresses: a tar is made
+//   users    (only if there are any) layers that need files of this one: see lazy_layers.h
+// and is immutable from the rename that makes it visible; but fs/ of a layer that is like an earlier one
+// may come later, when somebody asks for its Directory() (lazy_layers.h). Nothing here compresses: a tar is made
 // from fs/ when something leaves the machine, and is checked against the diff id while it is made.
 //
 // Whiteouts are devices, not the xattr form that overlayfs knows since 6.7: a user namespace may
@@ -46,6 +48,7 @@
 #include "base/digest.h"
 #include "base/io.h"
 #include "base/result.h"
+#include "snapshot/layer_files.h"
 #include "tree/layer_index.h"
 
 namespace varve::snapshot {
@@ -82,6 +85,10 @@ struct WrittenLayer {
   uint64_t tar_size = 0;
   size_t entries = 0;
   std::vector<std::string> index;  // encoded entries, in pieces, without what an index begins with
+  std::vector<std::string> times;  // of the same entries, as in lazy_layers.h
+  // The draft has only the regular files that this layer does not have; see lazy_layers.h. The caller
+  // has leased it, and holds the LayerFiles by which it found it.
+  std::optional<DiffId> rest = {};
 };
 
 class LayerStore {
@@ -94,7 +101,20 @@ class LayerStore {
   virtual Result<tree::LayerIndex> Index(const DiffId& layer) = 0;        // kNotFound, kCorrupt
   // The same, not decoded: for tree::LayerIndexReader.
   virtual Result<std::string> EncodedIndex(const DiffId& layer) = 0;
-  virtual std::string Directory(const DiffId& layer) const = 0;           // …/fs
+  // …/fs, which is made now if it was not needed before. For a layer that is not here a path where
+  // nothing is.
+  virtual Result<std::string> Directory(const DiffId& layer) = 0;
+  // What the layer itself has at `path`, whiteouts included: type and time.
+  struct Found {
+    tree::NodeType type;
+    Timestamp mtime;
+  };
+  virtual Result<std::optional<Found>> Find(const DiffId& layer, const RelPath& path) = 0;
+  // To read or share single files without that. kCorrupt when a part of the layer is missing.
+  virtual Result<LayerFiles> Files(const DiffId& layer) = 0;
+  // The layer whose files this one needs, while it has none itself; nothing: it needs none.
+  virtual Result<std::optional<DiffId>> RestOf(const DiffId& layer) = 0;
+  virtual Result<std::vector<DiffId>> UsersOf(const DiffId& rest) = 0;
 
   virtual Result<std::unique_ptr<LayerDraft>> NewDraft() = 0;
 
@@ -138,7 +158,10 @@ class LayerStore {
   // contents of its files. kNotFound when it is not there. Nothing is removed.
   virtual Result<bool> Verify(const DiffId& layer, bool quick) = 0;
 
-  virtual Status Remove(const DiffId& layer) = 0;  // absent is fine; nobody may have it mounted
+  // Absent is fine; nobody may have it mounted. Files that other layers need remain until those go.
+  virtual Status Remove(const DiffId& layer) = 0;
+  // Removes what remained of removed layers, and nobody needs, because a process was killed.
+  virtual Status RemoveUnused() = 0;
   virtual Status ForEach(const std::function<Status(const Layer&)>& visit) = 0;
 
   // Makes all layers durable (syncfs): they need no check after the next start of the machine. For

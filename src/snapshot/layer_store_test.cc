@@ -134,7 +134,7 @@ TEST_F(LayerStoreTest, SparseFilesStaySparse) {
   ASSERT_TRUE(store_->Remove(layer.diff_id));
   ASSERT_TRUE(UnpackTar(tar));
   struct stat st;
-  ASSERT_EQ(stat((store_->Directory(layer.diff_id) + "/sparse").c_str(), &st), 0);
+  ASSERT_EQ(stat((store_->Directory(layer.diff_id).value() + "/sparse").c_str(), &st), 0);
   EXPECT_EQ(st.st_size, 64 << 20);
   EXPECT_LT(st.st_blocks * 512, 4 << 20);
   EXPECT_EQ(TarOf(*store_, layer.diff_id), tar);
@@ -156,7 +156,7 @@ TEST_F(LayerStoreTest, DirectoriesThatAreTheSameBelowAreDropped) {
   EXPECT_THAT(Listing(TarOf(*store_, layer.diff_id)),
               ElementsAre("changed/", "filled/", "filled/new", "fresh/", "opaque/",
                           "opaque/.wh..wh..opq"));
-  EXPECT_FALSE(std::filesystem::exists(store_->Directory(layer.diff_id) + "/same"));
+  EXPECT_FALSE(std::filesystem::exists(store_->Directory(layer.diff_id).value() + "/same"));
 }
 
 TEST_F(LayerStoreTest, AMarkThatHidesNothingIsTakenOff) {
@@ -272,7 +272,7 @@ TEST_F(LayerStoreTest, EqualLayersCommittedAtOnceAreOne) {
 
 TEST_F(LayerStoreTest, ChangedFilesAreFoundWhenTheTarIsWritten) {
   Layer layer = CommitFiles({{"f", "before"}});
-  Put(store_->Directory(layer.diff_id) + "/f", "behind");
+  Put(store_->Directory(layer.diff_id).value() + "/f", "behind");
   NullWriter out;
   EXPECT_EQ(store_->WriteTar(layer.diff_id, out, {}).error().code, Code::kCorrupt);
 }
@@ -340,8 +340,8 @@ TEST_F(LayerStoreTest, LayersAreCheckedOnceAfterTheMachineStopped) {
   std::string other_tar = MakeTar({{{.name = "usr/bin/y"}, "y"}});
   Layer foreign_bad = *UnpackTar(other_tar);
   // As after a power failure: the size is there, the blocks are not.
-  Put(store_->Directory(bad.diff_id) + "/d/f", std::string(4, '\0'));
-  Put(store_->Directory(foreign_bad.diff_id) + "/usr/bin/y", "z");
+  Put(store_->Directory(bad.diff_id).value() + "/d/f", std::string(4, '\0'));
+  Put(store_->Directory(foreign_bad.diff_id).value() + "/usr/bin/y", "z");
   EXPECT_TRUE(*store_->Has(bad.diff_id)) << "same boot: not looked at";
 
   auto later = OpenStore("boot-2");
@@ -349,16 +349,16 @@ TEST_F(LayerStoreTest, LayersAreCheckedOnceAfterTheMachineStopped) {
   EXPECT_FALSE(*later->Has(bad.diff_id));
   EXPECT_TRUE(later->Stat(foreign.diff_id));
   EXPECT_EQ(later->Index(foreign_bad.diff_id).error().code, Code::kNotFound);
-  EXPECT_FALSE(std::filesystem::exists(store_->Directory(bad.diff_id)));
+  EXPECT_FALSE(std::filesystem::exists(store_->Directory(bad.diff_id).value()));
   // Once is enough.
-  Put(store_->Directory(good.diff_id) + "/d/f", "evil");
+  Put(store_->Directory(good.diff_id).value() + "/d/f", "evil");
   EXPECT_TRUE(*OpenStore("boot-3")->Has(good.diff_id));
 }
 
 TEST_F(LayerStoreTest, SyncedLayersNeedNoCheck) {
   Layer layer = CommitFiles({{"f", "x"}});
   ASSERT_TRUE(store_->Sync());
-  Put(store_->Directory(layer.diff_id) + "/f", "y");
+  Put(store_->Directory(layer.diff_id).value() + "/f", "y");
   EXPECT_TRUE(*OpenStore("boot-2")->Has(layer.diff_id));
 }
 

@@ -85,6 +85,7 @@ Status LayerStream::Consume(Piece piece) {
   TRY(tar_.Write(piece.tar));
   layer_.entries += piece.entries.size();
   if (!piece.index.empty()) layer_.index.push_back(std::move(piece.index));
+  if (!piece.times.empty()) layer_.times.push_back(std::move(piece.times));
   for (StreamedEntry& entry : piece.entries) TRY(on_entry_(std::move(entry)));
   return Ok();
 }
@@ -120,6 +121,7 @@ void TarPart::Add(const UpperEntry& entry, bool fresh) {
   uint64_t size = node.type == tree::NodeType::kFile ? node.size : 0;
   padding_ = (kTarBlock - size % kTarBlock) % kTarBlock;
   tree::AppendLayerEntry(piece_.index, entry.index);
+  piece_.times.append(reinterpret_cast<const char*>(&entry.mtime.nanos), sizeof(entry.mtime.nanos));
   piece_.entries.push_back({entry.index, fresh});
 }
 

@@ -64,6 +64,7 @@ class LayerStream {
   struct Piece {
     std::string tar;
     std::string index;
+    std::string times;
     std::vector<StreamedEntry> entries;
   };
   struct Segment {

@@ -47,6 +47,17 @@ std::vector<std::string> ImplicitIn(const tree::LayerIndex& index) {
   return paths;
 }
 
+tree::NodeType TypeOf(mode_t mode) {
+  switch (mode & S_IFMT) {
+    case S_IFDIR: return tree::NodeType::kDirectory;
+    case S_IFLNK: return tree::NodeType::kSymlink;
+    case S_IFCHR: return tree::NodeType::kCharDevice;
+    case S_IFBLK: return tree::NodeType::kBlockDevice;
+    case S_IFIFO: return tree::NodeType::kFifo;
+    default: return tree::NodeType::kFile;
+  }
+}
+
 // A layer comes and goes as a whole: where a part of it is not there, it is damaged.
 Error PartMissing(Error error, const DiffId& layer) {
   if (error.code == Code::kNotFound) error.code = Code::kCorrupt;
@@ -106,7 +117,55 @@ std::string LocalLayerStore::PathOf(const DiffId& layer) const {
   return root_ + "/layers/" + layer.Hex();
 }
 
-std::string LocalLayerStore::Directory(const DiffId& layer) const { return PathOf(layer) + "/fs"; }
+std::string LocalLayerStore::FilesOf(const DiffId& layer) const { return PathOf(layer) + "/fs"; }
+
+Result<std::string> LocalLayerStore::Directory(const DiffId& layer) {
+  if (lazy_.IsLazy(layer)) {
+    TRY(lazy_.MakeWhole(layer, [&]() -> Status {
+      // New names on the disk, which a crash of the machine may lose.
+      TRY_ASSIGN(LayerMeta meta, Meta(layer));
+      meta.boot = boot_;
+      return WriteMeta(PathOf(layer), meta);
+    }));
+  }
+  return FilesOf(layer);
+}
+
+Result<std::optional<LayerStore::Found>> LocalLayerStore::Find(const DiffId& layer,
+                                                              const RelPath& path) {
+  if (lazy_.IsLazy(layer)) {
+    auto entry = lazy_.Find(layer, path);
+    if (!entry && lazy_.IsLazy(layer)) return std::move(entry).error();
+    if (entry && !*entry) return std::optional<Found>();
+    if (entry) return std::optional(Found{(*entry)->index.node.type, (*entry)->mtime});
+  }
+  struct stat st;
+  if (lstat((FilesOf(layer) + path.Absolute()).c_str(), &st) != 0) return std::optional<Found>();
+  return std::optional(Found{TypeOf(st.st_mode), {st.st_mtim.tv_sec * 1'000'000'000 + st.st_mtim.tv_nsec}});
+}
+
+Result<LayerFiles> LocalLayerStore::Files(const DiffId& layer) { return lazy_.Open(layer); }
+
+Result<std::optional<DiffId>> LocalLayerStore::RestOf(const DiffId& layer) {
+  return lazy_.RestOf(layer);
+}
+
+Result<std::vector<DiffId>> LocalLayerStore::UsersOf(const DiffId& rest) {
+  return lazy_.UsersOf(rest);
+}
+
+Result<ListedLayer> LocalLayerStore::List(const DiffId& layer, std::stop_token stop) const {
+  if (lazy_.IsLazy(layer)) {
+    auto listed = lazy_.List(layer);
+    // Nothing is wrong if it was made whole just then.
+    if (listed || lazy_.IsLazy(layer)) return listed;
+  }
+  ListedLayer out;
+  TRY_ASSIGN(out.files.rest, sys::OpenDir(FilesOf(layer)));
+  out.files.whole = layer;
+  TRY_ASSIGN(out.entries, WalkUpper(FilesOf(layer), stop));
+  return out;
+}
 
 Result<std::unique_ptr<LocalLayerStore>> LocalLayerStore::Open(const std::string& root,
                                                                std::string boot) {
@@ -213,13 +272,11 @@ Status LocalLayerStore::ForEach(const std::function<Status(const Layer&)>& visit
 
 Status LocalLayerStore::Remove(const DiffId& layer) {
   trusted_.Lock()->erase(layer);
-  // Renamed first, so that nobody sees half of it.
-  TRY_ASSIGN(std::string away, staging_->NewPath());
-  if (rename(PathOf(layer).c_str(), away.c_str()) != 0) {
-    return errno == ENOENT ? Ok() : Status(ErrnoError(errno, "remove layer " + layer.ToString()));
-  }
-  return sys::RemoveAll(away);
+  TRY_ASSIGN(auto away, lazy_.TakeAway(layer));
+  return away ? sys::RemoveAll(*away) : Ok();
 }
+
+Status LocalLayerStore::RemoveUnused() { return lazy_.RemoveUnused(); }
 
 // --- crashes of the machine
 // --------------------------------------------------------------------------
@@ -256,11 +313,28 @@ Result<bool> LocalLayerStore::FilesAreIntact(const DiffId& layer, const LayerMet
   auto implicit = ReadImplicit(PathOf(layer));
   if (!implicit || *implicit != ImplicitIn(*index)) return false;
   if (!meta.reproducible) return FitsIndex(layer, std::move(*index));
-  auto entries = WalkUpper(Directory(layer), {});
-  if (!entries) return false;
+  auto listed = List(layer, {});
+  if (!listed) return false;
   HashingWriter tar(nullptr);
-  Status written = WriteUpperTar(Directory(layer), *entries, HashFiles::kNo, {}, tar, {});
+  Status written = WriteLayerTar(*listed, tar, {});
   return written && DiffId(tar.Finish()) == layer;
+}
+
+// Nothing is missing and nothing too much, by names alone.
+bool LocalLayerStore::HasAllFiles(const DiffId& layer, tree::LayerIndex index) const {
+  if (!lazy_.IsLazy(layer)) {
+    auto entries = WalkUpper(FilesOf(layer), {});
+    std::erase_if(index, [](const tree::LayerEntry& entry) { return entry.path.IsRoot(); });
+    return entries && entries->size() == index.size();
+  }
+  auto listed = lazy_.List(layer);
+  return listed && std::ranges::all_of(listed->entries, [&](const UpperEntry& entry) {
+    if (entry.index.node.type != tree::NodeType::kFile) return true;
+    struct stat st;
+    int root = listed->files.RootOf(entry.path);
+    return fstatat(root, entry.path.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+           S_ISREG(st.st_mode) && static_cast<uint64_t>(st.st_size) == entry.index.node.size;
+  });
 }
 
 Result<bool> LocalLayerStore::Verify(const DiffId& layer, bool quick) {
@@ -272,21 +346,18 @@ Result<bool> LocalLayerStore::Verify(const DiffId& layer, bool quick) {
   if (!quick) return FilesAreIntact(layer, *meta);
   auto text = ReadFile(PathOf(layer) + "/index", uint64_t{1} << 32);
   if (!text || Digest::Of(*text) != meta->index || !Describe(layer, *meta)) return false;
-  auto entries = WalkUpper(Directory(layer), {});
   auto index = tree::DecodeLayerIndex(*text);
-  if (!entries || !index) return false;
-  std::erase_if(*index, [](const tree::LayerEntry& entry) { return entry.path.IsRoot(); });
-  return entries->size() == index->size();
+  return index && HasAllFiles(layer, std::move(*index));
 }
 
 // For layers whose tar cannot be made again: the files against the index. Times are not compared,
 // the index has none.
 Result<bool> LocalLayerStore::FitsIndex(const DiffId& layer, tree::LayerIndex index) {
   std::erase_if(index, [](const tree::LayerEntry& entry) { return entry.path.IsRoot(); });
-  auto entries = WalkUpper(Directory(layer), {});
+  auto entries = WalkUpper(FilesOf(layer), {});
   if (!entries || entries->size() != index.size()) return false;
   NullWriter nowhere;
-  if (!WriteUpperTar(Directory(layer), *entries, HashFiles::kYes, {}, nowhere, {})) return false;
+  if (!WriteUpperTar(FilesOf(layer), *entries, HashFiles::kYes, {}, nowhere, {})) return false;
   std::vector<tree::LayerEntry> found;
   for (UpperEntry& entry : *entries) found.push_back(std::move(entry.index));
   found = IndexOf(std::move(found));
@@ -345,6 +416,8 @@ struct LocalLayerStore::Contents {
   std::vector<std::string> index;  // encoded, in pieces
   std::vector<std::string> implicit = {};
   bool reproducible = true;
+  std::vector<std::string> times = {};    // of a lazy layer
+  std::optional<DiffId> rest = {};
 
   static Contents Of(uint64_t tar_size, const tree::LayerIndex& index, bool reproducible) {
     Contents out{.tar_size = tar_size, .entries = index.size(),
@@ -366,6 +439,11 @@ Result<Layer> LocalLayerStore::Publish(Draft& draft, const DiffId& diff_id,
   if (!contents.implicit.empty()) TRY(WriteImplicit(draft.path(), contents.implicit));
   TRY(WriteFileAtomically(draft.path() + "/size", fmt::format("{}\n", contents.tar_size)));
   TRY(sys::RemoveAll(draft.work()));
+  std::optional<sys::FlockGuard> keeps_rest;
+  if (contents.rest) {
+    TRY(lazy_.Prepare(draft.path(), *contents.rest, contents.times));
+    TRY_ASSIGN(keeps_rest, lazy_.Refer(diff_id, *contents.rest));
+  }
   std::string path = PathOf(diff_id);
   while (rename(draft.path().c_str(), path.c_str()) != 0) {
     if (errno != EEXIST && errno != ENOTEMPTY) return ErrnoError(errno, "rename layer to " + path);
@@ -374,12 +452,17 @@ Result<Layer> LocalLayerStore::Publish(Draft& draft, const DiffId& diff_id,
     TRY_ASSIGN(bool good, Has(diff_id));
     if (good) return layer;
     // Parts of it are missing: somebody deleted files of ours. Out of the way with it.
+    keeps_rest.reset();
     TRY(Remove(diff_id));
+    if (contents.rest) {
+      TRY_ASSIGN(keeps_rest, lazy_.Refer(diff_id, *contents.rest));
+    }
   }
   draft.Release();
   trusted_.Lock()->emplace(diff_id, layer);
-  static Counter made("snapshot.layers");
+  static Counter made("snapshot.layers"), lazy("snapshot.lazy_layers");
   made.Add();
+  lazy.Add(contents.rest ? 1 : 0);
   return layer;
 }
 
@@ -454,7 +537,8 @@ Result<Layer> LocalLayerStore::CommitWritten(std::unique_ptr<LayerDraft> draft,
   written.index.insert(written.index.begin(), tree::LayerIndexHeader(written.entries));
   return Publish(static_cast<Draft&>(*draft), written.diff_id,
                  {.tar_size = written.tar_size, .entries = written.entries,
-                  .index = std::move(written.index)});
+                  .index = std::move(written.index), .times = std::move(written.times),
+                  .rest = written.rest});
 }
 
 Result<Layer> LocalLayerStore::Unpack(const DiffId& expected, const std::vector<DiffId>& below,
@@ -485,12 +569,13 @@ Status LocalLayerStore::WriteTar(const DiffId& layer, Writer& out, std::stop_tok
     error.hint = "use the blob in which the layer came";
     return error;
   }
-  auto entries = WalkUpper(Directory(layer), stop);
-  if (!entries) return PartMissing(std::move(entries).error(), layer);
+  auto listed = List(layer, stop);
+  if (!listed) return PartMissing(std::move(listed).error(), layer);
   HashingWriter hash(nullptr);
   BackgroundWriter hashing(hash);
   TeeWriter both(out, hashing);
-  TRY(WriteUpperTar(Directory(layer), *entries, HashFiles::kNo, {}, both, stop));
+  Status written = WriteLayerTar(*listed, both, stop);
+  if (!written) return PartMissing(std::move(written).error(), layer);
   TRY(hashing.Finish());
   if (DiffId(hash.Finish()) == layer) return Ok();
   Error error = Corrupt("the files of layer {} changed on disk: they give another tar now",

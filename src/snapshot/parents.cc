@@ -53,7 +53,7 @@ Status ApplyDirectoryAttributes(int fd, const DirectoryAttributes& attributes) {
 Result<ParentLookup::OpenLayer*> ParentLookup::Open(size_t number) {
   open_.resize(stack_.size());
   if (!open_[number]) {
-    std::string directory = store_.Directory(stack_[number]);
+    TRY_ASSIGN(std::string directory, store_.Directory(stack_[number]));
     auto root = sys::OpenDir(directory);
     if (!root) return NotFound("layer {} is not unpacked here", stack_[number].ToString());
     auto layer = std::make_shared<OpenLayer>();

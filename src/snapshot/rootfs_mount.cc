@@ -68,7 +68,7 @@ class LowerPlan {
       auto elsewhere = shown_by_.find(layer);
       // Whoever shows a layer may count what is asked of it, and that it has nothing is an answer.
       if (about.entries == 0 && elsewhere == shown_by_.end()) continue;
-      std::string directory = layers_.Directory(layer);
+      TRY_ASSIGN(std::string directory, layers_.Directory(layer));
       TRY(CorrectParents(i, directory));
       lowers.push_back(elsewhere == shown_by_.end() ? directory : elsewhere->second);
       // Overlayfs looks for the mark below the root only.

@@ -168,7 +168,7 @@ TEST_P(RootfsTest, HardLinksSurvive) {
     Put(root + "/d/a", "linked");
     ASSERT_EQ(link((root + "/d/a").c_str(), (root + "/b").c_str()), 0);
   });
-  std::string fs = store_->Directory(layer);
+  std::string fs = store_->Directory(layer).value();
   struct stat st;
   ASSERT_EQ(stat((fs + "/b").c_str(), &st), 0);
   EXPECT_EQ(st.st_nlink, 2u);
@@ -224,8 +224,8 @@ TEST_P(RootfsTest, ReadOnlyMountsDoNotTouchTheLayers) {
   std::ofstream(mount->path() + "/f") << "changed";
   std::ofstream(mount->path() + "/g") << "new";
   mount.reset();
-  EXPECT_EQ(Get(store_->Directory(base) + "/f"), "x");
-  EXPECT_THAT(List(store_->Directory(base)), ElementsAre("f"));
+  EXPECT_EQ(Get(store_->Directory(base).value() + "/f"), "x");
+  EXPECT_THAT(List(store_->Directory(base).value()), ElementsAre("f"));
 }
 
 TEST_P(RootfsTest, ALayerMayOccurTwice) {

@@ -252,7 +252,7 @@ TEST_P(SnapshotTest, WrongBytesAreNotALayer) {
 
 TEST_P(SnapshotTest, AChangedLayerOnDiskIsFound) {
   DiffId layer = Change({}, [](const std::string& root) { Write(root + "/a", "1"); });
-  Write(store->Directory(layer) + "/a", "2");
+  Write(store->Directory(layer).value() + "/a", "2");
   StringWriter tar;
   EXPECT_EQ(store->WriteTar(layer, tar, {}).error().code, Code::kCorrupt);
 }

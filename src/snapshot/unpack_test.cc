@@ -19,7 +19,7 @@ struct UnpackTest : LayersTest {
     EXPECT_TRUE(layer) << layer.error().ToString();
     if (!layer) return "/nonexistent";
     last_ = layer->diff_id;
-    return store_->Directory(last_);
+    return store_->Directory(last_).value();
   }
   Error Refused(const std::vector<Member>& members) {
     auto layer = UnpackTar(MakeTar(members));

@@ -37,9 +37,9 @@ struct Chunk {
 // the queue cannot lock itself up.
 class ContentQueue {
  public:
-  ContentQueue(int root, std::vector<UpperEntry>& entries, HashFiles hash,
+  ContentQueue(const LayerFiles& files, std::vector<UpperEntry>& entries, HashFiles hash,
                const std::map<std::string, Digest>& known, std::stop_token stop)
-      : root_(root), entries_(entries), hash_(hash), known_(known), outer_(std::move(stop)) {
+      : layer_(files), entries_(entries), hash_(hash), known_(known), outer_(std::move(stop)) {
     for (size_t i = 0; i < entries.size(); ++i) {
       const UpperEntry& entry = entries[i];
       bool is_file = !entry.index.whiteout && entry.index.node.type == tree::NodeType::kFile;
@@ -146,10 +146,11 @@ class ContentQueue {
 
   Status ReadFile(size_t number, UpperEntry& entry) {
     tree::Node& node = entry.index.node;
-    Fd fd(openat(root_, entry.path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NOATIME));
+    int root = layer_.RootOf(entry.path);
+    Fd fd(openat(root, entry.path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NOATIME));
     // O_NOATIME is the owner's privilege.
     if (!fd && errno == EPERM) {
-      fd = Fd(openat(root_, entry.path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+      fd = Fd(openat(root, entry.path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
     }
     if (!fd) return ErrnoError(errno, "open " + entry.path);
     char capability[256];
@@ -201,7 +202,7 @@ class ContentQueue {
     return chunk;
   }
 
-  const int root_;
+  const LayerFiles& layer_;
   std::vector<UpperEntry>& entries_;
   const HashFiles hash_;
   const std::map<std::string, Digest>& known_;
@@ -230,17 +231,14 @@ Status WriteFileContent(ContentQueue& queue, uint64_t size, archive::TarWriter& 
   return queue.CloseNext();
 }
 
-}  // namespace
-
-Status AppendUpperTar(const std::string& directory, std::vector<UpperEntry>& entries, HashFiles hash,
-                      const std::map<std::string, Digest>& known, const std::string& prefix,
-                      archive::TarWriter& tar, std::stop_token stop) {
-  TRY_ASSIGN(Fd root, sys::OpenDir(directory));
+Status AppendEntries(const LayerFiles& files, std::vector<UpperEntry>& entries, HashFiles hash,
+                     const std::map<std::string, Digest>& known, const std::string& prefix,
+                     archive::TarWriter& tar, std::stop_token stop) {
   std::unordered_map<std::string_view, const UpperEntry*> linked;  // targets of hard links, by path
   for (const UpperEntry& entry : entries) {
     if (!entry.hard_link_to.empty()) linked[entry.hard_link_to] = nullptr;
   }
-  ContentQueue queue(root.get(), entries, hash, known, stop);
+  ContentQueue queue(files, entries, hash, known, stop);
   for (UpperEntry& entry : entries) {
     if (stop.stop_requested()) return Cancelled("writing the layer was cancelled");
     bool is_file = !entry.index.whiteout && entry.index.node.type == tree::NodeType::kFile;
@@ -267,6 +265,22 @@ Status AppendUpperTar(const std::string& directory, std::vector<UpperEntry>& ent
     }
   }
   return Ok();
+}
+
+}  // namespace
+
+Status AppendUpperTar(const std::string& directory, std::vector<UpperEntry>& entries, HashFiles hash,
+                      const std::map<std::string, Digest>& known, const std::string& prefix,
+                      archive::TarWriter& tar, std::stop_token stop) {
+  LayerFiles files;
+  TRY_ASSIGN(files.rest, sys::OpenDir(directory));
+  return AppendEntries(files, entries, hash, known, prefix, tar, stop);
+}
+
+Status WriteLayerTar(ListedLayer& layer, Writer& out, std::stop_token stop) {
+  archive::TarWriter tar(out);
+  TRY(AppendEntries(layer.files, layer.entries, HashFiles::kNo, {}, "", tar, stop));
+  return tar.Finish();
 }
 
 Status WriteUpperTar(const std::string& directory, std::vector<UpperEntry>& entries, HashFiles hash,

@@ -10,6 +10,7 @@
 #include "archive/tar.h"
 #include "base/digest.h"
 #include "base/io.h"
+#include "snapshot/layer_files.h"
 #include "snapshot/upper_walk.h"
 
 namespace varve::snapshot {
@@ -22,6 +23,9 @@ enum class HashFiles { kNo, kYes };
 // shorter since the walk.
 Status WriteUpperTar(const std::string& directory, std::vector<UpperEntry>& entries, HashFiles hash,
                      const std::map<std::string, Digest>& known, Writer& out, std::stop_token stop);
+
+// Of a layer whose list is complete: nothing is hashed and nothing filled in.
+Status WriteLayerTar(ListedLayer& layer, Writer& out, std::stop_token stop);
 
 // The same entries as a part of a larger tar, below `prefix` ("" or "linux_arm64/"), without its end.
 Status AppendUpperTar(const std::string& directory, std::vector<UpperEntry>& entries, HashFiles hash,

@@ -16,7 +16,7 @@ using testing::IsEmpty;
 
 class DamageTest : public testing::Test {
  protected:
-  std::string FilesOf(const DiffId& layer) { return root.layers->Directory(layer); }
+  std::string FilesOf(const DiffId& layer) { return root.layers->Directory(layer).value(); }
   std::vector<std::string> Drop(cache::JobLease& lease) {
     auto dropped = DropDamaged(root.stores(), lease, {});
     EXPECT_TRUE(dropped) << dropped.error().ToString();

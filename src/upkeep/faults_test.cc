@@ -138,7 +138,7 @@ void ExpectNoWrongHit(const Scenario& scenario, const std::string& boot, const s
     const DiffId& layer = record.outputs[0].layers[0];
     if (layers->Has(layer).value()) {
       EXPECT_TRUE(layers->Verify(layer, false).value());
-      EXPECT_EQ(ReadFile(layers->Directory(layer) + "/file").value(), "content of the layer");
+      EXPECT_EQ(ReadFile(layers->Directory(layer).value() + "/file").value(), "content of the layer");
     }
   }
   auto image = opened->store->GetImage("docker.io/library/app:1");

@@ -324,7 +324,9 @@ class Check {
     for (const std::string& path : leftovers) {
       Found(path, "a process that died left it", "removed");
     }
-    return options_.repair ? RemoveLeftovers(stores_.root, {.thorough = true}) : Ok();
+    if (!options_.repair) return Ok();
+    TRY(stores_.layers.RemoveUnused());
+    return RemoveLeftovers(stores_.root, {.thorough = true});
   }
 
   const Stores& stores_;

@@ -153,7 +153,10 @@ class Taker {
       } else if (auto st = StatOf(row.path + "/size")) {
         row.created = row.last_used = TimeOf(st->st_mtim);
       }
-      if (note != nullptr && note->disk_bytes && !options_.measure_all) {
+      TRY_ASSIGN(std::optional<uint64_t> shared, SharedBytes(DiffId(*digest), row.path));
+      if (shared) {
+        row.bytes = *shared;
+      } else if (note != nullptr && note->disk_bytes && !options_.measure_all) {
         row.bytes = *note->disk_bytes;
       } else {
         TRY_ASSIGN(DiskUse use, MeasureDisk(row.path));
@@ -169,6 +172,43 @@ class Taker {
       out_.rows.push_back(std::move(row));
     }
     return contents_.NoteDiskBytes(measured);
+  }
+
+  // Of a layer that has files for lazy ones, or is one (snapshot/lazy_layers.h): each of them counts the
+  // same part of these files, so that the sum is what they take. Nothing: it has no part in any.
+  Result<std::optional<uint64_t>> SharedBytes(const DiffId& layer, const std::string& path) {
+    // One that is damaged is found by fsck; here it takes what lies there.
+    auto rest = stores_.layers.RestOf(layer);
+    if (!rest) return std::optional<uint64_t>();
+    if (*rest) {
+      TRY_ASSIGN(uint64_t mine, DiskBytes(path));
+      TRY_ASSIGN(Shared shared, SharedOf(**rest));
+      return std::optional(mine + shared.part());
+    }
+    TRY_ASSIGN(auto users, stores_.layers.UsersOf(layer));
+    if (users.empty()) return std::optional<uint64_t>();
+    TRY_ASSIGN(uint64_t mine, DiskBytes(path));
+    TRY_ASSIGN(Shared shared, SharedOf(layer));
+    return std::optional(mine - std::min(mine, shared.in_layer) + shared.part());
+  }
+
+  struct Shared {
+    uint64_t in_layer = 0;  // of the layer's own directory
+    uint64_t remains = 0;   // of what stayed of it when it was removed
+    size_t parts = 0;
+    uint64_t part() const { return (in_layer + remains) / std::max<size_t>(parts, 1); }
+  };
+
+  Result<Shared> SharedOf(const DiffId& rest) {
+    auto known = shared_.find(rest.value);
+    if (known != shared_.end()) return known->second;
+    Shared shared;
+    TRY_ASSIGN(auto users, stores_.layers.UsersOf(rest));
+    TRY_ASSIGN(shared.in_layer, DiskBytes(stores_.root + "/layers/" + rest.Hex() + "/fs"));
+    TRY_ASSIGN(shared.remains, DiskBytes(stores_.root + "/remains/" + rest.Hex()));
+    shared.parts = users.size() + (shared.in_layer > 0 ? 1 : 0);
+    remains_ += shared.remains;
+    return shared_.emplace(rest.value, shared).first->second;
   }
 
   Status Records() {
@@ -324,6 +364,7 @@ class Taker {
       if (std::ranges::find(kDone, name) != kDone.end()) continue;
       std::string path = stores_.root + "/" + name;
       TRY_ASSIGN(uint64_t bytes, DiskBytes(path));
+      if (name == "remains") bytes -= std::min(bytes, remains_);  // counted with the layers
       auto st = StatOf(path);
       if (name.starts_with("index.db")) {
         index += bytes;
@@ -350,6 +391,7 @@ class Taker {
     if (name == "locks") return "locks of running steps";
     if (name == "images") return "image names";
     if (name == "history") return "build history";
+    if (name == "remains") return "directory of what other layers need of removed ones";
     return "files in " + std::string(name);
   }
 
@@ -381,6 +423,8 @@ class Taker {
   cache::LiveLeases leases_;
   std::unordered_set<Digest> named_, pulled_, bodies_, image_layers_;
   std::unordered_map<Digest, std::string> descriptions_;
+  std::unordered_map<Digest, Shared> shared_;
+  uint64_t remains_ = 0;
   Inventory out_;
 };
 

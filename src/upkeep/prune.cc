@@ -111,6 +111,7 @@ class Pruning {
       }
     }
     TRY(CollectStored(stored, plan.records, sweep));
+    TRY(stores_.layers.RemoveUnused());
     return std::move(result_);
   }
 

@@ -41,7 +41,7 @@ TEST(Inventory, SumIsWhatTheDiskHolds) {
   ASSERT_TRUE(root.blobs->Put(kBig));
   // Linked between two layers, as an unchanged file of a large COPY.
   auto draft = root.layers->NewDraft().value();
-  fs::create_hard_link(root.layers->Directory(layer) + "/file", draft->upper() + "/file");
+  fs::create_hard_link(root.layers->Directory(layer).value() + "/file", draft->upper() + "/file");
   ASSERT_TRUE(WriteFileAtomically(draft->upper() + "/new", "new"));
   DiffId second = root.layers->Commit(std::move(draft), {}, {}, {}).value().diff_id;
   root.Record("b", {second});

@@ -100,7 +100,8 @@ struct Side {
 
   static Result<Side> Read(snapshot::LayerStore& layers, const DiffId& layer, std::stop_token stop) {
     TRY_ASSIGN(auto index, layers.Index(layer));
-    Side side{.directory = layers.Directory(layer)};
+    Side side;
+    TRY_ASSIGN(side.directory, layers.Directory(layer));
     TRY_ASSIGN(side.entries, snapshot::WalkUpper(side.directory, stop));
     for (tree::LayerEntry& entry : index) {
       if (!entry.node.xattrs.empty()) side.xattrs[entry.path.str()] = std::move(entry.node.xattrs);

@@ -130,7 +130,7 @@ class Machine:
                     pass
         for name in ("staging", "locks", "jobs"):
             for path in glob.glob(f"{self.root}/{name}/*"):
-                if os.path.basename(path) == "collect.lock":  # one file, which stays, for all collections
+                if os.path.basename(path) in ("collect.lock", "lazy.lock"):  # one file, which stays, for all
                     continue
                 found.append(f"file {path}")
         return found
