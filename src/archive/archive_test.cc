@@ -49,7 +49,10 @@ TEST(Codec, RoundTripsAtEverySizeAndLevel) {
       EXPECT_EQ(*Decompress(Compress(text, Compression::kGzip, level)), text)
           << size << " " << level;
     }
-    EXPECT_EQ(*Decompress(Compress(text, Compression::kZstd)), text) << size;
+    for (int level : {1, 3, 5, 6, 19}) {
+      EXPECT_EQ(*Decompress(Compress(text, Compression::kZstd, level)), text)
+          << size << " " << level;
+    }
     EXPECT_EQ(*Decompress(Compress(text, Compression::kNone)), text) << size;
   }
 }
@@ -57,9 +60,21 @@ TEST(Codec, RoundTripsAtEverySizeAndLevel) {
 TEST(Codec, OutputDependsNeitherOnThreadsNorOnWrites) {
   std::string text = SomeText(5'000'000);
   for (Compression compression : {Compression::kGzip, Compression::kZstd}) {
-    EXPECT_EQ(Compress(text, compression, {}, 1, 1000),
-              Compress(text, compression, {}, 4, 1 << 20));
+    for (std::optional<int> level : {std::optional<int>(), std::optional(1), std::optional(9)}) {
+      EXPECT_EQ(Compress(text, compression, level, 1, 1000),
+                Compress(text, compression, level, 4, 1 << 20));
+    }
   }
+}
+
+// What a layer's blob is made of at the usual level: the bytes that a second machine must give, too.
+TEST(Codec, ZstdFramesAreOfTwoMebibytesEach) {
+  std::string text = SomeText(5'000'000), data = Compress(text, Compression::kZstd);
+  std::string parts;
+  for (size_t at = 0; at < text.size(); at += 2 << 20) {
+    parts += Compress(text.substr(at, 2 << 20), Compression::kZstd);
+  }
+  EXPECT_EQ(data, parts);
 }
 
 TEST(Codec, SeveralMembersAreOneStream) {

@@ -3,7 +3,9 @@
 //
 // The compressed bytes depend on the level, the library's version and (gzip: ISA-L chooses its
 // match finder by it) the CPU's generation, not on the number of threads or the sizes of the
-// writes. Decompressors verify the stream's own checksums; a truncated stream is kCorrupt.
+// writes. Decompressors verify the stream's own checksums; a truncated stream is kCorrupt, unless it ends
+// where a gzip member or a zstd frame does (zstd of the levels 1 to 5 has one for each 2 MiB): blobs are
+// verified by their digest.
 #pragma once
 
 #include <cstdint>

@@ -8,17 +8,13 @@
 #include <zlib.h>
 
 #include <algorithm>
-#include <condition_variable>
 #include <cstring>
-#include <map>
 #include <memory>
-#include <optional>
 #include <vector>
 
 #include "archive/codec.h"
 #include "archive/codec_internal.h"
-#include "base/guarded.h"
-#include "base/thread_pool.h"
+#include "archive/piecewise.h"
 
 namespace varve::archive {
 
@@ -28,17 +24,6 @@ constexpr size_t kChunk = 1 << 20;
 
 // ISA-L's level for gzip's 1 to 6.
 int IsalLevel(int level) { return level <= 1 ? 1 : level <= 3 ? 2 : 3; }
-
-// A chunk on its way. Its buffers are used again by a later chunk: allocated each time, they cost a
-// page fault for each of their pages, a fifth of the time of the whole.
-struct Piece {
-  std::string chunk;
-  std::string out;  // larger than `used`
-  size_t used = 0;
-  std::vector<uint8_t> work;  // of ISA-L
-  uint32_t crc = 0;
-  std::optional<Error> error;
-};
 
 // Raw deflate of one chunk, ended by a full flush on a byte boundary.
 Status DeflateIsal(Piece& piece, int level) {
@@ -93,23 +78,13 @@ Status DeflateZlib(Piece& piece, int level) {
 class GzipWriter final : public Compressor {
  public:
   GzipWriter(Writer& out, int level, size_t threads)
-      : out_(out), level_(level), window_(2 * threads), pool_(threads) {}
+      : out_(out), pieces_(kChunk, threads, [level](Piece& piece) { return Deflate(piece, level); },
+                           [this](const Piece& piece) { return Pass(piece); }) {}
 
-  Status Write(std::string_view data) override {
-    while (!data.empty()) {
-      if (!filling_) filling_ = TakePiece();
-      std::string& chunk = filling_->chunk;
-      size_t n = std::min(kChunk - chunk.size(), data.size());
-      chunk.append(data.substr(0, n));
-      data.remove_prefix(n);
-      if (chunk.size() == kChunk) TRY(Submit());
-    }
-    return Ok();
-  }
+  Status Write(std::string_view data) override { return pieces_.Write(data); }
 
   Status Finish() override {
-    if (filling_) TRY(Submit());
-    TRY(Drain(0));
+    TRY(pieces_.Finish());
     TRY(Header());
     // An empty last block with fixed codes, then checksum and length.
     std::string tail("\x03\x00", 2);
@@ -120,16 +95,11 @@ class GzipWriter final : public Compressor {
   }
 
  private:
-  std::unique_ptr<Piece> TakePiece() {
-    if (free_.empty()) {
-      auto piece = std::make_unique<Piece>();
-      piece->chunk.reserve(kChunk);
-      return piece;
-    }
-    auto piece = std::move(free_.back());
-    free_.pop_back();
-    piece->chunk.clear();
-    return piece;
+  static Status Deflate(Piece& piece, int level) {
+    piece.crc = crc32_gzip_refl(0, reinterpret_cast<const unsigned char*>(piece.chunk.data()),
+                                piece.chunk.size());
+    return level >= 1 && level <= 6 ? DeflateIsal(piece, IsalLevel(level))
+                                    : DeflateZlib(piece, level);
   }
 
   Status Header() {
@@ -138,54 +108,18 @@ class GzipWriter final : public Compressor {
     return out_.Write(std::string_view("\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff", 10));
   }
 
-  Status Submit() {
-    TRY(Drain(window_));
-    pool_.Submit([this, number = submitted_++, piece = std::move(filling_)]() mutable {
-      piece->crc = crc32_gzip_refl(
-          0, reinterpret_cast<const unsigned char*>(piece->chunk.data()), piece->chunk.size());
-      Status status = level_ >= 1 && level_ <= 6 ? DeflateIsal(*piece, IsalLevel(level_))
-                                                 : DeflateZlib(*piece, level_);
-      if (!status) piece->error = std::move(status).error();
-      auto done = done_.Lock();
-      done->emplace(number, std::move(piece));
-      // Under the lock: this object may end as soon as the last piece is seen.
-      finished_.notify_one();
-    });
-    return Ok();
-  }
-
-  // Writes pieces in order until at most `left` are under way.
-  Status Drain(size_t left) {
-    while (submitted_ - written_ > left) {
-      std::unique_ptr<Piece> piece;
-      {
-        auto done = done_.Lock();
-        done.Wait(finished_, [&] { return done->contains(written_); });
-        piece = std::move(done->extract(written_).mapped());
-      }
-      ++written_;
-      if (piece->error) return *piece->error;
-      TRY(Header());
-      crc_ = crc32_combine(crc_, piece->crc, static_cast<z_off_t>(piece->chunk.size()));
-      size_ += piece->chunk.size();
-      TRY(out_.Write(std::string_view(piece->out).substr(0, piece->used)));
-      free_.push_back(std::move(piece));
-    }
-    return Ok();
+  Status Pass(const Piece& piece) {
+    TRY(Header());
+    crc_ = crc32_combine(crc_, piece.crc, static_cast<z_off_t>(piece.chunk.size()));
+    size_ += piece.chunk.size();
+    return out_.Write(std::string_view(piece.out).substr(0, piece.used));
   }
 
   Writer& out_;
-  const int level_;
-  const size_t window_;
-  std::unique_ptr<Piece> filling_;
-  std::vector<std::unique_ptr<Piece>> free_;
   bool header_written_ = false;
   uLong crc_ = 0;
   uint64_t size_ = 0;
-  size_t submitted_ = 0, written_ = 0;
-  Guarded<std::map<size_t, std::unique_ptr<Piece>>> done_;
-  std::condition_variable finished_;
-  ThreadPool pool_;  // last: its threads end before what they use
+  PiecewiseWriter pieces_;
 };
 
 // Any number of members; bytes after the last member that do not begin another are an error, except
