@@ -50,7 +50,8 @@ Result<engine::PackageLayer> ReadPackageLayer(snapshot::LayerStore& layers, cons
     bool counts =
         kind && packages::Reads(manager, *kind) && entry.node.type == tree::NodeType::kFile;
     if (!counts) continue;
-    TRY_ASSIGN(std::string text, ReadEntry(layers.Directory(layer), entry));
+    TRY_ASSIGN(const std::string directory, layers.Directory(layer));
+    TRY_ASSIGN(std::string text, ReadEntry(directory, entry));
     packages::Canonical canonical = packages::CanonicalForm(*kind, text);
     if (!canonical.refused.empty()) {
       out.refused = fmt::format("{}: {}", entry.path.str(), canonical.refused);
