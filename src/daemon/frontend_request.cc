@@ -29,8 +29,12 @@ Status AddNamedContext(FrontendRequest& request, const std::string& name, const 
     request.local_contexts[name] = std::string(rest);
   } else if (TakePrefix(rest, "input:")) {
     request.input_contexts.push_back(std::string(rest));
-  } else if (!value.starts_with("docker-image://") && !value.starts_with("oci-layout://") &&
-             !IsRemote(value)) {
+  } else if (value.starts_with("oci-layout:")) {
+    // Its blobs lie at the client; what the build would open is a directory of this machine.
+    Error error = Invalid("context {}: OCI layouts are not supported through the daemon yet", name);
+    error.hint = "push the image and name it with docker-image://, or use varve build";
+    return error;
+  } else if (!value.starts_with("docker-image://") && !IsRemote(value)) {
     return Invalid("unsupported context source {} for {}", value, name);
   }
   request.flags.build_contexts.emplace_back(name, value);

@@ -193,6 +193,33 @@ TEST_F(ServerTest, SeveralOutputsGoToTheExportersOfTheirNumber) {
   EXPECT_TRUE(answer.response.exporter_response().contains("containerimage.digest"));
 }
 
+// What a client names is the client's. Keys and layouts of this machine would be read for whoever asks.
+TEST_F(ServerTest, FilesOfThisMachineAreNotTheClients) {
+  Write("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n");
+  auto session = OpenSession("s");
+  for (const char* key : {"sign-key", "verify-key"}) {
+    auto request = Request("s");
+    auto* cache = key == std::string("sign-key") ? request.mutable_cache()->add_exports()
+                                                 : request.mutable_cache()->add_imports();
+    cache->set_type("registry");
+    (*cache->mutable_attrs())["ref"] = "127.0.0.1:1/cache";
+    (*cache->mutable_attrs())[key] = "/etc/hostname";
+    Answer answer = Solve(request);
+    EXPECT_FALSE(answer.status.ok());
+    EXPECT_NE(answer.status.error_message().find("sign-key and verify-key are not supported"), std::string::npos)
+        << answer.status.error_message();
+  }
+  graph::Graph graph;
+  graph.Add({.op = graph::OciLayoutSource{.path = "/var/lib/images", .reference = "latest", .digest = {}}});
+  auto request = Request("s");
+  request.clear_frontend();
+  *request.mutable_definition() = llb::Encode(graph, graph::Ref{0, 0});
+  Answer answer = Solve(request);
+  EXPECT_FALSE(answer.status.ok());
+  EXPECT_NE(answer.status.error_message().find("oci-layout:// sources are not supported"), std::string::npos)
+      << answer.status.error_message();
+}
+
 TEST_F(ServerTest, AFrontEndInTheClientAsksAndReturns) {
   Write("Dockerfile", "FROM scratch\nCOPY a.txt /b\n");
   Write("a.txt", "text");

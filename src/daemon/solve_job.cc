@@ -41,15 +41,28 @@ Json PlatformList(const dockerfile::LoweredPlatforms& platforms) {
   return Json().Set("Platforms", std::move(list));
 }
 
-// A local cache lies at the client: it is never a directory of this machine.
-Status RefuseLocalCaches(const std::vector<tier::Spec>& specs) {
+// A local cache and a key lie at the client: they are never files or variables of this machine.
+Status RefuseClientsFiles(const std::vector<tier::Spec>& specs) {
   for (const tier::Spec& spec : specs) {
-    if (spec.kind != tier::Kind::kLocal) continue;
-    Error error = Invalid("caches of type=local are not supported through the daemon yet");
-    error.hint = "use type=registry, or varve build with type=local";
+    if (spec.kind == tier::Kind::kLocal) {
+      Error error = Invalid("caches of type=local are not supported through the daemon yet");
+      error.hint = "use type=registry, or varve build with type=local";
+      return error;
+    }
+    if (spec.sign_key.empty() && spec.verify_key.empty()) continue;
+    Error error = Invalid("cache {}: sign-key and verify-key are not supported through the daemon yet", spec.Name());
+    error.hint = "use varve build, which reads the client's key";
     return error;
   }
   return Ok();
+}
+
+// So does the content store of an OCI layout.
+Status RefuseClientsLayouts(const graph::Graph& graph) {
+  bool layout = std::ranges::any_of(graph.steps, [](const graph::Step& step) {
+    return std::holds_alternative<graph::OciLayoutSource>(step.op);
+  });
+  return layout ? Invalid("oci-layout:// sources are not supported through the daemon yet") : Status();
 }
 
 }  // namespace
@@ -210,8 +223,8 @@ Status SolveJob::ReadTargets(const Attributes& attributes, std::vector<tier::Spe
                              BuildTargets& targets) const {
   TRY_ASSIGN(cache_from, ParseCacheImports(request_, attributes));
   TRY_ASSIGN(targets.cache_to, ParseCacheExports(request_));
-  TRY(RefuseLocalCaches(cache_from));
-  TRY(RefuseLocalCaches(targets.cache_to));
+  TRY(RefuseClientsFiles(cache_from));
+  TRY(RefuseClientsFiles(targets.cache_to));
   TRY_ASSIGN(targets.outputs, ParseExporters(request_));
   return Ok();
 }
@@ -232,6 +245,7 @@ std::optional<Failure> SolveJob::SolveDefinition(const pb::Definition& definitio
                                                  gateway::Result& result) {
   auto decoded = llb::Decode(definition);
   if (!decoded) return Failure{decoded.error()};
+  if (Status ours = RefuseClientsLayouts(decoded->graph); !ours) return Failure{ours.error()};
   cli::BuildFlags flags;
   BuildTargets targets;
   if (Status read = ReadTargets(ToAttributes(request_.frontend_attrs()), flags.cache_from, targets); !read) {
@@ -269,6 +283,7 @@ std::optional<Failure> SolveJob::SolveFrontend(const std::string& frontend, cons
   for (const auto& [name, input] : inputs->by_name) {
     Status granted = llb::CheckEntitlements(input.build.graph, {entitlements.begin(), entitlements.end()});
     if (!granted) return Failure{granted.error()};
+    if (Status ours = RefuseClientsLayouts(input.build.graph); !ours) return Failure{ours.error()};
   }
   std::vector<tier::Spec> cache_from;
   BuildTargets targets;
