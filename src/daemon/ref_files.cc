@@ -10,6 +10,7 @@
 #include <algorithm>
 
 #include "base/rel_path.h"
+#include "session/go_mode.h"
 #include "sys/open.h"
 
 namespace varve::daemon {
@@ -18,25 +19,10 @@ namespace {
 
 constexpr int64_t kMaxRead = 15 << 20;
 
-// Go's os.FileMode (reference daemon-api.md §4.2).
-uint32_t GoMode(mode_t mode) {
-  uint32_t out = mode & 0777;
-  if (S_ISDIR(mode)) out |= 1U << 31;
-  if (S_ISLNK(mode)) out |= 1U << 27;
-  if (S_ISBLK(mode)) out |= 1U << 26;
-  if (S_ISCHR(mode)) out |= (1U << 26) | (1U << 21);
-  if (S_ISFIFO(mode)) out |= 1U << 25;
-  if (S_ISSOCK(mode)) out |= 1U << 24;
-  if (mode & S_ISUID) out |= 1U << 23;
-  if (mode & S_ISGID) out |= 1U << 22;
-  if (mode & S_ISVTX) out |= 1U << 20;
-  return out;
-}
-
 fsutil::types::Stat StatOf(const struct stat& st, const std::string& path) {
   fsutil::types::Stat out;
   out.set_path(path);
-  out.set_mode(GoMode(st.st_mode));
+  out.set_mode(session::GoModeOf(st.st_mode));
   out.set_uid(st.st_uid);
   out.set_gid(st.st_gid);
   out.set_size(S_ISDIR(st.st_mode) ? 0 : st.st_size);

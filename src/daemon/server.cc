@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <grpcpp/grpcpp.h>
-#include <grpcpp/resource_quota.h>
 #include <grpcpp/server_posix.h>
 #include <grpcpp/ext/health_check_service_server_builder_option.h>
 #include <unistd.h>
