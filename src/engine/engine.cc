@@ -10,8 +10,8 @@
 #include "base/guarded.h"
 #include "base/log.h"
 #include "base/metric.h"
-#include "base/strings.h"
 #include "base/thread_pool.h"
+#include "engine/age.h"
 #include "engine/forecast.h"
 #include "engine/miss.h"
 #include "engine/plan.h"
@@ -42,7 +42,7 @@ class Coordinator {
       outcome_.steps[i].slot = slots_[i];
       if (graph::IsSource(graph_.steps[i].op)) continue;
       ops->insert(Digest::Of(graph::CanonicalOp(graph_.steps[i]).DumpCanonical()));
-      if (i < request.max_age.size() && request.max_age[i]) limited.push_back(i);
+      if (LimitOf(request, i)) limited.push_back(i);
     }
     plan_.Limit(limited);
     ops_ = std::move(ops);
@@ -286,35 +286,10 @@ class Coordinator {
     return answers;
   }
 
-  // A record that is right, but older than the user accepts: it was made too long ago, or on a result
-  // of a limited step that has been replaced since.
-  bool TooOld(StepIndex i, const cache::StepRecord& record) {
-    if (i < request_.max_age.size() && request_.max_age[i]) {
-      const AgeLimit& limit = *request_.max_age[i];
-      Nanos age(services_.clock.Now().nanos - record.created.nanos);
-      if (age >= limit.limit) {
-        too_old_[i] = {age, limit.limit, limit.rule};
-        return true;
-      }
-    }
-    auto below = plan_.LimitedBy(i);
-    if (!below) return false;
-    const auto* outputs = plan_.Outputs(*below);
-    if (outputs == nullptr || outputs->empty()) return false;
-    const std::vector<DiffId>& layers = outputs->front().layers;
-    bool on_top = std::ranges::all_of(record.outputs, [&](const cache::Rootfs& output) {
-      return output.layers.size() >= layers.size() &&
-             std::equal(layers.begin(), layers.end(), output.layers.begin());
-    });
-    if (!on_top) {
-      too_old_[i] = {.rule = request_.max_age[*below]->rule, .below = graph_.steps[*below].name};
-    }
-    return !on_top;
-  }
-
   void Hit(StepIndex i, const cache::StepRecord& record) {
-    if (TooOld(i, record)) {
+    if (auto age = TooOld(request_, plan_, i, record, services_.clock.Now())) {
       Counter("engine.too_old").Add();
+      too_old_[i] = std::move(*age);
       return plan_.OnTooOld(i);
     }
     Counter("engine.hits").Add();
@@ -417,19 +392,22 @@ class Coordinator {
         }
       }
     }
-    auto weak = below ? WeakStepOf(*miss.step, *miss.keyed, *below, request_.trace.strict_mtime, services_.runner) : std::nullopt;
+    std::optional<WeakStep> weak;
+    if (below) weak = WeakStepOf(*miss.step, *miss.keyed, *below, request_.trace.strict_mtime, services_.runner);
     std::optional<Reason> not_replayed;
     if (weak && !forced) {
-      TRY_ASSIGN(ReplaySearch search, ReplayOf(i, request, miss, *weak, stop));
+      ReplayedStep step{.keyed = *miss.keyed, .slot = slots_[i], .now = services_.clock.Now(),
+                        .age = LimitsOfReplays(request_, i)};
+      TRY_ASSIGN(ReplaySearch search, FindReplay(services_, request, *weak, step, stop));
       if (search.found) {
         const cache::StepRecord& record = search.found->record;
         return RanOrFound{record.outputs, 0, true, record.wall, record.created, search.found->note};
       }
       not_replayed = std::move(search.why_not);
     }
-    if (weak) request.traced = weak->Mounted();
-    for (const std::string& why_not : weak ? weak->refused : std::vector<std::string>()) {
-      services_.observer.SinkOf(i).Log(2, fmt::format("counted whole: {}\n", why_not));
+    if (weak) {
+      request.traced = weak->Mounted();
+      for (const std::string& why_not : weak->refused) SayCountedWhole(i, why_not);
     }
     ExplainedMiss why = Explained(miss);
     if (not_replayed) AddWhyNotReplayed(std::move(*not_replayed), why);
@@ -455,7 +433,10 @@ class Coordinator {
     record.new_bytes = result.new_bytes;
     record.log = result.log;
     NoteOrder(i, miss, why, request, result);
-    if (weak && !weak->packages.empty() && !StandsForOthers(*weak, result, i)) weak.reset();
+    if (auto why_not = weak ? WhyNotForOthers(*weak, result, services_.runner) : std::nullopt) {
+      SayCountedWhole(i, *why_not);
+      weak.reset();
+    }
     if (weak && result.asked) {
       auto trace = MakeTrace(*weak, services_.trees, services_.runner, *result.asked);
       if (trace) record.trace = std::move(*trace);
@@ -468,27 +449,9 @@ class Coordinator {
     return RanOrFound{std::move(result.outputs), result.new_bytes, false, Nanos(0), record.created};
   }
 
-  // --- Steps that an earlier run stands for --------------------------------------------------------
-
-  // On a pool thread. A layer that changes a package file itself would hide the new one.
-  bool StandsForOthers(const WeakStep& weak, const RunResult& result, StepIndex i) {
-    if (result.outputs.empty() || result.outputs[0].layers.empty()) return false;
-    auto touches = services_.runner.Touches(result.outputs[0].layers.back(), weak.packages);
-    if (touches && !*touches) return true;
-    std::string why = touches ? fmt::format("this step changes {} itself", Join(weak.packages, " or ")) : touches.error().message;
-    services_.observer.SinkOf(i).Log(2, fmt::format("counted whole: {}\n", why));
-    return false;
-  }
-
   // On a pool thread.
-  Result<ReplaySearch> ReplayOf(StepIndex i, const RunRequest& request, const Miss& miss, const WeakStep& weak,
-                                std::stop_token stop) {
-    ReplayedStep step{.keyed = *miss.keyed, .slot = slots_[i], .now = services_.clock.Now()};
-    if (i < request_.max_age.size() && request_.max_age[i]) step.age.push_back(*request_.max_age[i]);
-    const auto* exec = std::get_if<graph::Exec>(&miss.step->op);
-    bool network = exec != nullptr && exec->network != graph::NetworkMode::kNone;
-    if (network && request_.trace.network_age) step.age.push_back(*request_.trace.network_age);
-    return FindReplay(services_, request, weak, step, stop);
+  void SayCountedWhole(StepIndex i, const std::string& why) {
+    services_.observer.SinkOf(i).Log(2, fmt::format("counted whole: {}\n", why));
   }
 
   // --- Why -------------------------------------------------------------------------------------------

@@ -186,6 +186,15 @@ std::vector<RunRequest::TracedLayer> WeakStep::Mounted() const {
   return mounted;
 }
 
+std::optional<std::string> WhyNotForOthers(const WeakStep& weak, const RunResult& result, StepRunner& runner) {
+  if (weak.packages.empty()) return std::nullopt;
+  if (result.outputs.empty() || result.outputs[0].layers.empty()) return "it made no layer";
+  auto touches = runner.Touches(result.outputs[0].layers.back(), weak.packages);
+  if (!touches) return touches.error().message;
+  if (!*touches) return std::nullopt;
+  return fmt::format("this step changes {} itself", Join(weak.packages, " or "));
+}
+
 Result<cache::StepTrace> MakeTrace(const WeakStep& weak, tree::TreeStore& trees, StepRunner& runner,
                                    const std::vector<std::vector<tree::Question>>& asked) {
   const auto mounted = weak.Mounted();

@@ -69,8 +69,11 @@ struct WeakStep {
 std::optional<WeakStep> WeakStepOf(const graph::Step& step, const KeyedStep& keyed,
                                    const std::vector<LayerBelow>& below, bool strict_mtime, StepRunner& runner);
 
-// What a run left behind, for its record; `asked` of each of `weak.Mounted()`. kCorrupt when notes and trees disagree, kInvalid when it is too
-// much: no trace then.
+// Why a run with this result stands for no other, for people: it changes a package file itself.
+std::optional<std::string> WhyNotForOthers(const WeakStep& weak, const RunResult& result, StepRunner& runner);
+
+// What a run left behind, for its record; `asked` of each of `weak.Mounted()`. kCorrupt when notes and
+// trees disagree, kInvalid when it is too much: no trace then.
 Result<cache::StepTrace> MakeTrace(const WeakStep& weak, tree::TreeStore& trees, StepRunner& runner,
                                    const std::vector<std::vector<tree::Question>>& asked);
 
