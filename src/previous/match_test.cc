@@ -120,8 +120,7 @@ class MatchTest : public dockerfile::LowerTest {
   dockerfile::Lowered lowered_;
 };
 
-// --- One Dockerfile, every builder
-// -----------------------------------------------------------------
+// --- One Dockerfile, every builder -----------------------------------------------------------------
 
 constexpr const char* kFile = R"(FROM base
 ARG VERSION=3
@@ -228,8 +227,7 @@ TEST_F(MatchTest, AnImageOfTheClassicBuilderAnswersAll) {
   EXPECT_EQ(outcome.answers.size(), 4u);
 }
 
-// --- RUN
-// -------------------------------------------------------------------------------------------
+// --- RUN -------------------------------------------------------------------------------------------
 
 struct RunCase {
   const char* name;
@@ -340,8 +338,7 @@ TEST_F(MatchTest, WhatFollowsARunIsVerifiedOnTopOfIt) {
   EXPECT_EQ(outcome.answers.size(), 2u) << outcome.stopped;
 }
 
-// --- Files
-// -----------------------------------------------------------------------------------------
+// --- Files -----------------------------------------------------------------------------------------
 
 struct CopyCase {
   const char* name;
@@ -524,8 +521,7 @@ TEST_F(MatchTest, NoCacheIsNoAnswer) {
   EXPECT_THAT(Match("FROM base\nRUN make", Image({{"/bin/sh -c make"}})).answers, IsEmpty());
 }
 
-// --- The base
-// --------------------------------------------------------------------------------------
+// --- The base --------------------------------------------------------------------------------------
 
 TEST_F(MatchTest, AnotherBaseAnswersNothing) {
   oci::ImageConfig image = Image({{"/bin/sh -c make"}});

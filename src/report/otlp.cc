@@ -62,8 +62,7 @@ Json ScopeJson(const Build& build) {
 
 double Seconds(Nanos nanos) { return static_cast<double>(nanos.count()) / 1e9; }
 
-// --- Traces
-// ----------------------------------------------------------------------------------------
+// --- Traces ----------------------------------------------------------------------------------------
 
 class Tracer {
  public:
@@ -153,8 +152,7 @@ class Tracer {
   Json spans_ = Json::EmptyArray();
 };
 
-// --- Metrics
-// ---------------------------------------------------------------------------------------
+// --- Metrics ---------------------------------------------------------------------------------------
 
 // OpenTelemetry keeps units out of names; what exports to Prometheus puts them back, so that
 // varve_step_run_seconds_total is the same name by both ways.

@@ -93,8 +93,7 @@ Status SetOwner(int root, const UpperEntry& entry) {
 
 }  // namespace
 
-// --- What is there
-// -----------------------------------------------------------------------------------
+// --- What is there ---------------------------------------------------------------------------------
 
 bool LazyLayers::IsLazy(const DiffId& layer) const {
   std::string path = PathOf(layer);
@@ -190,8 +189,7 @@ Result<std::optional<UpperEntry>> LazyLayers::Find(const DiffId& layer, const Re
   return out;
 }
 
-// --- Making the files
-// --------------------------------------------------------------------------------
+// --- Making the files ------------------------------------------------------------------------------
 
 namespace {
 
@@ -316,8 +314,7 @@ Status LazyLayers::Forget(const DiffId& layer) {
   return rest ? DropUser(layer, *rest) : Ok();
 }
 
-// --- New lazy layers
-// ---------------------------------------------------------------------------------
+// --- New lazy layers -------------------------------------------------------------------------------
 
 Status LazyLayers::Prepare(const std::string& draft, const DiffId& rest,
                            const std::vector<std::string>& times) {
@@ -346,8 +343,7 @@ Result<sys::FlockGuard> LazyLayers::Refer(const DiffId& layer, const DiffId& res
   return lock;
 }
 
-// --- Layers that go
-// ----------------------------------------------------------------------------------
+// --- Layers that go --------------------------------------------------------------------------------
 
 bool LazyLayers::Uses(const DiffId& layer, const DiffId& rest) const {
   auto refers_to = RestOf(layer);

@@ -181,8 +181,7 @@ Result<std::unique_ptr<LayerStore>> OpenLayerStore(const std::string& root) {
   return std::unique_ptr<LayerStore>(std::move(store));
 }
 
-// --- what is there
-// ---------------------------------------------------------------------------------
+// --- what is there ---------------------------------------------------------------------------------
 
 Result<bool> LocalLayerStore::Has(const DiffId& layer) {
   // `size` is the first to go in Remove's eyes: the rename takes all at once.
@@ -278,8 +277,7 @@ Status LocalLayerStore::Remove(const DiffId& layer) {
 
 Status LocalLayerStore::RemoveUnused() { return lazy_.RemoveUnused(); }
 
-// --- crashes of the machine
-// --------------------------------------------------------------------------
+// --- crashes of the machine ------------------------------------------------------------------------
 
 Result<bool> LocalLayerStore::CheckAfterBoot(const DiffId& layer) {
   // One at a time: a check that fails must not remove what another process has just made anew.
@@ -394,8 +392,7 @@ Status LocalLayerStore::Sync() {
   return Ok();
 }
 
-// --- making layers
-// -------------------------------------------------------------------------------------
+// --- making layers ---------------------------------------------------------------------------------
 
 Result<std::unique_ptr<LocalLayerStore::Draft>> LocalLayerStore::MakeDraft() {
   TRY_ASSIGN(std::string path, staging_->NewPath());
