@@ -8,6 +8,7 @@
 #include "base/digest.h"
 #include "base/fd.h"
 #include "base/hex.h"
+#include "base/percent.h"
 #include "base/rel_path.h"
 #include "base/strings.h"
 #include "base/thread_pool.h"
@@ -44,6 +45,12 @@ TEST(Hex, Base64RoundTrips) {
   }
   std::string out;
   EXPECT_FALSE(Base64Decode("a", &out));
+}
+
+TEST(Percent, DecodesEscapesAndKeepsWhatIsNone) {
+  EXPECT_EQ(PercentDecode("a+b%2F%c3%BC~%2B%25"), "a+b/ü~+%");
+  EXPECT_EQ(FormDecode("a+b%2F%c3%BC~%2B%25"), "a b/ü~+%");
+  for (std::string text : {"100%", "%", "%4", "%zz", "%%"}) EXPECT_EQ(PercentDecode(text), text);
 }
 
 TEST(RelPath, NormalisesAndNeverEscapes) {

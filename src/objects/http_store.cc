@@ -1,6 +1,7 @@
 #include "objects/http_store.h"
 
 #include "base/hex.h"
+#include "base/percent.h"
 #include "base/strings.h"
 #include "objects/attributes.h"
 #include "objects/aws_signature.h"
@@ -11,19 +12,6 @@ namespace varve::objects {
 namespace {
 
 constexpr uint64_t kMaxAnswer = 64 << 10;  // pages that servers send after a PUT
-
-std::string Decode(std::string_view text) {
-  std::string out, byte;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '%' && i + 2 < text.size() && HexDecode(text.substr(i + 1, 2), &byte)) {
-      out += byte;
-      i += 2;
-    } else {
-      out += text[i];
-    }
-  }
-  return out;
-}
 
 }  // namespace
 
@@ -62,8 +50,8 @@ Result<std::unique_ptr<HttpStore>> HttpStore::Open(HttpOptions options, net::Htt
   TRY_ASSIGN(net::Url base, net::ParseUrl(options.url));
   if (!base.user_info.empty() && options.user.empty() && options.token.empty()) {
     size_t colon = base.user_info.find(':');
-    options.user = Decode(base.user_info.substr(0, colon));
-    if (colon != std::string::npos) options.password = Decode(base.user_info.substr(colon + 1));
+    options.user = PercentDecode(base.user_info.substr(0, colon));
+    if (colon != std::string::npos) options.password = PercentDecode(base.user_info.substr(colon + 1));
   }
   base.user_info.clear();
   while (base.path.ends_with('/')) base.path.pop_back();

@@ -6,6 +6,7 @@
 #include <cctype>
 
 #include "base/hex.h"
+#include "base/percent.h"
 #include "base/strings.h"
 #include "net/url.h"
 #include "objects/probe_conditions.h"
@@ -39,21 +40,6 @@ bool IsHostLabel(const std::string& bucket) {
   return std::all_of(bucket.begin(), bucket.end(), [](unsigned char c) {
     return std::islower(c) || std::isdigit(c) || c == '-';
   });
-}
-
-// encoding-type=url is the form encoding: a blank is "+".
-std::string DecodeListedKey(std::string_view text) {
-  std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    std::string byte;
-    if (text[i] == '%' && i + 2 < text.size() && HexDecode(text.substr(i + 1, 2), &byte)) {
-      out += byte;
-      i += 2;
-    } else {
-      out += text[i] == '+' ? ' ' : text[i];
-    }
-  }
-  return out;
 }
 
 }  // namespace
@@ -264,7 +250,7 @@ Result<std::vector<ListedObject>> S3Store::List(const std::string& prefix, std::
     for (const XmlElement& entry : xml->children) {
       if (entry.name != "Contents") continue;
       std::string key =
-          encoded ? DecodeListedKey(entry.Text("Key")) : std::string(entry.Text("Key"));
+          encoded ? FormDecode(entry.Text("Key")) : std::string(entry.Text("Key"));
       if (!key.starts_with(options_.prefix)) {
         return Corrupt("{}: lists {}, which is elsewhere", Name(), key);
       }

@@ -2,26 +2,11 @@
 
 #include <algorithm>
 
-#include "base/hex.h"
+#include "base/percent.h"
 #include "base/strings.h"
 
 namespace varve::report {
 namespace {
-
-// "%20" and the like; what is no escape stays.
-std::string PercentDecoded(std::string_view text) {
-  std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    std::string byte;
-    if (text[i] == '%' && i + 2 < text.size() && HexDecode(text.substr(i + 1, 2), &byte)) {
-      out += byte;
-      i += 2;
-    } else {
-      out += text[i];
-    }
-  }
-  return out;
-}
 
 // W3C Baggage's list without properties: "a=1,b=two%20words".
 std::vector<std::pair<std::string, std::string>> PairsOf(const std::string& text) {
@@ -31,7 +16,7 @@ std::vector<std::pair<std::string, std::string>> PairsOf(const std::string& text
     if (equals == part.npos) continue;
     std::string name(TrimSpace(std::string_view(part).substr(0, equals)));
     if (!name.empty())
-      out.emplace_back(name, PercentDecoded(TrimSpace(std::string_view(part).substr(equals + 1))));
+      out.emplace_back(name, PercentDecode(TrimSpace(std::string_view(part).substr(equals + 1))));
   }
   return out;
 }

@@ -11,13 +11,6 @@ bool IsPlain(std::string_view value) {
   return std::ranges::all_of(value, [](unsigned char c) { return c >= 0x20 && c < 0x7f; });
 }
 
-int HexDigit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
 }  // namespace
 
 Call::Call(std::stop_token stop, std::optional<std::chrono::milliseconds> timeout)
@@ -66,22 +59,6 @@ std::string QueryEscape(std::string_view text) {
       out += '+';
     } else {
       out += {'%', kDigits[c >> 4], kDigits[c & 15]};
-    }
-  }
-  return out;
-}
-
-std::string QueryUnescape(std::string_view text) {
-  std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '+') {
-      out += ' ';
-    } else if (text[i] == '%' && i + 2 < text.size() && HexDigit(text[i + 1]) >= 0 &&
-               HexDigit(text[i + 2]) >= 0) {
-      out += static_cast<char>(HexDigit(text[i + 1]) * 16 + HexDigit(text[i + 2]));
-      i += 2;
-    } else {
-      out += text[i];
     }
   }
   return out;

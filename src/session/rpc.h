@@ -48,8 +48,7 @@ class Call {
 // kResource, CANCELLED → kCancelled, DATA_LOSS → kCorrupt, INTERNAL → kInternal; anything else → kInvalid.
 Error StatusError(const grpc::Status& status, std::string_view what);
 
-// url.QueryEscape and QueryUnescape of Go: space is "+". Malformed escapes are kept as they are.
+// url.QueryEscape of Go: space is "+". base/percent.h has FormDecode, which reads it.
 std::string QueryEscape(std::string_view text);
-std::string QueryUnescape(std::string_view text);
 
 }  // namespace varve::session

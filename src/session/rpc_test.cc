@@ -7,12 +7,6 @@ namespace {
 
 TEST(Rpc, EscapesAsGoDoes) {
   EXPECT_EQ(QueryEscape("a b/ü~.txt+%"), "a+b%2F%C3%BC~.txt%2B%25");
-  EXPECT_EQ(QueryUnescape("a+b%2F%C3%BC~.txt%2B%25"), "a b/ü~.txt+%");
-}
-
-TEST(Rpc, KeepsMalformedEscapes) {
-  EXPECT_EQ(QueryUnescape("100%"), "100%");
-  EXPECT_EQ(QueryUnescape("%zz"), "%zz");
 }
 
 TEST(Rpc, ErrorsFollowTheCode) {

@@ -14,26 +14,12 @@
 
 #include "base/fd.h"
 #include "base/guarded.h"
-#include "base/hex.h"
+#include "base/percent.h"
 #include "base/strings.h"
 
 namespace varve::net::testing {
 
 namespace {
-
-std::string Decode(std::string_view text) {
-  std::string out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    std::string byte;
-    if (text[i] == '%' && i + 2 < text.size() && HexDecode(text.substr(i + 1, 2), &byte)) {
-      out += byte;
-      i += 2;
-    } else {
-      out += text[i] == '+' ? ' ' : text[i];
-    }
-  }
-  return out;
-}
 
 struct SslFree {
   void operator()(SSL* ssl) const { SSL_free(ssl); }
@@ -92,9 +78,9 @@ ServerRequest ParseHead(std::string_view head) {
   if (question != std::string::npos) {
     for (const std::string& item : Split(request.target.substr(question + 1), '&')) {
       size_t equals = std::min(item.find('='), item.size());
-      std::string& value = request.query[Decode(item.substr(0, equals))];
+      std::string& value = request.query[FormDecode(item.substr(0, equals))];
       if (!value.empty()) value += " ";  // scope=a&scope=b
-      value += Decode(equals < item.size() ? item.substr(equals + 1) : "");
+      value += FormDecode(equals < item.size() ? item.substr(equals + 1) : "");
     }
   }
   for (size_t i = 1; i < lines.size(); ++i) {

@@ -5,7 +5,7 @@
 
 #include "base/clock.h"
 #include "base/digest.h"
-#include "base/hex.h"
+#include "base/percent.h"
 #include "base/strings.h"
 #include "objects/xml.h"
 
@@ -22,19 +22,6 @@ std::string HttpDate(int64_t seconds) {
   gmtime_r(&time, &parts);
   char text[64];
   return {text, strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", &parts)};
-}
-
-std::string Unescape(std::string_view text) {
-  std::string out, byte;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '%' && HexDecode(text.substr(i + 1, 2), &byte)) {
-      out += byte;
-      i += 2;
-    } else {
-      out += text[i];
-    }
-  }
-  return out;
 }
 
 std::string FormEscape(const std::string& key) { return ReplaceAll(EscapePath(key), "%20", "+"); }
@@ -132,7 +119,7 @@ std::optional<ServerReply> FakeBucket::Refusal(const State& state,
   }
   AwsRequest unsigned_request{.method = request.method,
                               .authority = request.Header("host"),
-                              .path = Unescape(request.path),
+                              .path = PercentDecode(request.path),
                               .payload_sha256 = request.Header("x-amz-content-sha256")};
   for (const auto& [name, value] : request.query) unsigned_request.query.emplace_back(name, value);
   size_t names = authorization.find("SignedHeaders=") + 14;
@@ -155,7 +142,7 @@ std::optional<ServerReply> FakeBucket::Refusal(const State& state,
 
 ServerReply FakeBucket::CarryOut(State& state, const ServerRequest& request) {
   if (auto refusal = Refusal(state, request)) return *std::move(refusal);
-  std::string path = Unescape(request.path);
+  std::string path = PercentDecode(request.path);
   std::string root = "/" + options_.bucket;
   if (path != root && !path.starts_with(root + "/")) return S3Refusal(404, "NoSuchBucket");
   std::string key = path.size() > root.size() ? path.substr(root.size() + 1) : "";
@@ -252,7 +239,7 @@ ServerReply FakeBucket::Put(State& state, const std::string& key, const ServerRe
     if (!match.empty() && there == state.objects.end()) return S3Refusal(404, "NoSuchKey");
     if (!match.empty() && there->second.etag != match) return S3Refusal(412, "PreconditionFailed");
   }
-  if (std::string source = Unescape(request.Header("x-amz-copy-source")); !source.empty()) {
+  if (std::string source = PercentDecode(request.Header("x-amz-copy-source")); !source.empty()) {
     if (request.Header("x-amz-metadata-directive") != "REPLACE") {
       return S3Refusal(400, "InvalidRequest", "copied onto itself without a change");
     }
