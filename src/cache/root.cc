@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
 
 #include "base/fd.h"
 #include "base/strings.h"
@@ -11,13 +12,24 @@
 
 namespace varve::cache {
 
+namespace {
+
+// The processes of steps and the stores work in directories of their own.
+std::string Absolute(const std::string& path) {
+  std::error_code gone;  // this process's directory
+  auto absolute = std::filesystem::absolute(path, gone);
+  return gone ? path : absolute.string();
+}
+
+}  // namespace
+
 std::string RootDirectory(const std::string& flag) {
-  if (!flag.empty()) return flag;
+  if (!flag.empty()) return Absolute(flag);
   auto variable = [](const char* name) {
     const char* value = std::getenv(name);
     return std::string(value ? value : "");
   };
-  if (std::string root = variable("VARVE_ROOT"); !root.empty()) return root;
+  if (std::string root = variable("VARVE_ROOT"); !root.empty()) return Absolute(root);
   if (geteuid() == 0) return "/var/lib/varve";
   if (std::string data = variable("XDG_DATA_HOME"); !data.empty()) return data + "/varve";
   return variable("HOME") + "/.local/share/varve";

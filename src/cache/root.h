@@ -11,7 +11,7 @@ namespace varve::cache {
 inline constexpr int kRootVersion = 1;
 
 // `flag` if given, else $VARVE_ROOT, else /var/lib/varve for root, else $XDG_DATA_HOME/varve or
-// ~/.local/share/varve.
+// ~/.local/share/varve. Absolute, wherever the caller goes later.
 std::string RootDirectory(const std::string& flag);
 
 // Creates what is missing. kInvalid, with the remedy, when the root is read-only, is no directory,

@@ -64,6 +64,9 @@ TEST_F(RootTest, FlagThenVariableChooseTheDirectory) {
   setenv("VARVE_ROOT", "/from/variable", 1);
   EXPECT_EQ(RootDirectory("/from/flag"), "/from/flag");
   EXPECT_EQ(RootDirectory(""), "/from/variable");
+  EXPECT_EQ(RootDirectory("relative"), std::filesystem::current_path() / "relative");
+  setenv("VARVE_ROOT", "./relative", 1);
+  EXPECT_EQ(RootDirectory(""), std::filesystem::current_path() / "./relative");
   if (before == nullptr)
     unsetenv("VARVE_ROOT");
   else
