@@ -41,6 +41,11 @@ class RecordStore {
     (void)key;
     return {};
   }
+  // The name of the tier that gave the key's record; empty: it was here, or none gave it.
+  virtual std::string TierOf(const StepKey& key) {
+    (void)key;
+    return {};
+  }
 };
 
 }  // namespace varve::cache

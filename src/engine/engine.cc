@@ -316,7 +316,7 @@ class Coordinator {
             Error error = std::move(outputs).error();
             bool gone = error.code == Code::kNotFound || error.code == Code::kCorrupt;
             if (gone && !pins_[i] && plan_.OnDataGone(i)) {
-              lost_[i] = std::move(error);
+              lost_[i] = {std::move(error), services_.records.TierOf(*plan_.Key(i))};
               Forget(*plan_.Key(i));
             } else {
               StepFailed(i, std::move(error));
@@ -554,7 +554,7 @@ class Coordinator {
   std::vector<Nanos> started_;
   std::vector<StepIndex> to_look_up_;
   std::set<StepIndex> restored_;              // whose trees were made again, or could not be
-  std::map<StepIndex, Error> lost_;           // hits whose layers could not be had
+  std::map<StepIndex, Miss::Lost> lost_;      // hits whose layers could not be had
   std::map<StepIndex, Miss::Age> too_old_;
   std::optional<Error> look_up_error_;
   std::shared_ptr<const std::set<Digest>> ops_;

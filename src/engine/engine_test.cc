@@ -119,6 +119,16 @@ TEST_F(EngineTest, AHitWhoseLayersAreGoneRunsOnceMore) {
             "it was built before, but its cached result is lost: layers are gone");
 }
 
+TEST_F(EngineTest, ARecordOfATierThatLeftItsLayersOutSaysSo) {
+  auto run = AddRun(graph, "make", AddImage(graph, "node"));
+  Outcome first = world.Build(graph, {{run}});
+  world.layers.erase(first.wanted[0].layers.back());
+  world.tier = "local:cache";
+  world.Build(graph, {{run}});
+  EXPECT_EQ(Summarise(world.reasons[run]),
+            "cache local:cache has its record without its layers; an export with mode=max takes them too");
+}
+
 TEST_F(EngineTest, WhatRanAgainAndCameOutDifferentlyIsReadAnew) {
   auto base = AddImage(graph, "node");
   auto builder = AddRun(graph, "date", base, "b");

@@ -146,7 +146,7 @@ Reason FileReason(const graph::Step& step, const Read& before, const Read& now,
                                      Reason::kMaxCounted);
   if (!found || found->empty()) {
     // Directory objects may have been collected.
-    reason.text = fmt::format("files changed{}; which ones is not known any more",
+    reason.text = fmt::format("files changed{}; which ones is not known here",
                               from_context ? " in the context" : where);
     return reason;
   }

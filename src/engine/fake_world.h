@@ -98,6 +98,7 @@ class FakeWorld final : public cache::RecordStore,
   bool records_fail = false;                                          // every look-up is an error
   std::map<DiffId, Error> unobtainable;                               // layers and why
   std::vector<cache::TierTrouble> trouble;                            // with every key
+  std::string tier;                                                   // that gave every record
   std::map<std::vector<DiffId>, Digest> without_tree;                 // what Obtain fills in
   bool dry_run = false;                                               // as in Request
   std::string salt;
@@ -195,6 +196,7 @@ class FakeWorld final : public cache::RecordStore,
   }
   void Remember(const StepKey& key) { disk->order.push_back(key); }  // for Earlier: a record put by hand
   std::vector<cache::TierTrouble> TroubleWith(const StepKey&) override { return trouble; }
+  std::string TierOf(const StepKey&) override { return tier; }
   Result<std::vector<cache::StepRecord>> Earlier(const std::string& slot, const Digest& op,
                                                  size_t limit) override {
     std::lock_guard lock(disk->mutex);

@@ -24,7 +24,7 @@ struct Known {
   const std::vector<std::optional<Pin>>& pins;
   const std::vector<std::shared_ptr<const KeyedStep>>& keyed;
   const std::vector<std::string>& slots;
-  const std::map<graph::StepIndex, Error>& lost;  // hits whose layers could not be had
+  const std::map<graph::StepIndex, Miss::Lost>& lost;  // hits whose layers could not be had
   const std::map<graph::StepIndex, Miss::Age>& too_old;
   const std::optional<Error>& look_up_error;
   const std::shared_ptr<const std::set<Digest>>& ops;

@@ -77,10 +77,17 @@ class Explainer {
       if (dropped && dropped->rule != kDataGone) {
         return Say(DropReason(*dropped, "it was built before, but its layers were"));
       }
-      bool damaged = miss_.lost->code == Code::kCorrupt;
+      const auto& [error, tier] = *miss_.lost;
+      if (!tier.empty() && error.code == Code::kNotFound) {
+        Reason reason{Kind::kDataGone, fmt::format("cache {} has its record without its layers; an export "
+                                                   "with mode=max takes them too", tier)};
+        reason.subject = tier;
+        return Say(std::move(reason));
+      }
+      bool damaged = error.code == Code::kCorrupt;
       Reason reason{damaged ? Kind::kDamaged : Kind::kDataGone,
                     fmt::format("it was built before, but its cached result is {}: {}",
-                                damaged ? "damaged" : "lost", miss_.lost->message)};
+                                damaged ? "damaged" : "lost", error.message)};
       return Say(std::move(reason));
     }
     if (miss_.parent_must_run) return Say({Kind::kParent, "the step before it ran again"});

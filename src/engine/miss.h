@@ -41,7 +41,11 @@ struct Miss {
   std::vector<Upstream> lineage;            // what it writes on, nearest first
   std::vector<Upstream> reads;
   bool parent_must_run = false;             // no_cache or age of a step that it builds on
-  std::optional<Error> lost;                // a record hit, and its layers could not be had
+  struct Lost {
+    Error error;
+    std::string tier;                       // that gave the record; empty: this machine's store
+  };
+  std::optional<Lost> lost;                 // a record hit, and its layers could not be had
   struct Age {
     Nanos age{0};
     Nanos limit{0};

@@ -78,8 +78,7 @@ class Chain final : public cache::RecordStore {
                           const std::function<Status(Reader& tar)>& take, const OnProgress& on_progress,
                           std::stop_token stop);
 
-  // The name of the tier that gave the key's record; empty: none did.
-  std::string TierOf(const StepKey& key);
+  std::string TierOf(const StepKey& key) override;
   std::optional<cache::StepRecord> Found(const StepKey& key);
   // Puts those found records into the local store whose layers all are here now. `here` may fill in
   // tree roots that were not known.
