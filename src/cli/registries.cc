@@ -9,10 +9,7 @@
 
 namespace varve::cli {
 
-namespace {
-
-// The first configuration that is there; none is fine.
-Result<registry::Config> LoadConfig(const std::string& root) {
+Result<registry::Config> LoadRegistryConfig(const std::string& root) {
   std::vector<std::string> candidates = {root + "/registries.json", "/etc/varve/registries.json"};
   const char* named = std::getenv("VARVE_REGISTRIES");
   if (named != nullptr && *named != '\0') return registry::Config::Load(named);
@@ -22,6 +19,8 @@ Result<registry::Config> LoadConfig(const std::string& root) {
   }
   return registry::Config();
 }
+
+namespace {
 
 class ClientDistribution final : public source::Distribution {
  public:
@@ -87,7 +86,7 @@ Result<std::unique_ptr<Registries>> Registries::Open(const std::string& root,
   if (options.config) {
     impl->config = std::move(*options.config);
   } else {
-    TRY_ASSIGN(impl->config, LoadConfig(root));
+    TRY_ASSIGN(impl->config, LoadRegistryConfig(root));
   }
   impl->credentials = std::move(options.credentials);
   impl->client = std::make_unique<registry::Client>(

@@ -20,10 +20,13 @@ struct RegistryOptions {
   registry::CredentialLookup credentials = nullptr;  // instead of docker's config.json
 };
 
+// The first of $VARVE_REGISTRIES, <root>/registries.json and /etc/varve/registries.json that is there
+// (registry/config.h).
+Result<registry::Config> LoadRegistryConfig(const std::string& root);
+
 class Registries {
  public:
-  // The configuration is looked for in $VARVE_REGISTRIES, <root>/registries.json and
-  // /etc/varve/registries.json (registry/config.h).
+  // Without a configuration among the options: LoadRegistryConfig's.
   static Result<std::unique_ptr<Registries>> Open(const std::string& root, RegistryOptions options = {});
   ~Registries();
 

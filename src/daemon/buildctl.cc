@@ -8,6 +8,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdlib>
+#include <map>
 #include <cstring>
 
 #include "api/control.grpc.pb.h"
@@ -72,7 +73,7 @@ Status DialStdio(const std::string& address) {
   }
 }
 
-Status ShowWorkers(const std::string& address) {
+Status ShowWorkers(const std::string& address, bool verbose) {
   // gRPC's own words for a socket that is not there name no file.
   TRY(Connect(address));
   auto channel = grpc::CreateChannel(address, grpc::InsecureChannelCredentials());
@@ -81,14 +82,21 @@ Status ShowWorkers(const std::string& address) {
   control::ListWorkersResponse response;
   auto status = control::Control::NewStub(channel)->ListWorkers(&context, {}, &response);
   if (!status.ok()) return FromGrpc(status);
-  std::string out = "ID\t\t\t\tPLATFORMS\n";
+  std::string out = verbose ? "" : "ID\t\t\t\tPLATFORMS\n";
   for (const auto& worker : response.record()) {
     std::vector<std::string> platforms;
     for (const auto& platform : worker.platforms()) {
       platforms.push_back(platform.os() + "/" + platform.architecture() +
                           (platform.variant().empty() ? "" : "/" + platform.variant()));
     }
-    out += fmt::format("{}\t{}\n", worker.id(), Join(platforms, ","));
+    if (!verbose) {
+      out += fmt::format("{}\t{}\n", worker.id(), Join(platforms, ","));
+      continue;
+    }
+    out += fmt::format("ID:\t\t{}\nPlatforms:\t{}\nLabels:\n", worker.id(), Join(platforms, ","));
+    const std::map<std::string, std::string> labels(worker.labels().begin(), worker.labels().end());
+    for (const auto& [name, value] : labels) out += fmt::format("\t{}:\t{}\n", name, value);
+    out += "\n";
   }
   cli::ToStdout(out);
   return Ok();
@@ -107,11 +115,11 @@ int BuildctlMain(int argc, char** argv) {
   CLI::App* debug = app.add_subcommand("debug", "Look into the daemon");
   CLI::App* workers = debug->add_subcommand("workers", "List workers");
   bool verbose = false;
-  workers->add_flag("-v,--verbose", verbose, "Ignored");
+  workers->add_flag("-v,--verbose", verbose, "With their labels");
   debug->require_subcommand(1);
   app.require_subcommand(1);
   CLI11_PARSE(app, argc, argv);
-  Status done = dial->parsed() ? DialStdio(address) : ShowWorkers(address);
+  Status done = dial->parsed() ? DialStdio(address) : ShowWorkers(address, verbose);
   if (done) return cli::kSuccess;
   cli::PrintCommandError(done.error());
   return cli::ExitCodeOf(done.error());

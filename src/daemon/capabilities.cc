@@ -41,6 +41,7 @@ void FillWorker(const WorkerFacts& facts, moby::buildkit::v1::types::WorkerRecor
   label("network", "host");
   label("oci.process-mode", "sandbox");
   label("selinux.enabled", "false");
+  for (const auto& [name, value] : facts.labels) (*worker.mutable_labels())[name] = value;
   SetPlatform(oci::HostPlatform(), worker.add_platforms());
   for (const std::string& name : facts.emulated) {
     auto platform = oci::ParsePlatform(name);

@@ -2,6 +2,7 @@
 // worker that it has. Clients ask for nothing that is not announced here, so every line is a promise.
 #pragma once
 
+#include <map>
 #include <set>
 #include <string>
 
@@ -20,6 +21,7 @@ struct WorkerFacts {
   std::string hostname;
   std::set<std::string> emulated;      // platforms besides this machine's, "linux/arm64"
   std::vector<moby::buildkit::v1::types::GcPolicy> policies = {};
+  std::map<std::string, std::string> labels = {};  // the operator's
 };
 
 void FillWorker(const WorkerFacts& facts, moby::buildkit::v1::types::WorkerRecord& worker);

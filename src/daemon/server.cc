@@ -21,8 +21,10 @@ namespace {
 
 constexpr size_t kMaxPem = 4 << 20;
 
-WorkerFacts FactsOf(const SolvePolicy& policy) {
+WorkerFacts FactsOf(const ServerOptions& options) {
+  const SolvePolicy& policy = options.policy;
   WorkerFacts facts;
+  facts.labels = options.worker_labels;
   char host[256] = {};
   gethostname(host, sizeof(host) - 1);
   facts.hostname = host;
@@ -97,7 +99,7 @@ Result<ListenAddress> ParseAddress(const std::string& text) {
 
 struct Server::Impl {
   explicit Impl(ServerOptions server_options)
-      : options(std::move(server_options)), worker(FactsOf(options.policy)), sessions(options.sessions), contexts(options.policy.root),
+      : options(std::move(server_options)), worker(FactsOf(options)), sessions(options.sessions), contexts(options.policy.root),
         jobs(options.jobs), records(options.policy.root, options.records),
         control(jobs, sessions, contexts, records, options.policy, worker), bridge(jobs, worker) {}
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <chrono>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -39,6 +40,7 @@ struct ServerOptions {
   std::optional<TlsFiles> tls;    // of the tcp addresses
   bool insecure_tcp = false;      // tcp without TLS, or without client certificates
   std::string group;              // of the sockets: its members may build; empty: root alone
+  std::map<std::string, std::string> worker_labels;
   SolvePolicy policy;
   session::SessionLimits sessions;
   JobLimits jobs;

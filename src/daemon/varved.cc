@@ -10,12 +10,14 @@
 #include "cache/root.h"
 #include "cli/console.h"
 #include "cli/exit_code.h"
+#include "cli/registries.h"
 #include "cli/rootless.h"
 #include "cli/stop_signals.h"
 #include "cli/version.h"
 #include "daemon/buildctl.h"
 #include "daemon/collector.h"
 #include "daemon/server.h"
+#include "daemon/toml_config.h"
 #include "sys/namespace.h"
 #include "sys/open.h"
 
@@ -32,9 +34,14 @@ struct Flags {
   std::vector<std::string> entitlements;
   bool debug = false;
   int grace_seconds = 60;
+  std::string config;
+  std::vector<std::string> labels;
+  bool collect = true;
+  std::string without_effect;
 };
 
 constexpr std::chrono::minutes kCollectEvery{1};
+constexpr char kConfigOfBuildkitd[] = "/etc/buildkit/buildkitd.toml";
 
 // Under the name of buildkitd, its places: buildx's drivers look there, and mount a volume on the one of the state.
 std::string DefaultAddress(const std::string& name) {
@@ -46,8 +53,42 @@ std::string DefaultAddress(const std::string& name) {
   return "unix:///run/varve/varved.sock";
 }
 
-Result<ServerOptions> OptionsOf(const std::string& name, const Flags& flags) {
+// --config, or buildkitd's own file under its name. Without one: nothing is configured.
+Result<TomlConfig> ReadConfig(const std::string& name, const Flags& flags) {
+  if (!flags.config.empty()) return LoadTomlConfig(flags.config);
+  if (name != "buildkitd") return TomlConfig();
+  auto config = LoadTomlConfig(kConfigOfBuildkitd);
+  if (!config && config.error().code == Code::kNotFound) return TomlConfig();
+  return config;
+}
+
+Result<std::map<std::string, std::string>> WorkerLabels(const Flags& flags, const TomlConfig& config) {
+  std::map<std::string, std::string> labels = config.labels;
+  for (const std::string& label : flags.labels) {
+    const size_t equals = label.find('=');
+    if (equals == label.npos) return Invalid("--oci-worker-labels {}: NAME=VALUE expected", label);
+    labels[label.substr(0, equals)] = label.substr(equals + 1);
+  }
+  return labels;
+}
+
+// What flags say, then what the file says, then the defaults.
+void FillFrom(const TomlConfig& config, Flags& flags) {
+  if (flags.addresses.empty()) flags.addresses = config.addresses;
+  if (flags.root.empty()) flags.root = config.root;
+  if (flags.tls_ca.empty()) flags.tls_ca = config.tls_ca;
+  if (flags.tls_certificate.empty()) flags.tls_certificate = config.tls_certificate;
+  if (flags.tls_key.empty()) flags.tls_key = config.tls_key;
+  if (flags.entitlements.empty()) flags.entitlements = config.entitlements;
+  flags.debug = flags.debug || config.debug;
+  flags.collect = flags.collect && config.collect;
+}
+
+Result<ServerOptions> OptionsOf(const std::string& name, Flags& flags) {
   ServerOptions options;
+  TRY_ASSIGN(const TomlConfig config, ReadConfig(name, flags));
+  FillFrom(config, flags);
+  TRY_ASSIGN(options.worker_labels, WorkerLabels(flags, config));
   std::vector<std::string> addresses = flags.addresses;
   if (addresses.empty()) addresses.push_back(DefaultAddress(name));
   for (const std::string& text : addresses) {
@@ -57,6 +98,10 @@ Result<ServerOptions> OptionsOf(const std::string& name, const Flags& flags) {
   options.insecure_tcp = flags.insecure_tcp;
   options.group = flags.group;
   options.policy.root = cache::RootDirectory(flags.root.empty() && name == "buildkitd" ? "/var/lib/buildkit" : flags.root);
+  if (!config.registries.empty()) {
+    TRY_ASSIGN(options.policy.registries, cli::LoadRegistryConfig(options.policy.root));
+    for (const auto& [host, settings] : config.registries) options.policy.registries->Set(host, settings);
+  }
   for (const std::string& entitlement : flags.entitlements) {
     if (entitlement != "network.host" && entitlement != "security.insecure" && entitlement != "device") {
       return Invalid("unknown entitlement {}: network.host, security.insecure or device expected", entitlement);
@@ -69,6 +114,8 @@ Result<ServerOptions> OptionsOf(const std::string& name, const Flags& flags) {
   if (!flags.tls_certificate.empty()) {
     options.tls = TlsFiles{flags.tls_certificate, flags.tls_key, flags.tls_ca};
   }
+  if (flags.debug) SetLogLevel(LogLevel::kDebug);
+  for (const std::string& key : config.unused) LOG_INFO("{} has no effect here", key);
   return options;
 }
 
@@ -77,7 +124,7 @@ int Fail(const Error& error) {
   return cli::ExitCodeOf(error);
 }
 
-int Serve(const std::string& name, const Flags& flags) {
+int Serve(const std::string& name, Flags flags) {
   auto options = OptionsOf(name, flags);
   if (!options) {
     cli::PrintCommandError(options.error());
@@ -89,7 +136,8 @@ int Serve(const std::string& name, const Flags& flags) {
   }
   cli::StopSignals signals;
   if (Status prepared = cache::PrepareRoot(options->policy.root); !prepared) return Fail(prepared.error());
-  Collector collector(options->policy.root, kCollectEvery);
+  std::optional<Collector> collector;
+  if (flags.collect) collector.emplace(options->policy.root, kCollectEvery);
   auto server = Server::Start(std::move(*options));
   if (!server) return Fail(server.error());
   cli::ToStderr(fmt::format("varved {} listens at {}\n", cli::kVersion, Join((*server)->addresses(), ", ")));
@@ -123,8 +171,15 @@ int Main(const std::string& name, int argc, char** argv) {
       ->allow_extra_args(false);
   app.add_option("--drain", flags.grace_seconds, "Seconds that running builds get after SIGTERM");
   app.add_flag("--debug", flags.debug, "Say what happens");
+  app.add_option("--config", flags.config, "A buildkitd.toml; flags win over it");
+  app.add_option("--oci-worker-labels", flags.labels, "Labels of the worker, NAME=VALUE; may be repeated")
+      ->allow_extra_args(false);
+  app.add_flag("--oci-worker-gc", flags.collect, "Keep the state root within its budget, on a timer (the default)");
+  // There is one worker here, and it keeps its layers as it does.
+  for (const char* taken : {"--oci-worker", "--containerd-worker", "--oci-worker-snapshotter"}) {
+    app.add_option(taken, flags.without_effect, "Taken as buildkitd takes it, without effect");
+  }
   CLI11_PARSE(app, argc, argv);
-  if (flags.debug) SetLogLevel(LogLevel::kDebug);
   return Serve(name, flags);
 }
 
