@@ -7,17 +7,24 @@
 #include <set>
 
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/strings.h"
 #include "cache/root.h"
+#include "cli/build_display.h"
 #include "cli/commands.h"
 #include "cli/console.h"
+#include "cli/doctor_proof.h"
 #include "cli/exit_code.h"
+#include "cli/stop_signals.h"
 #include "cli/upkeep_stores.h"
 #include "cli/version.h"
+#include "cli/workspace.h"
 #include "doctor/diagnose.h"
+#include "doctor/images.h"
 #include "doctor/patch.h"
 #include "doctor/report.h"
 #include "history/store.h"
+#include "sys/namespace.h"
 
 namespace varve::cli {
 
@@ -60,13 +67,45 @@ class DoctorCommand final : public Command {
     app.add_flag("--estimate", estimate_,
                  "Take costs from the history of builds on this machine where there is one");
     app.add_flag("--rules", rules_, "List the rules");
-    app.add_flag("--fix", fix_,
-                 "Show what can be fixed by rote as a patch, ask, and change the files");
+    app.add_flag(
+        "--fix", fix_,
+        "Show what can be fixed by rote as a patch, ask, build before and after, and change "
+        "the files of images that stay the same");
     app.add_flag("-y,--yes", yes_, "With --fix: do not ask");
+    app.add_flag("--no-verify", no_verify_, "With --fix: change the files without building");
+    app.add_flag("--image-may-change", image_may_change_,
+                 "With --fix: also fixes by which the image changes; what differs is shown");
+    app.add_option("--build-arg", build_args_,
+                   "With --fix: a build argument that the project does not say")
+        ->type_name("NAME=VALUE")
+        ->allow_extra_args(false);
+    app.add_option("--secret", secrets_,
+                   "With --fix: a secret that a build needs, as of varve build")
+        ->type_name("id=NAME,src=FILE")
+        ->allow_extra_args(false);
+    app.add_option("--progress", progress_, "With --fix: auto, plain, tty or quiet")
+        ->type_name("MODE");
   }
 
   Status Check() override {
     if (yes_ && !fix_) return Invalid("--yes answers what --fix asks: give --fix as well");
+    bool about_fix = no_verify_ || image_may_change_ || !secrets_.empty() || !build_args_.empty();
+    if (about_fix && !fix_) {
+      return Invalid(
+          "--no-verify, --image-may-change, --build-arg and --secret are about --fix: give it as "
+          "well");
+    }
+    TRY_ASSIGN(proof_.progress, ParseProgressMode(progress_));
+    for (const std::string& text : secrets_) {
+      TRY_ASSIGN(SecretFlag secret, ParseSecret(text));
+      proof_.secrets.push_back(std::move(secret));
+    }
+    for (const std::string& text : build_args_) {
+      size_t equals = text.find('=');
+      if (equals == text.npos)
+        return Invalid("invalid --build-arg \"{}\": NAME=VALUE is expected", text);
+      proof_.build_args.emplace_back(text.substr(0, equals), text.substr(equals + 1));
+    }
     if (fix_ && (format_ != "text" || !output_.empty())) {
       return Invalid("--fix shows a patch: leave out --format and --output");
     }
@@ -104,7 +143,7 @@ class DoctorCommand final : public Command {
       };
     }
     std::vector<doctor::Finding> findings = doctor::Diagnose(*project, options_);
-    if (fix_) return Fix(*project, findings);
+    if (fix_) return Fix(global, *project, findings);
     if (Status written = Write(Render(*project, findings)); !written)
       return FailWith(written.error());
     if (estimate_ && seconds.empty() && format_ == "text") {
@@ -134,42 +173,141 @@ class DoctorCommand final : public Command {
     return Ok();
   }
 
-  int Fix(const doctor::Project& project, const std::vector<doctor::Finding>& findings) {
-    doctor::Patch patch = doctor::MakePatch(project, findings);
+  // The fixes that are not refused, as a patch. Findings without one are left out.
+  static doctor::Patch PatchOf(const doctor::Project& project,
+                               const std::vector<doctor::Finding>& findings,
+                               const std::set<std::string>& refused_files, bool may_change) {
+    std::vector<doctor::Finding> chosen;
+    for (const doctor::Finding& finding : findings) {
+      if (!finding.fix || (finding.fix->changes_image && !may_change)) continue;
+      if (!refused_files.contains(finding.fix->file)) chosen.push_back(finding);
+    }
+    return doctor::MakePatch(project, chosen);
+  }
+
+  int Fix(const GlobalFlags& global, const doctor::Project& project,
+          const std::vector<doctor::Finding>& findings) {
+    doctor::Patch patch = PatchOf(project, findings, {}, image_may_change_);
+    std::set<std::string> changing;
+    for (const doctor::Finding& finding : findings) {
+      if (finding.fix && finding.fix->changes_image && !image_may_change_)
+        changing.insert(finding.rule);
+    }
+    if (!changing.empty()) {
+      ToStderr(
+          fmt::format("Left out, since the image changes: {}. --image-may-change takes them in.\n",
+                      Join(std::vector<std::string>(changing.begin(), changing.end()), ", ")));
+    }
     if (patch.files.empty()) {
-      ToStdout("There is nothing that can be fixed by rote.\n");
+      ToStdout(changing.empty() ? "There is nothing that can be fixed by rote.\n"
+                                : "There is nothing else that can be fixed by rote.\n");
       return kSuccess;
     }
     ToStdout(doctor::ToUnifiedDiff(patch));
-    std::set<std::string> changing;
-    for (const doctor::Finding* finding : patch.fixed) {
-      if (finding->fix->changes_image) changing.insert(finding->rule);
-    }
-    if (!changing.empty()) {
-      std::vector<std::string> names(changing.begin(), changing.end());
-      ToStderr(
-          fmt::format("The image changes with {}; --skip leaves out a rule.\n", Join(names, ", ")));
-    }
-    size_t files = patch.files.size();
-    if (!yes_ && !Confirm(fmt::format("Change {} file{}?", files, files == 1 ? "" : "s")))
+    auto images = doctor::ImagesTouchedBy(project, patch);
+    if (!yes_ && !Confirm(Question(patch.files.size(), no_verify_ ? 0 : images.size())))
       return kSuccess;
+    if (no_verify_) {
+      ToStderr("Nothing was built: that images stay the same is not proven.\n");
+    } else if (!images.empty()) {
+      int code = Prove(global, project, findings, patch);
+      if (code != kSuccess) return code;
+    } else {
+      ToStderr("No image has any of these files in it, or is described by them.\n");
+    }
+    return WritePatch(project, patch);
+  }
+
+  static std::string Question(size_t files, size_t images) {
+    std::string question = fmt::format("Change {} file{}", files, files == 1 ? "" : "s");
+    if (images > 0) {
+      question += fmt::format(", where building {} image{} before and after shows no difference",
+                              images, images == 1 ? "" : "s");
+    }
+    return question + "?";
+  }
+
+  // Takes out of the patch what is not proven. The exit code is that of an error of the machine.
+  int Prove(const GlobalFlags& global, const doctor::Project& project,
+            const std::vector<doctor::Finding>& findings, doctor::Patch& patch) {
+    if (sys::CanMount()) {
+      if (Status entered = sys::EnterPrivateMountNamespace(); !entered)
+        return FailWith(entered.error());
+    }
+    StopSignals signals;
+    auto workspace = Workspace::Open(global);
+    if (!workspace) return FailWith(workspace.error());
+    auto board = MakeBoard({.progress = proof_.progress});
+    ImageProver prover(project.directory, proof_, *workspace, *board, signals.token());
+    std::string said;
+    // Without the fixes of an image that changes, another one that has the same files in it may
+    // change or not: it is looked at again. Each round refuses a file, so that this ends.
+    for (bool again = true; again && !patch.files.empty();) {
+      again = false;
+      said.clear();
+      for (const doctor::TouchedImage& image : doctor::ImagesTouchedBy(project, patch)) {
+        auto verdict = prover.Prove(image, patch);
+        if (!verdict) {
+          board->Close();
+          return FailWith(verdict.error());
+        }
+        said += VerdictText(image, *verdict);
+        bool wanted = image_may_change_ && verdict->kind == Verdict::Kind::kDiffers;
+        if (verdict->proven() || wanted) continue;
+        again = true;
+        refused_.insert(image.files.begin(), image.files.end());
+        refusals_ += VerdictText(image, *verdict);
+      }
+      if (again) patch = PatchOf(project, findings, refused_, image_may_change_);
+    }
+    if (Status flushed = workspace->local.store->Flush(); !flushed)
+      LOG_WARN("{}", flushed.error().message);
+    board->Close();
+    if (!said.empty() && !patch.files.empty()) ToStderr("\n" + said);
+    return kSuccess;
+  }
+
+  int WritePatch(const doctor::Project& project, const doctor::Patch& patch) {
     for (const doctor::ChangedFile& file : patch.files) {
       std::filesystem::path path = std::filesystem::path(project.directory) / file.path;
-      std::error_code unknown;
-      auto mode =
-          file.is_new
-              ? 0644u
-              : static_cast<unsigned>(std::filesystem::status(path, unknown).permissions()) & 0777u;
-      if (Status written = WriteFileAtomically(path, file.after, mode); !written)
-        return FailWith(written.error());
+      if (Status written = WriteFile(path, file); !written) return FailWith(written.error());
     }
-    ToStderr(fmt::format("{} finding{} fixed in {} file{}.\n", patch.fixed.size(),
-                         patch.fixed.size() == 1 ? "" : "s", files, files == 1 ? "" : "s"));
+    size_t files = patch.files.size();
+    if (files > 0) {
+      ToStderr(fmt::format("{} finding{} fixed in {} file{}.\n", patch.fixed.size(),
+                           patch.fixed.size() == 1 ? "" : "s", files, files == 1 ? "" : "s"));
+    }
     if (!patch.postponed.empty()) {
       ToStderr(fmt::format("{} more wait{} for these: varve doctor --fix once more.\n",
                            patch.postponed.size(), patch.postponed.size() == 1 ? "s" : ""));
     }
-    return kSuccess;
+    if (refused_.empty()) return kSuccess;
+    ToStderr(fmt::format("Not changed: {}.\n{}",
+                         Join(std::vector<std::string>(refused_.begin(), refused_.end()), ", "),
+                         refusals_));
+    ToStderr(
+        "hint: --skip RULE leaves out a fix; --secret and --build-arg give a build what it needs; "
+        "--no-verify changes files without building\n");
+    return kBuildFailed;
+  }
+
+  // What was shown and proven is written, and nothing over what somebody has written since.
+  static Status WriteFile(std::filesystem::path path, const doctor::ChangedFile& file) {
+    std::error_code unknown;
+    bool there = std::filesystem::exists(path, unknown);
+    if (there) path = std::filesystem::canonical(path, unknown);  // a link stays one
+    std::string now;
+    if (there) {
+      TRY_ASSIGN(now, ReadFile(path.string()));
+    }
+    if (there == file.is_new || now != file.before) {
+      return Hinted(Invalid("{} has changed since doctor read it, and was left alone", file.path),
+                    "run varve doctor --fix again");
+    }
+    auto mode =
+        there ? static_cast<unsigned>(std::filesystem::status(path, unknown).permissions()) & 0777u
+              : 0644u;
+    return WriteFileAtomically(path.string(), file.after, mode);
   }
 
   bool Fails(const std::vector<doctor::Finding>& findings) const {
@@ -182,7 +320,13 @@ class DoctorCommand final : public Command {
 
   std::string directory_ = ".", format_ = "text", output_, fail_on_ = "warning";
   std::vector<std::string> skip_;
-  bool estimate_ = false, rules_ = false, fix_ = false, yes_ = false;
+  bool estimate_ = false, rules_ = false;
+  bool fix_ = false, yes_ = false, no_verify_ = false, image_may_change_ = false;
+  std::vector<std::string> secrets_, build_args_;
+  std::string progress_ = "auto";
+  ProofFlags proof_;
+  std::set<std::string> refused_;  // files whose fixes are not made
+  std::string refusals_;           // why, of each image
   doctor::DiagnoseOptions options_;
 };
 

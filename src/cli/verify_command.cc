@@ -12,6 +12,7 @@
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/exit_code.h"
+#include "cli/image_difference.h"
 #include "cli/stop_signals.h"
 #include "cli/verify_report.h"
 #include "sys/namespace.h"
@@ -142,28 +143,6 @@ class StepComparison {
   Workspace& workspace_;
   std::stop_token stop_;
 };
-
-// The members of two configs that differ: "config.Env", "history".
-std::vector<std::string> ConfigDifferences(const std::string& a, const std::string& b) {
-  std::vector<std::string> names;
-  auto x = Json::Parse(a), y = Json::Parse(b);
-  if (!x || !y) return names;
-  auto compare = [&](const Json& p, const Json& q, const std::string& prefix) {
-    std::set<std::string> members;
-    for (const Json* json : {&p, &q}) {
-      for (const auto& [name, value] : json->as_object()) members.insert(name);
-    }
-    for (const std::string& name : members) {
-      const Json *m = p.Find(name), *n = q.Find(name);
-      if ((m == nullptr) != (n == nullptr) || (m != nullptr && !(*m == *n))) names.push_back(prefix + name);
-    }
-  };
-  compare(*x, *y, "");
-  // Layers are told file by file.
-  std::erase(names, "rootfs");
-  if (std::erase(names, "config") != 0) compare(*x->Find("config"), *y->Find("config"), "config.");
-  return names;
-}
 
 // Everything runs in a build without cache: there is no reason to give.
 class FreshObserver final : public BoardObserver {

@@ -12,7 +12,8 @@ namespace varve::doctor {
 
 struct Tally {
   int errors = 0, warnings = 0, notes = 0;
-  int fixable = 0;
+  int fixable = 0;   // by rote, and the image stays the same
+  int changing = 0;  // by rote, and the image changes
 };
 Tally Count(const std::vector<Finding>& findings);
 

@@ -138,7 +138,7 @@ Json ToJson(const Project& project, const std::vector<Finding>& findings) {
   summary.Set("errors", tally.errors)
       .Set("warnings", tally.warnings)
       .Set("notes", tally.notes)
-      .Set("fixable", tally.fixable);
+      .Set("fixable", tally.fixable + tally.changing);
   Json json =
       Json().Set("version", 1).Set("files", std::move(files)).Set("findings", std::move(list));
   return json.Set("summary", std::move(summary));

@@ -77,7 +77,7 @@ class Writer {
     }
     if (finding.fix) {
       out += Labelled("Fix:     ", finding.fix->changes_image
-                                       ? "varve doctor --fix; the image changes"
+                                       ? "varve doctor --fix --image-may-change; the image changes"
                                        : "varve doctor --fix; the image stays the same");
     }
     return out;
@@ -149,6 +149,10 @@ class Writer {
     if (tally.fixable > 0) {
       out += fmt::format("{} can be fixed by rote: varve doctor --fix\n", tally.fixable);
     }
+    if (tally.changing > 0) {
+      out += fmt::format("{} {}can be fixed so that the image changes: varve doctor --fix --image-may-change\n",
+                         tally.changing, tally.fixable > 0 ? "more " : "");
+    }
     return out;
   }
 
@@ -164,7 +168,7 @@ Tally Count(const std::vector<Finding>& findings) {
     if (finding.severity == Severity::kError) ++tally.errors;
     if (finding.severity == Severity::kWarning) ++tally.warnings;
     if (finding.severity == Severity::kNote) ++tally.notes;
-    if (finding.fix) ++tally.fixable;
+    if (finding.fix) ++(finding.fix->changes_image ? tally.changing : tally.fixable);
   }
   return tally;
 }
