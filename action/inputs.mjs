@@ -43,9 +43,18 @@ export function bool(name, text) {
   throw new Error(`input ${name}: "${text}" is neither true nor false`);
 }
 
-// This repository at this commit; varve fetches it by git.
-export function defaultContext(env) {
-  const pin = env.GITHUB_SHA || env.GITHUB_REF || '';
+// Of variables, which are Go's: strconv.ParseBool.
+export const goTrue = (text) => ['1', 't', 'T', 'true', 'TRUE', 'True'].includes(text);
+export const goFalse = (text) => ['0', 'f', 'F', 'false', 'FALSE', 'False'].includes(text);
+
+// This repository at this commit; varve fetches it by git. `event` is the payload of what started the workflow.
+export function defaultContext(env, event = {}) {
+  let pin = env.GITHUB_SHA || '';
+  if (pin === '' && env.GITHUB_REF) pin = env.GITHUB_REF.startsWith('refs/') ? env.GITHUB_REF : `refs/heads/${env.GITHUB_REF}`;
+  // GITHUB_SHA of a pull request is a merge of it into its base.
+  const wanted = env.DOCKER_DEFAULT_GIT_CONTEXT_PR_HEAD_REF || '';
+  const head = event.pull_request?.head?.sha;
+  if (goTrue(wanted) && /^refs\/pull\/\d+\/merge$/.test(env.GITHUB_REF || '') && head) pin = head;
   return `${env.GITHUB_SERVER_URL || 'https://github.com'}/${env.GITHUB_REPOSITORY}.git${pin ? '#' + pin : ''}`;
 }
 
@@ -56,9 +65,25 @@ export function keyValue(text) {
   return [text.slice(0, at), text.slice(at + 1)];
 }
 
+// A provenance attestation says which run has built the image, unless it says something else.
+export function provenance(text, env) {
+  if (['', 'false', 'False', 'FALSE'].includes(text) || /(^|,)builder-id=/.test(text)) return text.toLowerCase() === 'false' ? 'false' : text;
+  const run = `builder-id=${env.GITHUB_SERVER_URL || 'https://github.com'}/${env.GITHUB_REPOSITORY}/actions/runs/` +
+    `${env.GITHUB_RUN_ID}/attempts/${env.GITHUB_RUN_ATTEMPT || 1}`;
+  if (!env.GITHUB_RUN_ID || /(^|,)disabled=(true|1)/.test(text)) return text;
+  return ['true', 'True', 'TRUE'].includes(text) ? run : `${text},${run}`;
+}
+
+// What the token lets this job do with GitHub's cache: [{ scope: "refs/heads/main", access: "read/write" }, …].
+export function cacheScopes(token) {
+  const payload = JSON.parse(Buffer.from(token.split('.')[1] || '', 'base64url').toString());
+  const access = { 1: 'read', 2: 'write', 3: 'read/write' };
+  return JSON.parse(payload.ac || '[]').map(({ Scope, Permission }) => ({ scope: Scope, access: access[Permission] || `${Permission}` }));
+}
+
 // What goes after `varve build`. `files` writes a secret to a file and returns its path; `warn` takes a
 // line. `get(name)` is an input, '' without it.
-export function buildArguments(get, env, files, warn) {
+export function buildArguments(get, env, files, warn, event = {}) {
   const args = [];
   const each = (flag, name, options) => {
     for (const item of list(get(name), options)) args.push(flag, item);
@@ -67,15 +92,16 @@ export function buildArguments(get, env, files, warn) {
     if (get(name) !== '') args.push(flag, get(name));
   };
   const rebuild = bool('rebuild-cache', get('rebuild-cache'));
-  const template = (text) => text.replaceAll(/\{\{\s*defaultContext\s*\}\}/g, defaultContext(env));
-  const context = template(get('context')) || defaultContext(env);
+  const repository = defaultContext(env, event);
+  const template = (text) => text.replaceAll(/\{\{\s*defaultContext\s*\}\}/g, repository);
+  const context = template(get('context')) || repository;
 
   each('--add-host', 'add-hosts', { commas: true });
   each('--allow', 'allow', { commas: true });
   each('--annotation', 'annotations');
   each('--build-arg', 'build-args');
   for (const item of list(get('build-contexts'))) args.push('--build-context', template(item));
-  if (!rebuild) each('--cache-from', 'cache-from');
+  each('--cache-from', 'cache-from');
   each('--cache-to', 'cache-to');
   one('--call', 'call');
   one('--cgroup-parent', 'cgroup-parent');
@@ -85,8 +111,13 @@ export function buildArguments(get, env, files, warn) {
   each('--output', 'outputs', { quotes: false });
   const platforms = list(get('platforms'), { commas: true });
   if (platforms.length > 0) args.push('--platform', platforms.join(','));
-  each('--attest', 'attests');
-  if (get('provenance') !== '') args.push(`--provenance=${get('provenance')}`);
+  for (const item of list(get('attests'))) {
+    const type = /(?:^|,)type=([a-z]+)/.exec(item)?.[1];
+    // The input of its own wins.
+    if (type === 'provenance' && get('provenance') === '') args.push('--attest', provenance(item, env));
+    else if (type !== 'provenance' && !(type === 'sbom' && get('sbom') !== '')) args.push('--attest', item);
+  }
+  if (get('provenance') !== '') args.push(`--provenance=${provenance(get('provenance'), env)}`);
   if (get('sbom') !== '') args.push(`--sbom=${get('sbom')}`);
   for (const item of list(get('secrets'), { trim: false })) {
     const secret = keyValue(item);
@@ -106,7 +137,7 @@ export function buildArguments(get, env, files, warn) {
   }
   const token = get('github-token');
   const own = list(get('secrets'), { trim: false }).some((item) => item.startsWith('GIT_AUTH_TOKEN='));
-  if (token !== '' && !own && context.startsWith(defaultContext(env))) {
+  if (token !== '' && !own && context.startsWith(repository)) {
     const host = new URL(env.GITHUB_SERVER_URL || 'https://github.com').host;
     args.push('--secret', `id=GIT_AUTH_TOKEN.${host},src=${files.write(token)}`);
   }
@@ -120,9 +151,10 @@ export function buildArguments(get, env, files, warn) {
   if (bool('load', get('load'))) args.push('--load');
   one('--metrics-push', 'metrics-push');
   one('--network', 'network');
-  if (bool('no-cache', get('no-cache')) || rebuild) args.push('--no-cache');
+  if (bool('no-cache', get('no-cache'))) args.push('--no-cache');
   if (bool('pull', get('pull')) || rebuild) args.push('--pull');
   if (bool('push', get('push'))) args.push('--push');
+  if (rebuild) args.push('--rebuild-cache');
   const miss = get('fail-on-cache-miss');
   if (['true', 'True', 'TRUE'].includes(miss)) args.push('--fail-on-cache-miss');
   else if (!['', 'false', 'False', 'FALSE'].includes(miss)) {
@@ -137,7 +169,7 @@ export function verifyArguments(args) {
   const out = [];
   for (let i = 0; i < args.length; ++i) {
     if (dropped.has(args[i])) ++i;
-    else if (!['--push', '--load', '--no-cache'].includes(args[i]) && !args[i].startsWith('--fail-on-cache-miss')) {
+    else if (!['--push', '--load', '--no-cache', '--rebuild-cache'].includes(args[i]) && !args[i].startsWith('--fail-on-cache-miss')) {
       out.push(args[i]);
     }
   }
@@ -163,10 +195,16 @@ export function annotation(warning, dockerfile) {
   return command('warning', { file: dockerfile, line: warning.line, title: rule ? rule[1] : 'varve' }, message);
 }
 
+// The warnings of `--call check,format=json` as those of a build's report.
+export function warningsOfCheck(document) {
+  return (document.warnings || []).map((warning) => ({
+    text: `${warning.ruleName}: ${warning.detail}`, url: warning.url, line: warning.location?.ranges?.[0]?.start?.line || 0 }));
+}
+
 // Where a build's Dockerfile is in the repository; undefined: not in it.
-export function dockerfileInRepository(get, context, env) {
+export function dockerfileInRepository(get, context, env, event = {}) {
   const file = get('file');
-  const fallback = defaultContext(env);
+  const fallback = defaultContext(env, event);
   let path;
   if (context.startsWith(fallback)) {
     // "#commit:folder"

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import test from 'node:test';
 
-import { annotation, bool, buildArguments, command, defaultContext, dockerfileInRepository, list,
-  verifyArguments } from './inputs.mjs';
+import { annotation, bool, buildArguments, cacheScopes, command, defaultContext, dockerfileInRepository, list, provenance,
+  verifyArguments, warningsOfCheck } from './inputs.mjs';
 
 const env = { GITHUB_SERVER_URL: 'https://github.example', GITHUB_REPOSITORY: 'me/app', GITHUB_SHA: 'abc123',
   GITHUB_WORKSPACE: '/work' };
@@ -41,6 +41,42 @@ test('without a context it is this repository at this commit', () => {
   assert.equal(build({ context: '{{defaultContext}}:docker' }).context, 'https://github.example/me/app.git#abc123:docker');
 });
 
+test('a pull request is built as it will be merged, or as it is', () => {
+  const request = { ...env, GITHUB_REF: 'refs/pull/7/merge' }, event = { pull_request: { head: { sha: 'def456' } } };
+  assert.match(defaultContext(request, event), /#abc123$/);
+  assert.match(defaultContext({ ...request, DOCKER_DEFAULT_GIT_CONTEXT_PR_HEAD_REF: 'true' }, event), /#def456$/);
+  assert.match(defaultContext({ ...env, DOCKER_DEFAULT_GIT_CONTEXT_PR_HEAD_REF: 'true' }, event), /#abc123$/);
+  assert.match(defaultContext({ GITHUB_REPOSITORY: 'me/app', GITHUB_REF: 'main' }), /me\/app\.git#refs\/heads\/main$/);
+});
+
+test('provenance says which run has built the image', () => {
+  const run = { ...env, GITHUB_RUN_ID: '12', GITHUB_RUN_ATTEMPT: '3' };
+  const id = 'builder-id=https://github.example/me/app/actions/runs/12/attempts/3';
+  assert.equal(provenance('true', run), id);
+  assert.equal(provenance('mode=max', run), `mode=max,${id}`);
+  assert.equal(provenance('mode=max,builder-id=mine', run), 'mode=max,builder-id=mine');
+  assert.equal(provenance('type=provenance,disabled=true', run), 'type=provenance,disabled=true');
+  assert.equal(provenance('False', run), 'false');
+  assert.equal(provenance('true', env), 'true');
+  assert.deepEqual(build({ context: '.', attests: 'type=provenance,mode=max\ntype=sbom', sbom: 'true' }).args,
+    ['--attest', 'type=provenance,mode=max', '--sbom=true']);
+  assert.deepEqual(build({ context: '.', attests: 'type=provenance,mode=max', provenance: 'min' }).args, ['--provenance=min']);
+});
+
+test('what the job may do with the cache is read from its token', () => {
+  const ac = JSON.stringify([{ Scope: 'refs/heads/topic', Permission: 3 }, { Scope: 'refs/heads/main', Permission: 1 }]);
+  const token = `e30.${Buffer.from(JSON.stringify({ ac })).toString('base64url')}.sig`;
+  assert.deepEqual(cacheScopes(token), [{ scope: 'refs/heads/topic', access: 'read/write' }, { scope: 'refs/heads/main', access: 'read' }]);
+  assert.throws(() => cacheScopes('nonsense'));
+});
+
+test('what a check finds has its line', () => {
+  const document = { warnings: [{ ruleName: 'FromAsCasing', detail: 'do not match', url: 'https://x',
+    location: { ranges: [{ start: { line: 4 }, end: { line: 4 } }] } }] };
+  assert.deepEqual(warningsOfCheck(document), [{ text: 'FromAsCasing: do not match', url: 'https://x', line: 4 }]);
+  assert.deepEqual(warningsOfCheck({}), []);
+});
+
 test('the token is a secret for fetching this repository, and for nothing else', () => {
   const { args } = build({ 'github-token': 'T' });
   assert.deepEqual(args, ['--secret', 'id=GIT_AUTH_TOKEN.github.example,src=/tmp/s1']);
@@ -60,7 +96,7 @@ test('secrets are files, and what is none is a warning that does not tell its va
 
 test('rebuild-cache reads no cache, runs everything and writes the caches', () => {
   const { args } = build({ context: '.', 'cache-from': 'type=gha', 'cache-to': 'type=gha,mode=max', 'rebuild-cache': 'true' });
-  assert.deepEqual(args, ['--cache-to', 'type=gha,mode=max', '--no-cache', '--pull']);
+  assert.deepEqual(args, ['--cache-from', 'type=gha', '--cache-to', 'type=gha,mode=max', '--pull', '--rebuild-cache']);
 });
 
 test('fail-on-cache-miss is a switch, or names', () => {

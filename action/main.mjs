@@ -8,7 +8,8 @@ import { tmpdir, userInfo } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { annotation, bool, buildArguments, command, dockerfileInRepository, verifyArguments } from './inputs.mjs';
+import { annotation, bool, buildArguments, cacheScopes, command, dockerfileInRepository, goFalse, verifyArguments,
+  warningsOfCheck } from './inputs.mjs';
 
 const env = process.env;
 const get = (name) => (env[`INPUT_${name.replaceAll(' ', '_').toUpperCase()}`] || '').trim();
@@ -27,6 +28,32 @@ async function group(title, work) {
 function setOutput(name, value) {
   const end = `end_${randomBytes(16).toString('hex')}`;
   if (env.GITHUB_OUTPUT) appendFileSync(env.GITHUB_OUTPUT, `${name}<<${end}\n${value}\n${end}\n`);
+}
+
+// For the post step, which runs when this one was killed, too.
+function saveState(name, value) {
+  if (env.GITHUB_STATE) appendFileSync(env.GITHUB_STATE, `${name}=${value}\n`);
+}
+
+function readEvent() {
+  try {
+    return JSON.parse(readFileSync(env.GITHUB_EVENT_PATH, 'utf8'));
+  } catch {
+    return {};
+  }
+}
+
+// Which branches' entries of GitHub's cache this job may read and write: most surprises with type=gha are answered by it.
+async function showCacheScopes() {
+  const token = env.ACTIONS_RUNTIME_TOKEN;
+  if (!token || !/type=gha/.test(get('cache-from') + get('cache-to'))) return;
+  await group('GitHub Actions runtime token ACs', () => {
+    try {
+      for (const { scope, access } of cacheScopes(token)) say(`${scope}: ${access}`);
+    } catch (error) {
+      warn(`the token of GitHub's cache cannot be read: ${error.message}`);
+    }
+  });
 }
 
 function mask(value) {
@@ -103,13 +130,24 @@ function readIf(path) {
 }
 
 function showWarnings(record, dockerfile) {
-  const wanted = env.DOCKER_BUILD_CHECKS_ANNOTATIONS || 'true';
-  if (['0', 'f', 'F', 'false', 'False', 'FALSE'].includes(wanted) || !dockerfile) return;
+  if (goFalse(env.DOCKER_BUILD_CHECKS_ANNOTATIONS || '') || !dockerfile) return;
   const warnings = (record.warnings || []).filter((warning) => !warning.hint && warning.line > 0);
   if (warnings.length === 0) return;
   say(command('group', {}, `GitHub annotations (${warnings.length} build check${warnings.length === 1 ? '' : 's'} found)`));
   for (const warning of warnings) say(annotation(warning, dockerfile));
   say('::endgroup::');
+}
+
+// The log has what `--call check` found as text; annotations need lines.
+function checkAgain(program, args, context) {
+  const call = args.indexOf('--call') + 1;
+  args[call] = 'check,format=json';
+  const done = spawnSync(program, [...args, '--progress', 'quiet', context], { encoding: 'utf8', maxBuffer: 1 << 26 });
+  try {
+    return warningsOfCheck(JSON.parse(done.stdout));
+  } catch {
+    return [];
+  }
 }
 
 function setResults(record) {
@@ -125,7 +163,9 @@ function setResults(record) {
 
 async function main() {
   const folder = mkdtempSync(join(env.RUNNER_TEMP || tmpdir(), 'varve-action-'));
+  saveState('folder', folder);
   try {
+    const event = readEvent();
     let secrets = 0;
     const files = {
       exists: existsSync,
@@ -136,22 +176,25 @@ async function main() {
         return path;
       },
     };
-    const { args, context } = buildArguments(get, env, files, warn);
+    const { args, context } = buildArguments(get, env, files, warn, event);
     const [program, ...before] = asWhom(get('varve') || inPath('varve') || await buildVarve());
     await group('varve version', () => run(program, [...before, 'version']));
 
+    await showCacheScopes();
+
     const paths = { iid: join(folder, 'iid'), metadata: join(folder, 'metadata.json'), record: join(folder, 'build.json') };
-    const results = ['--report', paths.record];
+    const results = [];
     const toFiles = args.some((arg, i) => args[i - 1] === '--output' && (!arg.includes('=') || /type=(local|tar)/.test(arg)));
     const isBuild = ['', 'build'].includes(get('call'));
-    if (isBuild) results.push('--metadata-file', paths.metadata);
+    if (isBuild) results.push('--report', paths.record, '--metadata-file', paths.metadata);
     if (isBuild && !toFiles) results.push('--iidfile', paths.iid);
-    if (get('report') !== '') results.push('--report', get('report'));
+    if (isBuild && get('report') !== '') results.push('--report', get('report'));
     const code = await group('varve build', () => run(program, [...before, 'build', ...args, ...results, context]));
 
     const imageid = readIf(paths.iid)?.trim();
     const metadata = readIf(paths.metadata)?.trim();
     const record = JSON.parse(readIf(paths.record) || '{}');
+    if (['check', 'lint'].includes(get('call').split(',')[0])) record.warnings = checkAgain(program, [...before, 'build', ...args], context);
     if (imageid) {
       await group('ImageID', () => say(imageid));
       setOutput('imageid', imageid);
@@ -166,7 +209,8 @@ async function main() {
       setOutput('metadata', metadata);
     }
     if (record.steps) setResults(record);
-    showWarnings(record, dockerfileInRepository(get, context, env));
+    showWarnings(record, dockerfileInRepository(get, context, env, event));
+    if (code !== 0 && !isBuild) throw new Error(`varve build --call ${get('call')} ended with exit code ${code}, see above`);
     if (code !== 0) throw new Error(`varve build failed with: ${record.error || `exit code ${code}`}`);
 
     if (bool('verify', get('verify')) && isBuild) {
