@@ -145,6 +145,30 @@ Result<Build> ReadJournal(const std::string& root, const std::string& id) {
   return std::move(*build);
 }
 
+// Nobody says any more how the build ended: with the last thing that it noted.
+void EndAsKilled(Build& build, const struct stat& journal) {
+  build.status = BuildStatus::kKilled;
+  build.error = "its process was killed";
+  build.ended = {journal.st_mtim.tv_sec * 1'000'000'000 + journal.st_mtim.tv_nsec};
+  build.ended = std::max(build.ended, build.started);
+  for (Step& step : build.steps) {
+    if (step.fate == Fate::kRunning) step.wall = Nanos(build.ended.nanos - step.started.nanos);
+  }
+}
+
+// A build that runs, or was killed and could not be written down as that: the disk may be full.
+Result<Build> ReadUnfinished(const std::string& root, const std::string& id) {
+  struct stat st {};
+  const std::string journal = FileOf(root, id, kJournal);
+  if (stat(journal.c_str(), &st) != 0) return ErrnoError(errno, "open " + journal);
+  TRY_ASSIGN(Build build, ReadJournal(root, id));
+  if (cache::JobLives(root, build.job)) return build;
+  // It may have ended, in order, since its journal was read.
+  if (auto ended = ReadBuild(root, id)) return ended;
+  EndAsKilled(build, st);
+  return build;
+}
+
 struct Names {
   std::set<std::string> ended, running;
   std::vector<std::string> temporary;  // what WriteFileAtomically leaves when it is killed
@@ -274,14 +298,8 @@ Status History::AdoptKilled() {
       if (clock_.Now().seconds() - st.st_mtim.tv_sec > 60) unlink(journal.c_str());
       continue;
     }
-    build->status = BuildStatus::kKilled;
-    build->error = "its process was killed";
-    build->ended = {st.st_mtim.tv_sec * 1'000'000'000 + st.st_mtim.tv_nsec};
-    build->ended = std::max(build->ended, build->started);
-    for (Step& step : build->steps) {
-      if (step.fate == Fate::kRunning) step.wall = Nanos(build->ended.nanos - step.started.nanos);
-    }
-    TRY(Publish(root_, *build));
+    EndAsKilled(*build, st);
+    if (Status published = Publish(root_, *build); !published) LOG_WARN("{}", published.error().message);
   }
   for (const std::string& name : names.temporary) {
     std::string path = Directory(root_) + "/" + name;
@@ -327,10 +345,10 @@ Result<std::vector<Summary>> History::List() {
   TRY_ASSIGN(std::vector<Summary> out, Ended());
   TRY_ASSIGN(Names names, ListNames(root_));
   for (const std::string& id : names.running) {
-    auto build = ReadJournal(root_, id);
-    if (!build || names.ended.contains(id)) continue;
+    auto build = names.ended.contains(id) ? Result<Build>(NotFound("it ended")) : ReadUnfinished(root_, id);
+    if (!build) continue;
     Summary summary = SummaryOf(*build);
-    summary.duration = Nanos(clock_.Now().nanos - build->started.nanos);
+    if (build->status == BuildStatus::kRunning) summary.duration = Nanos(clock_.Now().nanos - build->started.nanos);
     out.push_back(std::move(summary));
   }
   std::ranges::sort(out, [](const Summary& a, const Summary& b) {
@@ -343,7 +361,7 @@ Result<Build> History::Read(const std::string& id) {
   if (!IsId(id)) return NotFound("no build has the id \"{}\"", id);
   TRY(AdoptKilled());
   auto build = ReadBuild(root_, id);
-  if (!build && build.error().code == Code::kNotFound) build = ReadJournal(root_, id);
+  if (!build && build.error().code == Code::kNotFound) build = ReadUnfinished(root_, id);
   // It may have ended between the two looks.
   if (!build && build.error().code == Code::kNotFound) build = ReadBuild(root_, id);
   if (!build && build.error().code == Code::kNotFound) {
