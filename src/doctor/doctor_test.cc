@@ -1,6 +1,7 @@
 // Where findings are, what readers make of files, and what reports and patches look like.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <map>
@@ -286,6 +287,25 @@ TEST(Doctor, BrokenFilesAreSaidWithTheirLine) {
                            "on: [push]\njobs: {a: {steps: [{uses: 3, with: [x]}]}}\n"}) {
     EXPECT_EQ(Found({{".github/workflows/a.yml", text}}), Texts{}) << text;
   }
+}
+
+TEST(Rules, AMatrixWritesWhatOthersReadByName) {
+  auto workflow = [](const std::string& read, const std::string& written) {
+    return "jobs:\n  a:\n    runs-on: [self-hosted]\n    steps:\n"
+           "      - uses: OWNER/varve@v1\n"
+           "        with:\n"
+           "          cache-from: type=gha,scope=" + read + "\n"
+           "          cache-to: type=gha,scope=" + written + ",mode=max\n";
+  };
+  auto found = [&](const std::string& read, const std::string& written) {
+    Texts names = Found({{".github/workflows/a.yml", workflow(read, written)}});
+    return std::ranges::count(names, ".github/workflows/a.yml:8 CacheWrittenNotRead");
+  };
+  EXPECT_EQ(found("app-deps", "app-${{ matrix.stage }}"), 0);
+  EXPECT_EQ(found("app-deps-v2", "app-${{ matrix.stage }}-v2"), 0);
+  EXPECT_EQ(found("app-", "app-${{ matrix.stage }}"), 1);
+  EXPECT_EQ(found("app-deps", "app-${{ matrix.stage }}-v2"), 1);
+  EXPECT_EQ(found("web-deps", "app-${{ matrix.stage }}"), 1);
 }
 
 // --- Patches ---------------------------------------------------------------------------------

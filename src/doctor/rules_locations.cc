@@ -82,9 +82,26 @@ bool WritesInline(const BuildCall& call) {
          });
 }
 
+// Whether `matrix.NAME` in a location may stand for what another one has there: `cache-${{
+// matrix.stage }}` for `cache-deps`. The rest of both is compared as written.
+bool MayStandFor(std::string_view location, std::string_view other) {
+  constexpr std::string_view kMatrix = "${{ matrix.", kEnd = "}}";
+  size_t at = location.find(kMatrix);
+  if (at == location.npos) return location == other;
+  if (other.substr(0, at) != location.substr(0, at)) return false;
+  size_t end = location.find(kEnd, at);
+  if (end == location.npos) return false;
+  std::string_view rest = location.substr(end + kEnd.size());
+  for (size_t i = at + 1; i <= other.size(); ++i) {
+    if (MayStandFor(rest, other.substr(i))) return true;
+  }
+  return false;
+}
+
 void CheckWritten(Pass& pass, const Uses& written, const Uses& read) {
   for (const auto& [location, uses] : written) {
-    if (read.contains(location)) continue;
+    auto stands_for = [&](const auto& item) { return MayStandFor(location, item.first); };
+    if (std::ranges::any_of(read, stands_for)) continue;
     // A varying location is another rule's.
     if (IsVolatileValue(location)) continue;
     const auto& [call, entry] = uses[0];
