@@ -299,6 +299,23 @@ services:
   EXPECT_EQ(active(*Make()), "always debug test ");
 }
 
+TEST_F(Compose, ConfigSaysWhatADependencyLeavesOut) {
+  File("compose.yaml", R"(
+services:
+  a: {image: a, depends_on: {b: {condition: service_healthy}, c: {condition: service_started, required: false}}}
+  b: {image: b}
+  c: {image: c}
+)");
+  File("compose.override.yaml", "services: {a: {depends_on: {c: {condition: service_healthy}}}}\n");
+  auto project = Make();
+  ASSERT_TRUE(project) << project.error().ToString();
+  Json model = ResolvedModel(*project, {});
+  const Json* depends_on = model.Find("services")->Find("a")->Find("depends_on");
+  ASSERT_NE(depends_on, nullptr);
+  EXPECT_EQ(depends_on->Dump(), R"({"b":{"condition":"service_healthy","required":true},)"
+                                R"("c":{"condition":"service_healthy","required":false}})");
+}
+
 TEST_F(Compose, BuildOrderFollowsAdditionalContexts) {
   File("compose.yaml", R"(
 services:

@@ -137,6 +137,19 @@ void Write(const Json& value, size_t indent, bool in_list, std::string& out) {
 // Sections that say nothing are left out.
 bool SaysNothing(const Json& value) { return value.is_null() || IsEmpty(value); }
 
+// What holds where a service says nothing, for those that are printed in their long form.
+void SetDefaults(Json& service) {
+  Json* depends_on = service.Find("depends_on");
+  if (depends_on == nullptr || !depends_on->is_object()) return;
+  Json complete = Json::EmptyObject();
+  for (const auto& [name, condition] : depends_on->as_object()) {
+    Json entry = condition;
+    if (entry.is_object() && entry.Find("required") == nullptr) entry.Set("required", true);
+    complete.Set(name, std::move(entry));
+  }
+  *depends_on = std::move(complete);
+}
+
 }  // namespace
 
 Json ResolvedModel(const Project& project, const std::vector<std::string>& named) {
@@ -161,6 +174,7 @@ Json ResolvedModel(const Project& project, const std::vector<std::string>& named
         for (const auto& [name, value] : service.build->args) args->Set(name, value);
       }
     }
+    SetDefaults(json);
     services.Set(service.name, std::move(json));
   }
   model.Set("services", std::move(services));
