@@ -57,6 +57,7 @@ class ClientDistribution final : public source::Distribution {
 struct Registries::Impl {
   registry::Config config;
   registry::CredentialLookup credentials;
+  registry::TokenLookup tokens;
   net::HttpClient http;
   std::unique_ptr<registry::Client> client;
   Guarded<std::map<std::string, std::unique_ptr<registry::Client>>> insecure;  // by host
@@ -71,7 +72,7 @@ struct Registries::Impl {
       registry::Config own = config;
       own.AllowPlainHttp(host);
       made = std::make_unique<registry::Client>(
-          http, registry::ClientOptions{.config = std::move(own), .credentials = credentials});
+          http, registry::ClientOptions{.config = std::move(own), .credentials = credentials, .tokens = tokens});
     }
     return made.get();
   }
@@ -89,8 +90,10 @@ Result<std::unique_ptr<Registries>> Registries::Open(const std::string& root,
     TRY_ASSIGN(impl->config, LoadRegistryConfig(root));
   }
   impl->credentials = std::move(options.credentials);
+  impl->tokens = std::move(options.tokens);
   impl->client = std::make_unique<registry::Client>(
-      impl->http, registry::ClientOptions{.config = impl->config, .credentials = impl->credentials});
+      impl->http, registry::ClientOptions{.config = impl->config, .credentials = impl->credentials,
+                                          .tokens = impl->tokens});
   impl->distribution = std::make_unique<ClientDistribution>(*impl->client);
   impl->pusher = std::make_unique<ImagePusher>(
       [own = impl.get()](const std::string& host, bool insecure) -> Result<registry::Client*> {

@@ -18,6 +18,7 @@ namespace varve::cli {
 struct RegistryOptions {
   std::optional<registry::Config> config;         // instead of registries.json
   registry::CredentialLookup credentials = nullptr;  // instead of docker's config.json
+  registry::TokenLookup tokens = nullptr;            // before those
 };
 
 // The first of $VARVE_REGISTRIES, <root>/registries.json and /etc/varve/registries.json that is there

@@ -61,6 +61,9 @@ class Client {
   virtual Result<std::optional<std::string>> Secret(const std::string& id, std::stop_token stop) = 0;
   virtual Result<std::optional<registry::Credential>> Credentials(const std::string& host,
                                                                   std::stop_token stop) = 0;
+  // Fetched by the client, with a password that it keeps. Nothing: it has only Credentials.
+  virtual Result<std::optional<registry::BearerToken>> Token(const registry::TokenRequest& request,
+                                                             std::stop_token stop) = 0;
   virtual Result<std::unique_ptr<ForwardedAgent>> StartAgent(const std::string& id, const std::string& directory,
                                                              std::stop_token stop) = 0;
 

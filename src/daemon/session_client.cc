@@ -1,8 +1,7 @@
 #include "daemon/session_client.h"
 
-#include "api/auth.grpc.pb.h"
+#include "session/auth.h"
 #include "session/file_send.h"
-#include "session/rpc.h"
 #include "session/secrets.h"
 #include "session/ssh_forward.h"
 #include "session/upload.h"
@@ -10,8 +9,6 @@
 namespace varve::daemon {
 
 namespace {
-
-constexpr std::chrono::seconds kAnswerTime{60};
 
 class Synced final : public SyncedFiles {
  public:
@@ -69,20 +66,19 @@ class SessionClient final : public Client {
 
   Result<std::optional<registry::Credential>> Credentials(const std::string& host,
                                                           std::stop_token stop) override {
-    if (!session_->Supports("/moby.filesync.v1.Auth/Credentials")) return std::optional<registry::Credential>();
-    session::Call call(std::move(stop), kAnswerTime);
-    moby::filesync::v1::CredentialsRequest request;
-    request.set_host(host);
-    moby::filesync::v1::CredentialsResponse response;
-    const grpc::Status status =
-        moby::filesync::v1::Auth::NewStub(session_->channel())->Credentials(call.context(), request, &response);
-    if (!status.ok()) return call.ToError(status, "credentials for " + host);
-    if (response.secret().empty()) return std::optional<registry::Credential>();
+    TRY_ASSIGN(auto login, session::GetLogin(*session_, host, std::move(stop)));
+    if (!login) return std::optional<registry::Credential>();
     registry::Credential credential;
-    // Without a name, the secret is a refresh token (docker's identitytoken).
-    (response.username().empty() ? credential.identity_token : credential.password) = response.secret();
-    credential.username = response.username();
+    (login->username.empty() ? credential.identity_token : credential.password) = std::move(login->secret);
+    credential.username = std::move(login->username);
     return std::optional(std::move(credential));
+  }
+  Result<std::optional<registry::BearerToken>> Token(const registry::TokenRequest& request,
+                                                     std::stop_token stop) override {
+    const session::TokenQuestion question{request.host, request.realm, request.service, request.scopes};
+    TRY_ASSIGN(auto token, session::FetchToken(*session_, question, SystemClock(), std::move(stop)));
+    if (!token) return std::optional<registry::BearerToken>();
+    return std::optional(registry::BearerToken{std::move(token->token), token->seconds});
   }
 
   Result<std::unique_ptr<ForwardedAgent>> StartAgent(const std::string& id, const std::string& directory,

@@ -108,6 +108,9 @@ Result<SolveJob::Opened*> SolveJob::Open() {
   registries.credentials = [client](const std::string& host, std::stop_token stop) {
     return client->Credentials(host, std::move(stop));
   };
+  registries.tokens = [client](const registry::TokenRequest& request, std::stop_token stop) {
+    return client->Token(request, std::move(stop));
+  };
   TRY_ASSIGN(auto workspace, cli::Workspace::Open({.root = policy_.root}, std::move(registries)));
   TRY_ASSIGN(auto config, cli::ReadBuildConfig(workspace.root));
   opened_.reset(new Opened{.client = std::move(client), .workspace = std::move(workspace),

@@ -65,6 +65,20 @@ Error LoginError(const Endpoint& endpoint, bool had_credential, std::string_view
   return error;
 }
 
+// Where tokens are to be had.
+Result<net::Url> RealmOf(const Endpoint& endpoint, const Challenge& challenge) {
+  auto realm = net::ParseUrl(challenge.Get("realm"));
+  if (!realm) return std::move(realm).error().With(endpoint.host + " names a bad token realm");
+  // A registry spoken to in the clear may have its realm there, too; others may not move the
+  // credentials off TLS.
+  if (realm->scheme == "http" && !endpoint.url.starts_with("http://") &&
+      !net::IsLoopback(realm->host)) {
+    return Invalid("{} wants its login sent to {} without encryption", endpoint.host,
+                   realm->Origin());
+  }
+  return realm;
+}
+
 }  // namespace
 
 std::string PullScope(const std::string& repository) {
@@ -122,6 +136,10 @@ Result<std::string> Authenticator::Answer(const Endpoint& endpoint, const Scopes
 Result<Authenticator::Token> Authenticator::Obtain(const Endpoint& endpoint,
                                                    const Challenge& challenge, const Scopes& scopes,
                                                    std::stop_token stop) {
+  if (challenge.scheme == "bearer") {
+    TRY_ASSIGN(std::optional<Token> token, TokenOfOthers(endpoint, challenge, scopes, stop));
+    if (token) return std::move(*token);
+  }
   auto found = credentials_.Find(endpoint.host, stop);
   std::string trouble;
   if (!found) {
@@ -148,23 +166,39 @@ Result<Authenticator::Token> Authenticator::Obtain(const Endpoint& endpoint,
   return token;
 }
 
+Result<std::optional<Authenticator::Token>> Authenticator::TokenOfOthers(const Endpoint& endpoint,
+                                                                         const Challenge& challenge,
+                                                                         const Scopes& scopes,
+                                                                         std::stop_token stop) {
+  // They send the credentials there, as we would.
+  TRY_ASSIGN(net::Url realm, RealmOf(endpoint, challenge));
+  const Scopes wanted = Merge(scopes, challenge.Get("scope"));
+  auto found = credentials_.FetchToken({.host = endpoint.host, .realm = realm.String(),
+                                        .service = challenge.Get("service"),
+                                        .scopes = {wanted.begin(), wanted.end()}}, std::move(stop));
+  if (!found) {
+    if (found.error().code != Code::kInvalid) return std::move(found).error();
+    return LoginError(endpoint, true, found.error().message);
+  }
+  if (!*found) return std::optional<Token>();
+  return std::optional(Bearer((*found)->token, (*found)->seconds));
+}
+
+// A tenth is kept back for the time that the answer and the next request take.
+Authenticator::Token Authenticator::Bearer(const std::string& text, int64_t seconds) const {
+  const int64_t good_for = std::clamp<int64_t>(seconds, 60, 24 * 3600);
+  return Token{"Bearer " + text, Timestamp{clock_.Now().nanos + good_for * 900'000'000}};
+}
+
 Result<Authenticator::Token> Authenticator::FetchToken(const Endpoint& endpoint,
                                                        const Challenge& challenge,
                                                        const Scopes& scopes,
                                                        const std::optional<Credential>& credential,
                                                        std::stop_token stop) {
-  auto realm = net::ParseUrl(challenge.Get("realm"));
-  if (!realm) return std::move(realm).error().With(endpoint.host + " names a bad token realm");
-  // A registry spoken to in the clear may have its realm there, too; others may not move the
-  // credentials off TLS.
-  if (realm->scheme == "http" && !endpoint.url.starts_with("http://") &&
-      !net::IsLoopback(realm->host)) {
-    return Invalid("{} wants its login sent to {} without encryption", endpoint.host,
-                   realm->Origin());
-  }
+  TRY_ASSIGN(net::Url realm, RealmOf(endpoint, challenge));
   std::string service = challenge.Get("service");
   Scopes wanted = Merge(scopes, challenge.Get("scope"));
-  net::Request request{.url = realm->String(), .tls = endpoint.tls};
+  net::Request request{.url = realm.String(), .tls = endpoint.tls};
   if (credential && !credential->identity_token.empty()) {
     std::vector<std::string> list(wanted.begin(), wanted.end());
     net::Url form;
@@ -178,14 +212,14 @@ Result<Authenticator::Token> Authenticator::FetchToken(const Endpoint& endpoint,
     request.body = form.query;
     request.headers = {{"Content-Type", "application/x-www-form-urlencoded"}};
   } else {
-    if (!service.empty()) realm->AddQuery("service", service);
-    for (const std::string& scope : wanted) realm->AddQuery("scope", scope);
+    if (!service.empty()) realm.AddQuery("service", service);
+    for (const std::string& scope : wanted) realm.AddQuery("scope", scope);
     if (credential) {
-      realm->AddQuery("account", credential->username);
+      realm.AddQuery("account", credential->username);
       request.headers = {
           {"Authorization", BasicHeader(credential->username, credential->password)}};
     }
-    request.url = realm->String();
+    request.url = realm.String();
   }
   TRY_ASSIGN(net::Reply reply, AskRealm(request, stop));
   int status = reply.head.status;
@@ -193,20 +227,17 @@ Result<Authenticator::Token> Authenticator::FetchToken(const Endpoint& endpoint,
     return LoginError(endpoint, credential.has_value(), RefusalText(reply.body));
   }
   if (status != 200) {
-    return Unavailable("{}: token server {} answers {}", endpoint.host, realm->Authority(), status);
+    return Unavailable("{}: token server {} answers {}", endpoint.host, realm.Authority(), status);
   }
   auto json = Json::Parse(reply.body);
   std::string text = json ? json->GetString("token") : "";
   if (json && text.empty()) text = json->GetString("access_token");
   if (text.empty()) {
     return Unavailable("{}: token server {} answers without a token", endpoint.host,
-                       realm->Authority());
+                       realm.Authority());
   }
-  // 60 s is what the specification says of answers without expires_in. A tenth is kept back for
-  // the time that answer and next request take.
-  int64_t seconds = std::clamp<int64_t>(json->GetInt("expires_in", 60), 60, 24 * 3600);
-  Timestamp expires{clock_.Now().nanos + seconds * 900'000'000};
-  return Token{"Bearer " + text, expires};
+  // 60 s is what the specification says of answers without expires_in.
+  return Bearer(text, json->GetInt("expires_in", 60));
 }
 
 Result<net::Reply> Authenticator::AskRealm(const net::Request& request, std::stop_token stop) {

@@ -49,6 +49,7 @@ class Authenticator {
     std::string header;
     std::optional<Timestamp> expires;  // nothing: Basic, for ever
   };
+  Token Bearer(const std::string& text, int64_t seconds) const;
   struct State {
     std::map<std::string, Challenge> challenges;  // by endpoint
     std::map<std::string, Token> tokens;          // by endpoint and scopes
@@ -56,6 +57,9 @@ class Authenticator {
 
   Result<Token> Obtain(const Endpoint& endpoint, const Challenge& challenge, const Scopes& scopes,
                        std::stop_token stop);
+  // Nothing: nobody else fetches tokens for us.
+  Result<std::optional<Token>> TokenOfOthers(const Endpoint& endpoint, const Challenge& challenge,
+                                             const Scopes& scopes, std::stop_token stop);
   Result<Token> FetchToken(const Endpoint& endpoint, const Challenge& challenge,
                            const Scopes& scopes, const std::optional<Credential>& credential,
                            std::stop_token stop);

@@ -162,6 +162,76 @@ TEST_F(AuthTest, CredentialsDoNotLeaveTls) {
   EXPECT_THAT(header.error().message, HasSubstr("without encryption"));
 }
 
+// A daemon's client fetches tokens by itself: its password is not asked for.
+struct Others {
+  std::optional<TokenRequest> asked;
+  Result<std::optional<BearerToken>> answer = std::optional(BearerToken{"theirs", 300});
+  bool asked_for_password = false;
+  CredentialStore store{"", [this](const std::string&, std::stop_token) -> Result<std::optional<Credential>> {
+                          asked_for_password = true;
+                          return std::optional<Credential>();
+                        },
+                        [this](const TokenRequest& request, std::stop_token) {
+                          asked = request;
+                          return answer;
+                        }};
+};
+
+const Endpoint kElsewhere{.url = "https://registry.invalid", .host = "registry.invalid"};
+
+net::Response Challenge401(const std::string& realm) {
+  return {.status = 401,
+          .headers = {{"WWW-Authenticate", "Bearer realm=\"" + realm + "\",service=\"s\",scope=\"repository:b:pull\""}}};
+}
+
+TEST_F(AuthTest, ATokenThatOthersFetchIsUsedUntilItRunsOut) {
+  Others others;
+  Authenticator authenticator(http_, others.store, clock_, sleeper_, {});
+  auto header = authenticator.Answer(kElsewhere, {PullScope("a")}, Challenge401("https://t.invalid/t"), "", {});
+  ASSERT_TRUE(header) << header.error().ToString();
+  EXPECT_EQ(*header, "Bearer theirs");
+  ASSERT_TRUE(others.asked);
+  EXPECT_EQ(others.asked->host, "registry.invalid");
+  EXPECT_EQ(others.asked->realm, "https://t.invalid/t");
+  EXPECT_EQ(others.asked->service, "s");
+  EXPECT_EQ(others.asked->scopes, (std::vector<std::string>{"repository:a:pull", "repository:b:pull"}));
+  EXPECT_FALSE(others.asked_for_password);
+  others.answer = std::optional(BearerToken{"next", 300});
+  EXPECT_EQ(*authenticator.HeaderFor(kElsewhere, {PullScope("a")}, {}), "Bearer theirs");
+  clock_.Advance(std::chrono::seconds(290));
+  EXPECT_EQ(*authenticator.HeaderFor(kElsewhere, {PullScope("a")}, {}), "Bearer next");
+}
+
+TEST_F(AuthTest, OthersThatFetchNoTokensAreAskedForCredentials) {
+  Others others;
+  others.answer = std::optional<BearerToken>();
+  net::testing::HttpServer realm([&](const net::testing::ServerRequest&) {
+    return net::testing::ServerReply{.body = R"({"token":"anonymous"})"};
+  });
+  Authenticator authenticator(http_, others.store, clock_, sleeper_, {});
+  auto header = authenticator.Answer(kElsewhere, {PullScope("a")}, Challenge401(realm.Url("/t")), "", {});
+  ASSERT_TRUE(header) << header.error().ToString();
+  EXPECT_EQ(*header, "Bearer anonymous");
+  EXPECT_TRUE(others.asked_for_password);
+}
+
+TEST_F(AuthTest, OthersAreNotSentToARealmWithoutTls) {
+  Others others;
+  Authenticator authenticator(http_, others.store, clock_, sleeper_, {});
+  auto header = authenticator.Answer(kElsewhere, {PullScope("a")}, Challenge401("http://evil.invalid/t"), "", {});
+  EXPECT_EQ(header.error().code, Code::kInvalid);
+  EXPECT_FALSE(others.asked);
+}
+
+TEST_F(AuthTest, ARefusalOfOthersSaysHowToLogIn) {
+  Others others;
+  others.answer = Invalid("401 Unauthorized");
+  Authenticator authenticator(http_, others.store, clock_, sleeper_, {});
+  auto header = authenticator.Answer(kElsewhere, {PullScope("a")}, Challenge401("https://t.invalid/t"), "", {});
+  EXPECT_EQ(header.error().message, "registry.invalid refuses access: 401 Unauthorized");
+  EXPECT_THAT(header.error().hint, HasSubstr("docker login registry.invalid"));
+}
+
 TEST_F(AuthTest, ABrokenHelperDoesNotStopPublicPulls) {
   ASSERT_TRUE(
       WriteFileAtomically(directory_ + "/config.json", R"({"credsStore":"surely-absent-helper"})"));

@@ -44,6 +44,7 @@ struct ClientOptions {
   Config config = {};
   std::string docker_config;  // directory of config.json; empty: DockerConfigDirectory()
   CredentialLookup credentials = nullptr;  // instead of docker_config
+  TokenLookup tokens = nullptr;            // before those, where a registry wants bearer tokens
   net::RetryPolicy retry = {};
   net::Timeouts timeouts = {};
   // Uploads go up whole, and in pieces of this size after a failure; 0 would be one piece.

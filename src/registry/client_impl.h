@@ -24,7 +24,7 @@ struct Client::Impl {
       : options(std::move(client_options)),
         credentials(options.docker_config.empty() ? DockerConfigDirectory()
                                                   : options.docker_config,
-                    options.credentials),
+                    options.credentials, options.tokens),
         transport(http, credentials, *options.clock, *options.sleeper,
                   {.retry = options.retry, .timeouts = options.timeouts}) {}
 

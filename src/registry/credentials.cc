@@ -90,6 +90,11 @@ Result<std::optional<Credential>> CredentialStore::Find(const std::string& host,
   return credential;
 }
 
+Result<std::optional<BearerToken>> CredentialStore::FetchToken(const TokenRequest& request, std::stop_token stop) {
+  if (!tokens_) return std::optional<BearerToken>();
+  return tokens_(request, std::move(stop));
+}
+
 Result<std::optional<Credential>> CredentialStore::LookUp(const Json& document,
                                                           const std::string& host,
                                                           std::stop_token stop) {

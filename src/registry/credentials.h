@@ -14,6 +14,7 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/guarded.h"
 #include "base/json.h"
@@ -35,15 +36,32 @@ std::string DockerConfigDirectory();
 using CredentialLookup =
     std::function<Result<std::optional<Credential>>(const std::string& host, std::stop_token stop)>;
 
+// A bearer token as a registry's challenge asks for it.
+struct TokenRequest {
+  std::string host;     // the registry
+  std::string realm;    // URL of the token server
+  std::string service;
+  std::vector<std::string> scopes;
+};
+struct BearerToken {
+  std::string token;
+  int64_t seconds = 60;  // how long it is good for, from now
+};
+// Asks somebody else to log in and hand over a token alone: the password stays there. Nothing: it does not do that,
+// and its credentials are to be asked for. kInvalid when the token server refuses it.
+using TokenLookup = std::function<Result<std::optional<BearerToken>>(const TokenRequest& request, std::stop_token stop)>;
+
 // Safe from several threads. Nothing is read before the first question; answers are remembered.
 class CredentialStore {
  public:
   // With a `lookup`, nothing is read from the directory.
-  explicit CredentialStore(std::string directory, CredentialLookup lookup = nullptr)
-      : directory_(std::move(directory)), lookup_(std::move(lookup)) {}
+  explicit CredentialStore(std::string directory, CredentialLookup lookup = nullptr, TokenLookup tokens = nullptr)
+      : directory_(std::move(directory)), lookup_(std::move(lookup)), tokens_(std::move(tokens)) {}
 
   // Nothing: no credentials for this host. kInvalid: config.json or a helper is broken.
   Result<std::optional<Credential>> Find(const std::string& host, std::stop_token stop);
+  // Nothing: there is nobody who logs in by themselves. Not remembered.
+  Result<std::optional<BearerToken>> FetchToken(const TokenRequest& request, std::stop_token stop);
 
  private:
   struct State {
@@ -55,6 +73,7 @@ class CredentialStore {
 
   const std::string directory_;
   const CredentialLookup lookup_;
+  const TokenLookup tokens_;
   Guarded<State> state_;
 };
 

@@ -67,10 +67,19 @@ def _serve_tokens(folder, login):
             pass
 
         def do_GET(self):
-            allowed = self.headers.get("Authorization") == expected
-            query = urllib.parse.parse_qs(urllib.parse.urlparse(self.path).query)
+            self.answer(self.headers.get("Authorization") == expected,
+                        urllib.parse.parse_qs(urllib.parse.urlparse(self.path).query))
+
+        def do_POST(self):
+            """OAuth2's form, which docker's clients try first."""
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+            form = urllib.parse.parse_qs(body)
+            given = ":".join(form.get(name, [""])[0] for name in ("username", "password"))
+            self.answer(form.get("grant_type") == ["password"] and given == login, form)
+
+        def answer(self, allowed, query):
             scopes = [scope for line in query.get("scope", []) for scope in line.split(" ")]
-            body = json.dumps({"token": _token(folder, scopes)} if allowed else {"details": "who are you?"}).encode()
+            body = json.dumps({name: _token(folder, scopes) for name in ("token", "access_token")} if allowed else {"details": "who are you?"}).encode()
             self.send_response(200 if allowed else 401)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
