@@ -42,23 +42,6 @@ Status AppendTo(const std::string& path, const std::string& text) {
   return out.Write(text);
 }
 
-// What a removed build's row gives up last is what may be kept: the last policy is the widest.
-Result<report::Storage> MeasureStorage(const GlobalFlags& global, const Collected& collected) {
-  TRY_ASSIGN(UpkeepStores stores, UpkeepStores::Open(global));
-  TRY_ASSIGN(upkeep::Inventory inventory, upkeep::TakeInventory(stores.view(), {.measure_all = false}));
-  TRY_ASSIGN(upkeep::DiskSpace space, upkeep::SpaceOf(stores.root));
-  TRY_ASSIGN(upkeep::PolicyFile policies, upkeep::LoadPolicies(stores.root, space));
-  report::Storage storage{.disk_free = space.free, .disk_total = space.total};
-  for (const upkeep::UsageRow& row : inventory.rows) {
-    storage.bytes[std::string(upkeep::NameOf(row.type))] += row.bytes;
-  }
-  if (policies.enabled && !policies.policies.empty()) {
-    storage.limit = upkeep::BytesToKeep(policies.policies.back().limits, inventory.bytes, space.free);
-  }
-  storage.evicted = collected;
-  return storage;
-}
-
 // Two builds that end together both count: the file is read and written under a lock beside it. The
 // collector reads *.prom only, and sees the old text or the new one.
 Status UpdateMetrics(const std::string& path, const std::vector<report::Family>& families) {
@@ -118,6 +101,23 @@ void Warn(const std::string& what, const Error& error) {
 }
 
 }  // namespace
+
+// What a removed build's row gives up last is what may be kept: the last policy is the widest.
+Result<report::Storage> MeasureStorage(const GlobalFlags& global, const Collected& collected) {
+  TRY_ASSIGN(UpkeepStores stores, UpkeepStores::Open(global));
+  TRY_ASSIGN(upkeep::Inventory inventory, upkeep::TakeInventory(stores.view(), {.measure_all = false}));
+  TRY_ASSIGN(upkeep::DiskSpace space, upkeep::SpaceOf(stores.root));
+  TRY_ASSIGN(upkeep::PolicyFile policies, upkeep::LoadPolicies(stores.root, space));
+  report::Storage storage{.disk_free = space.free, .disk_total = space.total};
+  for (const upkeep::UsageRow& row : inventory.rows) {
+    storage.bytes[std::string(upkeep::NameOf(row.type))] += row.bytes;
+  }
+  if (policies.enabled && !policies.policies.empty()) {
+    storage.limit = upkeep::BytesToKeep(policies.policies.back().limits, inventory.bytes, space.free);
+  }
+  storage.evicted = collected;
+  return storage;
+}
 
 bool ReportFlags::any() const {
   return !summary.empty() || !pages.empty() || !metrics_file.empty() || !metrics_push.empty() ||

@@ -11,6 +11,7 @@
 #include "cli/command.h"
 #include "history/build.h"
 #include "report/otlp_settings.h"
+#include "report/prometheus.h"
 
 namespace CLI {
 class App;
@@ -40,5 +41,8 @@ Status FinishReportFlags(ReportFlags& flags);
 // After the build, its history and the collection. `collected`: what that removed.
 void WriteReports(const ReportFlags& flags, const GlobalFlags& global, const std::string& root,
                   const history::Build& build, const Collected& collected);
+
+// What the root of `global` holds; walks what was not measured before. `collected` becomes its evictions.
+Result<report::Storage> MeasureStorage(const GlobalFlags& global, const Collected& collected);
 
 }  // namespace varve::cli

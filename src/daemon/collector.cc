@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "base/strings.h"
+#include "cli/build_reports.h"
 #include "cli/upkeep_stores.h"
 #include "upkeep/prune.h"
 
@@ -21,9 +22,8 @@ Result<upkeep::Pruned> Collect(const std::string& root, std::stop_token stop) {
 
 }  // namespace
 
-Collector::Collector(std::string root, std::chrono::milliseconds interval)
-    : root_(std::move(root)), interval_(interval),
-      thread_([this](std::stop_token stop) { Run(std::move(stop)); }) {}
+Collector::Collector(std::string root, Options options)
+    : root_(std::move(root)), options_(options), thread_([this](std::stop_token stop) { Run(std::move(stop)); }) {}
 
 Collector::~Collector() {
   thread_.request_stop();
@@ -31,20 +31,41 @@ Collector::~Collector() {
 }
 
 void Collector::Run(std::stop_token stop) {
+  if (options_.measure) Measure();
   int64_t seen = 0;
   std::unique_lock lock(mutex_);
   while (!stop.stop_requested()) {
-    wake_.wait_for(lock, stop, interval_, [] { return false; });
+    wake_.wait_for(lock, stop, options_.interval, [] { return false; });
     if (stop.stop_requested()) return;
     const int64_t made = Counter("snapshot.layers").value();
     if (made == seen) continue;
     seen = made;
-    auto collected = Collect(root_, stop);
-    if (!collected) {
-      LOG_WARN("collection: {}", collected.error().ToString());
-    } else if (!collected->rows.empty()) {
-      LOG_INFO("collected {} in {} things", FormatBytes(collected->bytes), collected->rows.size());
-    }
+    CollectOnce(stop);
+    if (options_.measure && !stop.stop_requested()) Measure();
+  }
+}
+
+void Collector::CollectOnce(std::stop_token stop) {
+  auto collected = Collect(root_, std::move(stop));
+  if (!collected) {
+    LOG_WARN("collection: {}", collected.error().ToString());
+    return;
+  }
+  if (collected->rows.empty()) return;
+  LOG_INFO("collected {} in {} things", FormatBytes(collected->bytes), collected->rows.size());
+  for (size_t i = 0; i < collected->rows.size(); ++i) {
+    auto& [count, bytes] = collected_[collected->rules[i]];
+    ++count;
+    bytes += collected->rows[i].bytes;
+  }
+}
+
+void Collector::Measure() {
+  auto storage = cli::MeasureStorage({.root = root_}, collected_);
+  if (storage) {
+    *storage_.Lock() = std::move(*storage);
+  } else {
+    LOG_WARN("measuring {}: {}", root_, storage.error().ToString());
   }
 }
 

@@ -44,6 +44,12 @@ void SendClock(grpc::ServerContext& context) {
                              fmt::format("{}.{:09}Z", text, now % 1'000'000'000));
 }
 
+std::string HeaderOf(const grpc::ServerContext& context, const std::string& name) {
+  auto header = context.client_metadata().find(name);
+  if (header == context.client_metadata().end()) return "";
+  return std::string(header->second.data(), header->second.size());
+}
+
 control::BuildHistoryRecord RecordOf(const control::SolveRequest& request) {
   control::BuildHistoryRecord record;
   record.set_ref(request.ref());
@@ -70,30 +76,45 @@ void Complete(control::BuildHistoryRecord& record, const google::rpc::Status& st
 
 grpc::Status ControlService::Solve(grpc::ServerContext* context, const control::SolveRequest* request,
                                    control::SolveResponse* response) {
-  auto find_client = [this, id = request->session()](std::stop_token stop) -> Result<std::shared_ptr<Client>> {
+  grpc::Status status = Build(*context, *request, *response);
+  metrics_.Solved(StatusCodeName(status.error_code()));
+  return status;
+}
+
+grpc::Status ControlService::Build(grpc::ServerContext& context, const control::SolveRequest& request,
+                                   control::SolveResponse& response) {
+  auto find_client = [this, id = request.session()](std::stop_token stop) -> Result<std::shared_ptr<Client>> {
     if (id.empty()) return Invalid("this build needs a session of its client, and came without one");
     TRY_ASSIGN(auto session, sessions_.Find(id, std::move(stop)));
     return MakeSessionClient(std::move(session), sessions_, contexts_);
   };
-  auto job = std::make_shared<SolveJob>(*request, policy_, find_client);
-  if (varve::Status added = jobs_.Add(job); !added) return ToGrpc(added.error());
-  LOG_INFO("build {} begins", request->ref());
-  control::BuildHistoryRecord record = RecordOf(*request);
-  if (!request->internal()) records_.Started(record);
+  auto job = std::make_shared<SolveJob>(request, policy_, find_client);
+  if (varve::Status added = jobs_.Add(job); !added) {
+    // Clients may try again elsewhere: of all errors, only this one is of the daemon and not of the build.
+    if (added.error().code == Code::kUnavailable) return {grpc::StatusCode::UNAVAILABLE, added.error().message};
+    return ToGrpc(added.error());
+  }
+  LOG_INFO("build {} begins", request.ref());
+  control::BuildHistoryRecord record = RecordOf(request);
+  if (!request.internal()) records_.Started(record);
   google::rpc::Status status;
   {
     // Who asked for the build ends it by going away, with the call or with its session.
-    std::shared_ptr<session::Session> session = sessions_.FindNow(request->session());
+    std::shared_ptr<session::Session> session = sessions_.FindNow(request.session());
     std::stop_callback ended(session ? session->ended() : std::stop_token(), [&] { job->Cancel(); });
-    CallWatch watch(*context, [&] { job->Cancel(); });
-    status = job->Finish(*response);
+    CallWatch watch(context, [&] { job->Cancel(); });
+    status = job->Finish(response);
   }
-  if (!request->internal()) {
-    Complete(record, status, *response, job->feed());
+  if (!request.internal()) {
+    Complete(record, status, response, job->feed());
     records_.Completed(std::move(record), job->feed());
   }
   jobs_.Remove(job);
-  LOG_INFO("build {} ends: {}", request->ref(), status.code() == 0 ? "done" : status.message());
+  LOG_INFO("build {} ends: {}", request.ref(), status.code() == 0 ? "done" : status.message());
+  if (job->build()) {
+    metrics_.Ended(*job->build());
+    telemetry_.Ended(*job->build(), HeaderOf(context, "traceparent"));
+  }
   return ToGrpc(status);
 }
 

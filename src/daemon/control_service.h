@@ -6,6 +6,8 @@
 #include "daemon/build_records.h"
 #include "daemon/capabilities.h"
 #include "daemon/jobs.h"
+#include "daemon/metrics.h"
+#include "daemon/telemetry.h"
 #include "session/contexts.h"
 #include "session/sessions.h"
 
@@ -15,8 +17,10 @@ class ControlService final : public control::Control::Service {
  public:
   // All must outlive the service.
   ControlService(Jobs& jobs, session::Sessions& sessions, session::Contexts& contexts,
-                 BuildRecords& records, const SolvePolicy& policy, const WorkerFacts& worker)
-      : jobs_(jobs), sessions_(sessions), contexts_(contexts), records_(records), policy_(policy), worker_(worker) {}
+                 BuildRecords& records, Metrics& metrics, Telemetry& telemetry, const SolvePolicy& policy,
+                 const WorkerFacts& worker)
+      : jobs_(jobs), sessions_(sessions), contexts_(contexts), records_(records), metrics_(metrics),
+        telemetry_(telemetry), policy_(policy), worker_(worker) {}
 
   grpc::Status DiskUsage(grpc::ServerContext* context, const control::DiskUsageRequest* request,
                          control::DiskUsageResponse* response) override;
@@ -39,10 +43,15 @@ class ControlService final : public control::Control::Service {
                                   control::UpdateBuildHistoryResponse* response) override;
 
  private:
+  grpc::Status Build(grpc::ServerContext& context, const control::SolveRequest& request,
+                     control::SolveResponse& response);
+
   Jobs& jobs_;
   session::Sessions& sessions_;
   session::Contexts& contexts_;
   BuildRecords& records_;
+  Metrics& metrics_;
+  Telemetry& telemetry_;
   const SolvePolicy& policy_;
   const WorkerFacts& worker_;
 };

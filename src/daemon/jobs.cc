@@ -67,6 +67,14 @@ std::shared_ptr<StatusFeed> Jobs::FindFeedNow(const std::string& ref) {
 
 size_t Jobs::running() { return state_.Lock()->jobs.size(); }
 
+bool Jobs::draining() { return state_.Lock()->draining; }
+
+std::vector<std::string> Jobs::refs() {
+  std::vector<std::string> refs;
+  for (const auto& [ref, job] : state_.Lock()->jobs) refs.push_back(ref);
+  return refs;
+}
+
 void Jobs::Drain() { state_.Lock()->draining = true; }
 
 bool Jobs::AwaitIdle(std::chrono::milliseconds time) {

@@ -40,6 +40,8 @@ class Jobs {
   std::shared_ptr<StatusFeed> FindFeedNow(const std::string& ref);
 
   size_t running();
+  bool draining();
+  std::vector<std::string> refs();  // of those that run
   // No more jobs are taken.
   void Drain();
   // Until no job runs, or the time is over. Then the rest is cancelled.

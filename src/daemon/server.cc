@@ -9,8 +9,10 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/strings.h"
+#include "cli/otlp_export.h"
 #include "daemon/bridge_service.h"
 #include "daemon/control_service.h"
+#include "daemon/debug_server.h"
 #include "daemon/listener.h"
 #include "exec/emulation.h"
 #include "sys/binfmt.h"
@@ -100,8 +102,8 @@ Result<ListenAddress> ParseAddress(const std::string& text) {
 struct Server::Impl {
   explicit Impl(ServerOptions server_options)
       : options(std::move(server_options)), worker(FactsOf(options)), sessions(options.sessions), contexts(options.policy.root),
-        jobs(options.jobs), records(options.policy.root, options.records),
-        control(jobs, sessions, contexts, records, options.policy, worker), bridge(jobs, worker) {}
+        jobs(options.jobs), records(options.policy.root, options.records), telemetry(options.otlp, cli::SendOtlp),
+        control(jobs, sessions, contexts, records, metrics, telemetry, options.policy, worker), bridge(jobs, worker) {}
 
   const ServerOptions options;
   const WorkerFacts worker;
@@ -109,6 +111,8 @@ struct Server::Impl {
   session::Contexts contexts;
   Jobs jobs;
   BuildRecords records;
+  Metrics metrics;
+  Telemetry telemetry;
   ControlService control;
   BridgeService bridge;
   std::unique_ptr<grpc::Server> server;
@@ -116,6 +120,20 @@ struct Server::Impl {
   std::vector<std::string> addresses;
   std::vector<std::unique_ptr<int>> bound;  // ports of the first addresses, which gRPC listens at
   std::vector<std::string> sockets;  // to be removed at the end
+  std::unique_ptr<DebugServer> debug;
+
+  DebugPages Pages() {
+    return {.unhealthy = [this] { return std::string(jobs.draining() ? "draining: no new builds are taken" : ""); },
+            .metrics = [this] {
+              const DaemonFacts facts{jobs.running(), sessions.count(), jobs.draining()};
+              return report::Render(metrics.Collect(facts, options.storage ? options.storage() : std::nullopt));
+            },
+            .requests = [this] {
+              std::string text = fmt::format("{} sessions, {} builds\n", sessions.count(), jobs.running());
+              for (const std::string& ref : jobs.refs()) text += ref + "\n";
+              return text;
+            }};
+  }
 
   Status Accept(Fd listener) {
     acceptors.push_back(std::make_unique<Acceptor>(std::move(listener), [this](Fd connection) {
@@ -170,10 +188,14 @@ Result<std::unique_ptr<Server>> Server::Start(ServerOptions options) {
       TRY(impl->Accept(Fd(address.descriptor)));
     }
   }
+  if (!given.debug_address.empty()) {
+    TRY_ASSIGN(impl->debug, DebugServer::Start(given.debug_address, impl->Pages()));
+  }
   return std::unique_ptr<Server>(new Server(std::move(impl)));
 }
 
 Server::~Server() {
+  impl_->debug.reset();
   impl_->acceptors.clear();
   for (const std::string& path : impl_->sockets) unlink(path.c_str());
   impl_->jobs.Drain();
@@ -184,11 +206,14 @@ Server::~Server() {
 }
 
 const std::vector<std::string>& Server::addresses() const { return impl_->addresses; }
+std::string Server::debug_address() const { return impl_->debug ? impl_->debug->address() : ""; }
 size_t Server::running_builds() { return impl_->jobs.running(); }
 size_t Server::open_sessions() { return impl_->sessions.count(); }
 
 void Server::Drain(std::chrono::milliseconds grace) {
   impl_->jobs.Drain();
+  // What balances load asks for this, and sends its builds elsewhere.
+  impl_->server->GetHealthCheckService()->SetServingStatus(false);
   if (!impl_->jobs.AwaitIdle(grace)) {
     LOG_WARN("{} builds have not ended in time and are cancelled", impl_->jobs.running());
     impl_->jobs.CancelAll();

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -16,6 +17,7 @@
 #include "daemon/build_records.h"
 #include "daemon/capabilities.h"
 #include "daemon/jobs.h"
+#include "report/otlp_settings.h"
 #include "session/sessions.h"
 
 namespace varve::daemon {
@@ -46,6 +48,9 @@ struct ServerOptions {
   JobLimits jobs;
   RecordLimits records;
   int message_bytes = 16 << 20;
+  std::string debug_address;      // of /metrics and /healthz (debug_server.h); empty: none
+  std::function<std::optional<report::Storage>()> storage;  // for /metrics; may be empty
+  report::OtlpSettings otlp;      // where builds are sent to
 };
 
 class Server {
@@ -56,6 +61,7 @@ class Server {
 
   // "unix:///run/varve/varved.sock", … with the real port of port 0.
   const std::vector<std::string>& addresses() const;
+  std::string debug_address() const;  // HOST:PORT; empty: there is none
   // Refuses new builds, gives those that run `grace` to end, cancels the rest, and closes the listeners.
   void Drain(std::chrono::milliseconds grace);
   size_t running_builds();

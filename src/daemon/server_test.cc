@@ -479,6 +479,7 @@ TEST_F(ServerTest, DrainingTakesNoMoreBuildsAndCancelsWhatDoesNotEnd) {
   control::SolveResponse response;
   auto refused = stub->Solve(&context, Request(""), &response);
   EXPECT_EQ(refused.error_message(), "the daemon is going down and takes no more builds");
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::UNAVAILABLE);
 }
 
 TEST(Address, IsUnixTcpOrADescriptor) {

@@ -122,7 +122,6 @@ Result<SolveJob::Opened*> SolveJob::Open() {
     header.name = ref();
     header.project = opened_->client->project();
     opened_->history.emplace(opened_->workspace, std::move(header));
-    history_id_ = opened_->history->id();
   }
   return opened_.get();
 }
@@ -146,7 +145,7 @@ void SolveJob::Close(const google::rpc::Status& status) {
         opened->end.error = Error{code, status.message(), {}};
         opened->end.exit_code = cli::ExitCodeOf(*opened->end.error);
       }
-      opened->history->Finish(opened->end, *opened->board, opened->config);
+      build_ = opened->history->Finish(opened->end, *opened->board, opened->config);
     }
     opened->board->Close();
     made.clear();

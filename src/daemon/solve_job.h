@@ -69,8 +69,8 @@ class SolveJob {
   void Warn(const gateway::WarnRequest& request);
   void Return(const gateway::ReturnRequest& request);
 
-  // For the history, once Finish has returned; empty: the build is not in it.
-  const std::string& history_id() const { return history_id_; }
+  // As the history has it, once Finish has returned; nothing: the build is not in it.
+  const std::optional<history::Build>& build() const { return build_; }
 
  private:
   struct Opened;
@@ -123,7 +123,7 @@ class SolveJob {
   bool over_ = false;
 
   std::mutex running_;  // one evaluation at a time
-  std::string history_id_;
+  std::optional<history::Build> build_;
 };
 
 }  // namespace varve::daemon

@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "base/log.h"
+#include "base/log_format.h"
 #include "base/strings.h"
 #include "cache/root.h"
 #include "cli/console.h"
@@ -32,15 +33,17 @@ struct Flags {
   std::string tls_ca, tls_certificate, tls_key;
   bool insecure_tcp = false;
   std::vector<std::string> entitlements;
-  bool debug = false;
+  bool debug = false, trace = false;
+  std::string log_format = "text";
+  std::string debug_address;
   int grace_seconds = 60;
   std::string config;
   std::vector<std::string> labels;
   bool collect = true;
   std::string without_effect;
+  std::vector<std::string> unused;  // keys of the file
 };
 
-constexpr std::chrono::minutes kCollectEvery{1};
 constexpr char kConfigOfBuildkitd[] = "/etc/buildkit/buildkitd.toml";
 
 // Under the name of buildkitd, its places: buildx's drivers look there, and mount a volume on the one of the state.
@@ -82,6 +85,7 @@ void FillFrom(const TomlConfig& config, Flags& flags) {
   if (flags.entitlements.empty()) flags.entitlements = config.entitlements;
   flags.debug = flags.debug || config.debug;
   flags.collect = flags.collect && config.collect;
+  flags.unused = config.unused;
 }
 
 Result<ServerOptions> OptionsOf(const std::string& name, Flags& flags) {
@@ -114,9 +118,23 @@ Result<ServerOptions> OptionsOf(const std::string& name, Flags& flags) {
   if (!flags.tls_certificate.empty()) {
     options.tls = TlsFiles{flags.tls_certificate, flags.tls_key, flags.tls_ca};
   }
-  if (flags.debug) SetLogLevel(LogLevel::kDebug);
-  for (const std::string& key : config.unused) LOG_INFO("{} has no effect here", key);
+  options.debug_address = flags.debug_address;
+  TRY_ASSIGN(options.otlp, report::ReadOtlpSettings("", [](const std::string& variable) {
+    const char* value = std::getenv(variable.c_str());
+    return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+  }));
   return options;
+}
+
+// After the flags were filled from the file.
+Status SetLog(const Flags& flags) {
+  auto format = ParseLogFormat(flags.log_format);
+  if (!format) return Invalid("--log-format {}: text or json expected", flags.log_format);
+  SetLogFormat(*format);
+  // A daemon has nothing else to say what it does with; VARVE_LOG=off makes it silent.
+  if (flags.debug || flags.trace) SetLogLevel(LogLevel::kDebug);
+  else if (std::getenv("VARVE_LOG") == nullptr) SetLogLevel(LogLevel::kInfo);
+  return Ok();
 }
 
 int Fail(const Error& error) {
@@ -126,6 +144,9 @@ int Fail(const Error& error) {
 
 int Serve(const std::string& name, Flags flags) {
   auto options = OptionsOf(name, flags);
+  if (options) {
+    if (Status log = SetLog(flags); !log) options = log.error();
+  }
   if (!options) {
     cli::PrintCommandError(options.error());
     return cli::kUsage;
@@ -134,18 +155,25 @@ int Serve(const std::string& name, Flags flags) {
   if (sys::CanMount()) {
     if (Status entered = sys::EnterPrivateMountNamespace(); !entered) return Fail(entered.error());
   }
+  for (const std::string& key : flags.unused) LOG_WARN("{} has no effect here", key);
   cli::StopSignals signals;
   if (Status prepared = cache::PrepareRoot(options->policy.root); !prepared) return Fail(prepared.error());
   std::optional<Collector> collector;
-  if (flags.collect) collector.emplace(options->policy.root, kCollectEvery);
+  if (flags.collect) {
+    collector.emplace(options->policy.root, Collector::Options{.measure = !options->debug_address.empty()});
+    options->storage = [&collector] { return collector->storage(); };
+  }
   auto server = Server::Start(std::move(*options));
   if (!server) return Fail(server.error());
-  cli::ToStderr(fmt::format("varved {} listens at {}\n", cli::kVersion, Join((*server)->addresses(), ", ")));
+  LOG_INFO("varved {} listens at {}", cli::kVersion, Join((*server)->addresses(), ", "));
+  if (!(*server)->debug_address().empty()) {
+    LOG_INFO("metrics are at http://{}/metrics", (*server)->debug_address());
+  }
   std::mutex mutex;
   std::condition_variable_any stopped;
   std::unique_lock lock(mutex);
   stopped.wait(lock, signals.token(), [] { return false; });
-  cli::ToStderr(fmt::format("varved ends: {} builds run\n", (*server)->running_builds()));
+  LOG_INFO("varved ends: {} builds run", (*server)->running_builds());
   (*server)->Drain(std::chrono::seconds(flags.grace_seconds));
   return cli::kSuccess;
 }
@@ -170,7 +198,10 @@ int Main(const std::string& name, int argc, char** argv) {
                  "What builds may be granted: network.host, security.insecure, device")
       ->allow_extra_args(false);
   app.add_option("--drain", flags.grace_seconds, "Seconds that running builds get after SIGTERM");
-  app.add_flag("--debug", flags.debug, "Say what happens");
+  app.add_option("--debugaddr", flags.debug_address, "Serve /metrics and /healthz at this HOST:PORT");
+  app.add_option("--log-format", flags.log_format, "How the log on stderr looks: text or json");
+  app.add_flag("--debug", flags.debug, "Log more of what happens");
+  app.add_flag("--trace", flags.trace, "The same");
   app.add_option("--config", flags.config, "A buildkitd.toml; flags win over it");
   app.add_option("--oci-worker-labels", flags.labels, "Labels of the worker, NAME=VALUE; may be repeated")
       ->allow_extra_args(false);

@@ -289,6 +289,13 @@ std::vector<Family> MetricsOf(const Build& build, const std::optional<Storage>& 
   return collector.Take();
 }
 
+std::vector<Family> MetricsOf(const Storage& storage) {
+  const Build none;
+  Collector collector(none);
+  collector.Disk(storage);
+  return collector.Take();
+}
+
 std::vector<Family> GaugesOf(std::vector<Family> families) {
   std::erase_if(families, [](const Family& family) { return family.type != "gauge"; });
   return families;

@@ -43,6 +43,8 @@ struct Storage {
 
 // Of this build alone: gauges, and counters that begin with it.
 std::vector<Family> MetricsOf(const history::Build& build, const std::optional<Storage>& storage);
+// Of the storage alone.
+std::vector<Family> MetricsOf(const Storage& storage);
 // Only the gauges: counters of a group that each push replaces would count to one.
 std::vector<Family> GaugesOf(std::vector<Family> families);
 

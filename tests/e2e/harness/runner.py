@@ -18,7 +18,7 @@ from . import executor, script
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TOP = os.path.dirname(os.path.dirname(HERE))
 IMAGES = ("busybox", "debian", "node", "python", "java", "platforms")
-TOOLS = ("podman", "skopeo", "umoci", "git", "jq", "zstd", "xz", "bzip2", "strace", "ssh-agent",
+TOOLS = ("podman", "skopeo", "umoci", "git", "jq", "curl", "zstd", "xz", "bzip2", "strace", "ssh-agent",
          "setfattr", "mkfs.ext4", "buildah", "npm", "qemu-aarch64-static", "qemu-arm-static", "chromium",
          "promtool", "prometheus-pushgateway", "docker-buildx")
 FAILED, SKIPPED = 1, 77
