@@ -1,0 +1,188 @@
+// A daemon under many clients, good and bad ones, for as long as one likes; afterwards it holds what it held before.
+//
+//   soak VARVED [--clients N] [--sessions N] [--rounds N] [--seconds N] [--directory DIR]
+//
+// A round is: N clients that build at once, among them some that cancel, are killed or die while they upload; then N
+// sessions that are opened and dropped. After the first round, which fills what is made once, the daemon's memory,
+// descriptors, mounts, processes and temporary files are the measure of each later one. Rounds go on until both --rounds
+// and --seconds are over. With VARVE_REGISTRIES naming a registry that has busybox, builds run steps in it.
+//
+// Ends with 0 when nothing was left behind, every good client had its build, and the daemon ended as it was told.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <functional>
+#include <thread>
+#include <vector>
+
+#include "base/guarded.h"
+#include "clients.h"
+#include "daemon_process.h"
+#include "sys/tempdir.h"
+
+namespace varve::soak {
+
+namespace {
+
+using std::chrono::steady_clock;
+
+struct Options {
+  std::string varved, directory;
+  int clients = 100, sessions = 10'000, rounds = 3, seconds = 0;
+};
+
+// What caches and allocators may keep beyond the first round. A leak of 8 KiB a session is 80 MiB a round.
+constexpr uint64_t kSlackBytes = 64 << 20;
+constexpr size_t kSlackFiles = 8;
+// gRPC's threads come and go with the load.
+constexpr size_t kSlackThreads = 64;
+// Ending takes time: health checks, a step that is killed.
+constexpr std::chrono::seconds kSettle{60};
+
+// Runs work(0), …, work(count - 1), so many at once.
+void InParallel(int threads, int count, const std::function<void(int)>& work) {
+  std::atomic<int> next = 0;
+  std::vector<std::jthread> pool;
+  for (int i = 0; i < std::min(threads, count); ++i) {
+    pool.emplace_back([&] {
+      for (int n = next++; n < count; n = next++) work(n);
+    });
+  }
+}
+
+class Soak {
+ public:
+  Soak(Options options, DaemonProcess daemon) : options_(std::move(options)), daemon_(std::move(daemon)) {}
+
+  int Run() {
+    const auto end = steady_clock::now() + std::chrono::seconds(options_.seconds);
+    fmt::print("{:10} {}\n", "started", daemon_.Measure().ToString());
+    Round(0);
+    const Usage first = Settled(nullptr);
+    fmt::print("{:10} {}\n", "round 0", first.ToString());
+    for (int round = 1; round < options_.rounds || steady_clock::now() < end; ++round) {
+      Round(round);
+      const Usage now = Settled(&first);
+      fmt::print("{:10} {}\n", fmt::format("round {}", round), now.ToString());
+      std::fflush(stdout);
+      Compare(first, now);
+      if (!daemon_.running()) break;
+    }
+    if (!daemon_.running()) Fail("the daemon has ended by itself");
+    else if (int code = daemon_.Stop(); code != 0) Fail(fmt::format("the daemon ended with {}", code));
+    fmt::print("{} builds, {} of them left early, {} sessions: {}\n", builds_.load(), left_.load(), dropped_.load(),
+               failures_ == 0 ? "nothing was left behind" : fmt::format("{} failures", failures_.load()));
+    return failures_ == 0 ? 0 : 1;
+  }
+
+ private:
+  void Fail(const std::string& what) {
+    ++failures_;
+    fmt::print(stderr, "FAIL: {}\n", what);
+  }
+
+  BuildPlan PlanOf(int round, int client) const {
+    const bool steps = std::getenv("VARVE_REGISTRIES") != nullptr;
+    std::string dockerfile = steps ? "FROM busybox\nCOPY a.txt /a.txt\nRUN sleep 0.1 && cp /a.txt /b.txt\n"
+                                   : "FROM scratch\nCOPY a.txt /a.txt\n";
+    // Clients of ten projects. Half of the builds of a round have the same content, and meet in their steps.
+    return {.directory = fmt::format("{}/ctx/{}", options_.directory, client),
+            .shared_key = fmt::format("project-{}", client % 10),
+            .dockerfile = std::move(dockerfile),
+            .content = fmt::format("round {} of client {}\n", round, client % 2 == 0 ? 0 : client)};
+  }
+
+  void Round(int round) {
+    const std::string address = daemon_.address();
+    InParallel(options_.clients, options_.clients, [&](int client) {
+      const BuildPlan plan = PlanOf(round, client);
+      ++builds_;
+      switch (client % 10) {
+        case 1: ++left_; return BuildAndLeave(address, plan, Leave::kCancelCall, client * 7 % 400);
+        case 3: ++left_; return BuildAndLeave(address, plan, Leave::kKillSession, client * 11 % 400);
+        case 5: ++left_; return BuildAndLeave(address, plan, Leave::kCloseSession, client * 13 % 400);
+        case 7: ++left_; return UploadAndDie(address, plan, static_cast<uint64_t>(client) << 16);
+        default:
+          if (std::string error = Build(address, plan); !error.empty()) {
+            Fail(fmt::format("round {}, client {}: {}", round, client, error));
+          }
+      }
+    });
+    InParallel(32, options_.sessions, [&](int number) {
+      OpenAndDrop(address, static_cast<uint64_t>(number));
+      ++dropped_;
+    });
+  }
+
+  static bool IsClean(const Usage& first, const Usage& now) {
+    return now.files <= first.files + kSlackFiles && now.threads <= first.threads + kSlackThreads &&
+           now.mounts <= first.mounts && now.processes <= first.processes && now.leftovers <= first.leftovers;
+  }
+
+  // Once what was left has come to its end; `first`: waits until it is as it was then. Without it: until two
+  // measurements are the same.
+  Usage Settled(const Usage* first) const {
+    const auto deadline = steady_clock::now() + kSettle;
+    Usage last = daemon_.Measure();
+    while (steady_clock::now() < deadline && daemon_.running()) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(first ? 200 : 2000));
+      const Usage now = daemon_.Measure();
+      const bool settled = first ? IsClean(*first, now) : IsClean(last, now) && IsClean(now, last);
+      last = now;
+      if (settled) break;
+    }
+    return last;
+  }
+
+  void Compare(const Usage& first, const Usage& now) {
+    auto check = [&](const char* what, size_t before, size_t after, size_t slack) {
+      if (after > before + slack) Fail(fmt::format("{}: {} after the first round, {} now", what, before, after));
+    };
+    check("open files", first.files, now.files, kSlackFiles);
+    check("threads", first.threads, now.threads, kSlackThreads);
+    check("mounts", first.mounts, now.mounts, 0);
+    check("processes", first.processes, now.processes, 0);
+    check("temporary files", first.leftovers, now.leftovers, 0);
+    if (now.resident > first.resident * 3 / 2 + kSlackBytes) {
+      Fail(fmt::format("memory: {} MiB after the first round, {} MiB now", first.resident >> 20, now.resident >> 20));
+    }
+  }
+
+  const Options options_;
+  DaemonProcess daemon_;
+  std::atomic<int> failures_ = 0, builds_ = 0, left_ = 0, dropped_ = 0;
+};
+
+int Main(int argc, char** argv) {
+  CLI::App app("A daemon under many clients");
+  Options options;
+  app.add_option("varved", options.varved, "The daemon's program")->required();
+  app.add_option("--clients", options.clients, "That build at once");
+  app.add_option("--sessions", options.sessions, "Opened and dropped in each round");
+  app.add_option("--rounds", options.rounds, "At least");
+  app.add_option("--seconds", options.seconds, "At least");
+  app.add_option("--directory", options.directory, "Where everything lies; removed at the end unless it is named");
+  CLI11_PARSE(app, argc, argv);
+  std::optional<sys::TempDir> temporary;
+  if (options.directory.empty()) {
+    auto made = sys::TempDir::Create(sys::TemporaryRoot(), "varve-soak-");
+    CHECK(made.has_value());
+    temporary = std::move(*made);
+    options.directory = temporary->path();
+  }
+  auto daemon = DaemonProcess::Start(options.varved, options.directory + "/daemon");
+  if (!daemon) {
+    fmt::print(stderr, "{}\n", daemon.error().ToString());
+    return 1;
+  }
+  return Soak(std::move(options), std::move(*daemon)).Run();
+}
+
+}  // namespace
+
+}  // namespace varve::soak
+
+int main(int argc, char** argv) { return varve::soak::Main(argc, argv); }
