@@ -330,7 +330,7 @@ Status CopyJobs::Fill(const CopyItem& item, const struct stat& source, int in, i
   if (part != nullptr) {
     part->Add(EntryOf(item, TimeOf(item, source)), false);
   } else {
-    known_.Lock()->emplace(DestPath(item).str(), item.node.digest);
+    known_.Lock()->insert_or_assign(DestPath(item).str(), item.node.digest);
   }
   bool must_compare = linked < 0 && !item.immutable;
   bool by_kernel = item.node.size > kLargeFile || (part == nullptr && !must_compare);

@@ -46,6 +46,8 @@ class FileStep {
   Status Run(const graph::FileOp& op) {
     for (const graph::FileAction& action : op.actions) {
       if (stop_.stop_requested()) return Cancelled("cancelled");
+      const auto* copy = std::get_if<graph::Copy>(&action);
+      if (copy == nullptr || copy->unpack) TRY(copy_.Settle());
       TRY(std::visit([this](const auto& a) { return Do(a); }, action));
     }
     TRY(copy_.Finish());

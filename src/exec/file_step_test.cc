@@ -49,6 +49,16 @@ TEST_F(FileSteps, ALayerOfCopiesAloneTakesTheTimeThatTheyWereGiven) {
   for (const char* path : {"c", "c/f", "c/e", "c/e/g"}) EXPECT_EQ(TimeOf(made, path), kThen.seconds()) << path;
 }
 
+// The digests of what was copied are not computed again; each must be of what came last.
+TEST_F(FileSteps, TheLastThatIsWrittenToAPathCounts) {
+  auto source = Make({MakeFile{.path = "/a/f", .data = "first"}, MakeFile{.path = "/b/f", .data = "second"}});
+  Copy all{.input = 1, .from = {.path = "*", .wildcards = true}, .dest = "/"};
+  auto made = Make({all, MakeDirectory{.path = "/d"}}, scratch_, {source});
+  EXPECT_EQ(At(made, "f")->digest, Digest::Of("second"));
+  made = Make({all, MakeFile{.path = "/f", .data = "third"}}, scratch_, {source});
+  EXPECT_EQ(At(made, "f")->digest, Digest::Of("third"));
+}
+
 TEST_F(FileSteps, NamesAreLookedUpInTheInputThatTheOwnerNames) {
   auto names = Make({MakeFile{.path = "/etc/passwd", .data = "node:x:1000:1001::/:/bin/sh\n"},
                      MakeFile{.path = "/etc/group", .data = "staff:x:50:\n"}});

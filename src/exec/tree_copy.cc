@@ -389,6 +389,12 @@ Status TreeCopy::Copy(const CopySource& source, const graph::Copy& action,
   return Ok();
 }
 
+Status TreeCopy::Settle() {
+  TRY(impl_->Settle());
+  (void)impl_->jobs.TakeKnown();
+  return Ok();
+}
+
 Status TreeCopy::Finish() {
   TRY(impl_->Settle());
   for (const auto& [path, existing] : impl_->jobs.TakeLinks()) {

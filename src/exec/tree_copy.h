@@ -62,6 +62,10 @@ class TreeCopy {
   Status CopyMatch(const CopySource& source, const graph::Copy& action, const tree::Match& match,
                    std::optional<Ownership> owner, const FileMode& mode);
 
+  // Waits until the files of earlier copies are there. Call before anything else writes to the layer: what it
+  // writes need not be what a copy put there.
+  Status Settle();
+
   // Waits until all files are there and makes the hard links. Call once, before LayerWriter::Finish.
   Status Finish();
 
