@@ -53,6 +53,16 @@ constexpr const char* kSchema2 = R"(
   ALTER TABLE layers ADD COLUMN disk_bytes INTEGER NOT NULL DEFAULT -1;
 )";
 
+// Schema 3: which records may stand for steps of other keys, and of which run each is (RunOf). Records that
+// are older are found by their keys alone.
+constexpr const char* kSchema3 = R"(
+  ALTER TABLE records ADD COLUMN weak BLOB NOT NULL DEFAULT x'';
+  ALTER TABLE records ADD COLUMN run BLOB NOT NULL DEFAULT x'';
+  CREATE INDEX records_by_weak ON records(weak, run) WHERE weak<>x'';
+)";
+
+constexpr const char* kDisowned = "disowned-trace";  // kind of memos
+
 Status PutImageRow(Database& database, const StoredImage& image) {
   return database.Run("INSERT OR REPLACE INTO images VALUES(?,?,?)",
                       {Value::Text(image.name), Value::Blob(image.manifest.raw()),
@@ -93,6 +103,7 @@ class SqliteStore final : public LocalStore, public StoreContents {
  public:
   SqliteStore(const std::string& root, Clock& clock, std::unique_ptr<Index> index)
       : root_(root),
+        clock_(clock),
         index_(std::move(index)),
         records_(root, *index_, clock),
         trees_(root, clock),
@@ -109,6 +120,16 @@ class SqliteStore final : public LocalStore, public StoreContents {
   Result<std::vector<StepRecord>> Earlier(const std::string& slot, const Digest& op_digest,
                                           size_t limit) override {
     return records_.Earlier(slot, op_digest, limit);
+  }
+  Result<std::vector<StepRecord>> Traced(const Digest& weak_key, size_t limit) override {
+    return records_.Traced(weak_key, limit);
+  }
+  Status Disown(const Digest& weak_key, const std::string& why) override {
+    return PutMemo(kDisowned, weak_key.Hex(), {why, clock_.Now()});
+  }
+  Result<std::optional<std::string>> WhyDisowned(const Digest& weak_key) override {
+    TRY_ASSIGN(auto memo, GetMemo(kDisowned, weak_key.Hex()));
+    return memo ? std::optional(std::move(memo->value)) : std::nullopt;
   }
 
   // --- TreeStore
@@ -284,6 +305,7 @@ class SqliteStore final : public LocalStore, public StoreContents {
 
  private:
   const std::string root_;
+  Clock& clock_;
   std::unique_ptr<Index> index_;
   RecordRows records_;
   TreeRows trees_;
@@ -297,7 +319,7 @@ Result<OpenedStore> OpenLocalStore(const std::string& root, Clock& clock) {
   TRY_ASSIGN(std::unique_ptr<Index> index,
              Index::Open({.path = root + "/index.db",
                           .name = "the cache index",
-                          .migrations = {kSchema1, kSchema2},
+                          .migrations = {kSchema1, kSchema2, kSchema3},
                           .fill = [root](Database& database) { return Fill(database, root); }},
                          clock));
   OpenedStore opened;

@@ -109,6 +109,30 @@ TEST_F(LocalStoreTest, EarlierIsNewestFirstBySlotThenByOp) {
   EXPECT_EQ(by_op[0].name, "other");
 }
 
+TEST_F(LocalStoreTest, TracedIsOneRecordOfEachRunNewestFirst) {
+  auto store = Open();
+  auto put = [&](const std::string& name, int64_t created, const std::string& weak, const std::string& reads) {
+    StepRecord record = Record(name, "s", created);
+    record.trace = StepTrace{.weak_key = Digest::Of(weak), .reads = {reads}};
+    ASSERT_TRUE(store->Put(record));
+  };
+  put("old", 1, "w", "a");
+  put("new", 2, "w", "b");
+  put("other", 3, "v", "a");
+  put("replay of old", 1, "w", "a");
+  ASSERT_TRUE(store->Put(Record("untraced", "s", 4)));
+  auto names = [&](const std::string& weak, size_t limit) {
+    std::string text;
+    auto traced = *store->Traced(Digest::Of(weak), limit);
+    for (const StepRecord& record : traced) text += record.name + "; ";
+    return text;
+  };
+  EXPECT_EQ(names("w", 9), "new; replay of old; ");
+  EXPECT_EQ(names("w", 1), "new; ");
+  EXPECT_EQ(names("v", 9), "other; ");
+  EXPECT_EQ(names("none", 9), "");
+}
+
 TEST_F(LocalStoreTest, ADamagedIndexIsRebuiltFromTheFiles) {
   StepRecord a = Record("a", "s");
   ASSERT_TRUE(Open()->Put(a));

@@ -37,13 +37,14 @@ Status PutRow(Database& database, const StepRecord& record) {
   // Of two processes that made the same record, the later wins; uses start anew with it.
   return database.Run(
       "INSERT OR REPLACE INTO records"
-      "(key, slot, op, created, last_used, uses, wall, new_bytes, body, preimage, log) "
-      "VALUES(?,?,?,?,?,0,?,?,?,?,?)",
+      "(key, slot, op, created, last_used, uses, wall, new_bytes, body, preimage, log, weak, run) "
+      "VALUES(?,?,?,?,?,0,?,?,?,?,?,?,?)",
       {Value::Blob(record.key.value.raw()), Value::Text(record.slot),
        Value::Blob(record.op_digest.raw()), Value::Int(record.created.nanos),
        Value::Int(record.created.nanos), Value::Int(record.wall.count()),
        Value::Int(static_cast<int64_t>(record.new_bytes)), Value::Text(parts.body),
-       Value::Blob(parts.preimage), Value::Blob(parts.log)});
+       Value::Blob(parts.preimage), Value::Blob(parts.log),
+       Value::Blob(record.trace ? record.trace->weak_key.raw() : ""), Value::Blob(record.trace ? RunOf(record).raw() : "")});
 }
 
 // Removes the row and notes why.
@@ -221,6 +222,22 @@ Result<std::vector<StepRecord>> RecordRows::Earlier(const std::string& slot,
         {Value::Blob(op_digest.raw()), most}, add);
   });
   TRY(read);
+  return out;
+}
+
+Result<std::vector<StepRecord>> RecordRows::Traced(const Digest& weak_key, size_t limit) {
+  std::vector<StepRecord> out;
+  TRY(index_.Do([&](Database& database) {
+    out.clear();
+    // SQLite takes the other columns from the row that has the maximum.
+    return database.Run(
+        "SELECT body, preimage, log, max(id) FROM records WHERE weak=? AND weak<>x'' GROUP BY run "
+        "ORDER BY created DESC, max(id) DESC LIMIT ?",
+        {Value::Blob(weak_key.raw()), Value::Int(static_cast<int64_t>(limit))}, [&](const Database::Row& row) {
+          auto record = JoinRecord(row.Bytes(0), row.Bytes(1), row.Bytes(2));
+          if (record) out.push_back(std::move(*record));
+        });
+  }));
   return out;
 }
 

@@ -24,6 +24,7 @@ class RecordRows {
   Status Drop(const StepKey& key, const std::string& rule);
   Result<std::vector<StepRecord>> Earlier(const std::string& slot, const Digest& op_digest,
                                           size_t limit);
+  Result<std::vector<StepRecord>> Traced(const Digest& weak_key, size_t limit);
   Status NoteEvicted(std::span<const StepKey> keys, const std::string& rule);
   Status Flush();
 

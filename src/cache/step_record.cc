@@ -5,6 +5,7 @@
 
 #include "base/hex.h"
 #include "base/json.h"
+#include "base/wire.h"
 
 namespace varve::cache {
 
@@ -161,6 +162,19 @@ Result<StepRecord> Checked(Result<StepRecord> record) {
 }
 
 }  // namespace
+
+Digest RunOf(const StepRecord& record) {
+  if (!record.trace) return Digest();
+  std::string text(record.trace->weak_key.raw());
+  for (const auto* parts : {&record.trace->reads, &record.trace->times}) {
+    PutVarint(text, parts->size());
+    for (const std::string& part : *parts) PutBytes(text, part);
+  }
+  for (const Rootfs& output : record.outputs) {
+    if (!output.layers.empty()) text += output.layers.back().value.raw();
+  }
+  return Digest::Of(text);
+}
 
 std::string EncodeRecord(const StepRecord& record) {
   Json json = CommonMembers(record);

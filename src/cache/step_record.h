@@ -67,6 +67,10 @@ struct StepRecord {
   std::string unknown;     // members of a later version: a JSON object, or empty
 };
 
+// Names what a record with a trace stands on: its weak key, what was looked at, and the layer. The records
+// that replays of one run leave, each under a key of its own, have it in common. Empty without a trace.
+Digest RunOf(const StepRecord& record);
+
 std::string EncodeRecord(const StepRecord& record);
 Result<StepRecord> DecodeRecord(std::string_view text);  // kCorrupt
 

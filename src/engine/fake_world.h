@@ -97,6 +97,7 @@ class FakeWorld final : public cache::RecordStore,
   bool forget_unobtainable_on_run = false;                            // what runs makes layers whole
   bool records_fail = false;                                          // every look-up is an error
   std::map<DiffId, Error> unobtainable;                               // layers and why
+  std::map<Digest, std::string> disowned;                             // weak keys, and why
   std::vector<cache::TierTrouble> trouble;                            // with every key
   std::string tier;                                                   // that gave every record
   std::map<std::vector<DiffId>, Digest> without_tree;                 // what Obtain fills in
@@ -211,6 +212,27 @@ class FakeWorld final : public cache::RecordStore,
       if (!known && record != records.end() && record->second.op_digest == op) out.push_back(record->second);
     }
     return out;
+  }
+
+  Result<std::vector<cache::StepRecord>> Traced(const Digest& weak_key, size_t limit) override {
+    std::lock_guard lock(disk->mutex);
+    std::vector<cache::StepRecord> out;
+    for (auto it = disk->order.rbegin(); it != disk->order.rend() && out.size() < limit; ++it) {
+      auto record = records.find(*it);
+      if (record == records.end() || !record->second.trace || record->second.trace->weak_key != weak_key) continue;
+      bool known = std::ranges::any_of(out, [&](const auto& r) { return cache::RunOf(r) == cache::RunOf(record->second); });
+      if (!known) out.push_back(record->second);
+    }
+    return out;
+  }
+
+  Status Disown(const Digest& weak_key, const std::string& why) override {
+    disowned[weak_key] = why;
+    return Ok();
+  }
+  Result<std::optional<std::string>> WhyDisowned(const Digest& weak_key) override {
+    auto it = disowned.find(weak_key);
+    return it == disowned.end() ? std::nullopt : std::optional(it->second);
   }
 
   // --- RecordArchive ---------------------------------------------------------------------------------

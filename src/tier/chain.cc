@@ -145,6 +145,24 @@ Result<std::vector<cache::StepRecord>> Chain::Earlier(const std::string& slot, c
   return earlier;
 }
 
+Result<std::vector<cache::StepRecord>> Chain::Traced(const Digest& weak_key, size_t limit) {
+  TRY_ASSIGN(auto traced, local_.Traced(weak_key, limit));
+  std::set<Digest> runs;
+  for (const cache::StepRecord& record : traced) runs.insert(cache::RunOf(record));
+  auto states = members_.Lock();
+  auto dropped = dropped_.Lock();
+  for (const State& state : *states) {
+    if (state.failure) continue;  // its layers could not be had
+    for (cache::StepRecord& record : state.member.tier->Traced(weak_key, limit)) {
+      if (dropped->contains(record.key) || !runs.insert(cache::RunOf(record)).second) continue;
+      traced.push_back(std::move(record));
+    }
+  }
+  std::ranges::stable_sort(traced, std::ranges::greater(), &cache::StepRecord::created);
+  if (traced.size() > limit) traced.resize(limit);
+  return traced;
+}
+
 std::vector<cache::TierTrouble> Chain::TroubleWith(const StepKey& key) {
   using Trouble = cache::TierTrouble::Kind;
   std::vector<cache::TierTrouble> refused, failed;

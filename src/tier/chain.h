@@ -60,6 +60,12 @@ class Chain final : public cache::RecordStore {
   Result<std::vector<cache::StepRecord>> Earlier(const std::string& slot, const Digest& op_digest,
                                                  size_t limit) override;
 
+  Result<std::vector<cache::StepRecord>> Traced(const Digest& weak_key, size_t limit) override;
+  Status Disown(const Digest& weak_key, const std::string& why) override { return local_.Disown(weak_key, why); }
+  Result<std::optional<std::string>> WhyDisowned(const Digest& weak_key) override {
+    return local_.WhyDisowned(weak_key);
+  }
+
   // Tiers that have the key and are not trusted with it, then those that have failed.
   std::vector<cache::TierTrouble> TroubleWith(const StepKey& key) override;
 

@@ -38,6 +38,13 @@ class FakeTier final : public Tier {
     }
     return found;
   }
+  std::vector<cache::StepRecord> Traced(const Digest& weak_key, size_t) override {
+    std::vector<cache::StepRecord> traced;
+    for (const auto& [key, record] : records) {
+      if (record.trace && record.trace->weak_key == weak_key) traced.push_back(record);
+    }
+    return traced;
+  }
   std::vector<cache::StepRecord> Earlier(const std::string&, const Digest&, size_t limit) override {
     std::vector<cache::StepRecord> earlier;
     for (const auto& [key, record] : records) {
@@ -175,6 +182,31 @@ TEST_F(ChainTest, ExplanationsSeeWhatTiersHold) {
   Use();
   EXPECT_EQ(chain_->Earlier("slot", Digest(), 4)->size(), 2u) << "each record once";
   EXPECT_EQ(chain_->Earlier("slot", Digest(), 1)->size(), 1u);
+}
+
+TEST_F(ChainTest, TracesOfAllTiersAreNewestFirstAndEachRunOnce) {
+  auto trace = [](FakeTier& tier, const std::string& name, const std::string& reads, int64_t created) {
+    tier.Add(name);
+    cache::StepRecord& record = tier.records.at(StepKey(Digest::Of(name)));
+    record.trace = cache::StepTrace{.weak_key = Digest::Of("w"), .reads = {reads}};
+    record.outputs[0].layers = {LayerOf(reads)};
+    record.created = Timestamp{created};
+  };
+  trace(*near_, "a", "one", 1), trace(*far_, "b", "one", 1), trace(*far_, "c", "two", 2);
+  Use();
+  auto names = [&](size_t limit) {
+    std::string text;
+    auto traced = *chain_->Traced(Digest::Of("w"), limit);
+    for (const cache::StepRecord& record : traced) text += record.name + " ";
+    return text;
+  };
+  EXPECT_EQ(names(9), "c a ");
+  EXPECT_EQ(names(1), "c ");
+  ASSERT_TRUE(chain_->Drop(StepKey(Digest::Of("c"))));
+  EXPECT_EQ(names(9), "a ") << "its layer could not be had";
+  far_->error = Unavailable("down");
+  EXPECT_EQ(Hits({"x"}), "-");
+  EXPECT_EQ(names(9), "a ");
 }
 
 TEST_F(ChainTest, WhatWasDroppedIsNotBelievedAgain) {

@@ -132,6 +132,10 @@ Result<std::optional<PreviousImage>> ImageTier::Image(const oci::Platform& platf
   return it->second.image;
 }
 
+std::vector<cache::StepRecord> ImageTier::Traced(const Digest& weak_key, size_t limit) {
+  return cache_->Traced(weak_key, limit);
+}
+
 std::vector<cache::StepRecord> ImageTier::Earlier(const std::string& slot, const Digest& op_digest,
                                                   size_t limit) {
   return cache_->Earlier(slot, op_digest, limit);

@@ -56,6 +56,7 @@ class ImageTier final : public Tier {
   Result<std::vector<std::optional<cache::StepRecord>>> GetMany(const std::vector<StepKey>& keys,
                                                                 tree::TreeStore& trees,
                                                                 std::stop_token stop) override;
+  std::vector<cache::StepRecord> Traced(const Digest& weak_key, size_t limit) override;
   std::vector<cache::StepRecord> Earlier(const std::string& slot, const Digest& op_digest,
                                          size_t limit) override;
   Result<std::optional<oci::Descriptor>> FindLayer(const DiffId& layer, std::stop_token stop) override;

@@ -80,6 +80,22 @@ class PackedTier final : public Tier {
     return earlier;
   }
 
+  std::vector<cache::StepRecord> Traced(const Digest& weak_key, size_t limit) override {
+    Shared contents = *loaded_.Lock();
+    std::map<Digest, const cache::StepRecord*> runs;
+    if (contents) {
+      for (const auto& [key, record] : contents->records) {
+        if (record->trace && record->trace->weak_key == weak_key) runs.try_emplace(cache::RunOf(*record), record);
+      }
+    }
+    std::vector<const cache::StepRecord*> newest;
+    for (const auto& [run, record] : runs) newest.push_back(record);
+    std::ranges::sort(newest, std::ranges::greater(), &cache::StepRecord::created);
+    std::vector<cache::StepRecord> traced;
+    for (size_t i = 0; i < std::min(limit, newest.size()); ++i) traced.push_back(*newest[i]);
+    return traced;
+  }
+
   std::optional<std::string> WhyRefused(const StepKey& key) override {
     Shared contents = *loaded_.Lock();
     if (!contents) return std::nullopt;

@@ -21,7 +21,9 @@ struct Keys {
 TEST_P(TierContract, OnlyWhatTheKeySignedIsRead) {
   Keys keys;
   ASSERT_TRUE(Export(OfferOf({"a"}), keys.sign));
-  ASSERT_TRUE(Export(OfferOf({"b"}), keys.sign_otherwise));
+  Offer forged = OfferOf({"b"});
+  forged.records[0].record.trace = cache::StepTrace{.weak_key = Digest::Of("weak"), .reads = {"b"}};
+  ASSERT_TRUE(Export(forged, keys.sign_otherwise));
   ASSERT_TRUE(Export(OfferOf({"c"})));
   EXPECT_EQ(Found({"a", "b", "c", "d"}), "a b c") << "without a key all are trusted";
   auto tier = place_->Open(keys.verify);
@@ -39,6 +41,7 @@ TEST_P(TierContract, OnlyWhatTheKeySignedIsRead) {
   EXPECT_EQ(out.text, BlobOf(LayerOf("a")));
   EXPECT_FALSE(*tier->FindLayer(LayerOf("b"), {})) << "nobody vouches for the blob";
   EXPECT_TRUE(tier->Earlier("b", Digest::Of("op"), 9).empty()) << "not even in explanations";
+  EXPECT_TRUE(tier->Traced(Digest::Of("weak"), 9).empty()) << "nor for other steps";
 }
 
 TEST_P(TierContract, ForgedSignaturesAreRefused) {

@@ -93,6 +93,12 @@ class Tier {
   // a look-up already: an explanation costs no request.
   virtual std::vector<cache::StepRecord> Earlier(const std::string& slot, const Digest& op_digest,
                                                  size_t limit) = 0;
+  // The records with this weak key, as cache::RecordStore has it; of what was loaded for a look-up already,
+  // so that the two round trips of a look-up are all that a replay takes before its layer is fetched.
+  virtual std::vector<cache::StepRecord> Traced(const Digest& weak_key, size_t limit) {
+    (void)weak_key, (void)limit;
+    return {};
+  }
   // After a look-up that did not find the key: why what the tier has of it is not trusted, if it has it.
   virtual std::optional<std::string> WhyRefused(const StepKey& key) {
     (void)key;

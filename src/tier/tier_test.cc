@@ -105,6 +105,33 @@ TEST_P(TierContract, EarlierRecordsOfAStepCostNoRequest) {
   EXPECT_EQ(tier->traffic().requests, place_->RequestsOfTheList() + place_->RequestsOfABlob());
 }
 
+TEST_P(TierContract, TracesTravelAndCostNoRequest) {
+  Offer offer = OfferOf({"old", "new", "replay of old", "other"});
+  auto trace = [&](size_t of, const std::string& weak, const std::string& reads, int64_t created, const std::string& layer) {
+    cache::StepRecord& record = offer.records[of].record;
+    record.trace = cache::StepTrace{.weak_key = Digest::Of(weak), .reads = {reads, ""}};
+    record.created = Timestamp{created * 1'000'000'000};
+    record.outputs[0].layers = {LayerOf(layer)};
+  };
+  trace(0, "w", "a", 1, "old");
+  trace(1, "w", "b", 2, "new");
+  trace(2, "w", "a", 1, "old");
+  trace(3, "v", "a", 3, "other");
+  ASSERT_TRUE(Export(offer));
+  auto tier = place_->Open();
+  EXPECT_TRUE(tier->Traced(Digest::Of("w"), 4).empty()) << "nothing was loaded";
+  ASSERT_TRUE(tier->GetMany({Key("x")}, trees_, {}));
+  auto traced = tier->Traced(Digest::Of("w"), 4);
+  ASSERT_EQ(traced.size(), 2u) << "one of each run";
+  EXPECT_EQ(traced[0].name, "RUN new") << "newest first";
+  EXPECT_EQ(traced[0].trace->reads, std::vector<std::string>({"b", ""}));
+  EXPECT_EQ(traced[1].trace->reads[0], "a");
+  EXPECT_EQ(tier->Traced(Digest::Of("w"), 1).size(), 1u);
+  EXPECT_TRUE(tier->Traced(Digest::Of("none"), 4).empty());
+  EXPECT_EQ(tier->traffic().requests, place_->RequestsOfTheList() + place_->RequestsOfABlob());
+  EXPECT_EQ(tier->traffic().layers, 0u);
+}
+
 TEST_P(TierContract, ALookUpIsTwoRoundTripsAndMovesNoLayer) {
   std::vector<std::string> names;
   for (int i = 0; i < 100; ++i) names.push_back("step " + std::to_string(i));
