@@ -17,6 +17,7 @@ std::string_view ForecastName(const graph::Step& step, Forecast forecast) {
     case Forecast::kNotNeeded: return "not needed";
     case Forecast::kHit: return source ? "here" : "hit";
     case Forecast::kFetch: return source ? "pull" : "hit, fetch";
+    case Forecast::kReplay: return "replay";
     case Forecast::kRun: return "run";
     case Forecast::kUnknown: return "may run";
   }
@@ -48,6 +49,7 @@ PlanTotals TotalsOf(const graph::Graph& graph, const std::vector<PlannedStep>& s
   for (const PlannedStep& step : steps) {
     bool source = graph::IsSource(graph.steps[step.index].op);
     if (!source && (step.forecast == Forecast::kHit || step.forecast == Forecast::kFetch)) ++totals.hits;
+    totals.replays += step.forecast == Forecast::kReplay;
     Nanos begin(0);
     for (const graph::Ref& input : graph.steps[step.index].inputs) {
       begin = std::max(begin, ends[input.step]);
@@ -75,6 +77,7 @@ std::string PlanText(const graph::Graph& graph, const engine::Outcome& outcome,
                        : Runs(planned.forecast) ? "?" : "";
     out += fmt::format("{:<10} {:>7}  {}\n", what, time, step.name.substr(0, step.name.find('\n')));
     if (!known.reasons.empty()) out += fmt::format("{:20}{}\n", "", engine::Summarise(known.reasons));
+    if (planned.forecast == Forecast::kReplay) out += fmt::format("{:20}{}\n", "", known.replayed);
     if (!graph::IsSource(step.op) && !Runs(planned.forecast) && !known.tier.empty()) {
       out += fmt::format("{:20}from {}\n", "", known.tier);
     }
@@ -83,7 +86,9 @@ std::string PlanText(const graph::Graph& graph, const engine::Outcome& outcome,
   size_t skipped = static_cast<size_t>(std::ranges::count_if(steps, [&](const PlannedStep& step) {
     return step.forecast == Forecast::kNotNeeded && !graph::IsSource(graph.steps[step.index].op);
   }));
-  out += fmt::format("\n{} hit, {} run", totals.hits, totals.runs);
+  out += fmt::format("\n{} hit", totals.hits);
+  if (totals.replays > 0) out += fmt::format(", {} replayed", totals.replays);
+  out += fmt::format(", {} run", totals.runs);
   if (totals.open > 0) out += fmt::format(", {} may run", totals.open);
   if (skipped > 0) out += fmt::format(", {} not needed", skipped);
   if (totals.runs + totals.open > 0) {
@@ -117,6 +122,9 @@ Json PlanJson(const graph::Graph& graph, const engine::Outcome& outcome,
       json.Set("tier", known.tier.empty() ? "local" : known.tier);
       json.SetIf(known.saved.count() != 0, "saved_ns", known.saved.count());
     }
+    if (planned.forecast == Forecast::kReplay) {
+      json.Set("replayed", known.replayed).SetIf(known.saved.count() != 0, "saved_ns", known.saved.count());
+    }
     if (planned.expected) json.Set("expected_ns", planned.expected->count());
     if (!known.reasons.empty()) {
       json.Set("why", engine::Summarise(known.reasons)).Set("reasons", engine::ToJson(known.reasons));
@@ -125,7 +133,7 @@ Json PlanJson(const graph::Graph& graph, const engine::Outcome& outcome,
     list.Append(std::move(json));
   }
   PlanTotals totals = TotalsOf(graph, steps);
-  Json sum = Json().Set("hit", totals.hits).Set("run", totals.runs).Set("may_run", totals.open);
+  Json sum = Json().Set("hit", totals.hits).Set("replay", totals.replays).Set("run", totals.runs).Set("may_run", totals.open);
   sum.Set("expected_ns", totals.expected.count()).Set("expected_sum_ns", totals.expected_sum.count());
   sum.Set("never_timed", totals.unknown_times);
   return Json().Set("steps", std::move(list)).Set("totals", std::move(sum));

@@ -19,7 +19,7 @@ struct PlannedStep {
 };
 
 struct PlanTotals {
-  int hits = 0, runs = 0, open = 0;
+  int hits = 0, replays = 0, runs = 0, open = 0;
   Nanos expected{0};              // of the steps that run, on the longest path: the build's end
   Nanos expected_sum{0};          // of all of them
   int unknown_times = 0;          // steps that run and were never timed

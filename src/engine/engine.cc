@@ -13,6 +13,7 @@
 #include "base/thread_pool.h"
 #include "engine/age.h"
 #include "engine/forecast.h"
+#include "engine/foresight.h"
 #include "engine/miss.h"
 #include "engine/plan.h"
 #include "engine/replay.h"
@@ -410,7 +411,7 @@ class Coordinator {
       for (const std::string& why_not : weak->refused) SayCountedWhole(i, why_not);
     }
     ExplainedMiss why = Explained(miss);
-    if (not_replayed) AddWhyNotReplayed(std::move(*not_replayed), why);
+    if (not_replayed) AddWhyNotReplayed(std::move(*not_replayed), why.reasons);
     if (why.nearest && !why.nearest->outputs.empty() && !why.nearest->outputs[0].layers.empty()) {
       request.similar = why.nearest->outputs[0].layers.back();
     }
@@ -465,13 +466,6 @@ class Coordinator {
     return ExplainMiss(miss, Stores());
   }
 
-  // Told with the step before it, which is why it was looked at at all.
-  static void AddWhyNotReplayed(Reason reason, ExplainedMiss& why) {
-    auto parent = std::ranges::find(why.reasons, Reason::Kind::kParent, &Reason::kind);
-    if (parent != why.reasons.end()) reason.step = parent->step;
-    why.reasons.push_back(std::move(reason));
-  }
-
   Error MissError(StepIndex i, const ExplainedMiss& why) {
     Post([this] { outcome_.cache_miss = true; });
     Error error = Invalid("step \"{}\" is not cached: {}", graph_.steps[i].name, Summarise(why.reasons));
@@ -516,7 +510,10 @@ class Coordinator {
   }
 
   void Conclude() {
-    if (request_.dry_run && !outcome_.error) Forecast(known_, Stores(), outcome_);
+    if (request_.dry_run && !outcome_.error) {
+      Forecast(known_, Stores(), outcome_);
+      ForeseeReplays(known_, request_, services_, outcome_);
+    }
     if (!outcome_.error) {
       for (const graph::Ref& ref : request_.wanted) {
         const auto* outputs = plan_.Outputs(ref.step);

@@ -384,6 +384,11 @@ class FakeWorld final : public cache::RecordStore,
     return out;
   }
 
+  Result<std::optional<ForeseenLayer>> Foresee(const graph::Graph&, graph::StepIndex,
+                                               const std::vector<cache::Rootfs>&) override {
+    return std::nullopt;
+  }
+  Result<Digest> TreeOn(const Digest&, const DiffId&) override { return NotFound("not here"); }
   bool HasLocally(const std::vector<cache::Rootfs>& outputs) override {
     std::lock_guard lock(disk->mutex);
     if (!AllHere(outputs)) return false;

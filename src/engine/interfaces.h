@@ -63,13 +63,20 @@ struct RunRequest {
     bool has_xattrs = false;
   };
   std::vector<TracedLayer> traced = {};
+  // The same of bind mounts of a context: indexes into Exec::mounts.
+  struct TracedMount {
+    size_t mount = 0;
+    bool has_xattrs = false;
+  };
+  std::vector<TracedMount> traced_mounts = {};
 };
 
 struct RunResult {
   std::vector<cache::Rootfs> outputs;  // committed: their layers are visible and leased
   uint64_t new_bytes = 0;              // size of the layers added
   std::string log;                     // the last 256 KiB of output
-  // What was asked of each of RunRequest::traced; nothing where that could not be noted.
+  // What was asked of each of RunRequest::traced, then of each of its traced_mounts (where what is mounted
+  // is "content"); nothing where that could not be noted.
   std::optional<std::vector<std::vector<tree::Question>>> asked = {};
 };
 
@@ -89,6 +96,12 @@ struct PackageLayer {
   Digest digest;
   std::vector<std::string> files;  // those, as paths in the layer; none: the layer counts by its content
   std::string refused;             // for people: why it does, where there is a reason
+};
+
+// A layer that was not made. Its name is no diff id: it means something to the runner that gave it, alone.
+struct ForeseenLayer {
+  DiffId layer;
+  Digest tree_root;  // of the file system with it
 };
 
 class StepRunner {
@@ -114,6 +127,13 @@ class StepRunner {
   virtual Result<cache::Rootfs> Stack(const graph::Graph& graph, graph::StepIndex step,
                                       const cache::Rootfs& base, const DiffId& layer, StepSink& sink,
                                       std::stop_token stop) = 0;
+  // What a step of file actions would add to its base, told from the trees of its inputs alone, in the order
+  // of Step::inputs. ContentOf and PackagesOf know the layer then. Nothing: that cannot be told without the
+  // files. For `varve plan`.
+  virtual Result<std::optional<ForeseenLayer>> Foresee(const graph::Graph& graph, graph::StepIndex step,
+                                                       const std::vector<cache::Rootfs>& inputs) = 0;
+  // The tree of a file system with one more layer, which is on this machine.
+  virtual Result<Digest> TreeOn(const Digest& tree_root, const DiffId& layer) = 0;
   // Leases the layers if all are on this machine. Quick: runs on the coordinator thread.
   virtual bool HasLocally(const std::vector<cache::Rootfs>& outputs) = 0;
   // Makes trees of which parts were lost anew from the outputs' layers. False: the layers are not here,
@@ -190,6 +210,7 @@ struct StepOutcome {
   // That an earlier run stands for this step although its key is another: "20 paths looked at, …".
   std::string replayed;
   std::string tier;                 // where a result came from; empty: the local store
+  std::string shadow;               // what became of the run that checked `replayed`; empty: there was none
 };
 
 // Told what happens, for progress and history. Calls come from the coordinator thread, except that

@@ -86,6 +86,7 @@ class Plan {
     kNotNeeded,
     kHit,
     kFetch,    // known, and its layers would be brought here
+    kReplay,   // an earlier run stands for it although its key is new (Outcome's; the plan knows none)
     kRun,
     kUnknown,  // its key depends on what a step that would run gives
   };

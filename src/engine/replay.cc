@@ -58,8 +58,8 @@ std::optional<graph::Ref> LineageOf(const graph::Step& step) {
   return found;
 }
 
-const cache::Rootfs* OutputOf(const Plan& plan, const graph::Ref& ref) {
-  const auto* outputs = plan.Outputs(ref.step);
+const cache::Rootfs* OutputOf(const OutputsOf& outputs_of, const graph::Ref& ref) {
+  const auto* outputs = outputs_of(ref.step);
   return outputs != nullptr && ref.output < outputs->size() ? &(*outputs)[ref.output] : nullptr;
 }
 
@@ -67,10 +67,15 @@ const cache::Rootfs* OutputOf(const Plan& plan, const graph::Ref& ref) {
 
 std::optional<std::vector<LayerBelow>> LayersBelow(const graph::Graph& graph, const Plan& plan,
                                                    graph::StepIndex step, bool trace) {
+  return LayersBelow(graph, plan, [&plan](graph::StepIndex of) { return plan.Outputs(of); }, step, trace);
+}
+
+std::optional<std::vector<LayerBelow>> LayersBelow(const graph::Graph& graph, const Plan& plan,
+                                                   const OutputsOf& outputs, graph::StepIndex step, bool trace) {
   if (graph.steps[step].no_trace || !IsTraceable(graph.steps[step])) return std::nullopt;
   std::vector<LayerBelow> below;
   std::optional<graph::Ref> at = LineageOf(graph.steps[step]);
-  const cache::Rootfs* rootfs = at ? OutputOf(plan, *at) : nullptr;
+  const cache::Rootfs* rootfs = at ? OutputOf(outputs, *at) : nullptr;
   if (rootfs == nullptr) return below;  // on scratch
   for (const DiffId& layer : rootfs->layers) below.push_back({layer, LayerBelow::Kind::kContent});
   size_t end = below.size();  // of what is not classified yet
@@ -79,7 +84,7 @@ std::optional<std::vector<LayerBelow>> LayersBelow(const graph::Graph& graph, co
       for (size_t n = 0; n < end; ++n) below[n].kind = LayerBelow::Kind::kImage;
     }
     std::optional<graph::Ref> parent = LineageOf(graph.steps[at->step]);
-    const cache::Rootfs* base = parent ? OutputOf(plan, *parent) : nullptr;
+    const cache::Rootfs* base = parent ? OutputOf(outputs, *parent) : nullptr;
     if (parent && base == nullptr) break;
     size_t height = base == nullptr ? 0 : base->layers.size();  // 0: on scratch
     if (height > end) break;
@@ -94,10 +99,8 @@ std::optional<std::vector<LayerBelow>> LayersBelow(const graph::Graph& graph, co
   return below;
 }
 
-namespace {
-
-Result<WeakStep> ComputeWeakKey(const graph::Step& step, const KeyedStep& keyed,
-                                const std::vector<LayerBelow>& below, bool strict_mtime, StepRunner& runner) {
+Result<WeakStep> ComputeWeakStep(const graph::Step& step, const KeyedStep& keyed, const std::vector<LayerBelow>& below,
+                                 bool strict_mtime, StepRunner& runner) {
   WeakStep weak{.strict_mtime = strict_mtime};
   Json layers = Json::EmptyArray();
   for (const LayerBelow& layer : below) {
@@ -138,11 +141,9 @@ Result<WeakStep> ComputeWeakKey(const graph::Step& step, const KeyedStep& keyed,
   return weak;
 }
 
-}  // namespace
-
 std::optional<WeakStep> WeakStepOf(const graph::Step& step, const KeyedStep& keyed,
                                    const std::vector<LayerBelow>& below, bool strict_mtime, StepRunner& runner) {
-  auto weak = ComputeWeakKey(step, keyed, below, strict_mtime, runner);
+  auto weak = ComputeWeakStep(step, keyed, below, strict_mtime, runner);
   if (weak) return std::move(*weak);
   LOG_WARN("step \"{}\" is not traced: {}", step.name, weak.error().message);
   return std::nullopt;
@@ -245,25 +246,6 @@ Result<Replay> CheckTrace(const cache::StepTrace& trace, const WeakStep& weak, t
 
 namespace {
 
-// Files below a replayed layer that are others than below the run that it is from, and are seen: what that
-// step looked at is not among them. None where the trees of that time are gone.
-size_t Unread(const Digest& before, const Digest& now, tree::TreeStore& trees) {
-  auto differences = tree::Compare(trees, before, now, RelPath(), kMaxUnread);
-  return differences ? differences->size() : 0;
-}
-
-std::string Describe(const Replay& replay, const WeakStep& weak, size_t unread) {
-  if (replay.paths == 0 && !weak.packages.empty()) {
-    return fmt::format("replayed: {} install{} the same", Join(weak.packages, ", "), weak.packages.size() == 1 ? "s" : "");
-  }
-  if (replay.paths == 0) return "replayed: what is below it holds the same";
-  std::string text = fmt::format("replayed: {} {} looked at, none changed", replay.paths,
-                                 replay.paths == 1 ? "path" : "paths");
-  if (unread == 0) return text;
-  return text + fmt::format("; {}{} changed {} never read", unread, unread == kMaxUnread ? " or more" : "",
-                            unread == 1 ? "file was" : "files were");
-}
-
 // The first limit that a record of this age exceeds.
 const AgeLimit* TooOldFor(const ReplayedStep& step, const cache::StepRecord& record) {
   Nanos age(step.now.nanos - record.created.nanos);
@@ -286,26 +268,49 @@ Reason WhyNot(const AgeLimit& limit, Nanos age) {
   return reason;
 }
 
-Result<ReplaySearch> Find(const Services& services, const RunRequest& request, const WeakStep& weak,
-                          const ReplayedStep& step, std::stop_token stop) {
-  const graph::Step& wanted = request.graph.steps[request.step];
-  cache::Rootfs base;
-  for (const graph::InputUse& use : graph::InputUses(wanted)) {
-    if (use.lineage) base = request.inputs[static_cast<size_t>(use.input)].rootfs;
+}  // namespace
+
+void AddWhyNotReplayed(Reason reason, std::vector<Reason>& reasons) {
+  auto parent = std::ranges::find(reasons, Reason::Kind::kParent, &Reason::kind);
+  if (parent != reasons.end()) reason.step = parent->step;
+  reasons.push_back(std::move(reason));
+}
+
+size_t CountUnread(const cache::StepRecord& record, const Digest& base_now, tree::TreeStore& trees) {
+  auto differences = tree::Compare(trees, record.outputs[0].tree_root, base_now, RelPath(), kMaxUnread);
+  return differences ? differences->size() : 0;
+}
+
+std::string DescribeReplay(const Replay& replay, const WeakStep& weak, size_t unread) {
+  if (replay.paths == 0 && !weak.packages.empty()) {
+    return fmt::format("replayed: {} install{} the same", Join(weak.packages, ", "), weak.packages.size() == 1 ? "s" : "");
   }
-  TRY_ASSIGN(auto earlier, services.records.Earlier(step.slot, step.keyed.op_digest, kCandidates));
-  ReplaySearch search;
+  if (replay.paths == 0) return "replayed: what is below it holds the same";
+  std::string text = fmt::format("replayed: {} {} looked at, none changed", replay.paths,
+                                 replay.paths == 1 ? "path" : "paths");
+  if (unread == 0) return text;
+  return text + fmt::format("; {}{} changed {} never read", unread, unread == kMaxUnread ? " or more" : "",
+                            unread == 1 ? "file was" : "files were");
+}
+
+Result<std::optional<Reason>> FindRuns(const ReplayStores& stores, const WeakStep& weak, const ReplayedStep& step,
+                                       const std::string& name, const TakeRun& take) {
+  std::optional<Reason> why_not;
   auto say = [&](Reason reason) {
-    LOG_INFO("\"{}\" is not replayed: {}", wanted.name, reason.text);
-    if (!search.why_not) search.why_not = std::move(reason);
+    LOG_INFO("\"{}\" is not replayed: {}", name, reason.text);
+    if (!why_not) why_not = std::move(reason);
   };
-  for (cache::StepRecord& record : earlier) {
-    bool fits = record.trace && record.trace->weak_key == weak.key && record.outputs.size() == 1 &&
-                !record.outputs[0].layers.empty();
-    if (!fits) continue;
-    auto checked = CheckTrace(*record.trace, weak, services.trees, services.runner);
+  TRY_ASSIGN(auto disowned, stores.records.WhyDisowned(weak.key));
+  if (disowned) {
+    say({Reason::Kind::kTraced, *disowned});
+    return why_not;
+  }
+  TRY_ASSIGN(auto runs, stores.records.Traced(weak.key, kCandidates));
+  for (cache::StepRecord& record : runs) {
+    if (!record.trace || record.outputs.size() != 1 || record.outputs[0].layers.empty()) continue;
+    auto checked = CheckTrace(*record.trace, weak, stores.trees, stores.runner);
     if (!checked) {
-      LOG_WARN("a trace of \"{}\": {}", wanted.name, checked.error().message);
+      LOG_WARN("a trace of \"{}\": {}", name, checked.error().message);
       continue;
     }
     if (!checked->stands) {
@@ -316,12 +321,29 @@ Result<ReplaySearch> Find(const Services& services, const RunRequest& request, c
       say(WhyNot(*limit, Nanos(step.now.nanos - record.created.nanos)));
       continue;
     }
+    TRY_ASSIGN(bool taken, take(std::move(record), *checked));
+    if (taken) return std::optional<Reason>();
+  }
+  return why_not;
+}
+
+namespace {
+
+Result<ReplaySearch> Find(const Services& services, const RunRequest& request, const WeakStep& weak,
+                          const ReplayedStep& step, std::stop_token stop) {
+  const graph::Step& wanted = request.graph.steps[request.step];
+  cache::Rootfs base;
+  for (const graph::InputUse& use : graph::InputUses(wanted)) {
+    if (use.lineage) base = request.inputs[static_cast<size_t>(use.input)].rootfs;
+  }
+  ReplaySearch search;
+  auto take = [&](cache::StepRecord record, const Replay& checked) -> Result<bool> {
     auto made = services.runner.Stack(request.graph, request.step, base, record.outputs[0].layers.back(),
                                       services.observer.SinkOf(request.step), stop);
     if (!made) {
       // Its layer is gone: another earlier run may do as well.
       if (made.error().code == Code::kCancelled) return std::move(made).error();
-      continue;
+      return false;
     }
     record.key = step.keyed.key;
     record.preimage = step.keyed.preimage;
@@ -329,11 +351,13 @@ Result<ReplaySearch> Find(const Services& services, const RunRequest& request, c
     record.images = step.keyed.images;
     record.slot = step.slot;
     record.name = wanted.name;
-    size_t unread = Unread(record.outputs[0].tree_root, made->tree_root, services.trees);
+    size_t unread = CountUnread(record, made->tree_root, services.trees);
     record.outputs = {std::move(*made)};
-    search.found = Replayed{std::move(record), Describe(*checked, weak, unread)};
-    return search;
-  }
+    search.found = Replayed{std::move(record), DescribeReplay(checked, weak, unread)};
+    return true;
+  };
+  ReplayStores stores{services.records, services.trees, services.runner};
+  TRY_ASSIGN(search.why_not, FindRuns(stores, weak, step, wanted.name, take));
   return search;
 }
 

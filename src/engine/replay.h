@@ -19,6 +19,7 @@
 // values of secrets) is not seen here either.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -48,6 +49,10 @@ struct LayerBelow {
 // Without `trace`, only a step that some layer counts for by its packages has layers.
 std::optional<std::vector<LayerBelow>> LayersBelow(const graph::Graph& graph, const Plan& plan, graph::StepIndex step,
                                                    bool trace);
+// The same of results that the plan does not have: those of a step, null where they are not known.
+using OutputsOf = std::function<const std::vector<cache::Rootfs>*(graph::StepIndex)>;
+std::optional<std::vector<LayerBelow>> LayersBelow(const graph::Graph& graph, const Plan& plan,
+                                                   const OutputsOf& outputs, graph::StepIndex step, bool trace);
 
 struct WeakStep {
   Digest key;
@@ -65,6 +70,8 @@ struct WeakStep {
 };
 // `runner` is asked for the contents of layers. A layer that is no tree by itself counts by its content,
 // with `strict_mtime` by its diff id.
+Result<WeakStep> ComputeWeakStep(const graph::Step& step, const KeyedStep& keyed, const std::vector<LayerBelow>& below,
+                                 bool strict_mtime, StepRunner& runner);
 // Nothing, and a line in the log, where that cannot be had: it costs a run, never the build.
 std::optional<WeakStep> WeakStepOf(const graph::Step& step, const KeyedStep& keyed,
                                    const std::vector<LayerBelow>& below, bool strict_mtime, StepRunner& runner);
@@ -98,6 +105,26 @@ struct Replayed {
   cache::StepRecord record;  // under the step's own key, made when the earlier run was
   std::string note;          // for people: "replayed: 20 paths looked at, none changed"
 };
+// Calls `take` with each of a few earlier runs that stands for the step, newest first, until it returns true.
+// Why the newest that might have stood for it does not, where none was taken. `name` of the step, for the log.
+using TakeRun = std::function<Result<bool>(cache::StepRecord record, const Replay& checked)>;
+struct ReplayStores {
+  cache::RecordStore& records;
+  tree::TreeStore& trees;
+  StepRunner& runner;
+};
+Result<std::optional<Reason>> FindRuns(const ReplayStores& stores, const WeakStep& weak, const ReplayedStep& step,
+                                       const std::string& name, const TakeRun& take);
+
+// "replayed: 20 paths looked at, none changed; 3 changed files were never read": for people.
+std::string DescribeReplay(const Replay& replay, const WeakStep& weak, size_t unread);
+// Files below a replayed layer that are others than below the run that it is from: what the step looked at is
+// not among them. None where the trees of that time are gone.
+size_t CountUnread(const cache::StepRecord& record, const Digest& base_now, tree::TreeStore& trees);
+
+// Told with the step before it, which is why it was looked at at all.
+void AddWhyNotReplayed(Reason reason, std::vector<Reason>& reasons);
+
 struct ReplaySearch {
   std::optional<Replayed> found;
   std::optional<Reason> why_not;  // of the newest run that might have stood for the step

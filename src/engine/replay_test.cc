@@ -44,6 +44,11 @@ class Layers final : public StepRunner {
                               StepSink&, std::stop_token) override {
     return Internal("not here");
   }
+  Result<std::optional<ForeseenLayer>> Foresee(const graph::Graph&, graph::StepIndex,
+                                                const std::vector<cache::Rootfs>&) override {
+    return std::nullopt;
+  }
+  Result<Digest> TreeOn(const Digest&, const DiffId&) override { return NotFound("not here"); }
   bool HasLocally(const std::vector<cache::Rootfs>&) override { return false; }
   bool RestoreTrees(const std::vector<cache::Rootfs>&) override { return false; }
 

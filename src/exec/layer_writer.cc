@@ -332,15 +332,17 @@ Status LayerWriter::Finish() {
   return Ok();
 }
 
-Result<std::optional<std::string>> LayerWriter::ReadBaseFile(const RelPath& path, uint64_t limit) {
-  TRY_ASSIGN(RelPath resolved, tree::ResolveLinks(trees_, base_root_, path, true));
-  TRY_ASSIGN(auto node, tree::Lookup(trees_, base_root_, resolved));
+Result<std::optional<std::string>> ReadFileOf(snapshot::LayerStore& layers, tree::TreeStore& trees,
+                                              const cache::Rootfs& rootfs, const RelPath& path, uint64_t limit) {
+  const Digest root = rootfs.tree_root.empty() ? tree::EmptyTree() : rootfs.tree_root;
+  TRY_ASSIGN(RelPath resolved, tree::ResolveLinks(trees, root, path, true));
+  TRY_ASSIGN(auto node, tree::Lookup(trees, root, resolved));
   if (!node || node->type != NodeType::kFile) return std::optional<std::string>();
   // The tree says that it exists, so the topmost layer that has it is the one that shows.
-  for (auto layer = base_.layers.rbegin(); layer != base_.layers.rend(); ++layer) {
-    TRY_ASSIGN(auto found, layers_.Find(*layer, resolved));
+  for (auto layer = rootfs.layers.rbegin(); layer != rootfs.layers.rend(); ++layer) {
+    TRY_ASSIGN(auto found, layers.Find(*layer, resolved));
     if (!found || found->type != NodeType::kFile) continue;
-    TRY_ASSIGN(snapshot::LayerFiles files, layers_.Files(*layer));
+    TRY_ASSIGN(snapshot::LayerFiles files, layers.Files(*layer));
     auto fd = sys::OpenInRoot(files.RootOf(resolved.str()), resolved, O_RDONLY | O_NONBLOCK, 0,
                               {.no_symlinks = true});
     if (!fd) continue;
@@ -348,7 +350,7 @@ Result<std::optional<std::string>> LayerWriter::ReadBaseFile(const RelPath& path
     TRY_ASSIGN(std::string text, ReadAll(reader, limit));
     return std::optional<std::string>(std::move(text));
   }
-  return Corrupt("{} is in the tree of the base, but in none of its layers", resolved.Absolute());
+  return Corrupt("{} is in the tree, but in none of its layers", resolved.Absolute());
 }
 
 }  // namespace varve::exec

@@ -34,6 +34,11 @@ struct Attributes {
   tree::Xattrs xattrs;
 };
 
+// The content of a regular file of a file system whose tree is known; nothing when there is none. For
+// /etc/passwd. kCorrupt where the layer that has it is not here.
+Result<std::optional<std::string>> ReadFileOf(snapshot::LayerStore& layers, tree::TreeStore& trees,
+                                              const cache::Rootfs& rootfs, const RelPath& path, uint64_t limit);
+
 class LayerWriter {
  public:
   LayerWriter(snapshot::LayerStore& layers, tree::TreeStore& trees, const cache::Rootfs& base,
@@ -85,8 +90,10 @@ class LayerWriter {
   const std::string& upper() const { return upper_; }
   int upper_fd() const { return upper_fd_.get(); }
 
-  // The content of a regular file of the base; nothing when there is none. For /etc/passwd.
-  Result<std::optional<std::string>> ReadBaseFile(const RelPath& path, uint64_t limit);
+  // ReadFileOf of the base.
+  Result<std::optional<std::string>> ReadBaseFile(const RelPath& path, uint64_t limit) {
+    return ReadFileOf(layers_, trees_, base_, path, limit);
+  }
 
  private:
   // What the upper directory has at `path`. `hidden`: the base does not show through there.

@@ -13,16 +13,11 @@ namespace varve::exec {
 
 namespace {
 
-constexpr uint64_t kMaxBytes = 64 << 20;  // a lock file of thousands of packages has a few
-
-Result<std::string> ReadEntry(const std::string& directory, const tree::LayerEntry& entry) {
+Result<std::string> ReadFrom(const std::string& directory, const tree::LayerEntry& entry) {
   TRY_ASSIGN(Fd root, sys::OpenDir(directory));
   TRY_ASSIGN(Fd file, sys::OpenInRoot(root.get(), entry.path, O_RDONLY | O_NOFOLLOW));
   FdReader reader(file.get());
-  TRY_ASSIGN(std::string text, ReadAll(reader, kMaxBytes));
-  if (Digest::Of(text) != entry.node.digest)
-    return Corrupt("{} is not what its layer's index says", entry.path.str());
-  return text;
+  return ReadAll(reader, kMaxPackageFile);
 }
 
 std::string NameOf(const tree::LayerEntry& entry) {
@@ -35,6 +30,13 @@ std::string NameOf(const tree::LayerEntry& entry) {
 Result<engine::PackageLayer> ReadPackageLayer(snapshot::LayerStore& layers, const DiffId& layer,
                                               const std::string& manager) {
   TRY_ASSIGN(tree::LayerIndex index, layers.Index(layer));
+  return PackagesIn(std::move(index), manager, [&](const tree::LayerEntry& file) -> Result<std::string> {
+    TRY_ASSIGN(const std::string directory, layers.Directory(layer));
+    return ReadFrom(directory, file);
+  });
+}
+
+Result<engine::PackageLayer> PackagesIn(tree::LayerIndex index, const std::string& manager, const ReadEntry& read) {
   engine::PackageLayer out;
   for (tree::LayerEntry& entry : index) {
     if (entry.whiteout || entry.opaque) return engine::PackageLayer();
@@ -50,8 +52,10 @@ Result<engine::PackageLayer> ReadPackageLayer(snapshot::LayerStore& layers, cons
     bool counts =
         kind && packages::Reads(manager, *kind) && entry.node.type == tree::NodeType::kFile;
     if (!counts) continue;
-    TRY_ASSIGN(const std::string directory, layers.Directory(layer));
-    TRY_ASSIGN(std::string text, ReadEntry(directory, entry));
+    TRY_ASSIGN(std::string text, read(entry));
+    if (Digest::Of(text) != entry.node.digest) {
+      return Corrupt("{} is not what its layer's index says", entry.path.str());
+    }
     packages::Canonical canonical = packages::CanonicalForm(*kind, text);
     if (!canonical.refused.empty()) {
       out.refused = fmt::format("{}: {}", entry.path.str(), canonical.refused);

@@ -14,6 +14,7 @@
 #include "exec/diff_step.h"
 #include "exec/exec_step.h"
 #include "exec/file_step.h"
+#include "exec/foresee.h"
 #include "exec/package_layer.h"
 #include "exec/source_auth.h"
 #include "graph/reads.h"
@@ -290,6 +291,18 @@ Result<Timestamp> Runner::TimeOf(const DiffId& layer, const RelPath& path) {
 }
 
 Result<engine::PackageLayer> Runner::PackagesOf(const DiffId& layer, const std::string& manager) {
+  {
+    auto foreseen = foreseen_.Lock();
+    if (auto it = foreseen->find(layer); it != foreseen->end()) {
+      const auto& [index, copied_from] = it->second;
+      auto read = [&](const tree::LayerEntry& entry) -> Result<std::string> {
+        auto from = copied_from.find(entry.path.str());
+        if (from == copied_from.end()) return NotFound("{} comes from no directory", entry.path.str());
+        return ReadFile(from->second, kMaxPackageFile);
+      };
+      return PackagesIn(index, manager, read);
+    }
+  }
   return ReadPackageLayer(stores_.layers, layer, manager);
 }
 
@@ -305,6 +318,33 @@ Result<cache::Rootfs> Runner::Stack(const graph::Graph& graph, graph::StepIndex 
   stacked.tree_root = Digest();
   TRY(Obtain(graph, step, {stacked}, sink, stop));
   return WithLayer(*job_, base, layer);
+}
+
+Result<std::optional<engine::ForeseenLayer>> Runner::Foresee(const graph::Graph& graph, graph::StepIndex step,
+                                                             const std::vector<cache::Rootfs>& inputs) {
+  const auto* op = std::get_if<graph::FileOp>(&graph.steps[step].op);
+  if (op == nullptr) return std::nullopt;
+  auto read = [this](const cache::Rootfs& input, const char* path) -> std::optional<std::string> {
+    constexpr uint64_t kMaxPasswd = 8 << 20;
+    auto text = ReadFileOf(stores_.layers, stores_.local, input, RelPath(path), kMaxPasswd);
+    return text ? std::optional(text->value_or("")) : std::nullopt;
+  };
+  TRY_ASSIGN(auto files, ForeseeLayer(stores_.local, *op, inputs, read));
+  if (!files) return std::nullopt;
+  engine::ForeseenLayer foreseen{DiffId(Digest::Of("foreseen " + files->content.digest.Hex())), files->tree_root};
+  contents_.Lock()->insert_or_assign(foreseen.layer, files->content);
+  std::map<std::string, std::string> copied_from;
+  for (const auto& [path, from] : files->copied_from) {
+    std::string directory = DirectoryOf(graph.steps[step].inputs[static_cast<size_t>(from.first)].step);
+    if (!directory.empty()) copied_from[path] = directory + from.second.Absolute();
+  }
+  foreseen_.Lock()->insert_or_assign(foreseen.layer, std::pair(std::move(files->index), std::move(copied_from)));
+  return std::optional(foreseen);
+}
+
+Result<Digest> Runner::TreeOn(const Digest& tree_root, const DiffId& layer) {
+  TRY_ASSIGN(tree::LayerIndex index, stores_.layers.Index(layer));
+  return tree::ApplyLayer(stores_.local, tree_root, index);
 }
 
 std::vector<source::ResolvedImage> Runner::Images() {

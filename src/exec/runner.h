@@ -23,6 +23,7 @@
 #include "net/http_client.h"
 #include "source/context.h"
 #include "source/image.h"
+#include "tree/layer_index.h"
 
 namespace varve::exec {
 
@@ -79,6 +80,9 @@ class Runner final : public engine::SourceResolver,
   Result<cache::Rootfs> Stack(const graph::Graph& graph, graph::StepIndex step,
                               const cache::Rootfs& base, const DiffId& layer, engine::StepSink& sink,
                               std::stop_token stop) override;
+  Result<std::optional<engine::ForeseenLayer>> Foresee(const graph::Graph& graph, graph::StepIndex step,
+                                                       const std::vector<cache::Rootfs>& inputs) override;
+  Result<Digest> TreeOn(const Digest& tree_root, const DiffId& layer) override;
   bool HasLocally(const std::vector<cache::Rootfs>& outputs) override;
   bool RestoreTrees(const std::vector<cache::Rootfs>& outputs) override;
   Result<std::unique_ptr<Lock>> Acquire(const StepKey& key, std::stop_token stop) override;
@@ -124,6 +128,8 @@ class Runner final : public engine::SourceResolver,
   Guarded<std::map<graph::StepIndex, std::string>> pins_;
   Guarded<std::unordered_set<DiffId>> here_;  // found under the lease, so they stay
   Guarded<std::map<DiffId, engine::LayerContent>> contents_;  // asked for again by each step above
+  // With the files that would be copied, by their paths in it.
+  Guarded<std::map<DiffId, std::pair<tree::LayerIndex, std::map<std::string, std::string>>>> foreseen_;
   Guarded<std::set<std::string>> warned_;
   source::ContextTree context_totals_;
 };
