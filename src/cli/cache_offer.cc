@@ -53,6 +53,48 @@ Status NoteNew(tree::TreeStore& trees, const Digest& digest, const tree::Directo
   return Ok();
 }
 
+// The objects of `below` that file actions on it have changed, or would look at to put something there: with
+// them a machine without the layers can run such a step again.
+Status NoteWrittenOn(tree::TreeStore& trees, const Digest& below, const Digest& result, Objects& noted) {
+  NotingTrees noting(trees, noted);
+  TRY_ASSIGN(auto before, noting.Get(below));
+  TRY_ASSIGN(auto after, trees.Get(result));
+  if (!before || !after) return Ok();
+  for (const tree::Node& node : after->entries) {
+    const tree::Node* old = node.IsDirectory() ? before->Find(node.name) : nullptr;
+    if (old == nullptr || !old->IsDirectory() || old->digest == node.digest) continue;
+    TRY(NoteWrittenOn(trees, old->digest, node.digest, noted));
+  }
+  return Ok();
+}
+
+std::string TargetOf(const graph::FileAction& action) {
+  if (const auto* copy = std::get_if<graph::Copy>(&action)) return copy->dest;
+  if (const auto* link = std::get_if<graph::MakeSymlink>(&action)) return link->path;
+  if (const auto* file = std::get_if<graph::MakeFile>(&action)) return file->path;
+  if (const auto* directory = std::get_if<graph::MakeDirectory>(&action)) return directory->path;
+  return std::get<graph::Remove>(action).path;
+}
+
+// Of what the file actions of a step write on.
+Status NoteBase(const graph::FileOp& op, const Digest& below, const Digest& result, tree::TreeStore& trees,
+                Objects& noted) {
+  TRY(NoteWrittenOn(trees, below, result, noted));
+  NotingTrees noting(trees, noted);
+  for (const graph::FileAction& action : op.actions) {
+    // An error is that of a step that cannot run.
+    auto target = tree::ResolveLinks(noting, below, RelPath(TargetOf(action)), true);
+    auto node = target ? tree::Lookup(noting, below, *target) : std::optional<tree::Node>();
+    if (node && *node && (*node)->IsDirectory()) (void)noting.Get((*node)->digest);
+    const graph::Owner* owner = graph::OwnerOf(action);
+    if (owner == nullptr || !owner->given() || owner->names_of >= 0) continue;
+    for (const char* names : {"etc/passwd", "etc/group"}) {
+      (void)tree::ResolveLinks(noting, below, RelPath(names), true);
+    }
+  }
+  return Ok();
+}
+
 // The tree of the image that the stack was built on, as far as this machine knows it.
 Result<std::shared_ptr<const tree::Directory>> BaseTree(
     const cache::Rootfs& rootfs, const std::vector<source::ResolvedImage>& images,
@@ -72,12 +114,22 @@ Result<std::shared_ptr<const tree::Directory>> BaseTree(
 Status NoteTrees(const BuiltSteps& built, const StepRecords& records, cache::LocalStore& local,
                  tier::Offer& offer) {
   Objects noted;
+  Objects written_on;  // apart: what is noted above is a whole tree's
   std::set<Digest> roots;
   NotingTrees noting(local, noted);
-  for (const graph::Step& step : built.graph.steps) {
+  for (graph::StepIndex i = 0; i < built.graph.steps.size(); ++i) {
+    const graph::Step& step = built.graph.steps[i];
+    const auto* op = std::get_if<graph::FileOp>(&step.op);
+    auto result = records.find(i);
     for (const graph::InputUse& use : graph::InputUses(step)) {
       const graph::Ref& ref = step.inputs[static_cast<size_t>(use.input)];
       auto record = records.find(ref.step);
+      if (use.lineage && op != nullptr && record != records.end() && result != records.end() &&
+          ref.output < record->second.outputs.size() && !result->second.outputs.empty()) {
+        const Digest& below = record->second.outputs[ref.output].tree_root;
+        const Digest& above = result->second.outputs[0].tree_root;
+        if (!below.empty() && !above.empty()) TRY(NoteBase(*op, below, above, local, written_on));
+      }
       if (use.lineage || record == records.end() || ref.output >= record->second.outputs.size()) continue;
       const cache::Rootfs& read = record->second.outputs[ref.output];
       if (read.tree_root.empty()) continue;
@@ -89,6 +141,7 @@ Status NoteTrees(const BuiltSteps& built, const StepRecords& records, cache::Loc
       TRY(NoteNew(local, read.tree_root, base.get(), noted));
     }
   }
+  noted.merge(written_on);
   offer.roots.assign(roots.begin(), roots.end());
   offer.objects.assign(noted.begin(), noted.end());
   return Ok();

@@ -334,6 +334,7 @@ class Coordinator {
     Nanos saved{0};
     Timestamp created;
     std::string replayed = {};  // that an earlier run stands for it
+    bool inputs_missing = false;
   };
 
   void RunStep(StepIndex i) {
@@ -345,8 +346,12 @@ class Coordinator {
         return StepFailed(i, Corrupt("the record of step \"{}\" lacks output {}",
                                      graph_.steps[ref.step].name, ref.output));
       }
-      request.inputs.push_back({ref.step, pins_[ref.step].has_value(), outputs[ref.output]});
+      RunInput& input = request.inputs.emplace_back(RunInput{
+          .step = ref.step, .is_source = pins_[ref.step].has_value(), .rootfs = outputs[ref.output],
+          .here = plan_.DataLocal(ref.step)});
+      if (!input.here) input.added_by = plan_.AddedBy(ref);
     }
+    const bool inputs_here = std::ranges::all_of(request.inputs, &RunInput::here);
     auto it = useless_.find(request.key);
     auto useless = it == useless_.end() ? std::nullopt : std::optional(it->second);
     Start(running_,
@@ -356,8 +361,9 @@ class Coordinator {
                        : std::nullopt](std::stop_token stop) mutable {
             return RunLocked(i, request, miss, useless, below, stop);
           },
-          [this, i](Result<RanOrFound> ran) {
+          [this, i, inputs_here](Result<RanOrFound> ran) {
             if (!ran) return StepFailed(i, std::move(ran).error());
+            if (ran->inputs_missing) return plan_.OnInputsMissing(i);
             StepOutcome& outcome = outcome_.steps[i];
             outcome.new_bytes = ran->new_bytes;
             outcome.saved = ran->saved;
@@ -367,7 +373,8 @@ class Coordinator {
             if (ran->found) outcome.reasons.clear();
             else outcome.tier.clear();
             MarkFinished(i, ran->found ? StepStatus::kCached : StepStatus::kRan, nullptr);
-            for (StepIndex shared : plan_.OnRan(i, std::move(ran->outputs))) {
+            bool here = inputs_here || services_.runner.HasLocally(ran->outputs);
+            for (StepIndex shared : plan_.OnRan(i, std::move(ran->outputs), here)) {
               outcome_.steps[shared].created = outcome.created;
               MarkFinished(shared, StepStatus::kCached, nullptr);
             }
@@ -427,6 +434,7 @@ class Coordinator {
     Nanos begin = services_.clock.Monotonic();
     TRY_ASSIGN(RunResult result,
                services_.runner.Run(request, services_.observer.SinkOf(i), stop));
+    if (result.inputs_missing) return RanOrFound{.inputs_missing = true};
     cache::StepRecord record = RecordOf(i, *miss.keyed);
     record.created = services_.clock.Now();
     record.wall = services_.clock.Monotonic() - begin;

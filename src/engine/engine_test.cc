@@ -146,6 +146,51 @@ TEST_F(EngineTest, WhatRanAgainAndCameOutDifferentlyIsReadAnew) {
   EXPECT_NE(first.steps[copy].key, second.steps[copy].key);
 }
 
+// The layers of a step's result, topmost last.
+std::vector<DiffId> LayersOf(const FakeWorld& world, const Outcome& outcome, graph::StepIndex step) {
+  return world.records.at(outcome.steps[step].key).outputs[0].layers;
+}
+
+TEST_F(EngineTest, ACopyRunsWithoutTheLayersThatItDoesNotNeed) {
+  auto stage = AddRun(graph, "make", AddRun(graph, "apt", AddImage(graph, "node"), "s"), "s");
+  auto base = AddRun(graph, "base", AddImage(graph, "node"));
+  auto copy = AddCopy(graph, "out", stage, static_cast<int>(base));
+  Outcome first = world.Build(graph, {{copy}}, false);
+  world.records.erase(first.steps[copy].key);
+  world.layers.erase(LayersOf(world, first, stage)[1]);
+  world.layers.erase(LayersOf(world, first, base)[0]);
+  Outcome second = world.Build(graph, {{copy}}, false);
+  ASSERT_FALSE(second.error) << second.error->message;
+  EXPECT_THAT(world.ran, ElementsAre("COPY out"));
+  EXPECT_EQ(second.wanted, first.wanted);
+}
+
+TEST_F(EngineTest, ACopyWhoseNeededLayerIsGoneHasItMadeAgain) {
+  auto stage = AddRun(graph, "make", AddRun(graph, "apt", AddImage(graph, "node"), "s"), "s");
+  auto copy = AddCopy(graph, "out", stage, -1);
+  Outcome first = world.Build(graph, {{copy}}, false);
+  world.records.erase(first.steps[copy].key);
+  world.layers.erase(LayersOf(world, first, stage)[2]);
+  Outcome second = world.Build(graph, {{copy}}, false);
+  ASSERT_FALSE(second.error) << second.error->message;
+  EXPECT_THAT(world.ran, ElementsAre("make", "COPY out"));
+  EXPECT_EQ(second.wanted, first.wanted);
+}
+
+// The result is wanted here: what is below the copy's own layer has to be here too.
+TEST_F(EngineTest, ACopyOntoABaseWithoutALayerHasTheBaseMadeAgainForAnOutput) {
+  auto base = AddRun(graph, "base", AddRun(graph, "apt", AddImage(graph, "node")));
+  auto copy = AddCopy(graph, "out", AddContext(graph, "context"), static_cast<int>(base));
+  world.sources["context"] = {{"out/file", "1"}};
+  Outcome first = world.Build(graph, {{copy}});
+  world.sources["context"] = {{"out/file", "2"}};
+  world.layers.erase(LayersOf(world, first, base)[1]);
+  Outcome second = world.Build(graph, {{copy}});
+  ASSERT_FALSE(second.error) << second.error->message;
+  EXPECT_THAT(world.ran, ElementsAre("apt", "base", "COPY out"));
+  for (const DiffId& layer : second.wanted[0].layers) EXPECT_TRUE(world.layers.contains(layer));
+}
+
 TEST_F(EngineTest, ARerunOfAnUnstableStepDoesNotCascadeThroughLineage) {
   auto base = AddImage(graph, "node");
   auto apt = AddRun(graph, "apt", base);

@@ -49,13 +49,18 @@ struct RunInput {
   graph::StepIndex step;            // where it comes from; sources may be asked for by this
   bool is_source = false;
   cache::Rootfs rootfs;
+  // All layers are on this machine. Always, but for file actions: of what they read and write on, the tree is
+  // known, and they bring what they need.
+  bool here = true;
+  // Of each layer the step that added it, as far as the plan tells.
+  std::vector<std::optional<graph::StepIndex>> added_by = {};
 };
 
 struct RunRequest {
   const graph::Graph& graph;
   graph::StepIndex step;
   StepKey key;
-  std::vector<RunInput> inputs;     // as Step::inputs; all of them are on this machine
+  std::vector<RunInput> inputs;     // as Step::inputs
   std::optional<DiffId> similar;    // the layer that an earlier run of this step added
   // Layers of the file system that the step writes on whose use is to be noted, lowest first.
   struct TracedLayer {
@@ -75,6 +80,8 @@ struct RunResult {
   std::vector<cache::Rootfs> outputs;  // committed: their layers are visible and leased
   uint64_t new_bytes = 0;              // size of the layers added
   std::string log;                     // the last 256 KiB of output
+  // A layer of an input that is not here could not be had: nothing was done.
+  bool inputs_missing = false;
   // What was asked of each of RunRequest::traced, then of each of its traced_mounts (where what is mounted
   // is "content"); nothing where that could not be noted.
   std::optional<std::vector<std::vector<tree::Question>>> asked = {};

@@ -25,6 +25,7 @@ Plan::Plan(const graph::Graph& graph, const std::vector<Ref>& wanted, bool want_
     const graph::Step& step = graph_.steps[i];
     State& state = states_[i];
     state.source = graph::IsSource(step.op);
+    state.takes_parts = std::holds_alternative<graph::FileOp>(step.op);
     state.no_cache = step.no_cache;
     wishes_of_[i].resize(step.inputs.size() + 1, kNone);
     for (const graph::InputUse& use : graph::InputUses(step)) {
@@ -127,10 +128,24 @@ bool Plan::KeyInputsKnown(StepIndex i) const {
   return true;
 }
 
+bool Plan::TreeKnown(const Ref& ref) const {
+  const auto& outputs = states_[ref.step].outputs;
+  return outputs && ref.output < outputs->size() && !(*outputs)[ref.output].tree_root.empty();
+}
+
+// What a step writes on will be needed whole where its result is.
+bool Plan::TakesPartsOf(StepIndex i, size_t k) const {
+  return states_[i].takes_parts && (!lineage_[i][k] || wishes_[i].demand() != kData);
+}
+
 bool Plan::InputsHere(StepIndex i) const {
-  return std::ranges::all_of(graph_.steps[i].inputs, [&](const Ref& ref) {
-    return states_[ref.step].outputs && states_[ref.step].data_local;
-  });
+  const std::vector<Ref>& inputs = graph_.steps[i].inputs;
+  for (size_t k = 0; k < inputs.size(); ++k) {
+    const State& input = states_[inputs[k].step];
+    bool here = input.outputs && input.data_local;
+    if (!here && !(TakesPartsOf(i, k) && TreeKnown(inputs[k]))) return false;
+  }
+  return true;
 }
 
 bool Plan::KeyIsBusy(StepIndex i) const { return peers_.at(*states_[i].key).busy > 0; }
@@ -139,8 +154,13 @@ bool Plan::KeyIsBusy(StepIndex i) const { return peers_.at(*states_[i].key).busy
 Plan::Demand Plan::WishOf(StepIndex i, size_t k) const {
   const State& state = states_[i];
   if (state.outputs || state.source || wishes_[i].demand() == kNone) return kNone;
-  if (state.key) return state.look_up == LookUp::kMiss ? kData : kNone;
   const State& input = states_[graph_.steps[i].inputs[k].step];
+  if (state.key) {
+    if (state.look_up != LookUp::kMiss) return kNone;
+    if (!TakesPartsOf(i, k)) return kData;
+    if (!input.outputs) return kResult;
+    return TreeKnown(graph_.steps[i].inputs[k]) ? kNone : kData;
+  }
   if (input.source) return kNone;
   if (input.outputs) {
     // What is read is a part of the key; the tree shows when the layers are here.
@@ -299,9 +319,18 @@ bool Plan::OnDataGone(StepIndex i) {
     peer.gone_key = peer.key;
     peer.look_up = LookUp::kMiss;
     peer.gone_outputs = std::exchange(peer.outputs, std::nullopt);
+    peer.takes_parts = false;  // or what is below it would never be made again
     Changed(j);
   }
   return true;
+}
+
+void Plan::OnInputsMissing(StepIndex i) {
+  SetBusy(i, false);
+  for (StepIndex j : peers_.at(*states_[i].key).steps) {
+    states_[j].takes_parts = false;
+    Changed(j);
+  }
 }
 
 // A step ran again and gave something else than the record that others were keyed by: what has not
@@ -323,7 +352,7 @@ void Plan::Forget(const std::vector<StepIndex>& changed) {
   }
 }
 
-std::vector<StepIndex> Plan::OnRan(StepIndex i, std::vector<cache::Rootfs> outputs) {
+std::vector<StepIndex> Plan::OnRan(StepIndex i, std::vector<cache::Rootfs> outputs, bool data_local) {
   std::vector<StepIndex> shared;
   State& state = states_[i];
   SetBusy(i, false);
@@ -332,7 +361,7 @@ std::vector<StepIndex> Plan::OnRan(StepIndex i, std::vector<cache::Rootfs> outpu
     State& other = states_[j];
     if (j != i && (other.outputs || other.busy)) continue;
     if (j != i) shared.push_back(j);
-    other.data_local = true;
+    other.data_local = data_local;
     if (other.gone_outputs && *other.gone_outputs != outputs) changed.push_back(j);
     Settle(j, outputs);
   }
@@ -353,8 +382,10 @@ std::vector<Plan::Forecast> Plan::Predict() const {
     }
     bool runs = state.key && state.look_up == LookUp::kMiss;
     out[i] = runs ? Forecast::kRun : Forecast::kUnknown;
-    for (const Ref& input : graph_.steps[i].inputs) {
-      demand[input.step] = std::max<uint8_t>(demand[input.step], runs ? kData : kResult);
+    const std::vector<Ref>& inputs = graph_.steps[i].inputs;
+    for (size_t k = 0; k < inputs.size(); ++k) {
+      bool parts = state.takes_parts && (!lineage_[i][k] || demand[i] != kData);
+      demand[inputs[k].step] = std::max<uint8_t>(demand[inputs[k].step], runs && !parts ? kData : kResult);
     }
   }
   return out;
@@ -365,6 +396,31 @@ bool Plan::Done() const {
     const State& state = states_[ref.step];
     return state.outputs && (!want_data_ || state.data_local);
   });
+}
+
+std::vector<std::optional<StepIndex>> Plan::AddedBy(const Ref& ref) const {
+  auto layers_of = [&](const Ref& of) -> const std::vector<DiffId>* {
+    const auto* outputs = Outputs(of.step);
+    return outputs != nullptr && of.output < outputs->size() ? &(*outputs)[of.output].layers : nullptr;
+  };
+  const std::vector<DiffId>* all = layers_of(ref);
+  std::vector<std::optional<StepIndex>> added(all != nullptr ? all->size() : 0);
+  // One step after the other, each with one layer more than what it writes on.
+  for (Ref at = ref; all != nullptr && !all->empty();) {
+    const std::vector<bool>& lineage = lineage_[at.step];
+    auto base = std::ranges::find(lineage, true);
+    if (base == lineage.end() || std::find(base + 1, lineage.end(), true) != lineage.end()) break;
+    const StepIndex step = at.step;
+    at = graph_.steps[step].inputs[static_cast<size_t>(base - lineage.begin())];
+    const std::vector<DiffId>* below = layers_of(at);
+    if (below == nullptr || below->size() + 1 != all->size() ||
+        !std::equal(below->begin(), below->end(), all->begin())) {
+      break;
+    }
+    added[below->size()] = step;
+    all = below;
+  }
+  return added;
 }
 
 const std::vector<cache::Rootfs>* Plan::Outputs(StepIndex step) const {

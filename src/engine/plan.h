@@ -9,7 +9,12 @@
 //   look_up   keyed, and never asked for; everything that has a key is asked in one batch
 //   obtain    layers of a known result must be on this machine: a step that runs, or the export,
 //             needs them
-//   run       missed, wanted, and every input is here
+//   run       missed, wanted, and every input is here, or known where the step takes parts of it
+//
+// File actions look at trees and copy some files: they begin when the trees of their inputs are known, and the
+// runner brings those layers that hold the files. (A COPY --from a cached stage fetched all layers below it; of a
+// stage on 4 GB that was all there was to wait for.) Where it cannot, all of the inputs must be here, as for
+// other steps: OnInputsMissing.
 //
 // A step whose key is not known yet, because it reads the content of a stage that must run first,
 // does not hold back its lineage: a parent that missed is run meanwhile, since a child's record
@@ -69,12 +74,17 @@ class Plan {
   // The layers of a hit cannot be had any more, nor those of the same key's other hits. False when that
   // has happened to this key before.
   bool OnDataGone(graph::StepIndex step);
-  // Also settles every other step of the same key; returns those.
-  std::vector<graph::StepIndex> OnRan(graph::StepIndex step, std::vector<cache::Rootfs> outputs);
+  // Also settles every other step of the same key; returns those. `data_local`: all layers of the outputs
+  // are here, not only what the step has made.
+  std::vector<graph::StepIndex> OnRan(graph::StepIndex step, std::vector<cache::Rootfs> outputs,
+                                      bool data_local = true);
+  // The step, which was to run, needs its inputs whole.
+  void OnInputsMissing(graph::StepIndex step);
 
   bool Done() const;  // every wanted output is known, and here if it has to be
   bool Reachable(graph::StepIndex step) const { return states_[step].reachable; }
   bool Busy(graph::StepIndex step) const { return states_[step].busy; }
+  bool DataLocal(graph::StepIndex step) const { return states_[step].data_local; }
   bool NoCache(graph::StepIndex step) const { return states_[step].no_cache; }
   // The nearest limited step that `step` builds on.
   std::optional<graph::StepIndex> LimitedBy(graph::StepIndex step) const {
@@ -94,6 +104,8 @@ class Plan {
   // Known results; null until then. Of a source: one output.
   const std::vector<cache::Rootfs>* Outputs(graph::StepIndex step) const;
   bool IsImage(graph::StepIndex step) const { return states_[step].is_image; }
+  // Of each layer of a known result the step that added it; nothing where several came at once.
+  std::vector<std::optional<graph::StepIndex>> AddedBy(const graph::Ref& ref) const;
   const std::optional<StepKey>& Key(graph::StepIndex step) const { return states_[step].key; }
 
  private:
@@ -108,6 +120,7 @@ class Plan {
     bool busy = false;          // an action for it is under way
     bool key_blocked = false;   // asked too early
     bool data_local = false;
+    bool takes_parts = false;   // of its inputs: it runs when their trees are known
     bool limited = false;
     std::optional<graph::StepIndex> limited_by;
     LookUp look_up = LookUp::kNotAsked;
@@ -139,6 +152,8 @@ class Plan {
   void Enqueue(graph::StepIndex step);
   void Changed(graph::StepIndex step);
   bool KeyInputsKnown(graph::StepIndex step) const;
+  bool TreeKnown(const graph::Ref& ref) const;
+  bool TakesPartsOf(graph::StepIndex step, size_t input) const;
   bool InputsHere(graph::StepIndex step) const;
   bool KeyIsBusy(graph::StepIndex step) const;
   bool IsHeld(const State& state) const;

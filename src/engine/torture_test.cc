@@ -304,7 +304,9 @@ class Life {
       if (turn.reference.steps[i].no_cache) forced.insert(turn.outcome.steps[i].key);
     }
     for (const StepKey& key : turn.world.ran_keys) {
-      bool needless = !ran.insert(key).second || (usable.contains(key) && !forced.contains(key));
+      // A copy onto a base of which a lower layer is gone runs again when that base was needed whole.
+      bool again = !ran.insert(key).second && !turn.world.from_parts.contains(key);
+      bool needless = again || (usable.contains(key) && !forced.contains(key));
       tally_.needless += needless;
       EXPECT_FALSE(needless) << key.ToString();
     }
@@ -345,7 +347,7 @@ class Life {
     // Shared work is done once, whoever does it.
     for (auto& turn : turns) {
       for (const StepKey& key : turn->world.ran_keys) {
-        if (forced.contains(key) || evicted.contains(key)) continue;
+        if (forced.contains(key) || evicted.contains(key) || turn->world.from_parts.contains(key)) continue;
         bool needless = usable.contains(key) || !ran.insert(key).second;
         // A build that failed elsewhere stops its steps, and a layer that was evicted under a record
         // that another one writes on is made again.

@@ -7,9 +7,11 @@
 #include <map>
 #include <set>
 
+#include "base/log.h"
 #include "base/metric.h"
 #include "base/strings.h"
 #include "cache/lease.h"
+#include "exec/needed_layers.h"
 #include "exec/unpack.h"
 #include "sandbox/user.h"
 #include "snapshot/layer_stream.h"
@@ -27,15 +29,23 @@ constexpr uint64_t kMaxPasswd = 8 << 20;
 // entries, whatever comes later.
 constexpr int64_t kLazyFrom = 1000;
 
+// Those inputs of a step whose layers are not all here, by index.
+using PartialInputs = std::map<int, NeededLayers>;
+
+NeededLayers* PartOf(PartialInputs& partial, int input) {
+  auto it = partial.find(input);
+  return it == partial.end() ? nullptr : &it->second;
+}
+
 // The actions of one step, in order, on one layer.
 class FileStep {
  public:
   FileStep(const Job& job, const engine::RunRequest& request, const graph::FileOp& op,
-           snapshot::LayerDraft& draft, const SimilarLayer* similar,
+           PartialInputs& partial, snapshot::LayerDraft& draft, const SimilarLayer* similar,
            snapshot::LayerStream* stream, TreeCopy::Files files, engine::StepSink& sink,
            std::stop_token stop)
-      : job_(job), request_(request), has_base_(op.base >= 0), sink_(sink), stop_(stop),
-        writer_(job.layers, job.trees, BaseOf(request, op), draft),
+      : job_(job), request_(request), op_(op), partial_(partial), has_base_(op.base >= 0), sink_(sink),
+        stop_(stop), writer_(job.layers, job.trees, BaseOf(request, op), draft, PartOf(partial, op.base)),
         copy_(writer_, job.trees, similar, stream, files, stop) {}
 
   static cache::Rootfs BaseOf(const engine::RunRequest& request, const graph::FileOp& op) {
@@ -114,10 +124,27 @@ class FileStep {
   Result<InputFiles*> Input(int index) {
     auto it = inputs_.find(index);
     if (it == inputs_.end()) {
-      TRY_ASSIGN(InputFiles files, OpenInput(job_, request_.inputs[static_cast<size_t>(index)]));
+      TRY_ASSIGN(InputFiles files, Open(index));
       it = inputs_.emplace(index, std::move(files)).first;
     }
     return &it->second;
+  }
+
+  Result<InputFiles> Open(int index) {
+    NeededLayers* needed = PartOf(partial_, index);
+    if (needed == nullptr) return OpenInput(job_, request_.inputs[static_cast<size_t>(index)]);
+    std::vector<tree::Selector> selectors;
+    std::vector<RelPath> names;
+    for (const graph::FileAction& action : op_.actions) {
+      const auto* copy = std::get_if<graph::Copy>(&action);
+      if (copy != nullptr && copy->input == index) selectors.push_back(copy->from);
+      const graph::Owner* owner = graph::OwnerOf(action);
+      if (owner != nullptr && owner->given() && owner->names_of == index) {
+        names = {RelPath("etc/passwd"), RelPath("etc/group")};
+      }
+    }
+    TRY_ASSIGN(auto layers, needed->HoldersOf(selectors, names));
+    return OpenLayers(job_, layers);
   }
 
   Status Do(const graph::Copy& action) {
@@ -206,6 +233,8 @@ class FileStep {
 
   const Job& job_;
   const engine::RunRequest& request_;
+  const graph::FileOp& op_;
+  PartialInputs& partial_;
   const bool has_base_;
   engine::StepSink& sink_;
   std::stop_token stop_;
@@ -284,7 +313,7 @@ struct Written {
 
 // Nothing: no lazy layer can be made of this.
 Result<std::optional<Written>> Write(const Job& job, const engine::RunRequest& request,
-                                     const SimilarLayer* similar, TreeCopy::Files files,
+                                     PartialInputs& partial, const SimilarLayer* similar, TreeCopy::Files files,
                                      engine::StepSink& sink, std::stop_token stop) {
   const auto& op = std::get<graph::FileOp>(request.graph.steps[request.step].op);
   const Digest& below = FileStep::BaseOf(request, op).tree_root;
@@ -299,7 +328,7 @@ Result<std::optional<Written>> Write(const Job& job, const engine::RunRequest& r
   }
   uint64_t linked = 0;
   {
-    FileStep step(job, request, op, *written.draft, similar, stream ? &*stream : nullptr, files, sink,
+    FileStep step(job, request, op, partial, *written.draft, similar, stream ? &*stream : nullptr, files, sink,
                   stop);
     TRY(step.Run(op));
     written.known = step.copy().TakeKnown();
@@ -316,11 +345,8 @@ Result<std::optional<Written>> Write(const Job& job, const engine::RunRequest& r
   return std::optional(std::move(written));
 }
 
-}  // namespace
-
-Result<engine::RunResult> RunFileStep(const Job& job, const engine::RunRequest& request,
-                                      engine::StepSink& sink, std::stop_token stop) {
-  METRIC("exec.file_step");
+Result<engine::RunResult> RunWith(const Job& job, const engine::RunRequest& request, PartialInputs& partial,
+                                  engine::StepSink& sink, std::stop_token stop) {
   const auto& op = std::get<graph::FileOp>(request.graph.steps[request.step].op);
   cache::Rootfs rootfs = FileStep::BaseOf(request, op);
   if (rootfs.tree_root.empty()) rootfs.tree_root = tree::EmptyTree();
@@ -331,11 +357,11 @@ Result<engine::RunResult> RunFileStep(const Job& job, const engine::RunRequest& 
   engine::StepSink* said = &sink;
   SilentSink silent;
   if (similar != nullptr && MayBeLazy(request, *similar)) {
-    TRY_ASSIGN(written, Write(job, request, similar, TreeCopy::Files::kLazy, sink, stop));
+    TRY_ASSIGN(written, Write(job, request, partial, similar, TreeCopy::Files::kLazy, sink, stop));
     said = &silent;
   }
   if (!written) {
-    TRY_ASSIGN(written, Write(job, request, similar, TreeCopy::Files::kWhole, *said, stop));
+    TRY_ASSIGN(written, Write(job, request, partial, similar, TreeCopy::Files::kWhole, *said, stop));
   }
   if (!written->layer) {
     TRY_ASSIGN(snapshot::Layer layer,
@@ -348,6 +374,26 @@ Result<engine::RunResult> RunFileStep(const Job& job, const engine::RunRequest& 
   rootfs.layers.push_back(layer.diff_id);
   rootfs.tree_root = written->tree_root;
   return engine::RunResult{{std::move(rootfs)}, layer.tar_size, ""};
+}
+
+}  // namespace
+
+Result<engine::RunResult> RunFileStep(const Job& job, const engine::RunRequest& request,
+                                      engine::StepSink& sink, std::stop_token stop) {
+  METRIC("exec.file_step");
+  PartialInputs partial;
+  for (size_t i = 0; i < request.inputs.size(); ++i) {
+    const engine::RunInput& input = request.inputs[i];
+    if (!input.here) partial.try_emplace(static_cast<int>(i), job, request.graph, input, sink, stop);
+  }
+  auto result = RunWith(job, request, partial, sink, stop);
+  if (result || partial.empty() || stop.stop_requested()) return result;
+  // A layer could not be had, or a tree is not known here in all its parts: where they were made, they are.
+  bool missing = result.error().code == Code::kCorrupt ||
+                 std::ranges::any_of(partial, [](const auto& part) { return part.second.missing(); });
+  if (!missing) return result;
+  LOG_INFO("the inputs of a copy are needed whole: {}", result.error().message);
+  return engine::RunResult{.inputs_missing = true};
 }
 
 }  // namespace varve::exec

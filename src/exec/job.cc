@@ -8,12 +8,17 @@ namespace varve::exec {
 Result<InputFiles> OpenInput(const Job& job, const engine::RunInput& input) {
   InputFiles files;
   files.path = job.directories.DirectoryOf(input.step);
-  if (files.path.empty()) {
-    TRY_ASSIGN(files.mount_point, sys::TempDir::Create(job.scratch, "input-"));
-    TRY_ASSIGN(files.mount, snapshot::MountRootfs(job.layers, input.rootfs.layers, nullptr,
-                                                  files.mount_point.path()));
-    files.path = files.mount->path();
-  }
+  if (files.path.empty()) return OpenLayers(job, input.rootfs.layers);
+  TRY_ASSIGN(files.root, sys::OpenDir(files.path));
+  return files;
+}
+
+Result<InputFiles> OpenLayers(const Job& job, const std::vector<DiffId>& layers) {
+  InputFiles files;
+  TRY_ASSIGN(files.mount_point, sys::TempDir::Create(job.scratch, "input-"));
+  TRY_ASSIGN(files.mount,
+             snapshot::MountRootfs(job.layers, layers, nullptr, files.mount_point.path()));
+  files.path = files.mount->path();
   TRY_ASSIGN(files.root, sys::OpenDir(files.path));
   return files;
 }

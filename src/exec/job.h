@@ -45,6 +45,11 @@ using RestoreMount = std::function<Result<bool>(const std::string& key, const st
                                                 const std::string& directory,
                                                 const OnProgress& on_progress, std::stop_token stop)>;
 
+// Brings a layer of a stack to this machine, leased, whatever is below it. kNotFound: it cannot be had, or not
+// without those below.
+using BringLayer = std::function<Status(const cache::Rootfs& stack, size_t layer, engine::StepSink& sink,
+                                        std::stop_token stop)>;
+
 struct Job {
   snapshot::LayerStore& layers;
   tree::TreeStore& trees;
@@ -60,6 +65,7 @@ struct Job {
   std::string root;  // the state directory
   RestoreMount restore_mount = nullptr;
   std::function<void(const std::string& text)> warn = [](const std::string&) {};  // the user, once of each text
+  BringLayer bring_layer = nullptr;  // null: what is not here cannot be had
 };
 
 // An input as files that can be read: a directory source as it lies there, a stack of layers mounted
@@ -74,6 +80,8 @@ struct InputFiles {
   }
 };
 Result<InputFiles> OpenInput(const Job& job, const engine::RunInput& input);
+// The same of some layers of a stack: what they hold is read, and nothing else.
+Result<InputFiles> OpenLayers(const Job& job, const std::vector<DiffId>& layers);
 
 // Makes the draft a layer that is leased before anybody can see it or find it there (invariant I5).
 Result<snapshot::Layer> CommitLeased(const Job& job, std::unique_ptr<snapshot::LayerDraft> draft,

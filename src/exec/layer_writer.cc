@@ -8,6 +8,7 @@
 
 #include <cerrno>
 
+#include "exec/needed_layers.h"
 #include "snapshot/upper_walk.h"
 #include "sys/open.h"
 #include "sys/namespace.h"
@@ -72,10 +73,11 @@ Status ApplyAttributes(int fd, const Attributes& attributes, Owned owned) {
 }
 
 LayerWriter::LayerWriter(snapshot::LayerStore& layers, tree::TreeStore& trees,
-                         const cache::Rootfs& base, snapshot::LayerDraft& draft)
+                         const cache::Rootfs& base, snapshot::LayerDraft& draft, NeededLayers* below)
     : layers_(layers), trees_(trees), base_(base),
       base_root_(base.tree_root.empty() ? tree::EmptyTree() : base.tree_root),
-      upper_(draft.upper()), upper_fd_(open(draft.upper().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {}
+      upper_(draft.upper()), upper_fd_(open(draft.upper().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)),
+      below_(below) {}
 
 Result<std::optional<Node>> LayerWriter::LookupUpper(const RelPath& path, bool* hidden) {
   *hidden = false;
@@ -149,19 +151,23 @@ Result<RelPath> LayerWriter::Resolve(const RelPath& path, bool follow_last) {
   return done;
 }
 
-std::optional<Timestamp> LayerWriter::BaseTime(const RelPath& path) const {
-  for (auto layer = base_.layers.rbegin(); layer != base_.layers.rend(); ++layer) {
-    auto found = layers_.Find(*layer, path);
-    if (found && *found && (*found)->type == NodeType::kDirectory) return (*found)->mtime;
+Result<std::optional<Timestamp>> LayerWriter::BaseTime(const RelPath& path) const {
+  for (size_t n = base_.layers.size(); n-- > 0;) {
+    if (below_ != nullptr) {
+      TRY_ASSIGN(bool here, below_->Bring(n, path));
+      if (!here) continue;
+    }
+    auto found = layers_.Find(base_.layers[n], path);
+    if (found && *found && (*found)->type == NodeType::kDirectory) return std::optional((*found)->mtime);
   }
-  return {};
+  return std::optional<Timestamp>();
 }
 
 Status LayerWriter::CopyUpDirectory(const RelPath& path, const Node& node) {
   std::string host = upper_ + path.Absolute();
   if (mkdir(host.c_str(), 0700) != 0) return At(path, "mkdir");
-  Attributes attributes{.mode = node.mode, .uid = node.uid, .gid = node.gid, .mtime = BaseTime(path),
-                        .xattrs = node.xattrs};
+  Attributes attributes{.mode = node.mode, .uid = node.uid, .gid = node.gid, .xattrs = node.xattrs};
+  TRY_ASSIGN(attributes.mtime, BaseTime(path));
   return SetDirectory(path, attributes);
 }
 
@@ -333,16 +339,21 @@ Status LayerWriter::Finish() {
 }
 
 Result<std::optional<std::string>> ReadFileOf(snapshot::LayerStore& layers, tree::TreeStore& trees,
-                                              const cache::Rootfs& rootfs, const RelPath& path, uint64_t limit) {
+                                              const cache::Rootfs& rootfs, const RelPath& path, uint64_t limit,
+                                              NeededLayers* below) {
   const Digest root = rootfs.tree_root.empty() ? tree::EmptyTree() : rootfs.tree_root;
   TRY_ASSIGN(RelPath resolved, tree::ResolveLinks(trees, root, path, true));
   TRY_ASSIGN(auto node, tree::Lookup(trees, root, resolved));
   if (!node || node->type != NodeType::kFile) return std::optional<std::string>();
   // The tree says that it exists, so the topmost layer that has it is the one that shows.
-  for (auto layer = rootfs.layers.rbegin(); layer != rootfs.layers.rend(); ++layer) {
-    TRY_ASSIGN(auto found, layers.Find(*layer, resolved));
+  for (size_t n = rootfs.layers.size(); n-- > 0;) {
+    if (below != nullptr) {
+      TRY_ASSIGN(bool here, below->Bring(n, resolved));
+      if (!here) continue;
+    }
+    TRY_ASSIGN(auto found, layers.Find(rootfs.layers[n], resolved));
     if (!found || found->type != NodeType::kFile) continue;
-    TRY_ASSIGN(snapshot::LayerFiles files, layers.Files(*layer));
+    TRY_ASSIGN(snapshot::LayerFiles files, layers.Files(rootfs.layers[n]));
     auto fd = sys::OpenInRoot(files.RootOf(resolved.str()), resolved, O_RDONLY | O_NONBLOCK, 0,
                               {.no_symlinks = true});
     if (!fd) continue;

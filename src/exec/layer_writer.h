@@ -34,15 +34,19 @@ struct Attributes {
   tree::Xattrs xattrs;
 };
 
+class NeededLayers;
+
 // The content of a regular file of a file system whose tree is known; nothing when there is none. For
-// /etc/passwd. kCorrupt where the layer that has it is not here.
+// /etc/passwd. kCorrupt where the layer that has it is not here; `below` brings it first.
 Result<std::optional<std::string>> ReadFileOf(snapshot::LayerStore& layers, tree::TreeStore& trees,
-                                              const cache::Rootfs& rootfs, const RelPath& path, uint64_t limit);
+                                              const cache::Rootfs& rootfs, const RelPath& path, uint64_t limit,
+                                              NeededLayers* below = nullptr);
 
 class LayerWriter {
  public:
+  // `below`: brings the base's layers as they are needed; null: all of them are here.
   LayerWriter(snapshot::LayerStore& layers, tree::TreeStore& trees, const cache::Rootfs& base,
-              snapshot::LayerDraft& draft);
+              snapshot::LayerDraft& draft, NeededLayers* below = nullptr);
 
   // The merged view: what was written, else what is below. Names, types and attributes only.
   Result<std::optional<tree::Node>> Lookup(const RelPath& path);
@@ -92,14 +96,14 @@ class LayerWriter {
 
   // ReadFileOf of the base.
   Result<std::optional<std::string>> ReadBaseFile(const RelPath& path, uint64_t limit) {
-    return ReadFileOf(layers_, trees_, base_, path, limit);
+    return ReadFileOf(layers_, trees_, base_, path, limit, below_);
   }
 
  private:
   // What the upper directory has at `path`. `hidden`: the base does not show through there.
   Result<std::optional<tree::Node>> LookupUpper(const RelPath& path, bool* hidden);
   Status CopyUpDirectory(const RelPath& path, const tree::Node& node);
-  std::optional<Timestamp> BaseTime(const RelPath& path) const;
+  Result<std::optional<Timestamp>> BaseTime(const RelPath& path) const;
 
   snapshot::LayerStore& layers_;
   tree::TreeStore& trees_;
@@ -107,6 +111,7 @@ class LayerWriter {
   const Digest base_root_;
   const std::string upper_;
   Fd upper_fd_;
+  NeededLayers* const below_;
   std::map<RelPath, Timestamp> directory_times_;
 };
 

@@ -50,13 +50,7 @@ Status LayerObtainer::ObtainStack(const cache::Rootfs& output,
   }
   std::vector<cache::LayerBlob> blobs(missing.size());
   auto fetch = [&](size_t n) -> Status {
-    const DiffId& layer = output.layers[missing[n]];
-    std::optional<cache::LayerBlob> blob;
-    if (fetch_) {
-      TRY_ASSIGN(blob, fetch_(layer, on_progress, stop));
-    }
-    if (!blob) return NotFound("layer {} of the step's record is not in the store", layer.ToString());
-    blobs[n] = std::move(*blob);
+    TRY_ASSIGN(blobs[n], FetchBlob(output.layers[missing[n]], on_progress, stop));
     return Ok();
   };
   TRY(ParallelFor(missing.size(), kDownloads, fetch));
@@ -72,6 +66,31 @@ Status LayerObtainer::ObtainStack(const cache::Rootfs& output,
   if (root == output.tree_root) return Ok();
   return Corrupt("the layers of the step's record give the tree {}, not {}", root.Short(),
                  output.tree_root.Short());
+}
+
+Status LayerObtainer::ObtainLayer(const cache::Rootfs& output, size_t layer,
+                                  const std::vector<source::ResolvedImage>& images,
+                                  const OnProgress& on_progress, std::stop_token stop) {
+  METRIC("exec.obtain_layer");
+  const source::ResolvedImage* base = BaseOf(output.layers, images);
+  if (base != nullptr && layer < base->diff_ids.size()) {
+    std::lock_guard one_at_a_time(unpacking_);
+    TRY(images_.Pull(*base, on_progress, stop));
+    return Ok();
+  }
+  TRY_ASSIGN(auto blob, FetchBlob(output.layers[layer], on_progress, stop));
+  std::lock_guard one_at_a_time(unpacking_);
+  return UnpackLayer(output, layer, blob, on_progress, stop);
+}
+
+Result<cache::LayerBlob> LayerObtainer::FetchBlob(const DiffId& layer, const OnProgress& on_progress,
+                                                  std::stop_token stop) {
+  std::optional<cache::LayerBlob> blob;
+  if (fetch_) {
+    TRY_ASSIGN(blob, fetch_(layer, on_progress, stop));
+  }
+  if (!blob) return NotFound("layer {} of the step's record is not in the store", layer.ToString());
+  return std::move(*blob);
 }
 
 Status LayerObtainer::UnpackLayer(const cache::Rootfs& output, size_t layer,

@@ -34,6 +34,11 @@ class LayerObtainer {
                 const std::vector<source::ResolvedImage>& images, const OnProgress& on_progress,
                 std::stop_token stop);
 
+  // One layer of a stack, without those below it; of a base image all of its own. Otherwise as above.
+  Status ObtainLayer(const cache::Rootfs& output, size_t layer,
+                     const std::vector<source::ResolvedImage>& images, const OnProgress& on_progress,
+                     std::stop_token stop);
+
   // The tree of a stack whose layers are all unpacked here; kNotFound when one is not.
   Result<Digest> TreeOf(const std::vector<DiffId>& layers,
                         const std::vector<source::ResolvedImage>& images);
@@ -41,6 +46,8 @@ class LayerObtainer {
  private:
   Status ObtainStack(const cache::Rootfs& output, const std::vector<source::ResolvedImage>& images,
                      const OnProgress& on_progress, std::stop_token stop);
+  Result<cache::LayerBlob> FetchBlob(const DiffId& layer, const OnProgress& on_progress,
+                                     std::stop_token stop);
   Status UnpackLayer(const cache::Rootfs& output, size_t layer, const cache::LayerBlob& blob,
                      const OnProgress& on_progress, std::stop_token stop);
   Result<Digest> TreeOn(const source::ResolvedImage* base, const std::vector<DiffId>& layers);

@@ -63,7 +63,11 @@ Result<std::unique_ptr<Runner>> Runner::Create(RunnerOptions options, RunnerStor
       .mount_namespace = runner->options_.mount_namespace, .clock = stores.clock,
       .lease = stores.lease, .root = runner->options_.root,
       .restore_mount = stores.restore_mount,
-      .warn = [&self = *runner](const std::string& text) { self.WarnOnce(text); }});
+      .warn = [&self = *runner](const std::string& text) { self.WarnOnce(text); },
+      .bring_layer = [&self = *runner](const cache::Rootfs& stack, size_t layer, engine::StepSink& sink,
+                                       std::stop_token stop) {
+        return self.obtainer_.ObtainLayer(stack, layer, self.Images(), ProgressTo(sink), stop);
+      }});
   return runner;
 }
 
