@@ -1,9 +1,12 @@
 #include "export/image.h"
 
 #include <algorithm>
+#include <condition_variable>
+#include <set>
 
 #include "attest/provenance.h"
 #include "base/background_writer.h"
+#include "base/guarded.h"
 #include "base/metric.h"
 #include "base/strings.h"
 #include "base/thread_pool.h"
@@ -146,6 +149,34 @@ Result<snapshot::Layer> StatOf(const DiffId& layer, const ExportStores& stores) 
   return Corrupt("layer {} was lost while it was to be exported", layer.ToString());
 }
 
+// One packing of a layer at a time: images and caches are exported side by side, and who comes second takes
+// what the first made.
+class Packing {
+ public:
+  explicit Packing(std::string what) : what_(std::move(what)) {
+    auto busy = Busy().Lock();
+    busy.Wait(Ended(), [&] { return !busy->contains(what_); });
+    busy->insert(what_);
+  }
+  Packing(const Packing&) = delete;
+  Packing& operator=(const Packing&) = delete;
+  ~Packing() {
+    Busy().Lock()->erase(what_);
+    Ended().notify_all();
+  }
+
+ private:
+  static Guarded<std::set<std::string>>& Busy() {
+    static Guarded<std::set<std::string>> busy;
+    return busy;
+  }
+  static std::condition_variable& Ended() {
+    static std::condition_variable ended;
+    return ended;
+  }
+  const std::string what_;
+};
+
 struct MadeLayer {
   oci::Descriptor descriptor;
   DiffId diff_id;
@@ -156,6 +187,8 @@ Result<MadeLayer> MakeLayer(const LayerSource& source, const Output& output,
                             const ExportStores& stores, const OnProgress& on_progress,
                             std::stop_token stop) {
   MadeLayer made;
+  Packing packing(fmt::format("{} {} {} {}", static_cast<const void*>(&stores.blobs), RedatedKey(source),
+                              static_cast<int>(source.timestamps), static_cast<int>(output.compression)));
   TRY_ASSIGN(auto known, KnownDiffId(source, stores));
   if (known) {
     TRY_ASSIGN(auto blob, FindBlob(*known, output, stores, stop));
