@@ -291,7 +291,24 @@ Result<std::map<Digest, Packs::Place>> Packs::KnownPlaces(const std::vector<Valu
   for (const auto& [key, place] : state->merged) {
     if (wanted.contains(place.digest)) known.try_emplace(place.digest, place);
   }
+  for (const auto& [digest, place] : state->ahead) {
+    if (wanted.contains(digest)) known.try_emplace(digest, place);
+  }
   return known;
+}
+
+Result<bool> Packs::UploadAhead(const Value& value, std::stop_token stop) {
+  if (value.size < options_.pack_size) return false;
+  {
+    auto state = state_.Lock();
+    if (state->ahead.contains(value.digest) || state->uploads_ahead >= options_.max_packs / 2) return false;
+    ++state->uploads_ahead;
+  }
+  TRY_ASSIGN(std::string pack, SavePack({&value}, std::move(stop)));
+  auto state = state_.Lock();
+  state->gone.erase(pack);
+  state->ahead[value.digest] = {.pack = pack, .size = value.size, .digest = value.digest};
+  return true;
 }
 
 Result<std::map<Digest, Packs::Place>> Packs::Upload(std::vector<const Value*> values, std::stop_token stop) {

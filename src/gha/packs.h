@@ -101,6 +101,10 @@ class Packs {
   // bytes stay until the service drops them.
   Status PutMany(const std::vector<Value>& values, std::stop_token stop) { return Change(values, {}, stop); }
   Status Change(const std::vector<Value>& values, const std::vector<std::string>& removed, std::stop_token stop);
+  // Uploads one value, in a pack of its own, for a Change that will name it. False: that is done in the
+  // Change, since it is small, or since max_packs / 2 uploads were spent like this.
+  Result<bool> UploadAhead(const Value& value, std::stop_token stop);
+  uint64_t least_ahead() const { return options_.pack_size; }
 
  private:
   struct Place {
@@ -129,6 +133,8 @@ class Packs {
     std::set<std::string> damaged;               // so that their names cannot be written again
     std::map<std::string, FoundEntry> found;     // packs
     std::map<std::string, Numbered> newest;      // by ref, as read or written last
+    std::map<Digest, Place> ahead;               // uploaded, and named by no index yet
+    size_t uploads_ahead = 0;                    // begun
   };
 
   std::string IndexPrefix(const std::string& ref) const;

@@ -67,6 +67,17 @@ const StoredLayer* Contents::Chunked(const Digest& tar) const {
   return nullptr;
 }
 
+std::vector<const StoredLayer*> Contents::Tars() const {
+  std::vector<const StoredLayer*> tars;
+  for (const auto& [key, mount] : mounts) tars.push_back(&mount->tar);
+  for (auto group = groups.rbegin(); group != groups.rend(); ++group) {
+    for (const StoredLayer& layer : group->layers) {
+      if (Takes(layer)) tars.push_back(&layer);
+    }
+  }
+  return tars;
+}
+
 std::set<std::string> Contents::SlotsOf(const DiffId& layer) const {
   std::set<std::string> slots;
   for (const auto& [key, record] : records) {

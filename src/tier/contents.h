@@ -36,6 +36,8 @@ struct Contents {
   bool Takes(const StoredLayer& layer) const;
   // What is stored as chunks and is named by its tar's digest; null: nothing is.
   const StoredLayer* Chunked(const Digest& tar) const;
+  // Tars whose chunks may be relied on, the latest first.
+  std::vector<const StoredLayer*> Tars() const;
   // The steps that made the layer.
   std::set<std::string> SlotsOf(const DiffId& layer) const;
 };

@@ -51,7 +51,7 @@ class InTime final : public Writer {
 
 class Exporter {
  public:
-  Exporter(const ExportTarget& to, const Contents& there, const Offer& offer, const OnProgress& on_progress,
+  Exporter(ExportTarget& to, const Contents& there, const Offer& offer, const OnProgress& on_progress,
            std::stop_token stop)
       : to_(to), there_(there), offer_(offer), on_progress_(on_progress), stop_(std::move(stop)) {}
 
@@ -89,7 +89,7 @@ class Exporter {
   Result<bool> SendBlobInTime(ExportBudget& budget, const DiffId& layer, const Offer::Blob& blob);
   Status SendWhatIsWorthIt(LayerBlobs& blobs);
   Status SendChunks(ExportBudget& budget);
-  Status AddChunkedLayers(ChunkSender& sender, ExportBudget& budget);
+  Status AddChunkedLayers(ChunksAhead& chunks, ExportBudget& budget);
   Status SendTrees();
   Status WriteGroup();
 
@@ -112,7 +112,7 @@ class Exporter {
     return true;
   }
 
-  const ExportTarget& to_;
+  ExportTarget& to_;
   const Contents& there_;
   const Offer& offer_;
   const OnProgress& on_progress_;
@@ -296,16 +296,13 @@ Status Exporter::SendChunks(ExportBudget& budget) {
   }
   const bool layers = offer_.chunked && budget.size() > 0;
   if (!layers && mounts.empty()) return Ok();
-  ChunkSender sender(to_.wire, to_.lists, offer_.chunk_level, stop_);
-  std::vector<const StoredLayer*> known;
-  for (const auto& [key, mount] : there_.mounts) known.push_back(&mount->tar);
-  for (auto group = there_.groups.rbegin(); group != there_.groups.rend(); ++group) {
-    for (const StoredLayer& layer : group->layers) {
-      if (there_.Takes(layer)) known.push_back(&layer);
-    }
+  std::unique_ptr<ChunksAhead> chunks = std::move(to_.chunks);
+  if (chunks == nullptr) {
+    chunks.reset(new ChunksAhead{ChunkSender(to_.wire, to_.lists, offer_.chunk_level, stop_), {}});
+    TRY(chunks->sender.Know(there_.Tars()));
   }
-  TRY(sender.Know(known));
-  if (layers) TRY(AddChunkedLayers(sender, budget));
+  ChunkSender& sender = chunks->sender;
+  if (layers) TRY(AddChunkedLayers(*chunks, budget));
   for (const Offer::Mount* mount : mounts) {
     Status sent = sender.AddMount(mount->key, mount->created, mount->write);
     if (sent) continue;
@@ -314,7 +311,11 @@ Status Exporter::SendChunks(ExportBudget& budget) {
     to_.note(fmt::format("cache mount {} was not sent: {}", mount->id, sent.error().message));
   }
   TRY_ASSIGN(auto sent, sender.Finish());
-  for (StoredLayer& layer : sent.layers) added_.layers.push_back(std::move(layer));
+  for (StoredLayer& layer : sent.layers) {
+    // What was sent ahead may turn out to be there, or to be of no record.
+    const bool held = std::ranges::find(added_.layers, layer.layer, &StoredLayer::layer) != added_.layers.end();
+    if (layers_.contains(layer.layer) && !held) added_.layers.push_back(std::move(layer));
+  }
   for (StoredMount& mount : sent.mounts) {
     auto before = there_.mounts.find(mount.key);
     bool same = before != there_.mounts.end() && before->second->tar.layer == mount.tar.layer &&
@@ -326,10 +327,15 @@ Status Exporter::SendChunks(ExportBudget& budget) {
 
 // One after the other. What a layer takes is counted as its chunks that are not there, before they are
 // compressed: an export stays below max-export, and not just below it.
-Status Exporter::AddChunkedLayers(ChunkSender& sender, ExportBudget& budget) {
+Status Exporter::AddChunkedLayers(ChunksAhead& chunks, ExportBudget& budget) {
+  ChunkSender& sender = chunks.sender;
   for (size_t i = 0; i < budget.size(); ++i) {
     const DiffId& layer = budget.at(i).layer;
     ExportBudget::Turn turn(budget, i);
+    if (chunks.layers.contains(layer)) {
+      turn.Take(0);
+      continue;
+    }
     if (budget.TimeIsOver()) {
       turn.LeaveOut();
       continue;
@@ -391,7 +397,7 @@ Status Exporter::WriteGroup() {
 
 }  // namespace
 
-Result<Exported> Export(const ExportTarget& to, const Contents& there, const Offer& offer,
+Result<Exported> Export(ExportTarget& to, const Contents& there, const Offer& offer,
                         const OnProgress& on_progress, std::stop_token stop) {
   Exporter exporter(to, there, offer, on_progress, std::move(stop));
   TRY(exporter.Run());

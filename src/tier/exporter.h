@@ -7,6 +7,9 @@
 // nothing names, and the list as it was.
 #pragma once
 
+#include <memory>
+#include <set>
+
 #include "base/clock.h"
 #include "tier/chunked.h"
 #include "tier/contents.h"
@@ -16,6 +19,12 @@
 
 namespace varve::tier {
 
+// Chunks of layers that were sent before the export that names them.
+struct ChunksAhead {
+  ChunkSender sender;
+  std::set<DiffId> layers;
+};
+
 // What an export writes to. All must outlive it.
 struct ExportTarget {
   Wire& wire;
@@ -24,6 +33,7 @@ struct ExportTarget {
   Clock& clock;
   Rates rates;  // as far as they are known
   Note note;    // lines for people; called from this thread
+  std::unique_ptr<ChunksAhead> chunks = nullptr;
 };
 
 struct Exported {
@@ -31,7 +41,7 @@ struct Exported {
 };
 
 // Blocks. `there`: what the place has, as whoever has the key of this export sees it.
-Result<Exported> Export(const ExportTarget& to, const Contents& there, const Offer& offer,
+Result<Exported> Export(ExportTarget& to, const Contents& there, const Offer& offer,
                         const OnProgress& on_progress, std::stop_token stop);
 
 }  // namespace varve::tier

@@ -90,6 +90,17 @@ class GhaStorage final : public BlobStorage {
     return !there;
   }
 
+  uint64_t least_ahead() const override { return packs_.least_ahead(); }
+
+  Result<bool> PutAhead(const oci::Descriptor& blob, const OpenAt& open, IfThere if_there,
+                        std::stop_token stop) override {
+    TRY_ASSIGN(bool there, Has(blob, stop));
+    if (there && if_there == IfThere::kKeep) return false;
+    return packs_.UploadAhead({.key = BlobKey(blob.digest), .digest = blob.digest, .size = blob.size,
+                               .open = [open](uint64_t offset, uint64_t) { return open(offset); }},
+                              std::move(stop));
+  }
+
   std::optional<uint64_t> requests() override { return client_.requests(); }
 
  private:

@@ -64,6 +64,9 @@ class ImageTier final : public Tier {
   Result<std::optional<oci::Descriptor>> FindMount(const std::string& key, std::stop_token stop) override;
   Status Fetch(const oci::Descriptor& blob, Writer& out, std::stop_token stop) override;
   void Distrust(const oci::Descriptor& blob) override { cache_->Distrust(blob); }
+  Result<bool> SendAhead(const Offer& terms, const DiffId& layer, std::stop_token stop) override {
+    return cache_->SendAhead(terms, layer, std::move(stop));
+  }
   Status Export(const Offer& offer, const OnProgress& on_progress, std::stop_token stop) override;
   Traffic traffic() override;
   std::vector<std::string> TakeNotices() override;

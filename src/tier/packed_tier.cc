@@ -143,15 +143,55 @@ class PackedTier final : public Tier {
 
   void Distrust(const oci::Descriptor& blob) override { wire_.Distrust(blob.digest); }
 
+  Result<bool> SendAhead(const Offer& terms, const DiffId& layer, std::stop_token stop) override {
+    METRIC("tier.send_ahead");
+    std::optional<Offer::Blob> blob;
+    if (wire_.least_ahead() > 0) {
+      blob = MakeBlob(terms, layer, stop);
+      if (!blob || blob->descriptor.size < wire_.least_ahead()) return false;
+    }
+    TRY_ASSIGN(Shared there, ThereAhead(stop));
+    auto known = there->layers.find(layer);
+    if (known != there->layers.end() && !terms.replace &&
+        (!terms.force_compression || known->second->blob.media_type == terms.media_type)) {
+      bool held = true;
+      for (const oci::Descriptor& part : known->second->Blobs()) {
+        TRY_ASSIGN(bool holds, wire_.Holds(part, stop));
+        held = held && holds;
+      }
+      if (held) return false;
+    }
+    if (terms.chunked) {
+      TRY(AddChunksAhead(terms, layer, *there, stop));
+    } else {
+      if (!blob) blob = MakeBlob(terms, layer, stop);
+      if (!blob) return false;
+      TRY_ASSIGN(bool sent, wire_.SendAhead(blob->descriptor, blob->open, stop));
+      if (!sent) return false;
+    }
+    ++layers_ahead_;
+    return true;
+  }
+
   Status Export(const Offer& offer, const OnProgress& on_progress, std::stop_token stop) override {
     METRIC("tier.export");
     CHECK(!options_.evicts_by_itself || (!offer.chunked && offer.mounts.empty()));
-    Shared before = *loaded_.Lock();
-    std::optional<VerifyKeys> own;
-    if (options_.sign) own = options_.sign->verify_keys();
-    TRY_ASSIGN(Shared there, Load(before.get(), own ? &*own : nullptr, stop));
+    Shared before;
+    {
+      auto ahead = ahead_.Lock();
+      before = ahead->there ? ahead->there : *loaded_.Lock();
+      // Places keep for an hour what nothing names yet.
+      constexpr Nanos kTrusted{int64_t{kDroppedGraceSeconds} / 2 * 1'000'000'000};
+      if (ahead->there && clock_.Monotonic() - ahead->began > kTrusted) {
+        wire_.ForgetSent();
+        ahead->chunks.reset();
+      }
+      bytes_ahead_ = ahead->there ? wire_.bytes_written.load() : 0;
+    }
+    TRY_ASSIGN(Shared there, LoadForExport(before.get(), stop));
     ExportTarget to{.wire = wire_, .lists = lists_, .options = options_, .clock = clock_,
-                    .rates = MeasuredRates(), .note = [this](std::string line) { Note(std::move(line)); }};
+                    .rates = MeasuredRates(), .note = [this](std::string line) { Note(std::move(line)); },
+                    .chunks = offer.chunked ? std::move(ahead_.Lock()->chunks) : nullptr};
     TRY_ASSIGN(Exported exported, tier::Export(to, *there, offer, on_progress, std::move(stop)));
     left_out_ += exported.left_out;
     return Ok();
@@ -160,7 +200,8 @@ class PackedTier final : public Tier {
   Traffic traffic() override {
     return {.hits = hits_, .layers = layers_, .bytes_read = wire_.bytes_read,
             .bytes_written = wire_.bytes_written, .requests = storage_->requests().value_or(wire_.requests),
-            .refused = refused_.Lock()->size(), .left_out = left_out_};
+            .refused = refused_.Lock()->size(), .left_out = left_out_,
+            .layers_ahead = layers_ahead_, .bytes_ahead = bytes_ahead_};
   }
 
   std::vector<std::string> TakeNotices() override { return std::exchange(*notices_.Lock(), {}); }
@@ -180,6 +221,47 @@ class PackedTier final : public Tier {
   Result<Shared> Load(const Contents* known, const VerifyKeys* trusted, std::stop_token stop) {
     return LoadContents(*storage_, wire_, known, trusted, [this](std::string line) { Note(std::move(line)); },
                         std::move(stop));
+  }
+
+  // As whoever has the key of an export sees it.
+  Result<Shared> LoadForExport(const Contents* known, std::stop_token stop) {
+    std::optional<VerifyKeys> own;
+    if (options_.sign) own = options_.sign->verify_keys();
+    return Load(known, own ? &*own : nullptr, std::move(stop));
+  }
+
+  // What was there when the first layer was sent ahead.
+  Result<Shared> ThereAhead(std::stop_token stop) {
+    auto ahead = ahead_.Lock();
+    if (!ahead->there) {
+      ahead->began = clock_.Monotonic();
+      Shared known = *loaded_.Lock();
+      TRY_ASSIGN(ahead->there, LoadForExport(known.get(), std::move(stop)));
+    }
+    return ahead->there;
+  }
+
+  // Nothing: this machine cannot give it.
+  static std::optional<Offer::Blob> MakeBlob(const Offer& terms, const DiffId& layer, std::stop_token stop) {
+    auto blob = terms.make_blob(layer, std::move(stop));
+    if (blob) return std::move(*blob);
+    LOG_DEBUG("layer {} is not sent ahead: {}", layer.value.Short(), blob.error().message);
+    return std::nullopt;
+  }
+
+  // One layer after the other: a layer's chunks are not sent with the next one's again.
+  Status AddChunksAhead(const Offer& terms, const DiffId& layer, const Contents& there, std::stop_token stop) {
+    auto ahead = ahead_.Lock();
+    if (ahead->chunks == nullptr) {
+      ahead->chunks.reset(new ChunksAhead{ChunkSender(wire_, lists_, terms.chunk_level, stop), {}});
+      TRY(ahead->chunks->sender.Know(there.Tars()));
+    }
+    if (!ahead->chunks->layers.insert(layer).second) return Ok();
+    Status added = ahead->chunks->sender.AddLayer(layer, [&](Writer& out, std::stop_token token) {
+      return terms.write_tar(layer, out, std::move(token));
+    });
+    if (!added) ahead->chunks.reset();  // the export begins anew
+    return added;
   }
 
   Status FetchTrees(const TreePack& pack, tree::TreeStore& trees, std::stop_token stop) {
@@ -208,6 +290,12 @@ class PackedTier final : public Tier {
     return {.media_type = std::string(oci::kOciLayer), .digest = layer.layer.value, .size = layer.tar_size};
   }
 
+  struct Ahead {
+    Shared there;  // null: nothing was sent ahead
+    Nanos began{0};
+    std::unique_ptr<ChunksAhead> chunks;
+  };
+
   const std::unique_ptr<BlobStorage> storage_;
   const PackedOptions options_;
   Clock& clock_;
@@ -216,7 +304,9 @@ class PackedTier final : public Tier {
   Guarded<std::set<StepKey>> refused_;
   Wire wire_{*storage_};
   ChunkLists lists_{wire_};
+  Guarded<Ahead> ahead_;  // after lists_, which its chunks use
   std::atomic<uint64_t> hits_ = 0, layers_ = 0, left_out_ = 0;
+  std::atomic<uint64_t> layers_ahead_ = 0, bytes_ahead_ = 0;
   std::atomic<uint64_t> layer_bytes_read_ = 0, read_nanos_ = 0;  // of Fetch alone
 };
 

@@ -75,6 +75,13 @@ class BlobStorage {
   // many blobs in few requests.
   virtual Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, IfThere if_there,
                            std::stop_token stop) = 0;
+  // Sends a blob that a later Replace will name. False: it is there, or it goes better with that Replace, as
+  // those do that are smaller than least_ahead.
+  virtual uint64_t least_ahead() const { return 0; }
+  virtual Result<bool> PutAhead(const oci::Descriptor& blob, const OpenAt& open, IfThere if_there,
+                                std::stop_token stop) {
+    return Put(blob, open, if_there, std::move(stop));
+  }
   // After a Replace, whose `old` groups led to these blobs: removes at once those that no list of the place
   // names any more. Without it they go with a later export, when nobody can be about to name them again; so
   // this is for people who want the space now, and a record of an export that runs meanwhile may miss a

@@ -81,6 +81,7 @@ struct Traffic {
   uint64_t requests = 0;
   uint64_t refused = 0;  // keys that were asked for and have only records that are not trusted
   uint64_t left_out = 0;  // layers that an export did not send, for the sake of its limits
+  uint64_t layers_ahead = 0, bytes_ahead = 0;  // of what was written: before the export began
 };
 
 class Tier {
@@ -111,7 +112,16 @@ class Tier {
   virtual Status Fetch(const oci::Descriptor& blob, Writer& out, std::stop_token stop) = 0;
   // What Fetch gave was not what the descriptor says: an export by this object sends it again.
   virtual void Distrust(const oci::Descriptor& blob) { (void)blob; }
-  // Adds what the tier lacks, blobs before records (invariant I4), and stays within its bounds.
+  // Sends a layer that an Export by this object will offer, while the build still makes others: nothing
+  // names it until then. `terms` says how its blob is made (make_blob, chunked, force_compression, …), and
+  // its records and layers do not count. False: it is there, or it goes better with the others. An error
+  // is the tier's: a layer that this machine cannot give is left to the Export to tell of.
+  virtual Result<bool> SendAhead(const Offer& terms, const DiffId& layer, std::stop_token stop) {
+    (void)terms, (void)layer, (void)stop;
+    return false;
+  }
+  // Adds what the tier lacks, blobs before records (invariant I4), and stays within its bounds. After the
+  // last SendAhead.
   virtual Status Export(const Offer& offer, const OnProgress& on_progress, std::stop_token stop) = 0;
   virtual Traffic traffic() = 0;
   // The tar of a cache mount's content, to be fetched like a layer.

@@ -133,17 +133,32 @@ Result<std::string> Wire::GetSmall(const oci::Descriptor& blob, uint64_t limit, 
 
 Result<bool> Wire::Holds(const oci::Descriptor& blob, std::stop_token stop) {
   if (distrusted_.Lock()->contains(blob.digest)) return false;
+  if (sent_.Lock()->contains(blob.digest)) return true;
   ++requests;
   return storage_.Has(blob, stop);
 }
 
 Result<bool> Wire::Put(const oci::Descriptor& blob, const OpenAt& open, std::stop_token stop) {
   const bool wrong = distrusted_.Lock()->contains(blob.digest);
+  if (!wrong && sent_.Lock()->contains(blob.digest)) return false;
   ++requests;
   TRY_ASSIGN(bool sent, storage_.Put(blob, open, wrong ? IfThere::kReplace : IfThere::kKeep, stop));
   if (wrong) distrusted_.Lock()->erase(blob.digest);
   if (sent) bytes_written += blob.size;
   return sent;
+}
+
+Result<bool> Wire::SendAhead(const oci::Descriptor& blob, const OpenAt& open, std::stop_token stop) {
+  const bool wrong = distrusted_.Lock()->contains(blob.digest);
+  if (!wrong && sent_.Lock()->contains(blob.digest)) return false;
+  ++requests;
+  TRY_ASSIGN(bool sent,
+             storage_.PutAhead(blob, open, wrong ? IfThere::kReplace : IfThere::kKeep, std::move(stop)));
+  if (wrong && sent) distrusted_.Lock()->erase(blob.digest);
+  if (!sent) return false;
+  sent_.Lock()->insert(blob.digest);
+  bytes_written += blob.size;
+  return true;
 }
 
 Status Wire::Send(const oci::Descriptor& blob, const OpenAt& open, std::stop_token stop) {

@@ -37,6 +37,12 @@ class Wire {
   Status Send(const oci::Descriptor& blob, const OpenAt& open, const OnProgress& on_progress, std::string id,
               std::stop_token stop);
 
+  // Before the export that names the blob. It is there then, and nobody asks for it again, until ForgetSent:
+  // what nothing names is not kept for ever.
+  Result<bool> SendAhead(const oci::Descriptor& blob, const OpenAt& open, std::stop_token stop);
+  void ForgetSent() { sent_.Lock()->clear(); }
+  uint64_t least_ahead() const { return storage_.least_ahead(); }
+
   // The blob's bytes are wrong: it counts as absent, and is sent in place of what is there.
   void Distrust(const Digest& blob) { distrusted_.Lock()->insert(blob); }
 
@@ -50,6 +56,7 @@ class Wire {
 
   BlobStorage& storage_;
   Guarded<std::set<Digest>> distrusted_;
+  Guarded<std::set<Digest>> sent_;  // ahead
 };
 
 }  // namespace varve::tier
