@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <optional>
+#include <thread>
 
 #include "base/fd.h"
 #include "base/log.h"
@@ -161,11 +162,15 @@ class BuildCommand final : public Command {
     end_.graph = &job.graph();
     end_.outcome = &outcome_;
     if (outcome_.error) {
+      job.ExportFinished(outcome_);
+      job.CacheSummary();  // counts what they cost
       WriteStats(job.graph(), outcome_);
       return Failure{*outcome_.error, true};
     }
+    Status cached = Ok();
+    std::jthread caches([&] { cached = job.ExportCaches(outcome_); });
     auto made = job.Export(outcome_, outputs);
-    Status cached = made ? job.ExportCaches(outcome_) : Ok();
+    caches.join();
     caches_ = job.CacheSummary();  // counts what they cost
     WriteStats(job.graph(), outcome_);
     if (!made) return Failure{std::move(made).error()};

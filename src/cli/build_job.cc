@@ -247,9 +247,19 @@ Result<engine::Outcome> RunGraph(GraphRun run, Workspace& workspace, engine::Obs
                                                      : store;
   StoreArchive archive(store.contents());
   if (run.previous != nullptr) run.previous->Begin([&runner] { return runner->Images(); });
-  engine::Services services{records, store, *runner, *runner, *runner, observer, SystemClock(),
+  ExportAhead* ahead = nullptr;
+  if (run.tiers != nullptr && !run.dry_run) {
+    auto all = [&](const tier::Spec&) { return CacheTiers::Share{.steps = {}, .wanted = request.wanted}; };
+    ahead = run.tiers->StartAhead(run.graph, run.share_for ? run.share_for : all, workspace,
+                                  [&runner] { return runner->Images(); }, stop);
+  }
+  std::optional<AheadObserver> watched;
+  if (ahead != nullptr) watched.emplace(observer, *ahead, run.graph, request.wanted);
+  engine::Services services{records, store, *runner, *runner, *runner,
+                            watched ? static_cast<engine::Observer&>(*watched) : observer, SystemClock(),
                             &archive, run.previous};
   engine::Outcome outcome = engine::Build(request, services, stop);
+  if (ahead != nullptr) ahead->Close();
   if (run.tiers != nullptr) {
     tier::Chain& chain = run.tiers->chain();
     for (engine::StepOutcome& step : outcome.steps) {
@@ -391,14 +401,6 @@ std::set<DiffId> BuildJob::LayersOfImages() const {
   return layers;
 }
 
-exporter::ExportStores BuildJob::Stores() {
-  return {*workspace_.layers, *workspace_.local.store, *workspace_.blobs,
-          [this](const cache::LayerBlob& blob, std::stop_token token) {
-            return workspace_.images->FetchLayerBlob(blob, token);
-          },
-          SystemClock()};
-}
-
 Result<std::vector<oci::ImageConfig>> BuildJob::Configs(const engine::Outcome& outcome,
                                                         exporter::Output output) {
   if (!output.source_date_epoch) output.source_date_epoch = lowered().epoch;
@@ -424,11 +426,18 @@ Result<ExportedBuild> BuildJob::Export(const engine::Outcome& outcome,
                      client_ != nullptr ? client_->outputs : nullptr);
 }
 
+BuiltSteps BuildJob::Built(const engine::Outcome& outcome) const {
+  return {lowered_.graph, outcome, images_, lowered().cache_mount_namespace};
+}
+
 Status BuildJob::ExportCaches(const engine::Outcome& outcome) {
-  auto built_for = [&](const tier::Spec&) -> BuiltSteps {
-    return {lowered_.graph, outcome, images_, lowered().cache_mount_namespace};
-  };
-  return tiers_->Export(built_for, Stores(), board_, stop_);
+  return tiers_->Export([&](const tier::Spec&) { return Built(outcome); }, Stores(), board_, stop_);
+}
+
+void BuildJob::ExportFinished(const engine::Outcome& outcome) {
+  // A store that is damaged may be mended, and the build tried again.
+  if (tiers_ == nullptr || stop_.stop_requested() || outcome.error->code == Code::kCorrupt) return;
+  tiers_->ExportFinished([&](const tier::Spec&) { return Built(outcome); }, Stores(), board_, stop_);
 }
 
 Result<exec::RunnerOptions> BuildJob::MakeRunnerOptions(const std::string& isolated) {

@@ -42,6 +42,7 @@ struct GraphRun {
   std::vector<std::optional<engine::AgeLimit>> max_age = {};
   std::vector<bool> must_hit = {};
   CacheTiers* tiers = nullptr;                 // asked for what the local store does not have
+  CacheTiers::ShareFor share_for = {};         // of the parts of a joined graph
   PreviousImages* previous = nullptr;          // asked for what they do not have either
   std::vector<source::ResolvedImage>* images = nullptr;  // gets the images that were resolved
   attest::SourcePins* pins = nullptr;          // gets what git and http sources turned out to be
@@ -129,11 +130,12 @@ class BuildJob {
   }
   std::set<DiffId> LayersOfImages() const;  // that the last Run resolved, and that are to be had again
 
-  // What exports are made from.
-  exporter::ExportStores Stores();
+  exporter::ExportStores Stores() { return StoresOf(workspace_); }
 
-  // Writes --cache-to, once the build succeeded.
+  // Writes --cache-to, once the build succeeded. Beside Export(), which does not touch the same things.
   Status ExportCaches(const engine::Outcome& outcome);
+  // After a build that failed: what of it is in the caches already is of use to the next one.
+  void ExportFinished(const engine::Outcome& outcome);
   // What the tiers of Run and ExportCaches did, a line each.
   std::string CacheSummary() { return tiers_ ? tiers_->Summary() : ""; }
   std::vector<history::TierUse> CacheUses() const {
@@ -165,6 +167,7 @@ class BuildJob {
   Status AddLinks(dockerfile::LowerOptions& options,
                   const std::vector<oci::Platform>& platforms) const;
   Result<exporter::BuildResult> ResultOf(const engine::Outcome& outcome) const;
+  BuiltSteps Built(const engine::Outcome& outcome) const;
   Status Attest(const engine::Outcome& outcome, exporter::BuildResult& result);
 
   const BuildFlags& flags_;

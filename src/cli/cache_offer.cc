@@ -150,7 +150,7 @@ Status NoteTrees(const BuiltSteps& built, const StepRecords& records, cache::Loc
 // BuildKit's meaning (reference cache.md §1): min is the result's layers, and others that are packed
 // already; max is every step's. Of those auto chooses when it knows how fast the tier is.
 Status ChooseLayers(const BuiltSteps& built, tier::Mode mode, const exporter::ExportStores& stores,
-                    tier::Offer& offer) {
+                    const std::set<DiffId>& packed_for_caches, tier::Offer& offer) {
   std::set<DiffId> elsewhere, result;
   for (const source::ResolvedImage& image : built.images) {
     if (!image.repository.empty()) elsewhere.insert(image.diff_ids.begin(), image.diff_ids.end());
@@ -159,6 +159,7 @@ Status ChooseLayers(const BuiltSteps& built, tier::Mode mode, const exporter::Ex
     result.insert(rootfs.layers.begin(), rootfs.layers.end());
   }
   auto packed = [&](const DiffId& layer) -> Result<bool> {
+    if (packed_for_caches.contains(layer)) return false;
     TRY_ASSIGN(auto blobs, stores.local.FindLayerBlobs(layer));
     for (const cache::LayerBlob& blob : blobs) {
       TRY_ASSIGN(auto size, stores.blobs.Size(blob.blob));
@@ -195,6 +196,14 @@ exporter::Output OutputOf(const tier::Spec& spec) {
 
 }  // namespace
 
+exporter::ExportStores StoresOf(Workspace& workspace) {
+  return {*workspace.layers, *workspace.local.store, *workspace.blobs,
+          [&images = *workspace.images](const cache::LayerBlob& blob, std::stop_token token) {
+            return images.FetchLayerBlob(blob, token);
+          },
+          SystemClock()};
+}
+
 Result<StepRecords> RecordsOf(const BuiltSteps& built, tier::Chain& chain, cache::LocalStore& local) {
   std::vector<graph::StepIndex> steps;
   std::vector<StepKey> keys;
@@ -213,15 +222,35 @@ Result<StepRecords> RecordsOf(const BuiltSteps& built, tier::Chain& chain, cache
 }
 
 Result<tier::Offer> MakeOffer(const BuiltSteps& built, const tier::Spec& spec, tier::Chain& chain,
-                              const exporter::ExportStores& stores, const OnProgress& on_progress) {
+                              const exporter::ExportStores& stores, const OnProgress& on_progress,
+                              const std::set<DiffId>& packed_for_caches) {
   METRIC("tier.offer");
   TRY_ASSIGN(StepRecords records, RecordsOf(built, chain, stores.local));
-  tier::Offer offer;
+  tier::Offer offer = OfferTerms(spec, chain, stores, on_progress);
   for (const auto& [step, record] : records) {
     offer.records.push_back({record, built.outcome.steps[step].status == engine::StepStatus::kRan});
   }
-  TRY(ChooseLayers(built, spec.mode, stores, offer));
+  TRY(ChooseLayers(built, spec.mode, stores, packed_for_caches, offer));
   TRY(NoteTrees(built, records, stores.local, offer));
+  return offer;
+}
+
+void KeepOnly(tier::Offer& offer, const std::set<DiffId>& layers) {
+  std::erase_if(offer.records, [&](const tier::Offer::Record& offered) {
+    return std::ranges::any_of(offered.record.outputs, [&](const cache::Rootfs& output) {
+      return std::ranges::any_of(output.layers, [&](const DiffId& layer) {
+        return offer.layers.contains(layer) && !layers.contains(layer);
+      });
+    });
+  });
+  for (auto* all : {&offer.layers, &offer.result_layers}) {
+    std::erase_if(*all, [&](const DiffId& layer) { return !layers.contains(layer); });
+  }
+}
+
+tier::Offer OfferTerms(const tier::Spec& spec, tier::Chain& chain, const exporter::ExportStores& stores,
+                       const OnProgress& on_progress) {
+  tier::Offer offer;
   exporter::Output output = OutputOf(spec);
   offer.force_compression = spec.force_compression;
   offer.max_bytes = spec.max_export;

@@ -3,10 +3,12 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <vector>
 
+#include "cli/workspace.h"
 #include "engine/engine.h"
 #include "export/image.h"
 #include "graph/graph.h"
@@ -15,6 +17,9 @@
 #include "tier/spec.h"
 
 namespace varve::cli {
+
+// What exports are made from.
+exporter::ExportStores StoresOf(Workspace& workspace);
 
 struct BuiltSteps {
   const graph::Graph& graph;
@@ -27,8 +32,18 @@ struct BuiltSteps {
 using StepRecords = std::map<graph::StepIndex, cache::StepRecord>;
 Result<StepRecords> RecordsOf(const BuiltSteps& built, tier::Chain& chain, cache::LocalStore& local);
 
-// The references must outlive the offer.
+// How a place has its layers made, and within which bounds: all of an offer but what there is to send. The
+// references must outlive it.
+tier::Offer OfferTerms(const tier::Spec& spec, tier::Chain& chain, const exporter::ExportStores& stores,
+                       const OnProgress& on_progress);
+
+// `packed_for_caches`: of layers that this build packed to send them to other places, a place with mode=min
+// does not get more. The references must outlive the offer.
 Result<tier::Offer> MakeOffer(const BuiltSteps& built, const tier::Spec& spec, tier::Chain& chain,
-                              const exporter::ExportStores& stores, const OnProgress& on_progress);
+                              const exporter::ExportStores& stores, const OnProgress& on_progress,
+                              const std::set<DiffId>& packed_for_caches = {});
+
+// Leaves of an offer what `layers` alone allow: the records of which no other layer is to be sent.
+void KeepOnly(tier::Offer& offer, const std::set<DiffId>& layers);
 
 }  // namespace varve::cli

@@ -192,23 +192,87 @@ void CacheTiers::WarnOfFailures(progress::Board& board) {
   }
 }
 
-Status CacheTiers::ExportOne(Exported& to, const BuiltSteps& built,
+ExportAhead* CacheTiers::StartAhead(const graph::Graph& graph, const ShareFor& share_for, Workspace& workspace,
+                                    std::function<std::vector<source::ResolvedImage>()> images,
+                                    std::stop_token stop) {
+  static const OnProgress kQuiet;  // nobody looks
+  std::vector<ExportAhead::Place> places;
+  for (Exported& to : exports_) {
+    const tier::Spec& spec = to.spec;
+    if (spec.max_export || spec.max_time || spec.mode == tier::Mode::kAuto) continue;
+    ExportAhead::Place place{.tier = to.tier, .terms = OfferTerms(spec, *chain_, StoresOf(workspace), kQuiet)};
+    place.terms.replace = rebuild_;
+    place.terms.make_blob = [this, &workspace, make = std::move(place.terms.make_blob)](
+                                const DiffId& layer, std::stop_token token) -> Result<tier::Offer::Blob> {
+      TRY_ASSIGN(auto before, workspace.local.store->FindLayerBlobs(layer));
+      if (before.empty()) packed_ahead_.Lock()->insert(layer);
+      return make(layer, std::move(token));
+    };
+    Share share = share_for(spec);
+    // GitHub's cache may leave out what the result is not made of (tier/packed_tier.h).
+    const bool result_only = spec.mode == tier::Mode::kMin || spec.kind == tier::Kind::kGha;
+    place.steps = result_only ? StepsOfResult(graph, share.wanted)
+                              : std::vector<char>(graph.steps.size(), true);
+    for (size_t i = 0; i < share.steps.size(); ++i) place.steps[i] = place.steps[i] && share.steps[i];
+    to.lane = places.size();
+    places.push_back(std::move(place));
+  }
+  if (places.empty()) return nullptr;
+  ExportAhead::Sources sources;
+  sources.layers_of = [&workspace, images = std::move(images)](const StepKey& key) {
+    std::vector<DiffId> layers;
+    auto record = workspace.local.store->contents().Read(key);
+    if (!record || !*record) return layers;
+    std::set<DiffId> elsewhere;
+    for (const source::ResolvedImage& image : images()) {
+      if (!image.repository.empty()) elsewhere.insert(image.diff_ids.begin(), image.diff_ids.end());
+    }
+    for (const cache::Rootfs& output : (*record)->outputs) {
+      for (const DiffId& layer : output.layers) {
+        if (!elsewhere.contains(layer)) layers.push_back(layer);
+      }
+    }
+    return layers;
+  };
+  sources.is_here = [&workspace](const DiffId& layer) {
+    auto here = workspace.layers->Has(layer);
+    return here && *here;
+  };
+  ahead_ = std::make_unique<ExportAhead>(std::move(places), std::move(sources), SystemClock(), std::move(stop));
+  return ahead_.get();
+}
+
+Status CacheTiers::ExportOne(Exported& to, const BuiltSteps& built, bool finished_only,
                              const exporter::ExportStores& stores, progress::Board& board,
                              std::stop_token stop) {
-  // Down when it was read is down: its time-outs are not waited for twice.
+  if (to.lane) to.ahead = ahead_->End(*to.lane);
+  // Down is down, when it was read and when it was sent to: its time-outs are not waited for twice.
   auto read = reports_.find(to.spec.Name());
-  if (read != reports_.end() && read->second.failure &&
-      read->second.failure->code == Code::kUnavailable) {
-    to.failure = read->second.failure;
-    return Error(*to.failure);
+  for (const std::optional<Error>& failure :
+       {read != reports_.end() ? read->second.failure : std::nullopt, to.ahead.failure}) {
+    if (!failure || failure->code != Code::kUnavailable) continue;
+    to.failure = failure;
+    return Error(*failure);
   }
+  if (finished_only && to.ahead.layers.empty()) return Ok();
   Nanos began = SystemClock().Monotonic();
   auto exported = Shown(board, "exporting cache to " + to.spec.Name(), [&](VertexSink& sink) -> Status {
     OnProgress progress = [&sink](const std::string& id, uint64_t current, uint64_t total, bool done) {
       sink.Progress(id, current, total, done);
     };
-    TRY_ASSIGN(auto offer, MakeOffer(built, to.spec, *chain_, stores, progress));
-    TRY_ASSIGN(offer.mounts, OfferMounts(built, to.spec, root_));
+    const std::set<DiffId> packed_ahead = *packed_ahead_.Lock();
+    tier::Spec spec = to.spec;
+    if (finished_only) spec.mode = tier::Mode::kMax;  // of a result that does not exist nothing is a part
+    TRY_ASSIGN(auto offer, MakeOffer(built, spec, *chain_, stores, progress, packed_ahead));
+    if (finished_only) {
+      KeepOnly(offer, to.ahead.layers);
+    } else {
+      TRY_ASSIGN(offer.mounts, OfferMounts(built, to.spec, root_));
+    }
+    if (!to.ahead.layers.empty()) {
+      sink.Log(2, fmt::format("{} layer{} went while steps ran\n", to.ahead.layers.size(),
+                              to.ahead.layers.size() == 1 ? "" : "s"));
+    }
     offer.replace = rebuild_;
     return to.tier->Export(offer, progress, stop);
   });
@@ -219,12 +283,28 @@ Status CacheTiers::ExportOne(Exported& to, const BuiltSteps& built,
   return exported;
 }
 
+void CacheTiers::ExportFinished(const BuiltFor& built_for, const exporter::ExportStores& stores,
+                                progress::Board& board, std::stop_token stop) {
+  {
+    std::vector<std::jthread> threads;
+    for (Exported& to : exports_) {
+      if (!to.lane) continue;
+      threads.emplace_back([&] { (void)ExportOne(to, built_for(to.spec), true, stores, board, stop); });
+    }
+  }
+  for (const Exported& to : exports_) {
+    if (!to.failure || stop.stop_requested()) continue;
+    board.Warn({.text = fmt::format("cache {} was not written: {}", to.spec.Name(), to.failure->message),
+                .detail = {to.failure->hint}});
+  }
+}
+
 Status CacheTiers::Export(const BuiltFor& built_for, const exporter::ExportStores& stores,
                           progress::Board& board, std::stop_token stop) {
   {
     std::vector<std::jthread> threads;
     for (Exported& to : exports_) {
-      threads.emplace_back([&] { (void)ExportOne(to, built_for(to.spec), stores, board, stop); });
+      threads.emplace_back([&] { (void)ExportOne(to, built_for(to.spec), false, stores, board, stop); });
     }
   }
   if (stop.stop_requested()) return Cancelled("the build was cancelled");

@@ -7,12 +7,15 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <vector>
 
+#include "base/guarded.h"
 #include "cli/build_flags.h"
 #include "cli/cache_offer.h"
+#include "cli/export_ahead.h"
 #include "cli/previous_images.h"
 #include "cli/workspace.h"
 #include "engine/engine.h"
@@ -33,12 +36,29 @@ class CacheTiers {
   // What of --cache-from may be an image.
   const std::vector<PreviousImages::Image>& images() const { return images_; }
 
+  using BuiltFor = std::function<BuiltSteps(const tier::Spec&)>;
+
   // Tells of tiers that could not be used, each once.
   void WarnOfFailures(progress::Board& board);
 
+  // What of a build a place is to get; nothing: all of it.
+  struct Share {
+    std::vector<char> steps;  // by step
+    std::vector<graph::Ref> wanted;
+  };
+  using ShareFor = std::function<Share(const tier::Spec&)>;
+  // Layers go to the places of --cache-to from now on as steps end, where what goes does not hang on what
+  // else there will be: not with max-export, max-time and mode=auto. Null: there is no such place. To be
+  // closed before `images` goes; Export takes what it did into account.
+  ExportAhead* StartAhead(const graph::Graph& graph, const ShareFor& share_for, Workspace& workspace,
+                          std::function<std::vector<source::ResolvedImage>()> images, std::stop_token stop);
+
+  // Of a build that failed: records of the steps whose layers were sent while it ran, so that they are of use
+  // to the next one. No layer is sent for it.
+  void ExportFinished(const BuiltFor& built_for, const exporter::ExportStores& stores, progress::Board& board,
+                      std::stop_token stop);
   // To all of --cache-to at once; `built_for` says what a place gets, from several threads. An error only
   // of a place with ignore-error=false.
-  using BuiltFor = std::function<BuiltSteps(const tier::Spec&)>;
   Status Export(const BuiltFor& built_for, const exporter::ExportStores& stores, progress::Board& board,
                 std::stop_token stop);
 
@@ -53,6 +73,8 @@ class CacheTiers {
   struct Exported {
     tier::Spec spec;
     std::shared_ptr<tier::Tier> tier;
+    std::optional<size_t> lane = {};  // of ahead_
+    ExportAhead::Sent ahead = {};
     Nanos time{0};
     std::optional<Error> failure;
   };
@@ -60,8 +82,8 @@ class CacheTiers {
   // Null, and a line in warnings_, where the environment has no such service.
   Result<std::shared_ptr<tier::Tier>> OpenTier(const tier::Spec& spec, Workspace& workspace);
   void WarnOfSigning(const BuildFlags& flags);
-  Status ExportOne(Exported& to, const BuiltSteps& built, const exporter::ExportStores& stores,
-                   progress::Board& board, std::stop_token stop);
+  Status ExportOne(Exported& to, const BuiltSteps& built, bool finished_only,
+                   const exporter::ExportStores& stores, progress::Board& board, std::stop_token stop);
 
   const std::string root_;
   bool rebuild_ = false;
@@ -71,6 +93,8 @@ class CacheTiers {
   std::vector<std::pair<std::string, std::shared_ptr<tier::Tier>>> all_;  // each place once
   std::map<std::string, tier::Report> reports_;
   std::vector<progress::Warning> warnings_;  // not shown yet
+  Guarded<std::set<DiffId>> packed_ahead_;
+  std::unique_ptr<ExportAhead> ahead_;  // last: its threads use the others
 };
 
 }  // namespace varve::cli

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <optional>
+#include <thread>
 
 #include "base/fd.h"
 #include "base/log.h"
@@ -100,9 +101,16 @@ class JoinedBuild {
     outcome_ = std::move(*outcome);
     end_.graph = &job.graph();
     end_.outcome = &outcome_;
-    if (outcome_.error) return outcome_.error;
+    if (outcome_.error) {
+      job.ExportFinished(outcome_);
+      job.CacheSummary();  // counts what they cost
+      return outcome_.error;
+    }
+    Status cached = Ok();
+    std::jthread caches([&] { cached = job.ExportCaches(outcome_); });
     Status exported = job.Export(outcome_);
-    if (exported) exported = job.ExportCaches(outcome_);
+    caches.join();
+    if (exported) exported = cached;
     caches_ = job.CacheSummary();  // counts what they cost
     WriteStats(job);
     if (!exported) return std::move(exported).error();

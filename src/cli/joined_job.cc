@@ -27,6 +27,9 @@ std::map<std::string, std::string> DirectoriesOf(const BuildContext& context) {
   return directories;
 }
 
+// There are no two exports to one place (tier::CheckExports); an open one may have got a verify-key.
+bool IsSamePlace(const tier::Spec& a, const tier::Spec& b) { return a.Name() == b.Name() && a.store == b.store; }
+
 }  // namespace
 
 Status JoinedJob::Add(Part part) {
@@ -176,6 +179,19 @@ Result<engine::Outcome> JoinedJob::Run(const std::string& project,
   TRY(tier::CheckExports(caches.cache_to));
   TRY_ASSIGN(tiers_, CacheTiers::Open(caches, workspace_, false, stop_));
   run.tiers = tiers_.get();
+  run.share_for = [this](const tier::Spec& spec) {
+    CacheTiers::Share share{.steps = std::vector<char>(graph_.steps.size()), .wanted = {}};
+    for (const Part& part : parts_) {
+      bool names_it = std::ranges::any_of(part.flags.cache_to, [&](const tier::Spec& to) {
+        return IsSamePlace(to, spec);
+      });
+      if (!names_it) continue;
+      for (graph::StepIndex step : part.steps) share.steps[step] = true;
+      std::vector<graph::Ref> wanted = part.job->Wanted();
+      share.wanted.insert(share.wanted.end(), wanted.begin(), wanted.end());
+    }
+    return share;
+  };
   run.images = &images_;
   BuiltGraph built{.graph = &graph_, .started = SystemClock().Now()};
   run.pins = &built.pins;
@@ -214,12 +230,12 @@ Status JoinedJob::Export(const engine::Outcome& outcome) {
   return Ok();
 }
 
-Status JoinedJob::ExportCaches(const engine::Outcome& outcome) {
-  // What a cache gets is an outcome in which the others' steps have not been.
-  std::vector<std::pair<tier::Spec, engine::Outcome>> shares;
+// What a cache gets is an outcome in which the others' steps have not been.
+JoinedJob::Shares JoinedJob::SharesOf(const engine::Outcome& outcome) const {
+  Shares shares;
   for (const Part& part : parts_) {
     for (const tier::Spec& spec : part.flags.cache_to) {
-      auto share = std::ranges::find(shares, spec, &std::pair<tier::Spec, engine::Outcome>::first);
+      auto share = std::ranges::find_if(shares, [&](const auto& of) { return IsSamePlace(of.first, spec); });
       if (share == shares.end()) {
         share = shares.insert(shares.end(), {spec, outcome});
         share->second.wanted.clear();
@@ -228,17 +244,32 @@ Status JoinedJob::ExportCaches(const engine::Outcome& outcome) {
       for (graph::StepIndex step : part.steps) {
         share->second.steps[step].key = outcome.steps[step].key;
       }
+      if (outcome.error) continue;
       engine::Outcome own = OwnOutcome(part, outcome);
       auto& wanted = share->second.wanted;
       wanted.insert(wanted.end(), own.wanted.begin(), own.wanted.end());
     }
   }
-  auto built_for = [&](const tier::Spec& spec) -> BuiltSteps {
-    auto share = std::ranges::find(shares, spec, &std::pair<tier::Spec, engine::Outcome>::first);
-    CHECK(share != shares.end());
-    return {graph_, share->second, images_, parts_.front().job->lowered().cache_mount_namespace};
-  };
-  return tiers_->Export(built_for, parts_.front().job->Stores(), board_, stop_);
+  return shares;
+}
+
+BuiltSteps JoinedJob::Built(const Shares& shares, const tier::Spec& spec) const {
+  auto share = std::ranges::find_if(shares, [&](const auto& of) { return IsSamePlace(of.first, spec); });
+  CHECK(share != shares.end());
+  return {graph_, share->second, images_, parts_.front().job->lowered().cache_mount_namespace};
+}
+
+Status JoinedJob::ExportCaches(const engine::Outcome& outcome) {
+  const Shares shares = SharesOf(outcome);
+  return tiers_->Export([&](const tier::Spec& spec) { return Built(shares, spec); },
+                        StoresOf(workspace_), board_, stop_);
+}
+
+void JoinedJob::ExportFinished(const engine::Outcome& outcome) {
+  if (tiers_ == nullptr || stop_.stop_requested() || outcome.error->code == Code::kCorrupt) return;
+  const Shares shares = SharesOf(outcome);
+  tiers_->ExportFinished([&](const tier::Spec& spec) { return Built(shares, spec); },
+                         StoresOf(workspace_), board_, stop_);
 }
 
 std::vector<const JoinedJob::Part*> JoinedJob::PartsOf(graph::StepIndex step) const {

@@ -53,6 +53,7 @@ class JoinedJob {
   Status Export(const engine::Outcome& outcome);
   // To each cache what the parts that name it were built from.
   Status ExportCaches(const engine::Outcome& outcome);
+  void ExportFinished(const engine::Outcome& outcome);  // after a failed build, as BuildJob's
   std::string CacheSummary() { return tiers_ ? tiers_->Summary() : ""; }
   std::vector<history::TierUse> CacheUses() const {
     return tiers_ ? tiers_->Uses() : std::vector<history::TierUse>();
@@ -71,6 +72,9 @@ class JoinedJob {
   Status CollectRunnerOptions(exec::RunnerOptions& all);
 
   std::string NameOf(const Part& part) const { return wording_.part + " " + part.name; }
+  using Shares = std::vector<std::pair<tier::Spec, engine::Outcome>>;
+  Shares SharesOf(const engine::Outcome& outcome) const;
+  BuiltSteps Built(const Shares& shares, const tier::Spec& spec) const;
   engine::Outcome OwnOutcome(const Part& part, const engine::Outcome& outcome) const;
 
   const Wording wording_;

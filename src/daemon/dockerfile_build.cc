@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <thread>
 
 #include "base/fd.h"
 #include "base/rel_path.h"
@@ -295,7 +296,10 @@ std::optional<Failure> DockerfileBuild::Run(bool want_data, cli::BuildHistory* h
   auto outcome = job_->Run({.want_data = want_data}, watched);
   if (!outcome) return Failure{outcome.error()};
   outcome_ = std::move(*outcome);
-  if (outcome_.error) return OfOutcome();
+  if (outcome_.error) {
+    job_->ExportFinished(outcome_);
+    return OfOutcome();
+  }
   return std::nullopt;
 }
 
@@ -305,8 +309,10 @@ std::optional<Failure> DockerfileBuild::Export(const std::vector<WantedResult>& 
     return Failure{Invalid("a result with some of the platforms that were built is not supported by this "
                            "daemon yet")};
   }
+  Status cached = Ok();
+  std::jthread caches([&] { cached = job_->ExportCaches(outcome_); });
   auto exported = job_->Export(outcome_, targets_.outputs);
-  Status cached = exported ? job_->ExportCaches(outcome_) : Ok();
+  caches.join();
   if (!exported) return Failure{exported.error()};
   exported_ = std::move(*exported);
   metadata = exported_.metadata;

@@ -1,6 +1,7 @@
 #include "daemon/llb_build.h"
 
 #include <set>
+#include <thread>
 
 #include "cli/build_outputs.h"
 
@@ -75,6 +76,10 @@ std::optional<Failure> LlbBuild::Run(bool want_data, cli::BuildHistory* history)
   };
   if (Status ran = run(); !ran) return Failure{ran.error()};
   if (!outcome_.error) return std::nullopt;
+  if (!place_.stop.stop_requested() && outcome_.error->code != Code::kCorrupt) {
+    auto built_for = [&](const tier::Spec&) -> cli::BuiltSteps { return {decoded_.graph, outcome_, images_}; };
+    tiers_->ExportFinished(built_for, Stores(), place_.board, place_.stop);
+  }
   Failure failure{*outcome_.error};
   if (outcome_.failed_step) {
     failure.vertex = place_.feed.DigestOf(observer_->VertexOf(*outcome_.failed_step));
@@ -90,14 +95,7 @@ std::vector<history::TierUse> LlbBuild::CacheUses() const {
   return tiers_ ? tiers_->Uses() : std::vector<history::TierUse>();
 }
 
-exporter::ExportStores LlbBuild::Stores() const {
-  cli::Workspace& workspace = place_.workspace;
-  return {*workspace.layers, *workspace.local.store, *workspace.blobs,
-          [&workspace](const cache::LayerBlob& blob, std::stop_token token) {
-            return workspace.images->FetchLayerBlob(blob, token);
-          },
-          SystemClock()};
-}
+exporter::ExportStores LlbBuild::Stores() const { return cli::StoresOf(place_.workspace); }
 
 Result<exporter::PlatformInput> LlbBuild::InputOf(const Part& part) const {
   exporter::PlatformInput of;
@@ -133,12 +131,16 @@ std::optional<Failure> LlbBuild::ExportAll(const std::vector<Part>& parts, Json&
       result.platforms.push_back(std::move(input));
     }
     TRY(cli::CheckOutputs(targets_.outputs, platforms, result.multi_platform));
-    TRY_ASSIGN(exported_, cli::ExportBuild(targets_.outputs, result, Stores(), place_.workspace.registries->pusher(),
-                                           place_.workspace.scratch.path(), place_.board, place_.stop,
-                                           files_.hooks().outputs));
-    metadata = exported_.metadata;
     auto built_for = [&](const tier::Spec&) -> cli::BuiltSteps { return {decoded_.graph, outcome_, images_}; };
-    return tiers_->Export(built_for, Stores(), place_.board, place_.stop);
+    Status cached = Ok();
+    std::jthread caches([&] { cached = tiers_->Export(built_for, Stores(), place_.board, place_.stop); });
+    auto exported = cli::ExportBuild(targets_.outputs, result, Stores(), place_.workspace.registries->pusher(),
+                                     place_.workspace.scratch.path(), place_.board, place_.stop,
+                                     files_.hooks().outputs);
+    caches.join();
+    TRY_ASSIGN(exported_, std::move(exported));
+    metadata = exported_.metadata;
+    return cached;
   };
   Status done = work();
   if (done) return std::nullopt;
