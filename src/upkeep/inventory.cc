@@ -57,6 +57,7 @@ class Taker {
     TRY(Blobs());
     TRY(Mounts());
     TRY(Contexts());
+    TRY(Synced());
     TRY(Mirrors());
     TRY(OtherFiles());
     for (const UsageRow& row : out_.rows) out_.bytes += row.bytes;
@@ -325,6 +326,33 @@ class Taker {
     return AddDirectoryItself("contexts");
   }
 
+  // Each is used under its lock, which lies beside it (session/contexts.h).
+  Status Synced() {
+    const std::string top = stores_.root + "/synced";
+    TRY_ASSIGN(auto keys, NamesIn(top));
+    if (keys.empty() && !StatOf(top)) return Ok();
+    uint64_t listed = 0;
+    for (const std::string& key : keys) {
+      TRY_ASSIGN(auto names, NamesIn(top + "/" + key));
+      for (const std::string& name : names) {
+        if (name.ends_with(".lock")) continue;
+        UsageRow row{.kind = Kind::kSynced, .type = UsageType::kLocalSource, .id = key + "/" + name};
+        row.path = top + "/" + row.id;
+        row.description = "files of a client's directory";
+        row.is_mutable = true;
+        TRY(Measure(row));
+        if (auto st = StatOf(row.path + ".lock")) row.last_used = std::max(*row.last_used, TimeOf(st->st_mtim));
+        auto lock = sys::FlockGuard::TryLock(row.path + ".lock", sys::LockMode::kExclusive);
+        row.in_use = lock && !*lock;
+        listed += row.bytes;
+        out_.rows.push_back(std::move(row));
+      }
+    }
+    TRY_ASSIGN(uint64_t all, DiskBytes(top));
+    if (all > listed) AddFiles("synced", "directories of clients' files", all - listed);
+    return Ok();
+  }
+
   Status Mirrors() {
     TRY_ASSIGN(auto names, NamesIn(stores_.root + "/git"));
     for (const std::string& name : names) {
@@ -355,8 +383,8 @@ class Taker {
 
   // What of the root has no row yet. Files that come and go while we look are not missed.
   Status OtherFiles() {
-    static constexpr std::array<std::string_view, 6> kDone = {"records",  "blobs", "mounts",
-                                                              "contexts", "git",   "layers"};
+    static constexpr std::array<std::string_view, 7> kDone = {"records", "blobs",  "mounts", "contexts",
+                                                              "git",     "layers", "synced"};
     TRY(AddDirectoryItself("layers"));
     TRY_ASSIGN(auto names, NamesIn(stores_.root));
     uint64_t index = 0, trees = 0, small = 0;

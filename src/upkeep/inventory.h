@@ -42,6 +42,7 @@ struct UsageRow {
     kBlob,     // id is the digest
     kMount,    // a RUN cache mount; id is its directory's name
     kContext,  // the stat cache of a context directory
+    kSynced,   // the copy of a client's directory (session/contexts.h); id is its path below <root>/synced
     kMirror,   // of a git remote
     kRecords,  // all step records, as files
     kFiles,    // anything else, one row an entry of the root

@@ -134,7 +134,7 @@ class Pruning {
         ++result_.spared;
         return Ok();
       }
-    } else if (row.kind == Kind::kMirror) {
+    } else if (row.kind == Kind::kMirror || row.kind == Kind::kSynced) {
       TRY_ASSIGN(auto lock,
                  sys::FlockGuard::TryLock(row.path + ".lock", sys::LockMode::kExclusive));
       if (!lock) {

@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "cache/lease.h"
+#include "sys/flock.h"
 #include "upkeep/disk_use.h"
 #include "upkeep/test_root.h"
 
@@ -61,6 +62,22 @@ TEST(Inventory, SumIsWhatTheDiskHolds) {
   EXPECT_NEAR(static_cast<double>(inventory.bytes), static_cast<double>(bytes), 0.02 * bytes);
   ASSERT_TRUE(RowOf(inventory, layer) && RowOf(inventory, second));
   EXPECT_LT(RowOf(inventory, layer)->bytes, kBig.size()) << "it bears a part";
+}
+
+TEST(Prune, GivesUpTheFilesOfClientsThatNoBuildReads) {
+  TestRoot root;
+  for (const char* copy : {"/synced/key/0", "/synced/key/1"}) {
+    fs::create_directories(root.root + copy);
+    ASSERT_TRUE(WriteFileAtomically(root.root + copy + "/file", kBig));
+  }
+  auto used = sys::FlockGuard::TryLock(root.root + "/synced/key/1.lock", sys::LockMode::kExclusive).value();
+  ASSERT_TRUE(used);
+  Pruned pruned = PruneBy(root, {.name = "varve prune", .filter = {}, .limits = {}});
+  ASSERT_EQ(pruned.rows.size(), 1u);
+  EXPECT_EQ(pruned.rows[0].id, "key/0");
+  EXPECT_EQ(pruned.rows[0].type, UsageType::kLocalSource);
+  EXPECT_FALSE(fs::exists(root.root + "/synced/key/0"));
+  EXPECT_TRUE(fs::exists(root.root + "/synced/key/1/file"));
 }
 
 TEST(Prune, WithoutLimitsTakesLayersAndKeepsRecords) {
