@@ -232,6 +232,8 @@ Result<std::vector<exporter::Output>> ParseExporters(const SolveRequest& request
       error.hint = "leave it out, and unpack the archive";
       return error;
     }
+    // What went to a registry is there. Kept by name here too, nothing that a client can ask for would free it.
+    if (output.push && !attributes.contains("store")) output.store = false;
     if (output.push && output.names.empty()) return Invalid("tag is needed when pushing to registry");
     outputs.push_back(std::move(output));
   }
