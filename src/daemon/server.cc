@@ -10,7 +10,10 @@
 #include "base/log.h"
 #include "base/strings.h"
 #include "cli/otlp_export.h"
+#include "cache/root.h"
+#include "cas/blob_store.h"
 #include "daemon/bridge_service.h"
+#include "daemon/content_service.h"
 #include "daemon/control_service.h"
 #include "daemon/debug_server.h"
 #include "daemon/listener.h"
@@ -115,6 +118,7 @@ struct Server::Impl {
   Telemetry telemetry;
   ControlService control;
   BridgeService bridge;
+  std::unique_ptr<ContentService> content;
   std::unique_ptr<grpc::Server> server;
   std::vector<std::unique_ptr<Acceptor>> acceptors;
   std::vector<std::string> addresses;
@@ -159,6 +163,10 @@ Result<std::unique_ptr<Server>> Server::Start(ServerOptions options) {
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   builder.RegisterService(&impl->control);
   builder.RegisterService(&impl->bridge);
+  TRY(cache::PrepareRoot(given.policy.root));
+  TRY_ASSIGN(auto blobs, cas::OpenDiskStore(given.policy.root));
+  impl->content = std::make_unique<ContentService>(std::move(blobs));
+  builder.RegisterService(impl->content.get());
   for (const ListenAddress& address : given.addresses) {
     if (address.kind != ListenAddress::Kind::kTcp) continue;
     TRY_ASSIGN(auto credentials, CredentialsOf(given));

@@ -37,6 +37,8 @@ Status ListUsage(const std::string& root, const control::DiskUsageRequest& reque
   TRY_ASSIGN(auto inventory, upkeep::TakeInventory(stores.view(), {}));
   const int64_t now = SystemClock().Now().nanos;
   for (const upkeep::UsageRow& row : inventory.rows) {
+    // A client asks what a prune could give back. Indexes, records and directories are what the rest hangs on.
+    if (row.kind == upkeep::UsageRow::Kind::kFiles || row.kind == upkeep::UsageRow::Kind::kRecords) continue;
     if (!filter.Matches(row)) continue;
     if (request.age_limit() > 0 && row.last_used && now - row.last_used->nanos < request.age_limit()) continue;
     Fill(row, *response.add_record());
