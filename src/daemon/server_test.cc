@@ -15,6 +15,7 @@
 #include "api/gateway.grpc.pb.h"
 #include "archive/tar.h"
 #include "base/fd.h"
+#include "daemon/content_service.h"
 #include "llb/definition.h"
 #include "session/testing/fake_client.h"
 #include "session/testing/file_service.h"
@@ -280,6 +281,87 @@ TEST_F(ServerTest, ADefinitionIsBuiltAndShownByItsOwnDigests) {
   const control::Vertex* made = Find(answer.events, "make it");
   ASSERT_NE(made, nullptr);
   EXPECT_EQ(made->digest(), Digest::Of(definition.def(0)).ToString());
+}
+
+TEST_F(ServerTest, ADefinitionWithoutOpsIsAnEmptyFileSystem) {
+  auto session = OpenSession("s");
+  auto request = Request("s");
+  request.clear_frontend();
+  request.mutable_definition();
+  request.add_exporters()->set_type("tar");
+  Answer answer = Solve(request);
+  ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
+  EXPECT_TRUE(NamesIn((*takes.taken.Lock())["0"]).empty());
+}
+
+TEST_F(ServerTest, ADefinitionThatIsRefusedEndsWithItsReason) {
+  graph::Graph graph;
+  graph.Add({.op = graph::Exec{.args = {"true"}, .mounts = {{.target = "/", .output = 0}},
+                               .network = graph::NetworkMode::kHost},
+             .inputs = {}});
+  auto session = OpenSession("s");
+  auto request = Request("s");
+  request.clear_frontend();
+  *request.mutable_definition() = llb::Encode(graph, graph::Ref{0, 0});
+  Answer answer = Solve(request);
+  ASSERT_FALSE(answer.status.ok());
+  EXPECT_NE(answer.status.error_message().find("network.host is not allowed"), std::string::npos)
+      << answer.status.error_message();
+}
+
+TEST_F(ServerTest, ABuildsDataIsListedReadAndPruned) {
+  Write("Dockerfile", "FROM scratch\nCOPY a.txt /b\n");
+  Write("a.txt", "text");
+  {
+    auto session = OpenSession("s");
+    auto request = Request("s");
+    request.add_exporters()->set_type("oci");
+    Answer answer = Solve(request);
+    ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
+  }
+  auto blobs = content::Content::NewStub(channel);
+  auto list = [&] {
+    grpc::ClientContext context;
+    auto stream = blobs->List(&context, {});
+    content::ListContentResponse all, part;
+    while (stream->Read(&part)) all.MergeFrom(part);
+    EXPECT_TRUE(stream->Finish().ok());
+    return all;
+  };
+  content::ListContentResponse listed = list();
+  ASSERT_GT(listed.info_size(), 0);
+  content::ReadContentRequest read;
+  read.set_digest(listed.info(0).digest());
+  std::string bytes;
+  for (int64_t from : {int64_t{0}, listed.info(0).size() / 2}) {
+    grpc::ClientContext context;
+    read.set_offset(from);
+    read.set_size(from == 0 ? listed.info(0).size() / 2 : 0);
+    auto stream = blobs->Read(&context, read);
+    content::ReadContentResponse part;
+    while (stream->Read(&part)) {
+      EXPECT_EQ(part.offset(), static_cast<int64_t>(bytes.size()));
+      bytes += part.data();
+    }
+    EXPECT_TRUE(stream->Finish().ok());
+  }
+  EXPECT_EQ(Digest::Of(bytes).ToString(), read.digest());
+  auto usage = [&] {
+    grpc::ClientContext context;
+    control::DiskUsageResponse response;
+    EXPECT_TRUE(stub->DiskUsage(&context, {}, &response).ok());
+    return response;
+  };
+  EXPECT_GT(usage().record_size(), 0);
+  grpc::ClientContext context;
+  control::PruneRequest prune;
+  prune.set_all(true);
+  auto stream = stub->Prune(&context, prune);
+  control::UsageRecord record;
+  while (stream->Read(&record)) EXPECT_FALSE(record.id().empty());
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(usage().record_size(), 0) << usage().DebugString();
+  EXPECT_EQ(list().info_size(), 0);
 }
 
 TEST_F(ServerTest, ABuildGoesOnWithTheResultOfAnother) {

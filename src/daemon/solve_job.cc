@@ -172,7 +172,7 @@ google::rpc::Status SolveJob::Work(control::SolveResponse& response) {
     auto failure = SolveFrontend(request_.frontend(), ToAttributes(request_.frontend_attrs()),
                                  request_.frontend_inputs(), false, result);
     if (failure) return ToProto(*failure);
-  } else if (request_.definition().def_size() > 0) {
+  } else if (request_.has_definition()) {  // also without any Op: an empty file system
     if (auto failure = SolveDefinition(request_.definition(), false, result)) return ToProto(*failure);
   } else {
     google::rpc::Status returned = AwaitReturn(result);
@@ -400,7 +400,8 @@ std::optional<Failure> SolveJob::RunAndExportOnce(const std::vector<Wanted>& wan
     if (failure || !ran.insert(one.made.build.get()).second) continue;
     failure = one.made.build->Run(want_data, one.made.build.get() == &build ? history : nullptr);
   }
-  if (history != nullptr) {
+  // A build that was refused has not gone through its steps.
+  if (history != nullptr && build.outcome().steps.size() == build.graph().steps.size()) {
     opened.end.graph = &build.graph();
     opened.end.outcome = &build.outcome();
   }
