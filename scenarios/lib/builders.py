@@ -150,7 +150,7 @@ class Varve(Builder):
 
 class BuildahMachine(Machine):
     def words(self):
-        return ["buildah", "--root", f"{self.root}/graph", "--runroot", f"{self.root}/run"]
+        return [self.builder.program, "--root", f"{self.root}/graph", "--runroot", f"{self.root}/run"]
 
     def build(self, context, *flags, extra=None):
         words = [*self.words(), "bud", "--tls-verify=false", "--layers", "--network", "host", *self.builder.isolation,
@@ -166,13 +166,21 @@ class BuildahMachine(Machine):
 
 
 class Buildah(Builder):
+    """$BUILDAH is another one than that in PATH: a newer one, or a script that starts it."""
     name = "buildah"
     machine_type = BuildahMachine
     isolation = []
+    program = os.environ.get("BUILDAH") or "buildah"
 
     @classmethod
     def available(cls):
-        return None if shutil.which("buildah") else "buildah is not installed"
+        return None if shutil.which(cls.program) else f"{cls.program} is not installed"
+
+    @classmethod
+    def version(cls):
+        """`buildah version 1.28.2 (image-spec …)` as 1.28.2."""
+        words = subprocess.run([cls.program, "--version"], capture_output=True, text=True, check=False).stdout.split()
+        return words[2] if len(words) > 2 else "of an unknown version"
 
     def probe(self):
         """Finds an isolation that works here: crun refuses hybrid cgroups, some machines have no runc."""

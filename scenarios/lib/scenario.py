@@ -90,6 +90,8 @@ class Place:
                 self.report.not_checked(f"beside {name}", why)
             else:
                 self.builders[name] = builder
+                if name == "buildah":
+                    self.report.note(f"buildah is {builder.version()}")
 
     @property
     def varve(self):
