@@ -141,7 +141,7 @@ class VarveMachine(Machine):
 class Varve(Builder):
     name = "varve"
     machine_type = VarveMachine
-    binary = os.environ.get("VARVE") or f"{TOP}/build/release/varve"
+    binary = os.path.abspath(os.environ.get("VARVE") or f"{TOP}/build/release/varve")
 
     @classmethod
     def available(cls):
