@@ -98,11 +98,14 @@ class Chart {
     for (const history::Part& part : step.parts) {
       Bar("part", part.started.nanos, part.wall.count(), y + 9, 4);
     }
-    // Where the bar ends, unless that is at the chart's edge.
-    double end = std::max(X(step.started.nanos) + kMinBar, X(step.started.nanos + step.wall.count()));
-    bool inside = end > kLabelWidth + kChartWidth - 60;
-    out_ += fmt::format("<text class=\"time{}\" x=\"{:.1f}\" y=\"{}\">{}</text></g>\n",
-                        inside ? " inside" : "", inside ? end - 4 : end + 4, y + 15,
+    // Where the bar ends; at the chart's edge inside of it, or before it where it is too short for that.
+    constexpr double kRoom = 60, kText = 36;
+    double start = X(step.started.nanos);
+    double end = std::max(start + kMinBar, X(step.started.nanos + step.wall.count()));
+    bool at_edge = end > kLabelWidth + kChartWidth - kRoom, inside = at_edge && end - start >= kText;
+    const char* css = inside ? " inside" : at_edge ? " before" : "";
+    double x = inside ? end - 4 : at_edge ? start - 4 : end + 4;
+    out_ += fmt::format("<text class=\"time{}\" x=\"{:.1f}\" y=\"{}\">{}</text></g>\n", css, x, y + 15,
                         FormatDuration(step.wall));
   }
 

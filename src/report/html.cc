@@ -56,7 +56,7 @@ summary { cursor: pointer; }
 .scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 6px; padding: 8px; }
 svg { display: block; } svg text { fill: var(--text); font-size: 12px; }
 svg .label { text-anchor: end; } svg .time { fill: var(--dim); font-size: 11px; }
-svg .time.inside { text-anchor: end; fill: var(--page); } svg text.tick { text-anchor: middle; fill: var(--dim); font-size: 11px; }
+svg .time.inside, svg .time.before { text-anchor: end; } svg .time.inside { fill: var(--page); } svg text.tick { text-anchor: middle; fill: var(--dim); font-size: 11px; }
 svg line.tick { stroke: var(--line); } svg rect.cached { fill: var(--cached); } svg rect.ran { fill: var(--ran); }
 svg rect.failed { fill: var(--failed); } svg rect.source { fill: var(--source); } svg rect.other { fill: var(--other); }
 svg rect.part { fill: var(--part); } svg rect.lane { fill: var(--panel); } svg text.lane { fill: var(--dim); font-weight: 600; }
