@@ -143,9 +143,9 @@ void BuildFlagParser::Define(CLI::App& app) {
                "Same inputs, same digest: all times in the image are SOURCE_DATE_EPOCH, or 1970");
   app.add_option("--cache-salt", flags.salt, "Text mixed into every key: another one is another cache");
   app.add_flag("--stats", flags.stats, "Print counters and timings at the end");
-  app.add_option("--cache-from", raw.cache_from, "Cache to read besides the local one: type=local,src=DIR, type=registry,ref=REF, type=s3,bucket=B type=http,url=URL, or an image")->allow_extra_args(false);
+  app.add_option("--cache-from", raw.cache_from, "Cache to read besides the local one: type=local,src=DIR, type=registry,ref=REF, type=gha, type=s3,bucket=B, type=http,url=URL, or an image")->allow_extra_args(false);
   app.add_option("--cache-from-trust", raw.cache_from_trust, "What images of --cache-from are believed: their layers' content, or their history as well (default)");
-  app.add_option("--cache-to", raw.cache_to, "Cache to write as well: type=local,dest=DIR, type=registry,ref=REF, type=s3,bucket=B, type=http,url=URL or type=inline; with mode=max all layers")->allow_extra_args(false);
+  app.add_option("--cache-to", raw.cache_to, "Cache to write as well: type=local,dest=DIR, type=registry,ref=REF, type=gha, type=s3,bucket=B, type=http,url=URL or type=inline; with mode=max all layers")->allow_extra_args(false);
   app.add_option("--attest", raw.attest, "Attestation: type=sbom|provenance,…")
       ->allow_extra_args(false);
   app.add_option("--provenance", raw.provenance, "Same as --attest=type=provenance");

@@ -1,6 +1,7 @@
 #include "cli/build_report.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include "base/fd.h"
 #include "base/metric.h"
@@ -10,6 +11,7 @@
 #include "cli/exit_code.h"
 #include "dockerfile/caret.h"
 #include "dockerfile/excerpt.h"
+#include "tree/pattern.h"
 
 namespace varve::cli {
 
@@ -23,6 +25,36 @@ std::string ErrorText(const Error& error) {
   std::string text = "ERROR: failed to build: " + error.message + "\n";
   if (!error.hint.empty()) text += "hint: " + error.hint + "\n";
   return text;
+}
+
+// Why `"/path": not found` may be, of a step that reads the main context: its ignore file leaves the
+// path out, or a name beside it was meant. Empty where nothing is known.
+std::string HintOfMissing(const graph::Graph& graph, const graph::Step& step, const BuildContext& context,
+                          const std::string& message) {
+  namespace fs = std::filesystem;
+  bool reads = std::ranges::any_of(step.inputs, [&](const graph::Ref& input) {
+    const auto* local = std::get_if<graph::LocalSource>(&graph.steps[input.step].op);
+    return local != nullptr && local->name == "context";
+  });
+  size_t begin = message.find("\"/"), end = message.find("\": not found");
+  if (!reads || context.directory.empty() || begin == message.npos || end == message.npos || end < begin) return "";
+  fs::path path = message.substr(begin + 2, end - begin - 2);
+  std::error_code error;
+  if (fs::exists(fs::symlink_status(context.directory / path, error))) {
+    auto ignored = tree::PatternList::Compile(context.ignore);
+    return ignored && ignored->MatchesWalking(path.string())
+               ? fmt::format("{} excludes it: add a line !{}", context.ignore_file, path.string())
+               : "";
+  }
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(context.directory / path.parent_path(), error)) {
+    names.push_back(entry.path().filename().string());
+  }
+  std::ranges::sort(names);
+  std::vector<std::string_view> candidates(names.begin(), names.end());
+  auto near = NearestWord(path.filename().string(), candidates);
+  if (near) return fmt::format("did you mean \"{}\"?", (path.parent_path() / *near).string());
+  return fmt::format("paths of COPY and ADD are below the context, {}", context.directory);
 }
 
 std::string_view StatusName(engine::StepStatus status) {
@@ -71,10 +103,8 @@ int FailBuild(const graph::Graph& graph, const engine::Outcome& outcome, const B
     auto span = dockerfile::Span::Lines(line(step.location.first_line), line(step.location.last_line));
     ToStderr(ExcerptOf(context, span));
     error.message = "failed to solve: " + error.message;
-    // Names in a context that an ignore file takes out look missing: say so.
-    bool from_context = error.code == Code::kNotFound && !context.ignore_file.empty();
-    if (from_context && error.hint.empty()) {
-      error.hint = fmt::format("if the file exists, {} may exclude it", context.ignore_file);
+    if (error.code == Code::kNotFound && error.hint.empty()) {
+      error.hint = HintOfMissing(graph, step, context, error.message);
     }
     if (error.code == Code::kExec) {
       std::string more = "all output: --progress plain";
