@@ -1,14 +1,11 @@
 #include "daemon/toml_config.h"
 
-#define TOML_EXCEPTIONS 0
-#define TOML_HEADER_ONLY 1
-#include <toml++/toml.h>
-
 #include <algorithm>
 #include <functional>
 #include <utility>
 
 #include "base/fd.h"
+#include "base/toml.h"
 
 namespace varve::daemon {
 
@@ -137,12 +134,9 @@ class Reader {
 }  // namespace
 
 Result<TomlConfig> ParseTomlConfig(std::string_view text) {
-  toml::parse_result parsed = toml::parse(text);
-  if (!parsed) {
-    return Invalid("line {}: {}", parsed.error().source().begin.line, parsed.error().description());
-  }
+  TRY_ASSIGN(toml::table table, ParseToml(text));
   TomlConfig config;
-  TRY(Reader(config).Document(parsed.table()));
+  TRY(Reader(config).Document(table));
   std::ranges::sort(config.unused);
   return config;
 }

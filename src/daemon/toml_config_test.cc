@@ -76,5 +76,11 @@ TEST(TomlConfig, SaysInWhichLineWhatIsWrong) {
   EXPECT_TRUE(ErrorOf("a = \n").starts_with("line 1: ")) << ErrorOf("a = \n");
 }
 
+TEST(TomlConfig, WhatTheLibraryAssertsIsAnError) {
+  auto config = ParseTomlConfig("[@worker]\n");
+  ASSERT_FALSE(config);
+  EXPECT_EQ(config.error().code, Code::kInvalid);
+}
+
 }  // namespace
 }  // namespace varve::daemon

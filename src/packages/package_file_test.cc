@@ -94,6 +94,8 @@ TEST(Pyproject, CountsDependenciesAndUnknownTools) {
   ExpectDifferent(Kind::kPyproject, "x = 1.5\n", "x = \"1.5\"\n");
   ExpectDifferent(Kind::kPyproject, "x = 2020-01-01\n", "x = 2020-01-02\n");
   EXPECT_THAT(Refused(Kind::kPyproject, "[project\n"), HasSubstr("no TOML"));
+  // What toml++ has an assertion for.
+  EXPECT_THAT(Refused(Kind::kPyproject, "[@project]\n"), HasSubstr("no TOML"));
   EXPECT_THAT(Refused(Kind::kPyproject, "[tool.uv.workspace]\nmembers = []\n"),
               HasSubstr("workspace"));
 }

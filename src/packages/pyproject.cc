@@ -1,12 +1,9 @@
 // pyproject.toml (packaging.python.org, "pyproject.toml specification").
-#define TOML_EXCEPTIONS 0
-#define TOML_HEADER_ONLY 1
-#include <toml++/toml.h>
-
 #include <array>
 #include <sstream>
 
 #include "base/json.h"
+#include "base/toml.h"
 #include "packages/forms.h"
 
 namespace varve::packages {
@@ -75,9 +72,9 @@ void EraseAll(Json* table, const std::array<std::string_view, N>& names) {
 }  // namespace
 
 Form FormOfPyproject(std::string_view text) {
-  toml::parse_result parsed = toml::parse(text);
-  if (!parsed) return Invalid("it is no TOML: {}", std::string(parsed.error().description()));
-  Json json = ToJson(parsed.table());
+  auto table = ParseToml(text);
+  if (!table) return Invalid("it is no TOML: {}", table.error().message);
+  Json json = ToJson(*table);
   EraseAll(json.Find("project"), kIgnoredOfProject);
   Json* tool = json.Find("tool");
   EraseAll(tool, kIgnoredTools);
