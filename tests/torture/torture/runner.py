@@ -4,6 +4,7 @@ import argparse
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,8 @@ class Run:
         self.lock = threading.Lock()
         self.passed = self.failed = 0
         self.facts = {}
+        self.seeds = []
+        self.interrupted = False
 
     def count(self, **facts):
         with self.lock:
@@ -53,24 +56,31 @@ class Run:
             shutil.rmtree(folder, ignore_errors=True)
 
     def test(self, name, module, cases, at_once):
-        began, self.facts = time.monotonic(), {}
-        seeds = list(range(self.arguments.seed, self.arguments.seed + cases))
-        threads = [threading.Thread(target=self._work, args=(name, module, seeds)) for _ in range(at_once)]
+        if self.interrupted:
+            return
+        began, self.facts, done = time.monotonic(), {}, self.passed + self.failed
+        self.seeds = list(range(self.arguments.seed, self.arguments.seed + cases))
+        threads = [threading.Thread(target=self._work, args=(name, module)) for _ in range(at_once)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         told = ", ".join(f"{number} {fact.replace('_', ' ')}" for fact, number in self.facts.items())
-        print(f"{name}: seeds {self.arguments.seed}..{self.arguments.seed + cases - 1}: {told} "
-              f"({time.monotonic() - began:.0f} s)", flush=True)
+        last = self.arguments.seed + self.passed + self.failed - done - 1
+        print(f"{name}: seeds {self.arguments.seed}..{last}: {told} ({time.monotonic() - began:.0f} s)", flush=True)
 
-    def _work(self, name, module, seeds):
+    def _work(self, name, module):
         while True:
             with self.lock:
-                if not seeds:
+                if not self.seeds:
                     return
-                seed = seeds.pop(0)
+                seed = self.seeds.pop(0)
             self.case(name, module, seed)
+
+    def interrupt(self, *_):
+        """Ctrl-C: the cases that are under way are the last, and the counts are of what was done."""
+        self.interrupted = True
+        self.seeds = []
 
 
 def make_bases(varve, folder, registry):
@@ -127,6 +137,7 @@ def main(words, text):
     try:
         os.environ["VARVE_REGISTRIES"] = f"{needs.folder}/r/registries.json"
         run = Run(arguments, varve, make_bases(varve, folder, needs.address), folder)
+        signal.signal(signal.SIGINT, run.interrupt)
         for name, module, short, long, at_once in chosen:
             cases = arguments.cases or (long if arguments.soak else short)
             run.test(name, module, cases, min(at_once, arguments.jobs))
