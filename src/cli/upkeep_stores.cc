@@ -26,7 +26,7 @@ upkeep::Stores UpkeepStores::view() const {
 }
 
 int FailWith(const Error& error) {
-  PrintError(error);
+  PrintCommandError(error);
   return ExitCodeOf(error);
 }
 

@@ -25,7 +25,7 @@ struct UpkeepStores {
   upkeep::Stores view() const;
 };
 
-// "ERROR: …" with the hint; the exit code that goes with it.
+// "ERROR: …" with the hint, of a command that builds nothing; the exit code that goes with it.
 int FailWith(const Error& error);
 
 // Shows `question` and waits for y or yes on stdin; anything else, and its end, is no.
