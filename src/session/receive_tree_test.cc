@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <future>
 #include <map>
 
@@ -14,6 +15,7 @@
 #include "sys/open.h"
 #include "sys/statx.h"
 #include "sys/tempdir.h"
+#include "sys/testing/faulty_calls.h"
 
 namespace varve::session {
 namespace {
@@ -387,6 +389,51 @@ TEST_F(ReceiveTreeTest, TheSenderRefusesWhatItDidNotOffer) {
   const auto result = sent.get();
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code, Code::kInvalid);
+}
+
+// Each call that writes failed in turn. What has the sender's time must have the sender's content, since the next
+// transfer does not ask for it.
+TEST_F(ReceiveTreeTest, ATransferThatFailsIsMendedByTheNext) {
+  const std::vector<Sent> before = {{Dir("d"), ""}, {File("d/kept", 4), "kept"}, {File("d/old", 3, 1), "old"},
+                                    {File("gone", 4), "gone"}};
+  const std::string large(600 << 10, 'x');
+  const std::vector<Sent> after = {{Dir("d", 0750), ""},        {File("d/kept", 4), "kept"},
+                                   {File("d/new", 3), "new"},   {File("d/old", 5), "newer"},
+                                   {Symlink("l", "d/new"), ""}, {File("large", large.size()), large},
+                                   {HardLink("twin", "large"), ""}};
+  const std::string base = std::filesystem::canonical(temp_.path()).string();
+  size_t failed = 0;
+  for (int n = 1;; ++n) {
+    ASSERT_LT(n, 500);
+    root_ = fmt::format("{}/{}", base, n);
+    ASSERT_EQ(::mkdir(root_.c_str(), 0700), 0);
+    Mirror(before);
+    sys::FaultyCalls faults(root_, n, n % 2 == 0 ? EIO : ENOSPC, {.removals = true});
+    const auto received = Send(after);
+    faults.Stop();
+    SCOPED_TRACE(faults.failed());
+    if (!received) {
+      ++failed;
+      EXPECT_NE(received.error().code, Code::kInternal) << received.error().ToString();
+    }
+    for (const Sent& entry : after) {
+      const std::string& path = entry.stat.path();
+      if (entry.content.empty() || !Exists(path) || StatOf(path).mtime.nanos != kTime) continue;
+      EXPECT_TRUE(Content(path) == entry.content) << path;
+    }
+    Mirror(after);
+    for (const Sent& entry : after) {
+      if (entry.content.empty()) continue;
+      EXPECT_TRUE(Content(entry.stat.path()) == entry.content) << entry.stat.path();
+    }
+    EXPECT_FALSE(Exists("gone"));
+    EXPECT_EQ(StatOf("twin").inode, StatOf("large").inode);
+    if (faults.calls() < n) {
+      EXPECT_TRUE(received);
+      break;
+    }
+  }
+  EXPECT_GT(failed, 10u);
 }
 
 }  // namespace
