@@ -94,8 +94,9 @@ TEST(Pyproject, CountsDependenciesAndUnknownTools) {
   ExpectDifferent(Kind::kPyproject, "x = 1.5\n", "x = \"1.5\"\n");
   ExpectDifferent(Kind::kPyproject, "x = 2020-01-01\n", "x = 2020-01-02\n");
   EXPECT_THAT(Refused(Kind::kPyproject, "[project\n"), HasSubstr("no TOML"));
-  // What toml++ has an assertion for.
+  // What toml++ has an assertion for, and what it takes for unreachable.
   EXPECT_THAT(Refused(Kind::kPyproject, "[@project]\n"), HasSubstr("no TOML"));
+  EXPECT_THAT(Refused(Kind::kPyproject, "x = \u00e9\n"), HasSubstr("no TOML"));
   EXPECT_THAT(Refused(Kind::kPyproject, "[tool.uv.workspace]\nmembers = []\n"),
               HasSubstr("workspace"));
 }
