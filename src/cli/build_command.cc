@@ -151,10 +151,19 @@ class BuildCommand final : public Command {
   // 4–6. The engine: sources, keys, look-ups, and what is left to run. 7. Outputs.
   std::optional<Failure> RunAndExport(BuildJob& job, const std::vector<exporter::Output>& outputs,
                                       std::optional<ExportedBuild>& exported) {
+    const bool need_layers = NeedLayers(outputs, flags_.attest);
+    auto failed = RunAndExport(job, outputs, exported, need_layers);
+    // A layer that was to be left where it is may be there no more. Who wants it here has it made again.
+    bool gone = failed && !failed->of_a_step && !need_layers &&
+                (failed->error.code == Code::kCorrupt || failed->error.code == Code::kNotFound);
+    if (!gone) return failed;
+    board_->ExcuseErrors();
+    return RunAndExport(job, outputs, exported, true);
+  }
+
+  std::optional<Failure> RunAndExport(BuildJob& job, const std::vector<exporter::Output>& outputs,
+                                      std::optional<ExportedBuild>& exported, bool want_data) {
     BoardObserver observer(*board_, job.graph());
-    bool want_data = std::ranges::any_of(outputs, [](const exporter::Output& output) {
-      return output.type != exporter::OutputType::kCacheOnly;
-    });
     engine::Observer& watched = history_->Watch(observer, job.graph());
     auto outcome = job.Run({.want_data = want_data, .max_age = config_.max_age}, watched);
     if (!outcome) return Failure{std::move(outcome).error()};

@@ -304,6 +304,7 @@ Result<engine::Outcome> BuildJob::Run(const RunOptions& options, engine::Observe
       if (step.no_cache) step.no_cache_rule = "--rebuild-cache";
     }
   }
+  all_here_ = options.want_data;
   TRY_ASSIGN(tiers_, CacheTiers::Open(flags_, workspace_, !options.isolated.empty(), stop_));
   TRY_ASSIGN(auto runner, MakeRunnerOptions(options.isolated));
   PreviousImages previous(tiers_->images(), tiers_->chain(), workspace_, board_, {{.lowered = lowered_}},
@@ -399,6 +400,17 @@ std::set<DiffId> BuildJob::LayersOfImages() const {
     if (!image.repository.empty()) layers.insert(image.diff_ids.begin(), image.diff_ids.end());
   }
   return layers;
+}
+
+exporter::ExportStores BuildJob::Stores() {
+  exporter::ExportStores stores = StoresOf(workspace_);
+  if (!all_here_) {
+    tier::Chain& chain = tiers_->chain();
+    stores.elsewhere = {
+        .describe = [&chain](const DiffId& layer, std::stop_token token) { return chain.DescribeLayer(layer, token); },
+        .fetch = [&chain](const DiffId& layer, std::stop_token token) { return chain.FetchLayer(layer, nullptr, token); }};
+  }
+  return stores;
 }
 
 Result<std::vector<oci::ImageConfig>> BuildJob::Configs(const engine::Outcome& outcome,

@@ -100,7 +100,9 @@ class BuildJob {
   // Resolves, keys, looks up, and unless `dry_run` runs what is left. A failed step is in the outcome;
   // an error is what kept the build from starting.
   struct RunOptions {
-    bool want_data = true;   // the wanted layers are needed here, not just their descriptors
+    // The wanted layers are needed here, not just their descriptors. False: an Export that follows takes
+    // those that are not here from where they are, if it needs them at all.
+    bool want_data = true;
     bool dry_run = false;
     // Not empty: nothing that another build left is used, not even cache mounts, and what this one
     // leaves is found by nobody else. Names it; see Forget.
@@ -130,7 +132,8 @@ class BuildJob {
   }
   std::set<DiffId> LayersOfImages() const;  // that the last Run resolved, and that are to be had again
 
-  exporter::ExportStores Stores() { return StoresOf(workspace_); }
+  // What outputs are made from.
+  exporter::ExportStores Stores();
 
   // Writes --cache-to, once the build succeeded. Beside Export(), which does not touch the same things.
   Status ExportCaches(const engine::Outcome& outcome);
@@ -180,6 +183,7 @@ class BuildJob {
   dockerfile::LoweredPlatforms lowered_{.results = std::vector<dockerfile::PlatformResult>(1)};
   std::vector<dockerfile::Warning> warnings_;
   std::vector<graph::Ref> scans_;             // one a platform, where an SBOM is asked for
+  bool all_here_ = true;  // the layers that the last Run was wanted to give
   BuiltGraph built_;
   std::unique_ptr<SshAgents> agents_;
   std::unique_ptr<CacheTiers> tiers_;         // of the last Run

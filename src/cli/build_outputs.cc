@@ -248,6 +248,8 @@ class Exporting {
   Status Store(const Output& output, const exporter::ImageSet& set,
                const std::vector<std::string>& names, engine::StepSink& sink) {
     if (!output.store || output.push_by_digest) return Ok();
+    bool whole = std::ranges::all_of(set.images, [](const exporter::Image& image) { return image.absent.empty(); });
+    if (!whole) return Ok();  // a name here is for what is here
     std::vector<std::string> stored = names;
     if (!output.dangling_name_prefix.empty()) {
       stored.push_back(output.dangling_name_prefix + "@" + set.descriptor.digest.ToString());
@@ -350,6 +352,14 @@ Status CheckOutputs(const std::vector<Output>& outputs, const std::vector<oci::P
     if (image) TRY(exporter::CheckOutput(output, platforms, multi_platform, attested));
   }
   return Ok();
+}
+
+bool NeedLayers(const std::vector<Output>& outputs, const attest::Request& attest) {
+  return std::ranges::any_of(outputs, [&](const Output& output) {
+    if (output.type == OutputType::kCacheOnly) return false;
+    bool pushed = output.type == OutputType::kImage && output.push;
+    return !pushed || output.timestamps != exporter::Timestamps::kKeep || attest.sbom;
+  });
 }
 
 Result<ExportedBuild> ExportBuild(const std::vector<Output>& outputs,

@@ -31,6 +31,10 @@ Status CheckOutputs(const std::vector<exporter::Output>& outputs,
                     const std::vector<oci::Platform>& platforms, bool multi_platform,
                     const attest::Request& attest = {});
 
+// Whether all layers of a result must be on this machine to write one of the outputs. A registry that is pushed to
+// may have those that are not here: what it lacks is brought then.
+bool NeedLayers(const std::vector<exporter::Output>& outputs, const attest::Request& attest);
+
 // Takes the archives and files that do not stay on this machine: those of a daemon's client. `output` is
 // the position in the list of outputs.
 class OutputReceiver {

@@ -1,6 +1,7 @@
 #include "cli/image_push.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <vector>
 
@@ -87,6 +88,10 @@ Status ImagePusher::Push(const exporter::ImageSet& set, const oci::Reference& na
   TRY_ASSIGN(const Repositories elsewhere, Elsewhere(set, name, blobs, local));
   const OnProgress tell = [&sink](const std::string& id, uint64_t current, uint64_t total,
                                   bool done) { sink.Progress(id, current, total, done); };
+  std::map<Digest, const exporter::AbsentBlob*> absent;
+  for (const exporter::Image& image : set.images) {
+    for (const auto& [digest, blob] : image.absent) absent.emplace(digest, &blob);
+  }
   std::vector<oci::Descriptor> wanted;
   for (const exporter::Image& image : set.images) AddBlobs(image.manifest, wanted);
   for (const exporter::Image& image : set.attestations) AddBlobs(image.manifest, wanted);
@@ -102,7 +107,14 @@ Status ImagePusher::Push(const exporter::ImageSet& set, const oci::Reference& na
     }
     const std::string what = "blob " + blob.digest.Short();
     const std::string id = "pushing " + what;
+    auto away = absent.find(blob.digest);
+    if (away != absent.end()) {
+      auto from = oci::ParseReference(away->second->repository);
+      if (from && from->domain == name.domain) mount_from.push_back(from->path);
+    }
     auto open = [&](uint64_t offset) -> Result<std::unique_ptr<Reader>> {
+      // The registry has it neither in this repository nor in one that it may be taken from.
+      if (away != absent.end()) TRY(away->second->bring(give_up.get_token()));
       TRY_ASSIGN(auto reader, OpenBlobAt(blobs, blob.digest, offset));
       tell(id, offset, blob.size, false);
       return std::make_unique<ProgressReader>(std::move(reader),

@@ -76,9 +76,7 @@ class PlanCommand final : public Command {
     if (!must_hit) return Fail(must_hit.error());
 
     BoardObserver observer(*board_, job.graph());
-    bool want_data = std::ranges::any_of(*outputs, [](const exporter::Output& output) {
-      return output.type != exporter::OutputType::kCacheOnly;
-    });
+    bool want_data = NeedLayers(*outputs, flags_.attest);
     auto outcome = job.Run({.want_data = want_data, .dry_run = true, .max_age = config->max_age}, observer);
     if (!outcome) return Fail(outcome.error());
     if (outcome->error) return FailBuild(job.graph(), *outcome, job.context(), *board_);

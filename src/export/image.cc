@@ -181,7 +181,56 @@ struct MadeLayer {
   oci::Descriptor descriptor;
   DiffId diff_id;
   bool fresh = false;  // its blob was not in the store before
+  std::optional<AbsentBlob> absent = {};
 };
+
+bool IsInForm(const cache::LayerBlob& blob, const Output& output) {
+  auto compression = CompressionOf(blob.media_type);
+  return compression && *compression == output.compression;
+}
+
+// As what the layer can be had without bringing it here; nothing where it cannot, or in another form. A base
+// image's layers are taken as they are.
+Result<std::optional<MadeLayer>> FindElsewhere(const DiffId& layer, const Output& output,
+                                               const ExportStores& stores, std::stop_token stop) {
+  TRY_ASSIGN(auto known, stores.local.FindLayerBlobs(layer));
+  MadeLayer made{.diff_id = layer};
+  auto take = [&](const cache::LayerBlob& blob) {
+    made.descriptor = {.media_type = MediaType(*CompressionOf(blob.media_type), output.oci_media_types),
+                       .digest = blob.blob, .size = blob.size};
+    Counter("export.layers_elsewhere").Add();
+    return std::optional(std::move(made));
+  };
+  for (const cache::LayerBlob& blob : known) {
+    TRY_ASSIGN(auto here, stores.blobs.Size(blob.blob));
+    if (here || blob.repository.empty() || !stores.fetch || !CompressionOf(blob.media_type)) continue;
+    if (output.force_compression && !IsInForm(blob, output)) continue;
+    made.absent = AbsentBlob{blob.repository,
+                             [fetch = stores.fetch, blob](std::stop_token token) { return fetch(blob, token); }};
+    return take(blob);
+  }
+  auto blob = stores.elsewhere->describe(layer, stop);
+  if (!blob || !IsInForm(*blob, output)) return std::optional<MadeLayer>();
+  made.absent = AbsentBlob{
+      blob->repository, [fetch = stores.elsewhere->fetch, layer](std::stop_token token) -> Status {
+        TRY_ASSIGN(auto fetched, fetch(layer, token));
+        if (fetched) return Ok();
+        return Corrupt("layer {} is not here any more, nor in a cache", layer.ToString());
+      }};
+  return take(*blob);
+}
+
+// The tar of a layer that is not unpacked here.
+Status WriteFetchedTar(const DiffId& layer, const ExportStores& stores, Writer& out, std::stop_token stop) {
+  TRY_ASSIGN(auto fetched, stores.elsewhere->fetch(layer, stop));
+  if (!fetched) return WriteTarFromBlob(layer, stores, out, stop);
+  TRY_ASSIGN(auto packed, stores.blobs.OpenVerified(fetched->blob));
+  TRY_ASSIGN(auto tar, archive::MakeDecompressor(*packed));
+  HashingWriter hashed(&out);
+  TRY(Copy(*tar, hashed));
+  if (hashed.Finish() == layer.value) return Ok();
+  return Corrupt("the blob of layer {} holds another one", layer.ToString());
+}
 
 Result<MadeLayer> MakeLayer(const LayerSource& source, const Output& output,
                             const ExportStores& stores, const OnProgress& on_progress,
@@ -190,6 +239,15 @@ Result<MadeLayer> MakeLayer(const LayerSource& source, const Output& output,
   Packing packing(fmt::format("{} {} {} {}", static_cast<const void*>(&stores.blobs), RedatedKey(source),
                               static_cast<int>(source.timestamps), static_cast<int>(output.compression)));
   TRY_ASSIGN(auto known, KnownDiffId(source, stores));
+  bool elsewhere = false;
+  if (stores.elsewhere) {
+    TRY_ASSIGN(bool here, stores.layers.Has(source.diff_id));
+    elsewhere = !here;
+  }
+  if (elsewhere && known) {
+    TRY_ASSIGN(auto found, FindElsewhere(*known, output, stores, stop));
+    if (found) return std::move(*found);
+  }
   if (known) {
     TRY_ASSIGN(auto blob, FindBlob(*known, output, stores, stop));
     if (blob) {
@@ -201,7 +259,10 @@ Result<MadeLayer> MakeLayer(const LayerSource& source, const Output& output,
     }
   }
   METRIC("export.compress");
-  TRY_ASSIGN(snapshot::Layer layer, StatOf(source.diff_id, stores));
+  snapshot::Layer layer{.diff_id = source.diff_id};
+  if (!elsewhere) {
+    TRY_ASSIGN(layer, StatOf(source.diff_id, stores));
+  }
   std::string id = "exporting layer " + source.diff_id.value.Short();
   TRY_ASSIGN(auto writer, stores.blobs.Create());
   // Reading and packing the tar, hashing it, compressing, and hashing and storing what comes of it
@@ -210,7 +271,12 @@ Result<MadeLayer> MakeLayer(const LayerSource& source, const Output& output,
   TRY_ASSIGN(auto compressor, archive::MakeCompressor(stored, CodecOf(output.compression),
                                                       output.compression_level));
   ProgressWriter counting(*compressor, ByteProgress(on_progress, id, layer.tar_size));
-  TRY(WriteLayer(source, stores, counting, &made.diff_id, stop));
+  if (elsewhere) {
+    made.diff_id = source.diff_id;
+    TRY(WriteFetchedTar(source.diff_id, stores, counting, stop));
+  } else {
+    TRY(WriteLayer(source, stores, counting, &made.diff_id, stop));
+  }
   TRY(compressor->Finish());
   TRY(stored.Finish());
   uint64_t size = writer->size();
@@ -253,6 +319,7 @@ Result<Image> Assemble(const PlatformInput& of, const Output& output, const Expo
                            .digest = image.config_digest, .size = image.config.size()};
   for (MadeLayer& layer : layers) {
     if (layer.fresh) image.fresh.insert(layer.descriptor.digest);
+    if (layer.absent) image.absent.emplace(layer.descriptor.digest, std::move(*layer.absent));
     image.manifest.layers.push_back(std::move(layer.descriptor));
   }
   image.manifest.annotations = AnnotationsFor(output, "manifest", of.platform);

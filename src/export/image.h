@@ -6,6 +6,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <set>
 #include <stop_token>
@@ -50,12 +51,28 @@ struct BuildResult {
 // cannot be had.
 using FetchBlob = std::function<Status(const cache::LayerBlob& blob, std::stop_token stop)>;
 
+// Layers that are not on this machine, for an output that may not need them here: a push to a registry that
+// has them.
+struct LayersElsewhere {
+  // As what a layer is to be had. Nothing: nobody has it.
+  std::function<std::optional<cache::LayerBlob>(const DiffId& layer, std::stop_token stop)> describe;
+  // Brings its blob into the blob store.
+  std::function<Result<std::optional<cache::LayerBlob>>(const DiffId& layer, std::stop_token stop)> fetch;
+};
+
 struct ExportStores {
   snapshot::LayerStore& layers;
   cache::LocalStore& local;
   cas::BlobStore& blobs;
   FetchBlob fetch;
   Clock& clock;
+  std::optional<LayersElsewhere> elsewhere = {};  // nothing: all layers are here
+};
+
+// The blob of a layer that is not in the blob store.
+struct AbsentBlob {
+  std::string repository;                        // that has it, as far as that is known
+  std::function<Status(std::stop_token)> bring;  // into the blob store
 };
 
 struct Image {
@@ -66,6 +83,7 @@ struct Image {
   Digest manifest_digest;
   oci::Descriptor descriptor;         // of the manifest, with platform
   std::set<Digest> fresh;             // blobs that were written just now, and need no verification
+  std::map<Digest, AbsentBlob> absent = {};  // only where ExportStores has layers elsewhere
 };
 
 // The whole of it: what a name points to, and everything below.

@@ -6,6 +6,8 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "base/strings.h"
+#include "oci/manifest.h"
+#include "oci/reference.h"
 
 namespace varve::tier {
 
@@ -203,6 +205,27 @@ Result<std::optional<cache::LayerBlob>> Chain::FetchLayer(const DiffId& layer,
     if (stop.stop_requested()) return Cancelled("fetching {} was cancelled", layer.ToString());
   }
   return std::optional<cache::LayerBlob>();
+}
+
+std::optional<cache::LayerBlob> Chain::DescribeLayer(const DiffId& layer, std::stop_token stop) {
+  for (size_t member = 0; member < count_; ++member) {
+    const Member of = (*members_.Lock())[member].member;
+    std::optional<oci::Descriptor> found;
+    AskWithin(member, of.timeout, stop, [&](Tier& tier, std::stop_token token) -> Status {
+      TRY_ASSIGN(found, tier.FindLayer(layer, token));
+      return Ok();
+    });
+    // What is stored as chunks is made when it is fetched.
+    if (!found || !oci::IsLayer(found->media_type)) continue;
+    cache::LayerBlob blob{.blob = found->digest, .media_type = found->media_type, .size = found->size};
+    constexpr std::string_view kRegistry = "registry:";
+    if (of.name.starts_with(kRegistry)) {
+      auto reference = oci::ParseReference(std::string_view(of.name).substr(kRegistry.size()));
+      if (reference) blob.repository = reference->Name();
+    }
+    return blob;
+  }
+  return std::nullopt;
 }
 
 Result<std::optional<cache::LayerBlob>> Chain::FetchFrom(size_t member, const DiffId& layer,

@@ -74,6 +74,9 @@ class Chain final : public cache::RecordStore {
   Result<std::optional<cache::LayerBlob>> FetchLayer(const DiffId& layer, const OnProgress& on_progress,
                                                      std::stop_token stop);
 
+  // What FetchLayer would bring, without bringing it; `repository` where a tier is one of a registry.
+  std::optional<cache::LayerBlob> DescribeLayer(const DiffId& layer, std::stop_token stop);
+
   // One more question to a member, within its time. False: it failed, now or before.
   bool Ask(size_t member, const std::function<Status(Tier&, std::stop_token)>& request);
   // A record that a member gave by other ways than GetMany.
