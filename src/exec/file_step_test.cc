@@ -4,12 +4,16 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <map>
+#include <set>
+
 #include "exec/diff_step.h"
 #include "exec/step_test.h"
 
 namespace varve::exec {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 class FileSteps : public StepTest {
@@ -127,6 +131,87 @@ TEST_F(FileSteps, ADiffMakesTheLowerFileSystemIntoTheUpper) {
 TEST_F(FileSteps, ADiffToNothingRemovesAll) {
   auto lower = Make({MakeFile{.path = "/a/b", .data = "x"}, MakeFile{.path = "/c", .data = "x"}});
   EXPECT_EQ(Merged(lower, DiffOf(lower, scratch_)), tree::EmptyTree());
+}
+
+// Inputs whose layers are elsewhere: as in a cache, from which they are brought when they are asked for.
+class PartialInputs : public FileSteps {
+ protected:
+  // Takes the layers off this machine.
+  void SendAway(const cache::Rootfs& rootfs) {
+    for (const DiffId& layer : rootfs.layers) {
+      StringWriter tar;
+      ASSERT_TRUE(layers_->WriteTar(layer, tar, {}));
+      away_[layer] = std::move(tar.text);
+      ASSERT_TRUE(layers_->Remove(layer));
+    }
+    job_->bring_layer = [this](const cache::Rootfs& stack, size_t n, engine::StepSink&,
+                               std::stop_token stop) -> Status {
+      const DiffId& layer = stack.layers[n];
+      if (lost_.contains(layer)) return NotFound("nobody has it");
+      StringReader tar(away_.at(layer));
+      std::vector<DiffId> below(stack.layers.begin(), stack.layers.begin() + static_cast<ptrdiff_t>(n));
+      TRY(layers_->Unpack(layer, below, tar, stop));
+      brought_.push_back(layer);
+      return Ok();
+    };
+  }
+
+  // Copies /lib of `source` onto `base`, neither of which need be here.
+  engine::RunResult CopyLib(const cache::Rootfs& base, const cache::Rootfs& source,
+                            std::vector<std::optional<graph::StepIndex>> base_added_by = {}) {
+    graph::FileOp copy{.base = 0, .actions = {Copy{.input = 1, .from = {.path = "lib"}, .dest = "/app/lib"}}};
+    graph::StepIndex step = graph_.Add({.op = std::move(copy)});
+    engine::RunRequest request{.graph = graph_, .step = step, .key = {}, .inputs = {}, .similar = {}};
+    request.inputs.push_back({.step = 0, .rootfs = base, .here = false, .added_by = std::move(base_added_by)});
+    request.inputs.push_back({.step = 0, .rootfs = source, .here = false});
+    LogSink sink;
+    auto result = RunFileStep(*job_, request, sink, {});
+    EXPECT_TRUE(result) << result.error().ToString();
+    return result ? *result : engine::RunResult{};
+  }
+
+  graph::Graph graph_;
+  std::map<DiffId, std::string> away_;
+  std::set<DiffId> lost_;
+  std::vector<DiffId> brought_;
+};
+
+TEST_F(PartialInputs, OnlyTheLayersThatHoldWhatIsCopiedAreBrought) {
+  auto low = Make({MakeFile{.path = "/big", .data = "big"}});
+  auto source = Make({MakeFile{.path = "/lib/b", .data = "b"}}, Make({MakeFile{.path = "/lib/a", .data = "a"}}, low));
+  auto whole = Make({Copy{.input = 1, .from = {.path = "lib"}, .dest = "/app/lib"}}, scratch_, {source});
+  SendAway(source);
+  engine::RunResult made = CopyLib(scratch_, source);
+  ASSERT_EQ(made.outputs.size(), 1u);
+  EXPECT_EQ(made.outputs[0].tree_root, whole.tree_root);
+  EXPECT_THAT(brought_, ElementsAre(source.layers[2], source.layers[1]));
+}
+
+TEST_F(PartialInputs, OfTheBaseTheLayerWithTheDirectoryIsBrought) {
+  auto source = Make({MakeFile{.path = "/lib/a", .data = "a"}});
+  graph_.Add({.op = graph::FileOp{.actions = {MakeDirectory{.path = "/app"}}}});
+  graph_.Add({.op = graph::FileOp{.actions = {MakeFile{.path = "/other", .data = "o"}}}});
+  auto below = Make({MakeDirectory{.path = "/app", .timestamp = kThen}}, Make({MakeFile{.path = "/big", .data = "b"}}));
+  auto base = Make({MakeFile{.path = "/other", .data = "o"}}, below);
+  SendAway(base);
+  engine::RunResult made = CopyLib(base, source, {std::nullopt, 0, 1});
+  ASSERT_EQ(made.outputs.size(), 1u);
+  // What the topmost step has written is not there, and what is lowest does not show.
+  EXPECT_THAT(brought_, ElementsAre(base.layers[1]));
+  EXPECT_EQ(TimeOf(made.outputs[0], "app"), kThen.seconds());
+}
+
+TEST_F(PartialInputs, ALayerThatNobodyHasMakesTheStepAskForAllOfThem) {
+  auto source = Make({MakeFile{.path = "/lib/a", .data = "a"}});
+  SendAway(source);
+  lost_.insert(source.layers[0]);
+  EXPECT_TRUE(CopyLib(scratch_, source).inputs_missing);
+}
+
+TEST_F(PartialInputs, ATreeThatIsKnownInPartMakesTheStepAskForAllOfThem) {
+  auto source = Make({MakeFile{.path = "/lib/a", .data = "a"}});
+  source.tree_root = Digest::Of("never stored");
+  EXPECT_TRUE(CopyLib(scratch_, source).inputs_missing);
 }
 
 }  // namespace
