@@ -1,6 +1,10 @@
 """What a scenario found out: a table of its history, figures, and targets with whether they are met."""
 
+import datetime
 import json
+import os
+import platform
+import re
 
 
 class Row:
@@ -135,12 +139,28 @@ def summary(documents):
             if target["seconds"]:
                 lines.append(f"| {title} | {target['name']}: {target['wanted']} | {target['measured']} | {_mark(target)} | {met} |")
                 title = met = ""
+    lines += ["", "All rows and targets: [scenarios/RESULTS.md](scenarios/RESULTS.md)."]
     return "\n".join(lines)
+
+
+def machine():
+    """What this machine is: "4 cores of AMD EPYC, 24 GB of memory, ext4, Linux 6.18.5"."""
+    def found(path, pattern):
+        with open(path) as file:
+            match = re.search(pattern, file.read(), re.M)
+        return match.group(1).strip() if match else "?"
+
+    memory = int(found("/proc/meminfo", r"^MemTotal: *(\d+)")) * 1024
+    system = found("/proc/mounts", r"^\S+ / (\S+)")
+    return (f"{os.cpu_count()} cores of {found('/proc/cpuinfo', '^model name.*: (.*)$')}, {memory / 1e9:.0f} GB of memory, {system}, "
+            f"Linux {platform.release()}")
 
 
 def markdown(documents):
     """All figures of the reports that `document` gives, for scenarios/RESULTS.md."""
-    lines = []
+    lines = ["# What the scenarios measured", "",
+             f"Written by `scenarios/run-all --markdown` on {datetime.date.today():%d %B %Y}: {machine()}. What is compared with what, and how:",
+             "[README.md](README.md).", ""]
     for document in documents:
         names = ["varve"] + sorted({name for row in document["history"] for name in row["seconds"]} - {"varve"})
         bare = any(row["uncached"] is not None for row in document["history"])
