@@ -67,7 +67,7 @@ class Provenance : public ::testing::Test {
             .args = {{"target", "app"}, {"build-arg:VERSION", "1.2"}, {"label:a", "b"}, {"no-cache", ""}, {"filename", "Dockerfile"},
                      {"vcs:source", "https://u:p@example.com/repo"}, {"vcs:revision", "abc"}, {"attest:sbom", ""}, {"platform", "linux/amd64"}},
             .invocation_id = "id", .started = *ParseTime("2024-01-02T03:04:05.5Z"), .finished = *ParseTime("2024-01-02T03:05:06Z"),
-            .dockerfile_name = "Dockerfile", .dockerfile = "FROM alpine\n",
+            .sources = {{"Dockerfile", "FROM alpine\n"}},
             .digest_of = [](graph::StepIndex step) { return step == 5 ? Digest::Of("run") : Digest(); }};
   }
   std::string Text(const ProvenanceRequest& request) {
@@ -92,6 +92,56 @@ TEST_F(Provenance, TheShortOneHasNoValueThatSomebodyPassed) {
   EXPECT_THAT(text, Not(HasSubstr("1.2")));
   EXPECT_THAT(text, Not(HasSubstr("token")));
   EXPECT_THAT(text, HasSubstr("\"request\": false"));
+}
+
+TEST_F(Provenance, WhatTheFrontEndReadOnTheWayIsTold) {
+  graph::Graph other;
+  other.Add({.op = graph::LocalSource{.name = "dockerfile"}});
+  const SourcePins none;
+  BuildFacts facts = Facts();
+  facts.besides.push_back({other, graph::Ref{0, 0}, none});
+  facts.locals = {"assets"};
+  facts.environment = Json().Set("region", "north");
+  facts.frontend_version = "1.9";
+  const std::string text = MakeProvenance({.max = false}, facts)->predicate.Dump();
+  EXPECT_THAT(text, HasSubstr(R"("locals":[{"name":"assets"},{"name":"context"},{"name":"dockerfile"}])"));
+  EXPECT_THAT(text, HasSubstr(R"("internalParameters":{"region":"north","dockerfileVersion":"1.9")"));
+}
+
+TEST_F(Provenance, AGraphWithoutAFrontEndIsNoCompleteRequest) {
+  BuildFacts facts = Facts();
+  facts.frontend.clear();
+  facts.args.clear();
+  const std::string text = MakeProvenance({}, facts)->predicate.Dump();
+  EXPECT_THAT(text, Not(HasSubstr("\"frontend\"")));
+  EXPECT_THAT(text, HasSubstr(R"("buildkit_completeness":{"request":false)"));
+}
+
+// Of the layers of the image, those that each step ended with; a step whose layers are not the image's first has none.
+TEST_F(Provenance, LayersAreThoseOfEachStep) {
+  auto layer = [](const char* name) { return DiffId(Digest::Of(name)); };
+  BuildFacts facts = Facts();
+  facts.layers_of = [&](const graph::Ref& ref) -> std::vector<DiffId> {
+    if (ref.step == 0) return {layer("a")};
+    if (ref.step == 1) return {layer("other")};
+    if (ref.step == 4) return {layer("a"), layer("b")};
+    return ref.step == 5 ? std::vector{layer("a"), layer("b"), layer("c")} : std::vector<DiffId>();
+  };
+  auto made = MakeProvenance({}, facts);
+  ASSERT_TRUE(made);
+  std::map<std::string, size_t> expected = {{"step0:0", 1}, {"step4:0", 2}, {"step5:0", 3}};
+  EXPECT_EQ(made->layers, expected);
+  std::vector<oci::Descriptor> packed;
+  for (const char* name : {"A", "B", "C"}) packed.push_back({.digest = Digest::Of(name), .size = 1});
+  AddLayers(packed, &*made);
+  const Json& layers = *made->predicate.Find("runDetails")->Find("metadata")->Find("buildkit_metadata")->Find("layers");
+  EXPECT_EQ(layers.GetArray("step4:0")[0].as_array().size(), 2u);
+  // Squashed, only the result's are known.
+  auto squashed = *MakeProvenance({}, facts);
+  AddLayers({packed[0]}, &squashed);
+  const Json& one = *squashed.predicate.Find("runDetails")->Find("metadata")->Find("buildkit_metadata")->Find("layers");
+  EXPECT_EQ(one.as_object().size(), 1u);
+  EXPECT_EQ(one.GetArray("step5:0")[0].as_array().size(), 1u);
 }
 
 TEST_F(Provenance, NoPasswordOfAUrlIsTold) {

@@ -222,6 +222,11 @@ BuildConfig MakeBuildConfig(const graph::Graph& graph, const std::optional<graph
                                  .Set("op", OpJson(step))
                                  .SetIf(!inputs.empty(), "inputs", Json::Strings(inputs)));
   }
+  // A definition ends with an Op that is nothing but the result as its input.
+  config.definition.Append(Json()
+                               .Set("id", fmt::format("step{}", config.numbers.size()))
+                               .Set("op", Json().Set("Op", Json()))
+                               .Set("inputs", Json::Strings({fmt::format("step{}:{}", config.numbers[root->step], root->output)})));
   return config;
 }
 

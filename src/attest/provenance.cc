@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <span>
 
 #include "base/go_quote.h"
 #include "base/hex.h"
@@ -60,20 +61,19 @@ void AddExec(const graph::Exec& exec, Used& used) {
   }
 }
 
-Result<Used> FindUsed(const BuildFacts& facts) {
-  Used used;
-  if (!facts.root) return used;
-  std::vector<bool> needed(facts.root->step + 1, false);
-  needed[facts.root->step] = true;
+Status AddGraph(const UsedGraph& from, Used& used) {
+  if (!from.root) return Ok();
+  std::vector<bool> needed(from.root->step + 1, false);
+  needed[from.root->step] = true;
   for (size_t i = needed.size(); i-- > 0;) {
     if (!needed[i]) continue;
-    for (const graph::Ref& input : facts.graph.steps[i].inputs) needed[input.step] = true;
+    for (const graph::Ref& input : from.graph.steps[i].inputs) needed[input.step] = true;
   }
   for (graph::StepIndex i = 0; i < needed.size(); ++i) {
     if (!needed[i]) continue;
-    const graph::Step& step = facts.graph.steps[i];
-    auto pin = facts.pins.find(i);
-    std::string pinned = pin == facts.pins.end() ? "" : pin->second;
+    const graph::Step& step = from.graph.steps[i];
+    auto pin = from.pins.find(i);
+    std::string pinned = pin == from.pins.end() ? "" : pin->second;
     if (const auto* image = std::get_if<graph::ImageSource>(&step.op)) {
       TRY_ASSIGN(std::string uri, PackageUrl("docker", image->reference, step.platform));
       TRY_ASSIGN(auto reference, oci::ParseReference(image->reference));
@@ -93,6 +93,15 @@ Result<Used> FindUsed(const BuildFacts& facts) {
       AddExec(*exec, used);
     }
   }
+  return Ok();
+}
+
+Result<Used> FindUsed(const BuildFacts& facts) {
+  Used used;
+  TRY(AddGraph({facts.graph, facts.root, facts.pins}, used));
+  for (const UsedGraph& other : facts.besides) TRY(AddGraph(other, used));
+  for (const std::string& name : facts.locals) AddOnce(used.locals, name);
+  std::ranges::sort(used.locals);
   return used;
 }
 
@@ -132,13 +141,15 @@ struct Parts {
   Json materials = Json::EmptyArray();
   Json build_config;                         // mode=max
   Json metadata = Json::EmptyObject();       // BuildKit's own
-  std::string result;                        // mode=max: "step5:0"
+  std::map<std::string, size_t> layers;      // mode=max
   bool materials_complete = false;
   bool hermetic = false;
 };
 
 Parts ReadParts(const ProvenanceRequest& asked, const BuildFacts& facts, const Used& used) {
   Parts parts;
+  if (facts.environment.is_object()) parts.environment = facts.environment;
+  parts.environment.SetIf(!facts.frontend_version.empty(), "dockerfileVersion", facts.frontend_version);
   if (auto context = facts.args.find("context"); context != facts.args.end()) {
     parts.config_source.Set("uri", WithoutCredentials(context->second));
     if (facts.context_digest) {
@@ -158,7 +169,8 @@ Parts ReadParts(const ProvenanceRequest& asked, const BuildFacts& facts, const U
     }
     args.Set(name, name.starts_with("context:") ? WithoutCredentials(value) : value);
   }
-  parts.request.Set("frontend", "dockerfile.v0").SetIf(!args.as_object().empty(), "args", args);
+  if (facts.frontend.empty()) parts.request_complete = false;
+  parts.request.SetIf(!facts.frontend.empty(), "frontend", facts.frontend).SetIf(!args.as_object().empty(), "args", args);
   if (asked.max) {
     parts.request.SetIf(!used.secrets.empty(), "secrets", Credentials(used.secrets));
     parts.request.SetIf(!used.ssh.empty(), "ssh", Credentials(used.ssh));
@@ -176,6 +188,24 @@ Parts ReadParts(const ProvenanceRequest& asked, const BuildFacts& facts, const U
 }
 
 Json Position(uint32_t line) { return Json().Set("line", line); }
+
+// The outputs whose layers the result begins with: those that an image has to show for them.
+std::map<std::string, size_t> LayersBelow(const BuildFacts& facts, const std::map<graph::StepIndex, size_t>& numbers) {
+  auto name_of = [&](const graph::Ref& ref) { return fmt::format("step{}:{}", numbers.at(ref.step), ref.output); };
+  if (!facts.layers_of) return {{name_of(*facts.root), 0}};
+  const std::vector<DiffId> all = facts.layers_of(*facts.root);
+  std::map<std::string, size_t> layers;
+  auto add = [&](const graph::Ref& ref) {
+    const std::vector<DiffId> own = facts.layers_of(ref);
+    const bool begins = !own.empty() && own.size() <= all.size() && std::ranges::equal(own, std::span(all).first(own.size()));
+    if (begins) layers[name_of(ref)] = own.size();
+  };
+  add(*facts.root);
+  for (const auto& [step, number] : numbers) {
+    for (const graph::Ref& input : facts.graph.steps[step].inputs) add(input);
+  }
+  return layers;
+}
 
 void AddMax(const BuildFacts& facts, Parts& parts) {
   BuildConfig config = MakeBuildConfig(facts.graph, facts.root);
@@ -197,17 +227,16 @@ void AddMax(const BuildFacts& facts, Parts& parts) {
   for (auto& [id, place] : places) locations.Set(id, std::move(place));
   parts.build_config = Json().Set("llbDefinition", std::move(config.definition));
   parts.build_config.SetIf(!names.empty(), "digestMapping", std::move(mapping));
-  if (!facts.dockerfile.empty()) {
-    Json info = Json()
-                    .Set("filename", facts.dockerfile_name)
-                    .Set("language", "Dockerfile")
-                    .Set("data", Base64Encode(facts.dockerfile));
+  Json infos = Json::EmptyArray();
+  for (const SourceFile& file : facts.sources) {
+    infos.Append(Json().Set("filename", file.name).Set("language", file.language).Set("data", Base64Encode(file.text)));
+  }
+  if (!facts.sources.empty()) {
     Json source = Json().SetIf(!locations.as_object().empty(), "locations", locations);
-    parts.metadata.Set("source", source.Set("infos", Json().Append(std::move(info))));
+    parts.metadata.Set("source", source.Set("infos", std::move(infos)));
   }
-  if (facts.root) {
-    parts.result = fmt::format("step{}:{}", config.numbers[facts.root->step], facts.root->output);
-  }
+  if (!facts.root) return;
+  parts.layers = LayersBelow(facts, config.numbers);
 }
 
 Json VersionOne(const ProvenanceRequest& asked, const BuildFacts& facts, Parts parts) {
@@ -279,14 +308,23 @@ std::string WithoutCredentials(const std::string& url) {
 }
 
 void AddLayers(const std::vector<oci::Descriptor>& descriptors, Attestation* provenance) {
-  if (provenance->result.empty() || descriptors.empty()) return;
+  if (provenance->layers.empty() || descriptors.empty()) return;
   Json* metadata = provenance->predicate.Find("metadata");
   Json* own = metadata != nullptr ? metadata->Find("https://mobyproject.org/buildkit@v1#metadata") : nullptr;
   if (Json* run = provenance->predicate.Find("runDetails")) own = run->Find("metadata")->Find("buildkit_metadata");
   CHECK(own != nullptr);
-  Json layers = Json::EmptyArray();
-  for (const oci::Descriptor& layer : descriptors) layers.Append(oci::ToJson(layer));
-  own->Set("layers", Json().Set(provenance->result, Json().Append(std::move(layers))));
+  size_t most = 0;
+  for (const auto& [name, count] : provenance->layers) most = std::max(most, count);
+  Json layers = Json::EmptyObject();
+  for (const auto& [name, count] : provenance->layers) {
+    // Packed otherwise than it was built, only the whole of it is known.
+    const size_t here = count == most ? descriptors.size() : count;
+    if (most != descriptors.size() && count != most) continue;
+    Json chain = Json::EmptyArray();
+    for (size_t i = 0; i < here; ++i) chain.Append(oci::ToJson(descriptors[i]));
+    layers.Set(name, Json().Append(std::move(chain)));
+  }
+  own->Set("layers", std::move(layers));
 }
 
 Result<Attestation> MakeProvenance(const ProvenanceRequest& asked, const BuildFacts& facts) {
@@ -294,7 +332,7 @@ Result<Attestation> MakeProvenance(const ProvenanceRequest& asked, const BuildFa
   Parts parts = ReadParts(asked, facts, used);
   if (asked.max) AddMax(facts, parts);
   Attestation out{.predicate_type = std::string(asked.v1 ? kProvenanceV1 : kProvenanceV02), .predicate = {},
-                  .file = asked.filename, .inline_only = asked.inline_only, .result = parts.result};
+                  .file = asked.filename, .inline_only = asked.inline_only, .layers = parts.layers};
   out.predicate = asked.v1 ? VersionOne(asked, facts, std::move(parts)) : VersionZeroTwo(asked, facts, std::move(parts));
   return out;
 }

@@ -26,6 +26,19 @@ namespace varve::attest {
 // What a source turned out to be: "sha256:…" of a download, "sha1:…" or "sha256:…" of a commit.
 using SourcePins = std::map<graph::StepIndex, std::string>;
 
+// What a front end had built on the way to the result, to read files of it.
+struct UsedGraph {
+  const graph::Graph& graph;
+  std::optional<graph::Ref> root;
+  const SourcePins& pins;
+};
+
+// A file that the result was made from, as far as steps point into it.
+struct SourceFile {
+  std::string name, text;
+  std::string language = "Dockerfile";
+};
+
 struct BuildFacts {
   const graph::Graph& graph;
   std::optional<graph::Ref> root;       // of the platform's result
@@ -37,15 +50,20 @@ struct BuildFacts {
   std::string invocation_id;
   Timestamp started;
   Timestamp finished;
+  std::string frontend = "dockerfile.v0";  // empty: the client sent the graph itself, for reasons unknown here
+  std::string frontend_version = {};       // of the one that is part of the builder
+  std::vector<std::string> locals = {};    // the client's directories that the front end read, besides the graph's
+  std::vector<UsedGraph> besides = {};
+  Json environment = {};                   // an object: what the builder's operator has every build say
   // mode=max:
-  std::string dockerfile_name = {};
-  std::string dockerfile = {};
+  std::vector<SourceFile> sources = {};
   std::function<Digest(graph::StepIndex)> digest_of = {};  // names the step elsewhere: its key; empty: nothing
+  std::function<std::vector<DiffId>(const graph::Ref&)> layers_of = {};  // that an output consists of
 };
 
 Result<Attestation> MakeProvenance(const ProvenanceRequest& request, const BuildFacts& facts);
 
-// Adds the layers that the result became, which are known when it is packed; mode=max.
+// Adds the layers that the result and the steps below it became, which are known when it is packed; mode=max.
 void AddLayers(const std::vector<oci::Descriptor>& layers, Attestation* provenance);
 
 // A password in a URL is nobody's business: "https://xxxxx:xxxxx@host/", as BuildKit writes it.

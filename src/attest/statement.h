@@ -2,6 +2,7 @@
 // reference exporters.md §9.4). Written as BuildKit does, so that what reads its attestations reads these.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -33,7 +34,8 @@ struct Attestation {
   std::string file;          // where it goes beside files: "provenance.json"
   bool inline_only = false;  // for images alone
   Json subjects = {};        // an array: what it is about, said by who made it; null or empty: the result
-  std::string result = {};   // provenance with mode=max: which of its steps the result is, "step5:0"
+  // Provenance with mode=max: with how many of the result's layers each of its steps begins, {"step5:0", 3}.
+  std::map<std::string, size_t> layers = {};
 };
 
 // One line, as it is stored; or indented, as a file.

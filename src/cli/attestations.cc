@@ -48,13 +48,17 @@ std::map<std::string, std::string> FrontendArgs(const BuildFlags& flags, const B
   return args;
 }
 
-std::string RandomId() {
+}  // namespace
+
+std::string RandomInvocation() {
   static constexpr std::string_view kDigits = "0123456789abcdefghijklmnopqrstuvwxyz";
   std::random_device random;
   std::string id;
   for (int i = 0; i < 25; ++i) id += kDigits[random() % kDigits.size()];
   return id;
 }
+
+namespace {
 
 graph::Mount ReadMount(graph::Step& step, const std::optional<graph::Ref>& from, std::string target) {
   graph::Mount mount{.target = std::move(target), .readonly = true};
@@ -149,19 +153,43 @@ Result<std::vector<graph::Ref>> AddScans(const attest::Request& request, dockerf
   return scans;
 }
 
+LayersOf LayersOfSteps(const graph::Graph& graph, StepRecords records, const std::vector<source::ResolvedImage>& images) {
+  return [&graph, &images, records = std::move(records)](const graph::Ref& ref) -> std::vector<DiffId> {
+    if (auto record = records.find(ref.step); record != records.end() && ref.output < record->second.outputs.size()) {
+      return record->second.outputs[ref.output].layers;
+    }
+    const auto* source = std::get_if<graph::ImageSource>(&graph.steps[ref.step].op);
+    if (source == nullptr) return {};
+    for (const source::ResolvedImage& image : images) {
+      const std::string pinned = image.reference.substr(0, image.reference.find('@')) + "@" + image.manifest_digest.ToString();
+      if (source->reference == image.reference || source->reference == pinned) return image.diff_ids;
+    }
+    return {};
+  };
+}
+
 Result<std::optional<attest::Attestation>> ProvenanceOf(const BuildFlags& flags, const BuildContext& context,
                                                         const dockerfile::Lowered& lowered,
-                                                        const engine::Outcome& outcome, const BuiltGraph& built) {
+                                                        const engine::Outcome& outcome, const BuiltGraph& built,
+                                                        const LayersOf& layers_of, const ClientFacts* client) {
   if (!flags.attest.provenance) return std::optional<attest::Attestation>();
   attest::BuildFacts facts{.graph = *built.graph, .root = lowered.root, .pins = built.pins, .args = FrontendArgs(flags, context),
-                           .invocation_id = RandomId(), .started = built.started, .finished = SystemClock().Now(),
-                           .dockerfile_name = context.dockerfile_name, .dockerfile = context.dockerfile};
+                           .invocation_id = RandomInvocation(), .started = built.started, .finished = SystemClock().Now()};
+  if (!context.dockerfile.empty()) facts.sources.push_back({context.dockerfile_name, context.dockerfile});
   if (context.origin) {
     if (const auto* git = std::get_if<graph::GitSource>(&*context.origin); git != nullptr && !git->ref.empty()) {
       facts.context_digest = {git->ref.size() == 64 ? "sha256" : "sha1", git->ref};
     }
   }
+  if (client != nullptr) {
+    facts.frontend = client->frontend;
+    facts.frontend_version = client->frontend_version;
+    facts.args = client->args;
+    facts.locals = client->locals;
+    facts.environment = client->environment;
+  }
   facts.digest_of = [&](graph::StepIndex step) { return outcome.steps[step].key.value; };
+  facts.layers_of = layers_of;
   TRY_ASSIGN(attest::Attestation provenance, attest::MakeProvenance(*flags.attest.provenance, facts));
   return std::optional(std::move(provenance));
 }

@@ -67,6 +67,7 @@ struct BuildClient {
   exec::LocalDirectory directories;
   std::map<std::string, dockerfile::LoweredInput> inputs;  // of contexts "input:NAME"
   OutputReceiver* outputs = nullptr;
+  std::optional<ClientFacts> facts;  // for the provenance
 };
 
 class BuildJob {

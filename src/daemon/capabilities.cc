@@ -12,7 +12,7 @@ namespace {
 
 // Of the tables of llb/capabilities.h, what this daemon does not do with them.
 constexpr std::string_view kNotYet[] = {
-    "exporter.image.attestations", "reference.attestations", "source.ocilayout", "source.metaresolver",
+    "source.ocilayout", "source.metaresolver",
 };
 
 void SetPlatform(const oci::Platform& platform, pb::Platform* out) {
@@ -27,7 +27,7 @@ void FillVersion(moby::buildkit::v1::types::BuildkitVersion& version) {
   version.set_package(kPackage);
   version.set_version(kBuildkitVersion);
   version.set_revision(kRevision);
-  version.set_dockerfile_version("1.26");
+  version.set_dockerfile_version(kDockerfileVersion);
 }
 
 void FillWorker(const WorkerFacts& facts, moby::buildkit::v1::types::WorkerRecord& worker) {

@@ -27,6 +27,7 @@ struct BuildPlace {
   StatusFeed& feed;
   class Client& client;
   std::string ref;
+  const Json& provenance_environment;  // SolvePolicy's
   std::stop_token stop;
 };
 
@@ -35,6 +36,7 @@ struct WantedResult {
   size_t platform = 0;        // which of the build's
   std::string id;             // "linux/arm64"; empty: the only one
   std::string config;         // JSON; empty: the build's own
+  std::vector<attest::Attestation> attestations = {};  // of the client's front end
 };
 
 class ClientBuild {

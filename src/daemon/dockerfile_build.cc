@@ -10,6 +10,7 @@
 #include "base/rel_path.h"
 #include "base/strings.h"
 #include "cli/build_report.h"
+#include "daemon/capabilities.h"
 #include "oci/reference.h"
 #include "source/stdin_context.h"
 #include "sys/open.h"
@@ -103,6 +104,7 @@ Status DockerfileBuild::ReadDockerfile(cli::BuildContext& context) {
         // Of the usual name other spellings are found too, as on a file system that knows no case.
         if (lower != file) wanted.follow.push_back(lower);
         TRY_ASSIGN(auto files, place_.client.Sync(wanted, ProgressTo(sink), place_.stop));
+        read_mounts_.push_back(wanted.mount);
         context.dockerfile_name = file;
         TRY_ASSIGN(auto text, ReadSent(files->directory(), file));
         if (!text && lower != file) {
@@ -119,6 +121,13 @@ Status DockerfileBuild::ReadDockerfile(cli::BuildContext& context) {
   return read;
 }
 
+// A build that copies nothing of a directory works without it; one that does says later what is missing.
+Result<std::unique_ptr<SyncedFiles>> DockerfileBuild::SyncIfOffered(const WantedFiles& wanted, engine::StepSink& sink) {
+  auto files = place_.client.Sync(wanted, ProgressTo(sink), place_.stop);
+  if (!files && files.error().code == Code::kNotFound) return std::unique_ptr<SyncedFiles>();
+  return files;
+}
+
 Result<std::vector<std::string>> DockerfileBuild::IgnorePatternsOf(const std::string& mount,
                                                                    const std::string& file,
                                                                    std::string& found) {
@@ -126,7 +135,8 @@ Result<std::vector<std::string>> DockerfileBuild::IgnorePatternsOf(const std::st
                      .exclude = {}, .follow = {file}};
   return cli::Shown(place_.board, "[" + mount + "] load " + file,
                     [&](engine::StepSink& sink) -> Result<std::vector<std::string>> {
-                      TRY_ASSIGN(auto files, place_.client.Sync(wanted, ProgressTo(sink), place_.stop));
+                      TRY_ASSIGN(auto files, SyncIfOffered(wanted, sink));
+                      if (files == nullptr) return std::vector<std::string>();
                       TRY_ASSIGN(auto text, ReadSent(files->directory(), file));
                       if (!text) return std::vector<std::string>();
                       found = file;
@@ -146,7 +156,9 @@ Status DockerfileBuild::ReadIgnoreFiles(cli::BuildContext& context) {
                          .shared_key = SharedKeyOf(request_.context_mount) + "\nignore file",
                          .include = {}, .exclude = {}, .follow = {file}};
       Status read = cli::Shown(place_.board, "[" + mount + "] load " + file, [&](engine::StepSink& sink) -> Status {
-        TRY_ASSIGN(auto files, place_.client.Sync(wanted, ProgressTo(sink), place_.stop));
+        TRY_ASSIGN(auto files, SyncIfOffered(wanted, sink));
+        if (files == nullptr) return Ok();
+        read_mounts_.push_back(wanted.mount);
         TRY_ASSIGN(auto text, ReadSent(files->directory(), file));
         if (!text) return Ok();
         TRY_ASSIGN(context.ignore, tree::ReadIgnoreFile(*text));
@@ -279,6 +291,17 @@ pb::Definition DockerfileBuild::Definition(size_t platform, const std::string& s
   return llb::Encode(graph, lowered().results[platform].lowered.root);
 }
 
+cli::ClientFacts DockerfileBuild::Facts() const {
+  cli::ClientFacts facts{.frontend = "dockerfile.v0", .frontend_version = kDockerfileVersion, .args = request_.attributes,
+                         .locals = read_mounts_, .environment = place_.provenance_environment};
+  // The image that a gateway front end was asked for by did not run.
+  facts.args.erase("source");
+  facts.args.erase("cmdline");
+  // A directory of the client has no address.
+  if (request_.context.empty()) facts.args.erase("context");
+  return facts;
+}
+
 cache::Rootfs DockerfileBuild::RootfsOf(size_t platform) const {
   size_t wanted = 0;
   for (size_t i = 0; i < platform; ++i) wanted += lowered().results[i].lowered.root ? 1 : 0;
@@ -309,6 +332,7 @@ std::optional<Failure> DockerfileBuild::Export(const std::vector<WantedResult>& 
     return Failure{Invalid("a result with some of the platforms that were built is not supported by this "
                            "daemon yet")};
   }
+  files_->hooks().facts = Facts();
   Status cached = Ok();
   std::jthread caches([&] { cached = job_->ExportCaches(outcome_); });
   auto exported = job_->Export(outcome_, targets_.outputs);

@@ -63,15 +63,19 @@ class DockerfileBuild final : public ClientBuild {
   Status ReadIgnoreFiles(cli::BuildContext& context);
   Result<std::vector<std::string>> IgnorePatternsOf(const std::string& mount, const std::string& file,
                                                            std::string& found);
+  cli::ClientFacts Facts() const;
   Failure At(const dockerfile::SourceError& error) const;
   Failure OfOutcome() const;
   std::string SharedKeyOf(const std::string& mount) const;
+  // What a mount has of `files`; nothing when the client does not offer the mount.
+  Result<std::unique_ptr<SyncedFiles>> SyncIfOffered(const WantedFiles& wanted, engine::StepSink& sink);
 
   FrontendRequest request_;
   const BuildTargets targets_;
   BuildPlace place_;
   const llb::Inputs inputs_;
   std::unique_ptr<ClientFiles> files_;
+  std::vector<std::string> read_mounts_;  // where the Dockerfile and the ignore file were looked for
   // Text of the Dockerfile's own ignore file, which wins over the context's; nothing: there is none.
   std::optional<std::string> own_ignore_;
 

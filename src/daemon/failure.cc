@@ -12,7 +12,7 @@ constexpr std::string_view kTypePrefix = "github.com/moby/buildkit/";
 
 // BuildKit gives most errors no code; clients retry what is UNAVAILABLE, which a failed build is not.
 grpc::StatusCode CodeOf(const Failure& failure) {
-  if (!failure.subrequest.empty()) return grpc::StatusCode::UNIMPLEMENTED;
+  if (!failure.subrequest.empty() || !failure.capability.empty()) return grpc::StatusCode::UNIMPLEMENTED;
   switch (failure.error.code) {
     case Code::kCancelled: return grpc::StatusCode::CANCELLED;
     case Code::kNotFound: return grpc::StatusCode::NOT_FOUND;
@@ -62,8 +62,8 @@ google::rpc::Status ToProto(const Failure& failure) {
   if (!failure.subrequest.empty()) {
     AddDetail(status, "errdefs.Subrequest+json", Json().Set("name", failure.subrequest));
   }
-  if (!failure.frontend.empty()) {
-    AddDetail(status, "errdefs.Frontend+json", Json().Set("name", failure.frontend));
+  if (!failure.capability.empty()) {
+    AddDetail(status, "errdefs.FrontendCap+json", Json().Set("name", failure.capability));
   }
   return status;
 }

@@ -28,7 +28,7 @@ struct Failure {
   std::optional<FailurePlace> place = {};
   std::string vertex = {};                 // digest of the one that failed; may be empty
   std::string subrequest = {};             // a question that this front end does not answer
-  std::string frontend = {};               // of a gateway front end: what it asked for is not there
+  std::string capability = {};             // that the client's front end needs and this one has not
 };
 
 google::rpc::Status ToProto(const Failure& failure);

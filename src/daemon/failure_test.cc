@@ -34,6 +34,13 @@ TEST(Failure, AQuestionThatIsNotAnsweredIsUnimplemented) {
   EXPECT_EQ(status.details(0).type_url(), "github.com/moby/buildkit/errdefs.Subrequest+json");
 }
 
+TEST(Failure, ACapabilityThatIsNotThereIsNamed) {
+  auto status = ToProto({.error = Invalid("unsupported frontend capability x"), .capability = "x"});
+  EXPECT_EQ(status.code(), grpc::StatusCode::UNIMPLEMENTED);
+  EXPECT_EQ(status.details(0).type_url(), "github.com/moby/buildkit/errdefs.FrontendCap+json");
+  EXPECT_EQ(status.details(0).value(), R"({"name":"x"})");
+}
+
 TEST(Failure, AServiceThatDoesNotAnswerIsNoReasonToCallAgain) {
   EXPECT_EQ(ToProto({.error = Unavailable("registry")}).code(), grpc::StatusCode::UNKNOWN);
 }

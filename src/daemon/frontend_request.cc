@@ -183,7 +183,7 @@ std::string AsFlag(const std::string& type, const Attributes& attributes) {
 
 Result<FrontendRequest> ParseFrontendRequest(const Attributes& attributes,
                                              const std::vector<std::string>& entitlements) {
-  FrontendRequest request;
+  FrontendRequest request{.attributes = attributes};
   cli::BuildFlags& flags = request.flags;
   flags.allow = entitlements;
   for (const auto& [key, value] : attributes) {
@@ -198,16 +198,34 @@ Result<FrontendRequest> ParseFrontendRequest(const Attributes& attributes,
       TRY(AddNamedContext(request, std::string(name), value));
     } else if (TakePrefix(name, "sharedkey:localdir:")) {
       request.shared_keys[std::string(name)] = value;
-    } else if (TakePrefix(name, "attest:")) {
-      // To leave out what was asked for would be a promise broken in silence.
-      if (value.find("disabled=true") == value.npos) {
-        return Invalid("attestations ({}) are not supported by this daemon yet", name);
-      }
     } else {
       SetResource(flags, key, value);
     }
   }
+  TRY_ASSIGN(flags.attest, ParseAttestations(attributes));
   return request;
+}
+
+bool IsFrontendCapability(std::string_view name) {
+  static constexpr std::string_view kHere[] = {"moby.buildkit.frontend.inputs", "moby.buildkit.frontend.subrequests",
+                                               "moby.buildkit.frontend.contexts", "moby.buildkit.frontend.gitquerystring"};
+  // "…+forward": the one who asks goes without it, too.
+  if (name.ends_with("+forward")) name.remove_suffix(8);
+  return std::ranges::find(kHere, name) != std::end(kHere);
+}
+
+Result<attest::Request> ParseAttestations(const Attributes& attributes) {
+  std::vector<std::string> values;
+  std::vector<std::pair<std::string, std::string>> build_args;
+  for (const auto& [key, value] : attributes) {
+    std::string_view name = key;
+    if (TakePrefix(name, "attest:")) {
+      values.push_back(fmt::format("type={}{}{}", name, value.empty() ? "" : ",", value));
+    } else if (TakePrefix(name, "build-arg:")) {
+      build_args.emplace_back(name, value);
+    }
+  }
+  return attest::ParseRequest(values, build_args);
 }
 
 Result<std::vector<exporter::Output>> ParseExporters(const SolveRequest& request) {

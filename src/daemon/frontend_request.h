@@ -7,6 +7,7 @@
 
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "api/control.pb.h"
@@ -20,6 +21,7 @@ namespace varve::daemon {
 using Attributes = std::map<std::string, std::string>;
 
 struct FrontendRequest {
+  Attributes attributes;            // all of them, as they came
   cli::BuildFlags flags;            // no context, file, secrets, outputs or caches in it
   std::string context;              // a URL; empty: the local mount `context_mount`
   std::string context_mount = "context";
@@ -37,6 +39,12 @@ struct FrontendRequest {
 // kInvalid names the attribute. Attributes that are not known are ignored: newer clients have more.
 Result<FrontendRequest> ParseFrontendRequest(const Attributes& attributes,
                                              const std::vector<std::string>& entitlements);
+
+// Whether the front end here does what a client's "frontend.caps" names.
+bool IsFrontendCapability(std::string_view name);
+
+// "attest:TYPE" among the attributes, and the build arguments that stand for them.
+Result<attest::Request> ParseAttestations(const Attributes& attributes);
 
 // In the order of the request: positions are the ids by which a client tells its exporters apart.
 Result<std::vector<exporter::Output>> ParseExporters(const moby::buildkit::v1::SolveRequest& request);

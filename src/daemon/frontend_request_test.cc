@@ -76,9 +76,26 @@ TEST(FrontendRequest, AContextIsAUrlOrAMountAndNeverADirectoryHere) {
   EXPECT_EQ(named.error().message, "unsupported context source /etc for x");
 }
 
+TEST(FrontendRequest, AttestationsAreAskedForByAttributesAndBuildArguments) {
+  auto request = ParseFrontendRequest({{"attest:provenance", "mode=min,version=v0.2"}, {"attest:sbom", ""}}, {});
+  ASSERT_TRUE(request) << request.error().message;
+  EXPECT_FALSE(request->flags.attest.provenance->max);
+  EXPECT_FALSE(request->flags.attest.provenance->v1);
+  EXPECT_TRUE(request->flags.attest.sbom);
+  EXPECT_EQ(request->attributes.at("attest:sbom"), "");
+  EXPECT_FALSE(ParseFrontendRequest({{"attest:provenance", "disabled=true"}}, {})->flags.attest.Any());
+  EXPECT_TRUE(ParseAttestations({{"build-arg:BUILDKIT_ATTEST_SBOM", "true"}})->sbom);
+  EXPECT_TRUE(ParseAttestations({{"attest:provenance", ""}})->provenance->max);
+}
+
+TEST(FrontendRequest, CapabilitiesThatNobodyHasAreRefused) {
+  EXPECT_TRUE(IsFrontendCapability("moby.buildkit.frontend.inputs"));
+  EXPECT_FALSE(IsFrontendCapability("moby.buildkit.frontend.telepathy"));
+}
+
 TEST(FrontendRequest, WrongValuesAreNamed) {
-  EXPECT_FALSE(ParseFrontendRequest({{"attest:sbom", ""}}, {}));
-  EXPECT_TRUE(ParseFrontendRequest({{"attest:provenance", "disabled=true"}}, {}));
+  EXPECT_FALSE(ParseFrontendRequest({{"attest:vex", ""}}, {}));
+  EXPECT_FALSE(ParseFrontendRequest({{"attest:provenance", "mode=some"}}, {}));
   EXPECT_FALSE(ParseFrontendRequest({{"shm-size", "-1"}}, {}));
   EXPECT_FALSE(ParseFrontendRequest({{"add-hosts", "x"}}, {}));
   EXPECT_FALSE(ParseFrontendRequest({{"force-network-mode", "moon"}}, {}));

@@ -3,6 +3,7 @@
 #include <set>
 #include <thread>
 
+#include "cli/attestations.h"
 #include "cli/build_outputs.h"
 
 namespace varve::daemon {
@@ -24,13 +25,16 @@ oci::ImageConfig DefaultConfig(const oci::Platform& platform) {
 
 }  // namespace
 
-LlbBuild::LlbBuild(llb::Decoded decoded, cli::BuildFlags flags, BuildTargets targets, BuildPlace place)
+LlbBuild::LlbBuild(llb::Decoded decoded, const pb::Source& sources, cli::BuildFlags flags, BuildTargets targets, BuildPlace place)
     : decoded_(std::move(decoded)), flags_(std::move(flags)), targets_(std::move(targets)),
       place_(std::move(place)),
       files_(place_.client,
              ClientFiles::Options{.project = place_.client.project() + "\nllb",
                                   .scratch = place_.workspace.scratch.path()},
-             place_.stop) {}
+             place_.stop),
+      started_(SystemClock().Now()) {
+  for (const pb::SourceInfo& info : sources.infos()) sources_.push_back({info.filename(), info.data(), info.language()});
+}
 
 // Clients know vertices by the digests of their Ops, and group some of them.
 void LlbBuild::ShowAsTheClientDoes() {
@@ -66,7 +70,7 @@ std::optional<Failure> LlbBuild::Run(bool want_data, cli::BuildHistory* history)
     TRY_ASSIGN(options.ssh, client.ssh(decoded_.graph));
     cli::GraphRun graph_run{.graph = decoded_.graph, .wanted = {}, .runner = std::move(options),
                             .project = client.project, .salt = flags_.salt, .want_data = want_data,
-                            .tiers = tiers_.get(), .images = &images_};
+                            .tiers = tiers_.get(), .images = &images_, .pins = &pins_};
     if (decoded_.root) graph_run.wanted.push_back(*decoded_.root);
     engine::Observer& watched = history != nullptr ? history->Watch(*observer_, decoded_.graph)
                                                    : static_cast<engine::Observer&>(*observer_);
@@ -97,7 +101,29 @@ std::vector<history::TierUse> LlbBuild::CacheUses() const {
 
 exporter::ExportStores LlbBuild::Stores() const { return cli::StoresOf(place_.workspace); }
 
-Result<exporter::PlatformInput> LlbBuild::InputOf(const Part& part) const {
+// What led to the definition is the client's: its requests are not known here.
+Result<attest::Attestation> LlbBuild::ProvenanceOf(const LlbBuild& part, const std::vector<const LlbBuild*>& besides) const {
+  attest::BuildFacts facts{.graph = part.decoded_.graph, .root = part.decoded_.root, .pins = part.pins_,
+                           .invocation_id = cli::RandomInvocation(), .started = started_, .finished = SystemClock().Now(),
+                           .frontend = "", .environment = place_.provenance_environment, .sources = part.sources_};
+  for (const LlbBuild* other : besides) {
+    facts.started = std::min(facts.started, other->started_);
+    if (other != &part && !other->outcome_.steps.empty()) {
+      facts.besides.push_back({other->decoded_.graph, other->decoded_.root, other->pins_});
+    }
+  }
+  facts.digest_of = [&](graph::StepIndex step) {
+    return part.decoded_.vertices[part.decoded_.vertex_of[step]].digest;
+  };
+  if (flags_.attest.provenance->max && part.tiers_) {
+    TRY_ASSIGN(auto records, cli::RecordsOf({part.decoded_.graph, part.outcome_, part.images_}, part.tiers_->chain(),
+                                            *place_.workspace.local.store));
+    facts.layers_of = cli::LayersOfSteps(part.decoded_.graph, std::move(records), part.images_);
+  }
+  return attest::MakeProvenance(*flags_.attest.provenance, facts);
+}
+
+Result<exporter::PlatformInput> LlbBuild::InputOf(const Part& part, const std::vector<const LlbBuild*>& besides) const {
   exporter::PlatformInput of;
   of.platform = oci::HostPlatform();
   if (!part.wanted.id.empty()) {
@@ -112,25 +138,36 @@ Result<exporter::PlatformInput> LlbBuild::InputOf(const Part& part) const {
     if (part.wanted.id.empty()) of.platform = of.input.config.platform();
   }
   of.input.rootfs = part.build->RootfsOf(0);
+  of.attestations = part.wanted.attestations;
+  if (flags_.attest.sbom && of.attestations.empty()) {
+    Error error = Invalid("an SBOM of a definition is not supported by this daemon yet");
+    error.hint = "front ends that scan their results themselves, as docker/dockerfile does, can be asked for one";
+    return error;
+  }
+  if (flags_.attest.provenance) {
+    TRY_ASSIGN(auto provenance, ProvenanceOf(*part.build, besides));
+    of.attestations.push_back(std::move(provenance));
+  }
   return of;
 }
 
 std::optional<Failure> LlbBuild::Export(const std::vector<WantedResult>& wanted, Json& metadata) {
   std::vector<Part> parts;
   for (const WantedResult& result : wanted) parts.push_back({this, result});
-  return ExportAll(parts, metadata);
+  return ExportAll(parts, {}, metadata);
 }
 
-std::optional<Failure> LlbBuild::ExportAll(const std::vector<Part>& parts, Json& metadata) {
+std::optional<Failure> LlbBuild::ExportAll(const std::vector<Part>& parts, const std::vector<const LlbBuild*>& besides,
+                                           Json& metadata) {
   auto work = [&]() -> Status {
     exporter::BuildResult result{.multi_platform = parts.size() > 1 || !parts[0].wanted.id.empty()};
     std::vector<oci::Platform> platforms;
     for (const Part& part : parts) {
-      TRY_ASSIGN(auto input, InputOf(part));
+      TRY_ASSIGN(auto input, InputOf(part, besides));
       platforms.push_back(input.platform);
       result.platforms.push_back(std::move(input));
     }
-    TRY(cli::CheckOutputs(targets_.outputs, platforms, result.multi_platform));
+    TRY(cli::CheckOutputs(targets_.outputs, platforms, result.multi_platform, flags_.attest));
     auto built_for = [&](const tier::Spec&) -> cli::BuiltSteps { return {decoded_.graph, outcome_, images_}; };
     Status cached = Ok();
     std::jthread caches([&] { cached = tiers_->Export(built_for, Stores(), place_.board, place_.stop); });

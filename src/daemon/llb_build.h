@@ -15,7 +15,8 @@ namespace varve::daemon {
 
 class LlbBuild final : public ClientBuild {
  public:
-  LlbBuild(llb::Decoded decoded, cli::BuildFlags flags, BuildTargets targets, BuildPlace place);
+  // `sources`: the files that the client made the definition from.
+  LlbBuild(llb::Decoded decoded, const pb::Source& sources, cli::BuildFlags flags, BuildTargets targets, BuildPlace place);
 
   std::optional<Failure> Run(bool want_data, cli::BuildHistory* history) override;
   std::optional<Failure> Export(const std::vector<WantedResult>& wanted, Json& metadata) override;
@@ -32,11 +33,14 @@ class LlbBuild final : public ClientBuild {
     LlbBuild* build = nullptr;
     WantedResult wanted;
   };
-  std::optional<Failure> ExportAll(const std::vector<Part>& parts, Json& metadata);
+  // `besides`: what else the client's front end had built, to look into it.
+  std::optional<Failure> ExportAll(const std::vector<Part>& parts, const std::vector<const LlbBuild*>& besides,
+                                   Json& metadata);
 
  private:
   void ShowAsTheClientDoes();
-  Result<exporter::PlatformInput> InputOf(const Part& part) const;
+  Result<exporter::PlatformInput> InputOf(const Part& part, const std::vector<const LlbBuild*>& besides) const;
+  Result<attest::Attestation> ProvenanceOf(const LlbBuild& part, const std::vector<const LlbBuild*>& besides) const;
   exporter::ExportStores Stores() const;
 
   const llb::Decoded decoded_;
@@ -45,7 +49,10 @@ class LlbBuild final : public ClientBuild {
   BuildPlace place_;
   ClientFiles files_;
   std::unique_ptr<cli::CacheTiers> tiers_;
+  std::vector<attest::SourceFile> sources_;
   std::vector<source::ResolvedImage> images_;
+  attest::SourcePins pins_;
+  Timestamp started_;
   std::unique_ptr<cli::BoardObserver> observer_;
   engine::Outcome outcome_;
   cli::ExportedBuild exported_;

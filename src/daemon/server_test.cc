@@ -240,7 +240,6 @@ TEST_F(ServerTest, AFrontEndInTheClientAsksAndReturns) {
   EXPECT_GT(pong.frontend_api_caps_size(), 0);
   for (const auto& cap : pong.llb_caps()) {
     EXPECT_TRUE(cap.enabled()) << cap.id();  // buildx takes every name in the list for a promise
-    EXPECT_NE(cap.id(), "exporter.image.attestations");
   }
   gateway::SolveRequest solve;
   solve.set_frontend("dockerfile.v0");
@@ -362,6 +361,47 @@ TEST_F(ServerTest, ABuildsDataIsListedReadAndPruned) {
   EXPECT_TRUE(stream->Finish().ok());
   EXPECT_EQ(usage().record_size(), 0) << usage().DebugString();
   EXPECT_EQ(list().info_size(), 0);
+}
+
+TEST_F(ServerTest, WhatAFrontEndInTheClientAttestsGoesWithTheResult) {
+  const std::string statement =
+      R"({"_type":"https://in-toto.io/Statement/v1","predicateType":"https://spdx.dev/Document","predicate":{"name":"seen"}})";
+  auto definition_of = [](graph::MakeFile file) {
+    graph::Graph graph;
+    graph.Add({.op = graph::FileOp{.base = -1, .actions = {std::move(file)}}});
+    return llb::Encode(graph, graph::Ref{0, 0});
+  };
+  auto session = OpenSession("s");
+  auto request = Request("s");
+  request.clear_frontend();
+  (*request.mutable_frontend_attrs())["attest:provenance"] = "mode=max";
+  (*request.mutable_frontend_attrs())["attest:sbom"] = "";
+  request.add_exporters()->set_type("tar");
+  auto solving = std::async(std::launch::async, [&] { return Solve(request); });
+  auto bridge = gateway::LLBBridge::NewStub(channel);
+  auto solve = [&](const pb::Definition& definition) {
+    grpc::ClientContext context;
+    context.AddMetadata("buildkit-controlapi-buildid", request.ref());
+    gateway::SolveRequest in;
+    *in.mutable_definition() = definition;
+    in.set_allow_result_return(true);
+    gateway::SolveResponse out;
+    grpc::Status status = bridge->Solve(&context, in, &out);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    return out.result();
+  };
+  gateway::ReturnRequest result;
+  *result.mutable_result() = solve(definition_of({.path = "/made", .data = "text"}));
+  gateway::Attestation& bundle = *(*result.mutable_result()->mutable_attestations())[""].add_attestation();
+  bundle.set_kind(gateway::Bundle);
+  *bundle.mutable_ref() = solve(definition_of({.path = "/sbom.spdx.json", .data = statement})).ref();
+  grpc::ClientContext context;
+  context.AddMetadata("buildkit-controlapi-buildid", request.ref());
+  gateway::ReturnResponse returned;
+  ASSERT_TRUE(bridge->Return(&context, result, &returned).ok());
+  Answer answer = solving.get();
+  ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
+  EXPECT_EQ(NamesIn((*takes.taken.Lock())["0"]), (std::vector<std::string>{"made", "sbom.spdx.json", "provenance.json"}));
 }
 
 TEST_F(ServerTest, ABuildGoesOnWithTheResultOfAnother) {

@@ -8,6 +8,7 @@
 #include "cli/collect_after.h"
 #include "cli/exit_code.h"
 #include "daemon/ref_files.h"
+#include "daemon/result_attestations.h"
 #include "dockerfile/subrequests.h"
 
 namespace varve::daemon {
@@ -233,7 +234,8 @@ Status SolveJob::ReadTargets(const Attributes& attributes, std::vector<tier::Spe
 
 Result<BuildPlace> SolveJob::Place() {
   TRY_ASSIGN(Opened* opened, Open());
-  return BuildPlace{opened->workspace, *opened->board, feed_, *opened->client, ref(), stop_.get_token()};
+  return BuildPlace{opened->workspace, *opened->board, feed_, *opened->client, ref(),
+                    policy_.provenance_environment, stop_.get_token()};
 }
 
 std::string SolveJob::NewRef(Made made) {
@@ -255,9 +257,12 @@ std::optional<Failure> SolveJob::SolveDefinition(const pb::Definition& definitio
   }
   flags.cache_to = targets.cache_to;
   flags.allow.assign(request_.entitlements().begin(), request_.entitlements().end());
+  auto attest = ParseAttestations(ToAttributes(request_.frontend_attrs()));
+  if (!attest) return Failure{attest.error()};
+  flags.attest = std::move(*attest);
   auto place = Place();
   if (!place) return Failure{place.error()};
-  auto build = std::make_shared<LlbBuild>(std::move(*decoded), std::move(flags), std::move(targets), std::move(*place));
+  auto build = std::make_shared<LlbBuild>(std::move(*decoded), definition.source(), std::move(flags), std::move(targets), std::move(*place));
   result.mutable_ref()->set_id(NewRef({build, 0, build.get()}));
   *result.mutable_ref()->mutable_def() = definition;
   if (!evaluate) return std::nullopt;
@@ -272,14 +277,17 @@ std::optional<Failure> SolveJob::SolveFrontend(const std::string& frontend, cons
     if (frontend != "gateway.v0") return Failure{.error = NotFound("unsupported frontend {}", frontend)};
     auto source = attributes.find("source");
     return Failure{.error = Invalid("the front end {} is not supported by this daemon yet: only docker/dockerfile is",
-                                    source == attributes.end() ? "(no source)" : source->second),
-                   .frontend = frontend};
+                                    source == attributes.end() ? "(no source)" : source->second)};
   }
   Attributes all = ToAttributes(request_.frontend_attrs());
   for (const auto& [key, value] : attributes) all[key] = value;
   std::vector<std::string> entitlements(request_.entitlements().begin(), request_.entitlements().end());
   auto request = ParseFrontendRequest(all, entitlements);
   if (!request) return Failure{request.error()};
+  for (const std::string& capability : request->wanted_capabilities) {
+    if (IsFrontendCapability(capability)) continue;
+    return Failure{.error = Invalid("unsupported frontend capability {}", capability), .capability = capability};
+  }
   auto inputs = llb::DecodeInputs(given_inputs, llb::StringAttributes(all.begin(), all.end()));
   if (!inputs) return Failure{inputs.error()};
   for (const auto& [name, input] : inputs->by_name) {
@@ -366,7 +374,14 @@ Result<std::vector<SolveJob::Wanted>> SolveJob::WantedOf(const gateway::Result& 
     auto config = result.metadata().find("containerimage.config" + (platform.empty() ? "" : "/" + platform));
     WantedResult part{.platform = made.platform, .id = platform,
                       .config = config == result.metadata().end() ? "" : config->second};
-    wanted.push_back({std::move(made), std::move(part)});
+    Wanted one{std::move(made), std::move(part)};
+    auto attested = result.attestations().find(platform);
+    // The attestations of a result without platforms are under the default platform's name, or none.
+    if (attested == result.attestations().end() && refs.size() == 1 && !result.attestations().empty()) {
+      attested = result.attestations().begin();
+    }
+    if (attested != result.attestations().end()) one.attestations = attested->second;
+    wanted.push_back(std::move(one));
   }
   return wanted;
 }
@@ -390,6 +405,32 @@ std::optional<Failure> SolveJob::Deliver(const gateway::Result& result, control:
   return failure;
 }
 
+std::vector<const LlbBuild*> SolveJob::LlbBuilds() {
+  std::vector<const LlbBuild*> builds;
+  std::lock_guard lock(mutex_);
+  for (const auto& [ref, made] : made_) {
+    if (made.llb != nullptr) builds.push_back(made.llb);
+  }
+  return builds;
+}
+
+// What the client's front end attests lies in results of its own.
+std::optional<Failure> SolveJob::AttachAttestations(const std::vector<Wanted>& wanted, Opened& opened,
+                                                    std::vector<LlbBuild::Part>& parts) {
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    for (const gateway::Attestation& attestation : wanted[i].attestations.attestation()) {
+      auto made = FindMade(attestation.ref().id());
+      if (!made) return Failure{made.error()};
+      if (auto failure = made->build->Run(true, nullptr)) return failure;
+      auto read = ReadAttestations(attestation, made->build->RootfsOf(made->platform), opened.workspace);
+      if (!read) return Failure{read.error()};
+      auto& all = parts[i].wanted.attestations;
+      all.insert(all.end(), std::make_move_iterator(read->begin()), std::make_move_iterator(read->end()));
+    }
+  }
+  return std::nullopt;
+}
+
 std::optional<Failure> SolveJob::RunAndExportOnce(const std::vector<Wanted>& wanted, Opened& opened, Json& metadata) {
   cli::BuildHistory* history = opened.history ? &*opened.history : nullptr;
   const bool want_data = request_.exporters_size() > 0 || !request_.exporter_deprecated().empty();
@@ -408,7 +449,8 @@ std::optional<Failure> SolveJob::RunAndExportOnce(const std::vector<Wanted>& wan
   if (!failure && wanted.front().made.llb != nullptr) {
     std::vector<LlbBuild::Part> parts;
     for (const Wanted& one : wanted) parts.push_back({one.made.llb, one.result});
-    failure = wanted.front().made.llb->ExportAll(parts, metadata);
+    failure = AttachAttestations(wanted, opened, parts);
+    if (!failure) failure = wanted.front().made.llb->ExportAll(parts, LlbBuilds(), metadata);
   } else if (!failure) {
     std::vector<WantedResult> results;
     for (const Wanted& one : wanted) results.push_back(one.result);

@@ -36,6 +36,7 @@ struct SolvePolicy {
   std::string root;                          // state directory
   std::set<std::string> entitlements;        // network.host, security.insecure, device
   std::optional<registry::Config> registries;  // none: registries.json, as varve itself finds it
+  Json provenance_environment = {};          // an object, or null: what every build's provenance says of this builder
 };
 
 class SolveJob {
@@ -85,6 +86,7 @@ class SolveJob {
   struct Wanted {
     Made made;
     WantedResult result;
+    gateway::Attestations attestations = {};
   };
 
   Result<Opened*> Open();
@@ -102,6 +104,9 @@ class SolveJob {
   Result<std::vector<Wanted>> WantedOf(const gateway::Result& result);
   google::rpc::Status AwaitReturn(gateway::Result& result);
   std::optional<Failure> Deliver(const gateway::Result& result, control::SolveResponse& response);
+  std::vector<const LlbBuild*> LlbBuilds();
+  std::optional<Failure> AttachAttestations(const std::vector<Wanted>& wanted, Opened& opened,
+                                            std::vector<LlbBuild::Part>& parts);
   std::optional<Failure> RunAndExport(const std::vector<Wanted>& wanted, Json& metadata);
   std::optional<Failure> RunAndExportOnce(const std::vector<Wanted>& wanted, Opened& opened, Json& metadata);
   Result<Made> FindMade(const std::string& ref);

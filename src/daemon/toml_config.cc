@@ -1,6 +1,7 @@
 #include "daemon/toml_config.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <functional>
 #include <utility>
 
@@ -146,6 +147,26 @@ Result<TomlConfig> LoadTomlConfig(const std::string& path) {
   auto config = ParseTomlConfig(text);
   if (!config) return std::move(config).error().With(path);
   return config;
+}
+
+Result<Json> ReadProvenanceEnvironment(const std::string& directory) {
+  std::error_code error;
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
+    if (entry.path().extension() == ".json") files.push_back(entry.path());
+  }
+  if (error == std::errc::no_such_file_or_directory) return Json();
+  if (error) return Unavailable("cannot read {}: {}", directory, error.message());
+  std::ranges::sort(files);
+  Json environment = Json::EmptyObject();
+  for (const std::filesystem::path& file : files) {
+    TRY_ASSIGN(std::string text, ReadFile(file.string(), kMaxFile));
+    auto json = Json::Parse(text);
+    if (!json) return Error(std::move(json).error()).With(file.string());
+    if (!json->is_object()) return Invalid("{} is no JSON object", file.string());
+    for (const auto& [name, value] : json->as_object()) environment.Set(name, value);
+  }
+  return environment;
 }
 
 }  // namespace varve::daemon

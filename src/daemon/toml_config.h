@@ -25,6 +25,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/json.h"
 #include "base/result.h"
 #include "registry/config.h"
 
@@ -46,5 +47,9 @@ struct TomlConfig {
 // kInvalid, with the line, for what is no TOML and for values of another type.
 Result<TomlConfig> ParseTomlConfig(std::string_view text);
 Result<TomlConfig> LoadTomlConfig(const std::string& path);  // kNotFound when absent
+
+// The members of the objects in a directory's *.json files, by name; of two files with one member the later wins. Null
+// when there is no such directory.
+Result<Json> ReadProvenanceEnvironment(const std::string& directory);
 
 }  // namespace varve::daemon

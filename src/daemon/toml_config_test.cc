@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include "base/fd.h"
+#include "sys/tempdir.h"
+
 namespace varve::daemon {
 namespace {
 
@@ -80,6 +83,21 @@ TEST(TomlConfig, WhatTheLibraryAssertsIsAnError) {
   auto config = ParseTomlConfig("[@worker]\n");
   ASSERT_FALSE(config);
   EXPECT_EQ(config.error().code, Code::kInvalid);
+}
+
+TEST(ProvenanceEnvironment, IsWhatTheFilesSayTogether) {
+  auto scratch = sys::TempDir::Create(::testing::TempDir(), "provenance-");
+  ASSERT_TRUE(scratch);
+  const std::string directory = scratch->path();
+  ASSERT_TRUE(WriteFileAtomically(directory + "/1.json", R"({"region": "north", "rack": 7})"));
+  ASSERT_TRUE(WriteFileAtomically(directory + "/2.json", R"({"region": "south"})"));
+  ASSERT_TRUE(WriteFileAtomically(directory + "/note.txt", "no JSON"));
+  auto environment = ReadProvenanceEnvironment(directory);
+  ASSERT_TRUE(environment) << environment.error().ToString();
+  EXPECT_EQ(environment->Dump(), R"({"region":"south","rack":7})");
+  EXPECT_TRUE(ReadProvenanceEnvironment(directory + "/absent")->is_null());
+  ASSERT_TRUE(WriteFileAtomically(directory + "/3.json", "[]"));
+  EXPECT_EQ(ReadProvenanceEnvironment(directory).error().message, directory + "/3.json is no JSON object");
 }
 
 }  // namespace

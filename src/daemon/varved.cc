@@ -45,6 +45,7 @@ struct Flags {
 };
 
 constexpr char kConfigOfBuildkitd[] = "/etc/buildkit/buildkitd.toml";
+constexpr char kProvenanceOfBuildkitd[] = "/etc/buildkit/provenance.d";
 
 // Under the name of buildkitd, its places: buildx's drivers look there, and mount a volume on the one of the state.
 std::string DefaultAddress(const std::string& name) {
@@ -102,6 +103,11 @@ Result<ServerOptions> OptionsOf(const std::string& name, Flags& flags) {
   options.insecure_tcp = flags.insecure_tcp;
   options.group = flags.group;
   options.policy.root = cache::RootDirectory(flags.root.empty() && name == "buildkitd" ? "/var/lib/buildkit" : flags.root);
+  std::string provenance = config.provenance_directory;
+  if (provenance.empty() && name == "buildkitd") provenance = kProvenanceOfBuildkitd;
+  if (!provenance.empty()) {
+    TRY_ASSIGN(options.policy.provenance_environment, ReadProvenanceEnvironment(provenance));
+  }
   if (!config.registries.empty()) {
     TRY_ASSIGN(options.policy.registries, cli::LoadRegistryConfig(options.policy.root));
     for (const auto& [host, settings] : config.registries) options.policy.registries->Set(host, settings);
