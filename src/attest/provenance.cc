@@ -75,9 +75,12 @@ Status AddGraph(const UsedGraph& from, Used& used) {
     auto pin = from.pins.find(i);
     std::string pinned = pin == from.pins.end() ? "" : pin->second;
     if (const auto* image = std::get_if<graph::ImageSource>(&step.op)) {
-      TRY_ASSIGN(std::string uri, PackageUrl("docker", image->reference, step.platform));
       TRY_ASSIGN(auto reference, oci::ParseReference(image->reference));
-      AddOnce(used.images, Pinned(uri, reference.digest ? reference.digest->ToString() : pinned));
+      if (reference.digest) pinned = reference.digest->ToString();
+      // Beside a tag, the digest is what the tag turned out to be.
+      if (reference.digest && !reference.tag.empty()) reference.digest.reset();
+      TRY_ASSIGN(std::string uri, PackageUrl("docker", reference.String(), step.platform));
+      AddOnce(used.images, Pinned(uri, pinned));
     } else if (const auto* layout = std::get_if<graph::OciLayoutSource>(&step.op)) {
       std::string uri = "pkg:oci/layout";
       if (!layout->reference.empty()) uri += "@" + layout->reference;

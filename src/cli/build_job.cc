@@ -435,7 +435,10 @@ Result<ExportedBuild> BuildJob::Export(const engine::Outcome& outcome,
                                        const std::vector<exporter::Output>& outputs) {
   std::vector<exporter::Output> dated = outputs;
   for (exporter::Output& output : dated) {
-    if (!output.source_date_epoch) output.source_date_epoch = lowered().epoch;
+    if (output.source_date_epoch) continue;
+    output.source_date_epoch = lowered().epoch;
+    // The image is of that time all the same.
+    if (output.no_epoch) output.timestamps = exporter::Timestamps::kKeep;
   }
   TRY_ASSIGN(exporter::BuildResult result, ResultOf(outcome));
   TRY(Attest(outcome, result));

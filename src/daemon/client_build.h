@@ -36,6 +36,7 @@ struct WantedResult {
   size_t platform = 0;        // which of the build's
   std::string id;             // "linux/arm64"; empty: the only one
   std::string config;         // JSON; empty: the build's own
+  std::optional<int64_t> epoch = {};  // SOURCE_DATE_EPOCH, seconds
   std::vector<attest::Attestation> attestations = {};  // of the client's front end
 };
 

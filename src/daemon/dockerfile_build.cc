@@ -344,11 +344,19 @@ std::optional<Failure> DockerfileBuild::Export(const std::vector<WantedResult>& 
   return std::nullopt;
 }
 
+FailurePlace DockerfileBuild::PlaceOf(const dockerfile::Span& span) const {
+  const cli::BuildContext& context = job_->context();
+  graph::Graph read;
+  read.Add({.op = graph::LocalSource{.name = request_.dockerfile_mount, .follow_paths = {request_.filename}}});
+  return {.file = context.dockerfile_name, .text = context.dockerfile, .span = span,
+          .origin = llb::Encode(read, graph::Ref{0, 0})};
+}
+
 Failure DockerfileBuild::At(const dockerfile::SourceError& error) const {
   const cli::BuildContext& context = job_->context();
   Failure failure{error.error};
   if (!context.dockerfile_name.empty()) {
-    failure.place = FailurePlace{context.dockerfile_name, context.dockerfile, error.span};
+    failure.place = PlaceOf(error.span);
   }
   return failure;
 }
@@ -359,14 +367,14 @@ Failure DockerfileBuild::OfOutcome() const {
   const graph::Step& step = job_->graph().steps[*outcome_.failed_step];
   failure.vertex = place_.feed.DigestOf(observer_->VertexOf(*outcome_.failed_step));
   if (step.location.first_line > 0) {
-    failure.place = FailurePlace{job_->context().dockerfile_name, job_->context().dockerfile,
-                                 dockerfile::Span::Lines(static_cast<int>(step.location.first_line),
-                                                         static_cast<int>(step.location.last_line))};
+    failure.place = PlaceOf(dockerfile::Span::Lines(static_cast<int>(step.location.first_line),
+                                                    static_cast<int>(step.location.last_line)));
   }
   if (failure.error.code == Code::kNotFound && !job_->context().ignore_file.empty() &&
       failure.error.hint.empty()) {
     failure.error.hint = fmt::format("if the file exists, {} may exclude it", job_->context().ignore_file);
   }
+  NameMissingFile(failure);
   return failure;
 }
 

@@ -64,6 +64,7 @@ class DockerfileBuild final : public ClientBuild {
   Result<std::vector<std::string>> IgnorePatternsOf(const std::string& mount, const std::string& file,
                                                            std::string& found);
   cli::ClientFacts Facts() const;
+  FailurePlace PlaceOf(const dockerfile::Span& span) const;
   Failure At(const dockerfile::SourceError& error) const;
   Failure OfOutcome() const;
   std::string SharedKeyOf(const std::string& mount) const;

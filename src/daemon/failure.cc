@@ -1,5 +1,7 @@
 #include "daemon/failure.h"
 
+#include <algorithm>
+
 #include "base/hex.h"
 #include "base/json.h"
 #include "base/strings.h"
@@ -36,7 +38,30 @@ Json PositionOf(int line, int column) {
   return position;
 }
 
+// One range a line: clients mark the lines of each.
+Json RangesOf(const dockerfile::Span& span) {
+  Json ranges = Json::EmptyArray();
+  const int last = std::max(span.start_line, span.end_line);
+  for (int line = span.start_line; line <= last; ++line) {
+    Json range;
+    range.Set("start", PositionOf(line, line == span.start_line ? span.start_column : 0));
+    range.Set("end", PositionOf(line, line == last ? span.end_column : 0));
+    ranges.Append(std::move(range));
+  }
+  return ranges;
+}
+
 }  // namespace
+
+void NameMissingFile(Failure& failure) {
+  std::string& message = failure.error.message;
+  if (failure.error.code != Code::kNotFound || !message.starts_with("\"/") || !message.ends_with("\": not found")) return;
+  const std::string& digest = failure.vertex;
+  const std::string ref = digest.substr(digest.find(':') + 1, 25);
+  message = fmt::format("failed to compute cache key: failed to calculate checksum of ref {}: {}", ref, message);
+  // The reference says no code, and what shows its errors puts a known one in front of the words.
+  failure.error.code = Code::kInvalid;
+}
 
 google::rpc::Status ToProto(const Failure& failure) {
   google::rpc::Status status;
@@ -49,12 +74,13 @@ google::rpc::Status ToProto(const Failure& failure) {
     const dockerfile::Span& span = failure.place->span;
     Json info;
     info.Set("filename", failure.place->file).Set("data", Base64Encode(failure.place->text));
-    info.Set("language", "Dockerfile");
-    Json range;
-    range.Set("start", PositionOf(span.start_line, span.start_column));
-    range.Set("end", PositionOf(span.end_line, span.end_column));
-    AddDetail(status, "errdefs.Source+json",
-              Json().Set("info", std::move(info)).Set("ranges", Json().Append(std::move(range))));
+    if (failure.place->origin) {
+      Json ops = Json::EmptyArray();
+      for (const std::string& op : failure.place->origin->def()) ops.Append(Base64Encode(op));
+      info.Set("definition", Json().Set("def", std::move(ops)));
+    }
+    info.Set("language", failure.place->language);
+    AddDetail(status, "errdefs.Source+json", Json().Set("info", std::move(info)).Set("ranges", RangesOf(span)));
   }
   if (!failure.vertex.empty()) {
     AddDetail(status, "errdefs.Vertex+json", Json().Set("digest", failure.vertex));

@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 
+#include "api/ops.pb.h"
 #include "api/rpc_status.pb.h"
 #include "base/error.h"
 #include "dockerfile/span.h"
@@ -21,6 +22,8 @@ struct FailurePlace {
   std::string file;
   std::string text;  // all of it
   dockerfile::Span span;
+  std::string language = "Dockerfile";
+  std::optional<pb::Definition> origin = {};  // how the file was read
 };
 
 struct Failure {
@@ -30,6 +33,9 @@ struct Failure {
   std::string subrequest = {};             // a question that this front end does not answer
   std::string capability = {};             // that the client's front end needs and this one has not
 };
+
+// A file that a step was to read and that is not there, in the words that clients and their users look for.
+void NameMissingFile(Failure& failure);
 
 google::rpc::Status ToProto(const Failure& failure);
 // Over the wire, with the details in it.

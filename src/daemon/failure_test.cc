@@ -34,6 +34,29 @@ TEST(Failure, AQuestionThatIsNotAnsweredIsUnimplemented) {
   EXPECT_EQ(status.details(0).type_url(), "github.com/moby/buildkit/errdefs.Subrequest+json");
 }
 
+TEST(Failure, EveryLineOfThePlaceIsARange) {
+  Failure failure{.error = Invalid("no"), .place = FailurePlace{"Dockerfile", "FROM a\nRUN b\\\nc\n", dockerfile::Span::Lines(2, 3)}};
+  pb::Definition origin;
+  origin.add_def("op");
+  failure.place->origin = origin;
+  const std::string detail = ToProto(failure).details(0).value();
+  EXPECT_NE(detail.find(R"("ranges":[{"start":{"line":2},"end":{"line":2}},{"start":{"line":3},"end":{"line":3}}])"),
+            std::string::npos) << detail;
+  EXPECT_NE(detail.find(R"("definition":{"def":["b3A="]})"), std::string::npos) << detail;
+}
+
+TEST(Failure, AMissingFileIsToldAsClientsKnowIt) {
+  Failure failure{.error = NotFound("\"/a\": not found"), .vertex = "sha256:0123456789abcdef0123456789abcdef"};
+  NameMissingFile(failure);
+  auto status = ToProto(failure);
+  EXPECT_EQ(status.code(), grpc::StatusCode::UNKNOWN);
+  EXPECT_EQ(status.message(), "failed to compute cache key: failed to calculate checksum of ref 0123456789abcdef012345678: "
+                              "\"/a\": not found");
+  Failure other{.error = NotFound("no such thing")};
+  NameMissingFile(other);
+  EXPECT_EQ(other.error.message, "no such thing");
+}
+
 TEST(Failure, ACapabilityThatIsNotThereIsNamed) {
   auto status = ToProto({.error = Invalid("unsupported frontend capability x"), .capability = "x"});
   EXPECT_EQ(status.code(), grpc::StatusCode::UNIMPLEMENTED);

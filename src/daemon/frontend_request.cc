@@ -12,6 +12,8 @@ namespace {
 
 using moby::buildkit::v1::SolveRequest;
 
+constexpr std::string_view kHostnameArg = "BUILDKIT_SANDBOX_HOSTNAME";
+
 bool TakePrefix(std::string_view& text, std::string_view prefix) {
   if (!text.starts_with(prefix)) return false;
   text.remove_prefix(prefix.size());
@@ -111,6 +113,7 @@ Result<bool> SetPlain(FrontendRequest& request, const std::string& key, const st
   } else if (key == "cgroup-parent") {
     flags.cgroup_parent = value;
   } else if (key == "context") {
+    if (auto git = graph::ParseGitUrl(value); !git) return Error(std::move(git).error());
     if (!value.empty() && !IsRemote(value)) {
       request.context_mount = value.starts_with("local:") ? value.substr(6) : value;
     } else {
@@ -121,6 +124,11 @@ Result<bool> SetPlain(FrontendRequest& request, const std::string& key, const st
   } else if (key == "dockerfilekey") {
     request.dockerfile_mount = value;
     request.dockerfile_given = true;
+  } else if (key == "hostname") {
+    // The build argument of the same meaning wins.
+    if (!value.empty() && !request.attributes.contains("build-arg:" + std::string(kHostnameArg))) {
+      flags.build_args.emplace_back(kHostnameArg, value);
+    }
   } else if (key == "requestid") {
     request.subrequest = value;
   } else if (key == "frontend.caps") {

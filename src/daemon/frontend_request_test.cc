@@ -88,6 +88,19 @@ TEST(FrontendRequest, AttestationsAreAskedForByAttributesAndBuildArguments) {
   EXPECT_TRUE(ParseAttestations({{"attest:provenance", ""}})->provenance->max);
 }
 
+TEST(FrontendRequest, AHostnameIsThatOfTheBuildArgumentFirst) {
+  using Args = std::vector<std::pair<std::string, std::string>>;
+  EXPECT_EQ(ParseFrontendRequest({{"hostname", "a"}}, {})->flags.build_args, (Args{{"BUILDKIT_SANDBOX_HOSTNAME", "a"}}));
+  auto both = ParseFrontendRequest({{"hostname", "a"}, {"build-arg:BUILDKIT_SANDBOX_HOSTNAME", "b"}}, {});
+  EXPECT_EQ(both->flags.build_args, (Args{{"BUILDKIT_SANDBOX_HOSTNAME", "b"}}));
+}
+
+TEST(FrontendRequest, AContextWithAPasswordIsRefusedAndNoNameOfAMount) {
+  auto request = ParseFrontendRequest({{"context", "https://user:word@host/a.git"}}, {});
+  ASSERT_FALSE(request);
+  EXPECT_EQ(request.error().message, "the git URL for host has a password in it");
+}
+
 TEST(FrontendRequest, CapabilitiesThatNobodyHasAreRefused) {
   EXPECT_TRUE(IsFrontendCapability("moby.buildkit.frontend.inputs"));
   EXPECT_FALSE(IsFrontendCapability("moby.buildkit.frontend.telepathy"));

@@ -1,6 +1,8 @@
 #include "daemon/llb_build.h"
 
+#include <algorithm>
 #include <set>
+#include <span>
 #include <thread>
 
 #include "cli/attestations.h"
@@ -33,7 +35,10 @@ LlbBuild::LlbBuild(llb::Decoded decoded, const pb::Source& sources, cli::BuildFl
                                   .scratch = place_.workspace.scratch.path()},
              place_.stop),
       started_(SystemClock().Now()) {
-  for (const pb::SourceInfo& info : sources.infos()) sources_.push_back({info.filename(), info.data(), info.language()});
+  for (const pb::SourceInfo& info : sources.infos()) {
+    sources_.push_back({info.filename(), info.data(), info.language()});
+    if (info.has_definition()) origins_[info.filename()] = info.definition();
+  }
 }
 
 // Clients know vertices by the digests of their Ops, and group some of them.
@@ -51,6 +56,18 @@ void LlbBuild::ShowAsTheClientDoes() {
     }
     place_.feed.SetIdentity(observer_->VertexOf(step), vertex.digest.ToString(), std::move(group));
   }
+}
+
+// In the file that the client made the definition from.
+std::optional<FailurePlace> LlbBuild::PlaceOf(graph::StepIndex step) const {
+  const graph::Location& at = decoded_.graph.steps[step].location;
+  auto file = std::ranges::find(sources_, at.file, &attest::SourceFile::name);
+  if (at.first_line == 0 || file == sources_.end()) return std::nullopt;
+  FailurePlace place{.file = file->name, .text = file->text,
+                     .span = dockerfile::Span::Lines(static_cast<int>(at.first_line), static_cast<int>(at.last_line)),
+                     .language = file->language};
+  if (auto origin = origins_.find(file->name); origin != origins_.end()) place.origin = origin->second;
+  return place;
 }
 
 std::optional<Failure> LlbBuild::Run(bool want_data, cli::BuildHistory* history) {
@@ -87,7 +104,9 @@ std::optional<Failure> LlbBuild::Run(bool want_data, cli::BuildHistory* history)
   Failure failure{*outcome_.error};
   if (outcome_.failed_step) {
     failure.vertex = place_.feed.DigestOf(observer_->VertexOf(*outcome_.failed_step));
+    failure.place = PlaceOf(*outcome_.failed_step);
   }
+  NameMissingFile(failure);
   return failure;
 }
 
@@ -138,6 +157,13 @@ Result<exporter::PlatformInput> LlbBuild::InputOf(const Part& part, const std::v
     if (part.wanted.id.empty()) of.platform = of.input.config.platform();
   }
   of.input.rootfs = part.build->RootfsOf(0);
+  // Layers of the image that the result was built on keep their times.
+  const std::vector<DiffId>& layers = of.input.rootfs.layers;
+  for (const source::ResolvedImage& image : part.build->images_) {
+    const std::vector<DiffId>& base = image.diff_ids;
+    const bool below = base.size() <= layers.size() && std::ranges::equal(base, std::span(layers).first(base.size()));
+    if (below) of.input.base_layers = std::max(of.input.base_layers, base.size());
+  }
   of.attestations = part.wanted.attestations;
   if (flags_.attest.sbom && of.attestations.empty()) {
     Error error = Invalid("an SBOM of a definition is not supported by this daemon yet");
@@ -167,11 +193,15 @@ std::optional<Failure> LlbBuild::ExportAll(const std::vector<Part>& parts, const
       platforms.push_back(input.platform);
       result.platforms.push_back(std::move(input));
     }
-    TRY(cli::CheckOutputs(targets_.outputs, platforms, result.multi_platform, flags_.attest));
+    std::vector<exporter::Output> outputs = targets_.outputs;
+    for (exporter::Output& output : outputs) {
+      if (!output.source_date_epoch && !output.no_epoch) output.source_date_epoch = parts[0].wanted.epoch;
+    }
+    TRY(cli::CheckOutputs(outputs, platforms, result.multi_platform, flags_.attest));
     auto built_for = [&](const tier::Spec&) -> cli::BuiltSteps { return {decoded_.graph, outcome_, images_}; };
     Status cached = Ok();
     std::jthread caches([&] { cached = tiers_->Export(built_for, Stores(), place_.board, place_.stop); });
-    auto exported = cli::ExportBuild(targets_.outputs, result, Stores(), place_.workspace.registries->pusher(),
+    auto exported = cli::ExportBuild(outputs, result, Stores(), place_.workspace.registries->pusher(),
                                      place_.workspace.scratch.path(), place_.board, place_.stop,
                                      files_.hooks().outputs);
     caches.join();

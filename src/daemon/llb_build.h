@@ -39,6 +39,7 @@ class LlbBuild final : public ClientBuild {
 
  private:
   void ShowAsTheClientDoes();
+  std::optional<FailurePlace> PlaceOf(graph::StepIndex step) const;
   Result<exporter::PlatformInput> InputOf(const Part& part, const std::vector<const LlbBuild*>& besides) const;
   Result<attest::Attestation> ProvenanceOf(const LlbBuild& part, const std::vector<const LlbBuild*>& besides) const;
   exporter::ExportStores Stores() const;
@@ -50,6 +51,7 @@ class LlbBuild final : public ClientBuild {
   ClientFiles files_;
   std::unique_ptr<cli::CacheTiers> tiers_;
   std::vector<attest::SourceFile> sources_;
+  std::map<std::string, pb::Definition> origins_;  // how those of `sources_` were read
   std::vector<source::ResolvedImage> images_;
   attest::SourcePins pins_;
   Timestamp started_;

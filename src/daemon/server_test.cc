@@ -419,6 +419,46 @@ TEST_F(ServerTest, ABuildGoesOnWithTheResultOfAnother) {
   EXPECT_EQ(NamesIn((*takes.taken.Lock())["0"]), (std::vector<std::string>{"b", "made"}));
 }
 
+TEST_F(ServerTest, TheEpochOfAResultIsThatOfItsFiles) {
+  graph::Graph graph;
+  graph.Add({.op = graph::FileOp{.base = -1, .actions = {graph::MakeFile{.path = "/made", .data = "text"}}}});
+  auto session = OpenSession("s");
+  auto request = Request("s");
+  request.clear_frontend();
+  request.add_exporters()->set_type("tar");
+  auto solving = std::async(std::launch::async, [&] { return Solve(request); });
+  auto bridge = gateway::LLBBridge::NewStub(channel);
+  gateway::SolveRequest solve;
+  *solve.mutable_definition() = llb::Encode(graph, graph::Ref{0, 0});
+  solve.set_allow_result_return(true);
+  gateway::SolveResponse solved;
+  {
+    grpc::ClientContext context;
+    context.AddMetadata("buildkit-controlapi-buildid", request.ref());
+    ASSERT_TRUE(bridge->Solve(&context, solve, &solved).ok());
+  }
+  gateway::ReturnRequest result;
+  *result.mutable_result() = solved.result();
+  (*result.mutable_result()->mutable_metadata())["source.date.epoch"] = "1000000000";
+  grpc::ClientContext context;
+  context.AddMetadata("buildkit-controlapi-buildid", request.ref());
+  gateway::ReturnResponse returned;
+  ASSERT_TRUE(bridge->Return(&context, result, &returned).ok());
+  Answer answer = solving.get();
+  ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
+  EXPECT_EQ((*takes.taken.Lock())["0"].substr(136, 11), "07346545000");  // the first header's mtime, octal
+}
+
+TEST_F(ServerTest, AnEmptyInputIsRefused) {
+  Write("Dockerfile", "FROM base\n");
+  auto session = OpenSession("s");
+  auto request = Request("s");
+  (*request.mutable_frontend_attrs())["context:base"] = "input:base";
+  (*request.mutable_frontend_inputs())["base"];
+  Answer answer = Solve(request);
+  EXPECT_EQ(answer.status.error_message(), "invalid nil input definition to definition op: base");
+}
+
 TEST_F(ServerTest, AMalformedDefinitionIsRefused) {
   auto session = OpenSession("s");
   auto request = Request("s");

@@ -15,6 +15,9 @@ namespace varve::daemon {
 
 namespace {
 
+// In a result's metadata, as text.
+const std::string kEpochKey = "source.date.epoch";
+
 google::rpc::Status StatusOf(const Error& error) { return ToProto({.error = error}); }
 
 Attributes ToAttributes(const google::protobuf::Map<std::string, std::string>& map) {
@@ -374,6 +377,10 @@ Result<std::vector<SolveJob::Wanted>> SolveJob::WantedOf(const gateway::Result& 
     auto config = result.metadata().find("containerimage.config" + (platform.empty() ? "" : "/" + platform));
     WantedResult part{.platform = made.platform, .id = platform,
                       .config = config == result.metadata().end() ? "" : config->second};
+    for (const std::string& key : {kEpochKey + "/" + platform, kEpochKey}) {
+      auto epoch = result.metadata().find(key);
+      if (epoch != result.metadata().end() && !part.epoch) part.epoch = ParseInt(epoch->second);
+    }
     Wanted one{std::move(made), std::move(part)};
     auto attested = result.attestations().find(platform);
     // The attestations of a result without platforms are under the default platform's name, or none.

@@ -80,6 +80,8 @@ TEST_F(Copies, ModesAreOctalOrSymbolic) {
   }
   EXPECT_EQ(LastError("COPY --chmod=99 a b"),
             "invalid chmod parameter: '99'. it should be octal string and between 0 and 07777");
+  EXPECT_EQ(LastError("COPY --chmod=64a a b"),
+            "invalid chmod parameter: '64a'. it should be octal string and between 0 and 07777");
 }
 
 TEST_F(Copies, ParentsKeepPathsFromThePivotOn) {

@@ -87,6 +87,8 @@ TEST_F(Stages, ErrorsNameThePlace) {
   EXPECT_EQ(Error("FROM a\nENV A=\nVOLUME $A\n"), "3: VOLUME specified can not be an empty string");
   EXPECT_EQ(Error("ARG A=1\n"), "0: dockerfile contains no stages to build");
   EXPECT_EQ(Error("FROM --platform=$P a\n"), "1: empty platform value from expression $P");
+  EXPECT_EQ(Error("FROM --platform=$BULIDPLATFORM a\n"),
+            "1: empty platform value from expression $BULIDPLATFORM (did you mean BUILDPLATFORM?)");
   images.missing = "docker.io/library/gone:latest";
   EXPECT_EQ(Error("FROM a AS x\n\nFROM gone\n"), "3: docker.io/library/gone:latest: not found");
 }

@@ -298,7 +298,7 @@ Result<std::string> ReadMode(const std::string& text) {
     auto mode = ParseInt(text, 8);
     if (mode && *mode <= 07777) return fmt::format("{:o}", *mode);
   }
-  if (octal || text.find_first_not_of("0123456789") == text.npos) {
+  if (octal || (text[0] >= '0' && text[0] <= '9')) {
     return Hinted(
         Invalid("invalid chmod parameter: '{}'. it should be octal string and between 0 and "
                 "07777",

@@ -12,12 +12,18 @@ namespace varve::dockerfile {
 
 namespace {
 
-// Variables that a FROM line asked for and nobody declared.
-void ReportUndeclared(Lowering& lowering, const Stage& stage, const Expansion& expansion) {
+// What an expression before the first instruction may name.
+std::vector<std::string> KnownArgs(const Lowering& lowering) {
   std::vector<std::string> known = lowering.globals.args.Names();
   for (const auto& [name, facts] : lowering.globals.facts) {
     if (std::ranges::find(known, name) == known.end()) known.push_back(name);
   }
+  return known;
+}
+
+// Variables that a FROM line asked for and nobody declared.
+void ReportUndeclared(Lowering& lowering, const Stage& stage, const Expansion& expansion) {
+  const std::vector<std::string> known = KnownArgs(lowering);
   for (const std::string& name : expansion.unmatched) {
     if (std::ranges::find(known, name) != known.end()) continue;
     lowering.linter.UndefinedArgInFrom(stage.origin, name, known);
@@ -38,7 +44,13 @@ Status ReadPlatform(Lowering& lowering, const Stage& stage, StageState& state) {
     lowering.linter.RedundantTargetPlatform(stage);
   }
   if (text.empty()) {
-    Error error = Invalid("empty platform value from expression {}", stage.platform);
+    const std::vector<std::string> known = KnownArgs(lowering);
+    const std::vector<std::string_view> names(known.begin(), known.end());
+    std::string meant;
+    for (const std::string& name : expanded->unmatched) {
+      if (meant.empty()) meant = DidYouMean(name, names, true);
+    }
+    Error error = Invalid("empty platform value from expression {}{}", stage.platform, meant);
     error.hint = "give the ARG before the first FROM a default value";
     return error;
   }

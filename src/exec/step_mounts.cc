@@ -161,8 +161,7 @@ Status StepMounts::PrepareSecret(const graph::Mount& mount) {
   TRY_ASSIGN(auto value, job_.secrets.Get(mount.secret_id));
   if (!value) {
     if (!mount.required) return Ok();
-    Error error = NotFound("secret \"{}\" is required by this step, but was not given",
-                           mount.secret_id);
+    Error error = NotFound("secret {}: not found: it is required by this step, but was not given", mount.secret_id);
     error.hint = fmt::format("pass --secret id={},src=FILE or --secret id={},env=VARIABLE",
                              mount.secret_id, mount.secret_id);
     return error;

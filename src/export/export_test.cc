@@ -125,6 +125,10 @@ TEST_F(ExportTest, RewrittenTimestampsMakeLayersIndependentOfTheClock) {
   AddLayer("b", "2");
   Image two = *Make(output);
   EXPECT_EQ(one.manifest_digest, two.manifest_digest);
+  for (const oci::Descriptor& layer : two.manifest.layers) {
+    EXPECT_EQ(layer.annotations, (oci::Annotations{{"buildkit/rewritten-timestamp", "100"}}));
+  }
+  EXPECT_TRUE(Make(Output{})->manifest.layers[0].annotations.empty());
 }
 
 TEST_F(ExportTest, SetTimestampsForgetThoseOfTheFilesToo) {

@@ -238,6 +238,11 @@ Result<MadeLayer> MakeLayer(const LayerSource& source, const Output& output,
   MadeLayer made;
   Packing packing(fmt::format("{} {} {} {}", static_cast<const void*>(&stores.blobs), RedatedKey(source),
                               static_cast<int>(source.timestamps), static_cast<int>(output.compression)));
+  oci::Annotations annotations;
+  // Who takes the layer as a base sees that its files have no times of their own.
+  if (source.timestamps == Timestamps::kClamp) {
+    annotations.emplace_back("buildkit/rewritten-timestamp", std::to_string(source.epoch));
+  }
   TRY_ASSIGN(auto known, KnownDiffId(source, stores));
   bool elsewhere = false;
   if (stores.elsewhere) {
@@ -254,7 +259,7 @@ Result<MadeLayer> MakeLayer(const LayerSource& source, const Output& output,
       made.diff_id = *known;
       made.descriptor = {.media_type = MediaType(*CompressionOf(blob->media_type),
                                                  output.oci_media_types),
-                         .digest = blob->blob, .size = blob->size};
+                         .digest = blob->blob, .size = blob->size, .annotations = std::move(annotations)};
       return made;
     }
   }
@@ -282,7 +287,7 @@ Result<MadeLayer> MakeLayer(const LayerSource& source, const Output& output,
   uint64_t size = writer->size();
   TRY_ASSIGN(Digest digest, writer->Commit({}));
   made.descriptor = {.media_type = MediaType(output.compression, output.oci_media_types),
-                     .digest = digest, .size = size};
+                     .digest = digest, .size = size, .annotations = std::move(annotations)};
   made.fresh = true;
   TRY(stores.local.PutLayerBlob(made.diff_id, {.blob = digest, .media_type = MediaType(output.compression, true),
                                                .size = size}));

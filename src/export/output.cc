@@ -130,6 +130,7 @@ Status SetAttribute(Output& output, const std::string& key, const std::string& v
     TRY(SetInt(key, value, -1, 22, &level));
     if (level >= 0) output.compression_level = static_cast<int>(level);
   } else if (key == "source-date-epoch") {
+    output.no_epoch = value.empty();
     if (value.empty()) return Ok();
     int64_t epoch = 0;
     TRY(SetInt(key, value, 0, INT64_MAX / 2, &epoch));

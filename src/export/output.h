@@ -46,6 +46,7 @@ struct Output {
   std::optional<int> compression_level;
   bool force_compression = false;
   std::optional<int64_t> source_date_epoch;  // seconds
+  bool no_epoch = false;                     // "source-date-epoch=": files keep their times, whatever the build says
   Timestamps timestamps = Timestamps::kKeep;
   bool delete_extra = false;               // local: mode=delete
   std::optional<bool> platform_split;      // local, tar

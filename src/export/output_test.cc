@@ -47,6 +47,14 @@ TEST(ParseOutput, SuggestsWhatWasMeant) {
   EXPECT_FALSE(ParseOutput("dest=x,push=true", false));
 }
 
+TEST(ParseOutput, AnEmptyEpochIsNone) {
+  EXPECT_EQ(ParseOutput("type=oci,dest=x,source-date-epoch=7", false)->source_date_epoch, 7);
+  EXPECT_FALSE(ParseOutput("type=oci,dest=x", false)->no_epoch);
+  Output none = *ParseOutput("type=oci,dest=x,source-date-epoch=", false);
+  EXPECT_TRUE(none.no_epoch);
+  EXPECT_FALSE(none.source_date_epoch);
+}
+
 TEST(ParseOutput, AnnotationsKeepTypePlatformAndCase) {
   Output output = *ParseOutput("type=image,annotation-index[linux/amd64].Org.Key=v", false);
   ASSERT_EQ(output.annotations.size(), 1u);

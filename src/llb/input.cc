@@ -34,6 +34,7 @@ Result<Inputs> DecodeInputs(const Definitions& definitions, const StringAttribut
                             const DecodeOptions& options) {
   Inputs out;
   for (const auto& [name, definition] : definitions) {
+    if (definition.def_size() == 0) return Invalid("invalid nil input definition to definition op: {}", name);
     auto decoded = Decode(definition, options);
     if (!decoded) return Error(std::move(decoded).error()).With("input " + name);
     Input& input = out.by_name[name];

@@ -60,11 +60,19 @@ TEST(Inputs, WithoutMetadataAnInputIsFilesAlone) {
   EXPECT_EQ(lowered.graph.steps.size(), 3u);
 }
 
+TEST(Inputs, ADefinitionWithoutOpsIsNoInput) {
+  Definitions definitions;
+  definitions["files"];
+  auto inputs = DecodeInputs(definitions, {});
+  ASSERT_FALSE(inputs.has_value());
+  EXPECT_EQ(inputs.error().message, "invalid nil input definition to definition op: files");
+}
+
 TEST(Inputs, WhatIsMalformedIsNamed) {
   Definitions definitions;
   definitions["bad"].add_def("\xff");
   EXPECT_THAT(DecodeInputs(definitions, {}).error().message, HasSubstr("input bad: Op 1"));
-  definitions["bad"].Clear();
+  definitions["bad"] = Encode(LowerText("FROM alpine\n", {}).graph, graph::Ref{0, 0});
   StringAttributes attributes;
   attributes["input-metadata:bad"] = R"({"containerimage.config":"%"})";
   EXPECT_THAT(DecodeInputs(definitions, attributes).error().message,

@@ -55,8 +55,8 @@ Status CheckChecksum(const GitCommand& git, const graph::GitSource& source, cons
     return Ok();
   }
   Error error =
-      Invalid("git repository {} has commit {} at {}, not the expected {}", git.shown_remote(),
-              ref.commit, source.ref.empty() ? "HEAD" : source.ref, source.checksum);
+      Invalid("git repository {}: expected checksum to match {}, got {} at {}", git.shown_remote(),
+              source.checksum, ref.commit, source.ref.empty() ? "HEAD" : source.ref);
   error.hint = "the ref has moved, or the checksum is wrong: find out which before changing it";
   return error;
 }
