@@ -250,6 +250,22 @@ TEST_P(RootfsTest, HundredsOfLayersAreOneDirectory) {
   EXPECT_THAT(Changes(layer), ElementsAre("f3 gone"));
 }
 
+// As a difference leaves it that is put on other files than those it was made of.
+TEST_P(RootfsTest, AWhiteoutThatHidesNothingIsNoFile) {
+  DiffId base = CommitFiles({{"f", "x"}}).diff_id;
+  auto draft = *store_->NewDraft();
+  ASSERT_EQ(mkdir((draft->upper() + "/dir").c_str(), 0755), 0);
+  ASSERT_EQ(mknod((draft->upper() + "/dir/gone").c_str(), S_IFCHR, 0), 0);
+  std::ofstream(draft->upper() + "/dir/kept") << "y";
+  DiffId top = Commit(std::move(draft)).diff_id;
+  auto mount = Mount({base, top});
+  auto entries = WalkUpper(mount->path(), {});
+  ASSERT_TRUE(entries) << entries.error().ToString();
+  std::vector<std::string> paths;
+  for (const UpperEntry& entry : *entries) paths.push_back(entry.path);
+  EXPECT_THAT(paths, ElementsAre("dir", "dir/kept", "f"));
+}
+
 TEST_P(RootfsTest, MissingLayersAreDamage) {
   std::string scratch = root() + "/s";
   ASSERT_EQ(mkdir(scratch.c_str(), 0700), 0);

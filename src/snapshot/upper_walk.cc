@@ -39,6 +39,8 @@ class Walker {
   Status Visit(int directory, const std::string& prefix, const std::string& name, size_t depth) {
     struct stat st;
     if (fstatat(directory, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
+      // Of a mounted stack: overlayfs lists a whiteout that hides nothing, in a directory that one layer alone has.
+      if (errno == ENOENT) return Ok();
       return ErrnoError(errno, "stat " + prefix + name);
     }
     if (name.starts_with(kWhiteoutPrefix)) {
