@@ -88,9 +88,8 @@ Result<graph::Op> DecodeImage(std::string_view text, Attributes& attributes) {
   std::string mode = attributes.Get("image.resolvemode");
   if (mode == "pull") {
     image.resolve_mode = graph::ResolveMode::kPull;
-  } else if (mode == "local") {
-    image.resolve_mode = graph::ResolveMode::kLocal;
-  } else if (!mode.empty() && mode != "default") {
+  } else if (!mode.empty() && mode != "default" && mode != "local") {
+    // "local" prefers what is here to what the registry has, and asks it for the rest: that is the default here.
     return Invalid("image.resolvemode is \"{}\"; it may be default, pull or local", mode);
   }
   attributes.Ignore("image.recordtype");  // how `du` would show it
