@@ -201,7 +201,7 @@ Status StepMounts::PrepareSsh(const graph::Mount& mount) {
     return Ok();
   }
   if (!mount.required) return Ok();
-  Error error = NotFound("ssh \"{}\" is required by this step, but was not given", id);
+  Error error = NotFound("no SSH key \"{}\" forwarded from the client: it is required by this step, but was not given", id);
   error.hint = fmt::format("pass --ssh {}", id);
   return error;
 }

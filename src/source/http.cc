@@ -26,9 +26,9 @@ std::string NameOf(const graph::HttpSource& source) {
 
 Error Refused(const graph::HttpSource& source, int status) {
   std::string url = net::Redact(source.url);
-  if (status == 404 || status == 410) return NotFound("{}: not found ({})", url, status);
-  if (status == 429 || status >= 500) return Unavailable("{}: the server answered {}", url, status);
-  Error error = Invalid("{}: the server answered {}", url, status);
+  if (status == 404 || status == 410) return NotFound("{}: invalid response status {}", url, status);
+  if (status == 429 || status >= 500) return Unavailable("{}: invalid response status {}", url, status);
+  Error error = Invalid("{}: invalid response status {}", url, status);
   if (status == 401 || status == 403) error.hint = kHttpAuthHint;
   return error;
 }
