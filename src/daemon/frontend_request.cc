@@ -181,6 +181,8 @@ void AddNew(std::vector<tier::Spec>& specs, std::vector<tier::Spec> more) {
 
 }  // namespace
 
+bool IsResultMetadata(std::string_view key) { return key.starts_with("containerimage.") || key.starts_with("attest:"); }
+
 std::string AsFlag(const std::string& type, const Attributes& attributes) {
   std::string flag = "type=" + type;
   for (const auto& [key, value] : attributes) {
@@ -249,6 +251,12 @@ Result<std::vector<exporter::Output>> ParseExporters(const SolveRequest& request
     static constexpr std::string_view kTypes[] = {"image", "oci", "docker", "local", "tar"};
     if (std::ranges::find(kTypes, type) == std::end(kTypes)) {
       return NotFound("exporter \"{}\" could not be found", type);
+    }
+    // Metadata of the result rather than of the output.
+    std::erase_if(attributes, [](const auto& attribute) { return IsResultMetadata(attribute.first); });
+    auto epoch = request.frontend_attrs().find("build-arg:SOURCE_DATE_EPOCH");
+    if (epoch != request.frontend_attrs().end() && ParseInt(epoch->second)) {
+      attributes.try_emplace("source-date-epoch", epoch->second);
     }
     // Where the client puts it is the client's affair; here it only says that it is somewhere.
     attributes["dest"] = "client";

@@ -46,6 +46,10 @@ bool IsFrontendCapability(std::string_view name);
 // "attest:TYPE" among the attributes, and the build arguments that stand for them.
 Result<attest::Request> ParseAttestations(const Attributes& attributes);
 
+// Of an output's attributes: "containerimage.config" and others that say something of the result. They count where the
+// front end has said nothing.
+bool IsResultMetadata(std::string_view key);
+
 // In the order of the request: positions are the ids by which a client tells its exporters apart.
 Result<std::vector<exporter::Output>> ParseExporters(const moby::buildkit::v1::SolveRequest& request);
 

@@ -134,6 +134,46 @@ TEST(Exporters, KeepTheirPositionAndAreTheClients) {
   EXPECT_EQ((*outputs)[1].annotations[0].value, "with, comma and \"quotes\"");
 }
 
+TEST(Exporters, TimesAreThoseOfTheBuildUnlessTheOutputSaysOtherwise) {
+  SolveRequest request;
+  (*request.mutable_frontend_attrs())["build-arg:SOURCE_DATE_EPOCH"] = "1445412480";
+  request.add_exporters()->set_type("tar");
+  auto* own = request.add_exporters();
+  own->set_type("tar");
+  (*own->mutable_attrs())["source-date-epoch"] = "7";
+  auto* none = request.add_exporters();
+  none->set_type("oci");
+  (*none->mutable_attrs())["source-date-epoch"] = "";
+  auto outputs = ParseExporters(request);
+  ASSERT_TRUE(outputs) << outputs.error().message;
+  EXPECT_EQ((*outputs)[0].source_date_epoch, 1445412480);
+  EXPECT_EQ((*outputs)[1].source_date_epoch, 7);
+  EXPECT_FALSE((*outputs)[2].source_date_epoch.has_value());
+}
+
+TEST(Exporters, WhatTheySayOfTheResultIsNoAttributeOfTheOutput) {
+  SolveRequest request;
+  auto* image = request.add_exporters();
+  image->set_type("image");
+  (*image->mutable_attrs())["containerimage.config"] = "{}";
+  (*image->mutable_attrs())["attest:provenance"] = "mode=max";
+  EXPECT_TRUE(ParseExporters(request));
+  (*image->mutable_attrs())["moon"] = "full";
+  EXPECT_FALSE(ParseExporters(request));
+}
+
+TEST(Exporters, AnImageThatWasPushedIsKeptByNameOnlyWhenAsked) {
+  SolveRequest request;
+  auto* image = request.add_exporters();
+  image->set_type("image");
+  (*image->mutable_attrs())["name"] = "host/a";
+  EXPECT_TRUE((*ParseExporters(request))[0].store);
+  (*image->mutable_attrs())["push"] = "true";
+  EXPECT_FALSE((*ParseExporters(request))[0].store);
+  (*image->mutable_attrs())["store"] = "true";
+  EXPECT_TRUE((*ParseExporters(request))[0].store);
+}
+
 TEST(Exporters, TheOldFieldCountsWhenTheNewOneIsEmpty) {
   SolveRequest request;
   request.set_exporter_deprecated("local");
