@@ -14,6 +14,7 @@ grpc::Status WithJob(Jobs& jobs, grpc::ServerContext& context, Use use) {
   std::shared_ptr<SolveJob> job = jobs.Find(ref);
   // The words and the code by which a client knows to try again.
   if (job == nullptr) return {grpc::StatusCode::NOT_FOUND, "no such job " + ref};
+  auto entered = job->Enter();
   return ToGrpc(use(*job));
 }
 

@@ -9,6 +9,7 @@
 #include "cli/exit_code.h"
 #include "daemon/ref_files.h"
 #include "daemon/result_attestations.h"
+#include "daemon/result_metadata.h"
 #include "dockerfile/subrequests.h"
 
 namespace varve::daemon {
@@ -132,6 +133,8 @@ Result<SolveJob::Opened*> SolveJob::Open() {
 
 // Ends what Open began: nothing of the build may run any more.
 void SolveJob::Close(const google::rpc::Status& status) {
+  stop_.request_stop();
+  std::unique_lock calls(calls_);
   std::lock_guard running(running_);
   std::unique_ptr<Opened> opened;
   std::map<std::string, Made> made;
@@ -213,8 +216,7 @@ google::rpc::Status SolveJob::Solve(const gateway::SolveRequest& request, gatewa
   if (!request.frontend().empty()) {
     failure = SolveFrontend(request.frontend(), ToAttributes(request.frontend_opt()), request.frontend_inputs(),
                             request.evaluate(), *response.mutable_result());
-  } else {
-    // Also without any Op: an empty file system.
+  } else if (request.definition().def_size() > 0) {
     failure = SolveDefinition(request.definition(), request.evaluate(), *response.mutable_result());
   }
   if (failure) return ToProto(*failure);
@@ -393,15 +395,41 @@ Result<std::vector<SolveJob::Wanted>> SolveJob::WantedOf(const gateway::Result& 
   return wanted;
 }
 
-std::optional<Failure> SolveJob::Deliver(const gateway::Result& result, control::SolveResponse& response) {
+std::optional<Failure> SolveJob::CheckMetadata(const gateway::Result& result) {
+  auto platforms = PlatformsOf({result.metadata().begin(), result.metadata().end()});
+  if (!platforms) return Failure{platforms.error()};
+  auto requested = request_.frontend_attrs().find("platform");
+  control::VertexWarning warning;
+  warning.set_short_(PlatformWarning(requested == request_.frontend_attrs().end() ? "" : requested->second,
+                                     result.has_refs() || result.has_refs_deprecated(), *platforms));
+  warning.set_vertex(Digest::Of("platforms of " + ref()).ToString());
+  if (!warning.short_().empty()) feed_.Warn(std::move(warning));
+  return std::nullopt;
+}
+
+std::optional<Failure> SolveJob::Deliver(gateway::Result result, control::SolveResponse& response) {
+  bool is_answer = false;
+  for (const auto& exporter : request_.exporters()) {
+    for (const auto& [key, value] : exporter.attrs()) {
+      if (IsResultMetadata(key)) result.mutable_metadata()->insert({key, value});
+    }
+  }
   for (const auto& [key, value] : result.metadata()) {
+    is_answer = is_answer || key.starts_with("result.");
     if (key.starts_with("result.") || key.starts_with("frontend.") || key == "version") {
       (*response.mutable_exporter_response())[key] = value;
     }
   }
+  const bool is_output = request_.exporters_size() > 0 || !request_.exporter_deprecated().empty();
+  if (is_output && !is_answer && !result.has_ref() && !result.has_refs() && result.ref_deprecated().empty() &&
+      !result.has_refs_deprecated()) {
+    // Nothing, as an output: an empty file system.
+    if (auto failure = SolveDefinition({}, false, result)) return failure;
+  }
   auto wanted = WantedOf(result);
   if (!wanted) return Failure{wanted.error()};
   if (wanted->empty()) return std::nullopt;  // an answer, or a probe of what this daemon can do
+  if (auto failure = CheckMetadata(result)) return failure;
   for (const Wanted& one : *wanted) {
     if (one.made.build == wanted->front().made.build || (one.made.llb && wanted->front().made.llb)) continue;
     return Failure{Invalid("a result of several calls of the Dockerfile front end is not supported by this daemon yet")};

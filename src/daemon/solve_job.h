@@ -14,6 +14,7 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <shared_mutex>
 #include <stop_token>
 #include <string>
 
@@ -59,7 +60,9 @@ class SolveJob {
   void Cancel() { stop_.request_stop(); }
   std::stop_token stopping() const { return stop_.get_token(); }
 
-  // The bridge's side.
+  // The bridge's side. Whoever calls holds what Enter gives: the job does not end under a call, it asks the call to
+  // end.
+  std::shared_lock<std::shared_mutex> Enter() { return std::shared_lock(calls_); }
   google::rpc::Status Solve(const gateway::SolveRequest& request, gateway::SolveResponse& response);
   google::rpc::Status ResolveImage(const gateway::ResolveImageConfigRequest& request,
                                    gateway::ResolveImageConfigResponse& response);
@@ -103,7 +106,8 @@ class SolveJob {
   void Describe(const std::shared_ptr<DockerfileBuild>& build, gateway::Result& result);
   Result<std::vector<Wanted>> WantedOf(const gateway::Result& result);
   google::rpc::Status AwaitReturn(gateway::Result& result);
-  std::optional<Failure> Deliver(const gateway::Result& result, control::SolveResponse& response);
+  std::optional<Failure> CheckMetadata(const gateway::Result& result);
+  std::optional<Failure> Deliver(gateway::Result result, control::SolveResponse& response);
   std::vector<const LlbBuild*> LlbBuilds();
   std::optional<Failure> AttachAttestations(const std::vector<Wanted>& wanted, Opened& opened,
                                             std::vector<LlbBuild::Part>& parts);
@@ -127,6 +131,7 @@ class SolveJob {
   std::map<std::string, Made> made_;  // after opened_: builds use it
   bool over_ = false;
 
+  std::shared_mutex calls_;
   std::mutex running_;  // one evaluation at a time
   std::optional<history::Build> build_;
 };
