@@ -55,6 +55,12 @@ grpc::Status BridgeService::ResolveImageConfig(grpc::ServerContext* context,
   return WithJob(jobs_, *context, [&](SolveJob& job) { return job.ResolveImage(*request, *response); });
 }
 
+grpc::Status BridgeService::ResolveSourceMeta(grpc::ServerContext* context,
+                                              const gateway::ResolveSourceMetaRequest* request,
+                                              gateway::ResolveSourceMetaResponse* response) {
+  return WithJob(jobs_, *context, [&](SolveJob& job) { return job.ResolveSource(*request, *response); });
+}
+
 grpc::Status BridgeService::Evaluate(grpc::ServerContext* context, const gateway::EvaluateRequest* request,
                                      gateway::EvaluateResponse*) {
   return WithJob(jobs_, *context, [&](SolveJob& job) { return job.Evaluate(request->ref()); });

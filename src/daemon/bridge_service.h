@@ -24,6 +24,8 @@ class BridgeService final : public gateway::LLBBridge::Service {
                        gateway::ReadDirResponse* response) override;
   grpc::Status StatFile(grpc::ServerContext* context, const gateway::StatFileRequest* request,
                         gateway::StatFileResponse* response) override;
+  grpc::Status ResolveSourceMeta(grpc::ServerContext* context, const gateway::ResolveSourceMetaRequest* request,
+                                 gateway::ResolveSourceMetaResponse* response) override;
   grpc::Status Evaluate(grpc::ServerContext* context, const gateway::EvaluateRequest* request,
                         gateway::EvaluateResponse* response) override;
   grpc::Status Ping(grpc::ServerContext* context, const gateway::PingRequest* request,

@@ -12,7 +12,7 @@ namespace {
 
 // Of the tables of llb/capabilities.h, what this daemon does not do with them.
 constexpr std::string_view kNotYet[] = {
-    "source.ocilayout", "source.metaresolver",
+    "source.ocilayout",
 };
 
 void SetPlatform(const oci::Platform& platform, pb::Platform* out) {

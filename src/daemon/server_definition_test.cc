@@ -56,6 +56,38 @@ TEST_F(ServerTest, AQuestionForNothingIsAnsweredWithNothing) {
   EXPECT_TRUE(solving.get().status.ok());
 }
 
+TEST_F(ServerTest, AFrontEndAsksWhatASourceIs) {
+  auto session = OpenSession("s");
+  auto request = Request("s");
+  request.clear_frontend();
+  auto solving = std::async(std::launch::async, [&] { return Solve(request); });
+  auto bridge = gateway::LLBBridge::NewStub(channel);
+  auto ask = [&](const std::string& identifier, gateway::ResolveSourceMetaResponse& answer) {
+    grpc::ClientContext context;
+    context.AddMetadata("buildkit-controlapi-buildid", request.ref());
+    gateway::ResolveSourceMetaRequest question;
+    question.mutable_source()->set_identifier(identifier);
+    return bridge->ResolveSourceMeta(&context, question, &answer);
+  };
+  // A commit is itself, whoever keeps the repository.
+  const std::string commit(40, 'a');
+  gateway::ResolveSourceMetaResponse answer;
+  auto status = ask("git://example.invalid/repo.git#" + commit, answer);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(answer.git().checksum(), commit);
+  EXPECT_EQ(answer.git().commit_checksum(), "");
+  EXPECT_EQ(answer.source().identifier(), "git://example.invalid/repo.git#" + commit);
+  EXPECT_FALSE(ask("local://context", answer).ok());
+  EXPECT_FALSE(ask("no scheme", answer).ok());
+  gateway::ReturnRequest nothing;
+  nothing.mutable_result();
+  gateway::ReturnResponse returned;
+  grpc::ClientContext context;
+  context.AddMetadata("buildkit-controlapi-buildid", request.ref());
+  ASSERT_TRUE(bridge->Return(&context, nothing, &returned).ok());
+  EXPECT_TRUE(solving.get().status.ok());
+}
+
 // A registry that takes a connection and says nothing, for a question that is still open when the build ends.
 TEST_F(ServerTest, ABuildEndsTheCallsOfItsFrontEnd) {
   const Fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));

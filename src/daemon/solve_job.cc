@@ -10,6 +10,7 @@
 #include "daemon/ref_files.h"
 #include "daemon/result_attestations.h"
 #include "daemon/result_metadata.h"
+#include "daemon/source_meta.h"
 #include "dockerfile/subrequests.h"
 
 namespace varve::daemon {
@@ -540,6 +541,15 @@ google::rpc::Status SolveJob::ResolveImage(const gateway::ResolveImageConfigRequ
     return Ok();
   };
   Status resolved = resolve();
+  return resolved ? google::rpc::Status() : StatusOf(resolved.error());
+}
+
+google::rpc::Status SolveJob::ResolveSource(const gateway::ResolveSourceMetaRequest& request,
+                                            gateway::ResolveSourceMetaResponse& response) {
+  if (request.source_policies_size() > 0) return StatusOf(Invalid("source policies are not supported by this daemon yet"));
+  auto opened = Open();
+  if (!opened) return StatusOf(opened.error());
+  Status resolved = ResolveSourceMeta(request, (*opened)->workspace, *(*opened)->client, stop_.get_token(), response);
   return resolved ? google::rpc::Status() : StatusOf(resolved.error());
 }
 

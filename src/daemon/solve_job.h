@@ -66,6 +66,8 @@ class SolveJob {
   google::rpc::Status Solve(const gateway::SolveRequest& request, gateway::SolveResponse& response);
   google::rpc::Status ResolveImage(const gateway::ResolveImageConfigRequest& request,
                                    gateway::ResolveImageConfigResponse& response);
+  google::rpc::Status ResolveSource(const gateway::ResolveSourceMetaRequest& request,
+                                    gateway::ResolveSourceMetaResponse& response);
   google::rpc::Status Evaluate(const std::string& ref);
   google::rpc::Status ReadFile(const gateway::ReadFileRequest& request, gateway::ReadFileResponse& response);
   google::rpc::Status ReadDir(const gateway::ReadDirRequest& request, gateway::ReadDirResponse& response);

@@ -1,0 +1,98 @@
+#include "daemon/source_meta.h"
+
+#include "daemon/status_feed.h"
+#include "exec/source_auth.h"
+#include "llb/decode.h"
+#include "source/git.h"
+#include "source/http.h"
+
+namespace varve::daemon {
+
+namespace {
+
+namespace gateway = moby::buildkit::v1::frontend;
+
+class Asking {
+ public:
+  Asking(const gateway::ResolveSourceMetaRequest& request, cli::Workspace& workspace, Client& client,
+         std::stop_token stop, gateway::ResolveSourceMetaResponse& response)
+      : request_(request), workspace_(workspace), client_(client), stop_(std::move(stop)), response_(response),
+        secrets_({}, [this](const std::string& id) { return client_.Secret(id, stop_); }) {}
+
+  Status Ask(const graph::Op& op) {
+    if (const auto* image = std::get_if<graph::ImageSource>(&op)) return AskImage(*image);
+    if (const auto* git = std::get_if<graph::GitSource>(&op)) return AskGit(*git);
+    if (const auto* http = std::get_if<graph::HttpSource>(&op)) return AskHttp(*http);
+    return Invalid("{}: only images, git repositories and http downloads can be asked about", request_.source().identifier());
+  }
+
+ private:
+  Status AskImage(const graph::ImageSource& source) {
+    if (request_.image().attestation_chain() || request_.image().resolve_attestations_size() > 0) {
+      return Invalid("{}: attestations of images are not looked at by this daemon", source.reference);
+    }
+    oci::Platform platform = oci::HostPlatform();
+    if (request_.has_platform() && !request_.platform().architecture().empty()) {
+      const pb::Platform& from = request_.platform();
+      platform = oci::Normalise({.os = from.os(), .architecture = from.architecture(), .variant = from.variant()});
+    }
+    const bool pull = request_.resolve_mode() == "pull" || source.resolve_mode == graph::ResolveMode::kPull;
+    TRY_ASSIGN(auto image, workspace_.images->Resolve(source.reference, platform,
+                                                      pull ? graph::ResolveMode::kPull : source.resolve_mode, stop_));
+    response_.mutable_image()->set_digest(image.manifest_digest.ToString());
+    if (!request_.image().no_config()) response_.mutable_image()->set_config(image.config.Serialise());
+    return Ok();
+  }
+
+  Status AskGit(const graph::GitSource& source) {
+    if (request_.git().return_object()) {
+      return Invalid("{}: objects of git repositories are not handed out by this daemon", source.remote);
+    }
+    TRY_ASSIGN(source::GitAccess access, exec::FindGitAccess(source, secrets_));
+    std::unique_ptr<ForwardedAgent> agent;
+    if (source.remote.starts_with("ssh://") || source.remote.find('@') != std::string::npos) {
+      auto started = client_.StartAgent(source.ssh_id, workspace_.scratch.path(), stop_);
+      if (started) agent = std::move(*started);
+      if (agent) access.ssh_auth_sock = agent->socket();
+    }
+    TRY_ASSIGN(auto ref, source::ResolveGitRef(source, access, stop_));
+    // The checksum is what the ref points at: of an annotated tag, the tag.
+    const bool annotated = !ref.tag_object.empty();
+    response_.mutable_git()->set_checksum(annotated ? ref.tag_object : ref.commit);
+    if (annotated) response_.mutable_git()->set_commit_checksum(ref.commit);
+    response_.mutable_git()->set_ref(ref.name);
+    return Ok();
+  }
+
+  Status AskHttp(const graph::HttpSource& source) {
+    if (request_.http().has_checksum_request()) {
+      return Invalid("{}: other checksums of a download than its sha256 are not computed by this daemon", source.url);
+    }
+    TRY_ASSIGN(std::string authorization, exec::FindHttpAuthorization(source, secrets_));
+    TRY_ASSIGN(auto file, source::FetchHttp(source, authorization, workspace_.registries->http(), *workspace_.blobs,
+                                            *workspace_.local.store, SystemClock(), stop_));
+    response_.mutable_http()->set_checksum(file.digest.ToString());
+    response_.mutable_http()->set_filename(file.name);
+    if (file.modified) SetTime(*file.modified, response_.mutable_http()->mutable_last_modified());
+    return Ok();
+  }
+
+  const gateway::ResolveSourceMetaRequest& request_;
+  cli::Workspace& workspace_;
+  Client& client_;
+  const std::stop_token stop_;
+  gateway::ResolveSourceMetaResponse& response_;
+  const exec::Secrets secrets_;
+};
+
+}  // namespace
+
+Status ResolveSourceMeta(const gateway::ResolveSourceMetaRequest& request, cli::Workspace& workspace, Client& client,
+                         std::stop_token stop, gateway::ResolveSourceMetaResponse& response) {
+  TRY_ASSIGN(graph::Op op, llb::DecodeSource(request.source(), Json::EmptyObject()));
+  TRY(Asking(request, workspace, client, std::move(stop), response).Ask(op));
+  *response.mutable_source() = request.source();
+  return Ok();
+}
+
+}  // namespace varve::daemon

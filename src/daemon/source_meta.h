@@ -1,0 +1,20 @@
+// LLBBridge.ResolveSourceMeta: what a source is now, for a front end that decides by it: the digest and config of an
+// image, the commit of a git ref, the checksum of a download. The build that follows uses the same answers, as far as
+// sources remember them (exec resolves a source by the same records).
+#pragma once
+
+#include <stop_token>
+
+#include "api/gateway.pb.h"
+#include "cli/workspace.h"
+#include "daemon/client.h"
+
+namespace varve::daemon {
+
+// Errors as those of the source; kInvalid for kinds and questions that have no answer here: local directories,
+// OCI layouts, git objects, attestations of images.
+Status ResolveSourceMeta(const moby::buildkit::v1::frontend::ResolveSourceMetaRequest& request,
+                         cli::Workspace& workspace, Client& client, std::stop_token stop,
+                         moby::buildkit::v1::frontend::ResolveSourceMetaResponse& response);
+
+}  // namespace varve::daemon
