@@ -48,6 +48,7 @@ TEST_F(ServerTest, AQuestionForNothingIsAnsweredWithNothing) {
   first.AddMetadata("buildkit-controlapi-buildid", request.ref());
   ASSERT_TRUE(bridge->Solve(&first, solve, &solved).ok());
   EXPECT_EQ(solved.result().ByteSizeLong(), 0u) << solved.DebugString();
+  EXPECT_TRUE(solved.has_result());
   gateway::ReturnRequest result;
   *result.mutable_result() = solved.result();
   gateway::ReturnResponse returned;

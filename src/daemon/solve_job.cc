@@ -221,6 +221,7 @@ google::rpc::Status SolveJob::Solve(const gateway::SolveRequest& request, gatewa
     failure = SolveDefinition(request.definition(), request.evaluate(), *response.mutable_result());
   }
   if (failure) return ToProto(*failure);
+  response.mutable_result();  // also an empty one: without it, clients look for the reference of old times
   if (!request.allow_result_return()) {
     response.set_ref(response.result().ref().id());
     response.clear_result();
@@ -422,7 +423,7 @@ std::optional<Failure> SolveJob::Deliver(gateway::Result result, control::SolveR
     }
   }
   const bool is_output = request_.exporters_size() > 0 || !request_.exporter_deprecated().empty();
-  if (is_output && !is_answer && !result.has_ref() && !result.has_refs() && result.ref_deprecated().empty() &&
+  if (is_output && !is_answer && result.ref().id().empty() && !result.has_refs() && result.ref_deprecated().empty() &&
       !result.has_refs_deprecated()) {
     // Nothing, as an output: an empty file system.
     if (auto failure = SolveDefinition({}, false, result)) return failure;
