@@ -14,6 +14,9 @@ class ClientPackets final : public PacketStream {
   ClientPackets(Call& call, Stream& stream) : call_(call), stream_(stream) {}
   bool Read(fsutil::types::Packet& packet) override { return stream_.Read(&packet); }
   bool Write(const fsutil::types::Packet& packet) override { return stream_.Write(packet); }
+  bool WriteSoon(const fsutil::types::Packet& packet) override {
+    return stream_.Write(packet, grpc::WriteOptions().set_buffer_hint());
+  }
   void Cancel() override { call_.Cancel(); }
 
  private:
