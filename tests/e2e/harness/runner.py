@@ -20,7 +20,7 @@ TOP = os.path.dirname(os.path.dirname(HERE))
 IMAGES = ("busybox", "debian", "node", "python", "java", "platforms")
 TOOLS = ("podman", "skopeo", "umoci", "git", "jq", "curl", "zstd", "xz", "bzip2", "strace", "ssh-agent",
          "setfattr", "mkfs.ext4", "buildah", "npm", "qemu-aarch64-static", "qemu-arm-static", "chromium",
-         "promtool", "prometheus-pushgateway", "docker-buildx")
+         "promtool", "prometheus-pushgateway", "docker-buildx", "systemd-analyze", "systemd-socket-activate")
 FAILED, SKIPPED = 1, 77
 PR_SET_PDEATHSIG = 1
 
