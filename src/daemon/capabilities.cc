@@ -42,8 +42,9 @@ void FillWorker(const WorkerFacts& facts, moby::buildkit::v1::types::WorkerRecor
   label("oci.process-mode", "sandbox");
   label("selinux.enabled", "false");
   for (const auto& [name, value] : facts.labels) (*worker.mutable_labels())[name] = value;
-  SetPlatform(oci::HostPlatform(), worker.add_platforms());
-  for (const std::string& name : facts.emulated) {
+  if (facts.platforms.empty()) SetPlatform(oci::HostPlatform(), worker.add_platforms());
+  const std::vector<std::string> emulated(facts.emulated.begin(), facts.emulated.end());
+  for (const std::string& name : facts.platforms.empty() ? emulated : facts.platforms) {
     auto platform = oci::ParsePlatform(name);
     if (platform) SetPlatform(*platform, worker.add_platforms());
   }

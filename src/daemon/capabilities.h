@@ -21,6 +21,7 @@ struct WorkerFacts {
   std::string id;                      // of the state root; stays when the daemon starts again
   std::string hostname;
   std::set<std::string> emulated;      // platforms besides this machine's, "linux/arm64"
+  std::vector<std::string> platforms = {};  // instead of those; of the operator's configuration
   std::vector<moby::buildkit::v1::types::GcPolicy> policies = {};
   std::map<std::string, std::string> labels = {};  // the operator's
 };

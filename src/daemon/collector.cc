@@ -11,16 +11,23 @@ namespace varve::daemon {
 
 namespace {
 
-Result<upkeep::Pruned> Collect(const std::string& root, std::stop_token stop) {
+Result<upkeep::Pruned> Collect(const std::string& root, const std::string& policies, std::stop_token stop) {
   TRY_ASSIGN(auto opened, cli::UpkeepStores::Open({.root = root}));
-  TRY_ASSIGN(upkeep::DiskSpace space, upkeep::SpaceOf(root));
-  TRY_ASSIGN(upkeep::PolicyFile file, upkeep::LoadPolicies(root, space));
+  TRY_ASSIGN(upkeep::PolicyFile file, ReadPolicies(root, policies));
   TRY_ASSIGN(bool needed, upkeep::MayNeedCollection(opened.view(), file));
   if (!needed) return upkeep::Pruned{};
   return upkeep::CollectByPolicy(opened.view(), file, std::move(stop));
 }
 
 }  // namespace
+
+Result<upkeep::PolicyFile> ReadPolicies(const std::string& root, const std::string& text) {
+  TRY_ASSIGN(upkeep::DiskSpace space, upkeep::SpaceOf(root));
+  if (text.empty()) return upkeep::LoadPolicies(root, space);
+  auto file = upkeep::ParsePolicies(text, space);
+  if (!file) return std::move(file).error().With("worker.oci");
+  return file;
+}
 
 Collector::Collector(std::string root, Options options)
     : root_(std::move(root)), options_(options), thread_([this](std::stop_token stop) { Run(std::move(stop)); }) {}
@@ -46,7 +53,7 @@ void Collector::Run(std::stop_token stop) {
 }
 
 void Collector::CollectOnce(std::stop_token stop) {
-  auto collected = Collect(root_, std::move(stop));
+  auto collected = Collect(root_, options_.policies, std::move(stop));
   if (!collected) {
     LOG_WARN("collection: {}", collected.error().ToString());
     return;
@@ -63,6 +70,12 @@ void Collector::CollectOnce(std::stop_token stop) {
 void Collector::Measure() {
   auto storage = cli::MeasureStorage({.root = root_}, collected_);
   if (storage) {
+    uint64_t used = 0;
+    for (const auto& [kind, bytes] : storage->bytes) used += bytes;
+    auto file = ReadPolicies(root_, options_.policies);
+    if (file && file->enabled && !file->policies.empty()) {
+      storage->limit = upkeep::BytesToKeep(file->policies.back().limits, used, storage->disk_free);
+    }
     *storage_.Lock() = std::move(*storage);
   } else {
     LOG_WARN("measuring {}: {}", root_, storage.error().ToString());

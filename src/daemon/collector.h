@@ -12,14 +12,19 @@
 #include "base/guarded.h"
 #include "cli/collect_after.h"
 #include "report/prometheus.h"
+#include "upkeep/policy.h"
 
 namespace varve::daemon {
+
+// `text` as gc.json has it, for the disk of the root; empty: the root's gc.json or the defaults.
+Result<upkeep::PolicyFile> ReadPolicies(const std::string& root, const std::string& text);
 
 class Collector {
  public:
   struct Options {
     std::chrono::milliseconds interval = std::chrono::minutes(1);
     bool measure = false;  // for storage()
+    std::string policies = {};  // of ReadPolicies
   };
   Collector(std::string root, Options options);
   ~Collector();  // a collection that is under way is stopped

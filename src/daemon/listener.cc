@@ -39,7 +39,7 @@ bool SomebodyListens(const sockaddr_un& address) {
 
 }  // namespace
 
-Result<Fd> ListenUnix(const std::string& path, const std::string& group) {
+Result<Fd> ListenUnix(const std::string& path, std::optional<uid_t> owner, const std::string& group) {
   sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
   if (path.size() >= sizeof(address.sun_path)) {
     return Invalid("the path of the socket {} is longer than {} bytes", path, sizeof(address.sun_path) - 1);
@@ -64,10 +64,11 @@ Result<Fd> ListenUnix(const std::string& path, const std::string& group) {
   const int bind_errno = errno;
   umask(before);
   if (bound != 0) return ErrnoError(bind_errno, "bind " + path);
+  gid_t gid = static_cast<gid_t>(-1);  // chown leaves it as it is
   if (!group.empty()) {
-    TRY_ASSIGN(gid_t gid, GroupId(group));
-    if (chown(path.c_str(), static_cast<uid_t>(-1), gid) != 0) return ErrnoError(errno, "chown " + path);
+    TRY_ASSIGN(gid, GroupId(group));
   }
+  if (chown(path.c_str(), owner.value_or(static_cast<uid_t>(-1)), gid) != 0) return ErrnoError(errno, "chown " + path);
   if (chmod(path.c_str(), 0660) != 0) return ErrnoError(errno, "chmod " + path);
   if (listen(listener.get(), 1024) != 0) return ErrnoError(errno, "listen at " + path);
   return listener;

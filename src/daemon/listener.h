@@ -4,7 +4,10 @@
 // and a socket that systemd has opened cannot be taken over.
 #pragma once
 
+#include <sys/types.h>
+
 #include <functional>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -13,9 +16,9 @@
 
 namespace varve::daemon {
 
-// Mode 0660, of this user and `group` (a name or number; empty: this process's). What a dead daemon left there is
+// Mode 0660, of `owner` (none: this user) and `group` (a name or number; empty: this process's). What a dead daemon left there is
 // replaced; kInvalid when somebody listens at the path. The directory is made where it is missing.
-Result<Fd> ListenUnix(const std::string& path, const std::string& group);
+Result<Fd> ListenUnix(const std::string& path, std::optional<uid_t> owner, const std::string& group);
 
 class Acceptor {
  public:

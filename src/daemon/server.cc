@@ -38,6 +38,16 @@ WorkerFacts FactsOf(const ServerOptions& options) {
   for (const std::string& platform : exec::RunnablePlatforms(sys::ReadBinfmtMisc())) {
     if (platform != own) facts.emulated.insert(platform);
   }
+  facts.platforms = options.worker_platforms;
+  for (const upkeep::Policy& from : options.worker_policies) {
+    moby::buildkit::v1::types::GcPolicy& to = facts.policies.emplace_back();
+    to.set_all(from.all);
+    to.set_keep_duration(from.keep_duration.count());
+    to.set_reserved_space(static_cast<int64_t>(from.limits.reserved));
+    to.set_max_used_space(static_cast<int64_t>(from.limits.max_used));
+    to.set_min_free_space(static_cast<int64_t>(from.limits.min_free));
+    for (const std::string& text : from.filter_texts) to.add_filters(text);
+  }
   return facts;
 }
 
@@ -183,7 +193,7 @@ Result<std::unique_ptr<Server>> Server::Start(ServerOptions options) {
   }
   for (const ListenAddress& address : given.addresses) {
     if (address.kind == ListenAddress::Kind::kUnix) {
-      TRY_ASSIGN(Fd listener, ListenUnix(address.path, given.group));
+      TRY_ASSIGN(Fd listener, ListenUnix(address.path, given.owner, given.group));
       impl->sockets.push_back(address.path);
       impl->addresses.push_back("unix://" + address.path);
       TRY(impl->Accept(std::move(listener)));

@@ -19,6 +19,7 @@
 #include "daemon/jobs.h"
 #include "report/otlp_settings.h"
 #include "session/sessions.h"
+#include "upkeep/policy.h"
 
 namespace varve::daemon {
 
@@ -42,7 +43,10 @@ struct ServerOptions {
   std::optional<TlsFiles> tls;    // of the tcp addresses
   bool insecure_tcp = false;      // tcp without TLS, or without client certificates
   std::string group;              // of the sockets: its members may build; empty: root alone
+  std::optional<uid_t> owner;     // of the sockets; none: this user
   std::map<std::string, std::string> worker_labels;
+  std::vector<std::string> worker_platforms;          // that are announced; empty: what this machine runs
+  std::vector<upkeep::Policy> worker_policies;        // that are shown to clients
   SolvePolicy policy;
   session::SessionLimits sessions;
   JobLimits jobs;

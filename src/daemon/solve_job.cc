@@ -280,6 +280,9 @@ std::optional<Failure> SolveJob::SolveDefinition(const pb::Definition& definitio
 std::optional<Failure> SolveJob::SolveFrontend(const std::string& frontend, const Attributes& attributes,
                                                const llb::Definitions& given_inputs, bool evaluate,
                                                gateway::Result& result) {
+  if (policy_.disabled_frontends.contains(frontend)) {
+    return Failure{.error = NotFound("frontend {} not found: the configuration of this daemon disables it", frontend)};
+  }
   if (!IsDockerfileFrontend(frontend, attributes)) {
     if (frontend != "gateway.v0") return Failure{.error = NotFound("unsupported frontend {}", frontend)};
     auto source = attributes.find("source");

@@ -36,6 +36,7 @@ namespace gateway = moby::buildkit::v1::frontend;
 struct SolvePolicy {
   std::string root;                          // state directory
   std::set<std::string> entitlements;        // network.host, security.insecure, device
+  std::set<std::string> disabled_frontends;  // "dockerfile.v0", "gateway.v0"
   std::optional<registry::Config> registries;  // none: registries.json, as varve itself finds it
   Json provenance_environment = {};          // an object, or null: what every build's provenance says of this builder
 };

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/fd.h"
+#include "base/json.h"
 #include "base/toml.h"
 
 namespace varve::daemon {
@@ -50,6 +51,69 @@ Status Take(const toml::node& node, std::string_view key, std::map<std::string, 
   return Ok();
 }
 
+Status Take(const toml::node& node, std::string_view key, std::optional<int64_t>& out) {
+  const auto* number = node.as_integer();
+  if (number == nullptr || number->get() < 0) return WrongType(node, key, "a number from 0 on");
+  out = number->get();
+  return Ok();
+}
+
+// Go's durations in a file: seconds, or "48h".
+Status Take(const toml::node& node, std::string_view key, std::optional<Nanos>& out) {
+  if (const auto* seconds = node.as_integer()) {
+    out = std::chrono::seconds(seconds->get());
+    return Ok();
+  }
+  const auto* text = node.as_string();
+  auto duration = text == nullptr ? Result<Nanos>(Invalid("")) : ParseGoDuration(text->get());
+  if (!duration) return WrongType(node, key, "a duration: seconds, or \"48h\"");
+  out = *duration;
+  return Ok();
+}
+
+Json ToJson(const toml::node& node) {
+  if (const auto* text = node.as_string()) return Json(text->get());
+  if (const auto* number = node.as_integer()) return Json(number->get());
+  if (const auto* number = node.as_floating_point()) return Json(number->get());
+  if (const auto* flag = node.as_boolean()) return Json(flag->get());
+  if (const toml::array* array = node.as_array()) {
+    Json out = Json::EmptyArray();
+    for (const toml::node& item : *array) out.Append(ToJson(item));
+    return out;
+  }
+  Json out = Json::EmptyObject();
+  if (const toml::table* table = node.as_table()) {
+    for (const auto& [name, value] : *table) out.Set(name.str(), ToJson(value));
+  }
+  return out;
+}
+
+// Keys of buildkitd's that mean nothing here, with the reason; tables stand for all that is in them.
+struct Meaningless {
+  std::string_view key, why;
+};
+constexpr Meaningless kMeaningless[] = {
+    {"cdi", "devices are those that the entitlement lets builds have"},
+    {"dns", "steps have this machine's name servers"},
+    {"frontend.gateway.v0.allowedRepositories", "front ends in images are not run"},
+    {"grpc.securityDescriptor", "it is Windows'"},
+    {"otel", "set OTEL_EXPORTER_OTLP_ENDPOINT"},
+    {"system", "platforms are looked at once"},
+    {"worker.containerd", "there is one worker, oci"},
+    {"worker.oci.apparmor-profile", "steps run without a profile"},
+    {"worker.oci.binary", "crun or runc is found on PATH"},
+    {"worker.oci.cniConfigPath", "steps share this machine's network, or have none"},
+    {"worker.oci.cniBinaryPath", "steps share this machine's network, or have none"},
+    {"worker.oci.cniPoolSize", "steps share this machine's network, or have none"},
+    {"worker.oci.enabled", "there is one worker, oci"},
+    {"worker.oci.max-parallelism", "as many steps run at once as there are CPUs"},
+    {"worker.oci.networkMode", "steps share this machine's network, or have none"},
+    {"worker.oci.noProcessSandbox", "steps always have their own processes"},
+    {"worker.oci.rootless", "it follows from who starts the daemon"},
+    {"worker.oci.selinux", "steps have no labels"},
+    {"worker.oci.snapshotter", "layers are kept as overlayfs has them"},
+};
+
 // What reads one key; its argument is the key's whole name, for messages.
 using Read = std::function<Status(const toml::node&, const std::string&)>;
 using Keys = std::map<std::string, Read, std::less<>>;
@@ -64,17 +128,35 @@ class Reader {
   explicit Reader(TomlConfig& config) : config_(config) {}
 
   Status Document(const toml::table& table) {
-    return Table(table, "",
-                 {{"root", Into(config_.root)},
-                  {"debug", Into(config_.debug)},
-                  {"insecure-entitlements", Into(config_.entitlements)},
-                  {"provenanceEnvDir", Into(config_.provenance_directory)},
-                  {"grpc", In({{"address", Into(config_.addresses)},
-                               {"tls", In({{"ca", Into(config_.tls_ca)},
-                                           {"cert", Into(config_.tls_certificate)},
-                                           {"key", Into(config_.tls_key)}})}})},
-                  {"worker", In({{"oci", In({{"gc", Into(config_.collect)}, {"labels", Into(config_.labels)}})}})},
-                  {"registry", [this](const toml::node& node, const std::string& key) { return Registries(node, key); }}});
+    const Keys tls = {{"ca", Into(config_.tls_ca)}, {"cert", Into(config_.tls_certificate)}, {"key", Into(config_.tls_key)}};
+    const Keys oci = {{"gc", Into(config_.collect)},
+                      {"labels", Into(config_.labels)},
+                      {"platforms", Into(config_.platforms)},
+                      {"gckeepstorage", Policy("gckeepstorage")},
+                      {"reservedSpace", Policy("reservedSpace")},
+                      {"maxUsedSpace", Policy("maxUsedSpace")},
+                      {"minFreeSpace", Policy("minFreeSpace")},
+                      {"gcpolicy", Policy("gcpolicy")}};
+    TRY(Table(table, "",
+              {{"root", Into(config_.root)},
+               {"debug", Into(config_.debug)},
+               {"trace", Into(config_.trace)},
+               {"insecure-entitlements", Into(config_.entitlements)},
+               {"provenanceEnvDir", Into(config_.provenance_directory)},
+               {"log", In({{"format", Into(config_.log_format)}})},
+               {"grpc", In({{"address", Into(config_.addresses)},
+                            {"debugAddress", Into(config_.debug_address)},
+                            {"uid", Into(config_.owner)},
+                            {"gid", Into(config_.group)},
+                            {"tls", In(tls)}})},
+               {"worker", In({{"oci", In(oci)}})},
+               {"history", In({{"maxAge", Into(config_.history_age)}, {"maxEntries", Into(config_.history_entries)}})},
+               {"frontend", [this](const toml::node& node, const std::string& key) { return Frontends(node, key); }},
+               {"registry", [this](const toml::node& node, const std::string& key) { return Registries(node, key); }}}));
+    if (!policies_.is_null()) config_.gc_policies = policies_.Dump();
+    std::ranges::sort(unused_);
+    for (auto& [line, text] : unused_) config_.unused.push_back(std::move(text));
+    return Ok();
   }
 
  private:
@@ -83,6 +165,14 @@ class Reader {
       const toml::table* table = node.as_table();
       if (table == nullptr) return WrongType(node, key, "a table");
       return Table(*table, key + ".", keys);
+    };
+  }
+
+  // A member of gc.json, which has buildkitd's names; its reader judges the value.
+  Read Policy(const char* member) {
+    return [this, member](const toml::node& node, const std::string&) -> Status {
+      policies_.Set(member, ToJson(node));
+      return Ok();
     };
   }
 
@@ -101,11 +191,30 @@ class Reader {
 
   void Unused(const toml::node& node, const std::string& key) {
     const toml::table* table = node.as_table();
-    if (table == nullptr) {
-      config_.unused.push_back(key);
+    if (table != nullptr && !table->empty()) {
+      for (const auto& [name, value] : *table) Unused(value, key + "." + std::string(name.str()));
       return;
     }
-    for (const auto& [name, value] : *table) Unused(value, key + "." + std::string(name.str()));
+    const auto line = static_cast<int>(node.source().begin.line);
+    for (const Meaningless& known : kMeaningless) {
+      const bool inside = key.starts_with(known.key) && key.substr(known.key.size()).starts_with('.');
+      if (key != known.key && !inside) continue;
+      unused_.emplace_back(line, fmt::format("line {}: {} has no effect here: {}", line, key, known.why));
+      return;
+    }
+    unused_.emplace_back(line, fmt::format("line {}: {} is a key that nobody knows", line, key));
+  }
+
+  // [frontend."dockerfile.v0"] enabled = false
+  Status Frontends(const toml::node& node, const std::string& key) {
+    const toml::table* table = node.as_table();
+    if (table == nullptr) return WrongType(node, key, "a table");
+    for (const auto& [name, value] : *table) {
+      bool enabled = true;
+      TRY(In({{"enabled", Into(enabled)}})(value, fmt::format("{}.{}", key, name.str())));
+      if (!enabled) config_.disabled_frontends.emplace(name.str());
+    }
+    return Ok();
   }
 
   Status Registries(const toml::node& node, const std::string& key) {
@@ -115,8 +224,16 @@ class Reader {
       registry::HostOptions& host = config_.registries[std::string(name.str())];
       std::vector<std::string> mirrors, authorities;
       bool http = false, insecure = false;
-      TRY(In({{"mirrors", Into(mirrors)}, {"ca", Into(authorities)}, {"http", Into(http)}, {"insecure", Into(insecure)}})(
-          value, fmt::format("{}.\"{}\"", key, name.str())));
+      const std::string prefix = fmt::format("{}.\"{}\"", key, name.str());
+      // Without its certificate a registry refuses all: that is no key to pass over.
+      auto refuse = [](const toml::node& given, const std::string& which) {
+        return Invalid("line {}: {} is not supported: registries are not shown a client's certificate",
+                       given.source().begin.line, which);
+      };
+      TRY(In({{"mirrors", Into(mirrors)}, {"ca", Into(authorities)}, {"http", Into(http)}, {"insecure", Into(insecure)},
+              {"keypair", [&](const toml::node& given, const std::string& which) -> Status { return refuse(given, which); }},
+              {"tlsconfigdir", [&](const toml::node& given, const std::string& which) -> Status { return refuse(given, which); }}})(
+          value, prefix));
       if (authorities.size() > 1) {
         return Invalid("line {}: ca of {} names {} files: one PEM file with all of them, or a hashed directory, expected",
                        value.source().begin.line, name.str(), authorities.size());
@@ -130,6 +247,8 @@ class Reader {
   }
 
   TomlConfig& config_;
+  Json policies_;
+  std::vector<std::pair<int, std::string>> unused_;  // by line
 };
 
 }  // namespace
@@ -138,7 +257,6 @@ Result<TomlConfig> ParseTomlConfig(std::string_view text) {
   TRY_ASSIGN(toml::table table, ParseToml(text));
   TomlConfig config;
   TRY(Reader(config).Document(table));
-  std::ranges::sort(config.unused);
   return config;
 }
 

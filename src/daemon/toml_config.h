@@ -1,30 +1,18 @@
-// buildkitd.toml, as far as this daemon has what it configures. Flags win over it.
+// buildkitd.toml (BuildKit's docs/buildkitd.toml.md), as far as this daemon has what it configures: doc/daemon.md
+// lists the keys. Flags win over it.
 //
-//   root = "/var/lib/buildkit"
-//   debug = true
-//   insecure-entitlements = ["network.host"]
-//   provenanceEnvDir = "/etc/buildkit/provenance.d"
-//   [grpc]
-//     address = ["tcp://0.0.0.0:1234"]
-//     [grpc.tls]
-//       cert = "…"   key = "…"   ca = "…"
-//   [worker.oci]
-//     gc = false
-//     labels = { "rack" = "7" }
-//   [registry."docker.io"]
-//     mirrors = ["mirror.example.com"]
-//     http = false
-//     insecure = false
-//     ca = ["/etc/ssl/mirror.pem"]
-//
-// Other keys change nothing, as keys that buildkitd does not know change nothing there; they are listed, for the log.
+// A key that changes nothing here is no error, as one that buildkitd does not know is none there; but it is said, with
+// its line, since somebody meant something by it.
 #pragma once
 
 #include <map>
+#include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/result.h"
 #include "registry/config.h"
@@ -33,15 +21,22 @@ namespace varve::daemon {
 
 struct TomlConfig {
   std::string root;
-  bool debug = false;
+  bool debug = false, trace = false;
+  std::string log_format, debug_address;
   std::vector<std::string> addresses;
+  std::optional<int64_t> owner, group;  // of the sockets, by number
   std::string tls_ca, tls_certificate, tls_key;
   std::vector<std::string> entitlements;
   std::string provenance_directory;  // JSON files whose members every build's provenance has; empty: none
   std::map<std::string, std::string> labels;  // of the worker
+  std::vector<std::string> platforms;         // that the worker announces, instead of those that it finds
   bool collect = true;                        // on a timer
+  std::string gc_policies;                    // as gc.json has them (upkeep/policy.h); empty: the file says nothing
+  std::optional<Nanos> history_age;
+  std::optional<int64_t> history_entries;
+  std::set<std::string> disabled_frontends;   // "dockerfile.v0"
   std::map<std::string, registry::HostOptions> registries;
-  std::vector<std::string> unused;  // "otel.socketPath", in the order of the alphabet
+  std::vector<std::string> unused;  // "line 3: otel.socketPath has no effect here", in the order of the lines
 };
 
 // kInvalid, with the line, for what is no TOML and for values of another type.

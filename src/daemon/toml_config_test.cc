@@ -66,9 +66,58 @@ TEST(TomlConfig, ReadsRegistries) {
   EXPECT_EQ(*own.ca, "/etc/ssl/own.pem");
 }
 
+TEST(TomlConfig, ReadsWhatOperatorsTune) {
+  TomlConfig config = Parsed(R"(
+trace = true
+[log]
+  format = "json"
+[grpc]
+  debugAddress = "0.0.0.0:6060"
+  uid = 0
+  gid = 1000
+[worker.oci]
+  platforms = ["linux/amd64", "linux/arm64"]
+  reservedSpace = "30%"
+  [[worker.oci.gcpolicy]]
+    filters = ["type==source.local"]
+    keepDuration = "48h"
+    maxUsedSpace = "512MB"
+  [[worker.oci.gcpolicy]]
+    all = true
+    keepBytes = 1024000000
+[history]
+  maxAge = 172800
+  maxEntries = 5
+[frontend."dockerfile.v0"]
+  enabled = true
+[frontend."gateway.v0"]
+  enabled = false
+)");
+  EXPECT_TRUE(config.trace);
+  EXPECT_EQ(config.log_format, "json");
+  EXPECT_EQ(config.debug_address, "0.0.0.0:6060");
+  EXPECT_EQ(config.owner, 0);
+  EXPECT_EQ(config.group, 1000);
+  EXPECT_EQ(config.platforms, (std::vector<std::string>{"linux/amd64", "linux/arm64"}));
+  EXPECT_EQ(config.gc_policies,
+            R"({"gcpolicy":[{"filters":["type==source.local"],"keepDuration":"48h","maxUsedSpace":"512MB"},)"
+            R"({"all":true,"keepBytes":1024000000}],"reservedSpace":"30%"})");
+  EXPECT_EQ(config.history_age, Nanos(std::chrono::hours(48)));
+  EXPECT_EQ(config.history_entries, 5);
+  EXPECT_EQ(config.disabled_frontends, std::set<std::string>{"gateway.v0"});
+  EXPECT_TRUE(config.unused.empty());
+  EXPECT_EQ(Parsed("[history]\nmaxAge = \"1h\"\n").history_age, Nanos(std::chrono::hours(1)));
+}
+
 TEST(TomlConfig, ListsKeysThatChangeNothing) {
-  TomlConfig config = Parsed("trace = true\n[otel]\nsocketPath = \"/run/o\"\n[worker.oci]\nsnapshotter = \"native\"\n");
-  EXPECT_EQ(config.unused, (std::vector<std::string>{"otel.socketPath", "trace", "worker.oci.snapshotter"}));
+  TomlConfig config = Parsed("tarce = true\n[otel]\nsocketPath = \"/run/o\"\n[worker.oci]\nsnapshotter = \"native\"\n"
+                             "[worker.containerd]\nenabled = true\nnamespace = \"x\"\n");
+  EXPECT_EQ(config.unused, (std::vector<std::string>{
+                               "line 1: tarce is a key that nobody knows",
+                               "line 3: otel.socketPath has no effect here: set OTEL_EXPORTER_OTLP_ENDPOINT",
+                               "line 5: worker.oci.snapshotter has no effect here: layers are kept as overlayfs has them",
+                               "line 7: worker.containerd.enabled has no effect here: there is one worker, oci",
+                               "line 8: worker.containerd.namespace has no effect here: there is one worker, oci"}));
 }
 
 TEST(TomlConfig, SaysInWhichLineWhatIsWrong) {
@@ -76,6 +125,10 @@ TEST(TomlConfig, SaysInWhichLineWhatIsWrong) {
   EXPECT_EQ(ErrorOf("\n[grpc]\naddress = \"tcp://x:1\"\n"), "line 3: grpc.address is not a list of strings");
   EXPECT_EQ(ErrorOf("[worker]\noci = 1\n"), "line 2: worker.oci is not a table");
   EXPECT_EQ(ErrorOf("[registry.\"r\"]\nhttp = \"yes\"\n"), "line 2: registry.\"r\".http is not true or false");
+  EXPECT_EQ(ErrorOf("[grpc]\nuid = -1\n"), "line 2: grpc.uid is not a number from 0 on");
+  EXPECT_EQ(ErrorOf("[history]\nmaxAge = \"long\"\n"), "line 2: history.maxAge is not a duration: seconds, or \"48h\"");
+  EXPECT_EQ(ErrorOf("[registry.\"r\"]\nkeypair = []\n"),
+            "line 2: registry.\"r\".keypair is not supported: registries are not shown a client's certificate");
   EXPECT_TRUE(ErrorOf("a = \n").starts_with("line 1: ")) << ErrorOf("a = \n");
 }
 

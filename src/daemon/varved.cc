@@ -6,170 +6,54 @@
 #include <cstdlib>
 
 #include "base/log.h"
-#include "base/log_format.h"
 #include "base/strings.h"
 #include "cache/root.h"
 #include "cli/console.h"
 #include "cli/exit_code.h"
-#include "cli/registries.h"
 #include "cli/rootless.h"
 #include "cli/stop_signals.h"
 #include "cli/version.h"
 #include "daemon/buildctl.h"
 #include "daemon/collector.h"
-#include "daemon/server.h"
-#include "daemon/toml_config.h"
+#include "daemon/settings.h"
 #include "sys/namespace.h"
-#include "sys/open.h"
 
 namespace varve::daemon {
 
 namespace {
-
-struct Flags {
-  std::vector<std::string> addresses;
-  std::string root;
-  std::string group;
-  std::string tls_ca, tls_certificate, tls_key;
-  bool insecure_tcp = false;
-  std::vector<std::string> entitlements;
-  bool debug = false, trace = false;
-  std::string log_format = "text";
-  std::string debug_address;
-  int grace_seconds = 60;
-  std::string config;
-  std::vector<std::string> labels;
-  bool collect = true;
-  std::string without_effect;
-  std::vector<std::string> unused;  // keys of the file
-};
-
-constexpr char kConfigOfBuildkitd[] = "/etc/buildkit/buildkitd.toml";
-constexpr char kProvenanceOfBuildkitd[] = "/etc/buildkit/provenance.d";
-
-// Under the name of buildkitd, its places: buildx's drivers look there, and mount a volume on the one of the state.
-std::string DefaultAddress(const std::string& name) {
-  if (name == "buildkitd") return "unix:///run/buildkit/buildkitd.sock";
-  const char* runtime = std::getenv("XDG_RUNTIME_DIR");
-  if (sys::InUserNamespace() && runtime != nullptr && *runtime != '\0') {
-    return fmt::format("unix://{}/varve/varved.sock", runtime);
-  }
-  return "unix:///run/varve/varved.sock";
-}
-
-// --config, or buildkitd's own file under its name. Without one: nothing is configured.
-Result<TomlConfig> ReadConfig(const std::string& name, const Flags& flags) {
-  if (!flags.config.empty()) return LoadTomlConfig(flags.config);
-  if (name != "buildkitd") return TomlConfig();
-  auto config = LoadTomlConfig(kConfigOfBuildkitd);
-  if (!config && config.error().code == Code::kNotFound) return TomlConfig();
-  return config;
-}
-
-Result<std::map<std::string, std::string>> WorkerLabels(const Flags& flags, const TomlConfig& config) {
-  std::map<std::string, std::string> labels = config.labels;
-  for (const std::string& label : flags.labels) {
-    const size_t equals = label.find('=');
-    if (equals == label.npos) return Invalid("--oci-worker-labels {}: NAME=VALUE expected", label);
-    labels[label.substr(0, equals)] = label.substr(equals + 1);
-  }
-  return labels;
-}
-
-// What flags say, then what the file says, then the defaults.
-void FillFrom(const TomlConfig& config, Flags& flags) {
-  if (flags.addresses.empty()) flags.addresses = config.addresses;
-  if (flags.root.empty()) flags.root = config.root;
-  if (flags.tls_ca.empty()) flags.tls_ca = config.tls_ca;
-  if (flags.tls_certificate.empty()) flags.tls_certificate = config.tls_certificate;
-  if (flags.tls_key.empty()) flags.tls_key = config.tls_key;
-  if (flags.entitlements.empty()) flags.entitlements = config.entitlements;
-  flags.debug = flags.debug || config.debug;
-  flags.collect = flags.collect && config.collect;
-  flags.unused = config.unused;
-}
-
-Result<ServerOptions> OptionsOf(const std::string& name, Flags& flags) {
-  ServerOptions options;
-  TRY_ASSIGN(const TomlConfig config, ReadConfig(name, flags));
-  FillFrom(config, flags);
-  TRY_ASSIGN(options.worker_labels, WorkerLabels(flags, config));
-  std::vector<std::string> addresses = flags.addresses;
-  if (addresses.empty()) addresses.push_back(DefaultAddress(name));
-  for (const std::string& text : addresses) {
-    TRY_ASSIGN(auto address, ParseAddress(text));
-    options.addresses.push_back(std::move(address));
-  }
-  options.insecure_tcp = flags.insecure_tcp;
-  options.group = flags.group;
-  options.policy.root = cache::RootDirectory(flags.root.empty() && name == "buildkitd" ? "/var/lib/buildkit" : flags.root);
-  std::string provenance = config.provenance_directory;
-  if (provenance.empty() && name == "buildkitd") provenance = kProvenanceOfBuildkitd;
-  if (!provenance.empty()) {
-    TRY_ASSIGN(options.policy.provenance_environment, ReadProvenanceEnvironment(provenance));
-  }
-  if (!config.registries.empty()) {
-    TRY_ASSIGN(options.policy.registries, cli::LoadRegistryConfig(options.policy.root));
-    for (const auto& [host, settings] : config.registries) options.policy.registries->Set(host, settings);
-  }
-  for (const std::string& entitlement : flags.entitlements) {
-    if (entitlement != "network.host" && entitlement != "security.insecure" && entitlement != "device") {
-      return Invalid("unknown entitlement {}: network.host, security.insecure or device expected", entitlement);
-    }
-    options.policy.entitlements.insert(entitlement);
-  }
-  if (flags.tls_certificate.empty() != flags.tls_key.empty()) {
-    return Invalid("--tlscert and --tlskey belong together");
-  }
-  if (!flags.tls_certificate.empty()) {
-    options.tls = TlsFiles{flags.tls_certificate, flags.tls_key, flags.tls_ca};
-  }
-  options.debug_address = flags.debug_address;
-  TRY_ASSIGN(options.otlp, report::ReadOtlpSettings("", [](const std::string& variable) {
-    const char* value = std::getenv(variable.c_str());
-    return value == nullptr ? std::nullopt : std::optional<std::string>(value);
-  }));
-  return options;
-}
-
-// After the flags were filled from the file.
-Status SetLog(const Flags& flags) {
-  auto format = ParseLogFormat(flags.log_format);
-  if (!format) return Invalid("--log-format {}: text or json expected", flags.log_format);
-  SetLogFormat(*format);
-  // A daemon has nothing else to say what it does with; VARVE_LOG=off makes it silent.
-  if (flags.debug || flags.trace) SetLogLevel(LogLevel::kDebug);
-  else if (std::getenv("VARVE_LOG") == nullptr) SetLogLevel(LogLevel::kInfo);
-  return Ok();
-}
 
 int Fail(const Error& error) {
   cli::PrintCommandError(error);
   return cli::ExitCodeOf(error);
 }
 
-int Serve(const std::string& name, Flags flags) {
-  auto options = OptionsOf(name, flags);
-  if (options) {
-    if (Status log = SetLog(flags); !log) options = log.error();
-  }
-  if (!options) {
-    cli::PrintCommandError(options.error());
+int Serve(const std::string& name, const Flags& flags) {
+  auto settings = ReadSettings(name, flags);
+  if (!settings) {
+    cli::PrintCommandError(settings.error());
     return cli::kUsage;
   }
+  SetLogFormat(settings->log_format);
+  SetLogLevel(settings->log_level);
+  for (const std::string& warning : settings->warnings) LOG_WARN("{}", warning);
+  ServerOptions& options = settings->server;
   // Before the first thread, as in `varve build`: mounts go when this process goes.
   if (sys::CanMount()) {
     if (Status entered = sys::EnterPrivateMountNamespace(); !entered) return Fail(entered.error());
   }
-  for (const std::string& key : flags.unused) LOG_WARN("{} has no effect here", key);
   cli::StopSignals signals;
-  if (Status prepared = cache::PrepareRoot(options->policy.root); !prepared) return Fail(prepared.error());
+  const std::string root = options.policy.root;
+  if (Status prepared = cache::PrepareRoot(root); !prepared) return Fail(prepared.error());
+  auto policies = ReadPolicies(root, settings->gc_policies);
+  if (!policies) return Fail(policies.error());
+  options.worker_policies = policies->policies;
   std::optional<Collector> collector;
-  if (flags.collect) {
-    collector.emplace(options->policy.root, Collector::Options{.measure = !options->debug_address.empty()});
-    options->storage = [&collector] { return collector->storage(); };
+  if (settings->collect) {
+    collector.emplace(root, Collector::Options{.measure = !options.debug_address.empty(),
+                                               .policies = settings->gc_policies});
+    options.storage = [&collector] { return collector->storage(); };
   }
-  auto server = Server::Start(std::move(*options));
+  auto server = Server::Start(std::move(options));
   if (!server) return Fail(server.error());
   LOG_INFO("varved {} listens at {}", cli::kVersion, Join((*server)->addresses(), ", "));
   if (!(*server)->debug_address().empty()) {
@@ -211,9 +95,13 @@ int Main(const std::string& name, int argc, char** argv) {
   app.add_option("--config", flags.config, "A buildkitd.toml; flags win over it");
   app.add_option("--oci-worker-labels", flags.labels, "Labels of the worker, NAME=VALUE; may be repeated")
       ->allow_extra_args(false);
+  app.add_option("--oci-worker-platform", flags.platforms, "Platforms that the worker announces; may be repeated")
+      ->allow_extra_args(false);
+  app.add_option("--oci-worker-gc-keepstorage", flags.keep_storage, "What the state root may keep, as 10GB or 10%");
   app.add_flag("--oci-worker-gc", flags.collect, "Keep the state root within its budget, on a timer (the default)");
   // There is one worker here, and it keeps its layers as it does.
-  for (const char* taken : {"--oci-worker", "--containerd-worker", "--oci-worker-snapshotter"}) {
+  for (const char* taken : {"--oci-worker", "--containerd-worker", "--oci-worker-snapshotter",
+                            "--oci-worker-net", "--oci-max-parallelism", "--otel-socket-path"}) {
     app.add_option(taken, flags.without_effect, "Taken as buildkitd takes it, without effect");
   }
   CLI11_PARSE(app, argc, argv);

@@ -70,7 +70,8 @@ Result<Policy> ReadPolicy(const Json& json, const DiskSpace& disk) {
     if (name == "all") {
       policy.all = value.is_bool() && value.as_bool();
     } else if (name == "filters") {
-      TRY_ASSIGN(policy.filter, Filter::ParseAny(json.GetStrings(name)));
+      policy.filter_texts = json.GetStrings(name);
+      TRY_ASSIGN(policy.filter, Filter::ParseAny(policy.filter_texts));
       if (policy.filter.until()) policy.keep_duration = *policy.filter.until();
     } else if (name == "keepDuration") {
       TRY_ASSIGN(policy.keep_duration, DurationMember(value));

@@ -37,6 +37,7 @@ struct Policy {
   std::string name;  // for logs and explanations: "policy 2 (maxUsedSpace 100 GB)"
   bool all = false;  // internal rows too: step records and trees
   Filter filter;
+  std::vector<std::string> filter_texts = {};  // that it was read from
   Nanos keep_duration{0};
   SpaceLimits limits;
 };

@@ -1,0 +1,133 @@
+#include "daemon/settings.h"
+
+#include <cstdlib>
+
+#include "base/json.h"
+#include "cache/root.h"
+#include "cli/registries.h"
+#include "daemon/toml_config.h"
+#include "oci/platform.h"
+#include "report/otlp_settings.h"
+#include "sys/namespace.h"
+
+namespace varve::daemon {
+
+namespace {
+
+constexpr char kConfigOfBuildkitd[] = "/etc/buildkit/buildkitd.toml";
+constexpr char kProvenanceOfBuildkitd[] = "/etc/buildkit/provenance.d";
+
+// Under the name of buildkitd, its places: buildx's drivers look there, and mount a volume on the one of the state.
+std::string DefaultAddress(const std::string& name) {
+  if (name == "buildkitd") return "unix:///run/buildkit/buildkitd.sock";
+  const char* runtime = std::getenv("XDG_RUNTIME_DIR");
+  if (sys::InUserNamespace() && runtime != nullptr && *runtime != '\0') {
+    return fmt::format("unix://{}/varve/varved.sock", runtime);
+  }
+  return "unix:///run/varve/varved.sock";
+}
+
+// --config, or buildkitd's own file under its name. Without one: nothing is configured.
+Result<TomlConfig> ReadConfig(const std::string& name, const Flags& flags) {
+  if (!flags.config.empty()) return LoadTomlConfig(flags.config);
+  if (name != "buildkitd") return TomlConfig();
+  auto config = LoadTomlConfig(kConfigOfBuildkitd);
+  if (!config && config.error().code == Code::kNotFound) return TomlConfig();
+  return config;
+}
+
+template <class T>
+const T& First(const T& flag, const T& file) {
+  return flag.empty() ? file : flag;
+}
+
+Result<std::map<std::string, std::string>> WorkerLabels(const Flags& flags, const TomlConfig& config) {
+  std::map<std::string, std::string> labels = config.labels;
+  for (const std::string& label : flags.labels) {
+    const size_t equals = label.find('=');
+    if (equals == label.npos) return Invalid("--oci-worker-labels {}: NAME=VALUE expected", label);
+    labels[label.substr(0, equals)] = label.substr(equals + 1);
+  }
+  return labels;
+}
+
+Status ReadAddresses(const std::string& name, const Flags& flags, const TomlConfig& config, ServerOptions& options) {
+  std::vector<std::string> addresses = First(flags.addresses, config.addresses);
+  if (addresses.empty()) addresses.push_back(DefaultAddress(name));
+  for (const std::string& text : addresses) {
+    TRY_ASSIGN(auto address, ParseAddress(text));
+    options.addresses.push_back(std::move(address));
+  }
+  options.insecure_tcp = flags.insecure_tcp;
+  options.group = flags.group;
+  if (flags.group.empty() && config.group) options.group = std::to_string(*config.group);
+  if (config.owner) options.owner = static_cast<uid_t>(*config.owner);
+  const TlsFiles tls{First(flags.tls_certificate, config.tls_certificate), First(flags.tls_key, config.tls_key),
+                     First(flags.tls_ca, config.tls_ca)};
+  if (tls.certificate.empty() != tls.key.empty()) return Invalid("--tlscert and --tlskey belong together");
+  if (!tls.certificate.empty()) options.tls = tls;
+  return Ok();
+}
+
+Status ReadPolicy(const std::string& name, const Flags& flags, const TomlConfig& config, SolvePolicy& policy) {
+  const std::string root = First(flags.root, config.root);
+  policy.root = cache::RootDirectory(root.empty() && name == "buildkitd" ? "/var/lib/buildkit" : root);
+  if (!config.registries.empty()) {
+    TRY_ASSIGN(policy.registries, cli::LoadRegistryConfig(policy.root));
+    for (const auto& [host, settings] : config.registries) policy.registries->Set(host, settings);
+  }
+  for (const std::string& entitlement : First(flags.entitlements, config.entitlements)) {
+    if (entitlement != "network.host" && entitlement != "security.insecure" && entitlement != "device") {
+      return Invalid("unknown entitlement {}: network.host, security.insecure or device expected", entitlement);
+    }
+    policy.entitlements.insert(entitlement);
+  }
+  std::string provenance = config.provenance_directory;
+  if (provenance.empty() && name == "buildkitd") provenance = kProvenanceOfBuildkitd;
+  if (!provenance.empty()) {
+    TRY_ASSIGN(policy.provenance_environment, ReadProvenanceEnvironment(provenance));
+  }
+  policy.disabled_frontends = config.disabled_frontends;
+  return Ok();
+}
+
+Status ReadWorker(const Flags& flags, const TomlConfig& config, ServerOptions& options) {
+  TRY_ASSIGN(options.worker_labels, WorkerLabels(flags, config));
+  for (const std::string& platform : First(flags.platforms, config.platforms)) {
+    TRY_ASSIGN(oci::Platform parsed, oci::ParsePlatform(platform));
+    options.worker_platforms.push_back(parsed.ToString());
+  }
+  if (config.history_age) options.records.age = *config.history_age;
+  if (config.history_entries) options.records.entries = static_cast<size_t>(*config.history_entries);
+  return Ok();
+}
+
+}  // namespace
+
+Result<Settings> ReadSettings(const std::string& name, const Flags& flags) {
+  Settings settings;
+  TRY_ASSIGN(const TomlConfig config, ReadConfig(name, flags));
+  TRY(ReadAddresses(name, flags, config, settings.server));
+  TRY(ReadPolicy(name, flags, config, settings.server.policy));
+  TRY(ReadWorker(flags, config, settings.server));
+  settings.server.debug_address = First(flags.debug_address, config.debug_address);
+  TRY_ASSIGN(settings.server.otlp, report::ReadOtlpSettings("", [](const std::string& variable) {
+    const char* value = std::getenv(variable.c_str());
+    return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+  }));
+  const std::string format = First(flags.log_format, config.log_format);
+  auto log_format = ParseLogFormat(format.empty() ? "text" : format);
+  if (!log_format) return Invalid("log format {}: text or json expected", format);
+  settings.log_format = *log_format;
+  // A daemon has nothing else to say what it does with; VARVE_LOG=off makes it silent.
+  if (std::getenv("VARVE_LOG") != nullptr) settings.log_level = CurrentLogLevel();
+  if (flags.debug || flags.trace || config.debug || config.trace) settings.log_level = LogLevel::kDebug;
+  settings.collect = flags.collect && config.collect;
+  settings.gc_policies = config.gc_policies;
+  if (!flags.keep_storage.empty()) settings.gc_policies = Json().Set("reservedSpace", flags.keep_storage).Dump();
+  const std::string file = flags.config.empty() ? kConfigOfBuildkitd : flags.config;
+  for (const std::string& line : config.unused) settings.warnings.push_back(file + ": " + line);
+  return settings;
+}
+
+}  // namespace varve::daemon

@@ -1,0 +1,118 @@
+#include "daemon/settings.h"
+
+#include <gtest/gtest.h>
+
+#include "base/fd.h"
+#include "sys/tempdir.h"
+
+namespace varve::daemon {
+namespace {
+
+struct SettingsTest : ::testing::Test {
+  sys::TempDir directory = std::move(*sys::TempDir::Create("/tmp", "varved-settings-"));
+  Flags flags{.root = directory.path() + "/root"};
+
+  SettingsTest() {
+    unsetenv("VARVE_LOG");
+    unsetenv("VARVE_REGISTRIES");
+  }
+  void File(const std::string& text) {
+    flags.config = directory.path() + "/b.toml";
+    ASSERT_TRUE(WriteFileAtomically(flags.config, text));
+  }
+  Settings Read(const std::string& name = "varved") {
+    auto settings = ReadSettings(name, flags);
+    EXPECT_TRUE(settings) << settings.error().ToString();
+    return settings ? std::move(*settings) : Settings();
+  }
+  std::string ErrorOf() {
+    auto settings = ReadSettings("varved", flags);
+    return settings ? "" : settings.error().ToString();
+  }
+};
+
+TEST_F(SettingsTest, DefaultsFollowTheName) {
+  flags.root.clear();
+  Settings buildkitd = Read("buildkitd");
+  EXPECT_EQ(buildkitd.server.addresses[0].path, "/run/buildkit/buildkitd.sock");
+  EXPECT_EQ(buildkitd.server.policy.root, "/var/lib/buildkit");
+  EXPECT_TRUE(buildkitd.collect);
+  EXPECT_EQ(buildkitd.log_level, LogLevel::kInfo);
+  EXPECT_TRUE(Read().server.addresses[0].path.ends_with("/varve/varved.sock"));
+}
+
+TEST_F(SettingsTest, FlagsWinOverTheFile) {
+  File(R"(
+root = "/of/the/file"
+insecure-entitlements = ["device"]
+debug = true
+[log]
+format = "json"
+[grpc]
+address = ["unix:///of/the/file.sock"]
+debugAddress = "127.0.0.1:1"
+gid = 5
+[worker.oci]
+labels = { a = "file", b = "file" }
+platforms = ["linux/s390x"]
+reservedSpace = "1GB"
+)");
+  flags.addresses = {"unix:///of/a/flag.sock"};
+  flags.entitlements = {"network.host"};
+  flags.log_format = "text";
+  flags.debug_address = "127.0.0.1:2";
+  flags.group = "7";
+  flags.labels = {"a=flag"};
+  flags.platforms = {"linux/arm64"};
+  flags.keep_storage = "2GB";
+  Settings settings = Read();
+  EXPECT_EQ(settings.server.addresses.size(), 1u);
+  EXPECT_EQ(settings.server.addresses[0].path, "/of/a/flag.sock");
+  EXPECT_EQ(settings.server.policy.root, flags.root);
+  EXPECT_EQ(settings.server.policy.entitlements, std::set<std::string>{"network.host"});
+  EXPECT_EQ(settings.log_format, LogFormat::kText);
+  EXPECT_EQ(settings.log_level, LogLevel::kDebug);
+  EXPECT_EQ(settings.server.debug_address, "127.0.0.1:2");
+  EXPECT_EQ(settings.server.group, "7");
+  EXPECT_EQ(settings.server.worker_labels, (std::map<std::string, std::string>{{"a", "flag"}, {"b", "file"}}));
+  EXPECT_EQ(settings.server.worker_platforms, std::vector<std::string>{"linux/arm64"});
+  EXPECT_EQ(settings.gc_policies, R"({"reservedSpace":"2GB"})");
+}
+
+TEST_F(SettingsTest, TheFileCountsWhereNoFlagIsGiven) {
+  File("[grpc]\nuid = 3\ngid = 5\n[worker.oci]\ngc = false\n[history]\nmaxEntries = 4\n[log]\nformat = \"json\"\n"
+       "[frontend.\"gateway.v0\"]\nenabled = false\n[registry.\"r.example.com\"]\nmirrors = [\"m.example.com\"]\n");
+  Settings settings = Read();
+  EXPECT_EQ(settings.server.owner, 3u);
+  EXPECT_EQ(settings.server.group, "5");
+  EXPECT_FALSE(settings.collect);
+  EXPECT_EQ(settings.server.records.entries, 4u);
+  EXPECT_EQ(settings.log_format, LogFormat::kJson);
+  EXPECT_TRUE(settings.server.policy.disabled_frontends.contains("gateway.v0"));
+  ASSERT_TRUE(settings.server.policy.registries);
+  EXPECT_EQ(settings.server.policy.registries->Endpoints("r.example.com")[0].host, "m.example.com");
+}
+
+TEST_F(SettingsTest, WhatHasNoEffectIsSaidWithItsPlace) {
+  File("\n[worker.oci]\nsnapshotter = \"native\"\n");
+  EXPECT_EQ(Read().warnings, std::vector<std::string>{
+                                 flags.config + ": line 3: worker.oci.snapshotter has no effect here: layers are kept "
+                                                "as overlayfs has them"});
+}
+
+TEST_F(SettingsTest, MistakesNameTheFileOrTheFlag) {
+  File("root = 7\n");
+  EXPECT_NE(ErrorOf().find("line 1: root is not a string"), std::string::npos) << ErrorOf();
+  EXPECT_NE(ErrorOf().find(flags.config), std::string::npos) << ErrorOf();
+  flags.config = directory.path() + "/absent.toml";
+  EXPECT_NE(ErrorOf().find("absent.toml"), std::string::npos) << ErrorOf();
+  flags.config.clear();
+  flags.log_format = "xml";
+  EXPECT_EQ(ErrorOf(), "log format xml: text or json expected");
+  flags.log_format.clear();
+  flags.tls_key = "k.pem";
+  EXPECT_EQ(ErrorOf(), "--tlscert and --tlskey belong together");
+}
+
+}  // namespace
+}  // namespace varve::daemon
