@@ -17,6 +17,7 @@
 #include "engine/miss.h"
 #include "engine/plan.h"
 #include "engine/replay.h"
+#include "engine/topmost.h"
 #include "graph/reads.h"
 
 namespace varve::engine {
@@ -251,6 +252,7 @@ class Coordinator {
             return Answers(keys, std::move(steps), stop);
           },
           [this, batch](LookUpAnswers answers) {
+            (void)services_.runner.HasLocally(Topmost(answers.records));  // leases them together
             for (size_t n = 0; n < batch.size(); ++n) {
               if (answers.matched[n]) {
                 outcome_.steps[batch[n]].tier = answers.matched[n]->from;

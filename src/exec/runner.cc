@@ -198,10 +198,14 @@ std::string Runner::DirectoryOf(graph::StepIndex step) const {
 // --- Results -----------------------------------------------------------------------------------------
 
 bool Runner::HasLocally(const std::vector<cache::Rootfs>& outputs) {
+  std::vector<DiffId> layers;
   for (const cache::Rootfs& output : outputs) {
     if (output.tree_root.empty()) return false;  // Obtain makes it
-    // The lease first: what is found under it stays (invariant I5).
-    if (Status leased = stores_.lease.Add(output.layers); !leased) return false;
+    layers.insert(layers.end(), output.layers.begin(), output.layers.end());
+  }
+  // The lease first: what is found under it stays (invariant I5). One for all: it takes five system calls.
+  if (Status leased = stores_.lease.Add(layers); !leased) return false;
+  for (const cache::Rootfs& output : outputs) {
     for (const DiffId& layer : output.layers) {
       // Once: with each step on top of the last, to look again at all below would be quadratic.
       if (here_.Lock()->contains(layer)) continue;
