@@ -15,6 +15,7 @@
 #include "exec/exec_step.h"
 #include "exec/file_step.h"
 #include "exec/foresee.h"
+#include "exec/layer_content.h"
 #include "exec/package_layer.h"
 #include "exec/source_auth.h"
 #include "graph/reads.h"
@@ -273,21 +274,12 @@ bool Runner::FillTrees(std::vector<cache::Rootfs>& outputs) {
 }
 
 Result<engine::LayerContent> Runner::ContentOf(const DiffId& layer, bool as_tree) {
-  METRIC("exec.layer_content");
   {
     auto known = contents_.Lock();
     auto it = known->find(layer);
     if (it != known->end() && (it->second.tree || !as_tree)) return it->second;
   }
-  TRY_ASSIGN(tree::LayerIndex index, stores_.layers.Index(layer));
-  engine::LayerContent content{.digest = Digest::Of(tree::EncodeLayerIndex(index))};
-  bool alone = std::ranges::none_of(index, [](const tree::LayerEntry& entry) {
-    return entry.whiteout || entry.opaque || entry.implicit;
-  });
-  if (as_tree && alone) {
-    TRY_ASSIGN(content.tree, tree::ApplyLayer(stores_.local, tree::EmptyTree(), index));
-    content.has_xattrs = std::ranges::any_of(index, [](const auto& entry) { return !entry.node.xattrs.empty(); });
-  }
+  TRY_ASSIGN(auto content, ReadLayerContent(stores_.layers, stores_.local, stores_.clock, layer, as_tree));
   contents_.Lock()->insert_or_assign(layer, content);
   return content;
 }
