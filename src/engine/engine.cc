@@ -386,7 +386,7 @@ class Coordinator {
   // On a pool thread. `useless`: when the record was made that this build had to forget.
   Result<RanOrFound> RunLocked(StepIndex i, RunRequest& request, const Miss& miss,
                                std::optional<Timestamp> useless,
-                               const std::optional<std::vector<LayerBelow>>& below, std::stop_token stop) {
+                               const std::optional<FilesBelow>& below, std::stop_token stop) {
     TRY_ASSIGN(auto lock, services_.locks.Acquire(request.key, stop));
     bool forced = miss.step->no_cache || miss.parent_must_run || miss.too_old;
     // Asked again also where nobody held the lock: another process may have had it and be done with it
@@ -403,7 +403,9 @@ class Coordinator {
       }
     }
     std::optional<WeakStep> weak;
-    if (below) weak = WeakStepOf(*miss.step, *miss.keyed, *below, request_.trace.strict_mtime, services_.runner);
+    if (below) {
+      weak = WeakStepOf(*miss.step, *miss.keyed, *below, request_.trace.strict_mtime, services_.trees, services_.runner);
+    }
     std::optional<Reason> not_replayed;
     if (weak && !forced) {
       ReplayedStep step{.keyed = *miss.keyed, .slot = slots_[i], .now = services_.clock.Now(),
@@ -417,6 +419,7 @@ class Coordinator {
     }
     if (weak) {
       request.traced = weak->Mounted();
+      request.traced_mounts = weak->mounts;
       for (const std::string& why_not : weak->refused) SayCountedWhole(i, why_not);
     }
     ExplainedMiss why = Explained(miss);

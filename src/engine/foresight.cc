@@ -121,7 +121,8 @@ class Foresight {
     auto below = LayersBelow(known_.graph, known_.plan, [this](StepIndex of) { return OutputsOf(of); }, i,
                              request_.trace.on);
     if (!below) return;
-    auto weak = ComputeWeakStep(step, *keyed_[i], *below, request_.trace.strict_mtime, services_.runner);
+    auto weak = ComputeWeakStep(step, *keyed_[i], *below, request_.trace.strict_mtime, services_.trees,
+                                services_.runner);
     if (!weak) {
       LOG_INFO("whether an earlier run stands for \"{}\": {}", step.name, weak.error().message);
       return;

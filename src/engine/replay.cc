@@ -1,6 +1,7 @@
 #include "engine/replay.h"
 
 #include <algorithm>
+#include <map>
 
 #include "base/json.h"
 #include "base/log.h"
@@ -14,12 +15,14 @@ namespace varve::engine {
 
 namespace {
 
-constexpr int kTraceSchema = 3;  // 2: empty layers and extended attributes; 3: what is looked up only
+// 2: empty layers and extended attributes; 3: what is looked up only; 4: mounted contexts
+constexpr int kTraceSchema = 4;
 // What a step may leave behind; beyond it whole directories stand for their files.
 constexpr size_t kMaxEntries = 1000;
 // … except where every file's time counts: then a step that looks at more is not traced.
 constexpr size_t kMaxTimedEntries = 20'000;
 constexpr size_t kCandidates = 16;
+constexpr const char* kDisowned = "shadow";  // Reason::subject
 constexpr size_t kMaxUnread = 1000;  // counted, for people
 
 // Whether runs of the step may stand for others.
@@ -63,20 +66,43 @@ const cache::Rootfs* OutputOf(const OutputsOf& outputs_of, const graph::Ref& ref
   return outputs != nullptr && ref.output < outputs->size() ? &(*outputs)[ref.output] : nullptr;
 }
 
+bool IsReadFromContext(const graph::Step& step, const graph::Mount& mount, const graph::Graph& graph) {
+  return mount.type == graph::MountType::kBind && mount.target != "/" && mount.readonly && mount.output < 0 &&
+         std::holds_alternative<graph::LocalSource>(graph.steps[step.inputs[static_cast<size_t>(mount.input)].step].op);
+}
+
+// An input counts in the key as one, so that all its mounts must be such.
+std::vector<MountBelow> MountsBelow(const graph::Graph& graph, const OutputsOf& outputs, graph::StepIndex i) {
+  const graph::Step& step = graph.steps[i];
+  const auto& mounts = std::get<graph::Exec>(step.op).mounts;
+  std::vector<MountBelow> below;
+  for (size_t n = 0; n < mounts.size(); ++n) {
+    int input = mounts[n].input;
+    if (input < 0) continue;
+    bool traced = std::ranges::all_of(mounts, [&](const graph::Mount& mount) {
+      return mount.input != input || IsReadFromContext(step, mount, graph);
+    });
+    const cache::Rootfs* context = OutputOf(outputs, step.inputs[static_cast<size_t>(input)]);
+    if (!traced || context == nullptr || context->tree_root.empty()) continue;
+    below.push_back({n, input, context->tree_root, mounts[n].source, mounts[n].target});
+  }
+  return below;
+}
+
 }  // namespace
 
-std::optional<std::vector<LayerBelow>> LayersBelow(const graph::Graph& graph, const Plan& plan,
-                                                   graph::StepIndex step, bool trace) {
+std::optional<FilesBelow> LayersBelow(const graph::Graph& graph, const Plan& plan, graph::StepIndex step, bool trace) {
   return LayersBelow(graph, plan, [&plan](graph::StepIndex of) { return plan.Outputs(of); }, step, trace);
 }
 
-std::optional<std::vector<LayerBelow>> LayersBelow(const graph::Graph& graph, const Plan& plan,
-                                                   const OutputsOf& outputs, graph::StepIndex step, bool trace) {
+std::optional<FilesBelow> LayersBelow(const graph::Graph& graph, const Plan& plan, const OutputsOf& outputs,
+                                      graph::StepIndex step, bool trace) {
   if (graph.steps[step].no_trace || !IsTraceable(graph.steps[step])) return std::nullopt;
-  std::vector<LayerBelow> below;
+  FilesBelow files{.layers = {}, .mounts = trace ? MountsBelow(graph, outputs, step) : std::vector<MountBelow>()};
+  std::vector<LayerBelow>& below = files.layers;
   std::optional<graph::Ref> at = LineageOf(graph.steps[step]);
   const cache::Rootfs* rootfs = at ? OutputOf(outputs, *at) : nullptr;
-  if (rootfs == nullptr) return below;  // on scratch
+  if (rootfs == nullptr) return files;  // on scratch
   for (const DiffId& layer : rootfs->layers) below.push_back({layer, LayerBelow::Kind::kContent});
   size_t end = below.size();  // of what is not classified yet
   while (at) {
@@ -96,14 +122,50 @@ std::optional<std::vector<LayerBelow>> LayersBelow(const graph::Graph& graph, co
     at = parent;
   }
   if (!trace && std::ranges::none_of(below, &LayerBelow::packages)) return std::nullopt;
-  return below;
+  return files;
 }
 
-Result<WeakStep> ComputeWeakStep(const graph::Step& step, const KeyedStep& keyed, const std::vector<LayerBelow>& below,
-                                 bool strict_mtime, StepRunner& runner) {
+namespace {
+
+Result<bool> HasXattrs(tree::TreeStore& trees, const tree::Node& node) {
+  if (!node.xattrs.empty()) return true;
+  if (!node.IsDirectory()) return false;
+  TRY_ASSIGN(auto directory, tree::GetDirectory(trees, node.digest));
+  for (const tree::Node& entry : directory->entries) {
+    TRY_ASSIGN(bool has, HasXattrs(trees, entry));
+    if (has) return true;
+  }
+  return false;
+}
+
+struct Shown {
+  Digest tree;  // of nothing but the mount's content, at its target
+  bool has_xattrs = false;
+};
+
+// As StepMounts copies it.
+Result<Shown> Show(const MountBelow& mount, tree::TreeStore& trees) {
+  TRY_ASSIGN(auto matches, tree::FindMatches(trees, mount.tree_root, {.path = mount.source}));
+  if (matches.size() != 1) return Internal("\"{}\" is not one path of the context", mount.source);
+  tree::Node node = matches[0].node;
+  if (node.IsDirectory()) {
+    node = {.type = tree::NodeType::kDirectory, .mode = 0755, .digest = node.digest};
+  }
+  Shown shown;
+  TRY_ASSIGN(shown.has_xattrs, HasXattrs(trees, node));
+  tree::TreeEditor edit(trees, tree::EmptyTree());
+  TRY(edit.Put(RelPath(mount.target), std::move(node)));
+  TRY_ASSIGN(shown.tree, edit.Commit());
+  return shown;
+}
+
+}  // namespace
+
+Result<WeakStep> ComputeWeakStep(const graph::Step& step, const KeyedStep& keyed, const FilesBelow& below,
+                                 bool strict_mtime, tree::TreeStore& trees, StepRunner& runner) {
   WeakStep weak{.strict_mtime = strict_mtime};
   Json layers = Json::EmptyArray();
-  for (const LayerBelow& layer : below) {
+  for (const LayerBelow& layer : below.layers) {
     if (layer.kind == LayerBelow::Kind::kImage) {
       layers.Append(layer.layer.ToString());
       continue;
@@ -130,10 +192,30 @@ Result<WeakStep> ComputeWeakStep(const graph::Step& step, const KeyedStep& keyed
       layers.Append(Json().Set("content", content.digest.ToString()));
     }
   }
+  // What is read of a context that is mounted counts by what is looked at, too.
+  std::map<int, std::string> read_by;
+  for (const MountBelow& mount : below.mounts) {
+    if (strict_mtime) break;
+    TRY_ASSIGN(Shown shown, Show(mount, trees));
+    weak.mounts.push_back({mount.mount, shown.has_xattrs});
+    weak.trees.push_back(shown.tree);
+    read_by[mount.input] += shown.has_xattrs ? "traced, xattrs;" : "traced;";
+  }
   TRY_ASSIGN(Json exact, Json::Parse(keyed.preimage));
   Json preimage;
   for (const auto& [name, value] : exact.as_object()) {
-    if (name != "lineage") preimage.Set(name, value);
+    if (name == "lineage") continue;
+    if (name != "reads" || read_by.empty()) {
+      preimage.Set(name, value);
+      continue;
+    }
+    Json reads = Json::EmptyArray();
+    for (Json read : value.as_array()) {
+      auto traced = read_by.find(static_cast<int>(read.GetInt("input")));
+      if (traced != read_by.end()) read.Set("content", traced->second);
+      reads.Append(std::move(read));
+    }
+    preimage.Set(name, std::move(reads));
   }
   preimage.Set("layers", std::move(layers)).Set("trace", kTraceSchema);
   preimage.SetIf(strict_mtime, "mtime", true);
@@ -142,8 +224,9 @@ Result<WeakStep> ComputeWeakStep(const graph::Step& step, const KeyedStep& keyed
 }
 
 std::optional<WeakStep> WeakStepOf(const graph::Step& step, const KeyedStep& keyed,
-                                   const std::vector<LayerBelow>& below, bool strict_mtime, StepRunner& runner) {
-  auto weak = ComputeWeakStep(step, keyed, below, strict_mtime, runner);
+                                   const FilesBelow& below, bool strict_mtime, tree::TreeStore& trees,
+                                   StepRunner& runner) {
+  auto weak = ComputeWeakStep(step, keyed, below, strict_mtime, trees, runner);
   if (weak) return std::move(*weak);
   LOG_WARN("step \"{}\" is not traced: {}", step.name, weak.error().message);
   return std::nullopt;
@@ -199,7 +282,7 @@ std::optional<std::string> WhyNotForOthers(const WeakStep& weak, const RunResult
 Result<cache::StepTrace> MakeTrace(const WeakStep& weak, tree::TreeStore& trees, StepRunner& runner,
                                    const std::vector<std::vector<tree::Question>>& asked) {
   const auto mounted = weak.Mounted();
-  if (asked.size() != mounted.size()) return Corrupt("not every traced layer has notes");
+  if (asked.size() != mounted.size() + weak.mounts.size()) return Corrupt("not every traced layer has notes");
   cache::StepTrace trace{.weak_key = weak.key};
   for (size_t i = 0; i < weak.traced.size(); ++i) {
     auto shown = std::ranges::find(mounted, weak.traced[i].layer, &RunRequest::TracedLayer::layer);
@@ -214,6 +297,12 @@ Result<cache::StepTrace> MakeTrace(const WeakStep& weak, tree::TreeStore& trees,
     } else {
       TRY_ASSIGN(set, tree::Coarsen(trees, weak.trees[i], std::move(set), kMaxEntries));
     }
+    trace.reads.push_back(tree::EncodeReadSet(set));
+  }
+  for (size_t i = 0; i < weak.mounts.size(); ++i) {
+    const Digest& tree = weak.trees[weak.traced.size() + i];
+    TRY_ASSIGN(tree::ReadSet set, tree::AnswerAll(trees, tree, asked[mounted.size() + i]));
+    TRY_ASSIGN(set, tree::Coarsen(trees, tree, std::move(set), kMaxEntries));
     trace.reads.push_back(tree::EncodeReadSet(set));
   }
   return trace;
@@ -273,6 +362,10 @@ Reason WhyNot(const AgeLimit& limit, Nanos age) {
 void AddWhyNotReplayed(Reason reason, std::vector<Reason>& reasons) {
   auto parent = std::ranges::find(reasons, Reason::Kind::kParent, &Reason::kind);
   if (parent != reasons.end()) reason.step = parent->step;
+  // Then that is why there is no record.
+  if (reason.subject == kDisowned) {
+    std::erase_if(reasons, [](const Reason& other) { return other.kind == Reason::Kind::kDataGone; });
+  }
   reasons.push_back(std::move(reason));
 }
 
@@ -302,7 +395,9 @@ Result<std::optional<Reason>> FindRuns(const ReplayStores& stores, const WeakSte
   };
   TRY_ASSIGN(auto disowned, stores.records.WhyDisowned(weak.key));
   if (disowned) {
-    say({Reason::Kind::kTraced, *disowned});
+    Reason reason{Reason::Kind::kTraced, *disowned};
+    reason.subject = kDisowned;
+    say(std::move(reason));
     return why_not;
   }
   TRY_ASSIGN(auto runs, stores.records.Traced(weak.key, kCandidates));

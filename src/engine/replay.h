@@ -44,20 +44,34 @@ struct LayerBelow {
   bool packages = false;  // where it is one of package files alone: by what they install
 };
 
+// A bind mount of a context that is only read, and what it shows.
+struct MountBelow {
+  size_t mount = 0;    // in Exec::mounts
+  int input = 0;       // of the step; of no other kind of mount
+  Digest tree_root;    // of the context
+  std::string source;  // path in it
+  std::string target;
+};
+
+struct FilesBelow {
+  std::vector<LayerBelow> layers;        // lowest first
+  std::vector<MountBelow> mounts = {};
+};
+
 // What the file system is made of that `step` writes on, as far as results are known (above a merge, more
 // of it counts by its content than has to); nothing where its runs may not stand for others.
 // Without `trace`, only a step that some layer counts for by its packages has layers.
-std::optional<std::vector<LayerBelow>> LayersBelow(const graph::Graph& graph, const Plan& plan, graph::StepIndex step,
-                                                   bool trace);
+std::optional<FilesBelow> LayersBelow(const graph::Graph& graph, const Plan& plan, graph::StepIndex step, bool trace);
 // The same of results that the plan does not have: those of a step, null where they are not known.
 using OutputsOf = std::function<const std::vector<cache::Rootfs>*(graph::StepIndex)>;
-std::optional<std::vector<LayerBelow>> LayersBelow(const graph::Graph& graph, const Plan& plan,
-                                                   const OutputsOf& outputs, graph::StepIndex step, bool trace);
+std::optional<FilesBelow> LayersBelow(const graph::Graph& graph, const Plan& plan, const OutputsOf& outputs,
+                                      graph::StepIndex step, bool trace);
 
 struct WeakStep {
   Digest key;
   std::vector<RunRequest::TracedLayer> traced;  // lowest first
-  std::vector<Digest> trees;                    // of each
+  std::vector<RunRequest::TracedMount> mounts;
+  std::vector<Digest> trees;                    // of each of `traced`, then of `mounts`
   bool strict_mtime = false;                    // see TraceRules
   // Package files that count by what they install. A run that changes one of them itself stands for no
   // other: its layer would hide the new file behind the old one.
@@ -70,16 +84,17 @@ struct WeakStep {
 };
 // `runner` is asked for the contents of layers. A layer that is no tree by itself counts by its content,
 // with `strict_mtime` by its diff id.
-Result<WeakStep> ComputeWeakStep(const graph::Step& step, const KeyedStep& keyed, const std::vector<LayerBelow>& below,
-                                 bool strict_mtime, StepRunner& runner);
+Result<WeakStep> ComputeWeakStep(const graph::Step& step, const KeyedStep& keyed, const FilesBelow& below,
+                                 bool strict_mtime, tree::TreeStore& trees, StepRunner& runner);
 // Nothing, and a line in the log, where that cannot be had: it costs a run, never the build.
 std::optional<WeakStep> WeakStepOf(const graph::Step& step, const KeyedStep& keyed,
-                                   const std::vector<LayerBelow>& below, bool strict_mtime, StepRunner& runner);
+                                   const FilesBelow& below, bool strict_mtime, tree::TreeStore& trees,
+                                   StepRunner& runner);
 
 // Why a run with this result stands for no other, for people: it changes a package file itself.
 std::optional<std::string> WhyNotForOthers(const WeakStep& weak, const RunResult& result, StepRunner& runner);
 
-// What a run left behind, for its record; `asked` of each of `weak.Mounted()`. kCorrupt when notes and
+// What a run left behind, for its record; `asked` of each of `weak.Mounted()`, then of `weak.mounts`. kCorrupt when notes and
 // trees disagree, kInvalid when it is too much: no trace then.
 Result<cache::StepTrace> MakeTrace(const WeakStep& weak, tree::TreeStore& trees, StepRunner& runner,
                                    const std::vector<std::vector<tree::Question>>& asked);

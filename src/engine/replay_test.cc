@@ -62,8 +62,8 @@ class Layers final : public StepRunner {
 
 struct WeakKey : testing::Test {
   WeakStep Of(const std::vector<LayerBelow>& below, bool strict_mtime = false) {
-    auto weak = WeakStepOf({.op = graph::Exec{}, .inputs = {}, .platform = {}, .name = "RUN x", .installs = "npm"}, keyed_, below, strict_mtime,
-                           layers_);
+    auto weak = WeakStepOf({.op = graph::Exec{}, .inputs = {}, .platform = {}, .name = "RUN x", .installs = "npm"}, keyed_, {below},
+                           strict_mtime, layers_.trees, layers_);
     EXPECT_TRUE(weak);
     return weak.value_or(WeakStep());
   }
@@ -192,7 +192,7 @@ struct Below : testing::Test {
     auto below = LayersBelow(graph_, plan, step, trace);
     if (!below) return "-";
     std::string kinds;
-    for (const LayerBelow& layer : *below) {
+    for (const LayerBelow& layer : below->layers) {
       if (layer.packages) kinds += 'p';
       kinds += layer.kind == LayerBelow::Kind::kImage ? 'i' : layer.kind == LayerBelow::Kind::kTraced ? 't' : 'c';
     }

@@ -10,13 +10,12 @@
 #include "base/metric.h"
 #include "base/strings.h"
 #include "exec/emulation.h"
+#include "exec/show_traced.h"
 #include "exec/step_mounts.h"
 #include "sandbox/cdi.h"
 #include "sandbox/user.h"
 #include "sys/open.h"
 #include "sys/overlay.h"
-#include "trace/self_test.h"
-#include "trace/traced_layers.h"
 
 namespace varve::exec {
 
@@ -157,29 +156,35 @@ std::function<Result<bool>(const RelPath&, const tree::Node&)> IsIn(const Job& j
   };
 }
 
-Result<std::unique_ptr<trace::TracedLayers>> MountTraced(const Job& job, const engine::RunRequest& request,
-                                                         const std::string& scratch) {
-  TRY(trace::KernelIsTested(job.root, job.scratch));
-  std::string point = scratch + "/context";
-  if (mkdir(point.c_str(), 0700) != 0) return ErrnoError(errno, "mkdir " + point);
+// The layers whose use is to be noted, where that can be done.
+std::unique_ptr<trace::TracedLayers> ShowLayers(const Job& job, const engine::RunRequest& request,
+                                                const std::string& scratch) {
   std::vector<trace::TracedLayers::Layer> layers;
   for (const auto& layer : request.traced) {
     auto directory = job.layers.Directory(layer.layer);
     if (!directory) return nullptr;  // mounting the root says what is wrong with it
     layers.push_back({std::move(*directory), layer.has_xattrs});
   }
-  return trace::TracedLayers::Mount(std::move(layers), point);
+  return layers.empty() ? nullptr : ShowTraced(job, std::move(layers), scratch + "/context");
 }
 
-// The layers whose use is to be noted, where that can be done; else the step runs without.
-std::unique_ptr<trace::TracedLayers> ShowTraced(const Job& job, const engine::RunRequest& request,
-                                                const std::string& scratch) {
-  if (request.traced.empty()) return nullptr;
-  auto traced = MountTraced(job, request, scratch);
-  if (traced) return std::move(*traced);
-  job.warn(fmt::format("steps are not traced here: {}. They run again whenever a file that was copied below "
-                       "them has changed (--no-trace: as if that were wanted)", traced.error().message));
-  return nullptr;
+// What was asked of the layers, then of the mounts; nothing where some of it was not noted.
+std::optional<trace::Asked> FinishTraced(const engine::RunRequest& request, trace::TracedLayers* layers,
+                                         StepMounts& mounts) {
+  if ((layers == nullptr) != request.traced.empty()) return std::nullopt;
+  const std::string& name = request.graph.steps[request.step].name;
+  trace::Asked all;
+  auto asked = layers != nullptr ? layers->Finish() : Result<trace::Asked>(trace::Asked());
+  auto of_mounts = mounts.FinishTraced();
+  for (const auto* part : {&asked, &of_mounts}) {
+    if (!*part) {
+      LOG_WARN("what \"{}\" looked at was lost: {}", name, part->error().message);
+      return std::nullopt;
+    }
+    all.insert(all.end(), (*part)->begin(), (*part)->end());
+  }
+  if (all.size() != request.traced.size() + request.traced_mounts.size()) return std::nullopt;
+  return all;
 }
 
 Result<Emulation> EmulationOf(const graph::Step& step) {
@@ -214,7 +219,7 @@ Result<engine::RunResult> RunExecStep(const Job& job, const engine::RunRequest& 
   TRY_ASSIGN(auto point, sys::TempDir::Create(overlay ? state : job.scratch, "rootfs-"));
   bool read_only = root->readonly;
   std::unique_ptr<trace::TracedLayers> traced;
-  if (overlay) traced = ShowTraced(job, request, point.path());
+  if (overlay) traced = ShowLayers(job, request, point.path());
   std::map<DiffId, std::string> shown_by;
   for (size_t i = 0; traced && i < request.traced.size(); ++i) {
     shown_by[request.traced[i].layer] = traced->Directory(i);
@@ -244,11 +249,7 @@ Result<engine::RunResult> RunExecStep(const Job& job, const engine::RunRequest& 
   TRY(mount->Finish());
   mount.reset();
   engine::RunResult result;
-  if (request.traced.empty()) result.asked.emplace();
-  if (traced) {
-    if (auto asked = traced->Finish()) result.asked = std::move(*asked);
-    else LOG_WARN("what \"{}\" looked at was lost: {}", step.name, asked.error().message);
-  }
+  result.asked = FinishTraced(request, traced.get(), mounts);
   result.log = recording.TakeLog();
   TRY_ASSIGN(auto others, mounts.CommitOutputs(stop));
   if (root->output >= 0) {

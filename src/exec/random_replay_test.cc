@@ -7,7 +7,7 @@
 // code. Of the other decisions every second one is tried, to count those that were needless.
 //
 // VARVE_TRACE_ROUNDS sets the number of rounds (kEdits decisions each), VARVE_TRACE_SEED the first seed,
-// VARVE_TRACE_JOBS how many rounds go on at a time.
+// VARVE_TRACE_JOBS how many rounds go on at a time. VARVE_TRACE_SHOW=1 prints the decisions that were needless.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <spawn.h>
@@ -22,6 +22,7 @@
 #include <iostream>
 #include <map>
 #include <random>
+#include <regex>
 #include <set>
 #include <thread>
 
@@ -104,7 +105,8 @@ class Round final : public engine::StepRunner {
       : random_(seed), directory_(*sys::TempDir::Create(parent, "round-")), root_(directory_.path()) {
     user_ = Below(4) == 0 ? 1000 : 0;
     MakeStack();
-    for (int n = 1 + Below(4); n > 0; --n) step_ += Fragment() + "\n";
+    // What a fragment ends with is seen too, as a script that goes by it would see it.
+    for (int n = 1 + Below(4); n > 0; --n) step_ += Fragment() + "\necho $?\n";
   }
 
   // `left_out`: a class of questions that is dropped from the notes.
@@ -144,6 +146,9 @@ class Round final : public engine::StepRunner {
       ++tally.needless;
       std::string differs = replay->differs.substr(0, replay->differs.find_first_of("0123456789"));
       ++tally.needless_by[differs.empty() ? "other layers" : differs];
+      if (std::getenv("VARVE_TRACE_SHOW") == nullptr) continue;
+      std::cout << fmt::format("needless: {}: {} after {}{}\nas user {}:\n{}\n", replay->path, replay->differs, what, Describe(),
+                               user_, step_);
     }
   }
 
@@ -384,7 +389,7 @@ class Round final : public engine::StepRunner {
   engine::WeakStep WeakOf(const std::vector<Layer>& stack) {
     std::vector<LayerBelow> below;
     for (const Layer& layer : stack) below.push_back({layer.id, layer.kind});
-    auto weak = engine::WeakStepOf(graph_step_, keyed_, below, false, *this);
+    auto weak = engine::WeakStepOf(graph_step_, keyed_, {below}, false, trees_, *this);
     EXPECT_TRUE(weak);
     return weak.value_or(engine::WeakStep());
   }
@@ -432,7 +437,7 @@ class Round final : public engine::StepRunner {
       struct stat st;
       EXPECT_EQ(lstat(entry.path().c_str(), &st), 0);
       std::string text = fmt::format("{:o} {}:{} ", st.st_mode, st.st_uid, st.st_gid);
-      if (S_ISREG(st.st_mode)) text += *ReadFile(entry.path());
+      if (S_ISREG(st.st_mode)) text += WithoutChance(*ReadFile(entry.path()));
       if (S_ISLNK(st.st_mode)) text += fs::read_symlink(entry.path()).string();
       if (S_ISCHR(st.st_mode)) text += fmt::format("device {}", st.st_rdev);
       auto opaque = sys::GetXattr(entry.path(), "trusted.overlay.opaque");
@@ -442,12 +447,18 @@ class Round final : public engine::StepRunner {
     return outcome;
   }
 
-  // In w of the merged tree, with what it prints in stdout beside it.
+  // sed names its temporary file where it cannot make one.
+  static std::string WithoutChance(const std::string& text) {
+    static const std::regex kTemporary("\\./sed[A-Za-z0-9]{6}");
+    return text.find("./sed") == text.npos ? text : std::regex_replace(text, kTemporary, "./sed");
+  }
+
+  // In w of the merged tree, with what it prints, errors too, in stdout beside it.
   int Execute(const std::string& at) {
     std::string script = at + "/script", user = std::to_string(user_);
     EXPECT_TRUE(WriteFileAtomically(script, "umask 022\n" + step_));
     chmod(script.c_str(), 0644);
-    std::string enter = "cd '" + at + "/merged/w' || exit 99; exec 9< '" + script + "' > ../stdout 2> /dev/null < /dev/null; ";
+    std::string enter = "cd '" + at + "/merged/w' || exit 99; exec 9< '" + script + "' > ../stdout 2>&1 < /dev/null; ";
     enter += user_ == 0 ? "exec sh /dev/fd/9" : "chmod 777 ../out; exec setpriv --reuid " + user + " --regid " + user + " --clear-groups sh /dev/fd/9";
     const char* argv[] = {"sh", "-c", enter.c_str(), nullptr};
     std::vector<char*> environment;

@@ -4,11 +4,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <climits>
 #include <cstdlib>
 
 #include "base/strings.h"
 #include "cache/cache_mounts.h"
+#include "exec/show_traced.h"
 #include "sys/mounts.h"
 #include "sys/open.h"
 
@@ -26,6 +28,8 @@ struct StepMounts::Held {
   std::vector<InputFiles> inputs;
   std::vector<Written> written;
   std::vector<std::unique_ptr<snapshot::LayerDraft>> drafts;  // of copied directories
+  std::vector<std::pair<std::string, size_t>> contexts;       // copied ones: target, and position in specs_
+  std::unique_ptr<trace::TracedLayers> traced;                // shows those whose use is noted
   std::vector<cache::CacheMounts::Use> caches;
   sys::Mount secrets;
   std::string secrets_path;
@@ -77,13 +81,15 @@ Status StepMounts::PrepareBind(const graph::Mount& mount, std::stop_token stop) 
     LayerWriter writer(job_.layers, job_.trees, {{}, tree::EmptyTree()}, *draft);
     {
       TreeCopy copy(writer, job_.trees, nullptr, nullptr, TreeCopy::Files::kWhole, stop);
-      graph::Copy action{.from = {.path = mount.source}, .dest = "/content"};
+      graph::Copy action{.from = {.path = mount.source}, .dest = RelPath(mount.target).Absolute()};
       TRY(copy.Copy(files.AsCopySource(input.rootfs), action, {}, FileMode()));
       TRY(copy.Finish());
     }
     TRY(writer.Finish());
-    spec.source = draft->upper() + "/content";
+    // Where the step has it, so that the paths that are noted are those that it used.
+    spec.source = draft->upper() + RelPath(mount.target).Absolute();
     held_->drafts.push_back(std::move(draft));
+    held_->contexts.emplace_back(mount.target, specs_.size());
     specs_.push_back(std::move(spec));
     return Ok();
   }
@@ -220,7 +226,31 @@ Status StepMounts::Prepare(engine::StepSink& sink, std::stop_token stop) {
       case graph::MountType::kSsh: TRY(PrepareSsh(mount)); break;
     }
   }
+  ShowContexts();
   return Ok();
+}
+
+// Drafts and contexts are in the same order.
+void StepMounts::ShowContexts() {
+  std::vector<trace::TracedLayers::Layer> layers;
+  std::vector<size_t> shown;
+  for (const auto& traced : request_.traced_mounts) {
+    const std::string& target = exec_.mounts[traced.mount].target;
+    auto at = std::ranges::find(held_->contexts, target, [](const auto& context) { return context.first; });
+    if (at == held_->contexts.end()) return;
+    shown.push_back(static_cast<size_t>(at - held_->contexts.begin()));
+    layers.push_back({held_->drafts[shown.back()]->upper(), traced.has_xattrs});
+  }
+  if (layers.empty()) return;
+  held_->traced = ShowTraced(job_, std::move(layers), scratch_ + "/traced");
+  for (size_t i = 0; held_->traced && i < shown.size(); ++i) {
+    const auto& [target, spec] = held_->contexts[shown[i]];
+    specs_[spec].source = held_->traced->Directory(i) + RelPath(target).Absolute();
+  }
+}
+
+Result<trace::Asked> StepMounts::FinishTraced() {
+  return held_->traced ? held_->traced->Finish() : Result<trace::Asked>(trace::Asked());
 }
 
 Result<std::vector<std::pair<int, cache::Rootfs>>> StepMounts::CommitOutputs(std::stop_token stop) {

@@ -10,6 +10,7 @@
 
 #include "exec/job.h"
 #include "sandbox/sandbox.h"
+#include "trace/traced_layers.h"
 
 namespace varve::exec {
 
@@ -26,6 +27,9 @@ class StepMounts {
   const std::vector<std::string>& env() const { return env_; }        // SSH_AUTH_SOCK, secrets
   const std::vector<std::string>& secrets() const { return secrets_; }  // values, to be masked
 
+  // Of each of RunRequest::traced_mounts, once the step has ended; fewer where they could not be shown.
+  Result<trace::Asked> FinishTraced();
+
   // Commits the mounts other than the root that are outputs: (output index, result).
   Result<std::vector<std::pair<int, cache::Rootfs>>> CommitOutputs(std::stop_token stop);
 
@@ -33,6 +37,7 @@ class StepMounts {
   struct Written;
   struct Held;
   Status PrepareBind(const graph::Mount& mount, std::stop_token stop);
+  void ShowContexts();
   Status PrepareCache(const graph::Mount& mount, engine::StepSink& sink, std::stop_token stop);
   Status PrepareSecret(const graph::Mount& mount);
   Status PrepareSsh(const graph::Mount& mount);
