@@ -68,6 +68,7 @@ class BuildCommand final : public Command {
     auto config = ReadBuildConfig(workspace->root);
     if (!config) return Fail(config.error());
     config_ = std::move(*config);
+    flags_.trace.shadow_percent = flags_.trace_shadow.value_or(config_.trace_shadow);
 
     BuildJob job(flags_, *workspace, *board_, signals.token());
     int code = Build(job, *workspace, *outputs, signals.token());
@@ -165,7 +166,7 @@ class BuildCommand final : public Command {
                                       std::optional<ExportedBuild>& exported, bool want_data) {
     BoardObserver observer(*board_, job.graph());
     engine::Observer& watched = history_->Watch(observer, job.graph());
-    auto outcome = job.Run({.want_data = want_data, .max_age = config_.max_age}, watched);
+    auto outcome = job.Run({.want_data = want_data, .max_age = config_.max_age, .shadows_later = true}, watched);
     if (!outcome) return Failure{std::move(outcome).error()};
     outcome_ = std::move(*outcome);
     end_.graph = &job.graph();
@@ -180,6 +181,7 @@ class BuildCommand final : public Command {
     std::jthread caches([&] { cached = job.ExportCaches(outcome_); });
     auto made = job.Export(outcome_, outputs);
     caches.join();
+    job.FinishShadows(outcome_);
     caches_ = job.CacheSummary();  // counts what they cost
     WriteStats(job.graph(), outcome_);
     if (!made) return Failure{std::move(made).error()};

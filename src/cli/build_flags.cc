@@ -49,7 +49,7 @@ struct BuildFlagParser::Raw {
   BuildFlags flags;  // those whose text is their value
   std::vector<std::string> build_args, build_contexts, labels, annotations, outputs, platforms,
       no_cache_filter, max_age, must_hit, secrets, ssh, add_hosts, ulimits, resources, cache_from, cache_to, attest;
-  std::string trace_max_age, network, shm_size, progress = "auto", context_mode, call = "build", provenance, sbom, builder, cache_from_trust;
+  std::string trace_shadow, trace_max_age, network, shm_size, progress = "auto", context_mode, call = "build", provenance, sbom, builder, cache_from_trust;
   bool check = false, output_given = false;
   std::string memory, memory_swap, cpu_shares, cpu_period, cpu_quota, cpuset_cpus, cpuset_mems;
 };
@@ -97,6 +97,9 @@ void BuildFlagParser::Define(CLI::App& app) {
   app.add_option("--trace-max-age", raw.trace_max_age,
                  "AGE: how old the run may be that stands for a step with a network: 12h, 30d, none (default 7d)")
       ->envname("VARVE_TRACE_MAX_AGE");
+  app.add_option("--trace-shadow", raw.trace_shadow,
+                 "N%: run so many of the replayed steps for real once the image is out, and replay those no more that differ")
+      ->envname("VARVE_TRACE_SHADOW");
   app.add_flag("--strict-mtime", flags.trace.strict_mtime,
                "A step that looked at a file runs again when the file's modification time changed");
   app.add_flag("--semantic-manifests", flags.semantic_manifests,
@@ -274,6 +277,11 @@ Result<BuildFlags> BuildFlagParser::Finish() {
     flags.max_age.push_back(std::move(rule));
   }
   TRY(ApplyTraceAge(raw.trace_max_age, flags.trace));
+  if (!raw.trace_shadow.empty()) {
+    auto percent = ParsePercent(raw.trace_shadow);
+    if (!percent) return Invalid("invalid --trace-shadow \"{}\": a part of the replayed steps, 0% to 100%", raw.trace_shadow);
+    flags.trace_shadow = flags.trace.shadow_percent = *percent;
+  }
   for (const auto& text : raw.must_hit) flags.must_hit.push_back(text == "*" ? "" : text);
   for (const auto& text : raw.secrets) {
     TRY_ASSIGN(auto secret, ParseSecret(text));

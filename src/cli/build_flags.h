@@ -90,6 +90,7 @@ struct BuildFlags {
   std::vector<AgeRule> max_age;              // --cache-max-age
   std::vector<std::string> must_hit;         // --fail-on-cache-miss: steps; empty text: all
   bool semantic_manifests = false;           // package files count by what they install
+  std::optional<int> trace_shadow;                 // --trace-shadow=N%; else the build configuration's
   engine::TraceRules trace = DefaultTraceRules();  // --no-trace, --strict-mtime, --trace-max-age
   bool reproducible = false;                 // the same inputs give the same digest anywhere
   attest::Request attest;                    // --attest, --provenance, --sbom

@@ -40,6 +40,7 @@ history::Step StepOf(const graph::Graph& graph, graph::StepIndex i, const engine
   out.tier = outcome.tier;
   out.why = engine::Summarise(outcome.reasons);
   out.replayed = outcome.replayed;
+  out.shadow = outcome.shadow;
   if (!outcome.reasons.empty()) out.reasons = engine::ToJson(outcome.reasons);
   return out;
 }

@@ -236,7 +236,8 @@ Result<engine::Outcome> RunGraph(GraphRun run, Workspace& workspace, engine::Obs
     };
     stores.restore_mount = RestoreMountsFrom(run.tiers->chain(), workspace);
   }
-  TRY_ASSIGN(auto runner, exec::Runner::Create(std::move(run.runner), std::move(stores)));
+  TRY_ASSIGN(auto created, exec::Runner::Create(std::move(run.runner), std::move(stores)));
+  std::shared_ptr<exec::Runner> runner = std::move(created);
   engine::Request request{.graph = run.graph, .want_data = run.want_data, .dry_run = run.dry_run,
                           .salt = run.salt, .project = run.project, .trace = run.trace};
   request.wanted = std::move(run.wanted);
@@ -276,6 +277,13 @@ Result<engine::Outcome> RunGraph(GraphRun run, Workspace& workspace, engine::Obs
     for (const cache::Rootfs& wanted : outcome.wanted) {
       for (const DiffId& layer : wanted.layers) store.UsedLayer(layer);
     }
+  }
+  if (!outcome.error && !outcome.shadows.empty()) {
+    auto check = [runner, &records, &store, shadows = std::exchange(outcome.shadows, {}), stop] {
+      return engine::RunShadows(shadows, {records, store, *runner}, stop);
+    };
+    if (run.shadows != nullptr) *run.shadows = std::move(check);
+    else engine::NoteShadows(check(), outcome.steps);
   }
   return outcome;
 }
@@ -323,9 +331,23 @@ Result<engine::Outcome> BuildJob::Run(const RunOptions& options, engine::Observe
     TRY_ASSIGN(run.must_hit, MustHit(lowered_.graph, flags_.must_hit));
   }
   if (options.must_hit_all) run.must_hit.assign(lowered_.graph.steps.size(), true);
+  std::function<std::vector<engine::ShadowResult>()> shadows;
+  if (options.shadows_later) run.shadows = &shadows;
   auto outcome = RunGraph(std::move(run), workspace_, observer, stop_);
+  if (shadows) shadow_thread_ = std::jthread([this, shadows = std::move(shadows)] { shadow_results_ = shadows(); });
   tiers_->WarnOfFailures(board_);
   return outcome;
+}
+
+void BuildJob::FinishShadows(engine::Outcome& outcome) {
+  if (!shadow_thread_.joinable()) return;
+  shadow_thread_.join();
+  engine::NoteShadows(shadow_results_, outcome.steps);
+  for (const engine::ShadowResult& result : shadow_results_) {
+    if (!result.differs) continue;
+    board_.Warn({.text = fmt::format("\"{}\" was replayed, but {}. It is not replayed any more on this machine; this "
+                                     "build's result has the replayed layer", lowered_.graph.steps[result.step].name, result.text)});
+  }
 }
 
 void BuildJob::Forget(const engine::Outcome& outcome, const std::string& isolated) {

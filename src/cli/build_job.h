@@ -10,6 +10,7 @@
 #include <set>
 #include <stop_token>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/guarded.h"
@@ -24,6 +25,7 @@
 #include "dockerfile/lower_platforms.h"
 #include "dockerfile/parser.h"
 #include "engine/engine.h"
+#include "engine/shadow.h"
 #include "exec/runner.h"
 #include "progress/board.h"
 
@@ -46,6 +48,9 @@ struct GraphRun {
   PreviousImages* previous = nullptr;          // asked for what they do not have either
   std::vector<source::ResolvedImage>* images = nullptr;  // gets the images that were resolved
   attest::SourcePins* pins = nullptr;          // gets what git and http sources turned out to be
+  // Gets the runs that check replays (--trace-shadow), to be made before the workspace goes. Without it
+  // they are made before RunGraph returns.
+  std::function<std::vector<engine::ShadowResult>()>* shadows = nullptr;
 };
 
 // Resolves, keys, looks up, and unless it is a dry run runs what is left.
@@ -110,9 +115,13 @@ class BuildJob {
     std::string isolated;
     std::vector<AgeRule> max_age;  // of a configuration file; the flags' rules win
     std::vector<graph::Ref> wanted = {};  // in place of the results
+    bool shadows_later = false;    // until FinishShadows, beside what the caller does then
     bool must_hit_all = false;     // an error, Outcome::cache_miss, where a step would run
   };
   Result<engine::Outcome> Run(const RunOptions& options, engine::Observer& observer);
+
+  // Waits for the runs that check replays, and tells of them in the outcome and to the user.
+  void FinishShadows(engine::Outcome& outcome);
 
   // What a run needs besides the graph. Starts the agents of --ssh; they live as long as the job.
   Result<exec::RunnerOptions> MakeRunnerOptions(const std::string& isolated);
@@ -192,6 +201,8 @@ class BuildJob {
   std::vector<std::pair<std::string, const BuildJob*>> links_;
   std::shared_ptr<Guarded<std::set<std::string>>> shown_images_ =
       std::make_shared<Guarded<std::set<std::string>>>();  // "REFERENCE PLATFORM"
+  std::vector<engine::ShadowResult> shadow_results_;        // of the thread below, once it has ended
+  std::jthread shadow_thread_;                              // last: it uses the tiers and the workspace
 };
 
 }  // namespace varve::cli

@@ -83,7 +83,8 @@ class ExplainCommand final : public Command {
     switch (step.fate) {
       case history::Fate::kCached:
         if (!step.replayed.empty()) {
-          return fmt::format("{}\n  it saved {}", step.replayed, FormatDuration(step.saved));
+          std::string text = fmt::format("{}\n  it saved {}", step.replayed, FormatDuration(step.saved));
+          return step.shadow.empty() ? text : fmt::format("{}\n  {}", text, step.shadow);
         }
         if (!step.tier.empty()) return "cached: from " + step.tier;
         return fmt::format("cached: it saved {}", FormatDuration(step.saved));
@@ -99,6 +100,7 @@ class ExplainCommand final : public Command {
       Json json = Json().Set("name", step->name).SetIf(!step->stage.empty(), "stage", step->stage);
       json.Set("outcome", FateName(step->fate)).SetIf(!step->why.empty(), "why", step->why);
       json.SetIf(!step->replayed.empty(), "replayed", step->replayed);
+      json.SetIf(!step->shadow.empty(), "shadow", step->shadow);
       steps.Append(json.Set("reasons", step->reasons.is_null() ? Json::EmptyArray() : step->reasons));
     }
     return Json().Set("build", build.id).Set("status", StatusName(build.status))

@@ -43,6 +43,7 @@ class JoinedBuild {
 
     JoinedJob job(request_.wording, *workspace, *board_, signals.token());
     for (JoinedJob::Part& part : request_.parts) {
+      part.flags.trace.shadow_percent = part.flags.trace_shadow.value_or(config->trace_shadow);
       if (Status added = job.Add(std::move(part)); !added) return Fail(added.error());
     }
     BuildHistory history(*workspace, HeaderOf(job));

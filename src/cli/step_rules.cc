@@ -67,6 +67,13 @@ Result<AgeRule> ParseAgeRule(const std::string& value) {
   return rule;
 }
 
+std::optional<int> ParsePercent(std::string_view text) {
+  if (!text.ends_with('%')) return std::nullopt;
+  auto number = ParseInt(text.substr(0, text.size() - 1));
+  if (!number || *number < 0 || *number > 100) return std::nullopt;
+  return static_cast<int>(*number);
+}
+
 Result<BuildConfig> ParseBuildConfig(const std::string& text, const std::string& file) {
   auto json = Json::Parse(text);
   if (!json) return std::move(json).error().With(file);
@@ -81,6 +88,10 @@ Result<BuildConfig> ParseBuildConfig(const std::string& text, const std::string&
         config.max_age.push_back({step == "*" ? "" : step, *limit,
                                   fmt::format("cache_max_age {} of {}", age.as_string(), file)});
       }
+    } else if (name == "trace_shadow") {
+      auto percent = value.is_string() ? ParsePercent(value.as_string()) : std::nullopt;
+      if (!percent) return Invalid("{}: trace_shadow is a part of the replayed steps, such as \"5%\"", file);
+      config.trace_shadow = *percent;
     } else if (name == "history" && value.is_object()) {
       for (const auto& [limit, amount] : value.as_object()) {
         if (limit == "keep_builds" && amount.is_int() && amount.as_int() >= 0) {
@@ -99,7 +110,7 @@ Result<BuildConfig> ParseBuildConfig(const std::string& text, const std::string&
         }
       }
     } else {
-      return Invalid("{}: unknown member \"{}\": use cache_max_age and history, which are objects", file, name);
+      return Invalid("{}: unknown member \"{}\": use cache_max_age and history, which are objects, and trace_shadow", file, name);
     }
   }
   return config;

@@ -39,10 +39,13 @@ Result<AgeRule> ParseAgeRule(const std::string& value);
 //    "history": {"keep_builds": 2000, "keep_for": "90d", "keep_bytes": "256m"}}
 struct BuildConfig {
   std::vector<AgeRule> max_age;
+  int trace_shadow = 0;  // percent
   std::optional<int64_t> keep_builds;
   std::optional<Nanos> keep_for;
   std::optional<uint64_t> keep_bytes;
 };
+// "5%", "100%"; nothing for what is no such part.
+std::optional<int> ParsePercent(std::string_view text);
 // An unknown member is an error, as in registries.json.
 Result<BuildConfig> ReadBuildConfig(const std::string& root);
 Result<BuildConfig> ParseBuildConfig(const std::string& text, const std::string& file);

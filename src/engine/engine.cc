@@ -17,6 +17,7 @@
 #include "engine/miss.h"
 #include "engine/plan.h"
 #include "engine/replay.h"
+#include "engine/shadow.h"
 #include "engine/topmost.h"
 #include "graph/reads.h"
 
@@ -403,9 +404,7 @@ class Coordinator {
       }
     }
     std::optional<WeakStep> weak;
-    if (below) {
-      weak = WeakStepOf(*miss.step, *miss.keyed, *below, request_.trace.strict_mtime, services_.trees, services_.runner);
-    }
+    if (below) weak = WeakStepOf(*miss.step, *miss.keyed, *below, request_.trace.strict_mtime, services_);
     std::optional<Reason> not_replayed;
     if (weak && !forced) {
       ReplayedStep step{.keyed = *miss.keyed, .slot = slots_[i], .now = services_.clock.Now(),
@@ -413,6 +412,10 @@ class Coordinator {
       TRY_ASSIGN(ReplaySearch search, FindReplay(services_, request, *weak, step, stop));
       if (search.found) {
         const cache::StepRecord& record = search.found->record;
+        if (IsSampled(request.key, request_.trace.shadow_percent)) {
+          ShadowRun shadow{request, weak->key, record.outputs[0]};
+          Post([this, shadow = std::move(shadow)] { outcome_.shadows.push_back(shadow); });
+        }
         return RanOrFound{record.outputs, 0, true, record.wall, record.created, search.found->note};
       }
       not_replayed = std::move(search.why_not);
@@ -523,10 +526,7 @@ class Coordinator {
   }
 
   void Conclude() {
-    if (request_.dry_run && !outcome_.error) {
-      Forecast(known_, Stores(), outcome_);
-      ForeseeReplays(known_, request_, services_, outcome_);
-    }
+    if (request_.dry_run && !outcome_.error) Foresee(known_, Stores(), request_, services_, outcome_);
     if (!outcome_.error) {
       for (const graph::Ref& ref : request_.wanted) {
         const auto* outputs = plan_.Outputs(ref.step);

@@ -31,6 +31,7 @@ struct TraceRules {
   bool strict_mtime = false;   // the modification times of files count as looked at
   // Of earlier runs of steps that may use the network, whose answers nobody notes; none: any age does.
   std::optional<AgeLimit> network_age = {};
+  int shadow_percent = 0;      // of the replays: Outcome::shadows
 };
 
 struct Services {
@@ -73,6 +74,7 @@ struct Outcome {
   std::vector<StepOutcome> steps;   // by step index
   std::vector<cache::Rootfs> wanted;  // of a successful build, as Request::wanted
   std::vector<Plan::Forecast> forecast;  // of a dry run, by step index; its reasons are in `steps`
+  std::vector<ShadowRun> shadows;   // replays to be checked, when the caller has time (engine/shadow.h)
   bool cache_miss = false;          // `error` is that a step of Request::must_hit would run
   Totals totals;
 };

@@ -160,7 +160,9 @@ class Foresight {
 
 }  // namespace
 
-void ForeseeReplays(const Known& known, const Request& request, const Services& services, Outcome& outcome) {
+void Foresee(const Known& known, const MissStores& stores, const Request& request, const Services& services,
+             Outcome& outcome) {
+  Forecast(known, stores, outcome);
   METRIC("engine.foresee");
   Foresight foresight(known, request, services, outcome);
   for (StepIndex i = 0; i < known.graph.steps.size(); ++i) foresight.Look(i);

@@ -1,4 +1,4 @@
-// What a dry run can tell of steps that the plan would run: for which of them an earlier run would stand
+// What a dry run can tell of steps that Forecast() says would run: for which of them an earlier run would stand
 // (engine/replay.h), and what their own results mean for the steps above.
 //
 // Goes through the steps once, from below. A copy's layer is foreseen from trees; a step on it is checked
@@ -12,7 +12,8 @@
 
 namespace varve::engine {
 
-// After Forecast(), which has said why steps would run. `outcome` is the one in `known`.
-void ForeseeReplays(const Known& known, const Request& request, const Services& services, Outcome& outcome);
+// Forecast(), and more. `outcome` is the one in `known`.
+void Foresee(const Known& known, const MissStores& stores, const Request& request, const Services& services,
+             Outcome& outcome);
 
 }  // namespace varve::engine

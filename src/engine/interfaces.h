@@ -76,6 +76,13 @@ struct RunRequest {
   std::vector<TracedMount> traced_mounts = {};
 };
 
+// A step for which an earlier run stood, to be checked (engine/shadow.h).
+struct ShadowRun {
+  RunRequest request;
+  Digest weak_key;
+  cache::Rootfs replayed;
+};
+
 struct RunResult {
   std::vector<cache::Rootfs> outputs;  // committed: their layers are visible and leased
   uint64_t new_bytes = 0;              // size of the layers added

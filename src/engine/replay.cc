@@ -224,9 +224,8 @@ Result<WeakStep> ComputeWeakStep(const graph::Step& step, const KeyedStep& keyed
 }
 
 std::optional<WeakStep> WeakStepOf(const graph::Step& step, const KeyedStep& keyed,
-                                   const FilesBelow& below, bool strict_mtime, tree::TreeStore& trees,
-                                   StepRunner& runner) {
-  auto weak = ComputeWeakStep(step, keyed, below, strict_mtime, trees, runner);
+                                   const FilesBelow& below, bool strict_mtime, const Services& services) {
+  auto weak = ComputeWeakStep(step, keyed, below, strict_mtime, services.trees, services.runner);
   if (weak) return std::move(*weak);
   LOG_WARN("step \"{}\" is not traced: {}", step.name, weak.error().message);
   return std::nullopt;

@@ -88,8 +88,7 @@ Result<WeakStep> ComputeWeakStep(const graph::Step& step, const KeyedStep& keyed
                                  bool strict_mtime, tree::TreeStore& trees, StepRunner& runner);
 // Nothing, and a line in the log, where that cannot be had: it costs a run, never the build.
 std::optional<WeakStep> WeakStepOf(const graph::Step& step, const KeyedStep& keyed,
-                                   const FilesBelow& below, bool strict_mtime, tree::TreeStore& trees,
-                                   StepRunner& runner);
+                                   const FilesBelow& below, bool strict_mtime, const Services& services);
 
 // Why a run with this result stands for no other, for people: it changes a package file itself.
 std::optional<std::string> WhyNotForOthers(const WeakStep& weak, const RunResult& result, StepRunner& runner);

@@ -62,10 +62,10 @@ class Layers final : public StepRunner {
 
 struct WeakKey : testing::Test {
   WeakStep Of(const std::vector<LayerBelow>& below, bool strict_mtime = false) {
-    auto weak = WeakStepOf({.op = graph::Exec{}, .inputs = {}, .platform = {}, .name = "RUN x", .installs = "npm"}, keyed_, {below},
+    auto weak = ComputeWeakStep({.op = graph::Exec{}, .inputs = {}, .platform = {}, .name = "RUN x", .installs = "npm"}, keyed_, {below},
                            strict_mtime, layers_.trees, layers_);
     EXPECT_TRUE(weak);
-    return weak.value_or(WeakStep());
+    return weak ? *weak : WeakStep();
   }
   static LayerBelow Traced(const DiffId& layer) { return {layer, LayerBelow::Kind::kTraced}; }
   static LayerBelow Content(const DiffId& layer) { return {layer, LayerBelow::Kind::kContent}; }

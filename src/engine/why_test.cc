@@ -44,7 +44,7 @@ class WhyTest : public ::testing::Test {
   Outcome Build(graph::StepIndex wanted) {
     Outcome outcome = world.Build(graph, {{wanted}});
     EXPECT_FALSE(outcome.error) << outcome.error->message;
-    last = outcome;
+    last = outcome.steps;
     return outcome;
   }
 
@@ -52,7 +52,7 @@ class WhyTest : public ::testing::Test {
   void Expect(const std::string& name, std::initializer_list<graph::StepIndex> steps) {
     std::string text;
     for (graph::StepIndex i : steps) {
-      const StepOutcome& step = last.steps[i];
+      const StepOutcome& step = last[i];
       ASSERT_FALSE(step.reasons.empty()) << graph.steps[i].name << " did not run";
       text += fmt::format("{}\nwhy: {}\n", graph.steps[i].name, Summarise(step.reasons));
       if (step.cause) text += fmt::format("cause: {}\n", graph.steps[*step.cause].name);
@@ -71,7 +71,7 @@ class WhyTest : public ::testing::Test {
 
   FakeWorld world;
   graph::Graph graph;
-  Outcome last;
+  std::vector<StepOutcome> last;
 };
 
 TEST_F(WhyTest, NeverBuilt) {

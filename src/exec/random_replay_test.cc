@@ -389,9 +389,9 @@ class Round final : public engine::StepRunner {
   engine::WeakStep WeakOf(const std::vector<Layer>& stack) {
     std::vector<LayerBelow> below;
     for (const Layer& layer : stack) below.push_back({layer.id, layer.kind});
-    auto weak = engine::WeakStepOf(graph_step_, keyed_, {below}, false, trees_, *this);
+    auto weak = engine::ComputeWeakStep(graph_step_, keyed_, {below}, false, trees_, *this);
     EXPECT_TRUE(weak);
-    return weak.value_or(engine::WeakStep());
+    return weak ? *weak : engine::WeakStep();
   }
 
   // With `weak` its traced layers are traced. Stacked as snapshot::MountRootfs does it.

@@ -143,6 +143,7 @@ Json ToJson(const Step& step) {
   json.SetIf(step.new_bytes != 0, "new_bytes", step.new_bytes);
   json.SetIf(!step.tier.empty(), "tier", step.tier).SetIf(!step.why.empty(), "why", step.why);
   json.SetIf(!step.replayed.empty(), "replayed", step.replayed);
+  json.SetIf(!step.shadow.empty(), "shadow", step.shadow);
   json.SetIf(!step.reasons.is_null(), "reasons", step.reasons);
   json.SetIf(!step.error.empty(), "error", step.error).SetIf(step.has_log, "has_log", true);
   Json parts = Json::EmptyArray();
@@ -172,6 +173,7 @@ Result<Step> StepFromJson(const Json& json) {
             .new_bytes = static_cast<uint64_t>(json.GetInt("new_bytes")),
             .tier = json.GetString("tier"),
             .why = json.GetString("why"),
+            .shadow = json.GetString("shadow"),
             .replayed = json.GetString("replayed"),
             .reasons = {},
             .error = json.GetString("error"),

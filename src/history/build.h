@@ -54,6 +54,7 @@ struct Step {
   uint64_t new_bytes = 0;     // of the layers that it added
   std::string tier;           // kCached: where the record came from; empty: here
   std::string why;            // kRan, kFailed: one line
+  std::string shadow;         // with `replayed`: what a run that checked it gave; empty: there was none
   std::string replayed;       // kCached: that an earlier run stands for it, one line; empty: its own record
   Json reasons;               // the same as engine::ToJson gives it: an array, or null
   std::string error;
