@@ -5,6 +5,7 @@
 #include "attest/provenance.h"
 #include "base/hex.h"
 #include "base/strings.h"
+#include "graph/source_url.h"
 
 namespace varve::attest {
 
@@ -37,7 +38,7 @@ Json SourceJson(const graph::Op& op) {
                                                         {"local.includepattern", List(local->include)}}));
   }
   if (const auto* git = std::get_if<graph::GitSource>(&op)) {
-    std::string remote = WithoutCredentials(git->remote);
+    std::string remote = graph::WithoutCredentials(git->remote);
     size_t scheme = remote.find("://");
     std::string place = scheme == std::string::npos ? remote : remote.substr(scheme + 3);
     if (!git->ref.empty() || !git->subdir.empty()) place += "#" + git->ref;
@@ -48,7 +49,7 @@ Json SourceJson(const graph::Op& op) {
                               {"git.keepgitdir", If(git->keep_git_dir)}, {"git.skipsubmodules", If(!git->submodules)}}));
   }
   if (const auto* http = std::get_if<graph::HttpSource>(&op)) {
-    return Source(WithoutCredentials(http->url), Attributes({{"http.checksum", http->checksum ? http->checksum->ToString() : ""},
+    return Source(graph::WithoutCredentials(http->url), Attributes({{"http.checksum", http->checksum ? http->checksum->ToString() : ""},
                                          {"http.filename", http->filename}}));
   }
   const auto& layout = std::get<graph::OciLayoutSource>(op);

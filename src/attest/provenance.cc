@@ -7,6 +7,7 @@
 #include "base/go_quote.h"
 #include "base/hex.h"
 #include "base/strings.h"
+#include "graph/source_url.h"
 #include "oci/reference.h"
 
 namespace varve::attest {
@@ -87,9 +88,9 @@ Status AddGraph(const UsedGraph& from, Used& used) {
       AddOnce(used.images, Pinned(uri, layout->digest ? layout->digest->ToString() : pinned));
     } else if (const auto* git = std::get_if<graph::GitSource>(&step.op)) {
       std::string uri = git->remote + (git->ref.empty() ? "" : "#" + git->ref);
-      AddOnce(used.git, Pinned(WithoutCredentials(uri), pinned));
+      AddOnce(used.git, Pinned(graph::WithoutCredentials(uri), pinned));
     } else if (const auto* http = std::get_if<graph::HttpSource>(&step.op)) {
-      AddOnce(used.http, Pinned(WithoutCredentials(http->url), pinned));
+      AddOnce(used.http, Pinned(graph::WithoutCredentials(http->url), pinned));
     } else if (const auto* local = std::get_if<graph::LocalSource>(&step.op)) {
       AddOnce(used.locals, local->name);
     } else if (const auto* exec = std::get_if<graph::Exec>(&step.op)) {
@@ -154,7 +155,7 @@ Parts ReadParts(const ProvenanceRequest& asked, const BuildFacts& facts, const U
   if (facts.environment.is_object()) parts.environment = facts.environment;
   parts.environment.SetIf(!facts.frontend_version.empty(), "dockerfileVersion", facts.frontend_version);
   if (auto context = facts.args.find("context"); context != facts.args.end()) {
-    parts.config_source.Set("uri", WithoutCredentials(context->second));
+    parts.config_source.Set("uri", graph::WithoutCredentials(context->second));
     if (facts.context_digest) {
       parts.config_source.Set("digest", DigestSet(facts.context_digest->first, facts.context_digest->second));
     }
@@ -163,14 +164,14 @@ Parts ReadParts(const ProvenanceRequest& asked, const BuildFacts& facts, const U
   Json args = Json::EmptyObject(), vcs = Json::EmptyObject();
   for (const auto& [name, value] : facts.args) {
     if (name.starts_with("vcs:")) {
-      vcs.SetIf(!value.empty(), name.substr(4), name == "vcs:source" ? WithoutCredentials(value) : value);
+      vcs.SetIf(!value.empty(), name.substr(4), name == "vcs:source" ? graph::WithoutCredentials(value) : value);
     }
     if (!IsToldAtAll(name)) continue;
     if (!asked.max && IsForMaxOnly(name)) {
       parts.request_complete = false;
       continue;
     }
-    args.Set(name, name.starts_with("context:") ? WithoutCredentials(value) : value);
+    args.Set(name, name.starts_with("context:") ? graph::WithoutCredentials(value) : value);
   }
   if (facts.frontend.empty()) parts.request_complete = false;
   parts.request.SetIf(!facts.frontend.empty(), "frontend", facts.frontend).SetIf(!args.as_object().empty(), "args", args);
@@ -298,17 +299,6 @@ Json VersionZeroTwo(const ProvenanceRequest& asked, const BuildFacts& facts, Par
 }
 
 }  // namespace
-
-std::string WithoutCredentials(const std::string& url) {
-  size_t start = url.find("://");
-  if (start == std::string::npos) return url;
-  start += 3;
-  size_t end = url.find_first_of("/?#", start);
-  size_t at = url.rfind('@', end == std::string::npos ? url.size() : end);
-  if (at == std::string::npos || at < start) return url;
-  bool password = url.substr(start, at - start).find(':') != std::string::npos;
-  return url.substr(0, start) + (password ? "xxxxx:xxxxx" : "xxxxx") + url.substr(at);
-}
 
 void AddLayers(const std::vector<oci::Descriptor>& descriptors, Attestation* provenance) {
   if (provenance->layers.empty() || descriptors.empty()) return;

@@ -66,9 +66,6 @@ Result<Attestation> MakeProvenance(const ProvenanceRequest& request, const Build
 // Adds the layers that the result and the steps below it became, which are known when it is packed; mode=max.
 void AddLayers(const std::vector<oci::Descriptor>& layers, Attestation* provenance);
 
-// A password in a URL is nobody's business: "https://xxxxx:xxxxx@host/", as BuildKit writes it.
-std::string WithoutCredentials(const std::string& url);
-
 // The steps that `root` needs, inputs before users, in the JSON that BuildKit's Ops have
 // (solver/pb/json.go), and the number of each; for mode=max.
 struct BuildConfig {

@@ -110,6 +110,25 @@ TEST_F(Copies, FromItsOwnBaseIsLineageAndRead) {
   EXPECT_EQ(std::get<graph::Copy>(Last<graph::FileOp>(lowered).actions[0]).input, 1);
 }
 
+TEST_F(Copies, APasswordInAUrlStaysOutOfTheHistory) {
+  Lowered lowered = Do(
+      "FROM a\nADD https://me:hunter2@example.com/x /x\nADD https://token@example.com/r.git#v1 /r\n"
+      "ADD ssh://git@example.com/r.git /s\nADD https://example.com/a@b /b\n");
+  auto history = History(lowered);
+  ASSERT_EQ(history.size(), 4u);
+  EXPECT_EQ(history[0], "ADD https://xxxxx:xxxxx@example.com/x /x # buildkit");
+  EXPECT_EQ(history[1], "ADD https://xxxxx@example.com/r.git#v1 /r # buildkit");
+  EXPECT_EQ(history[2], "ADD ssh://git@example.com/r.git /s # buildkit");
+  EXPECT_EQ(history[3], "ADD https://example.com/a@b /b # buildkit");
+  // What is fetched is what was written.
+  bool fetched = false;
+  for (const graph::Step& step : lowered.graph.steps) {
+    const auto* http = std::get_if<graph::HttpSource>(&step.op);
+    fetched = fetched || (http != nullptr && http->url == "https://me:hunter2@example.com/x");
+  }
+  EXPECT_TRUE(fetched);
+}
+
 TEST_F(Copies, LinkIsALayerOfItsOwnMergedOverTheStage) {
   Lowered lowered = Do("FROM a\nCOPY --link a /b\nRUN x\n");
   ASSERT_EQ(Names(lowered),

@@ -271,7 +271,12 @@ class CopyLowering {
     if (request_.parents) out += " --parents";
     if (!request_.sources.chown.empty()) out += " --chown=" + request_.sources.chown;
     if (!request_.sources.chmod.empty()) out += " --chmod=" + request_.sources.chmod;
-    for (const std::string& path : request_.sources.paths) out += " " + path;
+    for (const std::string& path : request_.sources.paths) {
+      // BuildKit leaves a password where it is, and everybody who has the image has it then. The name in
+      // ssh://git@host is none.
+      const bool shown = !request_.add || path.starts_with("ssh://git@");
+      out += " " + (shown ? path : graph::WithoutCredentials(path));
+    }
     for (const InlineFile& file : request_.sources.files) out += " <<" + file.name;
     return out + " " + request_.sources.destination + " # buildkit";
   }

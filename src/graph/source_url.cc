@@ -290,4 +290,15 @@ std::string HttpFileName(std::string_view url) {
   return path.IsRoot() ? "__unnamed__" : std::string(path.Name());
 }
 
+std::string WithoutCredentials(const std::string& url) {
+  size_t start = url.find("://");
+  if (start == std::string::npos) return url;
+  start += 3;
+  size_t end = url.find_first_of("/?#", start);
+  size_t at = url.rfind('@', end == std::string::npos ? url.size() : end);
+  if (at == std::string::npos || at < start) return url;
+  bool password = url.substr(start, at - start).find(':') != std::string::npos;
+  return url.substr(0, start) + (password ? "xxxxx:xxxxx" : "xxxxx") + url.substr(at);
+}
+
 }  // namespace varve::graph

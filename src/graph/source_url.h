@@ -20,6 +20,9 @@
 
 namespace varve::graph {
 
+// A password in a URL is nobody's business: "https://xxxxx:xxxxx@host/", as BuildKit writes it.
+std::string WithoutCredentials(const std::string& url);
+
 struct GitUrl {
   GitSource source;
   std::optional<bool> keep_git_dir;  // what the URL itself says about it
