@@ -125,6 +125,13 @@ TEST(Text, OnlyWarningsOfChecksNameTheCommandOfChecks) {
               HasSubstr("2 warnings found (see them all with --call=check):\n"));
 }
 
+TEST(Text, WarningsThatAreOfNoCheckSayWhatToDo) {
+  EXPECT_EQ(WarningBlock({{.text = "cache c is not used: refused", .detail = "log in"},
+                          {.text = "Rule: text (line 3)", .detail = "what the rule means", .line = 3}}),
+            "\n 2 warnings found (see them all with --call=check):\n - cache c is not used: refused\n"
+            "   hint: log in\n - Rule: text (line 3)\n");
+}
+
 TEST(Text, FitCountsCharactersNotBytes) {
   EXPECT_EQ(Fit("ééé", 3), "ééé");
   EXPECT_EQ(Fit("éééé", 3), "éé…");

@@ -89,7 +89,11 @@ std::string WarningBlock(const std::vector<Warning>& warnings) {
   const bool checked = std::any_of(warnings.begin(), warnings.end(), [](const Warning& w) { return w.line != 0; });
   std::string out = fmt::format("\n {} warning{} found{}:\n", warnings.size(), warnings.size() == 1 ? "" : "s",
                                 checked ? " (see them all with --call=check)" : "");
-  for (const Warning& warning : warnings) out += " - " + warning.text + "\n";
+  for (const Warning& warning : warnings) {
+    out += " - " + warning.text + "\n";
+    // Of a check the detail explains the rule, which its name says; of others it says what to do.
+    if (warning.line == 0 && !warning.detail.empty()) out += "   hint: " + warning.detail + "\n";
+  }
   return out;
 }
 
