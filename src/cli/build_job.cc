@@ -266,6 +266,7 @@ Result<engine::Outcome> RunGraph(GraphRun run, Workspace& workspace, engine::Obs
     for (engine::StepOutcome& step : outcome.steps) {
       if (!step.key.empty() && step.tier.empty()) step.tier = chain.TierOf(step.key);
     }
+    run.tiers->NoteSaved(outcome);
     Status kept = chain.KeepFound([&](auto& outputs) {
       return runner->FillTrees(outputs) && runner->HasLocally(outputs);
     });

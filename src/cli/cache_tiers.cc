@@ -181,7 +181,12 @@ void CacheTiers::WarnOfFailures(progress::Board& board) {
   for (progress::Warning& warning : std::exchange(warnings_, {})) board.Warn(std::move(warning));
   for (tier::Report& report : chain_->Reports()) {
     if (report.failure) {
-      board.Warn({.text = fmt::format("cache {} is not used: {}", report.name, report.failure->message),
+      // One line, also where the export is not going to ask it again.
+      const bool written = report.failure->code == Code::kUnavailable && std::ranges::any_of(exports_, [&](const Exported& to) {
+        return to.spec.Name() == report.name && to.spec.ignore_error;
+      });
+      board.Warn({.text = fmt::format("cache {} is {}: {}", report.name, written ? "neither used nor written" : "not used",
+                                      report.failure->message),
                   .detail = {report.failure->hint}});
     }
     for (const std::string& notice : report.notices) {
@@ -202,6 +207,7 @@ ExportAhead* CacheTiers::StartAhead(const graph::Graph& graph, const ShareFor& s
     if (spec.max_export || spec.max_time || spec.mode == tier::Mode::kAuto) continue;
     ExportAhead::Place place{.tier = to.tier, .terms = OfferTerms(spec, *chain_, StoresOf(workspace), kQuiet)};
     place.terms.replace = rebuild_;
+    place.failed = [chain = chain_.get(), name = spec.Name()] { return chain->Failed(name); };
     place.terms.make_blob = [this, &workspace, make = std::move(place.terms.make_blob)](
                                 const DiffId& layer, std::stop_token token) -> Result<tier::Offer::Blob> {
       TRY_ASSIGN(auto before, workspace.local.store->FindLayerBlobs(layer));
@@ -248,11 +254,14 @@ Status CacheTiers::ExportOne(Exported& to, const BuiltSteps& built, bool finishe
   if (to.lane) to.ahead = ahead_->End(*to.lane);
   // Down is down, when it was read and when it was sent to: its time-outs are not waited for twice.
   auto read = reports_.find(to.spec.Name());
-  for (const std::optional<Error>& failure :
-       {read != reports_.end() ? read->second.failure : std::nullopt, to.ahead.failure}) {
-    if (!failure || failure->code != Code::kUnavailable) continue;
-    to.failure = failure;
-    return Error(*failure);
+  if (read != reports_.end() && read->second.failure && read->second.failure->code == Code::kUnavailable) {
+    to.failure = read->second.failure;
+    to.told = true;
+    return Error(*to.failure);
+  }
+  if (to.ahead.failure && to.ahead.failure->code == Code::kUnavailable) {
+    to.failure = to.ahead.failure;
+    return Error(*to.failure);
   }
   if (finished_only && to.ahead.layers.empty()) return Ok();
   Nanos began = SystemClock().Monotonic();
@@ -293,7 +302,7 @@ void CacheTiers::ExportFinished(const BuiltFor& built_for, const exporter::Expor
     }
   }
   for (const Exported& to : exports_) {
-    if (!to.failure || stop.stop_requested()) continue;
+    if (!to.failure || to.told || stop.stop_requested()) continue;
     board.Warn({.text = fmt::format("cache {} was not written: {}", to.spec.Name(), to.failure->message),
                 .detail = {to.failure->hint}});
   }
@@ -316,10 +325,17 @@ Status CacheTiers::Export(const BuiltFor& built_for, const exporter::ExportStore
     if (!to.spec.ignore_error) {
       return Error(*to.failure).With("exporting cache to " + to.spec.Name());
     }
+    if (to.told) continue;
     board.Warn({.text = fmt::format("cache {} was not written: {}", to.spec.Name(), to.failure->message),
                 .detail = {to.failure->hint}});
   }
   return Ok();
+}
+
+void CacheTiers::NoteSaved(const engine::Outcome& outcome) {
+  for (const engine::StepOutcome& step : outcome.steps) {
+    if (step.status == engine::StepStatus::kCached && !step.tier.empty()) saved_[step.tier] += step.saved;
+  }
 }
 
 std::vector<history::TierUse> CacheTiers::Uses() const {
@@ -329,6 +345,7 @@ std::vector<history::TierUse> CacheTiers::Uses() const {
     history::TierUse use{.name = name, .hits = traffic.hits, .layers = traffic.layers,
                          .bytes_read = traffic.bytes_read, .bytes_written = traffic.bytes_written,
                          .requests = traffic.requests};
+    if (auto saved = saved_.find(name); saved != saved_.end()) use.saved = saved->second;
     if (auto report = reports_.find(name); report != reports_.end()) {
       use.read = true;
       use.time += report->second.time;
@@ -352,7 +369,11 @@ std::string CacheTiers::Summary() {
     Counter("tier.requests").Add(static_cast<int64_t>(traffic.requests));
     Counter("tier.bytes_read").Add(static_cast<int64_t>(traffic.bytes_read));
     Counter("tier.bytes_written").Add(static_cast<int64_t>(traffic.bytes_written));
+    Counter("tier.bytes_ahead").Add(static_cast<int64_t>(traffic.bytes_ahead));
     Nanos time{0};
+    auto found = saved_.find(name);
+    const Nanos saved = found == saved_.end() ? Nanos(0) : found->second;
+    Counter("tier.saved_us").Add(saved.count() / 1000);
     std::string outcome;
     if (auto report = reports_.find(name); report != reports_.end()) {
       time += report->second.time;
@@ -360,6 +381,7 @@ std::string CacheTiers::Summary() {
                     ? "not used"
                     : fmt::format("{} hit{}, {} read", traffic.hits, traffic.hits == 1 ? "" : "s",
                                   FormatBytes(traffic.bytes_read));
+      if (saved >= Nanos(50'000'000)) outcome += ", saved " + FormatDuration(saved);
       if (traffic.refused > 0) outcome += fmt::format(", {} refused: not signed", traffic.refused);
       Counter("tier.refused").Add(static_cast<int64_t>(traffic.refused));
     }
@@ -368,6 +390,7 @@ std::string CacheTiers::Summary() {
       time += to.time;
       if (!outcome.empty()) outcome += " · ";
       outcome += to.failure ? "not written" : FormatBytes(traffic.bytes_written) + " written";
+      if (traffic.bytes_ahead > 0) outcome += fmt::format(" ({} while steps ran)", FormatBytes(traffic.bytes_ahead));
       if (traffic.left_out > 0) {
         outcome += fmt::format(", {} layer{} left out: {}", traffic.left_out, traffic.left_out == 1 ? "" : "s",
                                LimitsOf(to.spec));

@@ -62,11 +62,14 @@ class CacheTiers {
   Status Export(const BuiltFor& built_for, const exporter::ExportStores& stores, progress::Board& board,
                 std::stop_token stop);
 
+  // What the steps cost that a tier answered counts as saved by it.
+  void NoteSaved(const engine::Outcome& outcome);
+
   // The same for history.
   std::vector<history::TierUse> Uses() const;
 
-  // A line per tier: hits, bytes, requests, seconds; empty without tiers. Adds the totals to the
-  // counters tier.requests, tier.bytes_read and tier.bytes_written.
+  // A line per tier: hits and what they saved, bytes, requests, seconds; empty without tiers. Adds the totals to the
+  // counters tier.requests, tier.bytes_read, tier.bytes_written, tier.bytes_ahead and tier.saved_us.
   std::string Summary();
 
  private:
@@ -77,6 +80,7 @@ class CacheTiers {
     ExportAhead::Sent ahead = {};
     Nanos time{0};
     std::optional<Error> failure;
+    bool told = false;  // as one of reading it
   };
   explicit CacheTiers(std::string root) : root_(std::move(root)) {}
   // Null, and a line in warnings_, where the environment has no such service.
@@ -93,6 +97,7 @@ class CacheTiers {
   std::vector<std::pair<std::string, std::shared_ptr<tier::Tier>>> all_;  // each place once
   std::map<std::string, tier::Report> reports_;
   std::vector<progress::Warning> warnings_;  // not shown yet
+  std::map<std::string, Nanos> saved_;       // by tier
   Guarded<std::set<DiffId>> packed_ahead_;
   std::unique_ptr<ExportAhead> ahead_;  // last: its threads use the others
 };

@@ -57,7 +57,7 @@ void ExportAhead::Done(graph::StepIndex step, const StepKey& key, bool ran) {
   for (auto& lane : lanes_) {
     if (!lane->place.steps[step]) continue;
     auto queue = lane->queue.Lock();
-    if (queue->closed || queue->sent.failure) continue;
+    if (queue->closed || queue->sent.failure || (lane->place.failed && lane->place.failed())) continue;
     queue->steps.push_back(key);
     if (ran && !queue->started) {
       queue->started = true;

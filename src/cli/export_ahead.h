@@ -40,6 +40,7 @@ class ExportAhead {
     std::shared_ptr<tier::Tier> tier;
     tier::Offer terms;        // Tier::SendAhead
     std::vector<char> steps;  // by step: whether its layers go, whatever else the build comes to
+    std::function<bool()> failed = nullptr;  // elsewhere in this job: nothing is sent then
   };
   struct Sources {
     // The layers of a result that the place should have, lowest first. Not called after Close.

@@ -75,11 +75,12 @@ class ExportAheadTest : public ::testing::Test {
     };
     sources.is_here = [this](const DiffId& layer) { return !elsewhere_.contains(layer); };
     std::vector<ExportAhead::Place> places;
-    places.push_back({.tier = tier_, .terms = {}, .steps = std::move(steps)});
+    places.push_back({.tier = tier_, .terms = {}, .steps = std::move(steps), .failed = [this] { return failed_; }});
     return std::make_unique<ExportAhead>(std::move(places), std::move(sources), SystemClock(), std::stop_token());
   }
   std::shared_ptr<HeldTier> tier_ = std::make_shared<HeldTier>();
   std::set<DiffId> elsewhere_;
+  bool failed_ = false;
 };
 
 TEST_F(ExportAheadTest, ALayerIsOnItsWayBeforeTheNextStepEnds) {
@@ -159,6 +160,16 @@ TEST_F(ExportAheadTest, ATierThatFailsIsNotSentToAgain) {
   EXPECT_EQ(sent.failure->message, "it is down");
   EXPECT_TRUE(sent.layers.empty());
   EXPECT_EQ(tier_->begun().size(), 1u);
+}
+
+TEST_F(ExportAheadTest, ATierThatFailedWhenItWasReadIsNotSentTo) {
+  tier_->LetGo();
+  failed_ = true;
+  auto ahead = Start();
+  ahead->Done(0, Key(0), true);
+  ahead->Close();
+  EXPECT_TRUE(ahead->End(0).layers.empty());
+  EXPECT_TRUE(tier_->begun().empty());
 }
 
 // --- Which steps a result is made of -----------------------------------------------------------------

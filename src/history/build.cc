@@ -57,7 +57,8 @@ Json ToJson(const TierUse& tier) {
   json.SetIf(tier.read, "read", true).SetIf(tier.written, "written", true);
   json.Set("hits", tier.hits).Set("layers", tier.layers).Set("bytes_read", tier.bytes_read);
   json.Set("bytes_written", tier.bytes_written).Set("requests", tier.requests);
-  json.Set("time_ns", tier.time.count()).SetIf(!tier.read_error.empty(), "read_error", tier.read_error);
+  json.Set("time_ns", tier.time.count()).SetIf(tier.saved.count() != 0, "saved_ns", tier.saved.count());
+  json.SetIf(!tier.read_error.empty(), "read_error", tier.read_error);
   return json.SetIf(!tier.write_error.empty(), "write_error", tier.write_error);
 }
 
@@ -66,7 +67,7 @@ TierUse TierFromJson(const Json& json) {
           .written = json.GetBool("written"), .hits = CountAt(json, "hits"),
           .layers = CountAt(json, "layers"), .bytes_read = CountAt(json, "bytes_read"),
           .bytes_written = CountAt(json, "bytes_written"), .requests = CountAt(json, "requests"),
-          .time = Nanos(json.GetInt("time_ns")), .read_error = json.GetString("read_error"),
+          .time = Nanos(json.GetInt("time_ns")), .saved = Nanos(json.GetInt("saved_ns")), .read_error = json.GetString("read_error"),
           .write_error = json.GetString("write_error")};
 }
 

@@ -81,6 +81,7 @@ struct TierUse {
   uint64_t bytes_read = 0, bytes_written = 0;
   uint64_t requests = 0;
   Nanos time{0};              // look-ups, downloads and the export, each counted
+  Nanos saved{0};             // what the steps that it answered had cost
   std::string read_error, write_error;  // why it was not used, or not written
 };
 

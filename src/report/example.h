@@ -56,7 +56,7 @@ inline history::Build ExampleBuild() {
                    .compression = "gzip", .size = 46'200'000, .layers = 4}};
   build.tiers = {{.name = "registry:example.com/shop/web:cache", .read = true, .written = true, .hits = 2,
                   .layers = 1, .bytes_read = 61'020'000, .bytes_written = 2'300'000, .requests = 9,
-                  .time = Nanos(2600 * kMilli)},
+                  .time = Nanos(2600 * kMilli), .saved = Nanos(41'000 * kMilli)},
                  {.name = "local:/mnt/cache", .read = true, .requests = 1, .time = Nanos(20'000 * kMilli),
                   .read_error = "no answer within 20s"}};
   build.warnings = {{.text = "cache local:/mnt/cache is not used: no answer within 20s",

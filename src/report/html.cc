@@ -129,11 +129,12 @@ std::string StageTable(const Stage& stage) {
 std::string Tiers(const Story& story) {
   if (story.build.tiers.empty()) return "";
   std::string out = "<h2>Caches</h2>\n<table>" +
-                    HeadRow({"cache", "", "hits", "layers", "read", "written", "requests", "time"}, 2);
+                    HeadRow({"cache", "", "hits", "saved", "layers", "read", "written", "requests", "time"}, 2);
   for (const history::TierUse& tier : story.build.tiers) {
     std::string state = TierState(tier), errors = TierErrors(tier);
     if (!errors.empty()) state = "<b>" + state + "</b>: " + HtmlEscaped(errors);
-    out += "<tr>" + Cell(Code(tier.name)) + Cell(state) + Cell(std::to_string(tier.hits), true);
+    out += "<tr>" + Cell(Code(tier.name)) + Cell(state) + Cell(std::to_string(tier.hits), true) +
+           Cell(SavedBy(tier), true);
     out += Cell(std::to_string(tier.layers), true) + Cell(FormatBytes(tier.bytes_read), true);
     out += Cell(FormatBytes(tier.bytes_written), true) + Cell(std::to_string(tier.requests), true);
     out += Cell(FormatDuration(tier.time), true) + "</tr>\n";

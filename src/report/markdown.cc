@@ -94,13 +94,13 @@ void AddStage(const Stage& stage, size_t& rows_left, std::string& out) {
 
 void AddTiers(const Story& story, std::string& out) {
   if (story.build.tiers.empty()) return;
-  out += "### Caches\n\n| cache | | hits | layers | read | written | requests | time |\n"
-         "|---|---|--:|--:|--:|--:|--:|--:|\n";
+  out += "### Caches\n\n| cache | | hits | saved | layers | read | written | requests | time |\n"
+         "|---|---|--:|--:|--:|--:|--:|--:|--:|\n";
   for (const history::TierUse& tier : story.build.tiers) {
     // What failed, and what to do, is among the warnings.
     bool failed = !TierErrors(tier).empty();
     out += Line({Code(tier.name), (failed ? "⚠️ " : "") + TierState(tier),
-                 std::to_string(tier.hits), std::to_string(tier.layers), FormatBytes(tier.bytes_read),
+                 std::to_string(tier.hits), SavedBy(tier), std::to_string(tier.layers), FormatBytes(tier.bytes_read),
                  FormatBytes(tier.bytes_written), std::to_string(tier.requests),
                  FormatDuration(tier.time)});
   }

@@ -155,6 +155,8 @@ class Collector {
       count("varve_tier_read_bytes_total", "Bytes read from a cache.", static_cast<double>(tier.bytes_read));
       count("varve_tier_written_bytes_total", "Bytes written to a cache.",
             static_cast<double>(tier.bytes_written));
+      count("varve_tier_saved_seconds_total", "Time that the steps which a cache answered had taken.",
+            Seconds(tier.saved));
       count("varve_tier_seconds_total", "Time that a cache took.", Seconds(tier.time));
       for (bool read : {true, false}) {
         Add("varve_tier_failures_total", "counter", "Builds in which a cache could not be read or written.",

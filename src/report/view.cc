@@ -200,6 +200,10 @@ std::string TierState(const history::TierUse& tier) {
   return tier.written ? "written" : tier.read ? "read" : "not asked";
 }
 
+std::string SavedBy(const history::TierUse& tier) {
+  return tier.saved >= Nanos(50'000'000) ? FormatDuration(tier.saved) : "";
+}
+
 std::string TierErrors(const history::TierUse& tier) {
   if (tier.read_error.empty() || tier.read_error == tier.write_error) return tier.write_error;
   return tier.write_error.empty() ? tier.read_error : tier.read_error + "; " + tier.write_error;

@@ -46,6 +46,7 @@ std::string Mark(history::BuildStatus status);
 // "18 of 20 steps cached", "34.2 MB new", "the cache saved 41s", "last time it took 44s".
 std::vector<std::string> Facts(const Story& story);
 std::string TierState(const history::TierUse& tier);
+std::string SavedBy(const history::TierUse& tier);  // "41s"; empty where it is not worth a word
 std::string TierErrors(const history::TierUse& tier);
 
 // 100% only where all of it is, 0% only where nothing is.

@@ -348,6 +348,11 @@ Status Chain::KeepFound(const std::function<bool(std::vector<cache::Rootfs>&)>& 
   return Ok();
 }
 
+bool Chain::Failed(const std::string& name) {
+  auto states = members_.Lock();
+  return std::ranges::any_of(*states, [&](const State& state) { return state.member.name == name && state.failure; });
+}
+
 std::vector<Report> Chain::Reports() {
   std::vector<Report> reports;
   auto states = members_.Lock();

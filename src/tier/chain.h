@@ -93,6 +93,8 @@ class Chain final : public cache::RecordStore {
   // tree roots that were not known.
   Status KeepFound(const std::function<bool(std::vector<cache::Rootfs>&)>& here);
 
+  // A member of that name could not be asked: it is skipped for the rest of the job.
+  bool Failed(const std::string& name);
   std::vector<Report> Reports();
 
  private:
