@@ -44,18 +44,27 @@ void CacheWarm::Define(CLI::App& app) {
   parser_.Define(app);
   for (const char* name : {"context", "--file", "--target"}) app.remove_option(app.get_option(name));
   app.add_option("--tier", tier_, "The cache to bring it to, as --cache-to names it; without: this machine");
-  app.add_option("context", contexts_, "Build contexts");
+  app.add_option("--bake", bake_files_, "Bake file, whose targets are to be warm (repeatable)")->allow_extra_args(false);
+  app.add_option("--compose", compose_files_, "Compose file, whose services are to be warm (repeatable)")->allow_extra_args(false);
+  app.add_option("context", contexts_, "Build contexts; with --bake targets, with --compose services");
   app.add_option("-f,--file", files_, "Dockerfiles: of one context, or one of each")->allow_extra_args(false);
   app.add_option("--target", targets_, "Stages; of each Dockerfile")->allow_extra_args(false);
 }
 
 Status CacheWarm::Check() {
-  if (contexts_.empty()) {
+  const bool from_files = !bake_files_.empty() || !compose_files_.empty();
+  if (!bake_files_.empty() && !compose_files_.empty()) return Invalid("--bake and --compose exclude each other");
+  if (from_files && (!files_.empty() || !targets_.empty())) {
+    Error error = Invalid("--file and --target are the file's own where --bake or --compose is given");
+    error.hint = "name targets or services: varve cache warm --bake docker-bake.hcl TARGET…";
+    return error;
+  }
+  if (contexts_.empty() && !from_files) {
     Error error = Invalid("cache warm needs a context: a directory or a URL");
     error.hint = "for the current directory: varve cache warm --tier … .";
     return error;
   }
-  parser_.SetContext(contexts_[0]);
+  parser_.SetContext(from_files ? "." : contexts_[0]);
   TRY_ASSIGN(BuildFlags flags, parser_.Finish());
   if (!flags.cache_to.empty()) return Invalid("cache warm writes to --tier: --cache-to is for builds");
   if (flags.no_cache) return Invalid("--no-cache and cache warm exclude each other: it moves what is cached");
@@ -64,10 +73,33 @@ Status CacheWarm::Check() {
     to_->mode = tier::Mode::kMax;
     to_->ignore_error = false;
     flags.cache_to = {*to_};
-  } else if (flags.cache_from.empty()) {
+  } else if (flags.cache_from.empty() && !from_files) {
     return Invalid("cache warm needs --tier, where to bring it, or --cache-from, where to take it from");
   }
-  return MakePlans(flags);
+  flags_ = flags;
+  return from_files ? Ok() : MakePlans(flags);
+}
+
+Status CacheWarm::ReadPlans(const GlobalFlags& global) {
+  if (bake_files_.empty()) {
+    TRY_ASSIGN(plans_, PlansOfCompose(compose_files_, contexts_));
+  } else {
+    TRY_ASSIGN(plans_, PlansOfBake(bake_files_, contexts_, flags_.allow, global));
+  }
+  for (WarmPlan& plan : plans_) {
+    BuildFlags& flags = plan.flags;
+    flags.cache_to = flags_.cache_to;
+    if (!flags_.cache_from.empty()) flags.cache_from = flags_.cache_from;
+    if (!flags_.platforms.empty()) flags.platforms = flags_.platforms;
+    flags.progress = flags_.progress;
+    flags.quiet = flags_.quiet;
+    flags.no_cache = false;
+    if (!to_ && flags.cache_from.empty()) {
+      return Invalid("{} names no cache to take it from: give --cache-from, or --tier", plan.name);
+    }
+    TRY(BuildJob::CheckFlags(flags));
+  }
+  return Ok();
 }
 
 Status CacheWarm::MakePlans(const BuildFlags& flags) {
@@ -79,7 +111,7 @@ Status CacheWarm::MakePlans(const BuildFlags& flags) {
   if (targets.empty()) targets.emplace_back();
   for (size_t i = 0; i < count; ++i) {
     for (const std::string& target : targets) {
-      Plan& plan = plans_.emplace_back(Plan{.name = "", .flags = flags});
+      WarmPlan& plan = plans_.emplace_back(WarmPlan{.name = "", .flags = flags});
       plan.flags.context = contexts_[contexts_.size() == 1 ? 0 : i];
       if (!files_.empty()) plan.flags.file = files_[files_.size() == 1 ? 0 : i];
       plan.flags.target = target;
@@ -87,19 +119,27 @@ Status CacheWarm::MakePlans(const BuildFlags& flags) {
       if (!target.empty()) plan.name += ", target " + target;
     }
   }
-  for (const Plan& plan : plans_) TRY(BuildJob::CheckFlags(plan.flags));
+  for (const WarmPlan& plan : plans_) TRY(BuildJob::CheckFlags(plan.flags));
   return Ok();
 }
 
-Result<CacheWarm::Warmed> CacheWarm::Warm(const Plan& plan, Workspace& workspace, std::stop_token stop) {
-  BuildJob job(plan.flags, workspace, *board_, stop);
+Result<CacheWarm::Warmed> CacheWarm::Warm(const WarmPlan& plan, Jobs& jobs, progress::Board& board,
+                                          Workspace& workspace, std::stop_token stop) {
+  auto& owned = jobs[plan.part.empty() ? plan.name : plan.part];
+  owned = std::make_unique<BuildJob>(plan.flags, workspace, board, stop);
+  BuildJob& job = *owned;
+  for (const auto& [context, part] : plan.links) {
+    auto other = jobs.find(part);
+    CHECK(other != jobs.end());
+    job.Link(context, *other->second);
+  }
   if (auto read = job.Read(); !read) return read.error().error;
   if (auto lowered = job.Lower(); !lowered) return lowered.error().error;
   Warmed warmed;
   const graph::Graph& graph = job.graph();
   std::vector<graph::Ref> found;
   {
-    BoardObserver observer(*board_, graph);
+    BoardObserver observer(board, graph);
     TRY_ASSIGN(auto outcome, job.Run({.want_data = false, .dry_run = true}, observer));
     if (outcome.error) return std::move(*outcome.error);
     for (graph::StepIndex i = 0; i < graph.steps.size(); ++i) {
@@ -129,7 +169,7 @@ Result<CacheWarm::Warmed> CacheWarm::Warm(const Plan& plan, Workspace& workspace
   }
   if (!to_) {
     // All that is known is wanted, and nothing may run.
-    BoardObserver observer(*board_, graph);
+    BoardObserver observer(board, graph);
     TRY_ASSIGN(auto outcome, job.Run({.wanted = found, .must_hit_all = true}, observer));
     if (outcome.error && !outcome.cache_miss) return std::move(*outcome.error);
     std::vector<StepKey> keys;
@@ -146,10 +186,13 @@ Result<CacheWarm::Warmed> CacheWarm::Warm(const Plan& plan, Workspace& workspace
 
 int CacheWarm::Run(const GlobalFlags& global) {
   auto fail = [&](const Error& error) {
-    if (board_) board_->Close();
+    if (!boards_.empty()) boards_.back()->Close();
     PrintError(error);
     return ExitCodeOf(error);
   };
+  if (!bake_files_.empty() || !compose_files_.empty()) {
+    if (Status read = ReadPlans(global); !read) return fail(read.error());
+  }
   if (sys::CanMount()) {
     if (Status entered = sys::EnterPrivateMountNamespace(); !entered) return fail(entered.error());
   }
@@ -157,14 +200,15 @@ int CacheWarm::Run(const GlobalFlags& global) {
   auto workspace = Workspace::Open(global);
   if (!workspace) return fail(workspace.error());
   bool all = true;
-  for (const Plan& plan : plans_) {
-    board_ = MakeBoard(plan.flags);
-    auto warmed = Warm(plan, *workspace, signals.token());
+  Jobs jobs;
+  for (const WarmPlan& plan : plans_) {
+    progress::Board& board = *boards_.emplace_back(MakeBoard(plan.flags));
+    auto warmed = Warm(plan, jobs, board, *workspace, signals.token());
     if (!warmed) {
       Error error = std::move(warmed).error();
       return fail(std::move(error).With(plan.name));
     }
-    board_->Close();
+    board.Close();
     all = all && warmed->not_built.empty() && warmed->without_layer.empty();
     ToStdout(fmt::format("{}: {} step{} warm{}\n", plan.name, warmed->steps, warmed->steps == 1 ? " is" : "s are",
                          warmed->not_built.empty() ? "" : fmt::format(", {} not built", warmed->not_built.size())));

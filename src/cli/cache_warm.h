@@ -2,11 +2,15 @@
 // Nothing is built: what is nowhere stays so, and is said.
 #pragma once
 
+#include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "cli/build_flags.h"
+#include "cli/build_job.h"
 #include "cli/command.h"
+#include "cli/warm_plans.h"
 #include "cli/workspace.h"
 #include "progress/board.h"
 #include "tier/spec.h"
@@ -19,18 +23,14 @@ namespace varve::cli {
 
 class CacheWarm {
  public:
-  // The flags of `varve build`, of which --file and --target may be given several times, and contexts too.
+  // The flags of `varve build`, of which --file and --target may be given several times, and contexts too; or
+  // the targets of a bake file, or the services of a Compose file.
   void Define(CLI::App& app);
   Status Check();
   // The exit code: 1 where something of the plans is nowhere, or could not be moved.
   int Run(const GlobalFlags& global);
 
  private:
-  // One Dockerfile and target, for all platforms.
-  struct Plan {
-    std::string name;  // for people
-    BuildFlags flags;
-  };
   // What became of one.
   struct Warmed {
     size_t steps = 0;                         // whose results are there now
@@ -39,14 +39,21 @@ class CacheWarm {
     std::string caches;                       // a line per tier
   };
   Status MakePlans(const BuildFlags& flags);
-  Result<Warmed> Warm(const Plan& plan, Workspace& workspace, std::stop_token stop);
+  // Of a bake or Compose file: what the command line says of caches and platforms wins.
+  Status ReadPlans(const GlobalFlags& global);
+  // Plans link to the jobs of earlier ones, by part.
+  using Jobs = std::map<std::string, std::unique_ptr<BuildJob>>;
+  Result<Warmed> Warm(const WarmPlan& plan, Jobs& jobs, progress::Board& board, Workspace& workspace,
+                      std::stop_token stop);
 
   BuildFlagParser parser_;
   std::string tier_;
   std::vector<std::string> contexts_, files_, targets_;
+  std::vector<std::string> bake_files_, compose_files_;
+  BuildFlags flags_;  // of the command line
   std::optional<tier::Spec> to_;
-  std::vector<Plan> plans_;
-  std::unique_ptr<progress::Board> board_;
+  std::vector<WarmPlan> plans_;
+  std::vector<std::unique_ptr<progress::Board>> boards_;  // one a plan, as long as its job
 };
 
 }  // namespace varve::cli
