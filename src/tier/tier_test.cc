@@ -9,20 +9,18 @@
 
 #include "base/fd.h"
 #include "oci/layout.h"
-#include "registry/testing/client_fixture.h"
 #include "sys/tempdir.h"
 #include "tier/directory_storage.h"
 #include "tier/group.h"
 #include "tier/inspect.h"
 #include "tier/packed_tier.h"
-#include "tier/registry_storage.h"
 #include "tier/shrink.h"
 #include "tier/testing/contract.h"
+#include "tier/testing/registry_place.h"
 
 namespace varve::tier {
 namespace {
 
-using registry::testing::FakeRegistry;
 using ::testing::HasSubstr;
 using namespace testing;
 
@@ -42,37 +40,6 @@ class DirectoryPlace final : public Place {
 
  private:
   sys::TempDir directory_ = *sys::TempDir::Create(::testing::TempDir(), "tier-");
-};
-
-class RegistryPlace final : public Place {
- public:
-  std::unique_ptr<BlobStorage> Storage() override {
-    registry::ClientOptions client{.docker_config = "/nonexistent"};
-    client.clock = &clock_;
-    client.sleeper = &sleeper_;
-    clients_.push_back(std::make_unique<registry::Client>(http_, std::move(client)));
-    net::Sleeper& in_time = in_real_time_ ? net::SystemSleeper() : sleeper_;
-    auto reference = *oci::ParseReference(server_.Address() + "/team/app:" + tag);
-    return MakeRegistryStorage(*clients_.back(), reference, in_time, clock_);
-  }
-  void Remove(const Digest& blob) override {
-    server_.Fail({.pattern = "(GET|HEAD) .*/blobs/" + blob.ToString(), .status = 404});
-  }
-  void Damage(const Digest& blob, size_t) override {
-    server_.Fail({.pattern = "GET .*/blobs/" + blob.ToString(), .wrong_bytes = true});
-  }
-  bool Overwrites() override { return false; }
-  FakeRegistry& server() { return server_; }
-  FakeClock& clock() { return clock_; }
-  void MergeInRealTime() override { in_real_time_ = true; }
-  std::string tag = "cache";
-
- private:
-  bool in_real_time_ = false;
-  FakeRegistry server_;
-  net::HttpClient http_;
-  registry::testing::RecordingSleeper sleeper_;
-  std::vector<std::unique_ptr<registry::Client>> clients_;
 };
 
 TEST_P(TierContract, APlaceThatDoesNotExistIsEmpty) { EXPECT_EQ(Found({"a"}), ""); }

@@ -89,6 +89,8 @@ class Place {
   virtual void MergeInRealTime() {}  // waits of merges are what keeps exporters apart
   virtual uint64_t RequestsOfTheList() { return 1; }
   virtual uint64_t RequestsOfABlob() { return 1; }
+  // Of those who open the place, and of nobody else.
+  FakeClock& clock() { return clock_; }
   virtual bool Overwrites() { return true; }  // what was damaged; else Damage is for good
   virtual void Remove(const Digest& blob) = 0;
   virtual void Damage(const Digest& blob, size_t keep) = 0;
