@@ -1,4 +1,5 @@
 // `varve doctor`: what keeps the cache of a project from working.
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -268,9 +269,12 @@ class DoctorCommand final : public Command {
   }
 
   int WritePatch(const doctor::Project& project, const doctor::Patch& patch) {
+    auto path_of = [&](const doctor::ChangedFile& file) { return project.directory + "/" + file.path; };
     for (const doctor::ChangedFile& file : patch.files) {
-      std::filesystem::path path = std::filesystem::path(project.directory) / file.path;
-      if (Status written = WriteFile(path, file); !written) return FailWith(written.error());
+      if (Status same = CheckUnchanged(path_of(file), file); !same) return FailWith(same.error());
+    }
+    for (const doctor::ChangedFile& file : patch.files) {
+      if (Status written = WriteFile(path_of(file), file); !written) return FailWith(written.error());
     }
     size_t files = patch.files.size();
     if (files > 0) {
@@ -291,23 +295,26 @@ class DoctorCommand final : public Command {
     return kBuildFailed;
   }
 
-  // What was shown and proven is written, and nothing over what somebody has written since.
-  static Status WriteFile(std::filesystem::path path, const doctor::ChangedFile& file) {
+  // Only what was shown and proven is changed, nothing that somebody has written since.
+  static Status CheckUnchanged(const std::string& path, const doctor::ChangedFile& file) {
+    auto now = ReadFile(path);
+    if (!now && now.error().code != Code::kNotFound) return now.error();
+    if (now.has_value() != file.is_new && now.value_or("") == file.before) return Ok();
+    return Hinted(Invalid("{} has changed since doctor read it; nothing was written", file.path),
+                  "run varve doctor --fix again");
+  }
+
+  // Mode and owner stay; a new file has the owner of its folder. A link stays one.
+  static Status WriteFile(const std::string& path, const doctor::ChangedFile& file) {
     std::error_code unknown;
-    bool there = std::filesystem::exists(path, unknown);
-    if (there) path = std::filesystem::canonical(path, unknown);  // a link stays one
-    std::string now;
-    if (there) {
-      TRY_ASSIGN(now, ReadFile(path.string()));
+    std::filesystem::path real = file.is_new ? std::filesystem::path(path) : std::filesystem::canonical(path, unknown);
+    struct stat st;
+    if (stat((file.is_new ? real.parent_path() : real).c_str(), &st) != 0) {
+      return ErrnoError(errno, "stat " + real.string());
     }
-    if (there == file.is_new || now != file.before) {
-      return Hinted(Invalid("{} has changed since doctor read it, and was left alone", file.path),
-                    "run varve doctor --fix again");
-    }
-    auto mode =
-        there ? static_cast<unsigned>(std::filesystem::status(path, unknown).permissions()) & 0777u
-              : 0644u;
-    return WriteFileAtomically(path.string(), file.after, mode);
+    TRY(WriteFileAtomically(real.string(), file.after, file.is_new ? 0644 : st.st_mode & 0777));
+    if (st.st_uid == geteuid() || chown(real.c_str(), st.st_uid, st.st_gid) == 0) return Ok();
+    return ErrnoError(errno, "chown " + real.string());
   }
 
   bool Fails(const std::vector<doctor::Finding>& findings) const {

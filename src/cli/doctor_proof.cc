@@ -12,6 +12,7 @@
 #include "cli/build_display.h"
 #include "cli/build_job.h"
 #include "cli/image_difference.h"
+#include "sys/namespace.h"
 #include "sys/overlay.h"
 
 namespace varve::cli {
@@ -44,7 +45,8 @@ class PatchedView {
       TRY(WriteFileAtomically(copy, file.after));
       if (!file.is_new) TRY(LookLike((fs::path(project) / file.path).string(), copy));
     }
-    TRY_ASSIGN(view.mount_, sys::MountOverlay({.lowers = {view.files_.path(), project}}, project));
+    sys::OverlaySpec spec{.lowers = {view.files_.path(), project}, .user_xattrs = sys::InUserNamespace()};
+    TRY_ASSIGN(view.mount_, sys::MountOverlay(spec, project));
     return view;
   }
 
