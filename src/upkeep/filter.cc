@@ -1,8 +1,9 @@
 #include "upkeep/filter.h"
 
+#include <re2/re2.h>
+
 #include <algorithm>
 #include <array>
-#include <regex>
 
 #include "base/strings.h"
 #include "upkeep/inventory.h"
@@ -16,13 +17,15 @@ constexpr std::array<std::string_view, 5> kFlags = {"inuse", "mutable", "immutab
                                                     "private"};
 constexpr std::array<std::string_view, 6> kTypes = {
     "internal", "frontend", "source.local", "source.git.checkout", "exec.cachemount", "regular"};
+constexpr size_t kMaxPattern = 4096;  // bytes: a search takes as long as pattern and text multiplied
 
-Result<std::shared_ptr<const std::regex>> Compile(const std::string& pattern) {
-  try {
-    return std::make_shared<const std::regex>(pattern, std::regex::ECMAScript);
-  } catch (const std::regex_error& e) {
-    return Invalid("filter: \"{}\" is not a regular expression: {}", pattern, e.what());
-  }
+// Filters come from clients of the daemon too: std::regex recurses by the length of a pattern and of a text until the
+// stack is full, and takes exponential time.
+Result<std::shared_ptr<const re2::RE2>> Compile(const std::string& pattern) {
+  if (pattern.size() > kMaxPattern) return Invalid("filter: a pattern of more than {} bytes", kMaxPattern);
+  auto compiled = std::make_shared<const re2::RE2>(pattern, re2::RE2::Quiet);
+  if (compiled->ok()) return compiled;
+  return Invalid("filter: \"{}\" is not a regular expression: {}", pattern, compiled->error());
 }
 
 bool Flag(const UsageRow& row, std::string_view field) {
@@ -73,7 +76,7 @@ bool Filter::Condition::Holds(const UsageRow& row) const {
     case Test::kUnequal:
       return text != value;
     case Test::kLike:
-      return std::regex_search(text, *pattern);
+      return re2::RE2::PartialMatch(text, *pattern);
   }
   return false;
 }

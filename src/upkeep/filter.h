@@ -5,19 +5,22 @@
 //
 // Fields: id, parents (joined by ";"), description, type, and the flags inuse, mutable, immutable,
 // shared, private, which hold by presence. A value may be quoted. "~=" is a regular expression
-// that may match anywhere; "id=x" is "id~=x", so that a short id will do. `until=24h` (formerly
+// (RE2's, as Go's) that may match anywhere; "id=x" is "id~=x", so that a short id will do. `until=24h` (formerly
 // unused-for) is no condition but a duration: what was used since then is kept.
 #pragma once
 
 #include <memory>
 #include <optional>
-#include <regex>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/result.h"
+
+namespace re2 {
+class RE2;
+}
 
 namespace varve::upkeep {
 
@@ -42,7 +45,7 @@ class Filter {
     std::string field;
     Test test = Test::kPresent;
     std::string value;
-    std::shared_ptr<const std::regex> pattern;  // of kLike
+    std::shared_ptr<const re2::RE2> pattern;  // of kLike
     bool Holds(const UsageRow& row) const;
   };
   Status Add(std::string_view text, std::vector<Condition>& conditions);

@@ -81,5 +81,19 @@ TEST(Filter, MistakesAreNamedWithWhatThereIs) {
   EXPECT_FALSE(Filter::Parse({"id~x"}));
 }
 
+// Clients of the daemon send patterns too: none fills the stack, or takes longer than the text is long.
+TEST(Filter, NoPatternEndsTheProcess) {
+  constexpr size_t kLong = 100'000;
+  UsageRow row{.description = std::string(kLong, 'a')};
+  EXPECT_FALSE(Filter::Parse({"description~=" + std::string(kLong, '(') + std::string(kLong, ')')}));
+  EXPECT_FALSE(Filter::Parse({"id=" + std::string(kLong, 'a')}));
+  EXPECT_TRUE(Filter::Parse({"description~=" + std::string(500, '(') + std::string(500, ')')}).value().Matches(row));
+  for (const std::string pattern : {"(a*)*b", "(a|b)*c", "(a|aa)+$", "^.*b"}) {
+    auto filter = Filter::Parse({"description~=" + pattern});
+    ASSERT_TRUE(filter) << pattern;
+    EXPECT_EQ(filter->Matches(row), pattern == "(a|aa)+$") << pattern;
+  }
+}
+
 }  // namespace
 }  // namespace varve::upkeep
