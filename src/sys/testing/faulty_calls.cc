@@ -68,6 +68,8 @@ int Int(long result) { return static_cast<int>(result); }
 
 }  // namespace
 
+// libc's headers give parameters names that are reserved to them.
+// NOLINTBEGIN(readability-inconsistent-declaration-parameter-name)
 extern "C" {
 
 int open(const char* path, int flags, ...) {
@@ -201,6 +203,7 @@ int rmdir(const char* path) {
 }
 
 }  // extern "C"
+// NOLINTEND(readability-inconsistent-declaration-parameter-name)
 
 namespace varve::sys {
 
