@@ -447,10 +447,21 @@ class Round final : public engine::StepRunner {
     return outcome;
   }
 
-  // sed names its temporary file where it cannot make one.
+  // sed names its temporary file where it cannot make one, and what rm -r or chmod -R say of the files of a
+  // directory comes in the order in which it lists them, which nothing keeps.
   static std::string WithoutChance(const std::string& text) {
-    static const std::regex kTemporary("\\./sed[A-Za-z0-9]{6}");
-    return text.find("./sed") == text.npos ? text : std::regex_replace(text, kTemporary, "./sed");
+    static const std::regex kTemporary("/sed[A-Za-z0-9]{6}");
+    std::vector<std::string> lines = Split(std::regex_replace(text, kTemporary, "/sed"), '\n');
+    auto complains_of = [](const std::string& line) { return line.substr(0, line.find(": ") + 1); };
+    for (auto begin = lines.begin(); begin != lines.end();) {
+      auto end = std::find_if(begin, lines.end(), [&](const std::string& line) {
+        return complains_of(line) != complains_of(*begin) || complains_of(line).empty();
+      });
+      if (end == begin) ++end;
+      std::sort(begin, end);
+      begin = end;
+    }
+    return Join(lines, "\n");
   }
 
   // In w of the merged tree, with what it prints, errors too, in stdout beside it.
