@@ -8,6 +8,7 @@
 #include "cli/collect_after.h"
 #include "cli/exit_code.h"
 #include "daemon/ref_files.h"
+#include "daemon/refusals.h"
 #include "daemon/result_attestations.h"
 #include "daemon/result_metadata.h"
 #include "daemon/source_meta.h"
@@ -45,30 +46,6 @@ Json PlatformList(const dockerfile::LoweredPlatforms& platforms) {
     list.Append(Json().Set("ID", result.platform.ToString()).Set("Platform", oci::ToJson(result.platform)));
   }
   return Json().Set("Platforms", std::move(list));
-}
-
-// A local cache and a key lie at the client: they are never files or variables of this machine.
-Status RefuseClientsFiles(const std::vector<tier::Spec>& specs) {
-  for (const tier::Spec& spec : specs) {
-    if (spec.kind == tier::Kind::kLocal) {
-      Error error = Invalid("caches of type=local are not supported through the daemon yet");
-      error.hint = "use type=registry, or varve build with type=local";
-      return error;
-    }
-    if (spec.sign_key.empty() && spec.verify_key.empty()) continue;
-    Error error = Invalid("cache {}: sign-key and verify-key are not supported through the daemon yet", spec.Name());
-    error.hint = "use varve build, which reads the client's key";
-    return error;
-  }
-  return Ok();
-}
-
-// So does the content store of an OCI layout.
-Status RefuseClientsLayouts(const graph::Graph& graph) {
-  bool layout = std::ranges::any_of(graph.steps, [](const graph::Step& step) {
-    return std::holds_alternative<graph::OciLayoutSource>(step.op);
-  });
-  return layout ? Invalid("oci-layout:// sources are not supported through the daemon yet") : Status();
 }
 
 }  // namespace

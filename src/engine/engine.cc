@@ -34,7 +34,7 @@ class Coordinator {
   Coordinator(const Request& request, const Services& services, std::stop_token stop)
       : request_(request), graph_(request.graph), services_(services),
         plan_(request.graph, request.wanted, request.want_data),
-        pins_(graph_.steps.size()), keyed_(graph_.steps.size()), slots_(Slots()),
+        pins_(graph_.steps.size()), keyed_(graph_.steps.size()), slots_(SlotsOf(request)),
         started_(graph_.steps.size(), Nanos(-1)),
         on_stop_(stop, [this] { Post([this] { Fail(Cancelled("the build was cancelled"), {}); }); }),
         io_(kIoThreads), running_(std::max<size_t>(1, request.max_running)) {
@@ -510,19 +510,6 @@ class Coordinator {
     return {.key = keyed.key, .outputs = {}, .preimage = keyed.preimage, .inputs = keyed.inputs,
             .images = keyed.images, .slot = slots_[i], .op_digest = keyed.op_digest,
             .name = graph_.steps[i].name};
-  }
-
-  // A slot names "the same step of the same file" across builds: project, stage, position in it.
-  std::vector<std::string> Slots() const {
-    std::vector<std::string> slots;
-    std::map<std::string, int> position;
-    for (const graph::Step& step : graph_.steps) {
-      std::string stage = fmt::format("{}|{}|{}|{}", request_.project, step.location.file,
-                                      step.stage, step.platform.ToString());
-      int n = graph::IsSource(step.op) ? 0 : ++position[stage];
-      slots.push_back(fmt::format("{}|{}", stage, n));
-    }
-    return slots;
   }
 
   void Conclude() {

@@ -69,6 +69,18 @@ std::string NameOf(const graph::Step& step) {
   return step.stage.empty() ? step.name : "stage " + step.stage;
 }
 
+std::vector<std::string> SlotsOf(const Request& request) {
+  std::vector<std::string> slots;
+  std::map<std::string, int> position;
+  for (const graph::Step& step : request.graph.steps) {
+    std::string stage = fmt::format("{}|{}|{}|{}", request.project, step.location.file, step.stage,
+                                    step.platform.ToString());
+    int n = graph::IsSource(step.op) ? 0 : ++position[stage];
+    slots.push_back(fmt::format("{}|{}", stage, n));
+  }
+  return slots;
+}
+
 Miss MissOf(const Known& known, StepIndex i) {
   const graph::Step& step = known.graph.steps[i];
   Miss miss{.graph = &known.graph, .step = &step, .keyed = known.keyed[i], .slot = known.slots[i],

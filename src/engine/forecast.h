@@ -32,6 +32,9 @@ struct Known {
   const Outcome& outcome;
 };
 
+// A slot names "the same step of the same file" across builds: project, stage, position in it. By step.
+std::vector<std::string> SlotsOf(const Request& request);
+
 // A step as messages name it when others read from it.
 std::string NameOf(const graph::Step& step);
 
