@@ -50,10 +50,10 @@ TEST(FileMode, SymbolicClausesAreChmods) {
   EXPECT_EQ(Chmod("+t", 0755, true), 01755u);
 }
 
-TEST(FileMode, MadeDirectoriesGetAnOctalModeUnderTheUmask) {
+TEST(FileMode, MadeDirectoriesGetAnOctalModeWhole) {
   EXPECT_EQ(FileMode().OfMadeDirectories(), 0755u);
   EXPECT_EQ(FileMode::Parse("600")->OfMadeDirectories(), 0600u);
-  EXPECT_EQ(FileMode::Parse("4777")->OfMadeDirectories(), 0755u);
+  EXPECT_EQ(FileMode::Parse("4777")->OfMadeDirectories(), 0777u);
   EXPECT_EQ(FileMode::Parse("go-rwx")->OfMadeDirectories(), 0755u);
 }
 

@@ -17,10 +17,9 @@ class FileMode {
   // The mode (07777 bits) that a file of mode `mode` gets.
   uint32_t Apply(uint32_t mode, bool is_directory) const;
 
-  // The mode of the directories that a copy makes for its destination. BuildKit passes an octal
-  // value to mkdir, where its umask of 022 applies and bits beyond 0777 are dropped; symbolic
-  // clauses have no part in it.
-  uint32_t OfMadeDirectories() const { return octal_ ? value_ & 0777 & ~022u : 0755; }
+  // The mode of the directories that a copy makes for its destination. Of an octal value BuildKit drops the
+  // bits beyond 0777, and sets the rest whatever its umask is (since 2026); symbolic clauses have no part in it.
+  uint32_t OfMadeDirectories() const { return octal_ ? value_ & 0777 : 0755; }
 
  private:
   struct Change {
