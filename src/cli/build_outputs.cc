@@ -237,11 +237,13 @@ class Exporting {
       }
       TRY(Store(output, set, names, sink));
       Note(set, names);
+      result.descriptors.emplace(position_, set.descriptor);
       return Ok();
     }
     TRY_ASSIGN(auto set, exporter::MakeStoredImages(built_, output, stores_, stop_));
     TRY(Store(output, set, names, sink));
     Note(set, names);
+    result.descriptors.emplace(position_, set.descriptor);
     return Ok();
   }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -19,6 +20,7 @@ struct ExportedBuild {
                                  // without an image
   Json metadata;                 // of --metadata-file
   std::vector<history::Image> images;  // of every output that made some, one a platform
+  std::map<size_t, oci::Descriptor> descriptors;  // of manifests or indexes, by the position of a type=image output
 };
 
 // The outputs that the flags mean: -t without -o is an image in varve's store, --push and --load add

@@ -60,12 +60,24 @@ control::BuildHistoryRecord RecordOf(const control::SolveRequest& request) {
   return record;
 }
 
+// What the client finds its images by (Content.Read).
+void SetImages(const std::map<size_t, oci::Descriptor>& images, control::BuildResultInfo& result) {
+  for (const auto& [position, image] : images) {
+    control::Descriptor& out = (*result.mutable_results())[static_cast<int64_t>(position)];
+    out.set_media_type(image.media_type);
+    out.set_digest(image.digest.ToString());
+    out.set_size(static_cast<int64_t>(image.size));
+    if (!result.has_result_deprecated()) *result.mutable_result_deprecated() = out;
+  }
+}
+
 void Complete(control::BuildHistoryRecord& record, const google::rpc::Status& status,
-              const control::SolveResponse& response, StatusFeed& feed) {
+              const control::SolveResponse& response, SolveJob& job) {
   SetTime(SystemClock().Now(), record.mutable_completed_at());
   if (status.code() != 0) *record.mutable_error() = status;
   *record.mutable_exporter_response() = response.exporter_response();
-  const StatusFeed::Counts counts = feed.counts();
+  SetImages(job.images(), *record.mutable_result());
+  const StatusFeed::Counts counts = job.feed().counts();
   record.set_num_total_steps(counts.total);
   record.set_num_cached_steps(counts.cached);
   record.set_num_completed_steps(counts.completed);
@@ -106,7 +118,7 @@ grpc::Status ControlService::Build(grpc::ServerContext& context, const control::
     status = job->Finish(response);
   }
   if (!request.internal()) {
-    Complete(record, status, response, job->feed());
+    Complete(record, status, response, *job);
     records_.Completed(std::move(record), job->feed());
   }
   jobs_.Remove(job);

@@ -277,6 +277,39 @@ TEST_F(ServerTest, ABuildIsInTheHistory) {
   EXPECT_NE(Find(ReadStatus(request.ref()), "COPY a.txt /b"), nullptr);
 }
 
+TEST_F(ServerTest, TheHistoryKnowsTheImageOfEachExporter) {
+  Write("Dockerfile", "FROM scratch\nCOPY a.txt /b\n");
+  Write("a.txt", "text");
+  auto session = OpenSession("s");
+  auto request = Request("s");
+  request.add_exporters()->set_type("tar");
+  for (const char* media_types : {"true", "false"}) {
+    auto* image = request.add_exporters();
+    image->set_type("image");
+    (*image->mutable_attrs())["name"] = std::string("host/a:") + media_types;
+    (*image->mutable_attrs())["oci-mediatypes"] = media_types;
+  }
+  Answer answer = Solve(request);
+  ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
+  grpc::ClientContext context;
+  control::BuildHistoryRequest ask;
+  ask.set_early_exit(true);
+  auto stream = stub->ListenBuildHistory(&context, ask);
+  control::BuildHistoryEvent event;
+  ASSERT_TRUE(stream->Read(&event));
+  const control::BuildResultInfo& result = event.record().result();
+  ASSERT_EQ(result.results_size(), 2);
+  EXPECT_EQ(result.results().at(1).media_type(), "application/vnd.oci.image.manifest.v1+json");
+  EXPECT_EQ(result.results().at(2).media_type(), "application/vnd.docker.distribution.manifest.v2+json");
+  EXPECT_EQ(result.result_deprecated().digest(), result.results().at(1).digest());
+  grpc::ClientContext reading;
+  content::ReadContentRequest read;
+  read.set_digest(result.results().at(1).digest());
+  auto blob = content::Content::NewStub(channel)->Read(&reading, read);
+  content::ReadContentResponse part;
+  EXPECT_TRUE(blob->Read(&part));
+}
+
 TEST_F(ServerTest, ManyClientsBuildAtOnce) {
   Write("Dockerfile", "FROM scratch\nCOPY a.txt /b\n");
   Write("a.txt", "text");

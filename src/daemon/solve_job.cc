@@ -498,6 +498,7 @@ std::optional<Failure> SolveJob::RunAndExport(const std::vector<Wanted>& wanted,
     const cli::ExportedBuild& exported = wanted.front().made.build->exported();
     open.end.image = exported.image_id;
     open.end.images = exported.images;
+    images_ = exported.descriptors;
   }
   return failure;
 }

@@ -78,6 +78,8 @@ class SolveJob {
 
   // As the history has it, once Finish has returned; nothing: the build is not in it.
   const std::optional<history::Build>& build() const { return build_; }
+  // The images that it has made, by the position of their exporter in the request.
+  const std::map<size_t, oci::Descriptor>& images() const { return images_; }
 
  private:
   struct Opened;
@@ -137,6 +139,7 @@ class SolveJob {
   std::shared_mutex calls_;
   std::mutex running_;  // one evaluation at a time
   std::optional<history::Build> build_;
+  std::map<size_t, oci::Descriptor> images_;
 };
 
 }  // namespace varve::daemon
