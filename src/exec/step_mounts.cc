@@ -7,14 +7,26 @@
 #include <algorithm>
 #include <climits>
 #include <cstdlib>
+#include <map>
 
 #include "base/strings.h"
-#include "cache/cache_mounts.h"
 #include "exec/show_traced.h"
 #include "sys/mounts.h"
 #include "sys/open.h"
 
 namespace varve::exec {
+
+namespace {
+
+cache::MountSharing SharingOf(const graph::Mount& mount) {
+  switch (mount.sharing) {
+    case graph::CacheSharing::kLocked: return cache::MountSharing::kLocked;
+    case graph::CacheSharing::kPrivate: return cache::MountSharing::kPrivate;
+    default: return cache::MountSharing::kShared;
+  }
+}
+
+}  // namespace
 
 // A bind mount with its own writable layer over an input.
 struct StepMounts::Written {
@@ -30,7 +42,7 @@ struct StepMounts::Held {
   std::vector<std::unique_ptr<snapshot::LayerDraft>> drafts;  // of copied directories
   std::vector<std::pair<std::string, size_t>> contexts;       // copied ones: target, and position in specs_
   std::unique_ptr<trace::TracedLayers> traced;                // shows those whose use is noted
-  std::vector<cache::CacheMounts::Use> caches;
+  std::map<std::string, cache::CacheMounts::Use> caches;  // by their key
   sys::Mount secrets;
   std::string secrets_path;
 };
@@ -117,23 +129,40 @@ Status StepMounts::PrepareBind(const graph::Mount& mount, std::stop_token stop) 
   return Ok();
 }
 
-Status StepMounts::PrepareCache(const graph::Mount& mount, engine::StepSink& sink,
-                                std::stop_token stop) {
+std::string StepMounts::CacheKeyOf(const graph::Mount& mount) const {
   std::string origin;
-  const engine::RunInput* from =
-      mount.input >= 0 ? &request_.inputs[static_cast<size_t>(mount.input)] : nullptr;
-  if (from != nullptr) {
+  if (mount.input >= 0) {
     // Initialised from another content, it is another mount (reference cache.md, "Cache mounts").
+    const cache::Rootfs& from = request_.inputs[static_cast<size_t>(mount.input)].rootfs;
     std::string layers;
-    for (const DiffId& layer : from->rootfs.layers) layers += layer.Hex();
-    origin = Digest::Of(layers + from->rootfs.tree_root.Hex() + mount.source).Hex();
+    for (const DiffId& layer : from.layers) layers += layer.Hex();
+    origin = Digest::Of(layers + from.tree_root.Hex() + mount.source).Hex();
   }
-  std::string key = cache::MountKey(job_.mount_namespace, mount.cache_id, origin);
-  cache::CacheMounts::Request request{.key = key, .id = mount.cache_id, .sharing = mount.sharing ==
-                                          graph::CacheSharing::kLocked    ? cache::MountSharing::kLocked
-                                          : mount.sharing == graph::CacheSharing::kPrivate
-                                              ? cache::MountSharing::kPrivate
-                                              : cache::MountSharing::kShared};
+  return cache::MountKey(job_.mount_namespace, mount.cache_id, origin);
+}
+
+// Each directory once, however often the step mounts it: one that is locked would wait for itself. And all steps
+// in one order: two of them that lock the same mounts do not wait for each other.
+Status StepMounts::AcquireCaches(engine::StepSink& sink, std::stop_token stop) {
+  struct Wanted {
+    const graph::Mount* first;
+    cache::MountSharing sharing;
+  };
+  std::map<std::string, Wanted> wanted;
+  for (const graph::Mount& mount : exec_.mounts) {
+    if (mount.type != graph::MountType::kCache || mount.target == "/") continue;
+    const cache::MountSharing sharing = SharingOf(mount);
+    auto [it, is_new] = wanted.try_emplace(CacheKeyOf(mount), Wanted{&mount, sharing});
+    if (sharing == cache::MountSharing::kLocked) it->second.sharing = sharing;
+  }
+  for (const auto& [key, want] : wanted) TRY(AcquireCache(key, *want.first, want.sharing, sink, stop));
+  return Ok();
+}
+
+Status StepMounts::AcquireCache(const std::string& key, const graph::Mount& mount, cache::MountSharing sharing,
+                                engine::StepSink& sink, std::stop_token stop) {
+  const engine::RunInput* from = mount.input >= 0 ? &request_.inputs[static_cast<size_t>(mount.input)] : nullptr;
+  cache::CacheMounts::Request request{.key = key, .id = mount.cache_id, .sharing = sharing};
   request.on_wait = [&] {
     sink.Log(2, fmt::format("waiting for cache mount {} to become free\n", mount.cache_id));
   };
@@ -158,8 +187,7 @@ Status StepMounts::PrepareCache(const graph::Mount& mount, engine::StepSink& sin
     }
     TRY(use.MarkInitialised());
   }
-  specs_.push_back({.source = use.path(), .target = mount.target, .read_only = mount.readonly});
-  held_->caches.push_back(std::move(use));
+  held_->caches.emplace(key, std::move(use));
   return Ok();
 }
 
@@ -213,11 +241,15 @@ Status StepMounts::PrepareSsh(const graph::Mount& mount) {
 }
 
 Status StepMounts::Prepare(engine::StepSink& sink, std::stop_token stop) {
+  TRY(AcquireCaches(sink, stop));
   for (const graph::Mount& mount : exec_.mounts) {
     if (mount.target == "/") continue;
     switch (mount.type) {
       case graph::MountType::kBind: TRY(PrepareBind(mount, stop)); break;
-      case graph::MountType::kCache: TRY(PrepareCache(mount, sink, stop)); break;
+      case graph::MountType::kCache:
+        specs_.push_back({.source = held_->caches.at(CacheKeyOf(mount)).path(), .target = mount.target,
+                          .read_only = mount.readonly});
+        break;
       case graph::MountType::kTmpfs:
         specs_.push_back({.kind = sandbox::MountKind::kTmpfs, .target = mount.target, .nosuid = true,
                           .size = mount.tmpfs_size});

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "cache/cache_mounts.h"
 #include "exec/job.h"
 #include "sandbox/sandbox.h"
 #include "trace/traced_layers.h"
@@ -38,7 +39,10 @@ class StepMounts {
   struct Held;
   Status PrepareBind(const graph::Mount& mount, std::stop_token stop);
   void ShowContexts();
-  Status PrepareCache(const graph::Mount& mount, engine::StepSink& sink, std::stop_token stop);
+  std::string CacheKeyOf(const graph::Mount& mount) const;
+  Status AcquireCaches(engine::StepSink& sink, std::stop_token stop);
+  Status AcquireCache(const std::string& key, const graph::Mount& mount, cache::MountSharing sharing,
+                      engine::StepSink& sink, std::stop_token stop);
   Status PrepareSecret(const graph::Mount& mount);
   Status PrepareSsh(const graph::Mount& mount);
   Result<std::string> Scratch(const char* kind);
