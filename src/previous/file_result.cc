@@ -113,9 +113,9 @@ class Editor {
     return Put(path, Node{.type = NodeType::kDirectory, .mode = 0755}, attributes);
   }
 
-  // Directories that a copy makes on its way: mkdir with umask 022.
+  // Directories that a copy makes on its way, as exec/file_mode.h has it.
   static Attributes ForParents(const Attributes& attributes) {
-    return {.mode = attributes.mode ? *attributes.mode & 0777 & ~022u : 0755,
+    return {.mode = attributes.mode ? *attributes.mode & 0777 : 0755,
             .owner = attributes.owner};
   }
 

@@ -390,6 +390,10 @@ INSTANTIATE_TEST_SUITE_P(
                  "COPY --chmod=600 --chown=7:8 a.txt /n/x",
                  {{"n", Owned(Dir(0600), 7, 8)}, {"n/x", Owned(File("a\n", 0600), 7, 8)}},
                  true},
+        CopyCase{"FoldersThatChmodMakes",
+                 "COPY --chmod=777 a.txt /n/x",
+                 {{"n", Dir(0777)}, {"n/x", File("a\n", 0777)}},
+                 true},
         CopyCase{"ArchivesAreNotKnown", "ADD a.tar.gz /x", {{"x", File("a\n")}}, false},
         CopyCase{"Heredoc", "COPY <<EOF /x\nhi\nEOF", {{"x", File("hi\n")}}, true}),
     [](const auto& test) { return std::string(test.param.name); });
