@@ -4,6 +4,7 @@
 #include <ranges>
 
 #include "base/metric.h"
+#include "exec/destination.h"
 #include "exec/file_mode.h"
 #include "exec/tree_copy.h"
 #include "sandbox/user.h"
@@ -80,33 +81,7 @@ class Foreseen {
     return merged_.Put(path, node);
   }
 
-  // As LayerWriter::Resolve.
-  Result<RelPath> Resolve(const RelPath& path, bool follow_last) {
-    constexpr int kMaxLinks = 255;
-    RelPath done;
-    std::string rest = path.str();
-    for (int links = 0; !rest.empty();) {
-      size_t slash = rest.find('/');
-      std::string part = rest.substr(0, slash);
-      rest = slash == rest.npos ? "" : rest.substr(slash + 1);
-      RelPath next = done.Join(part);
-      bool last = rest.empty();
-      if (part == ".." || part == "." || part.empty() || (last && !follow_last)) {
-        done = next;
-        continue;
-      }
-      TRY_ASSIGN(auto node, merged_.Lookup(next));
-      if (!node || node->type != NodeType::kSymlink) {
-        done = next;
-        continue;
-      }
-      if (++links > kMaxLinks) return Invalid("too many levels of symbolic links: {}", path.Absolute());
-      if (node->target.starts_with('/')) done = RelPath();
-      rest = last ? node->target : node->target + "/" + rest;
-      while (rest.starts_with('/')) rest.erase(0, 1);
-    }
-    return done;
-  }
+  Result<RelPath> Resolve(const RelPath& path, bool follow_last) { return FollowLinks(path, follow_last, look_up_); }
 
   // As LayerWriter::Directory. False: something else is in the way.
   Result<bool> MakeDirectory(const RelPath& path, const Node& missing) {
@@ -165,25 +140,10 @@ class Foreseen {
     return node;
   }
 
-  Result<RelPath> DestinationOf(const graph::Copy& action, const tree::Match& match) {
-    TRY_ASSIGN(RelPath dest, Resolve(RelPath(action.dest), action.follow_dest_links));
-    if (match.node.IsDirectory() && action.contents_only && !action.from.parents) return dest;
-    bool into = action.dest.ends_with('/') || action.from.parents;
-    if (!into) {
-      TRY_ASSIGN(auto node, merged_.Lookup(dest));
-      into = node && node->IsDirectory();
-    }
-    if (!into) return dest;
-    RelPath placed = dest.Join(match.dest_name);
-    if (match.dest_name.find('/') == std::string::npos) return placed;
-    TRY_ASSIGN(RelPath parent, Resolve(placed.Parent(), true));
-    return parent.Join(placed.Name());
-  }
-
   // As TreeCopy::CopyMatch.
   Result<bool> CopyMatch(const graph::Copy& action, const Digest& source, const tree::Match& match,
                          const Node& parents, const std::optional<Ownership>& owner, const FileMode& mode) {
-    TRY_ASSIGN(RelPath dest, DestinationOf(action, match));
+    TRY_ASSIGN(RelPath dest, Destination(action, match, look_up_));
     if (action.from.parents) {
       TRY_ASSIGN(bool made, MakeSourceParents(source, match, dest, parents, owner, mode));
       if (!made) return false;
@@ -281,6 +241,7 @@ class Foreseen {
   std::map<std::string, std::pair<int, RelPath>> copied_from_;
   tree::TreeEditor layer_;   // what it adds
   tree::TreeEditor merged_;  // with what is below
+  const LookUp look_up_ = [this](const RelPath& path) { return merged_.Lookup(path); };
 };
 
 }  // namespace

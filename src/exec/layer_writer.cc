@@ -8,6 +8,7 @@
 
 #include <cerrno>
 
+#include "exec/destination.h"
 #include "exec/needed_layers.h"
 #include "snapshot/upper_walk.h"
 #include "sys/open.h"
@@ -123,32 +124,7 @@ Result<std::optional<Node>> LayerWriter::Lookup(const RelPath& path) {
 }
 
 Result<RelPath> LayerWriter::Resolve(const RelPath& path, bool follow_last) {
-  constexpr int kMaxLinks = 255;
-  RelPath done;
-  std::string rest = path.str();
-  for (int links = 0; !rest.empty();) {
-    size_t slash = rest.find('/');
-    std::string part = rest.substr(0, slash);
-    rest = slash == rest.npos ? "" : rest.substr(slash + 1);
-    RelPath next = done.Join(part);
-    bool last = rest.empty();
-    if (part == ".." || part == "." || part.empty() || (last && !follow_last)) {
-      done = next;
-      continue;
-    }
-    TRY_ASSIGN(auto node, Lookup(next));
-    if (!node || node->type != NodeType::kSymlink) {
-      done = next;
-      continue;
-    }
-    if (++links > kMaxLinks) {
-      return Invalid("too many levels of symbolic links: {}", path.Absolute());
-    }
-    if (node->target.starts_with('/')) done = RelPath();
-    rest = last ? node->target : node->target + "/" + rest;
-    while (rest.starts_with('/')) rest.erase(0, 1);
-  }
-  return done;
+  return FollowLinks(path, follow_last, [this](const RelPath& at) { return Lookup(at); });
 }
 
 Result<std::optional<Timestamp>> LayerWriter::BaseTime(const RelPath& path) const {

@@ -11,6 +11,7 @@
 
 #include "base/metric.h"
 #include "exec/copy_jobs.h"
+#include "exec/destination.h"
 #include "snapshot/layer_stream.h"
 #include "snapshot/upper_walk.h"
 #include "sys/open.h"
@@ -293,27 +294,11 @@ TreeCopy::~TreeCopy() = default;
 snapshot::LayerStore::KnownDigests TreeCopy::TakeKnown() { return impl_->jobs.TakeKnown(); }
 uint64_t TreeCopy::linked_files() const { return impl_->linked_total; }
 
-Result<RelPath> Destination(LayerWriter& writer, const graph::Copy& action, const Match& match) {
-  TRY_ASSIGN(RelPath dest, writer.Resolve(RelPath(action.dest), action.follow_dest_links));
-  bool contents = match.node.IsDirectory() && action.contents_only && !action.from.parents;
-  if (contents) return dest;
-  bool into = action.dest.ends_with('/') || action.from.parents;
-  if (!into) {
-    TRY_ASSIGN(auto node, writer.Lookup(dest));
-    into = node && node->IsDirectory();
-  }
-  if (!into) return dest;
-  RelPath placed = dest.Join(match.dest_name);
-  if (match.dest_name.find('/') == std::string::npos) return placed;
-  TRY_ASSIGN(RelPath parent, writer.Resolve(placed.Parent(), true));
-  return parent.Join(placed.Name());
-}
-
 Status TreeCopy::CopyMatch(const CopySource& source, const graph::Copy& action, const Match& match,
                            std::optional<Ownership> owner, const FileMode& mode) {
   impl_->time = action.timestamp;
   impl_->replace = action.replace;
-  TRY_ASSIGN(RelPath dest, Destination(impl_->writer, action, match));
+  TRY_ASSIGN(RelPath dest, Destination(action, match, [this](const RelPath& at) { return impl_->writer.Lookup(at); }));
   TRY(impl_->WaitForConflicts(dest));
   Attributes parents{.mode = mode.OfMadeDirectories(), .mtime = action.timestamp};
   if (owner) {

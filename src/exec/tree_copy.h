@@ -78,7 +78,4 @@ class TreeCopy {
   std::unique_ptr<Impl> impl_;
 };
 
-// The path that a match gets: `dest` is a directory when it ends in '/' or exists as one.
-Result<RelPath> Destination(LayerWriter& writer, const graph::Copy& action, const tree::Match& match);
-
 }  // namespace varve::exec
