@@ -51,10 +51,10 @@ std::optional<GroupEntry> ParseEntry(std::string_view entry) {
   return GroupEntry{std::move(*manifest), std::move(*records)};
 }
 
-class BucketStorage final : public BlobStorage {
+class BucketStorage final : public ObjectBlobs {
  public:
   BucketStorage(std::unique_ptr<objects::ObjectStore> store, BucketLayout layout)
-      : store_(std::move(store)), layout_(std::move(layout)) {}
+      : ObjectBlobs(std::move(store)), layout_(std::move(layout)) {}
 
   Result<std::vector<GroupEntry>> List(std::stop_token stop) override {
     TRY_ASSIGN(auto listed, ListName(layout_.names.front(), stop));
@@ -100,47 +100,18 @@ class BucketStorage final : public BlobStorage {
     return store_->Refresh(key, stop);
   }
 
-  Status Get(const oci::Descriptor& blob, Writer& out, std::stop_token stop) override {
-    TRY_ASSIGN(auto there, store_->Get(KeyOf(blob.digest), {}, out, stop));
-    if (!there) return NotFound("{} has no blob {}", store_->Name(), blob.digest.ToString());
-    return Ok();
-  }
-
-  bool HasParts() const override { return true; }
-
-  Status GetPart(const oci::Descriptor& blob, uint64_t offset, uint64_t size, Writer& out,
-                 std::stop_token stop) override {
-    return GetPartOf(*store_, KeyOf(blob.digest), {.offset = offset, .length = size}, out, stop);
-  }
-
-  Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, IfThere if_there,
-                   std::stop_token stop) override {
-    if (if_there == IfThere::kKeep) {
-      TRY_ASSIGN(bool there, Has(blob, stop));
-      if (there) return false;
-    }
-    TRY(store_->Put(KeyOf(blob.digest), {.open = [&] { return open(0); }, .size = blob.size}, stop));
-    return true;
-  }
-
   Result<Freed> Free(const std::vector<oci::Descriptor>& blobs, std::stop_token stop) override {
     TRY_ASSIGN(auto manifests, Manifests(stop));
     TRY_ASSIGN(auto reached, Reached(manifests, stop));
-    std::vector<std::string> dead;
-    Freed freed;
-    for (const oci::Descriptor& blob : blobs) {
-      // Groups' manifests are no blobs here: Replace has removed them.
-      if (reached.contains(KeyOf(blob.digest)) || blob.media_type == oci::kOciManifest) continue;
-      dead.push_back(KeyOf(blob.digest));
-      ++freed.count;
-      freed.bytes += blob.size;
-    }
-    if (!dead.empty()) TRY(store_->Delete(dead, stop));
-    return freed;
+    // Groups' manifests are no blobs here: Replace has removed them.
+    auto is_named = [&](const oci::Descriptor& blob) {
+      return reached.contains(KeyOf(blob.digest)) || blob.media_type == oci::kOciManifest;
+    };
+    return FreeUnnamed(blobs, is_named, std::move(stop));
   }
 
  private:
-  std::string KeyOf(const Digest& digest) const {
+  std::string KeyOf(const Digest& digest) const override {
     return layout_.blobs_prefix + std::string(kAlgorithm) + digest.Hex();
   }
   std::string GroupPrefix(const std::string& name) const {
@@ -244,10 +215,9 @@ class BucketStorage final : public BlobStorage {
     for (const std::string& key : unused) {
       if (still_old.contains(key) && !reached.contains(key)) dead.push_back(key);
     }
-    return RemoveUnused(*store_, dead, std::move(stop));
+    return RemoveUnused(dead, std::move(stop));
   }
 
-  const std::unique_ptr<objects::ObjectStore> store_;
   const BucketLayout layout_;
   Guarded<std::map<Digest, std::set<std::string>>> keys_;  // of the groups that were listed
 };

@@ -36,10 +36,10 @@ class BoundedText final : public Writer {
   std::string text;
 };
 
-class WebStorage final : public BlobStorage {
+class WebStorage final : public ObjectBlobs {
  public:
   WebStorage(std::unique_ptr<objects::ObjectStore> store, WebLayout layout, net::Sleeper& sleeper)
-      : store_(std::move(store)), bazel_(layout == WebLayout::kBazel),
+      : ObjectBlobs(std::move(store)), bazel_(layout == WebLayout::kBazel),
         index_(bazel_ ? "ac/" + Digest::Of(kBazelIndex).Hex() : "index.json"), sleeper_(sleeper) {}
 
   Result<std::vector<GroupEntry>> List(std::stop_token stop) override {
@@ -94,29 +94,6 @@ class WebStorage final : public BlobStorage {
     return there && there->size == blob.size;  // cut short: send it again
   }
 
-  Status Get(const oci::Descriptor& blob, Writer& out, std::stop_token stop) override {
-    TRY_ASSIGN(auto there, store_->Get(KeyOf(blob.digest), {}, out, stop));
-    if (!there) return NotFound("{} has no blob {}", store_->Name(), blob.digest.ToString());
-    return Ok();
-  }
-
-  bool HasParts() const override { return true; }
-
-  Status GetPart(const oci::Descriptor& blob, uint64_t offset, uint64_t size, Writer& out,
-                 std::stop_token stop) override {
-    return GetPartOf(*store_, KeyOf(blob.digest), {.offset = offset, .length = size}, out, stop);
-  }
-
-  Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, IfThere if_there,
-                   std::stop_token stop) override {
-    if (if_there == IfThere::kKeep) {
-      TRY_ASSIGN(bool there, Has(blob, stop));
-      if (there) return false;
-    }
-    TRY(store_->Put(KeyOf(blob.digest), {.open = [&] { return open(0); }, .size = blob.size}, stop));
-    return true;
-  }
-
   Result<Freed> Free(const std::vector<oci::Descriptor>& blobs, std::stop_token stop) override {
     if (bazel_) return Freed{.how = Freed::How::kNever};
     TRY_ASSIGN(Document document, Read(stop));
@@ -126,20 +103,12 @@ class WebStorage final : public BlobStorage {
       if (!of_group) return Invalid("{}: a group's manifest is gone, so that nothing is removed", store_->Name());
       named.merge(*of_group);
     }
-    std::vector<std::string> dead;
-    Freed freed;
-    for (const oci::Descriptor& blob : blobs) {
-      if (named.contains(blob.digest)) continue;
-      dead.push_back(KeyOf(blob.digest));
-      ++freed.count;
-      freed.bytes += blob.size;
-    }
-    if (!dead.empty()) TRY(store_->Delete(dead, stop));
-    return freed;
+    auto is_named = [&](const oci::Descriptor& blob) { return named.contains(blob.digest); };
+    return FreeUnnamed(blobs, is_named, std::move(stop));
   }
 
  private:
-  std::string KeyOf(const Digest& digest) const {
+  std::string KeyOf(const Digest& digest) const override {
     return bazel_ ? "cas/" + digest.Hex() : oci::LayoutBlobPath(digest);
   }
 
@@ -233,10 +202,9 @@ class WebStorage final : public BlobStorage {
   Status Remove(const std::vector<Digest>& dead, std::stop_token stop) {
     std::vector<std::string> keys;
     for (const Digest& blob : dead) keys.push_back(KeyOf(blob));
-    return RemoveUnused(*store_, keys, std::move(stop));
+    return RemoveUnused(keys, std::move(stop));
   }
 
-  const std::unique_ptr<objects::ObjectStore> store_;
   const bool bazel_;
   const std::string index_;
   net::Sleeper& sleeper_;
