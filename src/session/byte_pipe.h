@@ -27,6 +27,28 @@ class ByteStream {
   virtual void Close() { Cancel(); }
 };
 
+// A gRPC stream of messages with a field `data`, in both directions.
+template <typename Message, typename Stream>
+class MessageBytes : public ByteStream {
+ public:
+  explicit MessageBytes(Stream& stream) : stream_(stream) {}
+  bool Read(std::string& data) override {
+    if (!stream_.Read(&in_)) return false;
+    data.swap(*in_.mutable_data());
+    return true;
+  }
+  bool Write(std::string_view data) override {
+    out_.set_data(data.data(), data.size());
+    return stream_.Write(out_);
+  }
+
+ protected:
+  Stream& stream_;
+
+ private:
+  Message in_, out_;
+};
+
 class BytePipe {
  public:
   // `message_bytes`: the largest gRPC message in either direction.

@@ -38,25 +38,13 @@ Result<Headers> ReadHeaders(const std::multimap<grpc::string_ref, grpc::string_r
   return headers;
 }
 
-class ServerBytes final : public ByteStream {
+class ServerBytes final : public MessageBytes<BytesMessage, Sessions::Stream> {
  public:
-  ServerBytes(grpc::ServerContext& context, Sessions::Stream& stream)
-      : context_(context), stream_(stream) {}
-  bool Read(std::string& data) override {
-    if (!stream_.Read(&in_)) return false;
-    data.swap(*in_.mutable_data());
-    return true;
-  }
-  bool Write(std::string_view data) override {
-    out_.set_data(data.data(), data.size());
-    return stream_.Write(out_);
-  }
+  ServerBytes(grpc::ServerContext& context, Sessions::Stream& stream) : MessageBytes(stream), context_(context) {}
   void Cancel() override { context_.TryCancel(); }
 
  private:
   grpc::ServerContext& context_;
-  Sessions::Stream& stream_;
-  BytesMessage in_, out_;
 };
 
 // "prefix:id": the prefix tells sources of one session apart and is no part of its name.

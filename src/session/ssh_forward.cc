@@ -25,26 +25,16 @@ using moby::sshforward::v1::BytesMessage;
 constexpr char kMethod[] = "/moby.sshforward.v1.SSH/ForwardAgent";
 constexpr auto kTimeout = std::chrono::seconds(60);
 
-class AgentBytes final : public ByteStream {
+using AgentStream = grpc::ClientReaderWriterInterface<BytesMessage, BytesMessage>;
+
+class AgentBytes final : public MessageBytes<BytesMessage, AgentStream> {
  public:
-  AgentBytes(Call& call, grpc::ClientReaderWriterInterface<BytesMessage, BytesMessage>& stream)
-      : call_(call), stream_(stream) {}
-  bool Read(std::string& data) override {
-    if (!stream_.Read(&in_)) return false;
-    data.swap(*in_.mutable_data());
-    return true;
-  }
-  bool Write(std::string_view data) override {
-    out_.set_data(data.data(), data.size());
-    return stream_.Write(out_);
-  }
+  AgentBytes(Call& call, AgentStream& stream) : MessageBytes(stream), call_(call) {}
   void Cancel() override { call_.Cancel(); }
   void Close() override { stream_.WritesDone(); }
 
  private:
   Call& call_;
-  grpc::ClientReaderWriterInterface<BytesMessage, BytesMessage>& stream_;
-  BytesMessage in_, out_;
 };
 
 }  // namespace

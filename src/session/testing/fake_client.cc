@@ -16,31 +16,21 @@ namespace {
 using moby::buildkit::v1::BytesMessage;
 using ClientStream = grpc::ClientReaderWriter<BytesMessage, BytesMessage>;
 
-class ClientBytes final : public ByteStream {
+class ClientBytes final : public MessageBytes<BytesMessage, ClientStream> {
  public:
   ClientBytes(grpc::ClientContext& context, std::unique_ptr<ClientStream> stream)
-      : context_(context), stream_(std::move(stream)) {}
-  bool Read(std::string& data) override {
-    if (!stream_->Read(&in_)) return false;
-    data.swap(*in_.mutable_data());
-    return true;
-  }
-  bool Write(std::string_view data) override {
-    out_.set_data(data.data(), data.size());
-    return stream_->Write(out_);
-  }
+      : MessageBytes(*stream), context_(context), owned_(std::move(stream)) {}
   void Cancel() override {
     if (!closing_) context_.TryCancel();
   }
-  void Close() override { stream_->WritesDone(); }
+  void Close() override { stream_.WritesDone(); }
   void BeginClose() { closing_ = true; }
-  ClientStream& stream() { return *stream_; }
+  ClientStream& stream() { return stream_; }
 
  private:
   grpc::ClientContext& context_;
-  std::unique_ptr<ClientStream> stream_;
+  std::unique_ptr<ClientStream> owned_;
   std::atomic<bool> closing_ = false;
-  BytesMessage in_, out_;
 };
 
 class Healthy final : public grpc::health::v1::Health::Service {
