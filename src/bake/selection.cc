@@ -78,7 +78,8 @@ class Selector {
     return Ok();
   }
 
-  // A group wins over a target of its name. Circles are cut.
+  // A group wins over a target of its name, but inside of itself the name is the target's: --print writes such groups.
+  // Other circles are cut.
   void Expand(const std::string& name, std::set<std::string>& visited, Strings& targets, Strings& groups) const {
     const Group* group = definition_.FindGroup(name);
     if (group == nullptr) {
@@ -87,7 +88,13 @@ class Selector {
     }
     if (!visited.insert(name).second) return;
     groups.push_back(name);
-    for (const std::string& member : group->targets) Expand(member, visited, targets, groups);
+    for (const std::string& member : group->targets) {
+      if (member == name && definition_.FindTarget(name) != nullptr) {
+        targets.push_back(name);
+      } else {
+        Expand(member, visited, targets, groups);
+      }
+    }
   }
 
   void AddDefaultGroup(const Strings& wanted) {
