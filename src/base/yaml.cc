@@ -2,9 +2,11 @@
 
 #include <yaml.h>
 
+#include <charconv>
 #include <cmath>
 #include <cstdlib>
 #include <limits>
+#include <optional>
 #include <string>
 
 #include "base/strings.h"
@@ -82,37 +84,50 @@ class Converter {
 
 }  // namespace
 
+namespace {
+
+// Decimal, or with 0b, 0o, 0x or a bare 0 in front (octal), and a sign; a number above the signed range is its text.
+std::optional<Json> Integer(const std::string& text) {
+  const bool negative = text[0] == '-';
+  std::string_view digits = std::string_view(text).substr(negative || text[0] == '+' ? 1 : 0);
+  int base = 10;
+  if (digits.size() > 1 && digits[0] == '0') {
+    const char letter = digits[1] | 0x20;
+    base = letter == 'b' ? 2 : letter == 'x' ? 16 : 8;
+    digits.remove_prefix(letter == 'b' || letter == 'x' || letter == 'o' ? 2 : 1);
+  }
+  uint64_t value = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value, base);
+  if (error != std::errc() || end != digits.data() + digits.size()) return std::nullopt;
+  if (value <= static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) {
+    return Json(negative ? -static_cast<int64_t>(value) : static_cast<int64_t>(value));
+  }
+  if (negative) return std::nullopt;
+  return Json(fmt::format("{}", value));
+}
+
+}  // namespace
+
 Json ResolveYamlScalar(const std::string& text) {
   if (text.empty() || text == "~" || text == "null" || text == "Null" || text == "NULL") return {};
   if (text == "true" || text == "True" || text == "TRUE") return true;
   if (text == "false" || text == "False" || text == "FALSE") return false;
   const size_t sign = text[0] == '-' || text[0] == '+' ? 1 : 0;
   const std::string_view digits = std::string_view(text).substr(sign);
-  auto all = [](std::string_view part, std::string_view set) {
-    return !part.empty() && part.find_first_not_of(set) == part.npos;
-  };
-  int base = 0;
-  if (all(digits, "0123456789")) base = 10;
-  if (sign == 0 && text.starts_with("0o") && all(digits.substr(2), "01234567")) base = 8;
-  if (sign == 0 && text.starts_with("0x") && all(digits.substr(2), "0123456789abcdefABCDEF")) base = 16;
-  if (base != 0) {
-    errno = 0;
-    const std::string plain = base == 10 ? text : text.substr(2);
-    const long long value = std::strtoll(plain.c_str(), nullptr, base);
-    if (errno == 0) return static_cast<int64_t>(value);
-  }
   if (digits == ".inf" || digits == ".Inf" || digits == ".INF") {
     const double infinity = std::numeric_limits<double>::infinity();
     return text[0] == '-' ? -infinity : infinity;
   }
   if (text == ".nan" || text == ".NaN" || text == ".NAN") return std::nan("");
+  if (digits.empty() || (digits[0] != '.' && (digits[0] < '0' || digits[0] > '9'))) return text;
+  std::string plain = text;
+  std::erase(plain, '_');
+  if (auto number = Integer(plain)) return *number;
   // [-+]? ( . digits | digits ( . digits* )? ) ( [eE] [-+]? digits )?
-  if (digits.find_first_not_of("0123456789.eE+-") == digits.npos &&
-      digits.find_first_of("0123456789") != digits.npos &&
-      (digits[0] == '.' || (digits[0] >= '0' && digits[0] <= '9'))) {
+  if (plain.find_first_not_of("0123456789.eE+-") == plain.npos && plain.find_first_of("0123456789") != plain.npos) {
     char* end = nullptr;
-    const double value = std::strtod(text.c_str(), &end);
-    if (*end == '\0') return value;
+    const double value = std::strtod(plain.c_str(), &end);
+    if (*end == '\0' && std::isfinite(value)) return value;
   }
   return text;
 }

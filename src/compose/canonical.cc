@@ -245,6 +245,9 @@ Status SecretsToMappings(Node& node) {
     TRY(CheckKeys(item, "a service's secret", kKeys));
     if (item.Find("source") == nullptr)
       return ErrorAt(item.place, "a service's secret needs a source");
+    // As docker compose writes it: the octal digits as a text.
+    if (Node* mode = item.Find("mode"); mode != nullptr && mode->is_scalar() && mode->scalar.is_int())
+      mode->scalar = fmt::format("0{:o}", mode->scalar.as_int());
   }
   return Ok();
 }

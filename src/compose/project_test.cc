@@ -98,6 +98,17 @@ web:
 )");
 }
 
+TEST_F(Compose, NumbersAreArgumentsAsGoReadsAndWritesThem) {
+  File("compose.yaml",
+       "services:\n  a:\n    build:\n      args: {MODE: 0755, ID: 1_000, BIG: 1000000.0, NUMBER: 123456.50, SMALL: 0.00001, TEXT: '0755',"
+       " HUGE: 18446744073709551615, NONE: .nan, END: -.inf}\n");
+  auto project = Make();
+  ASSERT_TRUE(project) << project.error().message;
+  const Pairs expected = {{"MODE", "493"}, {"ID", "1000"}, {"BIG", "1e+06"}, {"NUMBER", "123456.5"}, {"SMALL", "1e-05"}, {"TEXT", "0755"},
+                          {"HUGE", "18446744073709551615"}, {"NONE", "NaN"}, {"END", "-Inf"}};
+  EXPECT_EQ(project->services[0].build->args, expected);
+}
+
 TEST_F(Compose, LaterFilesMergeOntoEarlierOnes) {
   File("a.yaml", R"(
 services:
