@@ -14,6 +14,18 @@ namespace {
 namespace fs = std::filesystem;
 using compose::Node;
 
+// Bake looks at nothing else of a service: it may depend on one of a file that is not here, and its `platform` is that of
+// the container.
+void KeepWhatIsBuilt(Node& model) {
+  Node* services = model.Find("services");
+  if (services == nullptr) return;
+  for (Node::Member& service : services->members) {
+    std::erase_if(service.value.members, [](const Node::Member& member) {
+      return member.key != "image" && member.key != "build" && member.key != "environment" && member.key != "env_file";
+    });
+  }
+}
+
 Result<compose::Project> LoadProject(const std::vector<File>& files, const ReadOptions& options) {
   compose::LoadOptions load{.working_directory = options.working_directory};
   // A project's name does not matter here, and a folder may have one that gives none.
@@ -30,6 +42,7 @@ Result<compose::Project> LoadProject(const std::vector<File>& files, const ReadO
     load.texts[path] = file.text;
   }
   TRY_ASSIGN(auto loaded, compose::Load(load));
+  KeepWhatIsBuilt(loaded.model);
   return compose::MakeProject(std::move(loaded), {"*"}, {});
 }
 
@@ -60,7 +73,7 @@ class Converter {
       target.contexts[name] = other ? "target:" + SanitizeName(value.substr(value.find(':') + 1)) : Relative(value);
     }
     for (const auto& [name, value] : build.args) target.args[name] = value;
-    AddServiceEnvironment(written, target);
+    TRY(AddServiceEnvironment(service, written, target));
     for (const auto& [name, value] : build.labels) target.labels[name] = value;
     auto list = [](const Strings& values, std::optional<Strings>& to) {
       if (!values.empty()) to = values;
@@ -102,13 +115,15 @@ class Converter {
   }
 
   // An argument without a value is looked up in the service's environment first.
-  void AddServiceEnvironment(const Node& written, Target& target) const {
-    const Node *args = written.Find("build")->Find("args"), *environment = written.Find("environment");
-    if (args == nullptr || environment == nullptr) return;
+  Status AddServiceEnvironment(const compose::Service& service, const Node& written, Target& target) const {
+    TRY_ASSIGN(const auto environment, compose::EnvironmentOfService(project_, service));
+    const Node* args = written.Find("build")->Find("args");
+    if (args == nullptr) return Ok();
     for (const Node::Member& arg : args->members) {
-      const Node* value = environment->Find(arg.key);
-      if (arg.value.is_null() && value != nullptr && !value->is_null()) target.args[arg.key] = value->Text();
+      auto value = environment.find(arg.key);
+      if (arg.value.is_null() && value != environment.end()) target.args[arg.key] = value->second;
     }
+    return Ok();
   }
 
   static Status AddEntries(EntryKind kind, const Strings& texts, std::optional<Entries>& to) {

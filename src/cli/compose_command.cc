@@ -84,6 +84,7 @@ class ComposeCommand final : public Command {
     config_->add_flag("--profiles", list_profiles_, "The names of the profiles, one a line");
     config_->add_flag("-q,--quiet", quiet_, "Only check the files");
     config_->add_flag("--no-interpolate", no_interpolate_, "Leave variables as they are written");
+    config_->add_flag("--no-env-resolution", no_env_resolution_, "Leave the services' env_file as it is written");
     config_->add_option("-o,--output", output_, "File to write instead of stdout");
   }
 
@@ -146,9 +147,10 @@ class ComposeCommand final : public Command {
       }
       for (const std::string& profile : profiles) text += profile + "\n";
     } else {
-      Json model = compose::ResolvedModel(project, named_);
-      text = format_ == "json" ? model.Dump({.indent = 2, .sort_keys = true}) + "\n"
-                               : compose::ToYaml(model);
+      auto model = compose::ResolvedModel(project, named_, !no_interpolate_ && !no_env_resolution_);
+      if (!model) return Fail(model.error());
+      text = format_ == "json" ? model->Dump({.indent = 2, .sort_keys = true}) + "\n"
+                               : compose::ToYaml(*model);
       // What comes out can be read in again: its dollars are no variables.
       if (!no_interpolate_) text = ReplaceAll(text, "$", "$$");
     }
@@ -215,7 +217,7 @@ class ComposeCommand final : public Command {
   std::vector<std::string> profiles_, named_, build_args_;
   std::string progress_, format_, output_, ignored_;
   bool is_config_ = false, quiet_ = false, print_ = false, with_dependencies_ = false,
-       no_interpolate_ = false;
+       no_interpolate_ = false, no_env_resolution_ = false;
   bool list_services_ = false, list_images_ = false, list_profiles_ = false;
   CLI::App* config_ = nullptr;
   ComposeBuildFlags all_;

@@ -82,12 +82,17 @@ Status AddCaches(const compose::Build& build, BuildFlags& flags) {
   return tier::CheckExports(flags.cache_to);
 }
 
-Status AddAttestations(const compose::Build& build, BuildFlags& flags) {
+std::vector<std::string> AttestationsOf(const compose::Build& build) {
   std::vector<std::string> values;
   if (!build.provenance.empty()) values.push_back(attest::AttestText("provenance", build.provenance));
   if (!build.sbom.empty()) values.push_back(attest::AttestText("sbom", build.sbom));
-  TRY_ASSIGN(flags.attest, attest::ParseRequest(values, flags.build_args));
-  return Ok();
+  return values;
+}
+
+std::vector<std::string> EntitlementsOf(const compose::Build& build) {
+  std::vector<std::string> entitlements = build.entitlements;
+  if (build.privileged) entitlements.push_back("security.insecure");
+  return entitlements;
 }
 
 Status AddContexts(const compose::Build& build, ServiceFlags& out) {
@@ -138,13 +143,12 @@ Result<ServiceFlags> MakeFlags(const compose::Project& project, const compose::S
   flags.no_cache = build.no_cache || all.no_cache;
   if (!flags.no_cache) flags.no_cache_filter = build.no_cache_filter;
   flags.pull = build.pull || all.pull;
-  flags.allow = build.entitlements;
-  if (build.privileged) flags.allow.push_back("security.insecure");
+  flags.allow = EntitlementsOf(build);
   if (!all.memory.empty()) flags.resources["memory"] = all.memory;
   TRY(AddLimits(build, flags));
   TRY(AddSecrets(build, flags));
   TRY(AddContexts(build, out));
-  TRY(AddAttestations(build, out.flags));
+  TRY_ASSIGN(flags.attest, attest::ParseRequest(AttestationsOf(build), flags.build_args));
   TRY(AddCaches(build, flags));
   // As docker compose: a name that nobody wrote is not a name to push to.
   flags.push = all.push && (!service.image.empty() || !build.tags.empty());
@@ -229,7 +233,9 @@ Json BakeFile(const compose::Project& project, const std::vector<const compose::
       hosts.Set(host, others.empty() ? address : others + "," + address);
     }
     target.SetIf(!build.extra_hosts.empty(), "extra-hosts", std::move(hosts));
-    target.SetIf(!build.entitlements.empty(), "entitlements", Json::Strings(build.entitlements));
+    const std::vector<std::string> entitlements = EntitlementsOf(build), attestations = AttestationsOf(build);
+    target.SetIf(!entitlements.empty(), "entitlements", Json::Strings(entitlements));
+    target.SetIf(!attestations.empty(), "attest", Json::Strings(attestations));
     bool push = all.push && !service->image.empty();
     target.Set("output", Json::Strings({push                         ? "type=registry"
                                         : build.platforms.size() > 1 ? "type=image,push=false"

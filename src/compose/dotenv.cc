@@ -127,6 +127,10 @@ class Reader {
       TRY_ASSIGN(value, Expand(Unescape(inner)));
     }
     at_ = end + 1;
+    const std::string_view rest = TrimSpace(text_.substr(at_, LineEnd() - at_));
+    if (!rest.empty() && !rest.starts_with('#')) {
+      return Bad(fmt::format("\"{}\" after the closing quote", rest));
+    }
     SkipLine();
     return value;
   }
@@ -143,6 +147,19 @@ class Reader {
 Status ReadDotenv(std::string_view text, const std::string& file, const Lookup& outer,
                   Environment& out) {
   return Reader(text, file, outer, out).Run();
+}
+
+void ReadRawEnv(std::string_view text, const Lookup& outer, Environment& out) {
+  for (std::string line : Split(text, '\n')) {
+    if (line.ends_with('\r')) line.pop_back();
+    if (TrimSpace(line).empty() || line.starts_with('#')) continue;
+    const size_t eq = line.find('=');
+    if (eq != line.npos) {
+      out[line.substr(0, eq)] = line.substr(eq + 1);
+    } else if (auto value = outer(line)) {
+      out[line] = *value;
+    }
+  }
 }
 
 }  // namespace varve::compose

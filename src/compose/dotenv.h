@@ -20,4 +20,7 @@ using Environment = std::map<std::string, std::string>;
 Status ReadDotenv(std::string_view text, const std::string& file, const Lookup& outer,
                   Environment& out);
 
+// The same of an `env_file` with `format: raw`: what is after the first = is the value as it stands.
+void ReadRawEnv(std::string_view text, const Lookup& outer, Environment& out);
+
 }  // namespace varve::compose

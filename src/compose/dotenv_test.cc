@@ -46,6 +46,7 @@ TEST(Dotenv, NameAloneIsInherited) {
 TEST(Dotenv, ErrorsNameTheLine) {
   EXPECT_EQ(Read("A=1\nB C=2\n", "A"), "ERROR .env:2: \"B C\" is no variable's name");
   EXPECT_EQ(Read("A=\"x\n", "A"), "ERROR .env:1: the quote is not closed");
+  EXPECT_EQ(Read("A=1\nB='it''s'\n", "A"), "ERROR .env:2: \"'s'\" after the closing quote");
 }
 
 }  // namespace

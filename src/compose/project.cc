@@ -5,11 +5,14 @@
 #include <map>
 #include <set>
 
+#include "base/fd.h"
 #include "base/strings.h"
 
 namespace varve::compose {
 
 namespace {
+
+constexpr uint64_t kMaxEnvFile = 16 << 20;
 
 std::string TextOf(const Node& node, std::string_view key) {
   const Node* found = node.Find(key);
@@ -319,6 +322,46 @@ Result<std::vector<const Service*>> ServicesToBuild(const Project& project,
   };
   for (const Service* service : wanted) TRY(add(*service));
   return ordered;
+}
+
+Result<Environment> EnvironmentOfService(const Project& project, const Service& service) {
+  const Node& written = *project.loaded.model.Find("services")->Find(service.name);
+  const Environment& outer = project.loaded.environment;
+  Environment out;
+  // What earlier files say goes before the project's environment.
+  const Lookup lookup = [&](const std::string& name) -> std::optional<std::string> {
+    if (auto it = out.find(name); it != out.end()) return it->second;
+    if (auto it = outer.find(name); it != outer.end()) return it->second;
+    return std::nullopt;
+  };
+  if (const Node* files = written.Find("env_file")) {
+    for (const Node& item : files->items) {
+      const std::string path = item.is_mapping() ? TextOf(item, "path") : item.Text();
+      auto text = ReadFile(path, kMaxEnvFile);
+      if (!text) {
+        const bool optional = item.is_mapping() && item.Find("required") != nullptr && TextOf(item, "required") == "false";
+        if (optional && text.error().code == Code::kNotFound) continue;
+        return Error(std::move(text).error()).With("env_file of service " + service.name);
+      }
+      Environment read;
+      if (item.is_mapping() && TextOf(item, "format") == "raw") {
+        ReadRawEnv(*text, lookup, read);
+      } else {
+        TRY(ReadDotenv(*text, path, lookup, read));
+      }
+      for (auto& [name, value] : read) out[name] = std::move(value);
+    }
+  }
+  if (const Node* own = written.Find("environment")) {
+    for (const Node::Member& member : own->members) {
+      if (!member.value.is_null()) {
+        out[member.key] = member.value.Text();
+      } else if (auto it = outer.find(member.key); it != outer.end()) {
+        out[member.key] = it->second;
+      }
+    }
+  }
+  return out;
 }
 
 }  // namespace varve::compose

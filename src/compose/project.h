@@ -70,4 +70,8 @@ Result<std::vector<const Service*>> ServicesToBuild(const Project& project,
                                                     const std::vector<std::string>& named,
                                                     bool with_dependencies);
 
+// The variables of the service's containers: those of its `env_file`s, later ones over earlier ones, under `environment`. A
+// variable there without a value has that of the project's environment. kNotFound for a file that is required and not there.
+Result<Environment> EnvironmentOfService(const Project& project, const Service& service);
+
 }  // namespace varve::compose

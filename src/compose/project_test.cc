@@ -41,7 +41,9 @@ class Compose : public testing::Test {
   std::string Services() {
     auto project = Make();
     if (!project) return Shown(project.error().ToString());
-    return Shown(ToYaml(*ResolvedModel(*project, {}).Find("services")));
+    auto model = ResolvedModel(*project, {}, true);
+    if (!model) return "ERROR " + model.error().ToString();
+    return Shown(ToYaml(*model->Find("services")));
   }
 
   std::string Shown(std::string text) const {
@@ -96,6 +98,33 @@ web:
     context: $D/web
     dockerfile: Dockerfile
 )");
+}
+
+TEST_F(Compose, EnvFilesAreReadBelowTheEnvironment) {
+  File("one.env", "A=1\nB=${A}b\nC=file\nHOSTED\n");
+  File("two.env", "A=two\nD=${B} $HOSTED\n");
+  File("raw.env", "# none\nR='$A' # all of it\n");
+  File("compose.yaml", R"(
+services:
+  a:
+    image: a
+    environment: {C: own, E: , HOSTED: }
+    env_file: [one.env, two.env, {path: none.env, required: false}, {path: raw.env, format: raw}]
+)");
+  options_.environment = {{"HOSTED", "h"}};
+  EXPECT_EQ(Services(), R"(a:
+  environment:
+    A: two
+    B: 1b
+    C: own
+    D: 1b h
+    E: null
+    HOSTED: h
+    R: "'$A' # all of it"
+  image: a
+)");
+  File("compose.yaml", "services: {a: {image: a, env_file: none.env}}");
+  EXPECT_TRUE(Services().starts_with("ERROR env_file of service a: ")) << Services();
 }
 
 TEST_F(Compose, NumbersAreArgumentsAsGoReadsAndWritesThem) {
@@ -320,7 +349,7 @@ services:
   File("compose.override.yaml", "services: {a: {depends_on: {c: {condition: service_healthy}}}}\n");
   auto project = Make();
   ASSERT_TRUE(project) << project.error().ToString();
-  Json model = ResolvedModel(*project, {});
+  Json model = *ResolvedModel(*project, {}, true);
   const Json* depends_on = model.Find("services")->Find("a")->Find("depends_on");
   ASSERT_NE(depends_on, nullptr);
   EXPECT_EQ(depends_on->Dump(), R"({"b":{"condition":"service_healthy","required":true},)"

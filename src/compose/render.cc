@@ -152,7 +152,7 @@ void SetDefaults(Json& service) {
 
 }  // namespace
 
-Json ResolvedModel(const Project& project, const std::vector<std::string>& named) {
+Result<Json> ResolvedModel(const Project& project, const std::vector<std::string>& named, bool env_files) {
   Json model = Json::EmptyObject();
   model.Set("name", project.loaded.name);
   const Json all = project.loaded.model.ToJson();
@@ -175,6 +175,13 @@ Json ResolvedModel(const Project& project, const std::vector<std::string>& named
       }
     }
     SetDefaults(json);
+    if (env_files && json.Find("env_file") != nullptr) {
+      TRY_ASSIGN(const auto environment, EnvironmentOfService(project, service));
+      Json merged = json.Find("environment") == nullptr ? Json::EmptyObject() : *json.Find("environment");
+      for (const auto& [name, value] : environment) merged.Set(name, value);
+      json.SetIf(!merged.as_object().empty(), "environment", merged);
+      json.Erase("env_file");
+    }
     services.Set(service.name, std::move(json));
   }
   model.Set("services", std::move(services));

@@ -10,8 +10,8 @@
 namespace varve::compose {
 
 // The resolved model: name, active services (only `named` ones if there are some), and the other
-// top-level sections.
-Json ResolvedModel(const Project& project, const std::vector<std::string>& named);
+// top-level sections. With `env_files`, what those of a service say is part of its environment.
+Result<Json> ResolvedModel(const Project& project, const std::vector<std::string>& named, bool env_files);
 
 // Block style; texts are quoted only where a reader would take them for something else.
 std::string ToYaml(const Json& value);
