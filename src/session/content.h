@@ -12,27 +12,21 @@
 
 #include "base/digest.h"
 #include "base/io.h"
+#include "base/remote_blobs.h"
 #include "base/result.h"
 #include "session/session.h"
 
 namespace varve::session {
 
-class ClientContent {
+class ClientContent final : public RemoteBlobs {
  public:
   ClientContent(std::shared_ptr<Session> session, std::string store)
       : session_(std::move(session)), store_(std::move(store)) {}
 
-  // Of a blob; nothing when the client does not have it. kNotFound when it has no such store.
-  Result<std::optional<uint64_t>> Size(const Digest& blob, std::stop_token stop);
-
-  // Writes the whole blob to `out`. kCorrupt, after the bytes, when they are not what the digest names; kNotFound.
-  Status Read(const Digest& blob, Writer& out, std::stop_token stop);
-  // `size` bytes from `offset` on; they cannot be verified. kCorrupt when there are fewer.
-  Result<std::string> ReadPart(const Digest& blob, uint64_t offset, uint64_t size, std::stop_token stop);
-
-  // Gives the client a blob of that size. One that it has already is fine, and nothing is sent then. The client verifies
-  // what it gets, and shows it to nobody before.
-  Status Write(const Digest& blob, uint64_t size, Reader& in, std::stop_token stop);
+  Result<std::optional<uint64_t>> Size(const Digest& blob, std::stop_token stop) override;
+  Status Read(const Digest& blob, Writer& out, std::stop_token stop) override;
+  Result<std::string> ReadPart(const Digest& blob, uint64_t offset, uint64_t size, std::stop_token stop) override;
+  Status Write(const Digest& blob, uint64_t size, Reader& in, std::stop_token stop) override;
 
  private:
   Status ReadRange(const Digest& blob, uint64_t offset, uint64_t size, Writer& out, std::stop_token stop);
