@@ -26,10 +26,11 @@ namespace {
 // for the same one.
 class ShownImages final : public dockerfile::ImageResolver {
  public:
+  // `client`: who has the OCI layouts; null: they are directories.
   ShownImages(source::ImageStore& images, progress::Board& board, bool multi_platform,
-              Guarded<std::set<std::string>>& shown, std::stop_token stop)
+              Guarded<std::set<std::string>>& shown, ClientStores client, std::stop_token stop)
       : images_(images), board_(board), multi_platform_(multi_platform), shown_(shown),
-        stop_(std::move(stop)) {}
+        client_(std::move(client)), stop_(std::move(stop)) {}
 
   Result<dockerfile::ResolvedImage> Resolve(const std::string& reference,
                                             const oci::Platform& platform,
@@ -49,6 +50,10 @@ class ShownImages final : public dockerfile::ImageResolver {
 
   Result<dockerfile::ResolvedImage> ResolveLayout(const graph::OciLayoutSource& layout,
                                                   const oci::Platform& platform) override {
+    if (client_) {
+      TRY_ASSIGN(auto image, ResolveClientLayout(client_, layout, platform, images_, stop_));
+      return Answer(std::move(image));
+    }
     std::string reference = layout.digest ? layout.digest->ToString() : layout.reference;
     TRY_ASSIGN(auto image, images_.ResolveLayout(layout.path, reference, platform));
     return Answer(std::move(image));
@@ -72,6 +77,7 @@ class ShownImages final : public dockerfile::ImageResolver {
   progress::Board& board_;
   const bool multi_platform_;
   Guarded<std::set<std::string>>& shown_;
+  const ClientStores client_;
   std::stop_token stop_;
 };
 
@@ -134,7 +140,7 @@ dockerfile::Parsed<void> BuildJob::Lower() {
   auto platforms = TargetPlatforms(flags_);
   if (!platforms) return std::unexpected(dockerfile::SourceError{platforms.error(), {}});
   auto several = dockerfile::IsMultiPlatform(flags_.build_args, platforms->size());
-  ShownImages images(*workspace_.images, board_, several && *several, *shown_images_,
+  ShownImages images(*workspace_.images, board_, several && *several, *shown_images_, client_ != nullptr ? client_->stores : nullptr,
                      stop_);
   dockerfile::LowerOptions options = Options();
   if (Status linked = AddLinks(options, *platforms); !linked) {
@@ -314,7 +320,8 @@ Result<engine::Outcome> BuildJob::Run(const RunOptions& options, engine::Observe
     }
   }
   all_here_ = options.want_data;
-  TRY_ASSIGN(tiers_, CacheTiers::Open(flags_, workspace_, !options.isolated.empty(), stop_));
+  TRY_ASSIGN(tiers_, CacheTiers::Open(flags_, workspace_, !options.isolated.empty(), stop_,
+                                      client_ != nullptr ? client_->stores : nullptr));
   TRY_ASSIGN(auto runner, MakeRunnerOptions(options.isolated));
   PreviousImages previous(tiers_->images(), tiers_->chain(), workspace_, board_, {{.lowered = lowered_}},
                           options.dry_run);
@@ -492,6 +499,7 @@ Result<exec::RunnerOptions> BuildJob::MakeRunnerOptions(const std::string& isola
   if (client_ != nullptr) {
     options.other_directories = client_->directories;
     options.secrets_elsewhere = client_->secrets;
+    options.layouts = LayoutsOf(client_->stores, *workspace_.images);
     if (client_->ssh) {
       TRY_ASSIGN(options.ssh, client_->ssh(lowered_.graph));
     }

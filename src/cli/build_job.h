@@ -20,6 +20,7 @@
 #include "cli/build_outputs.h"
 #include "cli/cache_offer.h"
 #include "cli/cache_tiers.h"
+#include "cli/client_stores.h"
 #include "cli/ssh_agents.h"
 #include "cli/workspace.h"
 #include "dockerfile/lower_platforms.h"
@@ -72,6 +73,7 @@ struct BuildClient {
   exec::LocalDirectory directories;
   std::map<std::string, dockerfile::LoweredInput> inputs;  // of contexts "input:NAME"
   OutputReceiver* outputs = nullptr;
+  ClientStores stores;
   std::optional<ClientFacts> facts;  // for the provenance
 };
 
@@ -151,6 +153,10 @@ class BuildJob {
   void ExportFinished(const engine::Outcome& outcome);
   // What the tiers of Run and ExportCaches did, a line each.
   std::string CacheSummary() { return tiers_ ? tiers_->Summary() : ""; }
+  // See CacheTiers::client_list.
+  std::optional<oci::Descriptor> ClientCacheList() const {
+    return tiers_ ? tiers_->client_list() : std::nullopt;
+  }
   std::vector<history::TierUse> CacheUses() const {
     return tiers_ ? tiers_->Uses() : std::vector<history::TierUse>();
   }

@@ -171,11 +171,11 @@ class Exporting {
   ExportedBuild result;
 
  private:
-  void Note(const exporter::ImageSet& set, const std::vector<std::string>& names) {
+  void Note(const exporter::ImageSet& set, const oci::Descriptor& descriptor, const std::vector<std::string>& names) {
     result.image_id = set.id().ToString();
     if (!set.index) result.metadata.Set("containerimage.config.digest", result.image_id);
-    result.metadata.Set("containerimage.descriptor", oci::ToJson(set.descriptor));
-    result.metadata.Set("containerimage.digest", set.descriptor.digest.ToString());
+    result.metadata.Set("containerimage.descriptor", oci::ToJson(descriptor));
+    result.metadata.Set("containerimage.digest", descriptor.digest.ToString());
     result.metadata.SetIf(!names.empty(), "image.name", Join(names, ","));
     for (size_t i = 0; i < set.images.size(); ++i) {
       result.images.push_back(ShownImage(set.images[i], built_.platforms[i].platform, names));
@@ -236,13 +236,13 @@ class Exporting {
         if (!pushed) return Error(std::move(pushed).error()).With("failed to push " + reference.Familiar());
       }
       TRY(Store(output, set, names, sink));
-      Note(set, names);
+      Note(set, set.descriptor, names);
       result.descriptors.emplace(position_, set.descriptor);
       return Ok();
     }
     TRY_ASSIGN(auto set, exporter::MakeStoredImages(built_, output, stores_, stop_));
     TRY(Store(output, set, names, sink));
-    Note(set, names);
+    Note(set, set.descriptor, names);
     result.descriptors.emplace(position_, set.descriptor);
     return Ok();
   }
@@ -275,7 +275,12 @@ class Exporting {
     auto write = [&](Writer& out) {
       return exporter::WriteArchive(set, names, docker, stores_.blobs, out);
     };
-    if (receiver_ != nullptr) {
+    if (receiver_ != nullptr && !output.tar) {
+      TRY_ASSIGN(auto store, receiver_->TakesBlobs(position_, stop_));
+      sink.Progress("sending blobs", 0, 0, false);
+      TRY(exporter::SendBlobs(set, stores_.blobs, *store, stop_));
+      sink.Progress("sending blobs", 0, 0, true);
+    } else if (receiver_ != nullptr) {
       TRY(SendArchive(set, names, write, sink));
     } else if (output.load) {
       TRY_ASSIGN(auto loader, FindLoader(stop_));
@@ -285,7 +290,7 @@ class Exporting {
     } else {
       TRY(WriteTo(output.dest, write));
     }
-    Note(set, names);
+    Note(set, exporter::ListedDescriptor(set), names);
     return Ok();
   }
 

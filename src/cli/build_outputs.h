@@ -3,10 +3,12 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <stop_token>
 #include <string>
 #include <vector>
 
+#include "base/remote_blobs.h"
 #include "cli/build_display.h"
 #include "cli/build_flags.h"
 #include "cli/pusher.h"
@@ -45,6 +47,8 @@ class OutputReceiver {
   // An archive. `metadata` is what is known of the image before its bytes are.
   virtual Status TakeStream(size_t output, const Json& metadata,
                             const std::function<Status(Writer&)>& write, std::stop_token stop) = 0;
+  // For the blobs of an OCI layout (tar=false); whoever keeps them lists the image by the answer's descriptor.
+  virtual Result<std::shared_ptr<RemoteBlobs>> TakesBlobs(size_t output, std::stop_token stop) = 0;
   // The files below `directory`, which is removed after the call.
   virtual Status TakeFiles(size_t output, const std::string& directory, engine::StepSink& sink,
                            std::stop_token stop) = 0;

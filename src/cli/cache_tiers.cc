@@ -10,6 +10,7 @@
 #include "cli/local_images.h"
 #include "cli/mount_offer.h"
 #include "cli/open_storage.h"
+#include "tier/client_storage.h"
 #include "tier/gha_storage.h"
 #include "tier/packed_tier.h"
 
@@ -103,9 +104,20 @@ Result<std::shared_ptr<tier::Tier>> OpenReference(const tier::Spec& spec, Worksp
 
 }  // namespace
 
+Result<std::unique_ptr<tier::BlobStorage>> CacheTiers::OpenStorage(const tier::Spec& spec, Workspace& workspace) {
+  if (!client_ || spec.kind != tier::Kind::kLocal) return cli::OpenStorage(spec, *workspace.registries);
+  TRY_ASSIGN(auto blobs, client_("local:" + spec.place, ""));
+  auto listed = [this, blobs](const oci::Descriptor& top) { client_lists_.Lock()->push_back({blobs, top}); };
+  auto note = [this, name = spec.Name()](const std::string& line) {
+    client_notes_.Lock()->push_back(fmt::format("cache {} is not used: {}", name, line));
+  };
+  return tier::MakeClientStorage(
+      {.blobs = blobs, .top = spec.digest, .note = std::move(note), .listed = std::move(listed)});
+}
+
 Result<std::shared_ptr<tier::Tier>> CacheTiers::OpenTier(const tier::Spec& spec, Workspace& workspace) {
   if (spec.kind == tier::Kind::kRegistry) return OpenReference(spec, workspace);
-  auto storage = OpenStorage(spec, *workspace.registries);
+  auto storage = OpenStorage(spec, workspace);
   if (!storage && storage.error().code == Code::kNotFound) {
     warnings_.push_back({.text = fmt::format("cache {} is not used: {}", spec.Name(), storage.error().message)});
     return std::shared_ptr<tier::Tier>();
@@ -116,8 +128,8 @@ Result<std::shared_ptr<tier::Tier>> CacheTiers::OpenTier(const tier::Spec& spec,
 }
 
 Result<std::unique_ptr<CacheTiers>> CacheTiers::Open(const BuildFlags& flags, Workspace& workspace,
-                                                     bool isolated, std::stop_token stop) {
-  std::unique_ptr<CacheTiers> tiers(new CacheTiers(workspace.root));
+                                                     bool isolated, std::stop_token stop, ClientStores client) {
+  std::unique_ptr<CacheTiers> tiers(new CacheTiers(workspace.root, std::move(client)));
   tiers->rebuild_ = flags.rebuild_cache;
   std::vector<tier::Member> members;
   // A place that is read and written is one tier: what was loaded of it is not loaded again. With
@@ -139,6 +151,7 @@ Result<std::unique_ptr<CacheTiers>> CacheTiers::Open(const BuildFlags& flags, Wo
       for (const tier::Spec& from : flags.cache_from) {
         if (from.trusted && from.Name() == spec.Name() && from.store == spec.store) {
           spec.verify_key = from.verify_key;
+          spec.digest = from.digest;
         }
       }
       TRY_ASSIGN(auto tier, open(spec));
@@ -179,6 +192,7 @@ void CacheTiers::WarnOfSigning(const BuildFlags& flags) {
 
 void CacheTiers::WarnOfFailures(progress::Board& board) {
   for (progress::Warning& warning : std::exchange(warnings_, {})) board.Warn(std::move(warning));
+  for (std::string& note : std::exchange(*client_notes_.Lock(), {})) board.Warn({.text = std::move(note)});
   for (tier::Report& report : chain_->Reports()) {
     if (report.failure) {
       // One line, also where the export is not going to ask it again.
@@ -317,6 +331,7 @@ Status CacheTiers::Export(const BuiltFor& built_for, const exporter::ExportStore
     }
   }
   if (stop.stop_requested()) return Cancelled("the build was cancelled");
+  TRY(AgreeOnClientList(stop));
   for (const Exported& to : exports_) {
     for (const std::string& notice : to.tier->TakeNotices()) {
       board.Warn({.text = fmt::format("cache {}: {}", to.spec.Name(), notice)});
@@ -329,6 +344,18 @@ Status CacheTiers::Export(const BuiltFor& built_for, const exporter::ExportStore
     board.Warn({.text = fmt::format("cache {} was not written: {}", to.spec.Name(), to.failure->message),
                 .detail = {to.failure->hint}});
   }
+  return Ok();
+}
+
+Status CacheTiers::AgreeOnClientList(std::stop_token stop) {
+  auto lists = client_lists_.Lock();
+  if (lists->empty()) return Ok();
+  const ClientList& one = lists->back();
+  for (const ClientList& other : *lists) {
+    if (other.top == one.top) continue;
+    TRY(tier::CopyClientLayout(one.top, *one.blobs, *other.blobs, stop));
+  }
+  client_list_ = one.top;
   return Ok();
 }
 

@@ -15,6 +15,7 @@
 #include "base/guarded.h"
 #include "cli/build_flags.h"
 #include "cli/cache_offer.h"
+#include "cli/client_stores.h"
 #include "cli/export_ahead.h"
 #include "cli/previous_images.h"
 #include "cli/workspace.h"
@@ -23,14 +24,15 @@
 #include "history/build.h"
 #include "progress/board.h"
 #include "tier/chain.h"
+#include "tier/storage.h"
 
 namespace varve::cli {
 
 class CacheTiers {
  public:
-  // `isolated`: no tier is read or written. All must outlive the tiers.
+  // `isolated`: no tier is read or written. `client`: who has the caches of type=local. All must outlive the tiers.
   static Result<std::unique_ptr<CacheTiers>> Open(const BuildFlags& flags, Workspace& workspace,
-                                                  bool isolated, std::stop_token stop);
+                                                  bool isolated, std::stop_token stop, ClientStores client = nullptr);
 
   tier::Chain& chain() { return *chain_; }
   // What of --cache-from may be an image.
@@ -62,6 +64,9 @@ class CacheTiers {
   Status Export(const BuiltFor& built_for, const exporter::ExportStores& stores, progress::Board& board,
                 std::stop_token stop);
 
+  // What the client has to list under the tags of its layouts, once Export wrote them.
+  const std::optional<oci::Descriptor>& client_list() const { return client_list_; }
+
   // What the steps cost that a tier answered counts as saved by it.
   void NoteSaved(const engine::Outcome& outcome);
 
@@ -82,14 +87,26 @@ class CacheTiers {
     std::optional<Error> failure;
     bool told = false;  // as one of reading it
   };
-  explicit CacheTiers(std::string root) : root_(std::move(root)) {}
+  CacheTiers(std::string root, ClientStores client) : root_(std::move(root)), client_(std::move(client)) {}
+  Result<std::unique_ptr<tier::BlobStorage>> OpenStorage(const tier::Spec& spec, Workspace& workspace);
   // Null, and a line in warnings_, where the environment has no such service.
   Result<std::shared_ptr<tier::Tier>> OpenTier(const tier::Spec& spec, Workspace& workspace);
   void WarnOfSigning(const BuildFlags& flags);
   Status ExportOne(Exported& to, const BuiltSteps& built, bool finished_only,
                    const exporter::ExportStores& stores, progress::Board& board, std::stop_token stop);
 
+  // A layout of the client that an export wrote.
+  struct ClientList {
+    std::shared_ptr<RemoteBlobs> blobs;
+    oci::Descriptor top;
+  };
+  Status AgreeOnClientList(std::stop_token stop);
+
   const std::string root_;
+  const ClientStores client_;
+  Guarded<std::vector<ClientList>> client_lists_;
+  Guarded<std::vector<std::string>> client_notes_;  // not shown yet
+  std::optional<oci::Descriptor> client_list_;
   bool rebuild_ = false;
   std::unique_ptr<tier::Chain> chain_;
   std::vector<PreviousImages::Image> images_;

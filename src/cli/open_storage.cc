@@ -42,7 +42,7 @@ Result<std::optional<gha::ServiceAddress>> FindService(const tier::Spec& spec, s
 Result<std::unique_ptr<tier::BlobStorage>> OpenStorage(const tier::Spec& spec, Registries& registries) {
   switch (spec.kind) {
     case tier::Kind::kLocal:
-      return tier::MakeDirectoryStorage({.path = spec.place, .tag = spec.tag, .reset = spec.reset});
+      return tier::MakeDirectoryStorage({.path = spec.place, .tag = spec.tag, .digest = spec.digest, .reset = spec.reset});
     case tier::Kind::kRegistry: {
       TRY_ASSIGN(auto reference, oci::ParseReference(spec.place));
       registry::Client& client = registries.client(reference.domain, spec.insecure);

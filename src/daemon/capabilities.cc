@@ -10,11 +10,6 @@ namespace varve::daemon {
 
 namespace {
 
-// Of the tables of llb/capabilities.h, what this daemon does not do with them.
-constexpr std::string_view kNotYet[] = {
-    "source.ocilayout",
-};
-
 void SetPlatform(const oci::Platform& platform, pb::Platform* out) {
   out->set_architecture(platform.architecture);
   out->set_os(platform.os);
@@ -56,7 +51,7 @@ void FillPong(const WorkerFacts& facts, moby::buildkit::v1::frontend::PongRespon
   // What is not there is left out, not told as disabled: buildx asks only whether a name is in the list.
   auto add = [](std::span<const llb::Capability> table, auto* to) {
     for (const llb::Capability& capability : table) {
-      if (!capability.enabled() || std::ranges::find(kNotYet, capability.id) != std::end(kNotYet)) continue;
+      if (!capability.enabled()) continue;
       auto* cap = to->Add();
       cap->set_id(std::string(capability.id));
       cap->set_enabled(true);

@@ -14,8 +14,10 @@
 
 #include "base/byte_progress.h"
 #include "base/io.h"
+#include "base/remote_blobs.h"
 #include "base/result.h"
 #include "registry/credentials.h"
+#include "session/exporters.h"
 
 namespace varve::daemon {
 
@@ -67,11 +69,22 @@ class Client {
   virtual Result<std::unique_ptr<ForwardedAgent>> StartAgent(const std::string& id, const std::string& directory,
                                                              std::stop_token stop) = 0;
 
+  // One of the client's content stores: "export" for outputs, "local:DIRECTORY" for caches, "oci:NAME" for layouts.
+  // Of `session`, where it is not the build's own. Whether there is such a store shows when it is asked.
+  virtual Result<std::shared_ptr<RemoteBlobs>> Content(const std::string& store, const std::string& session,
+                                                       std::stop_token stop) = 0;
+
   // To the client's exporter number `exporter`.
   virtual Status SendStream(size_t exporter, const std::map<std::string, std::string>& metadata,
                             const std::function<Status(Writer&)>& write, std::stop_token stop) = 0;
   virtual Status SendFiles(size_t exporter, const std::string& directory, const OnProgress& on_progress,
                            std::stop_token stop) = 0;
+
+  // Outputs that the client names when there is a result, "type" and attributes; and what became of all outputs.
+  virtual Result<std::vector<session::NamedExporter>> FindExporters(const std::map<std::string, std::string>& metadata,
+                                                                    const std::vector<std::string>& refs,
+                                                                    std::stop_token stop) = 0;
+  virtual Status FinalizeExport(const std::map<std::string, std::string>& answer, std::stop_token stop) = 0;
 
   // Requested when the client is gone.
   virtual std::stop_token gone() const = 0;

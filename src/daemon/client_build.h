@@ -40,12 +40,19 @@ struct WantedResult {
   std::vector<attest::Attestation> attestations = {};  // of the client's front end
 };
 
+// The client lists its local caches by this member of the answer, JSON as text (reference cache.md §1).
+inline void TellCacheList(const std::optional<oci::Descriptor>& list, Json& metadata) {
+  if (list) metadata.Set("cache.manifest", oci::ToJson(*list).Dump());
+}
+
 class ClientBuild {
  public:
   virtual ~ClientBuild() = default;
 
   // Runs what is not cached; empty: all went well. `want_data`: the layers are needed here.
   virtual std::optional<Failure> Run(bool want_data, cli::BuildHistory* history) = 0;
+  // Outputs beside those that the build was made with.
+  virtual void AddOutputs(const std::vector<exporter::Output>& more) = 0;
   // After Run: writes outputs and caches. `metadata` is what clients write to --metadata-file.
   virtual std::optional<Failure> Export(const std::vector<WantedResult>& wanted, Json& metadata) = 0;
   // After Run: the layers of a platform's result.

@@ -48,6 +48,9 @@ class ClientFiles::Outputs final : public cli::OutputReceiver {
     }
     return client_.SendStream(output, texts, write, stop);
   }
+  Result<std::shared_ptr<RemoteBlobs>> TakesBlobs(size_t, std::stop_token stop) override {
+    return client_.Content("export", "", std::move(stop));  // one for all outputs: clients have no more
+  }
   Status TakeFiles(size_t output, const std::string& directory, engine::StepSink& sink,
                    std::stop_token stop) override {
     return client_.SendFiles(output, directory, ProgressTo(sink), stop);
@@ -68,6 +71,9 @@ ClientFiles::ClientFiles(Client& client, Options options, std::stop_token stop)
     return DirectoryOf(source, reach, sink, std::move(token));
   };
   hooks_.outputs = outputs_.get();
+  hooks_.stores = [this](const std::string& store, const std::string& session) {
+    return client_.Content(store, session, stop_);
+  };
 }
 
 ClientFiles::~ClientFiles() = default;

@@ -282,6 +282,9 @@ Result<cli::CallResult> DockerfileBuild::Answer(std::optional<Failure>& failure)
 pb::Definition DockerfileBuild::Definition(size_t platform, const std::string& session) const {
   graph::Graph graph = job_->graph();
   for (graph::Step& step : graph.steps) {
+    if (auto* layout = std::get_if<graph::OciLayoutSource>(&step.op); layout && layout->session.empty()) {
+      layout->session = session;
+    }
     auto* local = std::get_if<graph::LocalSource>(&step.op);
     if (local == nullptr || !local->session.empty()) continue;
     if (local->name == "context") local->name = request_.context_mount;
@@ -340,6 +343,7 @@ std::optional<Failure> DockerfileBuild::Export(const std::vector<WantedResult>& 
   if (!exported) return Failure{exported.error()};
   exported_ = std::move(*exported);
   metadata = exported_.metadata;
+  TellCacheList(job_->ClientCacheList(), metadata);
   if (!cached) return Failure{cached.error()};
   return std::nullopt;
 }

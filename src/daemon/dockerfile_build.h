@@ -47,6 +47,9 @@ class DockerfileBuild final : public ClientBuild {
   const dockerfile::LoweredPlatforms& lowered() const { return job_->platforms(); }
 
   std::optional<Failure> Run(bool want_data, cli::BuildHistory* history) override;
+  void AddOutputs(const std::vector<exporter::Output>& more) override {
+    targets_.outputs.insert(targets_.outputs.end(), more.begin(), more.end());
+  }
   std::optional<Failure> Export(const std::vector<WantedResult>& wanted, Json& metadata) override;
   cache::Rootfs RootfsOf(size_t platform) const override;
   size_t platforms() const override { return lowered().results.size(); }
@@ -72,7 +75,7 @@ class DockerfileBuild final : public ClientBuild {
   Result<std::unique_ptr<SyncedFiles>> SyncIfOffered(const WantedFiles& wanted, engine::StepSink& sink);
 
   FrontendRequest request_;
-  const BuildTargets targets_;
+  BuildTargets targets_;
   BuildPlace place_;
   const llb::Inputs inputs_;
   std::unique_ptr<ClientFiles> files_;

@@ -31,12 +31,7 @@ Status AddNamedContext(FrontendRequest& request, const std::string& name, const 
     request.local_contexts[name] = std::string(rest);
   } else if (TakePrefix(rest, "input:")) {
     request.input_contexts.push_back(std::string(rest));
-  } else if (value.starts_with("oci-layout:")) {
-    // Its blobs lie at the client; what the build would open is a directory of this machine.
-    Error error = Invalid("context {}: OCI layouts are not supported through the daemon yet", name);
-    error.hint = "push the image and name it with docker-image://, or use varve build";
-    return error;
-  } else if (!value.starts_with("docker-image://") && !IsRemote(value)) {
+  } else if (!value.starts_with("docker-image://") && !value.starts_with("oci-layout:") && !IsRemote(value)) {
     return Invalid("unsupported context source {} for {}", value, name);
   }
   request.flags.build_contexts.emplace_back(name, value);
@@ -179,6 +174,26 @@ void AddNew(std::vector<tier::Spec>& specs, std::vector<tier::Spec> more) {
   }
 }
 
+Result<exporter::Output> ParseExporter(const SolveRequest& request, const std::string& type, Attributes attributes) {
+  static constexpr std::string_view kTypes[] = {"image", "oci", "docker", "local", "tar"};
+  if (std::ranges::find(kTypes, type) == std::end(kTypes)) {
+    return NotFound("exporter \"{}\" could not be found", type);
+  }
+  // Metadata of the result rather than of the output.
+  std::erase_if(attributes, [](const auto& attribute) { return IsResultMetadata(attribute.first); });
+  auto epoch = request.frontend_attrs().find("build-arg:SOURCE_DATE_EPOCH");
+  if (epoch != request.frontend_attrs().end() && ParseInt(epoch->second)) {
+    attributes.try_emplace("source-date-epoch", epoch->second);
+  }
+  // Where the client puts it is the client's affair; here it only says that it is somewhere.
+  attributes["dest"] = "client";
+  TRY_ASSIGN(auto output, exporter::ParseOutput(AsFlag(type, attributes), false));
+  // What went to a registry is there. Kept by name here too, nothing that a client can ask for would free it.
+  if (output.push && !attributes.contains("store")) output.store = false;
+  if (output.push && output.names.empty()) return Invalid("tag is needed when pushing to registry");
+  return output;
+}
+
 }  // namespace
 
 bool IsResultMetadata(std::string_view key) { return key.starts_with("containerimage.") || key.starts_with("attest:"); }
@@ -239,36 +254,21 @@ Result<attest::Request> ParseAttestations(const Attributes& attributes) {
 }
 
 Result<std::vector<exporter::Output>> ParseExporters(const SolveRequest& request) {
-  std::vector<std::pair<std::string, Attributes>> wanted;
+  std::vector<session::NamedExporter> wanted;
   for (const auto& exporter : request.exporters()) {
-    wanted.emplace_back(exporter.type(), ToAttributes(exporter.attrs()));
+    wanted.push_back({exporter.type(), ToAttributes(exporter.attrs())});
   }
   if (wanted.empty() && !request.exporter_deprecated().empty()) {
-    wanted.emplace_back(request.exporter_deprecated(), ToAttributes(request.exporter_attrs_deprecated()));
+    wanted.push_back({request.exporter_deprecated(), ToAttributes(request.exporter_attrs_deprecated())});
   }
+  return ParseExporters(request, wanted);
+}
+
+Result<std::vector<exporter::Output>> ParseExporters(const SolveRequest& request,
+                                                     const std::vector<session::NamedExporter>& named) {
   std::vector<exporter::Output> outputs;
-  for (auto& [type, attributes] : wanted) {
-    static constexpr std::string_view kTypes[] = {"image", "oci", "docker", "local", "tar"};
-    if (std::ranges::find(kTypes, type) == std::end(kTypes)) {
-      return NotFound("exporter \"{}\" could not be found", type);
-    }
-    // Metadata of the result rather than of the output.
-    std::erase_if(attributes, [](const auto& attribute) { return IsResultMetadata(attribute.first); });
-    auto epoch = request.frontend_attrs().find("build-arg:SOURCE_DATE_EPOCH");
-    if (epoch != request.frontend_attrs().end() && ParseInt(epoch->second)) {
-      attributes.try_emplace("source-date-epoch", epoch->second);
-    }
-    // Where the client puts it is the client's affair; here it only says that it is somewhere.
-    attributes["dest"] = "client";
-    TRY_ASSIGN(auto output, exporter::ParseOutput(AsFlag(type, attributes), false));
-    if (!output.tar) {
-      Error error = Invalid("output type={}: tar=false is not supported by this daemon yet", type);
-      error.hint = "leave it out, and unpack the archive";
-      return error;
-    }
-    // What went to a registry is there. Kept by name here too, nothing that a client can ask for would free it.
-    if (output.push && !attributes.contains("store")) output.store = false;
-    if (output.push && output.names.empty()) return Invalid("tag is needed when pushing to registry");
+  for (const session::NamedExporter& exporter : named) {
+    TRY_ASSIGN(auto output, ParseExporter(request, exporter.type, exporter.attributes));
     outputs.push_back(std::move(output));
   }
   return outputs;

@@ -14,6 +14,7 @@
 #include "base/result.h"
 #include "cli/build_flags.h"
 #include "export/output.h"
+#include "session/exporters.h"
 #include "tier/spec.h"
 
 namespace varve::daemon {
@@ -52,6 +53,9 @@ bool IsResultMetadata(std::string_view key);
 
 // In the order of the request: positions are the ids by which a client tells its exporters apart.
 Result<std::vector<exporter::Output>> ParseExporters(const moby::buildkit::v1::SolveRequest& request);
+// The same of those that the client has named later.
+Result<std::vector<exporter::Output>> ParseExporters(const moby::buildkit::v1::SolveRequest& request,
+                                                     const std::vector<session::NamedExporter>& named);
 
 // Both as BuildKit's clients send them. A type that is not known here is an error.
 Result<std::vector<tier::Spec>> ParseCacheImports(const moby::buildkit::v1::SolveRequest& request,

@@ -48,15 +48,6 @@ TEST(FrontendRequest, ReadsWhatBuildxSends) {
   EXPECT_EQ(request->context, "");
 }
 
-TEST(FrontendRequest, AnOciLayoutIsNoDirectoryOfThisMachine) {
-  for (const char* value : {"oci-layout:///var/lib/images", "oci-layout:images", "oci-layout:git@host:images.git"}) {
-    auto request = ParseFrontendRequest({{"context:base", value}}, {});
-    ASSERT_FALSE(request) << value;
-    EXPECT_EQ(request.error().message, "context base: OCI layouts are not supported through the daemon yet");
-    EXPECT_NE(request.error().hint, "");
-  }
-}
-
 TEST(FrontendRequest, NoCacheOfStagesIsAFilter) {
   auto request = ParseFrontendRequest({{"no-cache", "a,b"}}, {});
   ASSERT_TRUE(request);

@@ -79,11 +79,13 @@ std::optional<Failure> LlbBuild::Run(bool want_data, cli::BuildHistory* history)
       observer_ = std::make_unique<cli::BoardObserver>(place_.board, decoded_.graph);
       ShowAsTheClientDoes();
     }
-    TRY_ASSIGN(tiers_, cli::CacheTiers::Open(flags_, place_.workspace, false, place_.stop));
+    TRY_ASSIGN(tiers_, cli::CacheTiers::Open(flags_, place_.workspace, false, place_.stop,
+                                                     files_.hooks().stores));
     const cli::BuildClient& client = files_.hooks();
     exec::RunnerOptions options{.root = place_.workspace.root, .directories = {},
                                 .other_directories = client.directories, .secrets = {},
                                 .secrets_elsewhere = client.secrets};
+    options.layouts = cli::LayoutsOf(client.stores, *place_.workspace.images);
     TRY_ASSIGN(options.ssh, client.ssh(decoded_.graph));
     cli::GraphRun graph_run{.graph = decoded_.graph, .wanted = {}, .runner = std::move(options),
                             .project = client.project, .salt = flags_.salt, .want_data = want_data,
@@ -207,6 +209,7 @@ std::optional<Failure> LlbBuild::ExportAll(const std::vector<Part>& parts, const
     caches.join();
     TRY_ASSIGN(exported_, std::move(exported));
     metadata = exported_.metadata;
+    TellCacheList(tiers_->client_list(), metadata);
     return cached;
   };
   Status done = work();

@@ -19,6 +19,9 @@ class LlbBuild final : public ClientBuild {
   LlbBuild(llb::Decoded decoded, const pb::Source& sources, cli::BuildFlags flags, BuildTargets targets, BuildPlace place);
 
   std::optional<Failure> Run(bool want_data, cli::BuildHistory* history) override;
+  void AddOutputs(const std::vector<exporter::Output>& more) override {
+    targets_.outputs.insert(targets_.outputs.end(), more.begin(), more.end());
+  }
   std::optional<Failure> Export(const std::vector<WantedResult>& wanted, Json& metadata) override;
   cache::Rootfs RootfsOf(size_t platform) const override;
   size_t platforms() const override { return 1; }
@@ -46,7 +49,7 @@ class LlbBuild final : public ClientBuild {
 
   const llb::Decoded decoded_;
   const cli::BuildFlags flags_;
-  const BuildTargets targets_;
+  BuildTargets targets_;
   BuildPlace place_;
   ClientFiles files_;
   std::unique_ptr<cli::CacheTiers> tiers_;

@@ -3,15 +3,11 @@
 
 #include <vector>
 
-#include "graph/graph.h"
 #include "tier/spec.h"
 
 namespace varve::daemon {
 
-// A local cache and a key lie at the client: they are never files or variables of this machine.
+// A key lies at the client: it is never a file or variable of this machine.
 Status RefuseClientsFiles(const std::vector<tier::Spec>& specs);
-
-// So does the content store of an OCI layout.
-Status RefuseClientsLayouts(const graph::Graph& graph);
 
 }  // namespace varve::daemon

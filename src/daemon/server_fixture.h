@@ -18,6 +18,7 @@
 #include "daemon/content_service.h"
 #include "daemon/server.h"
 #include "llb/definition.h"
+#include "session/testing/content_stores.h"
 #include "session/testing/fake_client.h"
 #include "session/testing/file_service.h"
 #include "sys/tempdir.h"
@@ -55,6 +56,7 @@ struct ServerTest : ::testing::Test {
   std::unique_ptr<control::Control::Stub> stub;
   session::testing::FileService files;
   Takes takes;
+  session::testing::ContentStores content;
   int builds = 0;
 
   void SetUp() override {
@@ -76,14 +78,23 @@ struct ServerTest : ::testing::Test {
     channel = grpc::CreateChannel("unix://" + socket, grpc::InsecureChannelCredentials());
     stub = control::Control::NewStub(channel);
   }
+  // As on another machine.
+  void StartServerOfANewRoot() {
+    server.reset();
+    std::filesystem::remove_all(directory.path() + "/root");
+    StartServer();
+  }
   void Write(const std::string& name, const std::string& text) {
     std::ofstream(directory.path() + "/ctx/" + name) << text;
   }
   std::unique_ptr<session::testing::FakeClient> OpenSession(const std::string& id) {
+    std::vector<std::string> methods = session::testing::ContentStores::Methods();
+    for (const char* service : {"FileSync", "FileSend"}) {
+      methods.push_back("/moby.filesync.v1." + std::string(service) + "/DiffCopy");
+    }
     return std::make_unique<session::testing::FakeClient>(
         channel, session::testing::FakeClientOptions{
-                     .id = id, .services = {&files, &takes},
-                     .methods = {"/moby.filesync.v1.FileSync/DiffCopy", "/moby.filesync.v1.FileSend/DiffCopy"}});
+                     .id = id, .services = {&files, &takes, &content}, .methods = std::move(methods)});
   }
   // As buildctl does: the front end is the daemon's.
   control::SolveRequest Request(const std::string& session) {

@@ -1,6 +1,9 @@
 #include "daemon/session_client.h"
 
+#include <algorithm>
+
 #include "session/auth.h"
+#include "session/content.h"
 #include "session/file_send.h"
 #include "session/secrets.h"
 #include "session/ssh_forward.h"
@@ -48,10 +51,7 @@ class SessionClient final : public Client {
       total = bytes;
       on_progress(line, bytes, 0, false);
     };
-    std::shared_ptr<session::Session> of = session_;
-    if (!wanted.session.empty() && wanted.session != session_->id()) {
-      TRY_ASSIGN(of, sessions_.Find(wanted.session, stop));
-    }
+    TRY_ASSIGN(auto of, SessionOf(wanted.session, stop));
     TRY_ASSIGN(auto context, contexts_.Sync(*of, request, std::move(stop)));
     on_progress(line, total, 0, true);
     return std::unique_ptr<SyncedFiles>(std::make_unique<Synced>(std::move(context)));
@@ -87,6 +87,16 @@ class SessionClient final : public Client {
     return std::unique_ptr<ForwardedAgent>(std::make_unique<Agent>(std::move(agent)));
   }
 
+  Result<std::shared_ptr<RemoteBlobs>> Content(const std::string& store, const std::string& session,
+                                               std::stop_token stop) override {
+    // It goes into a header.
+    if (std::ranges::any_of(store, [](char c) { return c < ' ' || c > '~'; })) {
+      return Invalid("content store \"{}\": its name contains value with non-printable ASCII characters", store);
+    }
+    TRY_ASSIGN(auto of, SessionOf(session, std::move(stop)));
+    return std::shared_ptr<RemoteBlobs>(std::make_shared<session::ClientContent>(std::move(of), store));
+  }
+
   Status SendStream(size_t exporter, const std::map<std::string, std::string>& metadata,
                     const std::function<Status(Writer&)>& write, std::stop_token stop) override {
     return session::SendArchive(*session_, exporter, metadata, write, std::move(stop));
@@ -101,7 +111,22 @@ class SessionClient final : public Client {
     return Ok();
   }
 
+  Result<std::vector<session::NamedExporter>> FindExporters(const std::map<std::string, std::string>& metadata,
+                                                            const std::vector<std::string>& refs,
+                                                            std::stop_token stop) override {
+    return session::FindExporters(*session_, metadata, refs, std::move(stop));
+  }
+  Status FinalizeExport(const std::map<std::string, std::string>& answer, std::stop_token stop) override {
+    return session::FinalizeExport(*session_, answer, std::move(stop));
+  }
+
  private:
+  // Empty: the build's own.
+  Result<std::shared_ptr<session::Session>> SessionOf(const std::string& id, std::stop_token stop) {
+    if (id.empty() || id == session_->id()) return session_;
+    return sessions_.Find(id, std::move(stop));
+  }
+
   const std::shared_ptr<session::Session> session_;
   session::Sessions& sessions_;
   session::Contexts& contexts_;

@@ -76,9 +76,6 @@ Status SolveJob::CheckRequest() const {
   if (request_.has_source_policy() || !request_.source_policy_session().empty()) {
     return Invalid("source policies are not supported by this daemon yet");
   }
-  if (request_.enable_session_exporter()) {
-    return Invalid("exporters of the session are not supported by this daemon yet");
-  }
   return Ok();
 }
 
@@ -233,7 +230,6 @@ std::optional<Failure> SolveJob::SolveDefinition(const pb::Definition& definitio
                                                  gateway::Result& result) {
   auto decoded = llb::Decode(definition);
   if (!decoded) return Failure{decoded.error()};
-  if (Status ours = RefuseClientsLayouts(decoded->graph); !ours) return Failure{ours.error()};
   cli::BuildFlags flags;
   BuildTargets targets;
   if (Status read = ReadTargets(ToAttributes(request_.frontend_attrs()), flags.cache_from, targets); !read) {
@@ -280,7 +276,6 @@ std::optional<Failure> SolveJob::SolveFrontend(const std::string& frontend, cons
   for (const auto& [name, input] : inputs->by_name) {
     Status granted = llb::CheckEntitlements(input.build.graph, {entitlements.begin(), entitlements.end()});
     if (!granted) return Failure{granted.error()};
-    if (Status ours = RefuseClientsLayouts(input.build.graph); !ours) return Failure{ours.error()};
   }
   std::vector<tier::Spec> cache_from;
   BuildTargets targets;
@@ -365,7 +360,7 @@ Result<std::vector<SolveJob::Wanted>> SolveJob::WantedOf(const gateway::Result& 
       auto epoch = result.metadata().find(key);
       if (epoch != result.metadata().end() && !part.epoch) part.epoch = ParseInt(epoch->second);
     }
-    Wanted one{std::move(made), std::move(part)};
+    Wanted one{.ref = ref, .made = std::move(made), .result = std::move(part)};
     auto attested = result.attestations().find(platform);
     // The attestations of a result without platforms are under the default platform's name, or none.
     if (attested == result.attestations().end() && refs.size() == 1 && !result.attestations().empty()) {
@@ -416,10 +411,28 @@ std::optional<Failure> SolveJob::Deliver(gateway::Result result, control::SolveR
     if (one.made.build == wanted->front().made.build || (one.made.llb && wanted->front().made.llb)) continue;
     return Failure{Invalid("a result of several calls of the Dockerfile front end is not supported by this daemon yet")};
   }
+  if (Status found = AddClientsOutputs(result, *wanted); !found) return Failure{found.error()};
   Json metadata = Json::EmptyObject();
   auto failure = RunAndExport(*wanted, metadata);
-  if (!failure) PutAnswer(metadata, response);
-  return failure;
+  if (failure) return failure;
+  PutAnswer(metadata, response);
+  if (!request_.enable_session_exporter()) return std::nullopt;
+  const auto& answer = response.exporter_response();
+  Status told = opened_->client->FinalizeExport({answer.begin(), answer.end()}, stop_.get_token());
+  return told ? std::nullopt : std::optional(Failure{told.error()});
+}
+
+// Not while something is evaluated: the client may look into the result before it says what it wants.
+Status SolveJob::AddClientsOutputs(const gateway::Result& result, const std::vector<Wanted>& wanted) {
+  if (!request_.enable_session_exporter()) return Ok();
+  TRY_ASSIGN(Opened* opened, Open());
+  std::vector<std::string> refs;
+  for (const Wanted& one : wanted) refs.push_back(one.ref);
+  TRY_ASSIGN(auto named, opened->client->FindExporters({result.metadata().begin(), result.metadata().end()}, refs,
+                                                       stop_.get_token()));
+  TRY_ASSIGN(auto outputs, ParseExporters(request_, named));
+  wanted.front().made.build->AddOutputs(outputs);
+  return Ok();
 }
 
 std::vector<const LlbBuild*> SolveJob::LlbBuilds() {
@@ -450,7 +463,8 @@ std::optional<Failure> SolveJob::AttachAttestations(const std::vector<Wanted>& w
 
 std::optional<Failure> SolveJob::RunAndExportOnce(const std::vector<Wanted>& wanted, Opened& opened, Json& metadata) {
   cli::BuildHistory* history = opened.history ? &*opened.history : nullptr;
-  const bool want_data = request_.exporters_size() > 0 || !request_.exporter_deprecated().empty();
+  const bool want_data = request_.exporters_size() > 0 || !request_.exporter_deprecated().empty() ||
+                         request_.enable_session_exporter();
   ClientBuild& build = *wanted.front().made.build;
   std::set<ClientBuild*> ran;
   std::optional<Failure> failure;
@@ -486,7 +500,7 @@ std::optional<Failure> SolveJob::RunAndExport(const std::vector<Wanted>& wanted,
   // cannot be taken back.
   auto outputs = ParseExporters(request_);
   if (!outputs) return Failure{outputs.error()};
-  const bool repeatable = std::ranges::all_of(*outputs, [](const exporter::Output& output) {
+  const bool repeatable = !request_.enable_session_exporter() && std::ranges::all_of(*outputs, [](const exporter::Output& output) {
     return output.type == exporter::OutputType::kImage || output.type == exporter::OutputType::kCacheOnly;
   });
   auto failure = RunAndExportOnce(wanted, open, metadata);
@@ -505,24 +519,9 @@ std::optional<Failure> SolveJob::RunAndExport(const std::vector<Wanted>& wanted,
 
 google::rpc::Status SolveJob::ResolveImage(const gateway::ResolveImageConfigRequest& request,
                                            gateway::ResolveImageConfigResponse& response) {
-  auto resolve = [&]() -> Status {
-    if (request.resolver_type() != 0) return Invalid("images of a client's OCI layout are not supported here yet");
-    TRY_ASSIGN(Opened* opened, Open());
-    TRY_ASSIGN(auto reference, oci::ParseReference(request.ref()));
-    oci::Platform platform = oci::HostPlatform();
-    if (request.has_platform() && !request.platform().architecture().empty()) {
-      platform = oci::Normalise({.os = request.platform().os(), .architecture = request.platform().architecture(),
-                                 .variant = request.platform().variant()});
-    }
-    auto mode = request.resolve_mode() == "pull" ? graph::ResolveMode::kPull : graph::ResolveMode::kDefault;
-    TRY_ASSIGN(auto image, opened->workspace.images->Resolve(reference.WithDefaultTag().String(), platform, mode,
-                                                             stop_.get_token()));
-    response.set_digest(image.manifest_digest.ToString());
-    response.set_config(image.config.Serialise());
-    response.set_ref(image.reference);
-    return Ok();
-  };
-  Status resolved = resolve();
+  auto opened = Open();
+  if (!opened) return StatusOf(opened.error());
+  Status resolved = ResolveImageConfig(request, (*opened)->workspace, *(*opened)->client, stop_.get_token(), response);
   return resolved ? google::rpc::Status() : StatusOf(resolved.error());
 }
 

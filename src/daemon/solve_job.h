@@ -92,6 +92,7 @@ class SolveJob {
 
   // What is to be exported: of one build, or of several definitions, each a platform's.
   struct Wanted {
+    std::string ref;
     Made made;
     WantedResult result;
     gateway::Attestations attestations = {};
@@ -113,6 +114,7 @@ class SolveJob {
   google::rpc::Status AwaitReturn(gateway::Result& result);
   std::optional<Failure> CheckMetadata(const gateway::Result& result);
   std::optional<Failure> Deliver(gateway::Result result, control::SolveResponse& response);
+  Status AddClientsOutputs(const gateway::Result& result, const std::vector<Wanted>& wanted);
   std::vector<const LlbBuild*> LlbBuilds();
   std::optional<Failure> AttachAttestations(const std::vector<Wanted>& wanted, Opened& opened,
                                             std::vector<LlbBuild::Part>& parts);

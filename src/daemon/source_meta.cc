@@ -1,5 +1,6 @@
 #include "daemon/source_meta.h"
 
+#include "cli/client_stores.h"
 #include "daemon/status_feed.h"
 #include "exec/source_auth.h"
 #include "llb/decode.h"
@@ -12,6 +13,22 @@ namespace {
 
 namespace gateway = moby::buildkit::v1::frontend;
 
+// Of ResolveImageConfigRequest::resolver_type.
+constexpr int kOfLayout = 1;
+
+oci::Platform WantedPlatform(const pb::Platform& from) {
+  if (from.architecture().empty()) return oci::HostPlatform();
+  return oci::Normalise({.os = from.os(), .architecture = from.architecture(), .variant = from.variant()});
+}
+
+Result<source::ResolvedImage> ResolveLayout(const graph::OciLayoutSource& layout, const pb::Platform& platform,
+                                            cli::Workspace& workspace, Client& client, std::stop_token stop) {
+  auto stores = [&](const std::string& store, const std::string& session) {
+    return client.Content(store, session, stop);
+  };
+  return cli::ResolveClientLayout(stores, layout, WantedPlatform(platform), *workspace.images, stop);
+}
+
 class Asking {
  public:
   Asking(const gateway::ResolveSourceMetaRequest& request, cli::Workspace& workspace, Client& client,
@@ -21,9 +38,10 @@ class Asking {
 
   Status Ask(const graph::Op& op) {
     if (const auto* image = std::get_if<graph::ImageSource>(&op)) return AskImage(*image);
+    if (const auto* layout = std::get_if<graph::OciLayoutSource>(&op)) return AskLayout(*layout);
     if (const auto* git = std::get_if<graph::GitSource>(&op)) return AskGit(*git);
     if (const auto* http = std::get_if<graph::HttpSource>(&op)) return AskHttp(*http);
-    return Invalid("{}: only images, git repositories and http downloads can be asked about", request_.source().identifier());
+    return Invalid("{}: only images, git repositories and downloads can be asked about", request_.source().identifier());
   }
 
  private:
@@ -31,14 +49,18 @@ class Asking {
     if (request_.image().attestation_chain() || request_.image().resolve_attestations_size() > 0) {
       return Invalid("{}: attestations of images are not looked at by this daemon", source.reference);
     }
-    oci::Platform platform = oci::HostPlatform();
-    if (request_.has_platform() && !request_.platform().architecture().empty()) {
-      const pb::Platform& from = request_.platform();
-      platform = oci::Normalise({.os = from.os(), .architecture = from.architecture(), .variant = from.variant()});
-    }
     const bool pull = request_.resolve_mode() == "pull" || source.resolve_mode == graph::ResolveMode::kPull;
-    TRY_ASSIGN(auto image, workspace_.images->Resolve(source.reference, platform,
+    TRY_ASSIGN(auto image, workspace_.images->Resolve(source.reference, WantedPlatform(request_.platform()),
                                                       pull ? graph::ResolveMode::kPull : source.resolve_mode, stop_));
+    return Tell(image);
+  }
+
+  Status AskLayout(const graph::OciLayoutSource& source) {
+    TRY_ASSIGN(auto image, ResolveLayout(source, request_.platform(), workspace_, client_, stop_));
+    return Tell(image);
+  }
+
+  Status Tell(const source::ResolvedImage& image) {
     response_.mutable_image()->set_digest(image.manifest_digest.ToString());
     if (!request_.image().no_config()) response_.mutable_image()->set_config(image.config.Serialise());
     return Ok();
@@ -92,6 +114,26 @@ Status ResolveSourceMeta(const gateway::ResolveSourceMetaRequest& request, cli::
   TRY_ASSIGN(graph::Op op, llb::DecodeSource(request.source(), Json::EmptyObject()));
   TRY(Asking(request, workspace, client, std::move(stop), response).Ask(op));
   *response.mutable_source() = request.source();
+  return Ok();
+}
+
+Status ResolveImageConfig(const gateway::ResolveImageConfigRequest& request, cli::Workspace& workspace, Client& client,
+                          std::stop_token stop, gateway::ResolveImageConfigResponse& response) {
+  TRY_ASSIGN(auto parsed, oci::ParseReference(request.ref()));
+  const oci::Reference reference = parsed.WithDefaultTag();
+  auto resolve = [&]() -> Result<source::ResolvedImage> {
+    if (request.resolver_type() == kOfLayout) {
+      const graph::OciLayoutSource layout{.path = request.store_id(), .reference = reference.tag,
+                                          .digest = reference.digest, .session = request.session_id()};
+      return ResolveLayout(layout, request.platform(), workspace, client, stop);
+    }
+    const auto mode = request.resolve_mode() == "pull" ? graph::ResolveMode::kPull : graph::ResolveMode::kDefault;
+    return workspace.images->Resolve(reference.String(), WantedPlatform(request.platform()), mode, stop);
+  };
+  TRY_ASSIGN(auto image, resolve());
+  response.set_digest(image.manifest_digest.ToString());
+  response.set_config(image.config.Serialise());
+  response.set_ref(request.resolver_type() == kOfLayout ? reference.String() : image.reference);
   return Ok();
 }
 

@@ -17,4 +17,9 @@ Status ResolveSourceMeta(const moby::buildkit::v1::frontend::ResolveSourceMetaRe
                          cli::Workspace& workspace, Client& client, std::stop_token stop,
                          moby::buildkit::v1::frontend::ResolveSourceMetaResponse& response);
 
+// The older question, for images and OCI layouts only.
+Status ResolveImageConfig(const moby::buildkit::v1::frontend::ResolveImageConfigRequest& request,
+                          cli::Workspace& workspace, Client& client, std::stop_token stop,
+                          moby::buildkit::v1::frontend::ResolveImageConfigResponse& response);
+
 }  // namespace varve::daemon

@@ -87,6 +87,10 @@ Result<engine::Pin> Runner::Resolve(const graph::Graph& graph, graph::StepIndex 
     return PinImage(step, std::move(resolved));
   }
   if (const auto* layout = std::get_if<graph::OciLayoutSource>(&source.op)) {
+    if (options_.layouts) {
+      TRY_ASSIGN(auto resolved, options_.layouts(*layout, source.platform, stop));
+      return PinImage(step, std::move(resolved));
+    }
     std::string reference = layout->digest ? layout->digest->ToString() : layout->reference;
     TRY_ASSIGN(auto resolved,
                stores_.images.ResolveLayout(layout->path, reference, source.platform));

@@ -34,10 +34,15 @@ using LocalDirectory = std::function<Result<std::string>(
     const graph::LocalSource& source, const std::vector<tree::Selector>& reach, engine::StepSink& sink,
     std::stop_token stop)>;
 
+// An OCI layout that is no directory of this machine.
+using LayoutImage = std::function<Result<source::ResolvedImage>(
+    const graph::OciLayoutSource& layout, const oci::Platform& platform, std::stop_token stop)>;
+
 struct RunnerOptions {
   std::string root;                                 // state root
   std::map<std::string, std::string> directories;   // local source name → directory
   LocalDirectory other_directories = nullptr;
+  LayoutImage layouts = nullptr;                    // null: they are directories
   source::ContextMode context_mode = source::ContextMode::kAuto;
   std::map<std::string, SecretSource> secrets;
   SecretLookup secrets_elsewhere = nullptr;

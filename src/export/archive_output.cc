@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <map>
+#include <set>
 
 #include "archive/tar.h"
 #include "base/fd.h"
@@ -21,12 +22,8 @@ constexpr std::string_view kLayoutText = R"({"imageLayoutVersion":"1.0.0"})";
 
 Result<Json> IndexEntries(const ImageSet& set, const std::vector<std::string>& names) {
   Json entries = Json::EmptyArray();
-  oci::ImageConfig config = *oci::ImageConfig::Parse(set.images[0].config);
-  auto add = [&](oci::Annotations annotations) {
-    oci::Descriptor descriptor = set.descriptor;
-    if (auto created = config.created()) {
-      annotations.emplace_back("org.opencontainers.image.created", FormatTime(*created));
-    }
+  auto add = [&](const oci::Annotations& annotations) {
+    oci::Descriptor descriptor = ListedDescriptor(set);
     descriptor.annotations.insert(descriptor.annotations.end(), annotations.begin(),
                                   annotations.end());
     entries.Append(oci::ToJson(descriptor));
@@ -95,6 +92,16 @@ Status AddText(archive::TarWriter& tar, const char* name, uint32_t mode, std::st
 
 }  // namespace
 
+oci::Descriptor ListedDescriptor(const ImageSet& set) {
+  constexpr const char* kCreated = "org.opencontainers.image.created";
+  oci::Descriptor descriptor = set.descriptor;
+  const auto created = oci::ImageConfig::Parse(set.images[0].config)->created();
+  if (created && descriptor.Annotation(kCreated) == nullptr) {
+    descriptor.annotations.emplace_back(kCreated, FormatTime(*created));
+  }
+  return descriptor;
+}
+
 Status WriteArchive(const ImageSet& set, const std::vector<std::string>& names, bool docker,
                     cas::BlobStore& blobs, Writer& out) {
   archive::TarWriter tar(out);
@@ -152,6 +159,26 @@ Status WriteLayoutDirectory(const ImageSet& set, const std::vector<std::string>&
     TRY(WriteFileAtomically(directory + "/manifest.json", manifest));
   }
   return WriteFileAtomically(directory + "/index.json", IndexText(std::move(entries)));
+}
+
+Status SendBlobs(const ImageSet& set, cas::BlobStore& blobs, RemoteBlobs& to, std::stop_token stop) {
+  std::vector<Digest> order;
+  for (const auto* images : {&set.images, &set.attestations}) {
+    for (const Image& image : *images) {
+      for (const oci::Descriptor& layer : image.manifest.layers) order.push_back(layer.digest);
+      order.insert(order.end(), {image.config_digest, image.manifest_digest});
+    }
+  }
+  order.push_back(set.descriptor.digest);  // the index, or once more the only manifest
+  std::set<Digest> sent;
+  for (const Digest& blob : order) {
+    if (!sent.insert(blob).second) continue;
+    TRY_ASSIGN(auto size, blobs.Size(blob));
+    if (!size) return NotFound("blob {} is not in the store", blob.ToString());
+    TRY_ASSIGN(auto reader, OpenBlob(set, blob, blobs));
+    TRY(to.Write(blob, *size, *reader, stop));
+  }
+  return Ok();
 }
 
 }  // namespace varve::exporter

@@ -91,7 +91,7 @@ constexpr Capability kLlb[] = {
     {"cache.s3"},
     {"cache.azblob", "Azure Blob Storage is no cache backend"},
     {"exporter.multiple"},
-    {"exporter.session", "exporters of the client are not asked for"},
+    {"exporter.session"},
     {"exporter.image.annotations"},
     {"exporter.image.attestations"},
     {"exporter.sourcedateepoch"},

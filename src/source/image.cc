@@ -21,7 +21,9 @@ namespace {
 constexpr const char* kMemo = "image";
 constexpr int64_t kFreshFor = int64_t{3600} * 1'000'000'000;
 constexpr size_t kDownloads = 6;
-constexpr std::string_view kLayoutPrefix = "oci-layout:";  // of a LayerBlob's repository
+// Of a LayerBlob's repository.
+constexpr std::string_view kLayoutPrefix = "oci-layout:";
+constexpr std::string_view kStored = "content-store:";  // of a client; there is no telling which
 
 std::string MemoKey(const std::string& reference, const oci::Platform& platform) {
   return reference + " " + platform.ToString();
@@ -55,6 +57,7 @@ struct ImageStore::Impl {
   };
   Guarded<std::map<std::string, std::shared_ptr<Asked>>> asked;
   std::condition_variable answered;
+  Guarded<std::vector<std::shared_ptr<RemoteBlobs>>> stores;  // that images were resolved in
 
   Result<std::string> Document(const oci::Descriptor& descriptor, bool is_manifest,
                                const FetchDocument& fetch) {
@@ -176,12 +179,13 @@ struct ImageStore::Impl {
   // The blob stays where it is: an export that needs it copies it.
   Status NoteLayoutBlobs(const ResolvedImage& image) {
     std::error_code ignored;
-    std::string directory = std::filesystem::absolute(image.layout, ignored);
+    const std::string place = image.store ? std::string(kStored)
+                                          : std::string(kLayoutPrefix) +
+                                                std::filesystem::absolute(image.layout, ignored).string();
     for (size_t i = 0; i < image.diff_ids.size(); ++i) {
       const oci::Descriptor& layer = image.manifest.layers[i];
       TRY(local.PutLayerBlob(image.diff_ids[i], {.blob = layer.digest, .media_type = layer.media_type,
-                                                 .size = layer.size,
-                                                 .repository = std::string(kLayoutPrefix) + directory}));
+                                                 .size = layer.size, .repository = place}));
     }
     return Ok();
   }
@@ -197,15 +201,27 @@ struct ImageStore::Impl {
 
   // --- Pulling -------------------------------------------------------------------------------------
 
+  using Fetch = std::function<Status(Writer& out)>;
+
+  Status Download(const ResolvedImage& image, const oci::Descriptor& blob, const OnProgress& on_progress,
+                  std::stop_token stop) {
+    if (image.store == nullptr) return Download(image.repository, blob, on_progress, stop);
+    return Download(blob, on_progress, [&](Writer& out) { return image.store->Read(blob.digest, out, stop); });
+  }
+
   Status Download(const std::string& repository, const oci::Descriptor& blob,
                   const OnProgress& on_progress, std::stop_token stop) {
+    TRY_ASSIGN(oci::Reference reference, oci::ParseReference(repository));
+    return Download(blob, on_progress, [&](Writer& out) { return registry.FetchBlob(reference, blob, out, stop); });
+  }
+
+  Status Download(const oci::Descriptor& blob, const OnProgress& on_progress, const Fetch& fetch) {
     TRY_ASSIGN(auto size, blobs.Size(blob.digest));
     if (size) return Ok();
-    TRY_ASSIGN(oci::Reference reference, oci::ParseReference(repository));
     TRY_ASSIGN(auto writer, blobs.Create());
     std::string id = "sha256:" + blob.digest.Short();
     ProgressWriter progress(*writer, ByteProgress(on_progress, id, blob.size));
-    TRY(registry.FetchBlob(reference, blob, progress, stop));
+    TRY(fetch(progress));
     Counter("source.pulled_bytes").Add(static_cast<int64_t>(blob.size));
     TRY(writer->Commit(blob.digest));
     if (on_progress) on_progress(id, blob.size, blob.size, true);
@@ -298,6 +314,26 @@ Result<ResolvedImage> ImageStore::ResolveLayout(const std::string& directory,
   return image;
 }
 
+Result<ResolvedImage> ImageStore::ResolveStored(std::shared_ptr<RemoteBlobs> store, const Digest& digest,
+                                                const oci::Platform& platform, std::stop_token stop) {
+  auto fetch = [&](const oci::Descriptor& document, bool) -> Result<std::string> {
+    TRY_ASSIGN(auto size, store->Size(document.digest, stop));
+    if (!size) return NotFound("the OCI layout has no blob {}", document.digest.ToString());
+    if (*size > oci::kMaxManifestSize) {
+      return Invalid("{} of the OCI layout is too large for a manifest or a config", document.digest.ToString());
+    }
+    StringWriter text;
+    TRY(store->Read(document.digest, text, stop));
+    return std::move(text.text);
+  };
+  const std::string name = digest.ToString();
+  TRY_ASSIGN(ResolvedImage image, impl_->Load(name, {.digest = digest}, platform, fetch));
+  impl_->stores.Lock()->push_back(store);
+  image.store = std::move(store);
+  TRY(impl_->NoteLayoutBlobs(image));
+  return image;
+}
+
 Result<cache::Rootfs> ImageStore::Pull(const ResolvedImage& image, const OnProgress& on_progress,
                                        std::stop_token stop) {
   METRIC("source.pull");
@@ -316,12 +352,11 @@ Result<cache::Rootfs> ImageStore::Pull(const ResolvedImage& image, const OnProgr
   std::stop_source cancel;
   std::stop_callback forward(stop, [&] { cancel.request_stop(); });
   ThreadPool pool(kDownloads);
-  bool remote = !image.repository.empty();
+  bool remote = !image.repository.empty() || image.store != nullptr;
   for (size_t i = 0; i < n && remote; ++i) {
     if (here[i]) continue;
     pool.Submit([&, i] {
-      Status status = impl_->Download(image.repository, image.manifest.layers[i], on_progress,
-                                      cancel.get_token());
+      Status status = impl_->Download(image, image.manifest.layers[i], on_progress, cancel.get_token());
       downloads.Lock()->done[i] = std::move(status);
       arrived.notify_all();
     });
@@ -368,6 +403,14 @@ Status ImageStore::FetchLayerBlob(const cache::LayerBlob& blob, std::stop_token 
     return impl_->CopyFromLayout(blob.repository.substr(kLayoutPrefix.size()), blob.blob);
   }
   oci::Descriptor descriptor{.media_type = blob.media_type, .digest = blob.blob, .size = blob.size};
+  if (blob.repository == kStored) {
+    for (const auto& store : std::vector(*impl_->stores.Lock())) {
+      TRY_ASSIGN(auto size, store->Size(blob.blob, stop));
+      if (!size) continue;
+      return impl_->Download(descriptor, nullptr, [&](Writer& out) { return store->Read(blob.blob, out, stop); });
+    }
+    return NotFound("blob {} came from an OCI layout of a client that is gone", blob.blob.ToString());
+  }
   return impl_->Download(blob.repository, descriptor, nullptr, stop);
 }
 

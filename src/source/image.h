@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/byte_progress.h"
+#include "base/remote_blobs.h"
 #include "cache/local_store.h"
 #include "cas/blob_store.h"
 #include "graph/graph.h"
@@ -50,8 +51,9 @@ struct ResolvedImage {
   oci::ImageConfig config;
   std::vector<DiffId> diff_ids;     // as many as manifest.layers
   ChainId chain;
-  std::string repository;           // "docker.io/library/node"; empty: made here, or a layout
+  std::string repository;           // "docker.io/library/node"; empty: made here, or of a layout
   std::string layout;               // directory of an OCI layout
+  std::shared_ptr<RemoteBlobs> store = nullptr;  // of a layout that is a content store
   std::string notice;               // not empty: "the registry did not answer; …"
 };
 
@@ -69,6 +71,11 @@ class ImageStore {
   // An image of an OCI layout directory; `reference`: tag or digest in its index, or empty.
   Result<ResolvedImage> ResolveLayout(const std::string& directory, const std::string& reference,
                                       const oci::Platform& platform);
+
+  // An image of a content store; `digest` is that of a manifest or index. Its layers are had from the store as
+  // long as this object lives.
+  Result<ResolvedImage> ResolveStored(std::shared_ptr<RemoteBlobs> store, const Digest& digest,
+                                      const oci::Platform& platform, std::stop_token stop);
 
   // Downloads (several layers at once), verifies and unpacks what is missing, and makes the tree of
   // the whole stack known.

@@ -175,10 +175,11 @@ class DirectoryStorage final : public BlobStorage {
   }
 
   Result<std::vector<GroupEntry>> GroupsOf(const oci::Index& top) const {
-    auto entry = oci::FindInLayout(top, options_.tag);
-    if (!entry) return std::vector<GroupEntry>();
-    TRY_ASSIGN(std::string text, ReadFile(PathOf(entry->digest), oci::kMaxManifestSize));
-    if (Digest::Of(text) != entry->digest) return Corrupt("the list of groups is damaged");
+    std::optional<Digest> digest = options_.digest;
+    if (auto entry = oci::FindInLayout(top, options_.tag); entry && !digest) digest = entry->digest;
+    if (!digest) return std::vector<GroupEntry>();
+    TRY_ASSIGN(std::string text, ReadFile(PathOf(*digest), oci::kMaxManifestSize));
+    if (Digest::Of(text) != *digest) return Corrupt("the list of groups is damaged");
     return ParseGroupIndex(text);
   }
 

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "tier/storage.h"
@@ -17,6 +18,7 @@ namespace varve::tier {
 struct DirectoryOptions {
   std::string path;
   std::string tag = "latest";
+  std::optional<Digest> digest = {};  // read instead of what the tag leads to
   bool reset = false;  // Replace removes blobs that nothing leads to whatever their age
 };
 

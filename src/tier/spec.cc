@@ -41,6 +41,7 @@ constexpr Key kKeys[] = {
     {"src", kLocal, 0},
     {"dest", 0, kLocal},
     {"tag", kLocal, kLocal},
+    {"digest", kLocal, 0},
     {"ref", kRegistry, kRegistry},
     {"registry.insecure", kRegistry, kRegistry},
     {"bucket", kS3, kS3},
@@ -139,6 +140,8 @@ Status Set(Spec& spec, const std::string& key, const std::string& text) {
     spec.place = text;
   } else if (key == "tag") {
     spec.tag = text;
+  } else if (key == "digest") {
+    TRY_ASSIGN(spec.digest, Digest::Parse(text));
   } else if (key == "registry.insecure") {
     return boolean(&spec.insecure);
   } else if (key == "timeout") {
@@ -208,9 +211,8 @@ Status Set(Spec& spec, const std::string& key, const std::string& text) {
     }
     spec.touch_refresh = *time;
   } else if (key == "image-manifest" || key == "oci-mediatypes") {
-    // varve's caches are an index of manifests, in OCI's media types.
-    TRY_ASSIGN(bool on, BoolOf(key, text));
-    if (!on) return Invalid("cache option {}=false is not supported: leave it out", key);
+    // The form of BuildKit's caches; varve's are an index of manifests, in OCI's media types, in any case.
+    TRY(BoolOf(key, text));
   } else if (key == "layout") {
     if (text != "plain" && text != "bazel") return Invalid("invalid layout \"{}\": use plain or bazel", text);
     spec.store.insert_or_assign(key, text);

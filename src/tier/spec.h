@@ -9,6 +9,7 @@
 
 #include "archive/codec.h"
 #include "base/clock.h"
+#include "base/digest.h"
 #include "base/result.h"
 
 namespace varve::tier {
@@ -32,6 +33,7 @@ struct Spec {
   Kind kind = Kind::kRegistry;
   std::string place;              // directory, image reference, "bucket/prefix", URL without secrets, scope
   std::string tag = "latest";     // local: which of the caches in the directory
+  std::optional<Digest> digest = {};  // local, at a daemon's client: what the tag leads to
   bool insecure = false;          // registry: plain http, unchecked certificates
   // s3 and http: what objects::TakeS3Options and TakeHttpOptions take, as given; gha: of what
   // gha::FindService takes. Holds secrets: for no message and no log.
