@@ -9,14 +9,16 @@
 #include "base/strings.h"
 #include "engine/engine.h"
 #include "graph/reads.h"
+#include "tree/merged_layers.h"
 #include "tree/selection.h"
 
 namespace varve::engine {
 
 namespace {
 
-// 2: empty layers and extended attributes; 3: what is looked up only; 4: mounted contexts
-constexpr int kTraceSchema = 4;
+// 2: empty layers and extended attributes; 3: what is looked up only; 4: mounted contexts; 5: layers that lie
+// directly on each other as one
+constexpr int kTraceSchema = 5;
 // What a step may leave behind; beyond it whole directories stand for their files.
 constexpr size_t kMaxEntries = 1000;
 // … except where every file's time counts: then a step that looks at more is not traced.
@@ -159,22 +161,37 @@ Result<Shown> Show(const MountBelow& mount, tree::TreeStore& trees) {
   return shown;
 }
 
+// On top of it.
+Status Put(const DiffId& layer, const LayerContent& content, TracedStack& stack, tree::TreeStore& trees) {
+  stack.layers.push_back(layer);
+  stack.trees.push_back(*content.tree);
+  stack.has_xattrs |= content.has_xattrs;
+  if (stack.layers.size() == 1) {
+    stack.merged = *content.tree;
+    return Ok();
+  }
+  TRY_ASSIGN(stack.merged, tree::MergeLayers(trees, stack.merged, *content.tree));
+  return Ok();
+}
+
 }  // namespace
 
 Result<WeakStep> ComputeWeakStep(const graph::Step& step, const KeyedStep& keyed, const FilesBelow& below,
                                  bool strict_mtime, tree::TreeStore& trees, StepRunner& runner) {
   WeakStep weak{.strict_mtime = strict_mtime};
-  Json layers = Json::EmptyArray();
+  std::vector<Json> layers;
+  bool on_stack = false;
   for (const LayerBelow& layer : below.layers) {
+    const bool stacks = std::exchange(on_stack, false) && !strict_mtime;  // times are those of single layers
     if (layer.kind == LayerBelow::Kind::kImage) {
-      layers.Append(layer.layer.ToString());
+      layers.emplace_back(layer.layer.ToString());
       continue;
     }
     if (layer.packages && !strict_mtime) {
       TRY_ASSIGN(PackageLayer packages, runner.PackagesOf(layer.layer, step.installs));
       if (!packages.refused.empty()) weak.refused.push_back(packages.refused);
       if (!packages.files.empty()) {
-        layers.Append(Json().Set("packages", packages.digest.ToString()).Set("of", step.installs));
+        layers.push_back(Json().Set("packages", packages.digest.ToString()).Set("of", step.installs));
         weak.packages.insert(weak.packages.end(), packages.files.begin(), packages.files.end());
         continue;
       }
@@ -182,14 +199,17 @@ Result<WeakStep> ComputeWeakStep(const graph::Step& step, const KeyedStep& keyed
     bool traced = layer.kind == LayerBelow::Kind::kTraced;
     TRY_ASSIGN(LayerContent content, runner.ContentOf(layer.layer, traced));
     if (traced && content.tree) {
-      // Of a layer without extended attributes nobody asks for them: that it has none is an answer.
-      layers.Append(content.has_xattrs ? "traced, xattrs" : "traced");
-      weak.traced.push_back({layer.layer, content.has_xattrs});
-      weak.trees.push_back(*content.tree);
+      if (stacks) layers.pop_back();
+      else weak.stacks.emplace_back();
+      TracedStack& stack = weak.stacks.back();
+      TRY(Put(layer.layer, content, stack, trees));
+      // Of layers without extended attributes nobody asks for them: that they have none is an answer.
+      layers.emplace_back(stack.has_xattrs ? "traced, xattrs" : "traced");
+      on_stack = true;
     } else if (strict_mtime) {
-      layers.Append(layer.layer.ToString());
+      layers.emplace_back(layer.layer.ToString());
     } else {
-      layers.Append(Json().Set("content", content.digest.ToString()));
+      layers.push_back(Json().Set("content", content.digest.ToString()));
     }
   }
   // What is read of a context that is mounted counts by what is looked at, too.
@@ -198,7 +218,7 @@ Result<WeakStep> ComputeWeakStep(const graph::Step& step, const KeyedStep& keyed
     if (strict_mtime) break;
     TRY_ASSIGN(Shown shown, Show(mount, trees));
     weak.mounts.push_back({mount.mount, shown.has_xattrs});
-    weak.trees.push_back(shown.tree);
+    weak.mount_trees.push_back(shown.tree);
     read_by[mount.input] += shown.has_xattrs ? "traced, xattrs;" : "traced;";
   }
   TRY_ASSIGN(Json exact, Json::Parse(keyed.preimage));
@@ -217,7 +237,9 @@ Result<WeakStep> ComputeWeakStep(const graph::Step& step, const KeyedStep& keyed
     }
     preimage.Set(name, std::move(reads));
   }
-  preimage.Set("layers", std::move(layers)).Set("trace", kTraceSchema);
+  Json all_layers = Json::EmptyArray();
+  for (Json& layer : layers) all_layers.Append(std::move(layer));
+  preimage.Set("layers", std::move(all_layers)).Set("trace", kTraceSchema);
   preimage.SetIf(strict_mtime, "mtime", true);
   weak.key = Digest::Of(preimage.DumpCanonical());
   return weak;
@@ -262,12 +284,57 @@ const tree::Entry* FirstTouched(const tree::ReadSet& set, std::string_view befor
 
 std::vector<RunRequest::TracedLayer> WeakStep::Mounted() const {
   std::vector<RunRequest::TracedLayer> mounted;
-  for (const auto& layer : traced) {
-    bool known = std::ranges::find(mounted, layer.layer, &RunRequest::TracedLayer::layer) != mounted.end();
-    if (!known) mounted.push_back(layer);
+  for (const TracedStack& stack : stacks) {
+    for (const DiffId& layer : stack.layers) {
+      auto known = std::ranges::find(mounted, layer, &RunRequest::TracedLayer::layer);
+      if (known == mounted.end()) mounted.push_back({layer, stack.has_xattrs});
+      else known->has_xattrs |= stack.has_xattrs;
+    }
   }
   return mounted;
 }
+
+std::vector<Digest> WeakStep::Trees() const {
+  std::vector<Digest> trees;
+  for (const TracedStack& stack : stacks) trees.push_back(stack.merged);
+  trees.insert(trees.end(), mount_trees.begin(), mount_trees.end());
+  return trees;
+}
+
+namespace {
+
+// What was asked of one layer of a stack, as a question about all of it: what a layer above it has, or one
+// below, was asked there. Nothing of a path that a layer above hides: it is asked of the same layer elsewhere.
+Status AddQuestions(const TracedStack& stack, size_t layer, const std::vector<tree::Question>& asked,
+                    tree::TreeStore& trees, std::map<std::string, uint8_t>& all) {
+  // Fails where the notes are not about this layer.
+  TRY(tree::AnswerAll(trees, stack.trees[layer], asked));
+  for (const tree::Question& question : asked) {
+    TRY_ASSIGN(auto shown, tree::Lookup(trees, stack.merged, RelPath(question.path)));
+    const bool absent = (question.facets & tree::kAbsent) != 0;
+    if (shown) all[question.path] |= absent ? uint8_t{tree::kExists} : question.facets;
+    else if (absent) all[question.path] |= tree::kAbsent;
+  }
+  return Ok();
+}
+
+// `asked` of each layer.
+Result<std::vector<tree::Question>> QuestionsAbout(const TracedStack& stack,
+                                                   const std::vector<const std::vector<tree::Question>*>& asked,
+                                                   tree::TreeStore& trees) {
+  if (asked.size() == 1) return *asked[0];
+  std::map<std::string, uint8_t> all;
+  for (size_t i = 0; i < asked.size(); ++i) TRY(AddQuestions(stack, i, *asked[i], trees, all));
+  std::vector<tree::Question> questions;
+  for (auto [path, facets] : all) {
+    if (facets & tree::kStat) facets &= static_cast<uint8_t>(~tree::kExists);
+    questions.push_back({path, facets});
+  }
+  std::ranges::sort(questions, tree::WalksBefore, &tree::Question::path);
+  return questions;
+}
+
+}  // namespace
 
 std::optional<std::string> WhyNotForOthers(const WeakStep& weak, const RunResult& result, StepRunner& runner) {
   if (weak.packages.empty()) return std::nullopt;
@@ -283,23 +350,27 @@ Result<cache::StepTrace> MakeTrace(const WeakStep& weak, tree::TreeStore& trees,
   const auto mounted = weak.Mounted();
   if (asked.size() != mounted.size() + weak.mounts.size()) return Corrupt("not every traced layer has notes");
   cache::StepTrace trace{.weak_key = weak.key};
-  for (size_t i = 0; i < weak.traced.size(); ++i) {
-    auto shown = std::ranges::find(mounted, weak.traced[i].layer, &RunRequest::TracedLayer::layer);
-    const std::vector<tree::Question>& questions = asked[static_cast<size_t>(shown - mounted.begin())];
+  for (const TracedStack& stack : weak.stacks) {
+    std::vector<const std::vector<tree::Question>*> notes;
+    for (const DiffId& layer : stack.layers) {
+      auto shown = std::ranges::find(mounted, layer, &RunRequest::TracedLayer::layer);
+      notes.push_back(&asked[static_cast<size_t>(shown - mounted.begin())]);
+    }
+    TRY_ASSIGN(auto questions, QuestionsAbout(stack, notes, trees));
     if (weak.strict_mtime && questions.size() > kMaxTimedEntries) {
       return Invalid("it looked at {} paths, more than can be kept with the time of each", questions.size());
     }
-    TRY_ASSIGN(tree::ReadSet set, tree::AnswerAll(trees, weak.trees[i], questions));
+    TRY_ASSIGN(tree::ReadSet set, tree::AnswerAll(trees, stack.merged, questions));
     if (weak.strict_mtime) {
-      TRY_ASSIGN(std::string times, TimesOf(set, weak.traced[i].layer, runner));
+      TRY_ASSIGN(std::string times, TimesOf(set, stack.layers[0], runner));
       trace.times.push_back(std::move(times));
     } else {
-      TRY_ASSIGN(set, tree::Coarsen(trees, weak.trees[i], std::move(set), kMaxEntries));
+      TRY_ASSIGN(set, tree::Coarsen(trees, stack.merged, std::move(set), kMaxEntries));
     }
     trace.reads.push_back(tree::EncodeReadSet(set));
   }
   for (size_t i = 0; i < weak.mounts.size(); ++i) {
-    const Digest& tree = weak.trees[weak.traced.size() + i];
+    const Digest& tree = weak.mount_trees[i];
     TRY_ASSIGN(tree::ReadSet set, tree::AnswerAll(trees, tree, asked[mounted.size() + i]));
     TRY_ASSIGN(set, tree::Coarsen(trees, tree, std::move(set), kMaxEntries));
     trace.reads.push_back(tree::EncodeReadSet(set));
@@ -310,14 +381,15 @@ Result<cache::StepTrace> MakeTrace(const WeakStep& weak, tree::TreeStore& trees,
 Result<Replay> CheckTrace(const cache::StepTrace& trace, const WeakStep& weak, tree::TreeStore& trees,
                           StepRunner& runner) {
   Replay replay;
-  if (trace.weak_key != weak.key || trace.reads.size() != weak.trees.size()) return replay;
+  const std::vector<Digest> shown = weak.Trees();
+  if (trace.weak_key != weak.key || trace.reads.size() != shown.size()) return replay;
   if (trace.times.size() != (weak.strict_mtime ? trace.reads.size() : 0)) return replay;
   for (size_t i = 0; i < trace.reads.size(); ++i) {
     TRY_ASSIGN(tree::ReadSet set, tree::DecodeReadSet(trace.reads[i]));
-    TRY_ASSIGN(auto mismatch, tree::FirstMismatch(trees, weak.trees[i], set));
+    TRY_ASSIGN(auto mismatch, tree::FirstMismatch(trees, shown[i], set));
     replay.paths += set.size();
     if (!mismatch && weak.strict_mtime) {
-      TRY_ASSIGN(std::string now, TimesOf(set, weak.traced[i].layer, runner));
+      TRY_ASSIGN(std::string now, TimesOf(set, weak.stacks[i].layers[0], runner));
       if (now.size() != trace.times[i].size()) return Corrupt("a trace has the times of other files");
       if (const tree::Entry* touched = FirstTouched(set, trace.times[i], now)) {
         mismatch = tree::Mismatch{touched->path, touched->facets, "modification time changed"};

@@ -67,11 +67,20 @@ using OutputsOf = std::function<const std::vector<cache::Rootfs>*(graph::StepInd
 std::optional<FilesBelow> LayersBelow(const graph::Graph& graph, const Plan& plan, const OutputsOf& outputs,
                                       graph::StepIndex step, bool trace);
 
+// Traced layers that lie directly on each other. What the upper ones hide of the lower ones no step sees, so
+// that they count as the one layer that they make together.
+struct TracedStack {
+  std::vector<DiffId> layers;  // lowest first
+  std::vector<Digest> trees;   // of each
+  Digest merged;
+  bool has_xattrs = false;     // some layer
+};
+
 struct WeakStep {
   Digest key;
-  std::vector<RunRequest::TracedLayer> traced;  // lowest first
+  std::vector<TracedStack> stacks;              // lowest first
   std::vector<RunRequest::TracedMount> mounts;
-  std::vector<Digest> trees;                    // of each of `traced`, then of `mounts`
+  std::vector<Digest> mount_trees;              // of each
   bool strict_mtime = false;                    // see TraceRules
   // Package files that count by what they install. A run that changes one of them itself stands for no
   // other: its layer would hide the new file behind the old one.
@@ -81,6 +90,8 @@ struct WeakStep {
   // Each layer once. One that lies in the stack again further below would be asked nothing that it is not
   // asked on top, and answers the same; so it is mounted once, and its notes hold for both places.
   std::vector<RunRequest::TracedLayer> Mounted() const;
+  // Of each of the stacks, then of each of the mounts: what a trace's read sets are about.
+  std::vector<Digest> Trees() const;
 };
 // `runner` is asked for the contents of layers. A layer that is no tree by itself counts by its content,
 // with `strict_mtime` by its diff id.

@@ -79,7 +79,7 @@ struct WeakKey : testing::Test {
 TEST_F(WeakKey, HoldsNothingOfATracedLayerAndAllOfOthers) {
   EXPECT_EQ(Of({Traced(one_)}).key, Of({Traced(other_)}).key);
   EXPECT_NE(Of({Content(one_)}).key, Of({Content(other_)}).key);
-  EXPECT_NE(Of({Traced(one_)}).key, Of({Traced(one_), Traced(other_)}).key);
+  EXPECT_NE(Of({Traced(one_)}).key, Of({Traced(one_), Content(other_)}).key);
 }
 
 // Where no file has extended attributes, the kernel is told so once and asks for none.
@@ -153,6 +153,86 @@ TEST_F(Traces, OfOneLayerInTwoPlacesAreOfBoth) {
   EXPECT_TRUE(check(with_, with_));
   EXPECT_FALSE(check(more, with_));
   EXPECT_FALSE(check(with_, more));
+}
+
+// Layers that lie directly on each other, lowest first, as name: files.
+struct Stacks : Traces {
+  using Files = std::map<std::string, tree::Node>;
+  WeakStep On(const std::vector<Files>& layers) {
+    std::vector<LayerBelow> below;
+    for (const Files& files : layers) below.push_back(Traced(layers_.Add(std::to_string(++added_), files)));
+    return Of(below);
+  }
+  // Whether a run on `before` that asked this of each layer stands on `after`, as Traces::Check.
+  std::string Check(const std::vector<Files>& before, const std::vector<std::vector<tree::Question>>& asked,
+                    const std::vector<Files>& after) {
+    auto trace = MakeTrace(On(before), layers_.trees, layers_, asked);
+    if (!trace) return trace.error().message;
+    auto replay = CheckTrace(*trace, On(after), layers_.trees, layers_);
+    if (!replay) return replay.error().message;
+    return replay->stands ? "stands" : replay->path + ": " + replay->differs;
+  }
+  int added_ = 0;
+};
+
+TEST_F(Stacks, ADirectoryLooksAsItsUppermostLayerSays) {
+  const std::vector<std::vector<tree::Question>> asked = {{{"d", tree::kExists}}, {{"d", kStat}}};
+  EXPECT_EQ(Check({{{"d", Dir()}}, {{"d", Dir()}}}, asked, {{{"d", Dir(0700)}}, {{"d", Dir()}}}), "stands");
+  EXPECT_EQ(Check({{{"d", Dir()}}, {{"d", Dir()}}}, asked, {{{"d", Dir()}}, {{"d", Dir(0700)}}}), "d: mode 755 → 700");
+  EXPECT_EQ(Check({{{"d", Dir()}}, {{"d", Dir()}}}, asked, {{}, {{"d", Dir()}}}), "stands");
+  EXPECT_EQ(Check({{{"d", Dir()}}, {}}, {{{"d", kStat}}, {{"d", kAbsent}}}, {{{"d", Dir()}}, {{"d", Dir(0700)}}}),
+            "d: mode 755 → 700");
+}
+
+TEST_F(Stacks, AFileMayComeFromAnotherLayer) {
+  const std::vector<std::vector<tree::Question>> asked = {{{"f", kStat | tree::kContent}}, {{"f", kAbsent}}};
+  const Files one = {{"f", tree::File("1")}}, other = {{"f", tree::File("2")}};
+  EXPECT_EQ(Check({one, {}}, asked, {{}, one}), "stands");
+  EXPECT_EQ(Check({one, {}}, asked, {other, one}), "stands");
+  EXPECT_EQ(Check({one, {}}, asked, {one, other}), "f: content changed");
+  EXPECT_EQ(Check({one, {}}, asked, {{}, {}}), "f: is gone");
+  EXPECT_EQ(Check({one, {}}, asked, {one}), "stands") << "one COPY fewer";
+  EXPECT_EQ(Check({{}, {}}, {{{"f", kAbsent}}, {{"f", kAbsent}}}, {one, {}}), "f: is there now");
+}
+
+TEST_F(Stacks, NamesInADirectoryAreThoseOfAllLayers) {
+  const Files lower = {{"d", Dir()}, {"d/a", tree::File("1")}}, upper = {{"d", Dir()}, {"d/b", tree::File("1")}};
+  const std::vector<std::vector<tree::Question>> asked = {{{"d", tree::kExists | tree::kList}}, {{"d", kStat | tree::kList}}};
+  Files more = lower;
+  more["d/b"] = Dir();
+  EXPECT_EQ(Check({lower, upper}, asked, {more, upper}), "stands");
+  more["d/c"] = Dir();
+  EXPECT_EQ(Check({lower, upper}, asked, {more, upper}), "d: other names are in it");
+}
+
+// A file between two directories keeps the lower one, of the image, from being merged.
+TEST_F(Stacks, AFileThatADirectoryCoversIsSeenByWhatIsBelow) {
+  const std::vector<std::vector<tree::Question>> asked = {{{"d", tree::kExists}}, {{"d", kStat}}};
+  const Files file = {{"d", tree::File("1")}}, directory = {{"d", Dir()}};
+  EXPECT_EQ(Check({file, directory}, asked, {file, directory}), "stands");
+  EXPECT_EQ(Check({file, directory}, asked, {{}, directory}), "d: its type changed");
+  EXPECT_EQ(Check({{}, directory}, {{{"d", kAbsent}}, {{"d", kStat}}}, {file, directory}), "d: its type changed");
+}
+
+TEST_F(Stacks, NotesOnAnotherLayerAreNotTaken) {
+  EXPECT_EQ(Check({{}, {}}, {{{"f", kStat}}, {}}, {{}, {}}), "the layer and its index disagree about \"f\"");
+}
+
+// What a step made lies between: it may hide what is below it.
+TEST_F(Stacks, EndAtOtherLayers) {
+  DiffId made = layers_.Add("made", {{"d", Dir()}});
+  EXPECT_EQ(Of({Traced(one_), Content(made), Traced(other_)}).stacks.size(), 2u);
+  EXPECT_NE(Of({Traced(one_), Content(made), Traced(other_)}).key, Of({Traced(one_), Traced(other_), Content(made)}).key);
+  EXPECT_EQ(Of({Traced(one_), Traced(other_)}, true).stacks.size(), 2u) << "with --strict-mtime";
+}
+
+TEST_F(Stacks, HaveExtendedAttributesWhereOneLayerHasThem) {
+  auto file = tree::File("1");
+  file.xattrs = {{"user.x", "1"}};
+  auto weak = Of({Traced(one_), Traced(layers_.Add("marked", {{"f", file}}))});
+  EXPECT_NE(weak.key, Of({Traced(one_), Traced(other_)}).key);
+  // Then that a file of the other layer has none is an answer too, which must be asked for.
+  for (const auto& layer : weak.Mounted()) EXPECT_TRUE(layer.has_xattrs);
 }
 
 TEST_F(Traces, OfStrictStepsSeeTimesOfFilesThatWereLookedAt) {

@@ -9,6 +9,7 @@
 
 #include "base/strings.h"
 #include "base/wire.h"
+#include "tree/merged_layers.h"
 
 namespace varve::tree {
 
@@ -31,8 +32,10 @@ uint64_t SizeOf(const Node& node) {
   }
 }
 
+constexpr uint64_t kHidesBelow = 16;
+
 void PutExists(std::string& out, const Node& node) {
-  PutVarint(out, static_cast<uint64_t>(node.type));
+  PutVarint(out, static_cast<uint64_t>(node.type) | (HidesBelow(node) ? kHidesBelow : 0));
   PutVarint(out, node.mode);
   PutVarint(out, node.uid);
   PutVarint(out, node.gid);

@@ -59,7 +59,7 @@ bool WalksBefore(std::string_view a, std::string_view b);
 // own Directory object is asked for in `trees`: kCorrupt when it is gone.
 //
 //   answer := [type mode uid gid [size]] digest*
-// The varints for kExists, with kStat and its size (0 where it says nothing); then 32 bytes for each other
+// The type with 16 for a directory that hides what is below it (merged_layers.h). The varints for kExists, with kStat and its size (0 where it says nothing); then 32 bytes for each other
 // facet, lowest bit first, kLink's of the target's text.
 Result<std::string> Answer(TreeStore& trees, const Node& node, uint8_t facets);
 
