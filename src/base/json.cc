@@ -28,7 +28,8 @@ class Builder final : public nlohmann::json_sax<nlohmann::json> {
   bool number_float(double value, const std::string&) override { return Add(Json(value)); }
   bool string(std::string& value) override {
     if (bytes_ != nullptr) bytes_->Restore(value);
-    return Add(Json(std::move(value)));
+    // Copied: the lexer keeps its buffer, which it would fill from nothing for each string otherwise.
+    return Add(Json(std::string_view(value)));
   }
   bool binary(nlohmann::json::binary_t&) override { return false; }
   bool start_object(size_t) override { return Open(Json::EmptyObject()); }
@@ -37,7 +38,7 @@ class Builder final : public nlohmann::json_sax<nlohmann::json> {
   bool end_array() override { return Close(); }
   bool key(std::string& value) override {
     if (bytes_ != nullptr) bytes_->Restore(value);
-    keys_.back() = std::move(value);
+    keys_.back() = value;
     return true;
   }
   bool parse_error(size_t position, const std::string&,
@@ -108,9 +109,24 @@ size_t Utf8Length(std::string_view s, uint32_t* point) {
   return 0;
 }
 
+// How many bytes at the beginning of `s` stand for themselves in any format: nearly always all.
+size_t PlainPrefix(std::string_view s) {
+  size_t n = 0;
+  while (n < s.size()) {
+    auto c = static_cast<signed char>(s[n]);  // below 0: not ASCII
+    if (c < 0x20 || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&') break;
+    ++n;
+  }
+  return n;
+}
+
 void DumpString(std::string_view s, const Json::Format& format, std::string& out) {
   out += '"';
-  while (!s.empty()) {
+  while (true) {
+    size_t plain = PlainPrefix(s);
+    out.append(s.substr(0, plain));
+    s.remove_prefix(plain);
+    if (s.empty()) break;
     uint32_t point = 0;
     size_t length = Utf8Length(s, &point);
     auto escape = [&](uint32_t code) { out += fmt::format("\\u{:04x}", code); };

@@ -1,5 +1,6 @@
 #include "graph/join.h"
 
+#include <numeric>
 #include <unordered_map>
 
 namespace varve::graph {
@@ -79,6 +80,12 @@ std::string Identity(const Step& step) {
 
 Joined Join(std::vector<Graph> graphs) {
   Joined joined;
+  if (graphs.size() == 1) {  // shares steps with no other: who is who need not be written down
+    joined.places.emplace_back(graphs[0].steps.size());
+    std::iota(joined.places[0].begin(), joined.places[0].end(), StepIndex{0});
+    joined.graph = std::move(graphs[0]);
+    return joined;
+  }
   std::unordered_map<std::string, StepIndex> known;
   for (Graph& graph : graphs) {
     std::vector<StepIndex>& places = joined.places.emplace_back();
