@@ -28,6 +28,7 @@ Result<LayerMeta> ReadMeta(const std::string& layer_directory) {
   if (!index) return damaged();
   meta.index = *index;
   meta.entries = static_cast<uint64_t>(json->GetInt("entries"));
+  if (json->Find("tar") != nullptr) meta.tar_size = static_cast<uint64_t>(json->GetInt("tar"));
   meta.reproducible = json->GetBool("reproducible");
   meta.boot = json->GetString("boot");
   return meta;
@@ -36,6 +37,7 @@ Result<LayerMeta> ReadMeta(const std::string& layer_directory) {
 Status WriteMeta(const std::string& layer_directory, const LayerMeta& meta) {
   Json json;
   json.Set("version", kVersion).Set("entries", static_cast<int64_t>(meta.entries));
+  if (meta.tar_size) json.Set("tar", static_cast<int64_t>(*meta.tar_size));
   json.Set("index", meta.index.ToString()).Set("reproducible", meta.reproducible);
   json.Set("boot", meta.boot);
   return WriteFileAtomically(layer_directory + "/meta", WithSum(json.Dump()));

@@ -371,10 +371,24 @@ TEST_F(LayerStoreTest, ALostLayerCanBeMadeAgain) {
   EXPECT_EQ(TarOf(*store_, layer.diff_id), tar);
 }
 
-TEST_F(LayerStoreTest, ALayerWhoseSizeIsDamagedIsDroppedAndMadeAgain) {
+TEST_F(LayerStoreTest, ALayerWhoseSizeIsDamagedIsFoundOutByVerify) {
+  Layer layer = CommitFiles({{"f", "x"}});
+  std::ofstream(root() + "/layers/" + layer.diff_id.Hex() + "/size", std::ios::trunc) << "20p8\n";
+  store_ = OpenStore("boot-1");
+  EXPECT_EQ(store_->Stat(layer.diff_id)->tar_size, layer.tar_size);  // `meta` has it too
+  EXPECT_FALSE(*store_->Verify(layer.diff_id, /*quick=*/true));
+}
+
+TEST_F(LayerStoreTest, ALayerOfAnEarlierVersionWhoseSizeIsDamagedIsDroppedAndMadeAgain) {
   Layer layer = CommitFiles({{"f", "x"}});
   std::string tar = TarOf(*store_, layer.diff_id);
-  std::ofstream(root() + "/layers/" + layer.diff_id.Hex() + "/size", std::ios::trunc) << "20p8\n";
+  std::string directory = root() + "/layers/" + layer.diff_id.Hex();
+  LayerMeta meta = ReadMeta(directory).value();
+  meta.tar_size.reset();
+  ASSERT_TRUE(WriteMeta(directory, meta));
+  store_ = OpenStore("boot-1");
+  EXPECT_EQ(store_->Stat(layer.diff_id)->tar_size, layer.tar_size);
+  std::ofstream(directory + "/size", std::ios::trunc) << "20p8\n";
   store_ = OpenStore("boot-1");
   EXPECT_FALSE(*store_->Has(layer.diff_id));
   ASSERT_TRUE(UnpackTar(tar));

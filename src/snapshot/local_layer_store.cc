@@ -184,18 +184,20 @@ Result<std::unique_ptr<LayerStore>> OpenLayerStore(const std::string& root) {
 // --- what is there ---------------------------------------------------------------------------------
 
 Result<bool> LocalLayerStore::Has(const DiffId& layer) {
-  // `size` is the first to go in Remove's eyes: the rename takes all at once.
-  if (access((PathOf(layer) + "/size").c_str(), F_OK) != 0) {
+  if (trusted_.Lock()->contains(layer)) {
+    // A layer goes as a whole: by one rename.
+    if (access(PathOf(layer).c_str(), F_OK) == 0) return true;
     trusted_.Lock()->erase(layer);
     return false;
   }
-  if (trusted_.Lock()->contains(layer)) return true;
-  auto sound = FindSound(layer, Meta(layer));
+  auto meta = Meta(layer);
+  if (!meta && meta.error().code == Code::kNotFound && access(PathOf(layer).c_str(), F_OK) != 0) return false;
+  auto sound = FindSound(layer, meta);
   if (!sound) {
     TRY_ASSIGN(bool intact, CheckAfterBoot(layer));
     if (!intact) return false;
-    TRY_ASSIGN(LayerMeta meta, Meta(layer));
-    TRY_ASSIGN(sound, Describe(layer, meta));
+    TRY_ASSIGN(LayerMeta checked, Meta(layer));
+    TRY_ASSIGN(sound, Describe(layer, checked));
   }
   trusted_.Lock()->emplace(layer, *sound);
   return true;
@@ -213,10 +215,21 @@ Result<LayerMeta> LocalLayerStore::Meta(const DiffId& layer) const {
 }
 
 Result<Layer> LocalLayerStore::Describe(const DiffId& layer, const LayerMeta& meta) const {
+  if (meta.tar_size) return Layer{layer, *meta.tar_size, meta.entries};
+  TRY_ASSIGN(uint64_t size, ReadSize(layer));
+  return Layer{layer, size, meta.entries};
+}
+
+Result<uint64_t> LocalLayerStore::ReadSize(const DiffId& layer) const {
   TRY_ASSIGN(std::string text, ReadFile(PathOf(layer) + "/size", 100));
   auto size = ParseInt(TrimSpace(text));
   if (!size || *size < 0) return Corrupt("size file of layer {} is damaged", layer.ToString());
-  return Layer{layer, static_cast<uint64_t>(*size), meta.entries};
+  return static_cast<uint64_t>(*size);
+}
+
+bool LocalLayerStore::SizeFits(const DiffId& layer, const LayerMeta& meta) const {
+  auto size = ReadSize(layer);
+  return size && *size == meta.tar_size.value_or(*size);
 }
 
 Result<Layer> LocalLayerStore::Stat(const DiffId& layer) {
@@ -307,7 +320,7 @@ Result<bool> LocalLayerStore::FilesAreIntact(const DiffId& layer, const LayerMet
   auto text = ReadFile(PathOf(layer) + "/index", uint64_t{1} << 32);
   if (!text || Digest::Of(*text) != meta.index) return false;
   auto index = tree::DecodeLayerIndex(*text);
-  if (!index || !Describe(layer, meta)) return false;
+  if (!index || !SizeFits(layer, meta)) return false;
   auto implicit = ReadImplicit(PathOf(layer));
   if (!implicit || *implicit != ImplicitIn(*index)) return false;
   if (!meta.reproducible) return FitsIndex(layer, std::move(*index));
@@ -343,7 +356,7 @@ Result<bool> LocalLayerStore::Verify(const DiffId& layer, bool quick) {
   if (!meta) return false;
   if (!quick) return FilesAreIntact(layer, *meta);
   auto text = ReadFile(PathOf(layer) + "/index", uint64_t{1} << 32);
-  if (!text || Digest::Of(*text) != meta->index || !Describe(layer, *meta)) return false;
+  if (!text || Digest::Of(*text) != meta->index || !SizeFits(layer, *meta)) return false;
   auto index = tree::DecodeLayerIndex(*text);
   return index && HasAllFiles(layer, std::move(*index));
 }
@@ -430,7 +443,8 @@ Result<Layer> LocalLayerStore::Publish(Draft& draft, const DiffId& diff_id,
   // Steps that change nothing all make the same layer.
   TRY_ASSIGN(bool there, Has(diff_id));
   if (there) return layer;
-  LayerMeta meta{.entries = contents.entries, .reproducible = contents.reproducible, .boot = boot_};
+  LayerMeta meta{.entries = contents.entries, .tar_size = contents.tar_size,
+                 .reproducible = contents.reproducible, .boot = boot_};
   TRY_ASSIGN(meta.index, WriteIndex(draft.path() + "/index", contents.index));
   TRY(WriteMeta(draft.path(), meta));
   if (!contents.implicit.empty()) TRY(WriteImplicit(draft.path(), contents.implicit));

@@ -53,6 +53,8 @@ class LocalLayerStore final : public LayerStore {
   bool HasAllFiles(const DiffId& layer, tree::LayerIndex index) const;
   Result<LayerMeta> Meta(const DiffId& layer) const;
   Result<Layer> Describe(const DiffId& layer, const LayerMeta& meta) const;
+  Result<uint64_t> ReadSize(const DiffId& layer) const;
+  bool SizeFits(const DiffId& layer, const LayerMeta& meta) const;
   // Whether the files of a layer from another boot are what they should be. Then the layer is
   // marked, else removed.
   std::optional<Layer> FindSound(const DiffId& layer, const Result<LayerMeta>& meta) const;
