@@ -42,7 +42,7 @@ Status PutRow(Database& database, const StepRecord& record) {
       {Value::Blob(record.key.value.raw()), Value::Text(record.slot),
        Value::Blob(record.op_digest.raw()), Value::Int(record.created.nanos),
        Value::Int(record.created.nanos), Value::Int(record.wall.count()),
-       Value::Int(static_cast<int64_t>(record.new_bytes)), Value::Text(parts.body),
+       Value::Int(static_cast<int64_t>(record.new_bytes)), Value::Blob(parts.body),
        Value::Blob(parts.preimage), Value::Blob(parts.log),
        Value::Blob(record.trace ? record.trace->weak_key.raw() : ""), Value::Blob(record.trace ? RunOf(record).raw() : "")});
 }

@@ -6,6 +6,7 @@
 #include "base/hex.h"
 #include "base/json.h"
 #include "base/wire.h"
+#include "cache/record_parts.h"
 
 namespace varve::cache {
 
@@ -152,6 +153,15 @@ Result<Json> Unseal(std::string_view text) {
   return json;
 }
 
+// The body of a row that an earlier version wrote.
+Result<StepRecord> FromJsonBody(std::string_view body, std::string_view log) {
+  TRY_ASSIGN(Json json, Unseal(body));
+  if (json.GetString("log_digest") != Digest::Of(log).ToString()) {
+    return Corrupt("step record: its log is damaged");
+  }
+  return FromJson(json);
+}
+
 Result<StepRecord> Checked(Result<StepRecord> record) {
   if (!record) return Corrupt("step record: {}", record.error().message);
   // A record that does not hash to its key was made to deceive.
@@ -193,18 +203,12 @@ Result<StepRecord> DecodeRecord(std::string_view text) {
 }
 
 RecordParts SplitRecord(const StepRecord& record) {
-  Json json = CommonMembers(record);
-  json.Set("log_digest", Digest::Of(record.log).ToString());
-  return {Seal(json.Dump()), record.preimage, record.log};
+  return {EncodeBody(record), record.preimage, record.log};
 }
 
 Result<StepRecord> JoinRecord(std::string_view body, std::string_view preimage,
                               std::string_view log) {
-  TRY_ASSIGN(Json json, Unseal(body));
-  if (json.GetString("log_digest") != Digest::Of(log).ToString()) {
-    return Corrupt("step record: its log is damaged");
-  }
-  auto record = FromJson(json);
+  auto record = IsBinaryBody(body) ? DecodeBody(body, log) : FromJsonBody(body, log);
   if (record) {
     record->preimage = preimage;
     record->log = log;

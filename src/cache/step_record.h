@@ -74,10 +74,9 @@ Digest RunOf(const StepRecord& record);
 std::string EncodeRecord(const StepRecord& record);
 Result<StepRecord> DecodeRecord(std::string_view text);  // kCorrupt
 
-// The same in three parts, for the index: long texts stay out of the JSON, whose parsing was nine
-// tenths of a look-up with a log of 64 KiB.
+// The same in three parts, for the index: binary, since parsing JSON was most of a look-up.
 struct RecordParts {
-  std::string body;  // as EncodeRecord, without preimage and log
+  std::string body;  // all but preimage and log; bytes (record_parts.cc)
   std::string preimage;
   std::string log;
 };
