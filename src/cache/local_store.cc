@@ -115,7 +115,10 @@ class SqliteStore final : public LocalStore, public StoreContents {
       const std::vector<StepKey>& keys) override {
     return records_.GetMany(keys);
   }
-  Status Put(const StepRecord& record) override { return records_.Put(record); }
+  Status Put(const StepRecord& record) override {
+    TRY(trees_.PutDue());
+    return records_.Put(record);
+  }
   Status Drop(const StepKey& key) override { return records_.Drop(key, "its data is gone"); }
   Result<std::vector<StepRecord>> Earlier(const std::string& slot, const Digest& op_digest,
                                           size_t limit) override {
@@ -140,6 +143,9 @@ class SqliteStore final : public LocalStore, public StoreContents {
   Status Put(const std::vector<std::pair<Digest, std::string>>& objects) override {
     return trees_.Put(objects);
   }
+  Status PutLater(std::vector<std::pair<Digest, std::string>> objects) override {
+    return trees_.PutLater(std::move(objects));
+  }
 
   // --- Layers and chains
   // -----------------------------------------------------------------------------
@@ -147,6 +153,7 @@ class SqliteStore final : public LocalStore, public StoreContents {
     return layers_.ChainTree(chain);
   }
   Status PutChainTree(const ChainId& chain, const Digest& tree_root) override {
+    TRY(trees_.PutDue());
     return layers_.PutChainTree(chain, tree_root);
   }
   Result<std::vector<LayerBlob>> FindLayerBlobs(const DiffId& layer) override {

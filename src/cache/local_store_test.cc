@@ -342,6 +342,29 @@ TEST_F(LocalStoreTest, DamagedRowIsMendedFromItsFileElseDropped) {
   EXPECT_EQ(store->contents().WhyDropped(b.key).value()->rule, "its record was damaged");
 }
 
+TEST_F(LocalStoreTest, TreesPutLaterAreStoredBeforeWhatMayNameThem) {
+  std::string object = tree::Encode({{{.name = "f", .digest = Digest::Of("f")}}});
+  Digest digest = Digest::Of(object);
+  {
+    auto store = Open();
+    ASSERT_TRUE(store->PutLater({{digest, object}}));
+    EXPECT_TRUE(*store->Get(digest));
+    EXPECT_FALSE(fs::exists(root() + "/trees.db"));
+  }
+  auto is_stored = [&] { return *Open()->Get(digest) != nullptr; };
+  EXPECT_FALSE(is_stored());
+  for (auto& write : std::vector<std::function<Status(LocalStore&)>>{
+           [](LocalStore& store) { return store.Put(Record("a", "s")); },
+           [](LocalStore& store) { return store.PutChainTree(ChainId(Digest::Of("c")), Digest::Of("t")); },
+           [](LocalStore& store) { return store.Put({{tree::EmptyTree(), tree::Encode({})}}); }}) {
+    fs::remove(root() + "/trees.db");
+    auto store = Open();
+    ASSERT_TRUE(store->PutLater({{digest, object}}));
+    ASSERT_TRUE(write(*store));
+    EXPECT_TRUE(is_stored());
+  }
+}
+
 TEST_F(LocalStoreTest, DamagedTreeIsAbsentAndCanBePutAgain) {
   auto store = Open();
   std::string object = tree::Encode({{{.name = "a", .digest = Digest::Of("x")}}});

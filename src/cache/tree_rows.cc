@@ -91,6 +91,10 @@ void TreeRows::Remember(const Digest& digest, const Decoded& directory, size_t b
 Result<std::shared_ptr<const tree::Directory>> TreeRows::Get(const Digest& digest) {
   if (Decoded recent = FindRecent(digest)) return recent;
   if (digest == tree::EmptyTree()) return std::make_shared<const tree::Directory>();
+  {
+    auto due = due_.Lock();
+    if (auto it = due->find(digest); it != due->end()) return Remembering(digest, it->second);
+  }
   TRY_ASSIGN(Index * index, Open());
   std::string object;
   bool found = false;
@@ -109,32 +113,54 @@ Result<std::shared_ptr<const tree::Directory>> TreeRows::Get(const Digest& diges
   });
   TRY(read);
   if (!found) return nullptr;
+  return Remembering(digest, object);
+}
+
+Result<TreeRows::Decoded> TreeRows::Remembering(const Digest& digest, std::string_view object) {
   TRY_ASSIGN(tree::Directory directory, tree::Decode(object));
   auto shared = std::make_shared<const tree::Directory>(std::move(directory));
   Remember(digest, shared, object.size() + 128);
   return shared;
 }
 
+Status TreeRows::PutLater(std::vector<std::pair<Digest, std::string>> objects) {
+  if (*index_.Lock()) return Put(objects);
+  auto due = due_.Lock();
+  for (auto& [digest, object] : objects) due->insert_or_assign(digest, std::move(object));
+  return Ok();
+}
+
+Status TreeRows::PutDue() { return Put({}); }
+
 Status TreeRows::Put(const std::vector<std::pair<Digest, std::string>>& objects) {
   METRIC("cache.put_trees");
-  if (objects.empty()) return Ok();
+  // What is due first: these may stand on it, and who has a root has all that is below it.
+  std::vector<std::pair<Digest, std::string>> due_before;
+  for (const auto& object : *due_.Lock()) due_before.push_back(object);
+  if (objects.empty() && due_before.empty()) return Ok();
   TRY_ASSIGN(Index * index, Open());
   int64_t now = clock_.Now().nanos;
   // In the order of the B-tree: neighbours share a page.
   std::vector<const std::pair<Digest, std::string>*> sorted;
+  for (const auto& item : due_before) sorted.push_back(&item);
   for (const auto& item : objects) sorted.push_back(&item);
   std::ranges::sort(sorted, {}, [](const auto* item) -> const Digest& { return item->first; });
-  return index->Do([&](Database& database) -> Status {
+  Status put = index->Do([&](Database& database) -> Status {
     // Looked at without a write lock first: the trees of a context are nearly always there.
     std::vector<const std::pair<Digest, std::string>*> due;
-    for (const auto* item : sorted) {
-      bool fresh = false;
-      TRY(database.Run("SELECT put FROM trees WHERE digest=?", {Value::Blob(item->first.raw())},
-                       [&](const Database::Row& row) {
-                         fresh = now - row.Int(0) <= StoreContents::kTreeRenewal.count();
-                       }));
-      if (!fresh) due.push_back(item);
-    }
+    // One look at the file for all: each read on its own takes two locks.
+    Status looked = database.Reading([&]() -> Status {
+      for (const auto* item : sorted) {
+        bool fresh = false;
+        TRY(database.Run("SELECT put FROM trees WHERE digest=?", {Value::Blob(item->first.raw())},
+                         [&](const Database::Row& row) {
+                           fresh = now - row.Int(0) <= StoreContents::kTreeRenewal.count();
+                         }));
+        if (!fresh) due.push_back(item);
+      }
+      return Ok();
+    });
+    TRY(std::move(looked));
     if (due.empty()) return Ok();
     return database.Transaction([&]() -> Status {
       for (const auto* item : due) {
@@ -143,6 +169,11 @@ Status TreeRows::Put(const std::vector<std::pair<Digest, std::string>>& objects)
       return Ok();
     });
   });
+  TRY(std::move(put));
+  // They could be asked for until now.
+  auto still_due = due_.Lock();
+  for (const auto& [digest, object] : due_before) still_due->erase(digest);
+  return Ok();
 }
 
 Result<std::vector<std::pair<Digest, uint64_t>>> TreeRows::PutBefore(Timestamp time) {

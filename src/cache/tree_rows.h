@@ -27,6 +27,11 @@ class TreeRows {
   // Writes what is missing, in one transaction; renews what was put more than kTreeRenewal ago;
   // writes nothing if nothing of that is needed.
   Status Put(const std::vector<std::pair<Digest, std::string>>& objects);
+  // Keeps them here as long as the file is not open: a build whose steps are all hits needs no more of it than the
+  // tree of its context, and opening the file is a tenth of such a build.
+  Status PutLater(std::vector<std::pair<Digest, std::string>> objects);
+  // Puts those, as Put does. Whoever writes something that names trees calls this first.
+  Status PutDue();
 
   Result<std::vector<std::pair<Digest, uint64_t>>> PutBefore(Timestamp time);
   Status Remove(std::span<const Digest> digests, Timestamp time);
@@ -52,12 +57,14 @@ class TreeRows {
     size_t bytes = 0;
   };
   Result<Index*> Open();
+  Result<Decoded> Remembering(const Digest& digest, std::string_view object);
   Decoded FindRecent(const Digest& digest);
   void Remember(const Digest& digest, const Decoded& directory, size_t bytes);
 
   const std::string root_;
   Clock& clock_;
   Guarded<std::unique_ptr<Index>> index_;
+  Guarded<std::unordered_map<Digest, std::string>> due_;
   Guarded<Recent> recent_;
 };
 

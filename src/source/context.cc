@@ -16,6 +16,8 @@ namespace varve::source {
 
 namespace {
 
+constexpr size_t kFewObjects = 256;  // cheaper to keep than to look for
+
 Result<std::optional<tree::PatternList>> CompileList(const std::vector<std::string>& patterns) {
   if (patterns.empty()) return std::optional<tree::PatternList>();
   TRY_ASSIGN(auto list, tree::PatternList::Compile(patterns));
@@ -95,10 +97,14 @@ Result<ContextTree> WalkContext(const ContextSpec& spec, tree::TreeStore& store,
   TRY_ASSIGN(WalkOutput walk, Walk({root.get(), spec.directory, reach, exclude, include, cache,
                                     modes, clock, std::move(stop)}));
 
-  // Objects come in one Put, all or nothing, and a root is collected before what is below it. A
-  // store that has the root has them all.
-  TRY_ASSIGN(auto known, store.Get(walk.root));
-  if (!known) TRY(store.Put(walk.objects));
+  if (walk.objects.size() <= kFewObjects) {
+    TRY(store.PutLater(std::move(walk.objects)));
+  } else {
+    // Objects come in one Put, all or nothing, and a root is collected before what is below it. A
+    // store that has the root has them all.
+    TRY_ASSIGN(auto known, store.Get(walk.root));
+    if (!known) TRY(store.Put(walk.objects));
+  }
   if (!spec.stat_cache_file.empty()) {
     if (Status saved = SaveStatCache(spec.stat_cache_file, cache, walk); !saved) {
       LOG_WARN("the next build hashes the context again: {}", saved.error().ToString());

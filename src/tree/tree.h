@@ -78,6 +78,10 @@ class TreeStore {
   // Stores encoded objects, each named by its digest. Objects already there are skipped; a digest may
   // come twice in one call, since equal directories are one object.
   virtual Status Put(const std::vector<std::pair<Digest, std::string>>& objects) = 0;
+  // The same for a few objects that nothing stored refers to yet: Get finds them at once, and they are
+  // stored before anything that the same store is given and that may name them. Who only asks, stores
+  // nothing.
+  virtual Status PutLater(std::vector<std::pair<Digest, std::string>> objects) { return Put(objects); }
 };
 
 // The directory named by `digest`. kCorrupt, naming the digest, when the store does not have it.
