@@ -18,9 +18,10 @@ if(VARVE_SANITIZE)
   target_link_options(varve_flags INTERFACE -fsanitize=${VARVE_SANITIZE})
 endif()
 
-# Links take a good part of an edit-to-test loop; mold does them in a fraction of the time.
+# Links take a good part of an edit-to-test loop; mold does them in a fraction of the time. Not for what is released: mold
+# before 2.0 does not mark packed relocations (Dependencies.cmake) as glibc wants them marked.
 find_program(VARVE_MOLD mold)
-if(VARVE_MOLD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+if(VARVE_MOLD AND NOT VARVE_STATIC AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   target_link_options(varve_flags INTERFACE -fuse-ld=mold)
 endif()
 find_program(VARVE_CCACHE ccache)
