@@ -46,6 +46,9 @@ class BuildCommand final : public Command {
     auto outputs = EffectiveOutputs(flags_);
     if (!outputs) return Fail(outputs.error());
     if (Status good = BuildJob::CheckFlags(flags_, *outputs); !good) return Fail(good.error());
+    const bool build = flags_.call.name == "build";
+    Status writable = CheckDestinations(build ? *outputs : std::vector<exporter::Output>(), {flags_.iidfile, flags_.metadata_file});
+    if (!writable) return Fail(writable.error());
     if (flags_.call.name == "subrequests.describe") {
       auto code = Deliver(DescribeResult(), flags_);
       return code ? *code : Fail(code.error());

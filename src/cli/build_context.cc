@@ -189,7 +189,8 @@ class Opener {
     Error error = NotFound("failed to read dockerfile: open {}: no such file or directory", wanted);
     error.hint = flags_.file.empty()
                      ? fmt::format("there is no Dockerfile in {}; name one with -f FILE", flags_.context)
-                     : "the path of -f is relative to the current directory";
+                 : remote ? "the path of -f is one of the context, which is an archive or a repository"
+                          : "the path of -f is relative to the current directory";
     return error;
   }
 

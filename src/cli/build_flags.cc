@@ -214,6 +214,18 @@ Status ApplyOutputs(BuildFlags& flags, const auto& raw) {
   return Ok();
 }
 
+Status CheckEntitlements(const std::vector<std::string>& allowed) {
+  static constexpr std::string_view kKnown[] = {"network.host", "security.insecure", "device"};
+  for (const std::string& text : allowed) {
+    if (std::ranges::find(kKnown, text) != std::end(kKnown) || text.starts_with("device=")) continue;
+    Error error = Invalid("unknown entitlement \"{}\"", text);
+    auto near = NearestWord(text, kKnown);
+    error.hint = near ? fmt::format("did you mean {}?", *near) : "use network.host, security.insecure, device or device=NAME";
+    return error;
+  }
+  return Ok();
+}
+
 Status ApplyTraceAge(const std::string& text, engine::TraceRules& rules) {
   if (text.empty()) return Ok();
   rules.network_age.reset();
@@ -324,6 +336,7 @@ Result<BuildFlags> BuildFlagParser::Finish() {
   flags.no_cache = flags.no_cache || flags.rebuild_cache;
   TRY_ASSIGN(flags.call, ParseCall(raw.check ? "check" : raw.call));
   TRY(ApplyResources(flags, raw));
+  TRY(CheckEntitlements(flags.allow));
   TRY(ApplyOutputs(flags, raw));
   TRY(ApplyCaches(flags, raw));
   TRY(ApplyAttest(flags, raw));

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <thread>
 
 #include "base/background_writer.h"
@@ -83,6 +84,23 @@ history::Image ShownImage(const exporter::Image& image, const oci::Platform& pla
   return shown;
 }
 
+Error CannotWrite(const std::string& path, int error_number) { return ErrnoError(error_number, "cannot write " + path); }
+
+// A file that can be made, written or replaced.
+Status CheckDestination(const std::string& path) {
+  if (path.empty() || path == "-") return Ok();
+  struct stat st;
+  if (stat(path.c_str(), &st) == 0) {
+    if (S_ISDIR(st.st_mode)) return CannotWrite(path, EISDIR);
+    if (!S_ISREG(st.st_mode)) return access(path.c_str(), W_OK) == 0 ? Ok() : Status(CannotWrite(path, errno));
+  }
+  const std::string folder = std::filesystem::path(path).parent_path().string();
+  if (access(folder.empty() ? "." : folder.c_str(), W_OK | X_OK) == 0) return Ok();
+  Error error = CannotWrite(path, errno);
+  if (errno == ENOENT) error.hint = fmt::format("make its folder first: mkdir -p {}", folder);
+  return error;
+}
+
 // Standard output, a device or pipe, or a file that appears whole or not at all.
 Status WriteTo(const std::string& dest, const std::function<Status(Writer&)>& write) {
   if (dest.empty() || dest == "-") {
@@ -96,8 +114,9 @@ Status WriteTo(const std::string& dest, const std::function<Status(Writer&)>& wr
     return write(out);
   }
   std::string temporary = fmt::format("{}.varve-{}", dest, getpid());
-  TRY_ASSIGN(Fd fd, OpenFile(temporary, O_WRONLY | O_CREAT | O_TRUNC, 0644));
-  sys::DirectWriter out(fd.get());
+  auto fd = OpenFile(temporary, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+  if (!fd) return CannotWrite(dest, errno);
+  sys::DirectWriter out(fd->get());
   BackgroundWriter behind(out);
   Status status = write(behind);
   if (status) status = behind.Finish();
@@ -316,6 +335,15 @@ class Exporting {
 };
 
 }  // namespace
+
+Status CheckDestinations(const std::vector<Output>& outputs, const std::vector<std::string>& files) {
+  for (const Output& output : outputs) {
+    const bool archive = output.type == OutputType::kTar || ((output.type == OutputType::kOci || output.type == OutputType::kDocker) && output.tar);
+    if (archive) TRY(CheckDestination(output.dest));
+  }
+  for (const std::string& file : files) TRY(CheckDestination(file));
+  return Ok();
+}
 
 Result<std::vector<Output>> EffectiveOutputs(const BuildFlags& flags) {
   TRY(CheckNames(flags.tags));

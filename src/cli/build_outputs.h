@@ -35,6 +35,10 @@ Status CheckOutputs(const std::vector<exporter::Output>& outputs,
                     const std::vector<oci::Platform>& platforms, bool multi_platform,
                     const attest::Request& attest = {});
 
+// Whether the archives, and the `files` that tell of the result, can be written where they are to go. Asked before a build,
+// which may take an hour.
+Status CheckDestinations(const std::vector<exporter::Output>& outputs, const std::vector<std::string>& files = {});
+
 // Whether all layers of a result must be on this machine to write one of the outputs. A registry that is pushed to
 // may have those that are not here: what it lacks is brought then.
 bool NeedLayers(const std::vector<exporter::Output>& outputs, const attest::Request& attest);

@@ -52,8 +52,12 @@ std::string HintOfMissing(const graph::Graph& graph, const graph::Step& step, co
   }
   std::ranges::sort(names);
   std::vector<std::string_view> candidates(names.begin(), names.end());
+  if (!context.temporary.empty() && names.empty()) {
+    return "the Dockerfile came without a context: give it one, as in varve build -f - DIRECTORY";
+  }
   auto near = NearestWord(path.filename().string(), candidates);
   if (near) return fmt::format("did you mean \"{}\"?", (path.parent_path() / *near).string());
+  if (!context.temporary.empty()) return "paths of COPY and ADD are those of the archive or repository that is the context";
   return fmt::format("paths of COPY and ADD are below the context, {}", context.directory);
 }
 

@@ -27,6 +27,7 @@ class JoinedBuild {
   explicit JoinedBuild(JoinedRequest request) : request_(std::move(request)) {}
 
   int Run(const GlobalFlags& global) {
+    if (Status good = CheckDestinations({}, {request_.metadata_file}); !good) return Fail(good.error());
     // Before the first thread, as for a single build.
     if (sys::CanMount()) {
       if (Status entered = sys::EnterPrivateMountNamespace(); !entered)

@@ -39,6 +39,7 @@ Status JoinedJob::Add(Part part) {
   if (Status good = BuildJob::CheckFlags(part.flags, part.outputs); !good) {
     return Error(std::move(good).error()).With(NameOf(part));
   }
+  if (Status good = CheckDestinations(part.outputs); !good) return Error(std::move(good).error()).With(NameOf(part));
   parts_.push_back(std::move(part));
   return Ok();
 }

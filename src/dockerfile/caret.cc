@@ -39,6 +39,10 @@ std::vector<std::string> Named(std::string_view message) {
     size_t colon = message.find(": ");
     if (colon != message.npos) message.remove_prefix(colon + 2);
   }
+  // Of a request that failed: the URL as it is written, or nothing. Its parts and the server's words are not the file's.
+  if (message.starts_with("https://") || message.starts_with("http://")) {
+    return {std::string(message.substr(0, message.find(": ")))};
+  }
   std::vector<std::string> out = Quoted(message);
   // What is behind the last colon, unless a quotation has it in it: the whole is better than a
   // part.

@@ -201,6 +201,8 @@ TEST(PlaceOfError, IsTheWordOfTheMessage) {
   EXPECT_EQ(place("bad \"x\"", "RUN a \\\n # x\n  && x", Span::Lines(1, 3)), "3:6-6");
   EXPECT_EQ(place("bad \"x\"", "RUN x", Span{1, 1, 2, 3}), "1:2-3") << "known already";
   EXPECT_EQ(place("not found", "FROM --platform=p img AS x", first), "1:19-21");
+  EXPECT_EQ(place("https://r.example/v2/i/manifests/9: no host: r.example", "FROM r.example/i:9", first), "1:6-18") << "not parts of a URL";
+  EXPECT_EQ(place("http://h/f: Could not connect to h", "ADD http://h/f /", first), "1:5-14");
   EXPECT_EQ(place("bad \"x\"", "RUN x", Span::Lines(9, 9)), "9:0-0") << "outside";
 }
 
