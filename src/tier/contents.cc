@@ -93,7 +93,15 @@ Result<std::shared_ptr<const Contents>> LoadContents(BlobStorage& storage, Wire&
                                                      std::stop_token stop) {
   METRIC("tier.load");
   ++wire.requests;
-  TRY_ASSIGN(auto listed, storage.List(stop));
+  std::vector<GroupEntry> listed;
+  if (auto list = storage.List(stop)) {
+    listed = std::move(*list);
+  } else if (list.error().code == Code::kCorrupt) {
+    // What it led to is not found again. An error would keep the place useless: who reads one writes there as well.
+    note(list.error().message + ": the cache there begins anew");
+  } else {
+    return Error(std::move(list).error());
+  }
   auto contents = std::make_shared<Contents>();
   std::vector<std::optional<Group>> groups(listed.size());
   TRY(ParallelFor(listed.size(), kParallel, [&](size_t i) -> Status {

@@ -44,7 +44,7 @@ struct Contents {
 
 // The list and the groups, which is two round trips. Groups of `known` are not fetched again. `trusted`:
 // whose word counts; null: everybody's. A group that is damaged makes a line for `note`, and does not make
-// the others so.
+// the others so; a list that is damaged makes one too, and is an empty one.
 using Note = std::function<void(std::string line)>;
 Result<std::shared_ptr<const Contents>> LoadContents(BlobStorage& storage, Wire& wire, const Contents* known,
                                                      const VerifyKeys* trusted, const Note& note,

@@ -45,6 +45,8 @@ class DirectoryStorage final : public BlobStorage {
     oci::Index top;
     if (auto read = ReadTop()) {
       top = std::move(*read);
+    } else if (read.error().code == Code::kCorrupt) {
+      LOG_WARN("{}", read.error().message);
     } else if (read.error().code != Code::kNotFound) {
       return Error(std::move(read).error());
     }
@@ -170,7 +172,10 @@ class DirectoryStorage final : public BlobStorage {
   }
 
   Result<oci::Index> ReadTop() const {
-    TRY_ASSIGN(std::string text, ReadFile(options_.path + "/index.json", oci::kMaxManifestSize));
+    const std::string path = options_.path + "/index.json";
+    TRY_ASSIGN(std::string text, ReadFile(path, oci::kMaxManifestSize));
+    // A crash of the machine or a full disk cuts a file; another tool's is a whole one.
+    if (!Json::Parse(text)) return Corrupt("{} is damaged", path);
     return oci::ParseLayoutIndex(text);
   }
 
@@ -179,7 +184,7 @@ class DirectoryStorage final : public BlobStorage {
     if (auto entry = oci::FindInLayout(top, options_.tag); entry && !digest) digest = entry->digest;
     if (!digest) return std::vector<GroupEntry>();
     TRY_ASSIGN(std::string text, ReadFile(PathOf(*digest), oci::kMaxManifestSize));
-    if (Digest::Of(text) != *digest) return Corrupt("the list of groups is damaged");
+    if (Digest::Of(text) != *digest) return Corrupt("the list of groups in {} is damaged", options_.path);
     return ParseGroupIndex(text);
   }
 

@@ -272,6 +272,8 @@ class PackedTier final : public Tier {
   }
 
   void Note(std::string line) {
+    // Once, though look-ups and the export both read what is there.
+    if (!noted_.Lock()->insert(line).second) return;
     LOG_WARN("{}", line);
     notices_.Lock()->push_back(std::move(line));
   }
@@ -301,6 +303,7 @@ class PackedTier final : public Tier {
   Clock& clock_;
   Guarded<Shared> loaded_;
   Guarded<std::vector<std::string>> notices_;
+  Guarded<std::set<std::string>> noted_;
   Guarded<std::set<StepKey>> refused_;
   Wire wire_{*storage_};
   ChunkLists lists_{wire_};
