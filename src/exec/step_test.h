@@ -40,7 +40,7 @@ class StepTest : public ::testing::Test {
  protected:
   void SetUp() override {
     if (geteuid() != 0) GTEST_SKIP() << "owners need root";
-    directory_ = *sys::TempDir::Create(testing::TempDir(), "files-");
+    directory_ = *sys::TempDir::Create(place_, "files-");
     root_ = directory_.path() + "/root";
     ASSERT_TRUE(cache::PrepareRoot(root_));
     store_ = std::move(cache::OpenLocalStore(root_, SystemClock()).value().store);
@@ -83,6 +83,7 @@ class StepTest : public ::testing::Test {
     EXPECT_EQ(lstat(file.c_str(), &st), 0) << file;
     return st.st_mtim.tv_sec;
   }
+  std::string place_ = testing::TempDir();
   FakeClock clock_;
   sys::TempDir directory_;
   std::string root_;

@@ -158,6 +158,7 @@ class Mirror {
   Status Initialise() {
     struct stat st;
     if (stat((path_ + "/HEAD").c_str(), &st) == 0) return Ok();
+    TRY(sys::RemoveAll(path_));  // of a git that was killed here: its locks would stop the next one for ever
     TRY(git_.RunLocal(
         {"init", "--quiet", "--bare", "--template=", "--object-format=" + format_, path_}));
     return Ok();
