@@ -140,6 +140,13 @@ TEST(ParallelFor, ReportsAnErrorAndStops) {
   EXPECT_LT(calls, 1000);
 }
 
+TEST(WriteFileAtomically, ErrorsNameTheFileThatWasAskedFor) {
+  Status written = WriteFileAtomically(testing::TempDir() + "none-at-all/file", "text");
+  ASSERT_FALSE(written);
+  EXPECT_EQ(written.error().code, Code::kNotFound);
+  EXPECT_EQ(written.error().message, "write " + testing::TempDir() + "none-at-all/file: No such file or directory");
+}
+
 TEST(WriteFileAtomically, WritesToADeviceInsteadOfReplacingIt) {
   std::string path = testing::TempDir() + fmt::format("/device-{}", getpid());
   ASSERT_EQ(symlink("/dev/null", path.c_str()), 0);

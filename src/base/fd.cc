@@ -58,10 +58,12 @@ Status WriteFileAtomically(const std::string& path, std::string_view data, unsig
   }
   static std::atomic<unsigned> counter{0};
   std::string temporary = fmt::format("{}.tmp-{}-{}", path, getpid(), counter++);
-  TRY_ASSIGN(Fd fd, OpenFile(temporary, O_WRONLY | O_CREAT | O_EXCL, mode));
+  const int opened = open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+  if (opened < 0) return ErrnoError(errno, "write " + path);  // nobody knows the temporary name
+  const Fd fd(opened);
   auto write_and_rename = [&]() -> Status {
     TRY(FdWriter(fd.get()).Write(data));
-    if (sync && fsync(fd.get()) != 0) return ErrnoError(errno, "fsync " + temporary);
+    if (sync && fsync(fd.get()) != 0) return ErrnoError(errno, "fsync " + path);
     if (rename(temporary.c_str(), path.c_str()) != 0) return ErrnoError(errno, "rename to " + path);
     return Ok();
   };
