@@ -190,7 +190,9 @@ void ReportUncached(CachePass& pass, const PackageManager& manager, const Uncach
   } else if (manager.name == "cargo") {
     hint.remedy += "; copy the program out of target in the same step";
   }
-  hint.text.push_back(fmt::format("RUN {} {}", MountText(manager), found.command));
+  // The cached lists are empty at first: what installs from them has to fetch them in the same step.
+  const bool needs_update = manager.name == "apt" && !found.command.contains("update");
+  hint.text.push_back(fmt::format("RUN {} {}{}", MountText(manager), needs_update ? "apt-get update && " : "", found.command));
   for (const Instruction* place : found.places) hint.spans.push_back(place->origin.span);
   hint.cost = {.seconds = manager.seconds - manager.warm_seconds};
   pass.Report(found.places[0]->origin, std::move(hint));

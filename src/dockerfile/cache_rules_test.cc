@@ -125,6 +125,9 @@ TEST_F(CacheRules, MissingCacheMount) {
   EXPECT_EQ(Only(kRule, "FROM a\nRUN --mount=type=cache,target=/var/cache/apt pip install x\n"),
             Texts{"MissingCacheMount 2"})
       << "a mount of somebody else's";
+  auto hints = Hints("# check=skip=UnpinnedBase,PackageListLeftInLayer\nFROM a\nRUN apt-get update && apt-get install -y git\n");
+  ASSERT_EQ(hints.size(), 1u);
+  EXPECT_TRUE(hints[0].text[0].ends_with(",sharing=locked apt-get update && apt-get install -y git")) << hints[0].text[0];
 }
 
 TEST_F(CacheRules, CacheMountIsThere) {
