@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <filesystem>
 
 #include "base/fd.h"
 #include "base/json.h"
@@ -115,6 +116,10 @@ class CacheCommand final : public Command {
     auto registries = Registries::Open(cache::RootDirectory(global.root));
     if (!registries) return FailWith(registries.error());
     registries_ = registries->get();
+    // A build makes the folder when it is to write there; who looks into one that is not there has misspelt it.
+    if (spec_.kind == tier::Kind::kLocal && !std::filesystem::is_directory(spec_.place)) {
+      return FailWith(NotFound("{}: there is no such folder", spec_.Name()));
+    }
     auto storage = OpenStorage(spec_, *registries_);
     if (!storage) return FailWith(storage.error());
     storage_ = storage->get();

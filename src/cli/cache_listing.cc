@@ -193,6 +193,7 @@ std::string CheckedText(const CheckedCache& checked, const std::string& cache) {
     out += fmt::format("{}: {}{}\n", damage.blob.digest.ToString(), damage.why, NeededBy(damage));
   }
   for (const auto& [step, why] : checked.unsigned_steps) out += fmt::format("{}: {}\n", step, why);
+  if (checked.sound() && checked.blobs == 0) return fmt::format("{}: there are no records\n", cache);
   out += fmt::format("{}: {} blobs checked", cache, checked.blobs);
   if (checked.sound()) return out + ", nothing is wrong\n";
   return out + fmt::format(", {} damaged; {} groups damaged; {} steps not signed\n", checked.damage.size(),
