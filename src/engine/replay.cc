@@ -8,6 +8,7 @@
 #include "base/metric.h"
 #include "base/strings.h"
 #include "engine/engine.h"
+#include "engine/overlooked.h"
 #include "graph/reads.h"
 #include "tree/merged_layers.h"
 #include "tree/selection.h"
@@ -119,6 +120,7 @@ std::optional<FilesBelow> LayersBelow(const graph::Graph& graph, const Plan& pla
     if (height + 1 == end && CopiesFromContext(graph, at->step)) {
       below[end - 1].packages = graph.steps[at->step].semantic && !graph.steps[step].installs.empty();
       if (trace) below[end - 1].kind = LayerBelow::Kind::kTraced;
+      below[end - 1].below = base == nullptr ? tree::EmptyTree() : base->tree_root;
     }
     end = height;
     at = parent;
@@ -170,7 +172,7 @@ Status Put(const DiffId& layer, const LayerContent& content, TracedStack& stack,
     stack.merged = *content.tree;
     return Ok();
   }
-  TRY_ASSIGN(stack.merged, tree::MergeLayers(trees, stack.merged, *content.tree));
+  TRY_ASSIGN(stack.merged, tree::MergeLayers(trees, stack.merged, *content.tree, stack.below));
   return Ok();
 }
 
@@ -180,6 +182,7 @@ Result<WeakStep> ComputeWeakStep(const graph::Step& step, const KeyedStep& keyed
                                  bool strict_mtime, tree::TreeStore& trees, StepRunner& runner) {
   WeakStep weak{.strict_mtime = strict_mtime};
   std::vector<Json> layers;
+  std::optional<std::vector<DiffId>> between(std::in_place);
   bool on_stack = false;
   for (const LayerBelow& layer : below.layers) {
     const bool stacks = std::exchange(on_stack, false) && !strict_mtime;  // times are those of single layers
@@ -193,6 +196,7 @@ Result<WeakStep> ComputeWeakStep(const graph::Step& step, const KeyedStep& keyed
       if (!packages.files.empty()) {
         layers.push_back(Json().Set("packages", packages.digest.ToString()).Set("of", step.installs));
         weak.packages.insert(weak.packages.end(), packages.files.begin(), packages.files.end());
+        between.reset();
         continue;
       }
     }
@@ -200,17 +204,17 @@ Result<WeakStep> ComputeWeakStep(const graph::Step& step, const KeyedStep& keyed
     TRY_ASSIGN(LayerContent content, runner.ContentOf(layer.layer, traced));
     if (traced && content.tree) {
       if (stacks) layers.pop_back();
-      else weak.stacks.emplace_back();
+      else weak.stacks.push_back({.below = layer.below, .between = std::exchange(between, std::vector<DiffId>())});
       TracedStack& stack = weak.stacks.back();
       TRY(Put(layer.layer, content, stack, trees));
       // Of layers without extended attributes nobody asks for them: that they have none is an answer.
       layers.emplace_back(stack.has_xattrs ? "traced, xattrs" : "traced");
       on_stack = true;
-    } else if (strict_mtime) {
-      layers.emplace_back(layer.layer.ToString());
-    } else {
-      layers.push_back(Json().Set("content", content.digest.ToString()));
+      continue;
     }
+    if (between) between->push_back(layer.layer);
+    if (strict_mtime) layers.emplace_back(layer.layer.ToString());
+    else layers.push_back(Json().Set("content", content.digest.ToString()));
   }
   // What is read of a context that is mounted counts by what is looked at, too.
   std::map<int, std::string> read_by;
@@ -384,9 +388,19 @@ Result<Replay> CheckTrace(const cache::StepTrace& trace, const WeakStep& weak, t
   const std::vector<Digest> shown = weak.Trees();
   if (trace.weak_key != weak.key || trace.reads.size() != shown.size()) return replay;
   if (trace.times.size() != (weak.strict_mtime ? trace.reads.size() : 0)) return replay;
-  for (size_t i = 0; i < trace.reads.size(); ++i) {
-    TRY_ASSIGN(tree::ReadSet set, tree::DecodeReadSet(trace.reads[i]));
-    TRY_ASSIGN(auto mismatch, tree::FirstMismatch(trees, shown[i], set));
+  std::vector<tree::ReadSet> sets;
+  for (const std::string& encoded : trace.reads) {
+    TRY_ASSIGN(tree::ReadSet set, tree::DecodeReadSet(encoded));
+    sets.push_back(std::move(set));
+  }
+  Overlooked overlooked(weak, sets, trees, runner);
+  for (size_t i = 0; i < sets.size(); ++i) {
+    const tree::ReadSet& set = sets[i];
+    tree::IsOverlooked is_overlooked;
+    if (i < weak.stacks.size() && !weak.strict_mtime) {
+      is_overlooked = [&overlooked, i](const auto& entry, const auto& now) { return overlooked.IsOne(i, entry, now); };
+    }
+    TRY_ASSIGN(auto mismatch, tree::FirstMismatch(trees, shown[i], set, is_overlooked));
     replay.paths += set.size();
     if (!mismatch && weak.strict_mtime) {
       TRY_ASSIGN(std::string now, TimesOf(set, weak.stacks[i].layers[0], runner));

@@ -42,6 +42,7 @@ struct LayerBelow {
   DiffId layer;
   Kind kind = Kind::kImage;
   bool packages = false;  // where it is one of package files alone: by what they install
+  Digest below = {};      // of a traced one: tree of the file system that it was put on; empty: not known
 };
 
 // A bind mount of a context that is only read, and what it shows.
@@ -74,6 +75,10 @@ struct TracedStack {
   std::vector<Digest> trees;   // of each
   Digest merged;
   bool has_xattrs = false;     // some layer
+  Digest below;                // tree of all layers below it; empty: not known
+  // Layers that are not traced between it and the stack below it, lowest first; nothing where one of them counts
+  // by its package files alone.
+  std::optional<std::vector<DiffId>> between = {};
 };
 
 struct WeakStep {

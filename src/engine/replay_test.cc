@@ -4,7 +4,7 @@
 #include <gmock/gmock.h>
 
 #include "engine/fake_world.h"
-#include "tree/test_tree.h"
+#include "engine/traced_fixture.h"
 
 namespace varve::engine {
 namespace {
@@ -13,65 +13,7 @@ using tree::Dir;
 using tree::kAbsent;
 using tree::kStat;
 
-// Layers as trees, as the runner of a build knows them.
-class Layers final : public StepRunner {
- public:
-  DiffId Add(const std::string& name, const std::map<std::string, tree::Node>& files) {
-    DiffId layer(Digest::Of(name));
-    LayerContent content{.digest = tree::BuildTree(trees, files), .tree = {}};
-    content.tree = content.digest;
-    for (const auto& [path, node] : files) content.has_xattrs |= !node.xattrs.empty();
-    contents_[layer] = content;
-    return layer;
-  }
-
-  Result<RunResult> Run(const RunRequest&, StepSink&, std::stop_token) override { return Internal("not here"); }
-  Result<std::vector<cache::Rootfs>> Obtain(const graph::Graph&, graph::StepIndex,
-                                            const std::vector<cache::Rootfs>&, StepSink&,
-                                            std::stop_token) override {
-    return Internal("not here");
-  }
-  Result<LayerContent> ContentOf(const DiffId& layer, bool) override { return contents_.at(layer); }
-  Result<Timestamp> TimeOf(const DiffId& layer, const RelPath& path) override {
-    return Timestamp{times[layer.ToString() + "/" + path.str()]};
-  }
-  Result<PackageLayer> PackagesOf(const DiffId& layer, const std::string& manager) override {
-    EXPECT_EQ(manager, "npm");
-    return packages[layer];
-  }
-  Result<bool> Touches(const DiffId&, const std::vector<std::string>&) override { return false; }
-  Result<cache::Rootfs> Stack(const graph::Graph&, graph::StepIndex, const cache::Rootfs&, const DiffId&,
-                              StepSink&, std::stop_token) override {
-    return Internal("not here");
-  }
-  Result<std::optional<ForeseenLayer>> Foresee(const graph::Graph&, graph::StepIndex,
-                                                const std::vector<cache::Rootfs>&) override {
-    return std::nullopt;
-  }
-  Result<Digest> TreeOn(const Digest&, const DiffId&) override { return NotFound("not here"); }
-  bool HasLocally(const std::vector<cache::Rootfs>&) override { return false; }
-  bool RestoreTrees(const std::vector<cache::Rootfs>&) override { return false; }
-
-  tree::MemoryTreeStore trees;
-  std::map<DiffId, PackageLayer> packages;
-  std::map<std::string, int64_t> times;  // "layer/path"
-
- private:
-  std::map<DiffId, LayerContent> contents_;
-};
-
-struct WeakKey : testing::Test {
-  WeakStep Of(const std::vector<LayerBelow>& below, bool strict_mtime = false) {
-    auto weak = ComputeWeakStep({.op = graph::Exec{}, .inputs = {}, .platform = {}, .name = "RUN x", .installs = "npm"}, keyed_, {below},
-                           strict_mtime, layers_.trees, layers_);
-    EXPECT_TRUE(weak);
-    return weak ? *weak : WeakStep();
-  }
-  static LayerBelow Traced(const DiffId& layer) { return {layer, LayerBelow::Kind::kTraced}; }
-  static LayerBelow Content(const DiffId& layer) { return {layer, LayerBelow::Kind::kContent}; }
-
-  Layers layers_;
-  const KeyedStep keyed_{.key = StepKey(Digest::Of("key")), .preimage = R"({"lineage":"p","op":{}})"};
+struct WeakKey : TracedFixture {
   const DiffId one_ = layers_.Add("one", {{"f", tree::File("1")}});
   const DiffId other_ = layers_.Add("other", {{"f", tree::File("2")}});
 };
@@ -119,9 +61,7 @@ TEST_F(WeakKey, OfPackageFilesHoldsWhatTheyInstall) {
 struct Traces : WeakKey {
   // "stands", or the first path and its difference.
   std::string Check(const cache::StepTrace& trace, const DiffId& layer, bool strict_mtime) {
-    auto replay = CheckTrace(trace, Of({Traced(layer)}, strict_mtime), layers_.trees, layers_);
-    if (!replay) return replay.error().message;
-    return replay->stands ? "stands" : replay->path + ": " + replay->differs;
+    return CheckOn(trace, Of({Traced(layer)}, strict_mtime));
   }
   cache::StepTrace Make(const DiffId& layer, const std::vector<tree::Question>& asked, bool strict_mtime) {
     auto trace = MakeTrace(Of({Traced(layer)}, strict_mtime), layers_.trees, layers_, {asked});
@@ -160,7 +100,10 @@ struct Stacks : Traces {
   using Files = std::map<std::string, tree::Node>;
   WeakStep On(const std::vector<Files>& layers) {
     std::vector<LayerBelow> below;
-    for (const Files& files : layers) below.push_back(Traced(layers_.Add(std::to_string(++added_), files)));
+    for (const Files& files : layers) {
+      below.push_back(Traced(layers_.Add(std::to_string(++added_), files)));
+      below.back().below = below_;
+    }
     return Of(below);
   }
   // Whether a run on `before` that asked this of each layer stands on `after`, as Traces::Check.
@@ -168,11 +111,10 @@ struct Stacks : Traces {
                     const std::vector<Files>& after) {
     auto trace = MakeTrace(On(before), layers_.trees, layers_, asked);
     if (!trace) return trace.error().message;
-    auto replay = CheckTrace(*trace, On(after), layers_.trees, layers_);
-    if (!replay) return replay.error().message;
-    return replay->stands ? "stands" : replay->path + ": " + replay->differs;
+    return CheckOn(*trace, On(after));
   }
   int added_ = 0;
+  Digest below_;  // tree of what lies below all of them
 };
 
 TEST_F(Stacks, ADirectoryLooksAsItsUppermostLayerSays) {
@@ -212,6 +154,16 @@ TEST_F(Stacks, AFileThatADirectoryCoversIsSeenByWhatIsBelow) {
   EXPECT_EQ(Check({file, directory}, asked, {file, directory}), "stands");
   EXPECT_EQ(Check({file, directory}, asked, {{}, directory}), "d: its type changed");
   EXPECT_EQ(Check({{}, directory}, {{{"d", kAbsent}}, {{"d", kStat}}}, {file, directory}), "d: its type changed");
+}
+
+// Unless nothing below has a directory of that name.
+TEST_F(Stacks, AFileThatADirectoryCoversIsNotSeenWhereNothingIsBelow) {
+  const std::vector<std::vector<tree::Question>> asked = {{{"d", tree::kExists}}, {{"d", kStat}}};
+  const Files file = {{"d", tree::File("1")}}, directory = {{"d", Dir()}};
+  below_ = tree::BuildTree(layers_.trees, {{"other", Dir()}});
+  EXPECT_EQ(Check({file, directory}, asked, {{}, directory}), "stands");
+  below_ = tree::BuildTree(layers_.trees, {{"d", Dir()}});
+  EXPECT_EQ(Check({file, directory}, asked, {{}, directory}), "d: its type changed");
 }
 
 TEST_F(Stacks, NotesOnAnotherLayerAreNotTaken) {

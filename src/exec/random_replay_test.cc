@@ -35,6 +35,7 @@
 #include "sys/tempdir.h"
 #include "sys/xattrs.h"
 #include "trace/traced_layers.h"
+#include "tree/layer_index.h"
 
 namespace varve::exec {
 namespace {
@@ -249,8 +250,35 @@ class Round final : public engine::StepRunner {
     std::string text;
     for (const auto& [path, what] : outcome.upper) text += path + what;
     Layer layer{.kind = LayerBelow::Kind::kContent, .directory = root_ + "/" + run + "/upper", .id = DiffId(Digest::Of(text))};
-    contents_[layer.id] = {.digest = Digest::Of(text), .tree = {}};
+    tree::LayerIndex index = IndexOf(layer.directory);
+    LayerContent& content = contents_[layer.id] = {.digest = Digest::Of(text), .tree = {}};
+    bool removes = std::ranges::any_of(index, [](const auto& entry) { return entry.whiteout || entry.opaque; });
+    if (!removes) content.tree = *tree::ApplyLayer(trees_, tree::EmptyTree(), index);
     stack_.push_back(std::move(layer));
+  }
+
+  static tree::LayerIndex IndexOf(const std::string& directory) {
+    tree::LayerIndex index;
+    for (const auto& found : fs::recursive_directory_iterator(directory)) {
+      tree::LayerEntry entry{.path = RelPath(std::string(found.path()).substr(directory.size() + 1)), .node = {}};
+      struct stat st;
+      EXPECT_EQ(lstat(found.path().c_str(), &st), 0);
+      entry.whiteout = S_ISCHR(st.st_mode);
+      entry.node.mode = st.st_mode & 07777, entry.node.uid = st.st_uid, entry.node.gid = st.st_gid;
+      if (S_ISDIR(st.st_mode)) {
+        entry.node.type = NodeType::kDirectory;
+        auto opaque = sys::GetXattr(found.path(), "trusted.overlay.opaque");
+        entry.opaque = opaque && *opaque && **opaque == "y";
+      } else if (S_ISLNK(st.st_mode)) {
+        entry.node.type = NodeType::kSymlink;
+        entry.node.target = fs::read_symlink(found.path());
+      } else if (!entry.whiteout) {
+        std::string content = *ReadFile(found.path());
+        entry.node.size = content.size(), entry.node.digest = Digest::Of(content);
+      }
+      index.push_back(std::move(entry));
+    }
+    return index;
   }
 
   static File Dir() { return {{.type = NodeType::kDirectory, .mode = 0755}, ""}; }
@@ -388,7 +416,11 @@ class Round final : public engine::StepRunner {
 
   engine::WeakStep WeakOf(const std::vector<Layer>& stack) {
     std::vector<LayerBelow> below;
-    for (const Layer& layer : stack) below.push_back({layer.id, layer.kind});
+    Digest tree = tree::EmptyTree();
+    for (const Layer& layer : stack) {
+      below.push_back({.layer = layer.id, .kind = layer.kind, .below = tree});
+      tree = *tree::ApplyLayer(trees_, tree, IndexOf(layer.directory));
+    }
     auto weak = engine::ComputeWeakStep(graph_step_, keyed_, {below}, false, trees_, *this);
     EXPECT_TRUE(weak);
     return weak ? *weak : engine::WeakStep();
@@ -554,6 +586,11 @@ TEST_F(RandomReplay, NoHitDiffersFromARealRun) {
   EXPECT_EQ(tally.wrong, 0);
   EXPECT_GT(tally.hits, tally.decisions / 4);
   EXPECT_GT(tally.misses, tally.decisions / 20);
+  // Of all decisions; every second miss is tried. 9.7 % with the seeds of the default, 10.6 % of 21,000 others.
+  double needless = static_cast<double>(tally.needless) / std::max(tally.tried, 1) * tally.misses / tally.decisions;
+  if (tally.decisions >= 6000) {
+    EXPECT_LT(needless, 0.12);
+  }
 }
 
 // The test can see a hole: each class of questions, left out, gives wrong hits.

@@ -13,28 +13,49 @@ void Mark(Node& directory) {
   directory.xattrs.insert(std::ranges::lower_bound(directory.xattrs, kMark), kMark);
 }
 
-Status PutEntries(TreeEditor& edit, TreeStore& trees, const RelPath& at, const Digest& directory) {
-  TRY_ASSIGN(auto entries, GetDirectory(trees, directory));
-  for (Node node : entries->entries) {
-    RelPath path = at.Join(node.name);
-    TRY_ASSIGN(auto covered, edit.Lookup(path));
-    const bool is_directory = node.IsDirectory(), merges = is_directory && covered && covered->IsDirectory();
-    const Digest inside = node.digest;
-    if (is_directory && covered && (!merges || HidesBelow(*covered))) Mark(node);
-    const bool more = merges && covered->digest != inside;
-    TRY(edit.Put(path, std::move(node)));
-    if (more) TRY(PutEntries(edit, trees, path, inside));
+class Merge {
+ public:
+  Merge(TreeStore& trees, const Digest& lower, const Digest& below) : trees_(trees), below_(below), edit_(trees, lower) {}
+
+  Status Put(const RelPath& at, const Digest& directory) {
+    TRY_ASSIGN(auto entries, GetDirectory(trees_, directory));
+    for (Node node : entries->entries) {
+      RelPath path = at.Join(node.name);
+      TRY_ASSIGN(auto covered, edit_.Lookup(path));
+      const bool merges = node.IsDirectory() && covered && covered->IsDirectory();
+      const Digest inside = node.digest;
+      if (merges && HidesBelow(*covered)) Mark(node);
+      if (node.IsDirectory() && covered && !merges) {
+        TRY_ASSIGN(bool hides, IsDirectoryBelow(path));
+        if (hides) Mark(node);
+      }
+      TRY(edit_.Put(path, std::move(node)));
+      if (merges && covered->digest != inside) TRY(Put(path, inside));
+    }
+    return Ok();
   }
-  return Ok();
-}
+
+  Result<Digest> Finish() { return edit_.Commit(); }
+
+ private:
+  Result<bool> IsDirectoryBelow(const RelPath& path) {
+    if (below_.empty()) return true;  // for all that is known
+    TRY_ASSIGN(auto node, Lookup(trees_, below_, path));
+    return node && node->IsDirectory();
+  }
+
+  TreeStore& trees_;
+  const Digest& below_;
+  TreeEditor edit_;
+};
 
 }  // namespace
 
-Result<Digest> MergeLayers(TreeStore& trees, const Digest& lower, const Digest& upper) {
+Result<Digest> MergeLayers(TreeStore& trees, const Digest& lower, const Digest& upper, const Digest& below) {
   if (lower == upper) return lower;
-  TreeEditor edit(trees, lower);
-  TRY(PutEntries(edit, trees, RelPath(), upper));
-  return edit.Commit();
+  Merge merge(trees, lower, below);
+  TRY(merge.Put(RelPath(), upper));
+  return merge.Finish();
 }
 
 bool HidesBelow(const Node& node) {

@@ -50,6 +50,16 @@ TEST_F(MergedLayersTest, ADirectoryOverAFileHidesWhatLiesBelowBoth) {
   EXPECT_FALSE(HidesBelow(At(MergeOn(more, {{"d", File("4")}}), "d")));
 }
 
+TEST_F(MergedLayersTest, ADirectoryOverAFileHidesNothingWhereNothingIsBelow) {
+  Digest lower = BuildTree(trees_, {{"d", File("1")}}), upper = BuildTree(trees_, {{"d", Dir()}});
+  auto hides = [&](const std::map<std::string, Node>& below) {
+    return HidesBelow(At(*MergeLayers(trees_, lower, upper, BuildTree(trees_, below)), "d"));
+  };
+  EXPECT_FALSE(hides({{"e", Dir()}}));
+  EXPECT_FALSE(hides({{"d", File("0")}}));
+  EXPECT_TRUE(hides({{"d", Dir()}}));
+}
+
 TEST_F(MergedLayersTest, OfEqualLayersAreThatLayer) {
   std::map<std::string, Node> files = {{"d", Dir()}, {"d/a", File("1")}};
   EXPECT_EQ(Merge(files, files), BuildTree(trees_, files));

@@ -185,21 +185,32 @@ Result<ReadSet> Coarsen(TreeStore& trees, const Digest& root, ReadSet set, size_
   return out;
 }
 
-Result<std::optional<Mismatch>> FirstMismatch(TreeStore& trees, const Digest& root,
-                                              const ReadSet& set) {
+bool WasMerged(const Entry& entry) {
+  Cursor answer(entry.answer);
+  Stat was;
+  return ReadStat(answer, entry.facets, &was) && was.type == static_cast<uint32_t>(NodeType::kDirectory);
+}
+
+Result<std::optional<Mismatch>> FirstMismatch(TreeStore& trees, const Digest& root, const ReadSet& set,
+                                              const IsOverlooked& overlooked) {
   RememberedTrees remembered(trees);
   const std::string* same = nullptr;  // a directory that holds what it held
   for (const Entry& entry : set) {
     if (same != nullptr && IsBelow(entry.path, *same)) continue;
     TRY_ASSIGN(auto node, Lookup(remembered, root, RelPath(entry.path)));
-    if (entry.facets & kAbsent) {
-      if (node) return Mismatch{entry.path, entry.facets, "is there now"};
-      continue;
+    const bool was_there = (entry.facets & kAbsent) == 0;
+    std::string now;
+    if (node && was_there) {
+      TRY_ASSIGN(now, Answer(remembered, *node, entry.facets));
     }
-    if (!node) return Mismatch{entry.path, entry.facets, "is gone"};
-    TRY_ASSIGN(std::string now, Answer(remembered, *node, entry.facets));
-    if (now != entry.answer) return Mismatch{entry.path, entry.facets, Describe(entry, now)};
-    if (!entry.object.empty() && node->digest == entry.object) same = &entry.path;
+    const bool differs = node.has_value() != was_there || now != entry.answer;
+    if (differs && overlooked) {
+      TRY_ASSIGN(bool hidden, overlooked(entry, node));
+      if (hidden) continue;
+    }
+    if (differs && !node) return Mismatch{entry.path, entry.facets, "is gone"};
+    if (differs) return Mismatch{entry.path, entry.facets, was_there ? Describe(entry, now) : "is there now"};
+    if (node && !entry.object.empty() && node->digest == entry.object) same = &entry.path;
   }
   return std::optional<Mismatch>();
 }

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -78,7 +79,13 @@ struct Mismatch {
   uint8_t facets = 0;       // what was asked
   std::string difference;   // "content changed", "is gone", "is there now", "mode 755 → 700", …
 };
-Result<std::optional<Mismatch>> FirstMismatch(TreeStore& trees, const Digest& root, const ReadSet& set);
+// Whether a difference, with the node that is there now, does not count after all.
+using IsOverlooked = std::function<Result<bool>(const Entry& entry, const std::optional<Node>& now)>;
+Result<std::optional<Mismatch>> FirstMismatch(TreeStore& trees, const Digest& root, const ReadSet& set,
+                                              const IsOverlooked& overlooked = {});
+
+// Whether the path was a directory that overlayfs merges with those of layers below it.
+bool WasMerged(const Entry& entry);
 
 // Encoding, version 2 (integers are LEB128 varints):
 //
