@@ -240,7 +240,8 @@ class Loader {
       auto read = ReadFile(path, kMaxFile);
       if (!read) {
         Error error = std::move(read).error();
-        error.message = fmt::format("cannot read the Compose file {}", ShownPath(path));
+        error.message = fmt::format("cannot read the Compose file {}: {}", ShownPath(path),
+                                    error.message.substr(error.message.rfind(": ") + 2));
         return error;
       }
       text = std::move(*read);
