@@ -110,6 +110,9 @@ class BuildCommand final : public Command {
     for (std::string& text : dockerfile::MisspeltBuildArgs(job.file(), flags_.build_args)) {
       board_->Warn({.text = std::move(text)});
     }
+    for (std::string& text : dockerfile::UnknownFilteredStages(job.file(), flags_.no_cache_filter)) {
+      board_->Warn({.text = std::move(text)});
+    }
 
     // 3. Lowering asks for base images as it meets them.
     auto lowered = job.Lower();

@@ -175,6 +175,15 @@ TEST(ErrorText, Checks) {
                      "# check=error=maybe\nFROM a\n"});
 }
 
+TEST(UnknownFilteredStages, AreThoseThatNoStageIsCalled) {
+  auto file = ParseDockerfile("FROM a AS Build\nFROM build\n");
+  ASSERT_TRUE(file);
+  EXPECT_TRUE(UnknownFilteredStages(*file, {"BUILD", "build"}).empty());
+  EXPECT_EQ(UnknownFilteredStages(*file, {"biuld", "other"}),
+            (std::vector<std::string>{"no stage has the name biuld of --no-cache-filter (did you mean build?)",
+                                      "no stage has the name other of --no-cache-filter"}));
+}
+
 TEST(MisspeltBuildArgs, AreThoseNextToADeclaredOne) {
   auto file = ParseDockerfile("ARG VERSION\nFROM a\nARG REVISION=1\n");
   ASSERT_TRUE(file);

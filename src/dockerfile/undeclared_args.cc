@@ -43,4 +43,17 @@ std::vector<std::string> MisspeltBuildArgs(
   return out;
 }
 
+std::vector<std::string> UnknownFilteredStages(const Dockerfile& file, const std::vector<std::string>& no_cache_filter) {
+  std::vector<std::string_view> names;
+  for (const Stage& stage : file.stages) {
+    if (!stage.name.empty()) names.push_back(stage.name);
+  }
+  std::vector<std::string> out;
+  for (const std::string& wanted : no_cache_filter) {
+    if (std::ranges::any_of(names, [&](std::string_view name) { return EqualsIgnoreCase(name, wanted); })) continue;
+    out.push_back(fmt::format("no stage has the name {} of --no-cache-filter{}", wanted, DidYouMean(wanted, names, false)));
+  }
+  return out;
+}
+
 }  // namespace varve::dockerfile
