@@ -66,7 +66,7 @@ Status Fetch(const std::string& url, const GlobalFlags& global, BakeFiles& out, 
   flags.dockerfile_text = "";  // what is there is no Dockerfile
   AddGitAccess(url, flags);
   TRY_ASSIGN(auto scratch, sys::TempDir::Create(sys::TemporaryRoot(), "varve-bake-"));
-  auto context = OpenContext(flags, scratch.path(), workspace.root, workspace.registries->http(), stop);
+  auto context = OpenContext(flags, scratch.path(), workspace.root, workspace.registries->http(), nullptr, stop);
   if (!context) return Error(std::move(context).error()).With("remote bake definition");
   out.origin = {.url = url, .directory = context->directory};
   // A URL of one file: that file is the definition.

@@ -33,8 +33,8 @@ bool Exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
 class Opener {
  public:
   Opener(const BuildFlags& flags, const std::string& scratch, const std::string& cache_directory,
-         net::HttpClient& http, std::stop_token stop)
-      : flags_(flags), scratch_(scratch), cache_directory_(cache_directory), http_(http),
+         net::HttpClient& http, policy::SourcePolicy* policy, std::stop_token stop)
+      : flags_(flags), scratch_(scratch), cache_directory_(cache_directory), http_(http), policy_(policy),
         stop_(std::move(stop)) {}
 
   Result<BuildContext> Run() {
@@ -60,8 +60,8 @@ class Opener {
     if (flags_.context == "-") return OpenStdin();
     TRY_ASSIGN(auto git, graph::ParseGitUrl(flags_.context));
     const bool is_directory = git && git->looks_local && Exists(flags_.context);
-    if (git && !is_directory) return OpenGit(git->source);
-    if (IsHttp(flags_.context)) return OpenHttp();
+    if (git && !is_directory) return OpenRemote(git->source);
+    if (IsHttp(flags_.context)) return OpenRemote(graph::HttpSource{.url = flags_.context});
     struct stat st;
     if (stat(flags_.context.c_str(), &st) != 0) {
       return NotFound("unable to prepare context: path \"{}\" not found", flags_.context);
@@ -74,6 +74,16 @@ class Opener {
     }
     context_.directory = flags_.context;
     return Ok();
+  }
+
+  Status OpenRemote(graph::Op source) {
+    if (policy_ != nullptr) {
+      TRY_ASSIGN(source, policy::Evaluate(*policy_, source, oci::HostPlatform()));
+    }
+    if (const auto* git = std::get_if<graph::GitSource>(&source)) return OpenGit(*git);
+    if (const auto* http = std::get_if<graph::HttpSource>(&source)) return OpenHttp(*http);
+    return Invalid("context {}: the source policy has made it \"{}\", which cannot be a context",
+                   net::Redact(flags_.context), graph::NameOfSource(source).identifier);
   }
 
   void UseDockerfile(std::string text, std::string name) {
@@ -120,27 +130,34 @@ class Opener {
   }
 
   // An archive is the context, anything else a Dockerfile (reference cli.md §2.2).
-  Status OpenHttp() {
+  Status OpenHttp(const graph::HttpSource& source) {
     TRY_ASSIGN(std::string work, TemporaryDirectory());
     std::string file = work + "/download";
     TRY_ASSIGN(Fd fd, OpenFile(file, O_RDWR | O_CREAT | O_EXCL, 0600));
     FdWriter writer(fd.get());
     auto sink = [&](const net::Response& r) -> Result<Writer*> { return r.status == 200 ? &writer : nullptr; };
-    TRY_ASSIGN(auto request, RequestOf(flags_.context));
+    TRY_ASSIGN(auto request, RequestOf(source.url));
     TRY_ASSIGN(auto response, http_.Send(request, sink, stop_));
     if (response.status != 200) {
-      Error error = Invalid("context {}: the server answered {}", net::Redact(flags_.context),
-                            response.status);
+      Error error = Invalid("context {}: the server answered {}", net::Redact(source.url), response.status);
       if (response.status >= 500) error.code = Code::kUnavailable;
       if (response.status == 401 || response.status == 403) error.hint = source::kHttpAuthHint;
       return error;
     }
     if (lseek(fd.get(), 0, SEEK_SET) != 0) return ErrnoError(errno, "seek");
     FdReader in(fd.get());
+    if (source.checksum) {
+      TRY_ASSIGN(Checksum is, source.checksum->Of(in));
+      if (is != *source.checksum) {
+        return Invalid("context {}: digest mismatch {}: {}", net::Redact(source.url), is.ToString(),
+                       source.checksum->ToString());
+      }
+      if (lseek(fd.get(), 0, SEEK_SET) != 0) return ErrnoError(errno, "seek");
+    }
     TRY_ASSIGN(auto read, source::ReadStdinContext(in, scratch_, {}, stop_));
     context_.directory = read.directory.path();
     context_.temporary.push_back(std::move(read.directory));
-    context_.origin = graph::HttpSource{.url = flags_.context};
+    context_.origin = source;
     if (read.dockerfile) UseDockerfile(std::move(*read.dockerfile), "Dockerfile");
     return Ok();
   }
@@ -237,6 +254,7 @@ class Opener {
   const std::string& scratch_;
   const std::string& cache_directory_;
   net::HttpClient& http_;
+  policy::SourcePolicy* const policy_;
   std::stop_token stop_;
   BuildContext context_;
   std::string dockerfile_path_;
@@ -253,8 +271,8 @@ std::map<std::string, exec::SecretSource> SecretSourcesOf(const BuildFlags& flag
 
 Result<BuildContext> OpenContext(const BuildFlags& flags, const std::string& scratch,
                                  const std::string& cache_directory, net::HttpClient& http,
-                                 std::stop_token stop) {
-  return Opener(flags, scratch, cache_directory, http, std::move(stop)).Run();
+                                 policy::SourcePolicy* policy, std::stop_token stop) {
+  return Opener(flags, scratch, cache_directory, http, policy, std::move(stop)).Run();
 }
 
 }  // namespace varve::cli

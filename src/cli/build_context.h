@@ -15,6 +15,7 @@
 #include "exec/secrets.h"
 #include "graph/graph.h"
 #include "net/http_client.h"
+#include "policy/source_policy.h"
 #include "sys/tempdir.h"
 
 namespace varve::cli {
@@ -33,10 +34,11 @@ struct BuildContext {
   std::vector<sys::TempDir> temporary;
 };
 
-// `scratch`: where temporary directories go; `cache_directory`: for git mirrors.
+// `scratch`: where temporary directories go; `cache_directory`: for git mirrors; `policy`: asked about a main context
+// that is git or http, may be null.
 Result<BuildContext> OpenContext(const BuildFlags& flags, const std::string& scratch,
                                  const std::string& cache_directory, net::HttpClient& http,
-                                 std::stop_token stop);
+                                 policy::SourcePolicy* policy, std::stop_token stop);
 
 // The --secret flags as the build's secrets.
 std::map<std::string, exec::SecretSource> SecretSourcesOf(const BuildFlags& flags);

@@ -145,6 +145,8 @@ void BuildFlagParser::Define(CLI::App& app) {
   app.add_flag("--reproducible", flags.reproducible,
                "Same inputs, same digest: all times in the image are SOURCE_DATE_EPOCH, or 1970");
   app.add_option("--cache-salt", flags.salt, "Text mixed into every key: another one is another cache");
+  app.add_option("--source-policy-file", flags.source_policy_file,
+                 "Rules that allow, deny and rewrite the sources of the build: JSON, as BuildKit's");
   app.add_flag("--stats", flags.stats, "Print counters and timings at the end");
   app.add_option("--cache-from", raw.cache_from, "Cache to read besides the local one: type=local,src=DIR, type=registry,ref=REF, type=gha, type=s3,bucket=B, type=http,url=URL, or an image")->allow_extra_args(false);
   app.add_option("--cache-from-trust", raw.cache_from_trust, "What images of --cache-from are believed: their layers' content, or their history as well (default)");

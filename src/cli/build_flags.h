@@ -82,6 +82,7 @@ struct BuildFlags {
   std::string cgroup_parent;
   std::vector<std::string> allow;            // entitlements
   CallFlag call;
+  std::string source_policy_file;
   std::string salt;                          // --cache-salt
   std::vector<tier::Spec> cache_from;        // in order of preference
   std::vector<tier::Spec> cache_to;

@@ -12,6 +12,7 @@
 #include "cli/build_display.h"
 #include "cli/inline_cache.h"
 #include "cli/mount_offer.h"
+#include "cli/source_policy.h"
 #include "cli/source_time.h"
 #include "dockerfile/frontend.h"
 #include "dockerfile/step_name.h"
@@ -28,14 +29,23 @@ class ShownImages final : public dockerfile::ImageResolver {
  public:
   // `client`: who has the OCI layouts; null: they are directories.
   ShownImages(source::ImageStore& images, progress::Board& board, bool multi_platform,
-              Guarded<std::set<std::string>>& shown, ClientStores client, std::stop_token stop)
+              Guarded<std::set<std::string>>& shown, ClientStores client, policy::SourcePolicy* policy,
+              std::stop_token stop)
       : images_(images), board_(board), multi_platform_(multi_platform), shown_(shown),
-        client_(std::move(client)), stop_(std::move(stop)) {}
+        client_(std::move(client)), policy_(policy), stop_(std::move(stop)) {}
 
   Result<dockerfile::ResolvedImage> Resolve(const std::string& reference,
                                             const oci::Platform& platform,
                                             graph::ResolveMode mode) override {
-    auto resolve = [&] { return images_.Resolve(reference, platform, mode, stop_); };
+    graph::ImageSource wanted{.reference = reference, .resolve_mode = mode};
+    if (policy_ != nullptr) {
+      auto source = policy::Evaluate(*policy_, wanted, platform);
+      if (!source) return Error(std::move(source).error()).With("could not resolve image due to policy");
+      const auto* image = std::get_if<graph::ImageSource>(&*source);
+      if (image == nullptr) return dockerfile::ResolvedImage{.platform = platform, .instead = std::move(*source)};
+      wanted = *image;
+    }
+    auto resolve = [&] { return images_.Resolve(wanted.reference, platform, wanted.resolve_mode, stop_); };
     auto show = [&](VertexSink& sink) {
       auto resolved = resolve();
       if (resolved && !resolved->notice.empty()) sink.Log(2, "warning: " + resolved->notice + "\n");
@@ -78,6 +88,7 @@ class ShownImages final : public dockerfile::ImageResolver {
   const bool multi_platform_;
   Guarded<std::set<std::string>>& shown_;
   const ClientStores client_;
+  policy::SourcePolicy* const policy_;
   std::stop_token stop_;
 };
 
@@ -119,8 +130,11 @@ Status BuildJob::CheckFlags(const BuildFlags& flags, const std::vector<exporter:
 }
 
 dockerfile::Parsed<void> BuildJob::Read() {
-  auto context = OpenContext(flags_, workspace_.scratch.path(), workspace_.root,
-                             workspace_.registries->http(), stop_);
+  auto policy = ReadSourcePolicy(flags_);
+  if (!policy) return std::unexpected(dockerfile::SourceError{policy.error(), {}});
+  flags_policy_ = std::move(*policy);
+  auto context = OpenContext(flags_, workspace_.scratch.path(), workspace_.root, workspace_.registries->http(),
+                             Policy(), stop_);
   if (!context) return std::unexpected(dockerfile::SourceError{context.error(), {}});
   return Read(std::move(*context));
 }
@@ -141,7 +155,7 @@ dockerfile::Parsed<void> BuildJob::Lower() {
   if (!platforms) return std::unexpected(dockerfile::SourceError{platforms.error(), {}});
   auto several = dockerfile::IsMultiPlatform(flags_.build_args, platforms->size());
   ShownImages images(*workspace_.images, board_, several && *several, *shown_images_, client_ != nullptr ? client_->stores : nullptr,
-                     stop_);
+                     Policy(), stop_);
   dockerfile::LowerOptions options = Options();
   if (Status linked = AddLinks(options, *platforms); !linked) {
     return std::unexpected(dockerfile::SourceError{linked.error(), {}});
@@ -152,6 +166,9 @@ dockerfile::Parsed<void> BuildJob::Lower() {
   auto scans = AddScans(flags_.attest, lowered_, *workspace_.images, options.resolve_mode, stop_);
   if (!scans) return std::unexpected(dockerfile::SourceError{scans.error(), {}});
   scans_ = std::move(*scans);
+  if (Policy() == nullptr) return {};
+  Status applied = policy::Apply(*Policy(), lowered_.graph);
+  if (!applied) return std::unexpected(dockerfile::SourceError{applied.error(), {}});
   return {};
 }
 
@@ -215,8 +232,10 @@ dockerfile::LowerOptions BuildJob::Options() const {
     return it == context_.named_ignore.end() ? std::vector<std::string>() : it->second;
   };
   options.source_time = [this](const graph::Op& source, const std::string& name) {
-    return Shown(board_, name, [&](engine::StepSink& sink) {
-      return FindSourceTime(source, context_, flags_, workspace_, sink, stop_);
+    return Shown(board_, name, [&](engine::StepSink& sink) -> Result<std::optional<int64_t>> {
+      if (Policy() == nullptr) return FindSourceTime(source, context_, flags_, workspace_, sink, stop_);
+      TRY_ASSIGN(graph::Op allowed, policy::Evaluate(*Policy(), source, oci::HostPlatform()));
+      return FindSourceTime(allowed, context_, flags_, workspace_, sink, stop_);
     });
   };
   return options;

@@ -28,6 +28,7 @@
 #include "engine/engine.h"
 #include "engine/shadow.h"
 #include "exec/runner.h"
+#include "policy/source_policy.h"
 #include "progress/board.h"
 
 namespace varve::cli {
@@ -74,6 +75,7 @@ struct BuildClient {
   std::map<std::string, dockerfile::LoweredInput> inputs;  // of contexts "input:NAME"
   OutputReceiver* outputs = nullptr;
   ClientStores stores;
+  policy::SourcePolicy* policy = nullptr;  // null: all sources are allowed, as they are
   std::optional<ClientFacts> facts;  // for the provenance
 };
 
@@ -97,7 +99,7 @@ class BuildJob {
   // The build is for `client`, which outlives the job; secrets, agents and outputs of the flags do not count.
   void ServeClient(const BuildClient& client) { client_ = &client; }
 
-  // Opens the context and parses the Dockerfile.
+  // Opens the context and parses the Dockerfile. Reads the source policy of the flags.
   dockerfile::Parsed<void> Read();
   // The same of a context that the caller has opened.
   dockerfile::Parsed<void> Read(BuildContext context);
@@ -182,6 +184,7 @@ class BuildJob {
   std::string project() const;
 
  private:
+  policy::SourcePolicy* Policy() const { return client_ != nullptr ? client_->policy : flags_policy_.get(); }
   dockerfile::LowerOptions Options() const;
   Status AddLinks(dockerfile::LowerOptions& options,
                   const std::vector<oci::Platform>& platforms) const;
@@ -194,6 +197,7 @@ class BuildJob {
   progress::Board& board_;
   std::stop_token stop_;
   const BuildClient* client_ = nullptr;
+  std::shared_ptr<policy::SourcePolicy> flags_policy_;  // null: there is none
   BuildContext context_;
   dockerfile::Dockerfile file_;
   dockerfile::LoweredPlatforms lowered_{.results = std::vector<dockerfile::PlatformResult>(1)};

@@ -4,17 +4,13 @@
 #include <span>
 
 #include "llb/capabilities.h"
+#include "llb/definition.h"
 #include "oci/platform.h"
 
 namespace varve::daemon {
 
 namespace {
 
-void SetPlatform(const oci::Platform& platform, pb::Platform* out) {
-  out->set_architecture(platform.architecture);
-  out->set_os(platform.os);
-  out->set_variant(platform.variant);
-}
 
 }  // namespace
 
@@ -37,11 +33,11 @@ void FillWorker(const WorkerFacts& facts, moby::buildkit::v1::types::WorkerRecor
   label("oci.process-mode", "sandbox");
   label("selinux.enabled", "false");
   for (const auto& [name, value] : facts.labels) (*worker.mutable_labels())[name] = value;
-  if (facts.platforms.empty()) SetPlatform(oci::HostPlatform(), worker.add_platforms());
+  if (facts.platforms.empty()) llb::SetPlatform(oci::HostPlatform(), worker.add_platforms());
   const std::vector<std::string> emulated(facts.emulated.begin(), facts.emulated.end());
   for (const std::string& name : facts.platforms.empty() ? emulated : facts.platforms) {
     auto platform = oci::ParsePlatform(name);
-    if (platform) SetPlatform(*platform, worker.add_platforms());
+    if (platform) llb::SetPlatform(*platform, worker.add_platforms());
   }
   for (const auto& policy : facts.policies) *worker.add_gc_policy() = policy;
   FillVersion(*worker.mutable_buildkit_version());

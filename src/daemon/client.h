@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "api/policy_session.pb.h"
 #include "base/byte_progress.h"
 #include "base/io.h"
 #include "base/remote_blobs.h"
@@ -73,6 +74,10 @@ class Client {
   // Of `session`, where it is not the build's own. Whether there is such a store shows when it is asked.
   virtual Result<std::shared_ptr<RemoteBlobs>> Content(const std::string& store, const std::string& session,
                                                        std::stop_token stop) = 0;
+  // What the client of `session` thinks of a source.
+  virtual Result<moby::buildkit::v1::sourcepolicy::policysession::CheckPolicyResponse> CheckPolicy(
+      const std::string& session, const moby::buildkit::v1::sourcepolicy::policysession::CheckPolicyRequest& request,
+      std::stop_token stop) = 0;
 
   // To the client's exporter number `exporter`.
   virtual Status SendStream(size_t exporter, const std::map<std::string, std::string>& metadata,

@@ -2,6 +2,7 @@
 // definition (llb_build.h). Used by one thread at a time.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "daemon/status_feed.h"
 #include "engine/engine.h"
 #include "export/image.h"
+#include "policy/source_policy.h"
 
 namespace varve::daemon {
 
@@ -29,6 +31,7 @@ struct BuildPlace {
   std::string ref;
   const Json& provenance_environment;  // SolvePolicy's
   std::stop_token stop;
+  std::shared_ptr<policy::SourcePolicy> policy = {};  // null: there is none
 };
 
 // The part of a result that the caller has to say: what the client's front end made of it.

@@ -81,6 +81,7 @@ DockerfileBuild::DockerfileBuild(FrontendRequest request, llb::Inputs inputs, st
                            .rename = rename},
       place_.stop);
   files_->hooks().inputs = inputs_.Lowered();
+  files_->hooks().policy = place_.policy.get();
   job_ = std::make_unique<cli::BuildJob>(request_.flags, place_.workspace, place_.board, place_.stop);
   job_->ServeClient(files_->hooks());
 }
@@ -185,7 +186,7 @@ Status DockerfileBuild::OpenRemoteContext(cli::BuildContext& context) {
     flags.build_args = request_.flags.build_args;
     flags.dockerfile_text = "";
     TRY_ASSIGN(auto opened, cli::OpenContext(flags, scratch, place_.workspace.root,
-                                             place_.workspace.registries->http(), place_.stop));
+                                             place_.workspace.registries->http(), place_.policy.get(), place_.stop));
     context.directory = std::move(opened.directory);
     context.origin = std::move(opened.origin);
     context.temporary = std::move(opened.temporary);

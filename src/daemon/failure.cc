@@ -88,6 +88,12 @@ google::rpc::Status ToProto(const Failure& failure) {
   if (!failure.subrequest.empty()) {
     AddDetail(status, "errdefs.Subrequest+json", Json().Set("name", failure.subrequest));
   }
+  if (!failure.deny_messages.empty()) {
+    Json messages = Json::EmptyArray();
+    for (const std::string& text : failure.deny_messages) messages.Append(Json().Set("message", text));
+    AddDetail(status, "policysession.DecisionResponse+json",
+              Json().Set("action", "DENY").Set("denyMessages", std::move(messages)));
+  }
   if (!failure.capability.empty()) {
     AddDetail(status, "errdefs.FrontendCap+json", Json().Set("name", failure.capability));
   }

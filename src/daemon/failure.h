@@ -9,6 +9,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "api/ops.pb.h"
 #include "api/rpc_status.pb.h"
@@ -31,6 +32,7 @@ struct Failure {
   std::optional<FailurePlace> place = {};
   std::string vertex = {};                 // digest of the one that failed; may be empty
   std::string subrequest = {};             // a question that this front end does not answer
+  std::vector<std::string> deny_messages = {};  // of the client's source policy, for its user
   std::string capability = {};             // that the client's front end needs and this one has not
 };
 

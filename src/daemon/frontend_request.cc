@@ -31,7 +31,7 @@ Status AddNamedContext(FrontendRequest& request, const std::string& name, const 
     request.local_contexts[name] = std::string(rest);
   } else if (TakePrefix(rest, "input:")) {
     request.input_contexts.push_back(std::string(rest));
-  } else if (!value.starts_with("docker-image://") && !value.starts_with("oci-layout:") && !IsRemote(value)) {
+  } else if (!value.starts_with("docker-image:") && !value.starts_with("oci-layout:") && !IsRemote(value)) {
     return Invalid("unsupported context source {} for {}", value, name);
   }
   request.flags.build_contexts.emplace_back(name, value);

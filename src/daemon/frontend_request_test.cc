@@ -24,7 +24,7 @@ TEST(FrontendRequest, ReadsWhatBuildxSends) {
                                        {"no-cache", ""},
                                        {"sharedkey:localdir:context", "/src"},
                                        {"context:deps", "local:deps2"},
-                                       {"context:base", "docker-image://alpine"},
+                                       {"context:base", "docker-image:alpine"},
                                        {"vcs:source", "ignored"}},
                                       {"network.host"});
   ASSERT_TRUE(request) << request.error().message;

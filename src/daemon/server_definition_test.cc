@@ -78,7 +78,9 @@ TEST_F(ServerTest, AFrontEndAsksWhatASourceIs) {
   EXPECT_EQ(answer.git().checksum(), commit);
   EXPECT_EQ(answer.git().commit_checksum(), "");
   EXPECT_EQ(answer.source().identifier(), "git://example.invalid/repo.git#" + commit);
-  EXPECT_FALSE(ask("local://context", answer).ok());
+  gateway::ResolveSourceMetaResponse local;
+  EXPECT_TRUE(ask("local://context", local).ok());
+  EXPECT_EQ(local.source().identifier(), "local://context");
   EXPECT_FALSE(ask("no scheme", answer).ok());
   gateway::ReturnRequest nothing;
   nothing.mutable_result();

@@ -5,6 +5,7 @@
 #include "session/auth.h"
 #include "session/content.h"
 #include "session/file_send.h"
+#include "session/policy.h"
 #include "session/secrets.h"
 #include "session/ssh_forward.h"
 #include "session/upload.h"
@@ -95,6 +96,12 @@ class SessionClient final : public Client {
     }
     TRY_ASSIGN(auto of, SessionOf(session, std::move(stop)));
     return std::shared_ptr<RemoteBlobs>(std::make_shared<session::ClientContent>(std::move(of), store));
+  }
+  Result<session::policysession::CheckPolicyResponse> CheckPolicy(
+      const std::string& session, const session::policysession::CheckPolicyRequest& request,
+      std::stop_token stop) override {
+    TRY_ASSIGN(auto of, SessionOf(session, stop));
+    return session::CheckPolicy(*of, request, std::move(stop));
   }
 
   Status SendStream(size_t exporter, const std::map<std::string, std::string>& metadata,

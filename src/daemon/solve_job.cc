@@ -11,7 +11,7 @@
 #include "daemon/refusals.h"
 #include "daemon/result_attestations.h"
 #include "daemon/result_metadata.h"
-#include "daemon/source_meta.h"
+#include "daemon/solve_job_opened.h"
 #include "dockerfile/subrequests.h"
 
 namespace varve::daemon {
@@ -50,17 +50,6 @@ Json PlatformList(const dockerfile::LoweredPlatforms& platforms) {
 
 }  // namespace
 
-// What a build needs once it begins: a job that only asks for capabilities opens nothing.
-struct SolveJob::Opened {
-  std::shared_ptr<Client> client;
-  cli::Workspace workspace;
-  std::unique_ptr<progress::Board> board;
-  cli::BuildConfig config;
-  std::optional<cli::BuildHistory> history;
-  cli::BuildHistory::End end;
-  bool watched = false;
-};
-
 SolveJob::SolveJob(control::SolveRequest request, SolvePolicy policy, FindClient find_client)
     : request_(std::move(request)), policy_(std::move(policy)), find_client_(std::move(find_client)),
       feed_holder_(std::make_shared<StatusFeed>(request_.ref())), feed_(*feed_holder_) {}
@@ -72,9 +61,6 @@ Status SolveJob::CheckRequest() const {
     const std::string kind = entitlement.substr(0, entitlement.find('='));
     if (policy_.entitlements.contains(kind)) continue;
     return Invalid("granting entitlement {} is not allowed by build daemon configuration", entitlement);
-  }
-  if (request_.has_source_policy() || !request_.source_policy_session().empty()) {
-    return Invalid("source policies are not supported by this daemon yet");
   }
   return Ok();
 }
@@ -152,10 +138,10 @@ google::rpc::Status SolveJob::Work(control::SolveResponse& response) {
   gateway::Result result;
   if (!request_.frontend().empty()) {
     auto failure = SolveFrontend(request_.frontend(), ToAttributes(request_.frontend_attrs()),
-                                 request_.frontend_inputs(), false, result);
+                                 request_.frontend_inputs(), {}, false, result);
     if (failure) return ToProto(*failure);
   } else if (request_.has_definition()) {  // also without any Op: an empty file system
-    if (auto failure = SolveDefinition(request_.definition(), false, result)) return ToProto(*failure);
+    if (auto failure = SolveDefinition(request_.definition(), {}, false, result)) return ToProto(*failure);
   } else {
     google::rpc::Status returned = AwaitReturn(result);
     if (returned.code() != 0) return returned;
@@ -190,9 +176,10 @@ google::rpc::Status SolveJob::Solve(const gateway::SolveRequest& request, gatewa
   std::optional<Failure> failure;
   if (!request.frontend().empty()) {
     failure = SolveFrontend(request.frontend(), ToAttributes(request.frontend_opt()), request.frontend_inputs(),
-                            request.evaluate(), *response.mutable_result());
+                            request.source_policies(), request.evaluate(), *response.mutable_result());
   } else if (request.definition().def_size() > 0) {
-    failure = SolveDefinition(request.definition(), request.evaluate(), *response.mutable_result());
+    failure = SolveDefinition(request.definition(), request.source_policies(), request.evaluate(),
+                              *response.mutable_result());
   }
   if (failure) return ToProto(*failure);
   response.mutable_result();  // also an empty one: without it, clients look for the reference of old times
@@ -213,10 +200,10 @@ Status SolveJob::ReadTargets(const Attributes& attributes, std::vector<tier::Spe
   return Ok();
 }
 
-Result<BuildPlace> SolveJob::Place() {
+Result<BuildPlace> SolveJob::Place(std::shared_ptr<JobPolicy> policy) {
   TRY_ASSIGN(Opened* opened, Open());
   return BuildPlace{opened->workspace, *opened->board, feed_, *opened->client, ref(),
-                    policy_.provenance_environment, stop_.get_token()};
+                    policy_.provenance_environment, stop_.get_token(), std::move(policy)};
 }
 
 std::string SolveJob::NewRef(Made made) {
@@ -226,9 +213,17 @@ std::string SolveJob::NewRef(Made made) {
   return id;
 }
 
-std::optional<Failure> SolveJob::SolveDefinition(const pb::Definition& definition, bool evaluate,
-                                                 gateway::Result& result) {
-  auto decoded = llb::Decode(definition);
+std::optional<Failure> SolveJob::SolveDefinition(const pb::Definition& definition, const Policies& policies,
+                                                 bool evaluate, gateway::Result& result) {
+  auto policy = PolicyOf(policies);
+  if (!policy) return Failure{policy.error()};
+  llb::DecodeOptions options;
+  if (*policy) {
+    auto replaced = ReplacedSources(definition, **policy);
+    if (!replaced) return Failure{.error = replaced.error(), .deny_messages = (*policy)->deny_messages()};
+    options.replaced = std::move(*replaced);
+  }
+  auto decoded = llb::Decode(definition, options);
   if (!decoded) return Failure{decoded.error()};
   cli::BuildFlags flags;
   BuildTargets targets;
@@ -240,7 +235,7 @@ std::optional<Failure> SolveJob::SolveDefinition(const pb::Definition& definitio
   auto attest = ParseAttestations(ToAttributes(request_.frontend_attrs()));
   if (!attest) return Failure{attest.error()};
   flags.attest = std::move(*attest);
-  auto place = Place();
+  auto place = Place(std::move(*policy));
   if (!place) return Failure{place.error()};
   auto build = std::make_shared<LlbBuild>(std::move(*decoded), definition.source(), std::move(flags), std::move(targets), std::move(*place));
   result.mutable_ref()->set_id(NewRef({build, 0, build.get()}));
@@ -251,8 +246,8 @@ std::optional<Failure> SolveJob::SolveDefinition(const pb::Definition& definitio
 }
 
 std::optional<Failure> SolveJob::SolveFrontend(const std::string& frontend, const Attributes& attributes,
-                                               const llb::Definitions& given_inputs, bool evaluate,
-                                               gateway::Result& result) {
+                                               const llb::Definitions& given_inputs, const Policies& policies,
+                                               bool evaluate, gateway::Result& result) {
   if (policy_.disabled_frontends.contains(frontend)) {
     return Failure{.error = NotFound("frontend {} not found: the configuration of this daemon disables it", frontend)};
   }
@@ -280,7 +275,9 @@ std::optional<Failure> SolveJob::SolveFrontend(const std::string& frontend, cons
   std::vector<tier::Spec> cache_from;
   BuildTargets targets;
   if (Status read = ReadTargets(all, cache_from, targets); !read) return Failure{read.error()};
-  auto place = Place();
+  auto policy = PolicyOf(policies);
+  if (!policy) return Failure{policy.error()};
+  auto place = Place(*policy);
   if (!place) return Failure{place.error()};
   const bool asks = !request->subrequest.empty();
   auto build = std::make_shared<DockerfileBuild>(std::move(*request), std::move(*inputs), std::move(cache_from),
@@ -297,6 +294,7 @@ std::optional<Failure> SolveJob::SolveFrontend(const std::string& frontend, cons
     return std::nullopt;
   }
   failure = build->Prepare();
+  if (failure && *policy) failure->deny_messages = (*policy)->deny_messages();
   if (failure) return failure;
   Describe(build, result);
   if (!evaluate) return std::nullopt;
@@ -401,7 +399,7 @@ std::optional<Failure> SolveJob::Deliver(gateway::Result result, control::SolveR
   if (is_output && !is_answer && result.ref().id().empty() && !result.has_refs() && result.ref_deprecated().empty() &&
       !result.has_refs_deprecated()) {
     // Nothing, as an output: an empty file system.
-    if (auto failure = SolveDefinition({}, false, result)) return failure;
+    if (auto failure = SolveDefinition({}, {}, false, result)) return failure;
   }
   auto wanted = WantedOf(result);
   if (!wanted) return Failure{wanted.error()};
@@ -515,23 +513,6 @@ std::optional<Failure> SolveJob::RunAndExport(const std::vector<Wanted>& wanted,
     images_ = exported.descriptors;
   }
   return failure;
-}
-
-google::rpc::Status SolveJob::ResolveImage(const gateway::ResolveImageConfigRequest& request,
-                                           gateway::ResolveImageConfigResponse& response) {
-  auto opened = Open();
-  if (!opened) return StatusOf(opened.error());
-  Status resolved = ResolveImageConfig(request, (*opened)->workspace, *(*opened)->client, stop_.get_token(), response);
-  return resolved ? google::rpc::Status() : StatusOf(resolved.error());
-}
-
-google::rpc::Status SolveJob::ResolveSource(const gateway::ResolveSourceMetaRequest& request,
-                                            gateway::ResolveSourceMetaResponse& response) {
-  if (request.source_policies_size() > 0) return StatusOf(Invalid("source policies are not supported by this daemon yet"));
-  auto opened = Open();
-  if (!opened) return StatusOf(opened.error());
-  Status resolved = ResolveSourceMeta(request, (*opened)->workspace, *(*opened)->client, stop_.get_token(), response);
-  return resolved ? google::rpc::Status() : StatusOf(resolved.error());
 }
 
 google::rpc::Status SolveJob::Evaluate(const std::string& ref) {

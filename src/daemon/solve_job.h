@@ -25,6 +25,7 @@
 #include "daemon/client.h"
 #include "daemon/dockerfile_build.h"
 #include "daemon/failure.h"
+#include "daemon/job_policy.h"
 #include "daemon/llb_build.h"
 #include "daemon/status_feed.h"
 
@@ -83,6 +84,7 @@ class SolveJob {
 
  private:
   struct Opened;
+  using Policies = google::protobuf::RepeatedPtrField<moby::buildkit::v1::sourcepolicy::Policy>;
   // A result that a front end has: all platforms of one build, or one of them.
   struct Made {
     std::shared_ptr<ClientBuild> build;
@@ -103,11 +105,15 @@ class SolveJob {
   Status CheckRequest() const;
   google::rpc::Status Work(control::SolveResponse& response);
   std::optional<Failure> SolveFrontend(const std::string& frontend, const Attributes& attributes,
-                                       const llb::Definitions& inputs, bool evaluate, gateway::Result& result);
-  std::optional<Failure> SolveDefinition(const pb::Definition& definition, bool evaluate, gateway::Result& result);
+                                       const llb::Definitions& inputs, const Policies& policies, bool evaluate,
+                                       gateway::Result& result);
+  std::optional<Failure> SolveDefinition(const pb::Definition& definition, const Policies& policies, bool evaluate,
+                                         gateway::Result& result);
+  // The request's policies, then those of one call of a front end. Null: there are none.
+  Result<std::shared_ptr<JobPolicy>> PolicyOf(const Policies& policies);
   // Of the request and of a front end's own attributes.
   Status ReadTargets(const Attributes& attributes, std::vector<tier::Spec>& cache_from, BuildTargets& targets) const;
-  Result<BuildPlace> Place();
+  Result<BuildPlace> Place(std::shared_ptr<JobPolicy> policy);
   std::string NewRef(Made made);
   void Describe(const std::shared_ptr<DockerfileBuild>& build, gateway::Result& result);
   Result<std::vector<Wanted>> WantedOf(const gateway::Result& result);
@@ -121,6 +127,8 @@ class SolveJob {
   std::optional<Failure> RunAndExport(const std::vector<Wanted>& wanted, Json& metadata);
   std::optional<Failure> RunAndExportOnce(const std::vector<Wanted>& wanted, Opened& opened, Json& metadata);
   Result<Made> FindMade(const std::string& ref);
+  template <class Use>
+  google::rpc::Status WithPolicy(const Policies& policies, Use use);
   template <class Use>
   google::rpc::Status WithFiles(const std::string& ref, Use use);
 

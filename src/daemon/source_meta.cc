@@ -3,7 +3,8 @@
 #include "cli/client_stores.h"
 #include "daemon/status_feed.h"
 #include "exec/source_auth.h"
-#include "llb/decode.h"
+#include "graph/source_name.h"
+#include "llb/definition.h"
 #include "source/git.h"
 #include "source/http.h"
 
@@ -17,8 +18,15 @@ namespace gateway = moby::buildkit::v1::frontend;
 constexpr int kOfLayout = 1;
 
 oci::Platform WantedPlatform(const pb::Platform& from) {
-  if (from.architecture().empty()) return oci::HostPlatform();
-  return oci::Normalise({.os = from.os(), .architecture = from.architecture(), .variant = from.variant()});
+  return from.architecture().empty() ? oci::HostPlatform() : llb::PlatformOf(from);
+}
+
+Status ApplyPolicy(policy::SourcePolicy* policy, const oci::Platform& platform, graph::SourceName& source) {
+  if (policy == nullptr) return Ok();
+  policy::Normalise(source);
+  auto changed = policy->Evaluate(source, platform);
+  if (!changed) return Error(std::move(changed).error()).With("could not resolve image due to policy");
+  return Ok();
 }
 
 Result<source::ResolvedImage> ResolveLayout(const graph::OciLayoutSource& layout, const pb::Platform& platform,
@@ -41,6 +49,7 @@ class Asking {
     if (const auto* layout = std::get_if<graph::OciLayoutSource>(&op)) return AskLayout(*layout);
     if (const auto* git = std::get_if<graph::GitSource>(&op)) return AskGit(*git);
     if (const auto* http = std::get_if<graph::HttpSource>(&op)) return AskHttp(*http);
+    if (std::holds_alternative<graph::LocalSource>(op)) return Ok();
     return Invalid("{}: only images, git repositories and downloads can be asked about", request_.source().identifier());
   }
 
@@ -109,26 +118,41 @@ class Asking {
 
 }  // namespace
 
-Status ResolveSourceMeta(const gateway::ResolveSourceMetaRequest& request, cli::Workspace& workspace, Client& client,
-                         std::stop_token stop, gateway::ResolveSourceMetaResponse& response) {
-  TRY_ASSIGN(graph::Op op, llb::DecodeSource(request.source(), Json::EmptyObject()));
+Status ResolveSourceMeta(const gateway::ResolveSourceMetaRequest& request, policy::SourcePolicy* policy,
+                         cli::Workspace& workspace, Client& client, std::stop_token stop,
+                         gateway::ResolveSourceMetaResponse& response) {
+  graph::SourceName source = llb::SourceNameOf(request.source());
+  TRY(ApplyPolicy(policy, WantedPlatform(request.platform()), source));
+  TRY_ASSIGN(graph::Op op, graph::ParseSource(source));
   TRY(Asking(request, workspace, client, std::move(stop), response).Ask(op));
-  *response.mutable_source() = request.source();
+  response.mutable_source()->set_identifier(source.identifier);
+  response.mutable_source()->mutable_attrs()->insert(source.attributes.begin(), source.attributes.end());
   return Ok();
 }
 
-Status ResolveImageConfig(const gateway::ResolveImageConfigRequest& request, cli::Workspace& workspace, Client& client,
-                          std::stop_token stop, gateway::ResolveImageConfigResponse& response) {
+Status ResolveImageConfig(const gateway::ResolveImageConfigRequest& request, policy::SourcePolicy* policy,
+                          cli::Workspace& workspace, Client& client, std::stop_token stop,
+                          gateway::ResolveImageConfigResponse& response) {
   TRY_ASSIGN(auto parsed, oci::ParseReference(request.ref()));
   const oci::Reference reference = parsed.WithDefaultTag();
+  graph::Op op = graph::ImageSource{.reference = reference.String()};
+  if (request.resolver_type() == kOfLayout) {
+    op = graph::OciLayoutSource{.path = request.store_id(), .reference = reference.tag, .digest = reference.digest,
+                                .session = request.session_id()};
+  }
+  graph::SourceName source = graph::NameOfSource(op);
+  TRY(ApplyPolicy(policy, WantedPlatform(request.platform()), source));
+  if (policy != nullptr) {
+    TRY_ASSIGN(op, graph::ParseSource(source));
+  }
   auto resolve = [&]() -> Result<source::ResolvedImage> {
-    if (request.resolver_type() == kOfLayout) {
-      const graph::OciLayoutSource layout{.path = request.store_id(), .reference = reference.tag,
-                                          .digest = reference.digest, .session = request.session_id()};
-      return ResolveLayout(layout, request.platform(), workspace, client, stop);
+    if (const auto* layout = std::get_if<graph::OciLayoutSource>(&op)) {
+      return ResolveLayout(*layout, request.platform(), workspace, client, stop);
     }
-    const auto mode = request.resolve_mode() == "pull" ? graph::ResolveMode::kPull : graph::ResolveMode::kDefault;
-    return workspace.images->Resolve(reference.String(), WantedPlatform(request.platform()), mode, stop);
+    const auto* image = std::get_if<graph::ImageSource>(&op);
+    if (image == nullptr) return Invalid("the source policy has made {} \"{}\", which is no image", request.ref(), source.identifier);
+    const auto mode = request.resolve_mode() == "pull" ? graph::ResolveMode::kPull : image->resolve_mode;
+    return workspace.images->Resolve(image->reference, WantedPlatform(request.platform()), mode, stop);
   };
   TRY_ASSIGN(auto image, resolve());
   response.set_digest(image.manifest_digest.ToString());

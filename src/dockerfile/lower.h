@@ -36,6 +36,8 @@ struct ResolvedImage {
   Digest manifest_digest;
   oci::Platform platform;        // of the config; may differ from what was asked for
   std::string pinned_reference;  // "docker.io/library/node:20@sha256:…"
+  // A directory that stands in place of the image (a source policy); nothing else counts then.
+  std::optional<graph::Op> instead = {};
 };
 
 // Finds the configs of base images. Called from several threads at once; each reference and

@@ -219,9 +219,18 @@ Status Start(Lowering& lowering, const Wanted& wanted, std::vector<Question>& qu
       stage.config = oci::ImageConfig::Scratch(wanted.platform);
       break;
     case ContextSource::Kind::kImage:
-    case ContextSource::Kind::kLayout:
-      StartFromImage(lowering, wanted, *questions[wanted.answer].answer);
+    case ContextSource::Kind::kLayout: {
+      const ResolvedImage& image = *questions[wanted.answer].answer;
+      if (!image.instead) {
+        StartFromImage(lowering, wanted, image);
+        break;
+      }
+      Wanted files = wanted;
+      files.source.files = *image.instead;
+      if (files.source.step_name.empty()) files.source.step_name = "FROM " + wanted.source.reference;
+      TRY(StartFromFiles(lowering, files));
       break;
+    }
     case ContextSource::Kind::kInput:
       TRY(StartFromInput(lowering, wanted));
       break;

@@ -38,15 +38,6 @@ Status RefuseUnknownFields(const Message& message) {
   return Ok();
 }
 
-oci::Platform PlatformOf(const pb::Op& op, const oci::Platform& fallback) {
-  if (!op.has_platform()) return fallback;
-  const pb::Platform& from = op.platform();
-  oci::Platform platform{.os = from.os(), .architecture = from.architecture(),
-                         .variant = from.variant(), .os_version = from.os_version(),
-                         .os_features = {from.os_features().begin(), from.os_features().end()}};
-  return oci::Normalise(std::move(platform));
-}
-
 void ReadResources(const pb::LinuxResources& from,
                    std::map<std::string, std::string>* to) {
   auto set = [&](const char* name, auto value) {
@@ -181,7 +172,7 @@ class Decoder {
     static const pb::OpMetadata kMetadata;
     static const Json kNote = Json::EmptyObject();
     graph::Step step = decoded_.graph.at(root);
-    OpReader reader{.op = kOp, .metadata = kMetadata, .note = kNote, .inputs = {},
+    OpReader reader{.digest = {}, .op = kOp, .metadata = kMetadata, .note = kNote, .inputs = {},
                     .step = std::move(step), .graph = decoded_.graph, .layered = layered_, .outputs = {}};
     graph::Ref out = reader.AsLayers(root);
     decoded_.vertex_of.resize(decoded_.graph.steps.size(), decoded_.vertex_of[root.step]);
@@ -203,7 +194,7 @@ class Decoder {
     }
     Vertex vertex{.digest = known.digest, .name = {}, .progress_group = {}, .export_cache = {}};
     std::vector<std::string> names;
-    OpReader reader{.op = known.op, .metadata = metadata, .note = note, .inputs = {}, .step = {},
+    OpReader reader{.digest = known.digest.ToString(), .op = known.op, .metadata = metadata, .note = note, .inputs = {}, .step = {},
                     .graph = decoded_.graph, .layered = layered_, .outputs = {}};
     for (const pb::Input& input : known.op.inputs()) {
       const Known& below = ops_.at(input.digest());
@@ -232,7 +223,7 @@ class Decoder {
 
   graph::Step StepOf(const Known& known, const Vertex& vertex, const pb::OpMetadata& metadata,
                      const Json& note) const {
-    graph::Step step{.op = graph::Merge{}, .platform = PlatformOf(known.op, options_.platform),
+    graph::Step step{.op = graph::Merge{}, .platform = known.op.has_platform() ? PlatformOf(known.op.platform()) : options_.platform,
                      .name = vertex.name};
     step.stage = note.GetString("stage");
     step.text = note.GetString("text", step.name);
@@ -266,7 +257,11 @@ class Decoder {
     switch (op.op_case()) {
       case pb::Op::kSource: {
         if (op.inputs_size() > 0) return Invalid("a SourceOp has no inputs, this one has {}", op.inputs_size());
-        TRY_ASSIGN(graph::Op source, DecodeSource(op.source(), reader.note));
+        auto replaced = options_.replaced.find(reader.digest);
+        TRY_ASSIGN(graph::Op source, graph::ParseSource(replaced == options_.replaced.end() ? SourceNameOf(op.source())
+                                                                                            : replaced->second));
+        auto* local = std::get_if<graph::LocalSource>(&source);
+        if (local != nullptr) local->ignore_file = reader.note.GetString("ignore_file");
         reader.outputs[0] = reader.Add(std::move(source));
         return Ok();
       }
@@ -347,6 +342,16 @@ std::string FileTitle(const pb::FileOp& file) {
 }
 
 }  // namespace
+
+graph::SourceName SourceNameOf(const pb::SourceOp& source) {
+  return {.identifier = source.identifier(), .attributes = {source.attrs().begin(), source.attrs().end()}};
+}
+
+oci::Platform PlatformOf(const pb::Platform& from) {
+  return oci::Normalise({.os = from.os(), .architecture = from.architecture(), .variant = from.variant(),
+                         .os_version = from.os_version(),
+                         .os_features = {from.os_features().begin(), from.os_features().end()}});
+}
 
 std::string OpTitle(const pb::Op& op, const std::vector<std::string>& input_names) {
   auto name_of = [&](int64_t input) -> std::string {

@@ -15,6 +15,7 @@ namespace varve::llb {
 
 // One Op on its way into the graph.
 struct OpReader {
+  std::string digest;
   const pb::Op& op;
   const pb::OpMetadata& metadata;
   const Json& note;                                     // of kStepNote; an object
@@ -36,7 +37,6 @@ struct OpReader {
   graph::Ref Add(graph::Op made, std::vector<graph::Ref> from = {});
 };
 
-Result<graph::Op> DecodeSource(const pb::SourceOp& source, const Json& note);
 Status DecodeExec(OpReader& reader, const pb::ExecOp& exec);
 Status DecodeFile(OpReader& reader, const pb::FileOp& file);
 

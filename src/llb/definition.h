@@ -25,6 +25,7 @@
 #include "base/digest.h"
 #include "base/result.h"
 #include "graph/graph.h"
+#include "graph/source_name.h"
 #include "oci/platform.h"
 
 namespace varve::llb {
@@ -61,7 +62,13 @@ struct Decoded {
 
 struct DecodeOptions {
   oci::Platform platform = oci::HostPlatform();  // of Ops that name none
+  // By the digest of a SourceOp: what a source policy has made of it.
+  std::map<std::string, graph::SourceName> replaced = {};
 };
+
+graph::SourceName SourceNameOf(const pb::SourceOp& source);
+oci::Platform PlatformOf(const pb::Platform& platform);
+void SetPlatform(const oci::Platform& platform, pb::Platform* to);
 
 // kInvalid for what is malformed or more than the limits, and for what varve cannot do: the message says
 // which Op and which field.

@@ -6,15 +6,13 @@
 
 #include "base/rel_path.h"
 #include "base/strings.h"
-#include "graph/source_url.h"
+#include "graph/source_name.h"
 #include "llb/definition.h"
 #include "tree/pattern.h"
 
 namespace varve::llb {
 
 namespace {
-
-using StringMap = google::protobuf::Map<std::string, std::string>;
 
 // The Op of a step being written: its inputs are listed once each.
 class OpWriter {
@@ -34,83 +32,6 @@ class OpWriter {
  private:
   pb::Op& op_;
 };
-
-std::string ListText(const std::vector<std::string>& items) { return Json::Strings(items).Dump(); }
-
-void SetIf(StringMap* attrs, const char* name, const std::string& value) {
-  if (!value.empty()) (*attrs)[name] = value;
-}
-
-// host/path of a remote, without scheme and user: the same for https, ssh and user@host:path.
-std::string GitPlace(const std::string& remote) {
-  std::string text = remote;
-  bool url = text.find("://") != std::string::npos;
-  if (url) text.erase(0, text.find("://") + 3);
-  size_t end_of_host = text.find(url ? '/' : ':');
-  size_t at = text.rfind('@', end_of_host);
-  if (!url && end_of_host != std::string::npos) text[end_of_host] = '/';
-  if (at != std::string::npos && at < end_of_host) text.erase(0, at + 1);
-  return text;
-}
-
-void WriteGit(const graph::GitSource& git, pb::SourceOp* to) {
-  std::string identifier = "git://" + GitPlace(git.remote);
-  if (!git.ref.empty() || !git.subdir.empty()) identifier += "#" + git.ref;
-  if (!git.subdir.empty()) identifier += ":" + git.subdir;
-  to->set_identifier(identifier);
-  StringMap* attrs = to->mutable_attrs();
-  SetIf(attrs, "git.fullurl", git.remote);
-  SetIf(attrs, "git.checksum", git.checksum);
-  SetIf(attrs, "git.authtokensecret", git.auth_token_secret);
-  SetIf(attrs, "git.authheadersecret", git.auth_header_secret);
-  SetIf(attrs, "git.mountsshsock", git.ssh_id);
-  SetIf(attrs, "git.knownsshhosts", git.known_hosts);
-  if (git.keep_git_dir) (*attrs)["git.keepgitdir"] = "true";
-  if (!git.submodules) (*attrs)["git.skipsubmodules"] = "true";
-  if (git.commit_mtime) (*attrs)["git.mtime"] = "commit";
-  if (git.fetch_by_commit) (*attrs)["git.fetchbycommit"] = "true";
-}
-
-void WriteHttp(const graph::HttpSource& http, pb::SourceOp* to) {
-  to->set_identifier(http.url);
-  StringMap* attrs = to->mutable_attrs();
-  SetIf(attrs, "http.filename", http.filename);
-  if (http.checksum) (*attrs)["http.checksum"] = http.checksum->ToString();
-  if (http.mode != 0600) (*attrs)["http.perm"] = fmt::format("0{:o}", http.mode);
-  if (http.uid != 0) (*attrs)["http.uid"] = std::to_string(http.uid);
-  if (http.gid != 0) (*attrs)["http.gid"] = std::to_string(http.gid);
-  SetIf(attrs, "http.authheadersecret", http.auth_header_secret);
-  SetIf(attrs, "http.header.accept", http.accept);
-  SetIf(attrs, "http.header.user-agent", http.user_agent);
-}
-
-void WriteLocal(const graph::LocalSource& local, pb::SourceOp* to, Json* note) {
-  to->set_identifier("local://" + local.name);
-  StringMap* attrs = to->mutable_attrs();
-  if (!local.exclude.empty()) (*attrs)["local.excludepatterns"] = ListText(local.exclude);
-  if (!local.include.empty()) (*attrs)["local.includepattern"] = ListText(local.include);
-  if (!local.follow_paths.empty()) (*attrs)["local.followpaths"] = ListText(local.follow_paths);
-  SetIf(attrs, "local.sharedkeyhint", local.shared_key_hint);
-  SetIf(attrs, "local.session", local.session);
-  SetIf(attrs, "local.unique", local.unique_id);
-  if (local.compare_nothing) (*attrs)["local.differ"] = "none";
-  note->SetIf(!local.ignore_file.empty(), "ignore_file", local.ignore_file);
-}
-
-void WriteLayout(const graph::OciLayoutSource& layout, pb::SourceOp* to) {
-  std::string identifier = "oci-layout://docker.io/library/layout";
-  if (!layout.reference.empty()) identifier += ":" + layout.reference;
-  if (layout.digest) identifier += "@" + layout.digest->ToString();
-  to->set_identifier(identifier);
-  SetIf(to->mutable_attrs(), "oci.store", layout.path);
-  SetIf(to->mutable_attrs(), "oci.session", layout.session);
-}
-
-void WriteImage(const graph::ImageSource& image, pb::SourceOp* to) {
-  to->set_identifier("docker-image://" + image.reference);
-  if (image.resolve_mode == graph::ResolveMode::kPull) (*to->mutable_attrs())["image.resolvemode"] = "pull";
-  if (image.resolve_mode == graph::ResolveMode::kLocal) (*to->mutable_attrs())["image.resolvemode"] = "local";
-}
 
 int64_t Bytes(const std::string& text) {
   if (text == "-1") return -1;
@@ -210,12 +131,7 @@ class Encoder {
     pb::Op op;
     pb::OpMetadata metadata;
     Json note = Json::EmptyObject();
-    pb::Platform* platform = op.mutable_platform();
-    platform->set_os(step.platform.os);
-    platform->set_architecture(step.platform.architecture);
-    platform->set_variant(step.platform.variant);
-    platform->set_os_version(step.platform.os_version);
-    for (const std::string& feature : step.platform.os_features) platform->add_os_features(feature);
+    SetPlatform(step.platform, op.mutable_platform());
     WriteOp(step, &op, &metadata, &note);
     Finish(index, step, op, std::move(metadata), std::move(note));
   }
@@ -255,17 +171,12 @@ class Encoder {
   }
 
   void WriteOp(const graph::Step& step, pb::Op* op, pb::OpMetadata* metadata, Json* note) {
-    pb::SourceOp source;
-    if (const auto* image = std::get_if<graph::ImageSource>(&step.op)) {
-      WriteImage(*image, op->mutable_source());
-    } else if (const auto* local = std::get_if<graph::LocalSource>(&step.op)) {
-      WriteLocal(*local, op->mutable_source(), note);
-    } else if (const auto* git = std::get_if<graph::GitSource>(&step.op)) {
-      WriteGit(*git, op->mutable_source());
-    } else if (const auto* http = std::get_if<graph::HttpSource>(&step.op)) {
-      WriteHttp(*http, op->mutable_source());
-    } else if (const auto* layout = std::get_if<graph::OciLayoutSource>(&step.op)) {
-      WriteLayout(*layout, op->mutable_source());
+    if (graph::IsSource(step.op)) {
+      graph::SourceName name = graph::NameOfSource(step.op);
+      op->mutable_source()->set_identifier(std::move(name.identifier));
+      op->mutable_source()->mutable_attrs()->insert(name.attributes.begin(), name.attributes.end());
+      const auto* local = std::get_if<graph::LocalSource>(&step.op);
+      if (local != nullptr) note->SetIf(!local->ignore_file.empty(), "ignore_file", local->ignore_file);
     } else if (const auto* exec = std::get_if<graph::Exec>(&step.op)) {
       WriteExec(step, *exec, op, note);
       WriteResources(exec->resources, metadata);
@@ -536,6 +447,14 @@ class Encoder {
 };
 
 }  // namespace
+
+void SetPlatform(const oci::Platform& platform, pb::Platform* to) {
+  to->set_os(platform.os);
+  to->set_architecture(platform.architecture);
+  to->set_variant(platform.variant);
+  to->set_os_version(platform.os_version);
+  for (const std::string& feature : platform.os_features) to->add_os_features(feature);
+}
 
 std::string Serialise(const google::protobuf::Message& message) {
   std::string text;

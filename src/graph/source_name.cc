@@ -1,27 +1,29 @@
-// SourceOp: the identifier's scheme says what kind it is, the attributes say the rest
-// (solver/pb/attr.go; source/*/source.go says what they mean).
+#include "graph/source_name.h"
+
+#include <fmt/format.h>
+
 #include <set>
 
 #include "base/rel_path.h"
 #include "base/strings.h"
 #include "graph/source_url.h"
-#include "llb/decode.h"
 #include "oci/reference.h"
 
-namespace varve::llb {
+namespace varve::graph {
 
 namespace {
 
 // The attributes of one source. Each is asked for by name; what nobody asked for is refused, because
-// leaving it out would give another result than the client wants.
+// leaving it out would give another result than the client wants. Names outside of the sources' own families
+// mean nothing to any builder: what a policy has noted for itself.
 class Attributes {
  public:
-  explicit Attributes(const pb::SourceOp& source) : source_(source) {}
+  explicit Attributes(const SourceName& source) : source_(source) {}
 
   const std::string* Find(const char* name) {
     asked_.insert(name);
-    auto at = source_.attrs().find(name);
-    return at == source_.attrs().end() ? nullptr : &at->second;
+    auto at = source_.attributes.find(name);
+    return at == source_.attributes.end() ? nullptr : &at->second;
   }
   std::string Get(const char* name) {
     const std::string* value = Find(name);
@@ -61,20 +63,21 @@ class Attributes {
   }
 
   Status CheckAllAsked() const {
-    for (const auto& [name, value] : source_.attrs()) {
-      if (!asked_.contains(name)) {
-        return Invalid("attribute {} of the source {} is not supported", name, source_.identifier());
+    for (const auto& [name, value] : source_.attributes) {
+      static const std::set<std::string, std::less<>> kFamilies = {"git", "http", "image", "local", "oci"};
+      if (!asked_.contains(name) && kFamilies.contains(std::string_view(name).substr(0, name.find('.')))) {
+        return Invalid("attribute {} of the source {} is not supported", name, source_.identifier);
       }
     }
     return Ok();
   }
 
  private:
-  const pb::SourceOp& source_;
+  const SourceName& source_;
   std::set<std::string, std::less<>> asked_;
 };
 
-Result<graph::Op> DecodeImage(std::string_view text, Attributes& attributes) {
+Result<Op> DecodeImage(std::string_view text, Attributes& attributes) {
   TRY_ASSIGN(oci::Reference reference, oci::ParseReference(text));
   reference = reference.WithDefaultTag();
   if (const std::string* checksum = attributes.Find("image.checksum")) {
@@ -84,10 +87,10 @@ Result<graph::Op> DecodeImage(std::string_view text, Attributes& attributes) {
     }
     reference.digest = digest;
   }
-  graph::ImageSource image{.reference = reference.String()};
+  ImageSource image{.reference = reference.String()};
   std::string mode = attributes.Get("image.resolvemode");
   if (mode == "pull") {
-    image.resolve_mode = graph::ResolveMode::kPull;
+    image.resolve_mode = ResolveMode::kPull;
   } else if (!mode.empty() && mode != "default" && mode != "local") {
     // "local" prefers what is here to what the registry has, and asks it for the rest: that is the default here.
     return Invalid("image.resolvemode is \"{}\"; it may be default, pull or local", mode);
@@ -96,12 +99,11 @@ Result<graph::Op> DecodeImage(std::string_view text, Attributes& attributes) {
   return image;
 }
 
-Result<graph::Op> DecodeLocal(std::string_view name, Attributes& attributes, const Json& note) {
-  graph::LocalSource local{.name = std::string(name), .exclude = {}, .include = {}, .ignore_file = {}};
+Result<Op> DecodeLocal(std::string_view name, Attributes& attributes) {
+  LocalSource local{.name = std::string(name), .exclude = {}, .include = {}, .ignore_file = {}};
   TRY_ASSIGN(local.exclude, attributes.GetList("local.excludepatterns"));
   TRY_ASSIGN(local.include, attributes.GetList("local.includepattern"));
   TRY_ASSIGN(local.follow_paths, attributes.GetList("local.followpaths"));
-  local.ignore_file = note.GetString("ignore_file");
   local.shared_key_hint = attributes.Get("local.sharedkeyhint");
   local.unique_id = attributes.Get("local.unique");
   local.session = attributes.Get("local.session");
@@ -118,8 +120,8 @@ Result<graph::Op> DecodeLocal(std::string_view name, Attributes& attributes, con
   return local;
 }
 
-Result<graph::Op> DecodeGit(std::string_view text, Attributes& attributes) {
-  graph::GitSource git;
+Result<Op> DecodeGit(std::string_view text, Attributes& attributes) {
+  GitSource git;
   size_t hash = text.find('#');
   std::string_view fragment = hash == text.npos ? "" : text.substr(hash + 1);
   std::string place(text.substr(0, hash));
@@ -127,13 +129,13 @@ Result<graph::Op> DecodeGit(std::string_view text, Attributes& attributes) {
   if (git.remote.empty()) git.remote = place;
   bool has_scheme = git.remote.find("://") != std::string::npos || git.remote.starts_with("git@");
   if (!has_scheme) git.remote = "https://" + git.remote;
-  TRY(graph::CheckGitRemote(git.remote));
+  TRY(CheckGitRemote(git.remote));
   size_t colon = fragment.find(':');
   git.ref = fragment.substr(0, colon);
-  if (colon != fragment.npos) git.subdir = fragment.substr(colon + 1);
-  if (!git.ref.empty()) TRY(graph::CheckGitRef(git.ref));
+  if (colon != fragment.npos) git.subdir = RelPath(fragment.substr(colon + 1)).str();
+  if (!git.ref.empty()) TRY(CheckGitRef(git.ref));
   git.checksum = attributes.Get("git.checksum");
-  if (!git.checksum.empty()) TRY(graph::CheckCommitPrefix(git.checksum));
+  if (!git.checksum.empty()) TRY(CheckCommitPrefix(git.checksum));
   git.keep_git_dir = attributes.IsTrue("git.keepgitdir");
   git.submodules = !attributes.IsTrue("git.skipsubmodules");
   git.fetch_by_commit = attributes.IsTrue("git.fetchbycommit");
@@ -149,8 +151,8 @@ Result<graph::Op> DecodeGit(std::string_view text, Attributes& attributes) {
   return git;
 }
 
-Result<graph::Op> DecodeHttp(const std::string& url, Attributes& attributes) {
-  graph::HttpSource http{.url = url, .filename = attributes.Get("http.filename")};
+Result<Op> DecodeHttp(const std::string& url, Attributes& attributes) {
+  HttpSource http{.url = url, .filename = attributes.Get("http.filename")};
   if (http.filename.find('/') != std::string::npos || http.filename == "." || http.filename == "..") {
     return Invalid("http.filename \"{}\" is no name of a file", http.filename);
   }
@@ -175,8 +177,8 @@ Result<graph::Op> DecodeHttp(const std::string& url, Attributes& attributes) {
 }
 
 // oci-layout://NAME[:TAG][@DIGEST]; the content store is NAME, unless oci.store says which.
-Result<graph::Op> DecodeLayout(std::string_view text, Attributes& attributes) {
-  graph::OciLayoutSource layout;
+Result<Op> DecodeLayout(std::string_view text, Attributes& attributes) {
+  OciLayoutSource layout;
   size_t at = text.find('@');
   if (at != text.npos) {
     TRY_ASSIGN(layout.digest, Digest::Parse(text.substr(at + 1)));
@@ -192,18 +194,94 @@ Result<graph::Op> DecodeLayout(std::string_view text, Attributes& attributes) {
   return layout;
 }
 
+std::string ListText(const std::vector<std::string>& items) { return Json::Strings(items).Dump(); }
+
+void SetIf(std::map<std::string, std::string>* attrs, const char* name, const std::string& value) {
+  if (!value.empty()) (*attrs)[name] = value;
+}
+
+// host/path of a remote, without scheme and user: the same for https, ssh and user@host:path.
+std::string GitPlace(const std::string& remote) {
+  std::string text = remote;
+  bool url = text.find("://") != std::string::npos;
+  if (url) text.erase(0, text.find("://") + 3);
+  size_t end_of_host = text.find(url ? '/' : ':');
+  size_t at = text.rfind('@', end_of_host);
+  if (!url && end_of_host != std::string::npos) text[end_of_host] = '/';
+  if (at != std::string::npos && at < end_of_host) text.erase(0, at + 1);
+  return text;
+}
+
+void NameGit(const GitSource& git, SourceName& to) {
+  std::string identifier = "git://" + GitPlace(git.remote);
+  if (!git.ref.empty() || !git.subdir.empty()) identifier += "#" + git.ref;
+  if (!git.subdir.empty()) identifier += ":" + git.subdir;
+  to.identifier = identifier;
+  auto* attrs = &to.attributes;
+  SetIf(attrs, "git.fullurl", git.remote);
+  SetIf(attrs, "git.checksum", git.checksum);
+  SetIf(attrs, "git.authtokensecret", git.auth_token_secret);
+  SetIf(attrs, "git.authheadersecret", git.auth_header_secret);
+  SetIf(attrs, "git.mountsshsock", git.ssh_id);
+  SetIf(attrs, "git.knownsshhosts", git.known_hosts);
+  if (git.keep_git_dir) (*attrs)["git.keepgitdir"] = "true";
+  if (!git.submodules) (*attrs)["git.skipsubmodules"] = "true";
+  if (git.commit_mtime) (*attrs)["git.mtime"] = "commit";
+  if (git.fetch_by_commit) (*attrs)["git.fetchbycommit"] = "true";
+}
+
+void NameHttp(const HttpSource& http, SourceName& to) {
+  to.identifier = http.url;
+  auto* attrs = &to.attributes;
+  SetIf(attrs, "http.filename", http.filename);
+  if (http.checksum) (*attrs)["http.checksum"] = http.checksum->ToString();
+  if (http.mode != 0600) (*attrs)["http.perm"] = fmt::format("0{:o}", http.mode);
+  if (http.uid != 0) (*attrs)["http.uid"] = std::to_string(http.uid);
+  if (http.gid != 0) (*attrs)["http.gid"] = std::to_string(http.gid);
+  SetIf(attrs, "http.authheadersecret", http.auth_header_secret);
+  SetIf(attrs, "http.header.accept", http.accept);
+  SetIf(attrs, "http.header.user-agent", http.user_agent);
+}
+
+void NameLocal(const LocalSource& local, SourceName& to) {
+  to.identifier = "local://" + local.name;
+  auto* attrs = &to.attributes;
+  if (!local.exclude.empty()) (*attrs)["local.excludepatterns"] = ListText(local.exclude);
+  if (!local.include.empty()) (*attrs)["local.includepattern"] = ListText(local.include);
+  if (!local.follow_paths.empty()) (*attrs)["local.followpaths"] = ListText(local.follow_paths);
+  SetIf(attrs, "local.sharedkeyhint", local.shared_key_hint);
+  SetIf(attrs, "local.session", local.session);
+  SetIf(attrs, "local.unique", local.unique_id);
+  if (local.compare_nothing) (*attrs)["local.differ"] = "none";
+}
+
+void NameLayout(const OciLayoutSource& layout, SourceName& to) {
+  std::string identifier = "oci-layout://docker.io/library/layout";
+  if (!layout.reference.empty()) identifier += ":" + layout.reference;
+  if (layout.digest) identifier += "@" + layout.digest->ToString();
+  to.identifier = identifier;
+  SetIf(&to.attributes, "oci.store", layout.path);
+  SetIf(&to.attributes, "oci.session", layout.session);
+}
+
+void NameImage(const ImageSource& image, SourceName& to) {
+  to.identifier = "docker-image://" + image.reference;
+  if (image.resolve_mode == ResolveMode::kPull) to.attributes["image.resolvemode"] = "pull";
+  if (image.resolve_mode == ResolveMode::kLocal) to.attributes["image.resolvemode"] = "local";
+}
+
 }  // namespace
 
-Result<graph::Op> DecodeSource(const pb::SourceOp& source, const Json& note) {
-  const std::string& identifier = source.identifier();
+Result<Op> ParseSource(const SourceName& source) {
+  const std::string& identifier = source.identifier;
   size_t end = identifier.find("://");
   if (end == std::string::npos) return Invalid("the source \"{}\" has no scheme", identifier);
   std::string_view scheme = std::string_view(identifier).substr(0, end);
   std::string_view rest = std::string_view(identifier).substr(end + 3);
   Attributes attributes(source);
-  Result<graph::Op> op = Invalid("sources of the kind {}:// are not supported", scheme);
+  Result<Op> op = Invalid("sources of the kind {}:// are not supported", scheme);
   if (scheme == "docker-image") op = DecodeImage(rest, attributes);
-  if (scheme == "local") op = DecodeLocal(rest, attributes, note);
+  if (scheme == "local") op = DecodeLocal(rest, attributes);
   if (scheme == "git") op = DecodeGit(rest, attributes);
   if (scheme == "http" || scheme == "https") op = DecodeHttp(identifier, attributes);
   if (scheme == "oci-layout") op = DecodeLayout(rest, attributes);
@@ -211,4 +289,15 @@ Result<graph::Op> DecodeSource(const pb::SourceOp& source, const Json& note) {
   return op;
 }
 
-}  // namespace varve::llb
+SourceName NameOfSource(const Op& op) {
+  SourceName name;
+  if (const auto* image = std::get_if<ImageSource>(&op)) NameImage(*image, name);
+  if (const auto* local = std::get_if<LocalSource>(&op)) NameLocal(*local, name);
+  if (const auto* git = std::get_if<GitSource>(&op)) NameGit(*git, name);
+  if (const auto* http = std::get_if<HttpSource>(&op)) NameHttp(*http, name);
+  if (const auto* layout = std::get_if<OciLayoutSource>(&op)) NameLayout(*layout, name);
+  CHECK(!name.identifier.empty());
+  return name;
+}
+
+}  // namespace varve::graph

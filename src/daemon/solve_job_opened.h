@@ -1,0 +1,19 @@
+// For the files of SolveJob only.
+#pragma once
+
+#include "daemon/solve_job.h"
+
+namespace varve::daemon {
+
+// What a build needs once it begins: a job that only asks for capabilities opens nothing.
+struct SolveJob::Opened {
+  std::shared_ptr<Client> client;
+  cli::Workspace workspace;
+  std::unique_ptr<progress::Board> board;
+  cli::BuildConfig config;
+  std::optional<cli::BuildHistory> history;
+  cli::BuildHistory::End end;
+  bool watched = false;
+};
+
+}  // namespace varve::daemon
