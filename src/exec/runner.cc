@@ -11,7 +11,7 @@
 #include "base/metric.h"
 #include "base/strings.h"
 #include "cache/step_locks.h"
-#include "exec/diff_step.h"
+#include "exec/detached.h"
 #include "exec/exec_step.h"
 #include "exec/file_step.h"
 #include "exec/foresee.h"
@@ -386,40 +386,15 @@ Result<engine::RunResult> Runner::RunOnce(const engine::RunRequest& request, eng
   if (std::holds_alternative<graph::Exec>(op)) return RunExecStep(*job_, request, sink, stop);
   if (std::holds_alternative<graph::FileOp>(op)) return RunFileStep(*job_, request, sink, stop);
   if (std::holds_alternative<graph::Merge>(op)) {
-    TRY_ASSIGN(cache::Rootfs merged, MergeInputs(request.inputs));
+    TRY_ASSIGN(cache::Rootfs merged, MergeInputs(*job_, request.inputs, stop));
     return engine::RunResult{{std::move(merged)}, 0, ""};
   }
   if (std::holds_alternative<graph::Diff>(op)) {
-    TRY_ASSIGN(cache::Rootfs diff, DiffInputs(request.inputs[0], request.inputs[1], stop));
+    TRY_ASSIGN(cache::Rootfs diff, DiffInputs(*job_, request.inputs[0], request.inputs[1], stop));
     return engine::RunResult{{std::move(diff)}, 0, ""};
   }
   return Internal("step \"{}\" is a source and cannot be run",
                   request.graph.steps[request.step].name);
-}
-
-// Whole detached stacks, one on the other: no byte moves (invariant I2).
-Result<cache::Rootfs> Runner::MergeInputs(const std::vector<engine::RunInput>& inputs) {
-  if (inputs.empty()) return cache::Rootfs{{}, tree::EmptyTree()};
-  cache::Rootfs out = inputs[0].rootfs;
-  for (size_t i = 1; i < inputs.size(); ++i) {
-    for (const DiffId& layer : inputs[i].rootfs.layers) {
-      TRY_ASSIGN(out, WithLayer(*job_, out, layer));
-    }
-  }
-  return out;
-}
-
-Result<cache::Rootfs> Runner::DiffInputs(const engine::RunInput& lower,
-                                         const engine::RunInput& upper, std::stop_token stop) {
-  const auto &below = lower.rootfs.layers, &all = upper.rootfs.layers;
-  if (all.size() < below.size() || !std::equal(below.begin(), below.end(), all.begin())) {
-    return RunDiffStep(*job_, lower, upper, stop);
-  }
-  cache::Rootfs out{{}, tree::EmptyTree()};
-  for (size_t i = below.size(); i < all.size(); ++i) {
-    TRY_ASSIGN(out, WithLayer(*job_, out, all[i]));
-  }
-  return out;
 }
 
 }  // namespace varve::exec

@@ -116,9 +116,6 @@ class Runner final : public engine::SourceResolver,
   Result<engine::Pin> ResolveHttp(graph::StepIndex step, const graph::HttpSource& op,
                                   engine::StepSink& sink, std::stop_token stop);
   Result<engine::Pin> PinImage(graph::StepIndex step, source::ResolvedImage image);
-  Result<cache::Rootfs> MergeInputs(const std::vector<engine::RunInput>& inputs);
-  Result<cache::Rootfs> DiffInputs(const engine::RunInput& lower, const engine::RunInput& upper,
-                                   std::stop_token stop);
 
   RunnerOptions options_;
   RunnerStores stores_;
