@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "dockerfile/lint.h"
+#include "dockerfile/parse_warnings.h"
 #include "dockerfile/parser.h"
 
 namespace varve::dockerfile {
@@ -65,6 +66,19 @@ TEST(Check, StageNamesAndKeywords) {
                      "unique (line 2)",
                      "ReservedStageName: Stage name should not use the same name as reserved stage "
                      "\"scratch\" (line 3)"}));
+}
+
+TEST(Check, AFileThatBreaksOffHasTheWarningsAboveTheError) {
+  const std::string text = "FROM a AS Build\nMAINTAINER m\nBADCMD\nFROM b AS Other\n";
+  auto parsed = ParseDockerfile(text);
+  ASSERT_FALSE(parsed);
+  std::vector<std::string> rules;
+  for (const Warning& warning : WarningsAbove(text, parsed.error().span.start_line, {})) {
+    rules.push_back(warning.rule);
+  }
+  EXPECT_EQ(rules, (Strings{"StageNameCasing", "MaintainerDeprecated"}));
+  EXPECT_TRUE(WarningsAbove(text, 3, "skip=all").empty());
+  EXPECT_TRUE(WarningsAbove("BADCMD\n", 1, {}).empty());
 }
 
 TEST(Check, MinorityCasingIsReportedAndATieIsUpper) {
