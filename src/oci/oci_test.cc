@@ -56,6 +56,9 @@ TEST(Platform, Normalises) {
   EXPECT_EQ(ParsePlatform("linux/arm")->ToString(), "linux/arm/v7");
   EXPECT_EQ(ParsePlatform("arm64")->ToString(), "linux/arm64");
   EXPECT_FALSE(ParsePlatform("a/b/c/d"));
+  EXPECT_EQ(ParsePlatform("linux/").error().message,
+            "\"\" is an invalid component of \"linux/\": platform specifier component must match \"^[A-Za-z0-9_.-]+$\": "
+            "invalid argument");
   EXPECT_FALSE(ParsePlatform("toaster"));
 }
 

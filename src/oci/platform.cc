@@ -1,8 +1,10 @@
 #include "oci/platform.h"
 
+#include <fmt/format.h>
 #include <sys/utsname.h>
 
 #include <algorithm>
+#include <cctype>
 #include <optional>
 
 #include "base/strings.h"
@@ -99,14 +101,23 @@ Platform Normalise(Platform platform) {
 }
 
 Result<Platform> ParsePlatform(std::string_view text) {
+  auto invalid = [](std::string message) {
+    return Error{Code::kInvalid, message + ": invalid argument", "platforms look like linux/amd64 or linux/arm64/v8"};
+  };
   auto bad = [&](std::string_view what = "cannot parse platform specifier") {
-    Error error = Invalid("\"{}\": {}: invalid argument", text, what);
-    error.hint = "platforms look like linux/amd64 or linux/arm64/v8";
-    return error;
+    return invalid(fmt::format("\"{}\": {}", text, what));
   };
   if (text == "local") return HostPlatform();
   std::vector<std::string> parts = Split(text, '/');
   for (const std::string& part : parts) {
+    const bool in_words = std::ranges::all_of(part, [](char c) {
+      return isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '.' || c == '-';
+    });
+    if (&part != &parts.front() && (part.empty() || !in_words)) {
+      // The words that clients look for.
+      return invalid(fmt::format("\"{}\" is an invalid component of \"{}\": platform specifier component must match "
+                                 "\"^[A-Za-z0-9_.-]+$\"", part, text));
+    }
     if (part.empty() || part.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
                                                "0123456789_.()-") != part.npos) {
       return bad();
