@@ -7,6 +7,7 @@
 
 #include "base/fd.h"
 #include "base/strings.h"
+#include "graph/source_url.h"
 #include "oci/reference.h"
 #include "sys/open.h"
 
@@ -30,11 +31,11 @@ std::map<std::string, std::string> FrontendArgs(const BuildFlags& flags, const B
   for (const auto& [name, value] : flags.labels) args["label:" + name] = value;
   for (const auto& [name, value] : flags.build_contexts) {
     bool remote = value.find("://") != std::string::npos;
-    args["context:" + name] = remote ? value : "local:" + name;
+    args["context:" + name] = remote ? graph::WithoutCredentials(value) : "local:" + name;
   }
   set("target", flags.target);
   set("filename", context.dockerfile_name);
-  if (context.origin) args["context"] = flags.context;
+  if (context.origin) args["context"] = graph::WithoutCredentials(flags.context);
   if (flags.no_cache) args["no-cache"] = "";
   set("no-cache", Csv(flags.no_cache_filter));
   if (flags.network == graph::NetworkMode::kHost) args["force-network-mode"] = "host";

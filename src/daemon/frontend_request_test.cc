@@ -86,10 +86,13 @@ TEST(FrontendRequest, AHostnameIsThatOfTheBuildArgumentFirst) {
   EXPECT_EQ(both->flags.build_args, (Args{{"BUILDKIT_SANDBOX_HOSTNAME", "b"}}));
 }
 
-TEST(FrontendRequest, AContextWithAPasswordIsRefusedAndNoNameOfAMount) {
+TEST(FrontendRequest, AContextWithAPasswordIsNoNameOfAMount) {
   auto request = ParseFrontendRequest({{"context", "https://user:word@host/a.git"}}, {});
+  ASSERT_TRUE(request);
+  EXPECT_EQ(request->context, "https://user:word@host/a.git");
+  request = ParseFrontendRequest({{"context", "ssh://user:word@host/a.git"}}, {});
   ASSERT_FALSE(request);
-  EXPECT_EQ(request.error().message, "the git URL for host has a password in it");
+  EXPECT_EQ(request.error().message, "the git URL for host has a password in it, which only http takes");
 }
 
 TEST(FrontendRequest, CapabilitiesThatNobodyHasAreRefused) {

@@ -105,7 +105,7 @@ Result<ContextSource> ReadNamedContext(const NamedContext& context) {
   TRY_ASSIGN(auto git, graph::ParseGitUrl(value));
   if (git && !git->looks_local) {
     out.files = git->source;
-    out.step_name = fmt::format("[context {}] load git source {}", context.name, value);
+    out.step_name = fmt::format("[context {}] load git source {}", context.name, graph::WithoutPassword(context.value));
     return out;
   }
   if (graph::IsHttpUrl(value)) {

@@ -1,6 +1,7 @@
 #include "dockerfile/stage_state.h"
 
 #include "base/rel_path.h"
+#include "graph/source_url.h"
 
 namespace varve::dockerfile {
 
@@ -23,7 +24,7 @@ graph::Ref ContextRoot(Lowering& lowering) {
   graph::Step source;
   source.op = context.source;
   if (const auto* git = std::get_if<graph::GitSource>(&context.source)) {
-    source.name = "[internal] load git source " + git->remote;
+    source.name = "[internal] load git source " + graph::WithoutPassword(git->remote);
     if (!git->ref.empty()) source.name += "#" + git->ref;
   } else if (std::holds_alternative<graph::HttpSource>(context.source)) {
     source.name = "[internal] load remote build context";

@@ -4,6 +4,7 @@
 // golden test (canonical_test.cc) pins it; change it together with engine::kKeySchema.
 #include "graph/graph.h"
 #include "graph/reads.h"
+#include "graph/source_url.h"
 
 namespace varve::graph {
 
@@ -111,7 +112,7 @@ Json CanonicalAction(const FileAction& action) {
 
 Json CanonicalGit(const GitSource& git) {
   Json json;
-  json.Set("remote", git.remote).Set("ref", git.ref);
+  json.Set("remote", WithoutPassword(git.remote)).Set("ref", git.ref);
   json.SetIf(!git.subdir.empty(), "subdir", git.subdir);
   json.SetIf(!git.checksum.empty(), "checksum", git.checksum);
   json.SetIf(git.keep_git_dir, "keep_git_dir", true);

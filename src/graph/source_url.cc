@@ -113,9 +113,9 @@ bool NamesRepository(const Parts& parts) {
 }
 
 Status CheckUser(const Parts& parts) {
-  if (parts.user_info.find(':') == std::string::npos) return Ok();
-  Error error = Invalid("the git URL for {} has a password in it", parts.host);
-  error.hint = "pass it as a secret: --secret id=GIT_AUTH_TOKEN,env=NAME";
+  if (parts.user_info.find(':') == std::string::npos || parts.scheme.starts_with("http")) return Ok();
+  Error error = Invalid("the git URL for {} has a password in it, which only http takes", parts.host);
+  error.hint = "for ssh pass an agent: --ssh default";
   return error;
 }
 
@@ -288,6 +288,13 @@ std::string HttpFileName(std::string_view url) {
   const auto decoded = parts ? PercentDecode(parts->path, false) : Result<std::string>("");
   const RelPath path(decoded ? *decoded : "");
   return path.IsRoot() ? "__unnamed__" : std::string(path.Name());
+}
+
+std::string WithoutPassword(const std::string& url) {
+  std::optional<Parts> parts = Cut(url);
+  if (!parts || parts->scheme.empty() || parts->user_info.find(':') == std::string::npos) return url;
+  const size_t start = url.find("://") + 3;
+  return url.substr(0, start) + url.substr(start + parts->user_info.size() + 1);
 }
 
 std::string WithoutCredentials(const std::string& url) {

@@ -23,6 +23,10 @@ namespace varve::graph {
 // A password in a URL is nobody's business: "https://xxxxx:xxxxx@host/", as BuildKit writes it.
 std::string WithoutCredentials(const std::string& url);
 
+// The same URL for the place alone, as it enters keys, names of steps and what is kept: without a user who has a
+// password. Who has none stays: it is git@ of ssh, or the name of an account.
+std::string WithoutPassword(const std::string& url);
+
 struct GitUrl {
   GitSource source;
   std::optional<bool> keep_git_dir;  // what the URL itself says about it
@@ -33,7 +37,7 @@ struct GitUrl {
 
 // Nothing when the text does not name a git repository: a local path or an http URL of a file.
 // kInvalid when it does and is wrong: an unknown or doubled key, fragment and query that contradict
-// each other, or a password in the URL, which would end up in keys and logs.
+// each other, or a password in a URL that is not of http.
 Result<std::optional<GitUrl>> ParseGitUrl(std::string_view text);
 
 // http:// and https:// URLs that name no git repository.
@@ -50,7 +54,7 @@ struct GitRemote {
 };
 
 // kInvalid for other schemes, among them those that run commands or read this disk, for what ssh
-// could take for an option, and for a password. Does not ask for ".git".
+// could take for an option, and for a password of other schemes than http. Does not ask for ".git".
 Result<GitRemote> CheckGitRemote(std::string_view remote);
 
 // All 40 (sha1) or 64 (sha256) lower-case hex digits of an object name.

@@ -197,10 +197,26 @@ TEST(ParseGitUrl, RefusesRefsThatGitCouldMisread) {
   Refused("https://example.com/x.git?ref=a%0ab");
 }
 
-TEST(ParseGitUrl, RefusesPasswordsAndDoesNotRepeatThem) {
-  Error error = Refused("https://user:hunter2@example.com/x.git");
+TEST(ParseGitUrl, RefusesPasswordsThatNothingTakesAndDoesNotRepeatThem) {
+  EXPECT_EQ(Parsed("https://user:hunter2@example.com/x.git").remote, "https://user:hunter2@example.com/x.git");
+  Error error = Refused("ssh://user:hunter2@example.com/x.git");
   EXPECT_EQ(error.ToString().find("hunter2"), std::string::npos);
-  EXPECT_NE(error.hint.find("--secret"), std::string::npos);
+  EXPECT_NE(error.hint.find("--ssh"), std::string::npos);
+}
+
+TEST(WithoutPassword, LeavesThePlaceAlone) {
+  EXPECT_EQ(WithoutPassword("https://user:hunter2@example.com:8443/x.git#main"), "https://example.com:8443/x.git#main");
+  for (const char* url : {"https://user@example.com/x.git", "ssh://git@example.com:2222/x", "git@example.com:x:y.git",
+                          "https://example.com/a:b@c.git", "../a:b@c"}) {
+    EXPECT_EQ(WithoutPassword(url), url);
+  }
+}
+
+TEST(WithoutPassword, IsWhatKeysAreMadeOf) {
+  auto canonical = [](const char* remote) {
+    return CanonicalOp({.op = GitSource{.remote = remote}, .platform = {}}).DumpCanonical();
+  };
+  EXPECT_EQ(canonical("https://user:hunter2@example.com/x.git"), canonical("https://example.com/x.git"));
 }
 
 TEST(ParseGitUrl, RefusesRemotesThatWouldNotBeFetched) {
@@ -228,7 +244,7 @@ TEST(CheckGitRemote, RefusesTheRest) {
        {"", "/x", "x.git", "file:///x", "ext::sh -c id", "ext::id", "fd::3", "--upload-pack=id",
         "ftp://example.com/x", "ssh://-oProxyCommand=id/x", "git@-oProxyCommand=id:x",
         "https://example.com/x y", "https://example.com/x\ny", "https://example.com/x#main",
-        "https://example.com/x?ref=main", "https://me:hunter2@example.com/x",
+        "https://example.com/x?ref=main", "ssh://me:hunter2@example.com/x",
         "https://me:hunter2@example.com/x#main", "ftp://me:hunter2@example.com/x"}) {
     auto remote = CheckGitRemote(text);
     ASSERT_FALSE(remote) << text;

@@ -90,12 +90,12 @@ Status CheckOutFiles(const GitCommand& git, const std::string& commit, const std
 }
 
 // A repository of its own, for a .git that is kept and for submodules, which need one.
-Status CheckOutRepository(const GitCommand& git, const graph::GitSource& source, const GitRef& ref,
+Status CheckOutRepository(const GitCommand& git, const GitRef& ref,
                           const std::string& mirror, const std::string& root) {
   const std::string git_dir = "--git-dir=" + root + "/.git";
   const std::string format = ref.commit.size() == 64 ? "sha256" : "sha1";
   TRY(git.RunLocal({"init", "--quiet", "--template=", "--object-format=" + format, root}));
-  TRY(git.RunLocal({git_dir, "config", "remote.origin.url", source.remote}));
+  TRY(git.RunLocal({git_dir, "config", "remote.origin.url", git.remote()}));
   TRY(git.RunLocal(
       {git_dir, "config", "remote.origin.fetch", "+refs/heads/*:refs/remotes/origin/*"}));
 
@@ -151,13 +151,17 @@ Status CheckOutGit(const GitCommand& git, const graph::GitSource& source, const 
     TRY_ASSIGN(submodules, HasSubmodules(git, ref.commit, mirror));
   }
   if (submodules || source.keep_git_dir) {
-    TRY(CheckOutRepository(git, source, ref, mirror, root));
+    TRY(CheckOutRepository(git, ref, mirror, root));
   } else {
     TRY(CheckOutFiles(git, ref.commit, mirror, root));
   }
   if (submodules) {
     // --checkout: the way of updating comes from us, whatever .gitmodules says.
-    TRY(git.Run({"submodule", "update", "--init", "--recursive", "--checkout", "--depth=1"}, root));
+    const std::vector<std::string> update = {"submodule", "update", "--init", "--recursive", "--checkout"};
+    auto shallow = update;
+    shallow.push_back("--depth=1");
+    // A web server that only has the files of a repository cannot leave its history out.
+    if (!git.Run(shallow, root)) TRY(git.Run(update, root));
   }
   std::optional<int64_t> mtime;
   if (source.commit_mtime) {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/hex.h"
+#include "base/percent.h"
 #include "base/strings.h"
 #include "graph/source_url.h"
 #include "sys/process.h"
@@ -121,6 +122,15 @@ Result<GitCommand> GitCommand::Create(std::string remote, GitAccess access, GitP
     if (git.scheme_.starts_with("http")) {
       git.authority_ = git.scheme_ + "://" + git.host_ + "/";
       if (!parts.user.empty()) git.user_ = parts.user + "@";
+      // As a header: in an argument everybody on the machine could read it, and git writes URLs to files. What was
+      // given as a secret wins.
+      if (const std::string plain = graph::WithoutPassword(remote); plain != remote) {
+        if (access.token.empty() && access.header.empty()) {
+          access.header = "Basic " + Base64Encode(PercentDecode(parts.user));
+        }
+        git.secrets_.push_back(PercentDecode(parts.user.substr(parts.user.find(':') + 1)));
+        remote = plain;
+      }
     }
   }
   access.token = TrimSpace(access.token);

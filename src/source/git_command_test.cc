@@ -103,6 +103,23 @@ TEST_F(FakeGitTest, CredentialsAreMaskedInErrorsAndProgress) {
   EXPECT_EQ(lines, (std::vector<std::string>{"a ***", "b", "last"}));
 }
 
+TEST_F(FakeGitTest, APasswordOfTheUrlIsAHeader) {
+  source_.remote = "https://me:hunter%202@git.example.com/x.git";
+  const std::string encoded = "Basic " + Base64Encode("me:hunter 2");
+  Error error = Failure("fatal: odd: me hunter 2 " + encoded);
+  EXPECT_EQ(error.ToString().find("hunter"), std::string::npos) << error.ToString();
+  EXPECT_EQ(error.ToString().find(encoded), std::string::npos);
+  auto git = GitCommand::Create(source_.remote, {}, {}, {});
+  ASSERT_TRUE(git);
+  EXPECT_EQ(git->remote(), "https://git.example.com/x.git");
+  Script("env > " + temp_.path() + "/env\nprintf '%s\\trefs/heads/main\\n' " + std::string(40, 'a') + "\n");
+  ASSERT_TRUE(ResolveGitRef(source_, {}));
+  EXPECT_NE(ReadFile(temp_.path() + "/env")->find("=Authorization: " + encoded + "\n"), std::string::npos);
+  // What is given as a secret wins.
+  ASSERT_TRUE(ResolveGitRef(source_, {.header = "Bearer letmein"}));
+  EXPECT_EQ(ReadFile(temp_.path() + "/env")->find(encoded), std::string::npos);
+}
+
 TEST_F(FakeGitTest, SecondHeaderCannotBeSmuggledIn) {
   access_.header = "Bearer a\r\nX-Evil: 1";
   EXPECT_EQ(ResolveGitRef(source_, access_).error().code, Code::kInvalid);
