@@ -104,7 +104,10 @@ class BuildCommand final : public Command {
     if (flags_.call.name == "build") history_.emplace(workspace, job, flags_, "build");
     for (const std::string& warning : job.context().warnings) board_->Warn({.text = warning});
     if (flags_.call.name == "lint") return Check(job, read);
-    if (!read) return FailAt(job, read.error());
+    if (!read) {
+      ShowWarnings(job.warnings(), *board_, job.context());
+      return FailAt(job, read.error());
+    }
     if (flags_.call.name == "targets") return Answer(TargetsResult(job.file(), job.context()));
 
     for (std::string& text : dockerfile::MisspeltBuildArgs(job.file(), flags_.build_args)) {

@@ -15,6 +15,7 @@
 #include "cli/source_policy.h"
 #include "cli/source_time.h"
 #include "dockerfile/frontend.h"
+#include "dockerfile/parse_warnings.h"
 #include "dockerfile/step_name.h"
 #include "oci/platform.h"
 #include "upkeep/damage.h"
@@ -145,7 +146,12 @@ dockerfile::Parsed<void> BuildJob::Read(BuildContext context) {
   for (const auto& [name, value] : flags_.build_args) build_args[name] = value;
   if (auto mine = dockerfile::CheckFrontend(context_.dockerfile, build_args); !mine) return mine;
   auto file = dockerfile::ParseDockerfile(context_.dockerfile);
-  if (!file) return std::unexpected(file.error());
+  if (!file) {
+    auto check = build_args.find("BUILDKIT_DOCKERFILE_CHECK");
+    warnings_ = dockerfile::WarningsAbove(context_.dockerfile, file.error().span.start_line,
+                                          check == build_args.end() ? std::nullopt : std::optional(check->second));
+    return std::unexpected(file.error());
+  }
   file_ = std::move(*file);
   return {};
 }
@@ -254,6 +260,7 @@ Result<engine::Outcome> RunGraph(GraphRun run, Workspace& workspace, engine::Obs
   exec::RunnerStores stores{*workspace.layers, *workspace.local.store, *workspace.images,
                             *workspace.blobs, workspace.registries->http(), *workspace.lease,
                             SystemClock()};
+  stores.answers = workspace.answers.get();
   if (run.tiers != nullptr) {
     stores.fetch_layer = [&chain = run.tiers->chain()](const DiffId& layer, const OnProgress& progress,
                                                        std::stop_token token) {
@@ -517,6 +524,7 @@ Result<exec::RunnerOptions> BuildJob::MakeRunnerOptions(const std::string& isola
   if (!context_.directory.empty()) options.directories["context"] = context_.directory;
   if (client_ != nullptr) {
     options.other_directories = client_->directories;
+    options.uploads = client_->uploads;
     options.secrets_elsewhere = client_->secrets;
     options.layouts = LayoutsOf(client_->stores, *workspace_.images);
     if (client_->ssh) {

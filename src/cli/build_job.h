@@ -72,6 +72,7 @@ struct BuildClient {
   std::function<Result<std::vector<exec::SshAgent>>(const graph::Graph&)> ssh;
   // Of contexts that BuildContext has no directory for.
   exec::LocalDirectory directories;
+  exec::UploadedBody uploads;
   std::map<std::string, dockerfile::LoweredInput> inputs;  // of contexts "input:NAME"
   OutputReceiver* outputs = nullptr;
   ClientStores stores;

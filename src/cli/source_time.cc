@@ -44,6 +44,7 @@ Result<std::optional<int64_t>> FindSourceTime(const graph::Op& source, const Bui
   const exec::Secrets secrets(SecretSourcesOf(flags));
   if (const auto* git = std::get_if<graph::GitSource>(&source)) {
     source::GitRequest request{.source = *git, .cache_directory = workspace.root};
+    request.answers = workspace.answers.get();
     TRY_ASSIGN(request.access, exec::FindGitAccess(*git, secrets));
     if (const char* agent = std::getenv("SSH_AUTH_SOCK")) request.access.ssh_auth_sock = agent;
     auto on_line = [&](std::string_view line) { sink.Log(2, std::string(line) + "\n"); };
@@ -52,9 +53,7 @@ Result<std::optional<int64_t>> FindSourceTime(const graph::Op& source, const Bui
   }
   if (const auto* http = std::get_if<graph::HttpSource>(&source)) {
     TRY_ASSIGN(std::string authorization, exec::FindHttpAuthorization(*http, secrets));
-    TRY_ASSIGN(auto file, source::FetchHttp(*http, authorization, workspace.registries->http(),
-                                            *workspace.blobs, *workspace.local.store,
-                                            SystemClock(), stop));
+    TRY_ASSIGN(auto file, source::FetchHttp(*http, authorization, HttpPlaceOf(workspace), stop));
     if (file.modified) return std::optional(file.modified->seconds());
     TRY_ASSIGN(auto body, workspace.blobs->OpenVerified(file.digest));
     return NewestFileTime(*body, stop);

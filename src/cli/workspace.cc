@@ -22,4 +22,8 @@ Result<Workspace> Workspace::Open(const GlobalFlags& global, RegistryOptions reg
   return opened;
 }
 
+source::HttpPlace HttpPlaceOf(Workspace& workspace) {
+  return {workspace.registries->http(), *workspace.blobs, *workspace.local.store, SystemClock(), workspace.answers.get()};
+}
+
 }  // namespace varve::cli

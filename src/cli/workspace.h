@@ -11,6 +11,7 @@
 #include "cli/command.h"
 #include "cli/registries.h"
 #include "snapshot/layer_store.h"
+#include "source/build_answers.h"
 #include "source/image.h"
 #include "sys/tempdir.h"
 
@@ -25,10 +26,14 @@ struct Workspace {
   std::unique_ptr<cache::JobLease> lease;
   std::unique_ptr<Registries> registries;
   std::unique_ptr<source::ImageStore> images;
+  std::unique_ptr<source::BuildAnswers> answers = std::make_unique<source::BuildAnswers>();
   sys::TempDir scratch;
 
   // Opens --root, else $VARVE_ROOT, else the user's default, and makes what is not there yet.
   static Result<Workspace> Open(const GlobalFlags& global, RegistryOptions registries = {});
 };
+
+// For downloads of the build that the workspace is open for.
+source::HttpPlace HttpPlaceOf(Workspace& workspace);
 
 }  // namespace varve::cli

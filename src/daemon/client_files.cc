@@ -70,6 +70,9 @@ ClientFiles::ClientFiles(Client& client, Options options, std::stop_token stop)
                               engine::StepSink& sink, std::stop_token token) {
     return DirectoryOf(source, reach, sink, std::move(token));
   };
+  hooks_.uploads = [this](const std::string& url, Writer& out, std::stop_token token) {
+    return client_.Upload(url, out, std::move(token));
+  };
   hooks_.outputs = outputs_.get();
   hooks_.stores = [this](const std::string& store, const std::string& session) {
     return client_.Content(store, session, stop_);

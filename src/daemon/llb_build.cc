@@ -83,7 +83,8 @@ std::optional<Failure> LlbBuild::Run(bool want_data, cli::BuildHistory* history)
                                                      files_.hooks().stores));
     const cli::BuildClient& client = files_.hooks();
     exec::RunnerOptions options{.root = place_.workspace.root, .directories = {},
-                                .other_directories = client.directories, .secrets = {},
+                                .other_directories = client.directories, .uploads = client.uploads,
+                                .secrets = {},
                                 .secrets_elsewhere = client.secrets};
     options.layouts = cli::LayoutsOf(client.stores, *place_.workspace.images);
     TRY_ASSIGN(options.ssh, client.ssh(decoded_.graph));

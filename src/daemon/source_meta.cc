@@ -4,6 +4,7 @@
 #include "daemon/status_feed.h"
 #include "exec/source_auth.h"
 #include "graph/source_name.h"
+#include "graph/source_url.h"
 #include "llb/definition.h"
 #include "source/git.h"
 #include "source/http.h"
@@ -14,12 +15,32 @@ namespace {
 
 namespace gateway = moby::buildkit::v1::frontend;
 
+constexpr size_t kMaxSuffix = 4096;  // of a checksum request, bytes
 // Of ResolveImageConfigRequest::resolver_type.
 constexpr int kOfLayout = 1;
 
 oci::Platform WantedPlatform(const pb::Platform& from) {
   return from.architecture().empty() ? oci::HostPlatform() : llb::PlatformOf(from);
 }
+
+// A body, and then the suffix.
+class WithSuffix final : public Reader {
+ public:
+  WithSuffix(Reader& body, const std::string& suffix) : body_(body), suffix_(suffix) {}
+  Result<size_t> Read(std::span<char> buffer) override {
+    if (!ended_) {
+      TRY_ASSIGN(size_t n, body_.Read(buffer));
+      if (n > 0) return n;
+      ended_ = true;
+    }
+    return suffix_.Read(buffer);
+  }
+
+ private:
+  Reader& body_;
+  StringReader suffix_;
+  bool ended_ = false;
+};
 
 Status ApplyPolicy(policy::SourcePolicy* policy, const oci::Platform& platform, graph::SourceName& source) {
   if (policy == nullptr) return Ok();
@@ -77,7 +98,7 @@ class Asking {
 
   Status AskGit(const graph::GitSource& source) {
     if (request_.git().return_object()) {
-      return Invalid("{}: objects of git repositories are not handed out by this daemon", source.remote);
+      return Invalid("{}: objects of git repositories are not handed out by this daemon", graph::WithoutPassword(source.remote));
     }
     TRY_ASSIGN(source::GitAccess access, exec::FindGitAccess(source, secrets_));
     std::unique_ptr<ForwardedAgent> agent;
@@ -86,7 +107,7 @@ class Asking {
       if (started) agent = std::move(*started);
       if (agent) access.ssh_auth_sock = agent->socket();
     }
-    TRY_ASSIGN(auto ref, source::ResolveGitRef(source, access, stop_));
+    TRY_ASSIGN(auto ref, source::ResolveGitRef(source, access, stop_, workspace_.answers.get()));
     // The checksum is what the ref points at: of an annotated tag, the tag.
     const bool annotated = !ref.tag_object.empty();
     response_.mutable_git()->set_checksum(annotated ? ref.tag_object : ref.commit);
@@ -96,16 +117,34 @@ class Asking {
   }
 
   Status AskHttp(const graph::HttpSource& source) {
-    if (request_.http().has_checksum_request()) {
-      return Invalid("{}: other checksums of a download than its sha256 are not computed by this daemon", source.url);
-    }
     TRY_ASSIGN(std::string authorization, exec::FindHttpAuthorization(source, secrets_));
-    TRY_ASSIGN(auto file, source::FetchHttp(source, authorization, workspace_.registries->http(), *workspace_.blobs,
-                                            *workspace_.local.store, SystemClock(), stop_));
+    TRY_ASSIGN(auto file, source::FetchHttp(source, authorization, cli::HttpPlaceOf(workspace_), stop_));
     response_.mutable_http()->set_checksum(file.digest.ToString());
     response_.mutable_http()->set_filename(file.name);
     if (file.modified) SetTime(*file.modified, response_.mutable_http()->mutable_last_modified());
+    if (!request_.http().has_checksum_request()) return Ok();
+    const gateway::ChecksumRequest& wanted = request_.http().checksum_request();
+    TRY_ASSIGN(*response_.mutable_http()->mutable_checksum_response()->mutable_digest(), ChecksumOf(file.digest, wanted));
+    response_.mutable_http()->mutable_checksum_response()->set_suffix(wanted.suffix());
     return Ok();
+  }
+
+  // Of the body and what the client puts behind it: what a detached signature is about.
+  Result<std::string> ChecksumOf(const Digest& digest, const gateway::ChecksumRequest& wanted) {
+    if (wanted.suffix().size() > kMaxSuffix) {
+      return Invalid("http checksum request suffix exceeds max size {}", kMaxSuffix);
+    }
+    if (!gateway::ChecksumRequest::ChecksumAlgo_IsValid(wanted.algo())) {
+      return Invalid("unsupported checksum algorithm {}", static_cast<int>(wanted.algo()));
+    }
+    static constexpr std::pair<std::string_view, size_t> kAlgorithms[] = {{"sha256", 64}, {"sha384", 96}, {"sha512", 128}};
+    const auto& [name, digits] = kAlgorithms[wanted.algo()];
+    // A Checksum computes what it is to be compared with; here it is asked for that alone.
+    TRY_ASSIGN(Checksum any, Checksum::Parse(fmt::format("{}:{}", name, std::string(digits, '0'))));
+    TRY_ASSIGN(auto body, workspace_.blobs->OpenVerified(digest));
+    WithSuffix content(*body, wanted.suffix());
+    TRY_ASSIGN(Checksum checksum, any.Of(content));
+    return checksum.ToString();
   }
 
   const gateway::ResolveSourceMetaRequest& request_;

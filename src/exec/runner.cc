@@ -19,6 +19,7 @@
 #include "exec/package_layer.h"
 #include "exec/source_auth.h"
 #include "graph/reads.h"
+#include "graph/source_url.h"
 #include "oci/image_config.h"
 #include "source/git.h"
 #include "source/http.h"
@@ -151,6 +152,7 @@ Result<engine::Pin> Runner::ResolveGit(const graph::Graph& graph, graph::StepInd
   TRY_ASSIGN(auto work, sys::TempDir::Create(scratch_.path(), "git-"));
   source::GitRequest request{.source = op, .cache_directory = options_.root,
                              .work_directory = work.path()};
+  request.answers = stores_.answers;
   TRY_ASSIGN(request.access, FindGitAccess(op, secrets_));
   if (!op.known_hosts.empty()) {
     request.access.known_hosts = work.path() + "/known_hosts";
@@ -171,11 +173,29 @@ Result<engine::Pin> Runner::ResolveGit(const graph::Graph& graph, graph::StepInd
   return engine::Pin{.rootfs = {{}, tree.root}, .data_local = true};
 }
 
+Result<source::HttpFile> Runner::Download(const graph::HttpSource& op, std::stop_token stop) {
+  if (!op.url.starts_with(kUploadHost) || !options_.uploads) {
+    TRY_ASSIGN(std::string authorization, FindHttpAuthorization(op, secrets_));
+    const source::HttpPlace place{stores_.http, stores_.blobs, stores_.local, stores_.clock, stores_.answers};
+    return source::FetchHttp(op, authorization, place, stop);
+  }
+  // The client sends it once.
+  std::optional<source::HttpAnswer> sent;
+  if (stores_.answers != nullptr) sent = stores_.answers->Http(op.url);
+  if (!sent) {
+    TRY_ASSIGN(auto writer, stores_.blobs.Create());
+    TRY(options_.uploads(op.url, *writer, stop));
+    sent = source::HttpAnswer{.size = writer->size()};
+    TRY_ASSIGN(sent->digest, writer->Commit({}));
+    if (stores_.answers != nullptr) stores_.answers->SetHttp(op.url, *sent);
+  }
+  return source::HttpFile{.digest = sent->digest, .size = sent->size,
+                          .name = op.filename.empty() ? graph::HttpFileName(op.url) : op.filename};
+}
+
 Result<engine::Pin> Runner::ResolveHttp(graph::StepIndex step, const graph::HttpSource& op,
                                         engine::StepSink& sink, std::stop_token stop) {
-  TRY_ASSIGN(std::string authorization, FindHttpAuthorization(op, secrets_));
-  TRY_ASSIGN(auto file, source::FetchHttp(op, authorization, stores_.http, stores_.blobs,
-                                          stores_.local, stores_.clock, stop));
+  TRY_ASSIGN(source::HttpFile file, Download(op, stop));
   sink.Progress(file.name, file.size, file.size, true);
   pins_.Lock()->insert_or_assign(step, file.digest.ToString());
   TRY_ASSIGN(auto work, sys::TempDir::Create(scratch_.path(), "http-"));

@@ -21,6 +21,7 @@
 #include "exec/job.h"
 #include "exec/obtain.h"
 #include "net/http_client.h"
+#include "source/build_answers.h"
 #include "source/context.h"
 #include "source/image.h"
 #include "tree/layer_index.h"
@@ -38,11 +39,16 @@ using LocalDirectory = std::function<Result<std::string>(
 using LayoutImage = std::function<Result<source::ResolvedImage>(
     const graph::OciLayoutSource& layout, const oci::Platform& platform, std::stop_token stop)>;
 
+// Writes what the build's client has piped in under a URL that it made up.
+using UploadedBody = std::function<Status(const std::string& url, Writer& out, std::stop_token stop)>;
+inline constexpr std::string_view kUploadHost = "http://buildkit-session/";
+
 struct RunnerOptions {
   std::string root;                                 // state root
   std::map<std::string, std::string> directories;   // local source name → directory
   LocalDirectory other_directories = nullptr;
   LayoutImage layouts = nullptr;                    // null: they are directories
+  UploadedBody uploads = nullptr;  // of URLs http://buildkit-session/…; none: there is no such host
   source::ContextMode context_mode = source::ContextMode::kAuto;
   std::map<std::string, SecretSource> secrets;
   SecretLookup secrets_elsewhere = nullptr;
@@ -61,6 +67,7 @@ struct RunnerStores {
   Clock& clock;
   FetchLayer fetch_layer = nullptr;  // where layers can be had that are not here; none: nowhere
   RestoreMount restore_mount = nullptr;
+  source::BuildAnswers* answers = nullptr;  // of servers, to whoever of the build asked first
 };
 
 class Runner final : public engine::SourceResolver,
@@ -113,6 +120,7 @@ class Runner final : public engine::SourceResolver,
   Result<engine::Pin> ResolveGit(const graph::Graph& graph, graph::StepIndex step,
                                  const graph::GitSource& op, engine::StepSink& sink,
                                  std::stop_token stop);
+  Result<source::HttpFile> Download(const graph::HttpSource& op, std::stop_token stop);
   Result<engine::Pin> ResolveHttp(graph::StepIndex step, const graph::HttpSource& op,
                                   engine::StepSink& sink, std::stop_token stop);
   Result<engine::Pin> PinImage(graph::StepIndex step, source::ResolvedImage image);

@@ -106,7 +106,7 @@ constexpr Capability kFrontend[] = {
     {"resolveimage.resolvemode"},
     {"source.metaresolver"},
     {"source.metaresolver.image.attestations", "attestations of an image are not looked at"},
-    {"source.metaresolver.http.checksumrequest", "only sha256 of a download is told"},
+    {"source.metaresolver.http.checksumrequest"},
     {"readfile"},
     {"readdir"},
     {"statfile"},

@@ -1,7 +1,5 @@
 #include "net/retry.h"
 
-#include <time.h>
-
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
@@ -9,6 +7,7 @@
 #include <string>
 
 #include "base/strings.h"
+#include "net/http_date.h"
 
 namespace varve::net {
 
@@ -44,15 +43,9 @@ std::optional<Nanos> ParseRetryAfter(std::string_view value, Timestamp now) {
     int64_t seconds = text.size() > 9 ? 999'999'999 : *ParseInt(text);
     return std::chrono::seconds(seconds);
   }
-  for (const char* form :
-       {"%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"}) {
-    tm parts{};
-    const char* end = strptime(text.c_str(), form, &parts);
-    if (end == nullptr || *end != '\0') continue;
-    int64_t seconds = timegm(&parts) - now.seconds();
-    return std::chrono::seconds(std::clamp<int64_t>(seconds, 0, 999'999'999));
-  }
-  return {};
+  auto date = ParseHttpDate(text);
+  if (!date) return {};
+  return std::chrono::seconds(std::clamp<int64_t>(date->seconds() - now.seconds(), 0, 999'999'999));
 }
 
 Nanos Backoff(const RetryPolicy& policy, int failed, double chance) {

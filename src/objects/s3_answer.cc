@@ -1,7 +1,6 @@
 #include "objects/s3_answer.h"
 
-#include <time.h>
-
+#include "net/http_date.h"
 #include "net/retry.h"
 #include "objects/xml.h"
 
@@ -43,11 +42,9 @@ Error S3Failure(const std::string& what, int status, const S3Error& error) {
 }
 
 std::optional<int64_t> ClockSkew(const net::Response& head, Timestamp now) {
-  tm parts{};
-  std::string date(head.Header("Date"));
-  const char* end = strptime(date.c_str(), "%a, %d %b %Y %H:%M:%S GMT", &parts);
-  if (end == nullptr || *end != '\0') return {};
-  return timegm(&parts) - now.seconds();
+  auto date = net::ParseHttpDate(head.Header("Date"));
+  if (!date) return {};
+  return date->seconds() - now.seconds();
 }
 
 AwsKeys SignedWith(const net::Request& request) {

@@ -1,10 +1,9 @@
 #include "objects/transport.h"
 
-#include <time.h>
-
 #include <algorithm>
 
 #include "base/strings.h"
+#include "net/http_date.h"
 
 namespace varve::objects {
 
@@ -90,19 +89,12 @@ std::optional<ContentRange> ParseContentRange(std::string_view text) {
   return ContentRange{static_cast<uint64_t>(*first), static_cast<uint64_t>(*total)};
 }
 
-std::optional<Timestamp> ParseHttpDate(std::string_view value) {
-  tm parts{};
-  const char* end = strptime(std::string(value).c_str(), "%a, %d %b %Y %H:%M:%S GMT", &parts);
-  if (end == nullptr) return {};
-  return Timestamp{int64_t{timegm(&parts)} * 1'000'000'000};
-}
-
 }  // namespace
 
 ObjectInfo InfoOf(const net::Response& head) {
   ObjectInfo info{.etag = std::string(head.Header("ETag")),
-                  .modified = ParseHttpDate(head.Header("Last-Modified")),
-                  .now = ParseHttpDate(head.Header("Date"))};
+                  .modified = net::ParseHttpDate(head.Header("Last-Modified")),
+                  .now = net::ParseHttpDate(head.Header("Date"))};
   if (auto range = ParseContentRange(head.Header("Content-Range"))) {
     info.size = range->total;
   } else if (auto size = ParseInt(head.Header("Content-Length")); size && *size >= 0) {

@@ -12,6 +12,7 @@
 #include "base/rel_path.h"
 #include "base/strings.h"
 #include "graph/source_url.h"
+#include "source/build_answers.h"
 #include "source/git_checkout.h"
 #include "source/git_command.h"
 #include "sys/flock.h"
@@ -219,13 +220,25 @@ Result<std::string> Subdirectory(const GitCommand& git, const graph::GitSource& 
   return root + "/" + subdir.str();
 }
 
+// As the build was answered before.
+Result<GitRef> ResolveOnce(const GitCommand& git, const graph::GitSource& source, BuildAnswers* answers) {
+  if (answers == nullptr) return Resolve(git, source);
+  if (auto known = answers->Git(source)) {
+    TRY(CheckChecksum(git, source, *known));
+    return *known;
+  }
+  TRY_ASSIGN(GitRef ref, Resolve(git, source));
+  answers->SetGit(source, ref);
+  return ref;
+}
+
 }  // namespace
 
 Result<GitRef> ResolveGitRef(const graph::GitSource& source, const GitAccess& access,
-                             std::stop_token stop) {
+                             std::stop_token stop, BuildAnswers* answers) {
   METRIC("source.git_resolve");
   TRY_ASSIGN(const GitCommand git, GitCommand::Create(source.remote, access, {}, std::move(stop)));
-  return Resolve(git, source);
+  return ResolveOnce(git, source, answers);
 }
 
 namespace {
@@ -234,7 +247,7 @@ namespace {
 Result<GitRef> RefOf(const GitCommand& git, const GitRequest& request) {
   GitRef ref = request.ref;
   if (ref.commit.empty()) {
-    TRY_ASSIGN(ref, Resolve(git, request.source));
+    TRY_ASSIGN(ref, ResolveOnce(git, request.source, request.answers));
   } else if (!graph::IsCommitHash(ref.commit)) {
     return Invalid("\"{}\" is not a commit hash", ref.commit);
   }

@@ -33,6 +33,8 @@ struct GitAccess {
   bool allow_local = false;   // permits file:// remotes; for tests
 };
 
+class BuildAnswers;
+
 struct GitRef {
   std::string commit;      // 40 or 64 hex digits
   std::string tag_object;  // of an annotated tag, which leads to the commit
@@ -44,7 +46,7 @@ struct GitRef {
 // checked against the commit and the tag object. Errors: kNotFound (repository or ref), kInvalid
 // (credentials, checksum, protocol), kUnavailable (the host did not answer).
 Result<GitRef> ResolveGitRef(const graph::GitSource& source, const GitAccess& access,
-                             std::stop_token stop = {});
+                             std::stop_token stop = {}, BuildAnswers* answers = nullptr);
 
 struct GitRequest {
   graph::GitSource source;
@@ -52,6 +54,7 @@ struct GitRequest {
   std::string cache_directory;  // mirrors live in its git/; shared between builds
   std::string work_directory;   // the checkout is made in here
   GitAccess access;
+  BuildAnswers* answers = nullptr;  // of the build; null: the remote is asked anew
 };
 
 struct GitCheckout {
