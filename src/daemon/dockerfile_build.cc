@@ -11,6 +11,9 @@
 #include "base/strings.h"
 #include "cli/build_report.h"
 #include "daemon/capabilities.h"
+#include "daemon/llb_build.h"
+#include "export/files_output.h"
+#include "graph/source_url.h"
 #include "oci/reference.h"
 #include "source/stdin_context.h"
 #include "sys/open.h"
@@ -21,7 +24,6 @@ namespace varve::daemon {
 namespace {
 
 constexpr uint64_t kMaxDockerfile = 16 << 20;
-constexpr std::string_view kUploadHost = "http://buildkit-session/";
 
 // Of what the client sent: a link in it must not lead out of it.
 Result<std::optional<std::string>> ReadSent(const std::string& directory, const std::string& name) {
@@ -69,7 +71,7 @@ DockerfileBuild::DockerfileBuild(FrontendRequest request, llb::Inputs inputs, st
     request_.flags.tags.insert(request_.flags.tags.end(), output.names.begin(), output.names.end());
   }
   std::string project = place_.client.project() + "\n" +
-                        (request_.context.empty() ? request_.filename : request_.context);
+                        (request_.context.empty() ? request_.filename : graph::WithoutPassword(request_.context));
   auto rename = [this](const graph::LocalSource& source, WantedFiles& wanted) {
     if (!source.session.empty()) return;  // another build's, which has said it all
     if (source.name == "context") wanted.mount = request_.context_mount;
@@ -147,7 +149,7 @@ Result<std::vector<std::string>> DockerfileBuild::IgnorePatternsOf(const std::st
 
 Status DockerfileBuild::ReadIgnoreFiles(cli::BuildContext& context) {
   const std::string file = ".dockerignore";
-  if (request_.context.empty()) {
+  if (request_.context.empty() && !HasInputContext()) {
     if (own_ignore_) {
       TRY_ASSIGN(context.ignore, tree::ReadIgnoreFile(*own_ignore_));
       context.ignore_file = request_.filename + ".dockerignore";
@@ -179,7 +181,7 @@ Status DockerfileBuild::ReadIgnoreFiles(cli::BuildContext& context) {
 // A context from a URL, or one that was piped into the client.
 Status DockerfileBuild::OpenRemoteContext(cli::BuildContext& context) {
   const std::string& scratch = place_.workspace.scratch.path();
-  if (!request_.context.starts_with(kUploadHost)) {
+  if (!request_.context.starts_with(exec::kUploadHost)) {
     // Only the main context, and no Dockerfile: names of files are the client's, not this machine's.
     cli::BuildFlags flags;
     flags.context = request_.context;
@@ -196,7 +198,8 @@ Status DockerfileBuild::OpenRemoteContext(cli::BuildContext& context) {
     context.dockerfile = std::move(opened.dockerfile);
     // A URL may be that of a Dockerfile alone.
     if (!context.dockerfile.empty()) return Ok();
-    return ReadDockerfileOf(context);
+    TRY_ASSIGN(context.dockerfile, DockerfileIn(context.directory));
+    return Ok();
   }
   return cli::Shown(place_.board, "[internal] load remote build context", [&](engine::StepSink&) -> Status {
     TRY_ASSIGN(auto work, sys::TempDir::Create(scratch, "upload-"));
@@ -216,23 +219,47 @@ Status DockerfileBuild::OpenRemoteContext(cli::BuildContext& context) {
       context.dockerfile = std::move(*read.dockerfile);
       return Ok();
     }
-    return ReadDockerfileOf(context);
+    TRY_ASSIGN(context.dockerfile, DockerfileIn(context.directory));
+    return Ok();
   });
 }
 
-Status DockerfileBuild::ReadDockerfileOf(cli::BuildContext& context) const {
-  TRY_ASSIGN(auto text, ReadSent(context.directory, request_.filename));
+Result<std::string> DockerfileBuild::DockerfileIn(const std::string& directory) const {
+  TRY_ASSIGN(auto text, ReadSent(directory, request_.filename));
   if (!text) {
     return NotFound("failed to read dockerfile: open {}: no such file or directory", request_.filename);
   }
-  context.dockerfile = std::move(*text);
-  return Ok();
+  return std::move(*text);
+}
+
+Result<std::string> DockerfileBuild::FilesOfInput(const std::string& name, cli::BuildContext& context) {
+  cli::BuildFlags flags;
+  flags.allow = request_.flags.allow;
+  LlbBuild build(inputs_.by_name.at(name).build, {}, std::move(flags), {}, place_);
+  if (auto failure = build.Run(true, nullptr)) return std::move(failure->error);
+  const std::string& scratch = place_.workspace.scratch.path();
+  TRY_ASSIGN(auto copy, sys::TempDir::Create(scratch, "input-"));
+  TRY(exporter::CopyFiles(*place_.workspace.layers, {{.rootfs = build.RootfsOf(0)}}, {.scratch = scratch}, copy.path(),
+                          place_.stop));
+  const std::string directory = copy.path();
+  context.temporary.push_back(std::move(copy));
+  return directory;
 }
 
 Result<cli::BuildContext> DockerfileBuild::OpenContext() {
   cli::BuildContext context;
-  if (request_.context.empty() || request_.dockerfile_given) TRY(ReadDockerfile(context));
-  if (!request_.context.empty()) TRY(OpenRemoteContext(context));
+  if (inputs_.by_name.contains(request_.dockerfile_mount) && !request_.dockerfile_given) {
+    TRY_ASSIGN(std::string directory, FilesOfInput(request_.dockerfile_mount, context));
+    context.dockerfile_name = request_.filename;
+    TRY_ASSIGN(context.dockerfile, DockerfileIn(directory));
+  } else if (request_.context.empty() || request_.dockerfile_given) {
+    TRY(ReadDockerfile(context));
+  }
+  if (HasInputContext()) {
+    TRY_ASSIGN(context.directory, FilesOfInput("context", context));
+  } else if (!request_.context.empty()) {
+    TRY(OpenRemoteContext(context));
+  }
   TRY(ReadIgnoreFiles(context));
   return context;
 }
@@ -242,7 +269,10 @@ std::optional<Failure> DockerfileBuild::Prepare() {
   if (!context) return Failure{context.error()};
   for (const std::string& warning : context->warnings) place_.board.Warn({.text = warning});
   auto read = job_->Read(std::move(*context));
-  if (!read) return At(read.error());
+  if (!read) {
+    if (request_.subrequest.empty()) cli::ShowWarnings(job_->warnings(), place_.board, job_->context());
+    return At(read.error());
+  }
   if (request_.subrequest == "frontend.targets") return std::nullopt;
   auto lowered = job_->Lower();
   // A question about checks is answered with them; they are no warnings then.
@@ -303,6 +333,9 @@ cli::ClientFacts DockerfileBuild::Facts() const {
   facts.args.erase("cmdline");
   // A directory of the client has no address.
   if (request_.context.empty()) facts.args.erase("context");
+  for (auto& [name, value] : facts.args) {
+    if (name == "context" || name.starts_with("context:")) value = graph::WithoutCredentials(value);
+  }
   return facts;
 }
 

@@ -62,8 +62,12 @@ class DockerfileBuild final : public ClientBuild {
   Result<cli::BuildContext> OpenContext();
   Status ReadDockerfile(cli::BuildContext& context);
   Status OpenRemoteContext(cli::BuildContext& context);
-  Status ReadDockerfileOf(cli::BuildContext& context) const;
+  Result<std::string> DockerfileIn(const std::string& directory) const;
   Status ReadIgnoreFiles(cli::BuildContext& context);
+  // The main context is the result of another build, which the client has given as an input.
+  bool HasInputContext() const { return request_.context.empty() && inputs_.by_name.contains("context"); }
+  // Builds an input, and copies what it gives to a directory that lives as long as `context`.
+  Result<std::string> FilesOfInput(const std::string& name, cli::BuildContext& context);
   Result<std::vector<std::string>> IgnorePatternsOf(const std::string& mount, const std::string& file,
                                                            std::string& found);
   cli::ClientFacts Facts() const;

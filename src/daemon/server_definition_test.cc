@@ -208,6 +208,22 @@ TEST_F(ServerTest, ABuildGoesOnWithTheResultOfAnother) {
   EXPECT_EQ(NamesIn((*takes.taken.Lock())["0"]), (std::vector<std::string>{"b", "made"}));
 }
 
+TEST_F(ServerTest, TheContextAndTheDockerfileMayBeResultsOfOthers) {
+  auto file = [](const char* path, const char* text) {
+    graph::Graph graph;
+    graph.Add({.op = graph::FileOp{.base = -1, .actions = {graph::MakeFile{.path = path, .data = text}}}});
+    return llb::Encode(graph, graph::Ref{0, 0});
+  };
+  auto session = OpenSession("s");
+  auto request = Request("s");
+  (*request.mutable_frontend_inputs())["context"] = file("/made", "text");
+  (*request.mutable_frontend_inputs())["dockerfile"] = file("/Dockerfile", "FROM scratch\nCOPY made /b\n");
+  request.add_exporters()->set_type("tar");
+  Answer answer = Solve(request);
+  ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
+  EXPECT_EQ(NamesIn((*takes.taken.Lock())["0"]), std::vector<std::string>{"b"});
+}
+
 TEST_F(ServerTest, WhatAFrontEndInTheClientAttestsGoesWithTheResult) {
   const std::string statement =
       R"({"_type":"https://in-toto.io/Statement/v1","predicateType":"https://spdx.dev/Document","predicate":{"name":"seen"}})";
