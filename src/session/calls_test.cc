@@ -46,14 +46,14 @@ class ArchiveTaker final : public moby::filesync::v1::FileSend::Service {
  public:
   grpc::Status DiffCopy(grpc::ServerContext* context, SendBytes* stream) override {
     metadata = MetadataOf(*context);
-    if (refuses) return {grpc::StatusCode::ALREADY_EXISTS, "target already exists"};
+    if (!refusal.ok()) return refusal;
     moby::filesync::v1::BytesMessage message;
     while (stream->Read(&message)) bytes += message.data();
     if (context->IsCancelled()) return grpc::Status::CANCELLED;
     complete = true;
     return grpc::Status::OK;
   }
-  bool refuses = false;
+  grpc::Status refusal;
   std::atomic<bool> complete = false;
   std::string bytes;
   std::map<std::string, std::string> metadata;
@@ -134,7 +134,7 @@ TEST_F(CallsTest, AnArchiveArrivesWithItsMetadata) {
 
 TEST_F(CallsTest, ARefusedArchiveIsAnErrorInTheClientsWords) {
   ArchiveTaker taker;
-  taker.refuses = true;
+  taker.refusal = {grpc::StatusCode::FAILED_PRECONDITION, "no place for it"};
   const auto session = Open({&taker}, {kSend});
   const Status sent = SendArchive(*session, 0, {},
                                   [&](Writer& out) -> Status {
@@ -143,7 +143,14 @@ TEST_F(CallsTest, ARefusedArchiveIsAnErrorInTheClientsWords) {
                                   },
                                   {});
   ASSERT_FALSE(sent);
-  EXPECT_EQ(sent.error().message, "sending the output to the client: target already exists");
+  EXPECT_EQ(sent.error().message, "sending the output to the client: no place for it");
+}
+
+TEST_F(CallsTest, AnArchiveThatTheClientHasIsFine) {
+  ArchiveTaker taker;
+  taker.refusal = {grpc::StatusCode::ALREADY_EXISTS, "target already exists"};
+  const auto session = Open({&taker}, {kSend});
+  EXPECT_TRUE(SendArchive(*session, 0, {}, [](Writer& out) { return out.Write("image"); }, {}));
 }
 
 TEST_F(CallsTest, AnArchiveThatFailsHalfWayIsNotTakenForComplete) {

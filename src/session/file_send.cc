@@ -64,6 +64,7 @@ Status SendArchive(Session& session, size_t exporter, const std::map<std::string
   }
   // A client that refused says why at the end; our own writes only know that it did.
   const grpc::Status status = stream->Finish();
+  if (status.error_code() == grpc::StatusCode::ALREADY_EXISTS) return Ok();  // it has that image
   if (!status.ok()) return call.ToError(status, "sending the output to the client");
   return written;
 }
