@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/guarded.h"
 #include "base/metric.h"
+#include "base/small_blob.h"
 #include "base/thread_pool.h"
 #include "tree/layer_index.h"
 
@@ -28,6 +29,21 @@ constexpr std::string_view kStored = "content-store:";  // of a client; there is
 std::string MemoKey(const std::string& reference, const oci::Platform& platform) {
   return reference + " " + platform.ToString();
 }
+
+// Whoever sends a blob may not know when to end.
+class BoundedWriter final : public Writer {
+ public:
+  BoundedWriter(Writer& out, uint64_t size) : out_(out), left_(size) {}
+  Status Write(std::string_view data) override {
+    if (data.size() > left_) return Corrupt("a blob is longer than its descriptor says");
+    left_ -= data.size();
+    return out_.Write(data);
+  }
+
+ private:
+  Writer& out_;
+  uint64_t left_;
+};
 
 // Descriptors and documents of one image; `fetch` gets what the blob store lacks.
 using FetchDocument = std::function<Result<std::string>(const oci::Descriptor&, bool is_manifest)>;
@@ -220,7 +236,8 @@ struct ImageStore::Impl {
     if (size) return Ok();
     TRY_ASSIGN(auto writer, blobs.Create());
     std::string id = "sha256:" + blob.digest.Short();
-    ProgressWriter progress(*writer, ByteProgress(on_progress, id, blob.size));
+    BoundedWriter bounded(*writer, blob.size);
+    ProgressWriter progress(bounded, ByteProgress(on_progress, id, blob.size));
     TRY(fetch(progress));
     Counter("source.pulled_bytes").Add(static_cast<int64_t>(blob.size));
     TRY(writer->Commit(blob.digest));
@@ -317,14 +334,9 @@ Result<ResolvedImage> ImageStore::ResolveLayout(const std::string& directory,
 Result<ResolvedImage> ImageStore::ResolveStored(std::shared_ptr<RemoteBlobs> store, const Digest& digest,
                                                 const oci::Platform& platform, std::stop_token stop) {
   auto fetch = [&](const oci::Descriptor& document, bool) -> Result<std::string> {
-    TRY_ASSIGN(auto size, store->Size(document.digest, stop));
-    if (!size) return NotFound("the OCI layout has no blob {}", document.digest.ToString());
-    if (*size > oci::kMaxManifestSize) {
-      return Invalid("{} of the OCI layout is too large for a manifest or a config", document.digest.ToString());
-    }
-    StringWriter text;
-    TRY(store->Read(document.digest, text, stop));
-    return std::move(text.text);
+    TRY_ASSIGN(auto text, ReadSmallBlob(*store, document.digest, oci::kMaxManifestSize, stop));
+    if (!text) return NotFound("the OCI layout has no blob {}", document.digest.ToString());
+    return std::move(*text);
   };
   const std::string name = digest.ToString();
   TRY_ASSIGN(ResolvedImage image, impl_->Load(name, {.digest = digest}, platform, fetch));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <mutex>
 
+#include "base/small_blob.h"
 #include "oci/manifest.h"
 
 namespace varve::tier {
@@ -71,14 +72,10 @@ class ClientStorage final : public BlobStorage {
 
   Result<std::vector<GroupEntry>> Groups(std::stop_token stop) {
     if (!top_) return std::vector<GroupEntry>();
-    TRY_ASSIGN(auto size, blobs_->Size(*top_, stop));
-    if (!size) return std::vector<GroupEntry>();
-    Result<std::vector<GroupEntry>> groups = Invalid("what is there is too large for a list");
-    if (*size <= oci::kMaxManifestSize) {
-      StringWriter text;
-      TRY(blobs_->Read(*top_, text, std::move(stop)));
-      groups = ParseGroupIndex(text.text);
-    }
+    auto text = ReadSmallBlob(*blobs_, *top_, oci::kMaxManifestSize, std::move(stop));
+    if (!text && text.error().code != Code::kInvalid) return std::move(text).error();
+    if (text && !*text) return std::vector<GroupEntry>();
+    auto groups = text ? ParseGroupIndex(**text) : std::move(text).error();
     if (groups) return groups;
     if (note_) note_(groups.error().message);
     top_.reset();
@@ -101,11 +98,11 @@ std::unique_ptr<BlobStorage> MakeClientStorage(ClientLayout layout) {
 namespace {
 
 Result<std::string> CopyDocument(const Digest& digest, RemoteBlobs& from, RemoteBlobs& to, std::stop_token stop) {
-  StringWriter text;
-  TRY(from.Read(digest, text, stop));
-  StringReader in(text.text);
-  TRY(to.Write(digest, text.text.size(), in, std::move(stop)));
-  return std::move(text.text);
+  TRY_ASSIGN(auto text, ReadSmallBlob(from, digest, oci::kMaxManifestSize, stop));
+  if (!text) return NotFound("blob {} is not in the client's store", digest.ToString());
+  StringReader in(*text);
+  TRY(to.Write(digest, text->size(), in, std::move(stop)));
+  return std::move(*text);
 }
 
 // Through memory a piece at a time: a blob may be gigabytes, and the one who reads is the one who writes.
