@@ -168,10 +168,14 @@ Status ChooseLayers(const BuiltSteps& built, tier::Mode mode, const exporter::Ex
     return false;
   };
   for (const tier::Offer::Record& offered : offer.records) {
+    // A record is used whole: what a step gave beside the result goes with it.
+    const bool of_result = std::ranges::any_of(offered.record.outputs, [&](const cache::Rootfs& output) {
+      return !output.layers.empty() && !elsewhere.contains(output.layers.back()) && result.contains(output.layers.back());
+    });
     for (const cache::Rootfs& output : offered.record.outputs) {
       for (const DiffId& layer : output.layers) {
         if (elsewhere.contains(layer) || offer.layers.contains(layer)) continue;
-        bool wanted = mode != tier::Mode::kMin || result.contains(layer);
+        bool wanted = mode != tier::Mode::kMin || of_result || result.contains(layer);
         if (!wanted) {
           TRY_ASSIGN(wanted, packed(layer));
         }
