@@ -84,6 +84,18 @@ TEST_F(ExportTest, HistoryIsCompletedOrMarked) {
   EXPECT_FALSE(history[1].empty_layer);
 }
 
+TEST_F(ExportTest, EntriesThatNobodyDatedHaveTheTimesOfTheirLayers) {
+  input.layers_made = {Timestamp{1'000'000'000}, Timestamp{2'000'000'000}};
+  input.config.set_history({{.created_by = "LABEL", .empty_layer = true}, {.created_by = "one"}});
+  auto config = FinishConfig(input, input.rootfs.layers, {}, clock);
+  auto history = config.history();
+  ASSERT_EQ(history.size(), 3u);
+  EXPECT_EQ(history[0].created->seconds(), 1);
+  EXPECT_EQ(history[1].created->seconds(), 1);
+  EXPECT_EQ(history[2].created->seconds(), 2);
+  EXPECT_EQ(config.created()->seconds(), 2);
+}
+
 TEST_F(ExportTest, AnEpochDatesOnlyWhatThisBuildAdded) {
   input.base_history = 1;
   auto history = input.config.history();

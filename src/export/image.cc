@@ -4,12 +4,12 @@
 #include <condition_variable>
 #include <set>
 
-#include "attest/provenance.h"
 #include "base/background_writer.h"
 #include "base/guarded.h"
 #include "base/metric.h"
 #include "base/strings.h"
 #include "base/thread_pool.h"
+#include "export/attestation_image.h"
 #include "snapshot/upper_tar.h"
 
 namespace varve::exporter {
@@ -338,57 +338,6 @@ Result<Image> Assemble(const PlatformInput& of, const Output& output, const Expo
   return image;
 }
 
-// The config of an attestation manifest that is no artifact: no system, the statements as layers.
-std::string AttestationConfig(const std::vector<oci::Descriptor>& statements) {
-  Json diff_ids = Json::EmptyArray();
-  for (const oci::Descriptor& statement : statements) diff_ids.Append(statement.digest.ToString());
-  return Json()
-      .Set("architecture", "unknown")
-      .Set("os", "unknown")
-      .Set("config", Json::EmptyObject())
-      .Set("rootfs", Json().Set("type", "layers").Set("diff_ids", std::move(diff_ids)))
-      .Dump({.escape_html = true});
-}
-
-// One manifest for all that is attested of an image (reference exporters.md §9.5).
-Result<Image> AttestationManifest(const Image& about, const oci::Platform& platform,
-                                  std::vector<attest::Attestation> attestations, const Output& output,
-                                  const ExportStores& stores) {
-  std::vector<attest::Subject> subjects;
-  for (const std::string& name : output.names) {
-    TRY_ASSIGN(std::string url, attest::PackageUrl("docker", name, platform));
-    subjects.push_back({std::move(url), about.manifest_digest});
-  }
-  Image out;
-  for (attest::Attestation& attestation : attestations) {
-    attest::AddLayers(about.manifest.layers, &attestation);
-    std::string text = attest::StatementText(attestation, subjects, false);
-    TRY_ASSIGN(Digest digest, stores.blobs.Put(text));
-    out.manifest.layers.push_back({.media_type = std::string(oci::kInToto), .digest = digest, .size = text.size(),
-                                   .annotations = {{"in-toto.io/predicate-type", attestation.predicate_type}}});
-    out.fresh.insert(digest);
-  }
-  bool artifact = output.oci_artifact.value_or(true);
-  out.config = artifact ? "{}" : AttestationConfig(out.manifest.layers);
-  TRY_ASSIGN(out.config_digest, stores.blobs.Put(out.config));
-  out.manifest.config = {.media_type = std::string(artifact ? oci::kOciEmpty : oci::kOciConfig),
-                         .digest = out.config_digest, .size = out.config.size()};
-  if (artifact) {
-    out.manifest.config.data = out.config;
-    out.manifest.artifact_type = oci::kAttestationManifest;
-    out.manifest.subject = oci::Descriptor{.media_type = about.descriptor.media_type,
-                                           .digest = about.manifest_digest, .size = about.descriptor.size};
-  }
-  out.manifest_text = oci::Serialise(out.manifest);
-  TRY_ASSIGN(out.manifest_digest, stores.blobs.Put(out.manifest_text));
-  out.descriptor = {.media_type = out.manifest.media_type, .digest = out.manifest_digest,
-                    .size = out.manifest_text.size(),
-                    .annotations = {{"vnd.docker.reference.digest", about.manifest_digest.ToString()},
-                                    {"vnd.docker.reference.type", "attestation-manifest"}},
-                    .platform = oci::Platform{.os = "unknown", .architecture = "unknown"}};
-  return out;
-}
-
 Result<ImageSet> Gather(const BuildResult& result, const Output& output, const ExportStores& stores,
                         const std::function<Result<Image>(const PlatformInput&)>& make) {
   std::vector<oci::Platform> platforms;
@@ -408,7 +357,7 @@ Result<ImageSet> Gather(const BuildResult& result, const Output& output, const E
     set.images.push_back(std::move(*image));
     std::vector<attest::Attestation> kept = KeptAttestations(of.attestations, output);
     if (kept.empty()) continue;
-    TRY_ASSIGN(auto manifest, AttestationManifest(set.images.back(), of.platform, std::move(kept), output, stores));
+    TRY_ASSIGN(auto manifest, AttestationManifest(set.images.back(), of, std::move(kept), output, stores));
     set.attestations.push_back(std::move(manifest));
   }
   if (!result.multi_platform && set.attestations.empty()) {
@@ -523,6 +472,14 @@ oci::ImageConfig FinishConfig(const ImageInput& input, const std::vector<DiffId>
   // layer (reference exporters.md §5).
   std::optional<Timestamp> first, last;
   for (const auto& time : input.made) first = first ? first : time;
+  size_t layer = 0;
+  for (oci::History& entry : history) {
+    if (entry.empty_layer || layer >= input.layers_made.size()) continue;
+    const std::optional<Timestamp>& time = input.layers_made[layer++];
+    if (entry.created || !time) continue;
+    entry.created = time;
+    first = first ? first : time;
+  }
   for (size_t i = 0; i < history.size(); ++i) {
     oci::History& entry = history[i];
     bool ours = i >= input.base_history;

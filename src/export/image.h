@@ -34,6 +34,8 @@ struct ImageInput {
   // When the layer of each history entry was made; nothing for entries without one. A cached build
   // dates its layers as the build that made them did, so that it gives the same image.
   std::vector<std::optional<Timestamp>> made = {};
+  // The same by layer, for entries that nobody knows the time of; shorter, or nothing, where it is not known.
+  std::vector<std::optional<Timestamp>> layers_made = {};
 };
 
 struct PlatformInput {

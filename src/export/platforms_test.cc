@@ -265,6 +265,28 @@ TEST_F(ExportPlatformsTest, EachPlatformHasAManifestOfWhatIsAttested) {
   ExpectGolden("attestation-config.json", set->attestations[0].config);
 }
 
+TEST_F(ExportPlatformsTest, AnSbomOfTheResultNamesTheLayersOfItsFiles) {
+  built.platforms.resize(1);
+  const Json document =
+      *Json::Parse(R"({"files":[{"fileName":"./bin"},{"fileName":"/nowhere"},{"fileName":"bin","comment":"mine"}]})");
+  attest::Attestation sbom{.predicate_type = std::string(attest::kSpdx), .predicate = document,
+                           .file = "sbom.spdx.json"};
+  attest::Attestation other = sbom;
+  other.file = "sbom-tools.spdx.json";
+  built.platforms[0].attestations = {sbom, other};
+  auto set = Make();
+  ASSERT_TRUE(set) << set.error().message;
+  const auto& statements = set->attestations[0].manifest.layers;
+  auto files_of = [&](size_t n) {
+    Json statement = *Json::Parse(*blobs->Get(statements[n].digest, 1 << 20));
+    return statement.Find("predicate")->Find("files")->Dump();
+  };
+  const std::string layer = set->images[0].manifest.layers[0].digest.ToString();
+  EXPECT_EQ(files_of(0), R"([{"fileName":"./bin","comment":"layerID: )" + layer +
+                             R"("},{"fileName":"/nowhere"},{"fileName":"bin","comment":"mine"}])");
+  EXPECT_EQ(files_of(1), document.Find("files")->Dump());
+}
+
 TEST_F(ExportPlatformsTest, AttestationsMakeAnIndexOfOneImage) {
   built.multi_platform = false;
   built.platforms.resize(1);
