@@ -118,7 +118,8 @@ Result<std::unique_ptr<tier::BlobStorage>> CacheTiers::OpenStorage(const tier::S
 Result<std::shared_ptr<tier::Tier>> CacheTiers::OpenTier(const tier::Spec& spec, Workspace& workspace) {
   if (spec.kind == tier::Kind::kRegistry) return OpenReference(spec, workspace);
   auto storage = OpenStorage(spec, workspace);
-  if (!storage && storage.error().code == Code::kNotFound) {
+  const bool of_client = client_ && spec.kind == tier::Kind::kLocal;
+  if (!storage && (storage.error().code == Code::kNotFound || (of_client && spec.ignore_error))) {
     warnings_.push_back({.text = fmt::format("cache {} is not used: {}", spec.Name(), storage.error().message)});
     return std::shared_ptr<tier::Tier>();
   }

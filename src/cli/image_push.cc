@@ -140,7 +140,8 @@ Status ImagePusher::Push(const exporter::ImageSet& set, const oci::Reference& na
   auto push_manifest = [&](const oci::Reference& target, const std::string& media_type,
                            const std::string& text) -> Status {
     TRY(client->PushManifest(target, media_type, text, stop));
-    tell("pushing manifest for " + target.Familiar(), text.size(), text.size(), true);
+    const std::string exactly = target.digest ? "" : "@" + Digest::Of(text).ToString();
+    tell("pushing manifest for " + target.Familiar() + exactly, text.size(), text.size(), true);
     return Ok();
   };
   if (!set.index) {

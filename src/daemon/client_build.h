@@ -41,11 +41,21 @@ struct WantedResult {
   std::string config;         // JSON; empty: the build's own
   std::optional<int64_t> epoch = {};  // SOURCE_DATE_EPOCH, seconds
   std::vector<attest::Attestation> attestations = {};  // of the client's front end
+  std::vector<exporter::Output::Annotation> annotations = {};  // of all platforms together, in the first of them
 };
 
 // The client lists its local caches by this member of the answer, JSON as text (reference cache.md §1).
 inline void TellCacheList(const std::optional<oci::Descriptor>& list, Json& metadata) {
   if (list) metadata.Set("cache.manifest", oci::ToJson(*list).Dump());
+}
+
+// The outputs as they are for this result. What an output says itself wins over what the front end says of the result.
+inline std::vector<exporter::Output> OutputsFor(std::vector<exporter::Output> outputs, const WantedResult& first) {
+  for (exporter::Output& output : outputs) {
+    output.annotations.insert(output.annotations.begin(), first.annotations.begin(), first.annotations.end());
+    if (!output.source_date_epoch && !output.no_epoch) output.source_date_epoch = first.epoch;
+  }
+  return outputs;
 }
 
 class ClientBuild {

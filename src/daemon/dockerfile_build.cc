@@ -48,6 +48,14 @@ std::string LowerName(const std::string& path) {
 
 }  // namespace
 
+Json PlatformList(const dockerfile::LoweredPlatforms& platforms) {
+  Json list = Json::EmptyArray();
+  for (const dockerfile::PlatformResult& result : platforms.results) {
+    list.Append(Json().Set("ID", result.platform.ToString()).Set("Platform", oci::ToJson(result.platform)));
+  }
+  return Json().Set("Platforms", std::move(list));
+}
+
 bool IsDockerfileFrontend(const std::string& frontend, const Attributes& attributes) {
   if (frontend == "dockerfile.v0") return true;
   if (frontend != "gateway.v0") return false;
@@ -372,7 +380,7 @@ std::optional<Failure> DockerfileBuild::Export(const std::vector<WantedResult>& 
   files_->hooks().facts = Facts();
   Status cached = Ok();
   std::jthread caches([&] { cached = job_->ExportCaches(outcome_); });
-  auto exported = job_->Export(outcome_, targets_.outputs);
+  auto exported = job_->Export(outcome_, OutputsFor(targets_.outputs, wanted.front()));
   caches.join();
   if (!exported) return Failure{exported.error()};
   exported_ = std::move(*exported);

@@ -93,6 +93,9 @@ class DockerfileBuild final : public ClientBuild {
   cli::ExportedBuild exported_;
 };
 
+// "refs.platforms" and the keys of results: what clients know of the platforms.
+Json PlatformList(const dockerfile::LoweredPlatforms& platforms);
+
 // Whether a front end's name, and the image that a gateway front end names, mean the one that is here.
 bool IsDockerfileFrontend(const std::string& frontend, const Attributes& attributes);
 

@@ -239,6 +239,17 @@ bool IsFrontendCapability(std::string_view name) {
   return std::ranges::find(kHere, name) != std::end(kHere);
 }
 
+Attributes WithCacheImports(Attributes attributes, const moby::buildkit::v1::frontend::SolveRequest& request) {
+  Json imports = Json::EmptyArray();
+  for (const auto& entry : request.cache_imports()) {
+    Json names = Json::EmptyObject();
+    for (const auto& [key, value] : entry.attrs()) names.Set(key, value);
+    imports.Append(Json().Set("Type", entry.type()).Set("Attrs", std::move(names)));
+  }
+  if (request.cache_imports_size() > 0) attributes["cache-imports"] = imports.Dump();
+  return attributes;
+}
+
 Result<attest::Request> ParseAttestations(const Attributes& attributes) {
   std::vector<std::string> values;
   std::vector<std::pair<std::string, std::string>> build_args;

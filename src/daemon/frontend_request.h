@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "api/control.pb.h"
+#include "api/gateway.pb.h"
 #include "base/result.h"
 #include "cli/build_flags.h"
 #include "export/output.h"
@@ -43,6 +44,9 @@ Result<FrontendRequest> ParseFrontendRequest(const Attributes& attributes,
 
 // Whether the front end here does what a client's "frontend.caps" names.
 bool IsFrontendCapability(std::string_view name);
+
+// The attributes with the caches that this call of LLBBridge asks for ("cache-imports"), where it names some.
+Attributes WithCacheImports(Attributes attributes, const moby::buildkit::v1::frontend::SolveRequest& request);
 
 // "attest:TYPE" among the attributes, and the build arguments that stand for them.
 Result<attest::Request> ParseAttestations(const Attributes& attributes);

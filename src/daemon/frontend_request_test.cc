@@ -48,6 +48,18 @@ TEST(FrontendRequest, ReadsWhatBuildxSends) {
   EXPECT_EQ(request->context, "");
 }
 
+TEST(FrontendRequest, CachesOfACallOfTheBridgeAreRead) {
+  moby::buildkit::v1::frontend::SolveRequest request;
+  EXPECT_FALSE(WithCacheImports({}, request).contains("cache-imports"));
+  auto* entry = request.add_cache_imports();
+  entry->set_type("registry");
+  (*entry->mutable_attrs())["ref"] = "example.com/cache:1";
+  auto specs = ParseCacheImports({}, WithCacheImports({{"target", "a"}}, request));
+  ASSERT_TRUE(specs);
+  ASSERT_EQ(specs->size(), 1u);
+  EXPECT_EQ((*specs)[0].place, "example.com/cache:1");
+}
+
 TEST(FrontendRequest, NoCacheOfStagesIsAFilter) {
   auto request = ParseFrontendRequest({{"no-cache", "a,b"}}, {});
   ASSERT_TRUE(request);

@@ -7,6 +7,7 @@
 
 #include "cli/attestations.h"
 #include "cli/build_outputs.h"
+#include "cli/inline_cache.h"
 
 namespace varve::daemon {
 
@@ -23,6 +24,11 @@ oci::ImageConfig DefaultConfig(const oci::Platform& platform) {
   config.Set("config", std::move(run));
   config.Set("rootfs", Json().Set("type", "layers").Set("diff_ids", Json::EmptyArray()));
   return *oci::ImageConfig::Parse(config.Dump());
+}
+
+Result<oci::Platform> PlatformOf(const WantedResult& wanted) {
+  if (wanted.id.empty()) return oci::HostPlatform();
+  return oci::ParsePlatform(wanted.id);
 }
 
 }  // namespace
@@ -44,7 +50,7 @@ LlbBuild::LlbBuild(llb::Decoded decoded, const pb::Source& sources, cli::BuildFl
 // Clients know vertices by the digests of their Ops, and group some of them.
 void LlbBuild::ShowAsTheClientDoes() {
   std::set<size_t> shown;
-  for (graph::StepIndex step = 0; step < decoded_.graph.steps.size(); ++step) {
+  for (graph::StepIndex step = 0; step < decoded_.vertex_of.size(); ++step) {
     const size_t index = decoded_.vertex_of[step];
     if (!shown.insert(index).second) continue;  // an Op of several steps: the others have digests of their own
     const llb::Vertex& vertex = decoded_.vertices[index];
@@ -92,6 +98,7 @@ std::optional<Failure> LlbBuild::Run(bool want_data, cli::BuildHistory* history)
                             .project = client.project, .salt = flags_.salt, .want_data = want_data,
                             .tiers = tiers_.get(), .images = &images_, .pins = &pins_};
     if (decoded_.root) graph_run.wanted.push_back(*decoded_.root);
+    if (scan_) graph_run.wanted.push_back(*scan_);
     engine::Observer& watched = history != nullptr ? history->Watch(*observer_, decoded_.graph)
                                                    : static_cast<engine::Observer&>(*observer_);
     TRY_ASSIGN(outcome_, cli::RunGraph(std::move(graph_run), place_.workspace, watched, place_.stop));
@@ -135,22 +142,63 @@ Result<attest::Attestation> LlbBuild::ProvenanceOf(const LlbBuild& part, const s
     }
   }
   facts.digest_of = [&](graph::StepIndex step) {
-    return part.decoded_.vertices[part.decoded_.vertex_of[step]].digest;
+    return part.decoded_.vertices[part.decoded_.vertex_of[step]].digest;  // scans are no part of the result
   };
   if (flags_.attest.provenance->max && part.tiers_) {
-    TRY_ASSIGN(auto records, cli::RecordsOf({part.decoded_.graph, part.outcome_, part.images_}, part.tiers_->chain(),
-                                            *place_.workspace.local.store));
+    TRY_ASSIGN(auto records, part.Records());
     facts.layers_of = cli::LayersOfSteps(part.decoded_.graph, std::move(records), part.images_);
   }
   return attest::MakeProvenance(*flags_.attest.provenance, facts);
 }
 
+Status LlbBuild::AddScan(const WantedResult& wanted) {
+  if (scan_ || !flags_.attest.sbom || !decoded_.root) return Ok();
+  TRY_ASSIGN(oci::Platform platform, PlatformOf(wanted));
+  dockerfile::LoweredPlatforms lowered{.graph = std::move(decoded_.graph),
+                                       .results = std::vector<dockerfile::PlatformResult>(1)};
+  lowered.results[0].platform = platform;
+  lowered.results[0].lowered.root = decoded_.root;
+  auto scans = cli::AddScans(flags_.attest, lowered, *place_.workspace.images, graph::ResolveMode::kDefault, place_.stop);
+  decoded_.graph = std::move(lowered.graph);
+  observer_.reset();  // it knows the steps that there were
+  if (!scans) return Error(std::move(scans).error());
+  scan_ = scans->at(0);
+  return Ok();
+}
+
+Result<cli::StepRecords> LlbBuild::Records() const {
+  if (!tiers_ || outcome_.steps.empty()) return cli::StepRecords();
+  return cli::RecordsOf({decoded_.graph, outcome_, images_}, tiers_->chain(), *place_.workspace.local.store);
+}
+
+// When the layers were made: an image that comes from a cache is to be the one that went into it.
+std::vector<std::optional<Timestamp>> LlbBuild::TimesOf(const std::vector<DiffId>& layers,
+                                                        const cli::StepRecords& records) const {
+  std::map<DiffId, Timestamp> times;
+  for (const source::ResolvedImage& image : images_) {
+    size_t layer = 0;
+    for (const oci::History& entry : image.config.history()) {
+      if (entry.empty_layer || layer >= image.diff_ids.size()) continue;
+      if (entry.created) times.emplace(image.diff_ids[layer], *entry.created);
+      ++layer;
+    }
+  }
+  for (const auto& [step, record] : records) {
+    for (const cache::Rootfs& output : record.outputs) {
+      if (!output.layers.empty()) times.emplace(output.layers.back(), record.created);
+    }
+  }
+  std::vector<std::optional<Timestamp>> made;
+  for (const DiffId& layer : layers) {
+    auto time = times.find(layer);
+    made.push_back(time == times.end() ? std::nullopt : std::optional(time->second));
+  }
+  return made;
+}
+
 Result<exporter::PlatformInput> LlbBuild::InputOf(const Part& part, const std::vector<const LlbBuild*>& besides) const {
   exporter::PlatformInput of;
-  of.platform = oci::HostPlatform();
-  if (!part.wanted.id.empty()) {
-    TRY_ASSIGN(of.platform, oci::ParsePlatform(part.wanted.id));
-  }
+  TRY_ASSIGN(of.platform, PlatformOf(part.wanted));
   if (part.wanted.config.empty()) {
     of.input.config = DefaultConfig(of.platform);
   } else {
@@ -160,6 +208,11 @@ Result<exporter::PlatformInput> LlbBuild::InputOf(const Part& part, const std::v
     if (part.wanted.id.empty()) of.platform = of.input.config.platform();
   }
   of.input.rootfs = part.build->RootfsOf(0);
+  TRY_ASSIGN(auto records, part.build->Records());
+  of.input.layers_made = part.build->TimesOf(of.input.rootfs.layers, records);
+  if (cli::WantsInlineCache(flags_)) {
+    cli::AddInlineCache(part.build->decoded_.graph, part.build->decoded_.root, records, of.input);
+  }
   // Layers of the image that the result was built on keep their times.
   const std::vector<DiffId>& layers = of.input.rootfs.layers;
   for (const source::ResolvedImage& image : part.build->images_) {
@@ -168,10 +221,9 @@ Result<exporter::PlatformInput> LlbBuild::InputOf(const Part& part, const std::v
     if (below) of.input.base_layers = std::max(of.input.base_layers, base.size());
   }
   of.attestations = part.wanted.attestations;
-  if (flags_.attest.sbom && of.attestations.empty()) {
-    Error error = Invalid("an SBOM of a definition is not supported by this daemon yet");
-    error.hint = "front ends that scan their results themselves, as docker/dockerfile does, can be asked for one";
-    return error;
+  if (part.build->scan_) {
+    TRY_ASSIGN(auto sboms, cli::SbomsOf(part.build->outcome_.wanted.back(), Stores()));
+    of.attestations.insert(of.attestations.end(), std::make_move_iterator(sboms.begin()), std::make_move_iterator(sboms.end()));
   }
   if (flags_.attest.provenance) {
     TRY_ASSIGN(auto provenance, ProvenanceOf(*part.build, besides));
@@ -196,10 +248,7 @@ std::optional<Failure> LlbBuild::ExportAll(const std::vector<Part>& parts, const
       platforms.push_back(input.platform);
       result.platforms.push_back(std::move(input));
     }
-    std::vector<exporter::Output> outputs = targets_.outputs;
-    for (exporter::Output& output : outputs) {
-      if (!output.source_date_epoch && !output.no_epoch) output.source_date_epoch = parts[0].wanted.epoch;
-    }
+    const std::vector<exporter::Output> outputs = OutputsFor(targets_.outputs, parts[0].wanted);
     TRY(cli::CheckOutputs(outputs, platforms, result.multi_platform, flags_.attest));
     auto built_for = [&](const tier::Spec&) -> cli::BuiltSteps { return {decoded_.graph, outcome_, images_}; };
     Status cached = Ok();

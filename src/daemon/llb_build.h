@@ -36,6 +36,8 @@ class LlbBuild final : public ClientBuild {
     LlbBuild* build = nullptr;
     WantedResult wanted;
   };
+  // The scanner of the SBOM that is asked for is to look at the result in the next Run. Once.
+  Status AddScan(const WantedResult& wanted);
   // `besides`: what else the client's front end had built, to look into it.
   std::optional<Failure> ExportAll(const std::vector<Part>& parts, const std::vector<const LlbBuild*>& besides,
                                    Json& metadata);
@@ -43,11 +45,15 @@ class LlbBuild final : public ClientBuild {
  private:
   void ShowAsTheClientDoes();
   std::optional<FailurePlace> PlaceOf(graph::StepIndex step) const;
+  Result<cli::StepRecords> Records() const;
+  std::vector<std::optional<Timestamp>> TimesOf(const std::vector<DiffId>& layers,
+                                                const cli::StepRecords& records) const;
   Result<exporter::PlatformInput> InputOf(const Part& part, const std::vector<const LlbBuild*>& besides) const;
   Result<attest::Attestation> ProvenanceOf(const LlbBuild& part, const std::vector<const LlbBuild*>& besides) const;
   exporter::ExportStores Stores() const;
 
-  const llb::Decoded decoded_;
+  llb::Decoded decoded_;
+  std::optional<graph::Ref> scan_;  // of the result, behind the steps of the definition
   const cli::BuildFlags flags_;
   BuildTargets targets_;
   BuildPlace place_;

@@ -1,5 +1,7 @@
 #include "daemon/result_attestations.h"
 
+#include <algorithm>
+
 #include "daemon/ref_files.h"
 
 namespace varve::daemon {
@@ -21,6 +23,7 @@ Result<Json> ReadJson(RefFiles& files, const std::string& path) {
     if (part.empty()) break;
     text += part;
   }
+  if (text.empty()) return Json();  // its subjects say it all
   auto json = Json::Parse(text);
   if (!json) return Error(std::move(json).error()).With("the attestation " + path);
   return json;
@@ -59,6 +62,13 @@ Result<Json> Subjects(const gateway::Attestation& attestation) {
 }
 
 }  // namespace
+
+bool HasSbom(const gateway::Attestations& attestations) {
+  return std::ranges::any_of(attestations.attestation(), [](const gateway::Attestation& attestation) {
+    const std::string& type = attestation.in_toto_predicate_type();
+    return type == attest::kSpdx || (attestation.kind() == gateway::Bundle && type.empty());
+  });
+}
 
 Result<std::vector<attest::Attestation>> ReadAttestations(const gateway::Attestation& attestation,
                                                           const cache::Rootfs& rootfs, cli::Workspace& workspace) {

@@ -17,4 +17,7 @@ namespace varve::daemon {
 Result<std::vector<attest::Attestation>> ReadAttestations(const moby::buildkit::v1::frontend::Attestation& attestation,
                                                           const cache::Rootfs& rootfs, cli::Workspace& workspace);
 
+// Whether a front end has made an SBOM itself. A bundle that does not say what it holds may hold one.
+bool HasSbom(const moby::buildkit::v1::frontend::Attestations& attestations);
+
 }  // namespace varve::daemon

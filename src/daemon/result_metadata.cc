@@ -55,6 +55,25 @@ Result<std::vector<ResultPlatform>> PlatformsOf(const ResultMetadata& metadata) 
   return out;
 }
 
+std::optional<int64_t> EpochOf(const ResultMetadata& metadata, const std::string& platform) {
+  const std::string general = "source.date.epoch";
+  for (const std::string& key : {general + "/" + platform, general}) {
+    auto epoch = metadata.find(key);
+    if (epoch == metadata.end()) continue;
+    if (auto seconds = ParseInt(epoch->second)) return seconds;
+  }
+  return std::nullopt;
+}
+
+Result<std::vector<exporter::Output::Annotation>> AnnotationsOf(const ResultMetadata& metadata) {
+  std::vector<exporter::Output::Annotation> annotations;
+  for (const auto& [key, value] : metadata) {
+    TRY_ASSIGN(auto annotation, exporter::ParseAnnotationKey(key, value));
+    if (annotation) annotations.push_back(std::move(*annotation));
+  }
+  return annotations;
+}
+
 std::string PlatformWarning(const std::string& requested, bool separate, const std::vector<ResultPlatform>& have) {
   std::vector<oci::Platform> wanted;
   std::set<std::string> names;

@@ -58,5 +58,23 @@ TEST(ResultMetadata, OtherPlatformsThanAskedForAreWarnedOf) {
             "Duplicate platform result requested \"linux/amd64\"");
 }
 
+TEST(ResultMetadata, AnnotationsAreThoseOfOutputs) {
+  auto annotations = AnnotationsOf({{"annotation-index.a", "1"}, {"annotation-manifest[linux/arm64].b", "2"}, {"other", "3"}});
+  ASSERT_TRUE(annotations);
+  ASSERT_EQ(annotations->size(), 2u);
+  EXPECT_EQ((*annotations)[0].type, "index");
+  EXPECT_EQ((*annotations)[0].key, "a");
+  EXPECT_EQ((*annotations)[1].platform, "linux/arm64");
+  EXPECT_EQ((*annotations)[1].value, "2");
+  EXPECT_FALSE(AnnotationsOf({{"annotation-floppy.a", "1"}}));
+}
+
+TEST(ResultMetadata, ThePlatformsEpochWins) {
+  const ResultMetadata metadata = {{"source.date.epoch", "1"}, {"source.date.epoch/linux/arm64", "2"}};
+  EXPECT_EQ(EpochOf(metadata, "linux/arm64"), 2);
+  EXPECT_EQ(EpochOf(metadata, ""), 1);
+  EXPECT_EQ(EpochOf({}, ""), std::nullopt);
+}
+
 }  // namespace
 }  // namespace varve::daemon

@@ -256,13 +256,20 @@ TEST_F(ServerTest, WhatAFrontEndInTheClientAttestsGoesWithTheResult) {
   gateway::Attestation& bundle = *(*result.mutable_result()->mutable_attestations())[""].add_attestation();
   bundle.set_kind(gateway::Bundle);
   *bundle.mutable_ref() = solve(definition_of({.path = "/sbom.spdx.json", .data = statement})).ref();
+  // A predicate may be nothing at all.
+  gateway::Attestation& note = *(*result.mutable_result()->mutable_attestations())[""].add_attestation();
+  note.set_kind(gateway::InToto);
+  note.set_path("/note.json");
+  note.set_in_toto_predicate_type("https://example.com/note");
+  *note.mutable_ref() = solve(definition_of({.path = "/note.json", .data = ""})).ref();
   grpc::ClientContext context;
   context.AddMetadata("buildkit-controlapi-buildid", request.ref());
   gateway::ReturnResponse returned;
   ASSERT_TRUE(bridge->Return(&context, result, &returned).ok());
   Answer answer = solving.get();
   ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
-  EXPECT_EQ(NamesIn((*takes.taken.Lock())["0"]), (std::vector<std::string>{"made", "sbom.spdx.json", "provenance.json"}));
+  EXPECT_EQ(NamesIn((*takes.taken.Lock())["0"]),
+            (std::vector<std::string>{"made", "sbom.spdx.json", "note.json", "provenance.json"}));
 }
 
 TEST_F(ServerTest, TheEpochOfAResultIsThatOfItsFiles) {

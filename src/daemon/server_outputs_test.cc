@@ -48,12 +48,13 @@ struct ClientsOutputsTest : ServerTest {
   Answer SolveWithNames(bool serve) {
     Write("Dockerfile", "FROM scratch\nCOPY a.txt /b\n");
     Write("a.txt", "text");
+    const std::string id = "s" + std::to_string(builds);  // one that ends may still be known for a moment
     session::testing::FakeClientOptions options{
-        .id = "s", .services = {&files, &takes},
+        .id = id, .services = {&files, &takes},
         .methods = {"/moby.filesync.v1.FileSync/DiffCopy", "/moby.filesync.v1.FileSend/DiffCopy"}};
     if (serve) options.services.push_back(&names);
     session::testing::FakeClient client(channel, std::move(options));
-    auto request = Request("s");
+    auto request = Request(id);
     request.set_enable_session_exporter(true);
     request.add_exporters()->set_type("tar");
     names.ref = request.ref();

@@ -18,9 +18,6 @@ namespace varve::daemon {
 
 namespace {
 
-// In a result's metadata, as text.
-const std::string kEpochKey = "source.date.epoch";
-
 google::rpc::Status StatusOf(const Error& error) { return ToProto({.error = error}); }
 
 Attributes ToAttributes(const google::protobuf::Map<std::string, std::string>& map) {
@@ -37,15 +34,6 @@ void PutAnswer(const Json& metadata, control::SolveResponse& response) {
       out[key] = Base64Encode(value.Dump());
     }
   }
-}
-
-// "refs.platforms" and the keys of results: what clients know of the platforms.
-Json PlatformList(const dockerfile::LoweredPlatforms& platforms) {
-  Json list = Json::EmptyArray();
-  for (const dockerfile::PlatformResult& result : platforms.results) {
-    list.Append(Json().Set("ID", result.platform.ToString()).Set("Platform", oci::ToJson(result.platform)));
-  }
-  return Json().Set("Platforms", std::move(list));
 }
 
 }  // namespace
@@ -175,11 +163,12 @@ google::rpc::Status SolveJob::Solve(const gateway::SolveRequest& request, gatewa
   if (Status good = CheckRequest(); !good) return StatusOf(good.error());
   std::optional<Failure> failure;
   if (!request.frontend().empty()) {
-    failure = SolveFrontend(request.frontend(), ToAttributes(request.frontend_opt()), request.frontend_inputs(),
-                            request.source_policies(), request.evaluate(), *response.mutable_result());
+    failure = SolveFrontend(request.frontend(), WithCacheImports(ToAttributes(request.frontend_opt()), request),
+                            request.frontend_inputs(), request.source_policies(), request.evaluate(),
+                            *response.mutable_result());
   } else if (request.definition().def_size() > 0) {
     failure = SolveDefinition(request.definition(), request.source_policies(), request.evaluate(),
-                              *response.mutable_result());
+                              *response.mutable_result(), WithCacheImports({}, request));
   }
   if (failure) return ToProto(*failure);
   response.mutable_result();  // also an empty one: without it, clients look for the reference of old times
@@ -214,7 +203,8 @@ std::string SolveJob::NewRef(Made made) {
 }
 
 std::optional<Failure> SolveJob::SolveDefinition(const pb::Definition& definition, const Policies& policies,
-                                                 bool evaluate, gateway::Result& result) {
+                                                 bool evaluate, gateway::Result& result,
+                                                 const Attributes& attributes) {
   auto policy = PolicyOf(policies);
   if (!policy) return Failure{policy.error()};
   llb::DecodeOptions options;
@@ -227,7 +217,9 @@ std::optional<Failure> SolveJob::SolveDefinition(const pb::Definition& definitio
   if (!decoded) return Failure{decoded.error()};
   cli::BuildFlags flags;
   BuildTargets targets;
-  if (Status read = ReadTargets(ToAttributes(request_.frontend_attrs()), flags.cache_from, targets); !read) {
+  Attributes all = ToAttributes(request_.frontend_attrs());
+  for (const auto& [key, value] : attributes) all[key] = value;
+  if (Status read = ReadTargets(all, flags.cache_from, targets); !read) {
     return Failure{read.error()};
   }
   flags.cache_to = targets.cache_to;
@@ -333,6 +325,7 @@ Result<SolveJob::Made> SolveJob::FindMade(const std::string& ref) {
 
 // The order is that of refs.platforms, where the result has it: an index lists its images so.
 Result<std::vector<SolveJob::Wanted>> SolveJob::WantedOf(const gateway::Result& result) {
+  const ResultMetadata metadata(result.metadata().begin(), result.metadata().end());
   std::vector<std::pair<std::string, std::string>> refs;  // platform, ref
   std::map<std::string, std::string> by_platform;
   for (const auto& [platform, ref] : result.refs().refs()) by_platform[platform] = ref.id();
@@ -354,10 +347,7 @@ Result<std::vector<SolveJob::Wanted>> SolveJob::WantedOf(const gateway::Result& 
     auto config = result.metadata().find("containerimage.config" + (platform.empty() ? "" : "/" + platform));
     WantedResult part{.platform = made.platform, .id = platform,
                       .config = config == result.metadata().end() ? "" : config->second};
-    for (const std::string& key : {kEpochKey + "/" + platform, kEpochKey}) {
-      auto epoch = result.metadata().find(key);
-      if (epoch != result.metadata().end() && !part.epoch) part.epoch = ParseInt(epoch->second);
-    }
+    part.epoch = EpochOf(metadata, platform);
     Wanted one{.ref = ref, .made = std::move(made), .result = std::move(part)};
     auto attested = result.attestations().find(platform);
     // The attestations of a result without platforms are under the default platform's name, or none.
@@ -367,6 +357,8 @@ Result<std::vector<SolveJob::Wanted>> SolveJob::WantedOf(const gateway::Result& 
     if (attested != result.attestations().end()) one.attestations = attested->second;
     wanted.push_back(std::move(one));
   }
+  if (wanted.empty()) return wanted;
+  TRY_ASSIGN(wanted.front().result.annotations, AnnotationsOf(metadata));
   return wanted;
 }
 
@@ -459,13 +451,23 @@ std::optional<Failure> SolveJob::AttachAttestations(const std::vector<Wanted>& w
   return std::nullopt;
 }
 
+// Of definitions, where an SBOM is asked for and their front end has made none.
+std::optional<Failure> SolveJob::AddScans(const std::vector<Wanted>& wanted) {
+  if (std::ranges::any_of(wanted, [](const Wanted& one) { return HasSbom(one.attestations); })) return std::nullopt;
+  for (const Wanted& one : wanted) {
+    Status added = one.made.llb != nullptr ? one.made.llb->AddScan(one.result) : Ok();
+    if (!added) return Failure{added.error()};
+  }
+  return std::nullopt;
+}
+
 std::optional<Failure> SolveJob::RunAndExportOnce(const std::vector<Wanted>& wanted, Opened& opened, Json& metadata) {
   cli::BuildHistory* history = opened.history ? &*opened.history : nullptr;
   const bool want_data = request_.exporters_size() > 0 || !request_.exporter_deprecated().empty() ||
                          request_.enable_session_exporter();
   ClientBuild& build = *wanted.front().made.build;
   std::set<ClientBuild*> ran;
-  std::optional<Failure> failure;
+  std::optional<Failure> failure = AddScans(wanted);
   for (const Wanted& one : wanted) {
     if (failure || !ran.insert(one.made.build.get()).second) continue;
     failure = one.made.build->Run(want_data, one.made.build.get() == &build ? history : nullptr);

@@ -108,7 +108,7 @@ class SolveJob {
                                        const llb::Definitions& inputs, const Policies& policies, bool evaluate,
                                        gateway::Result& result);
   std::optional<Failure> SolveDefinition(const pb::Definition& definition, const Policies& policies, bool evaluate,
-                                         gateway::Result& result);
+                                         gateway::Result& result, const Attributes& attributes = {});
   // The request's policies, then those of one call of a front end. Null: there are none.
   Result<std::shared_ptr<JobPolicy>> PolicyOf(const Policies& policies);
   // Of the request and of a front end's own attributes.
@@ -124,6 +124,7 @@ class SolveJob {
   std::vector<const LlbBuild*> LlbBuilds();
   std::optional<Failure> AttachAttestations(const std::vector<Wanted>& wanted, Opened& opened,
                                             std::vector<LlbBuild::Part>& parts);
+  std::optional<Failure> AddScans(const std::vector<Wanted>& wanted);
   std::optional<Failure> RunAndExport(const std::vector<Wanted>& wanted, Json& metadata);
   std::optional<Failure> RunAndExportOnce(const std::vector<Wanted>& wanted, Opened& opened, Json& metadata);
   Result<Made> FindMade(const std::string& ref);

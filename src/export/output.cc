@@ -31,30 +31,6 @@ Result<bool> BoolOf(const std::string& key, const std::string& value) {
   return Invalid("invalid value \"{}\" of output attribute {}: true or false expected", value, key);
 }
 
-// annotation[-TYPE][[PLATFORM]].KEY (reference exporters.md §2).
-Result<std::optional<Output::Annotation>> AnnotationKey(const std::string& key,
-                                                        const std::string& value) {
-  if (!key.starts_with("annotation")) return std::optional<Output::Annotation>();
-  std::string_view rest = std::string_view(key).substr(10);
-  Output::Annotation annotation{.type = "manifest", .value = value};
-  auto bad = [&] { return Invalid("invalid annotation attribute \"{}\"", key); };
-  if (rest.starts_with('-')) {
-    size_t end = rest.find_first_of("[.");
-    if (end == rest.npos) return bad();
-    annotation.type = rest.substr(1, end - 1);
-    rest.remove_prefix(end);
-  }
-  if (rest.starts_with('[')) {
-    size_t end = rest.find(']');
-    if (end == rest.npos) return bad();
-    annotation.platform = rest.substr(1, end - 1);
-    rest.remove_prefix(end + 1);
-  }
-  if (!rest.starts_with('.') || rest.size() < 2) return bad();
-  annotation.key = rest.substr(1);
-  return std::optional<Output::Annotation>(std::move(annotation));
-}
-
 Status CheckAnnotationType(const std::string& type) {
   static constexpr std::string_view kAnnotationTypes[] = {"manifest", "index", "manifest-descriptor",
                                                           "index-descriptor"};
@@ -182,6 +158,29 @@ Status CheckDest(const Output& output, bool stdout_is_console) {
 
 }  // namespace
 
+Result<std::optional<Output::Annotation>> ParseAnnotationKey(const std::string& key, const std::string& value) {
+  if (!key.starts_with("annotation")) return std::optional<Output::Annotation>();
+  std::string_view rest = std::string_view(key).substr(10);
+  Output::Annotation annotation{.type = "manifest", .value = value};
+  auto bad = [&] { return Invalid("invalid annotation attribute \"{}\"", key); };
+  if (rest.starts_with('-')) {
+    size_t end = rest.find_first_of("[.");
+    if (end == rest.npos) return bad();
+    annotation.type = rest.substr(1, end - 1);
+    rest.remove_prefix(end);
+  }
+  if (rest.starts_with('[')) {
+    size_t end = rest.find(']');
+    if (end == rest.npos) return bad();
+    annotation.platform = rest.substr(1, end - 1);
+    rest.remove_prefix(end + 1);
+  }
+  if (!rest.starts_with('.') || rest.size() < 2) return bad();
+  annotation.key = rest.substr(1);
+  TRY(CheckAnnotationType(annotation.type));
+  return std::optional<Output::Annotation>(std::move(annotation));
+}
+
 std::string_view OutputTypeName(OutputType type) {
   switch (type) {
     case OutputType::kImage: return "image";
@@ -214,9 +213,8 @@ Result<Output> ParseOutput(std::string_view value, bool stdout_is_console) {
       continue;
     }
     // Annotation keys keep their case.
-    TRY_ASSIGN(auto annotation, AnnotationKey(field.substr(0, eq), text));
+    TRY_ASSIGN(auto annotation, ParseAnnotationKey(field.substr(0, eq), text));
     if (annotation) {
-      TRY(CheckAnnotationType(annotation->type));
       output.annotations.push_back(std::move(*annotation));
       continue;
     }

@@ -68,6 +68,10 @@ Result<Output> ParseOutput(std::string_view value, bool stdout_is_console);
 // One value of --annotation: "[TYPE[PLATFORM][,TYPE…]:]key=value".
 Result<std::vector<Output::Annotation>> ParseAnnotation(std::string_view value);
 
+// "annotation[-TYPE][[PLATFORM]].KEY", as an attribute of an output and in what a front end says of its result; nothing
+// for other keys. kInvalid: it begins so and is none.
+Result<std::optional<Output::Annotation>> ParseAnnotationKey(const std::string& key, const std::string& value);
+
 std::string_view OutputTypeName(OutputType type);
 
 }  // namespace varve::exporter
