@@ -1,6 +1,7 @@
 #include "cli/joined_job.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <climits>
 #include <cstdlib>
 #include <map>
@@ -40,8 +41,25 @@ Status JoinedJob::Add(Part part) {
     return Error(std::move(good).error()).With(NameOf(part));
   }
   if (Status good = CheckDestinations(part.outputs); !good) return Error(std::move(good).error()).With(NameOf(part));
+  WarnOfSharedFiles(part);
   parts_.push_back(std::move(part));
   return Ok();
+}
+
+// As in Buildx the last one's archive stays; which one that is, chance decides.
+void JoinedJob::WarnOfSharedFiles(const Part& part) {
+  auto is_file = [](const exporter::Output& output) {
+    return output.type != exporter::OutputType::kLocal && output.tar && !output.dest.empty() && output.dest != "-";
+  };
+  auto path = [](const exporter::Output& output) { return std::filesystem::absolute(output.dest).lexically_normal(); };
+  for (const Part& other : parts_) {
+    for (const exporter::Output& mine : part.outputs) {
+      bool same = is_file(mine) && std::ranges::any_of(other.outputs, [&](const exporter::Output& output) {
+                    return is_file(output) && path(output) == path(mine);
+                  });
+      if (same) board_.Warn({.text = fmt::format("{} and {} both write {}: one image is lost", NameOf(other), NameOf(part), mine.dest)});
+    }
+  }
 }
 
 dockerfile::Parsed<void> JoinedJob::Prepare() {

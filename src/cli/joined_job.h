@@ -67,6 +67,7 @@ class JoinedJob {
   std::vector<const Part*> PartsOf(graph::StepIndex step) const;
 
  private:
+  void WarnOfSharedFiles(const Part& part);
   dockerfile::Parsed<void> PrepareOne(Part& part);
   void NameSteps(Part& part);
   Status CollectRunnerOptions(exec::RunnerOptions& all);
