@@ -57,11 +57,8 @@ class BuildCommand final : public Command {
     std::error_code ignored;
     if (std::filesystem::is_regular_file(flags_.iidfile, ignored)) unlink(flags_.iidfile.c_str());
 
-    // Mounts made from here on are nobody else's and go when this process goes, however it goes.
-    // Before the first thread: a namespace is entered by a process that has one.
-    if (sys::CanMount()) {
-      if (Status entered = sys::EnterPrivateMountNamespace(); !entered) return Fail(entered.error());
-    }
+    // Mounts are nobody else's and go when this process goes, however it goes. Most builds mount nothing.
+    if (sys::CanMount()) sys::DeferPrivateMountNamespace();
     StopSignals signals;
     auto workspace = Workspace::Open(global);
     if (!workspace) return Fail(workspace.error());
@@ -187,9 +184,11 @@ class BuildCommand final : public Command {
       return Failure{*outcome_.error, true};
     }
     Status cached = Ok();
-    std::jthread caches([&] { cached = job.ExportCaches(outcome_); });
+    std::optional<std::jthread> caches;
+    if (job.ExportsCaches()) caches.emplace([&] { cached = job.ExportCaches(outcome_); });
     auto made = job.Export(outcome_, outputs);
-    caches.join();
+    if (caches) caches->join();
+    else cached = job.ExportCaches(outcome_);
     job.FinishShadows(outcome_);
     caches_ = job.CacheSummary();  // counts what they cost
     WriteStats(job.graph(), outcome_);

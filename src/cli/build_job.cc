@@ -18,6 +18,7 @@
 #include "dockerfile/parse_warnings.h"
 #include "dockerfile/step_name.h"
 #include "oci/platform.h"
+#include "sys/namespace.h"
 #include "upkeep/damage.h"
 
 namespace varve::cli {
@@ -489,6 +490,9 @@ Result<std::vector<oci::ImageConfig>> BuildJob::Configs(const engine::Outcome& o
 
 Result<ExportedBuild> BuildJob::Export(const engine::Outcome& outcome,
                                        const std::vector<exporter::Output>& outputs) {
+  // To show the files of a result, it is mounted.
+  auto is_image = [](const exporter::Output& output) { return output.type == exporter::OutputType::kImage; };
+  if (!std::ranges::all_of(outputs, is_image)) TRY(sys::EnterDeferredMountNamespace());
   std::vector<exporter::Output> dated = outputs;
   for (exporter::Output& output : dated) {
     if (output.source_date_epoch) continue;
@@ -511,6 +515,8 @@ Status BuildJob::ExportCaches(const engine::Outcome& outcome) {
   return tiers_->Export([&](const tier::Spec&) { return Built(outcome); }, Stores(), board_, stop_);
 }
 
+bool BuildJob::ExportsCaches() const { return tiers_->HasExports(); }
+
 void BuildJob::ExportFinished(const engine::Outcome& outcome) {
   // A store that is damaged may be mended, and the build tried again.
   if (tiers_ == nullptr || stop_.stop_requested() || outcome.error->code == Code::kCorrupt) return;
@@ -521,6 +527,7 @@ Result<exec::RunnerOptions> BuildJob::MakeRunnerOptions(const std::string& isola
   exec::RunnerOptions options{.root = workspace_.root, .directories = context_.named_directories,
                               .mount_namespace = lowered().cache_mount_namespace + isolated};
   options.context_mode = flags_.context_mode;
+  options.prepare = sys::EnterDeferredMountNamespace;
   if (!context_.directory.empty()) options.directories["context"] = context_.directory;
   if (client_ != nullptr) {
     options.other_directories = client_->directories;

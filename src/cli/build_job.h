@@ -152,6 +152,7 @@ class BuildJob {
 
   // Writes --cache-to, once the build succeeded. Beside Export(), which does not touch the same things.
   Status ExportCaches(const engine::Outcome& outcome);
+  bool ExportsCaches() const;  // else that takes no time
   // After a build that failed: what of it is in the caches already is of use to the next one.
   void ExportFinished(const engine::Outcome& outcome);
   // What the tiers of Run and ExportCaches did, a line each.

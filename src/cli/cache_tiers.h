@@ -59,6 +59,7 @@ class CacheTiers {
   // to the next one. No layer is sent for it.
   void ExportFinished(const BuiltFor& built_for, const exporter::ExportStores& stores, progress::Board& board,
                       std::stop_token stop);
+  bool HasExports() const { return !exports_.empty(); }
   // To all of --cache-to at once; `built_for` says what a place gets, from several threads. An error only
   // of a place with ignore-error=false.
   Status Export(const BuiltFor& built_for, const exporter::ExportStores& stores, progress::Board& board,

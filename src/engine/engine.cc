@@ -354,6 +354,10 @@ class Coordinator {
           .here = plan_.DataLocal(ref.step)});
       if (!input.here) input.added_by = plan_.AddedBy(ref);
     }
+    if (!prepared_) {
+      if (Status prepared = services_.runner.Prepare(); !prepared) return StepFailed(i, std::move(prepared).error());
+      prepared_ = true;
+    }
     const bool inputs_here = std::ranges::all_of(request.inputs, &RunInput::here);
     auto it = useless_.find(request.key);
     auto useless = it == useless_.end() ? std::nullopt : std::optional(it->second);
@@ -562,6 +566,7 @@ class Coordinator {
   const Known known_{graph_, plan_, pins_, keyed_, slots_, lost_, too_old_, look_up_error_, ops_, began_,
                      outcome_};
   int in_flight_ = 0;
+  bool prepared_ = false;           // the runner, for steps to run
   bool results_withdrawn_ = false;  // since the plan was last asked
 
   Guarded<std::deque<std::move_only_function<void()>>> mail_;

@@ -33,6 +33,21 @@ TEST_F(EngineTest, SecondBuildRunsNothing) {
   EXPECT_EQ(again.totals.ran, 0);
 }
 
+TEST_F(EngineTest, TheRunnerIsPreparedOnceBeforeStepsRunAndNotForHits) {
+  auto run = AddRun(graph, "test", AddRun(graph, "make", AddImage(graph, "node")));
+  ASSERT_FALSE(world.Build(graph, {{run}}).error);
+  EXPECT_EQ(world.prepared, 1);
+  world.Build(graph, {{run}});
+  EXPECT_EQ(world.prepared, 1);
+
+  world.not_ready = Error{Code::kInternal, "no namespace", ""};
+  auto other = AddRun(graph, "other", run);
+  Outcome outcome = world.Build(graph, {{other}});
+  ASSERT_TRUE(outcome.error);
+  EXPECT_THAT(outcome.error->message, HasSubstr("no namespace"));
+  EXPECT_THAT(world.ran, IsEmpty());
+}
+
 TEST_F(EngineTest, WholeChainIsLookedUpInOneRound) {
   auto step = AddImage(graph, "node");
   for (int i = 0; i < 20; ++i) step = AddRun(graph, std::to_string(i), step);

@@ -122,6 +122,8 @@ class FakeWorld final : public cache::RecordStore,
   std::map<graph::StepIndex, StepStatus> finished;
   int get_many_calls = 0;
   int pulls = 0;
+  int prepared = 0;                // calls of StepRunner::Prepare
+  std::optional<Error> not_ready;  // what it says
   std::set<StepKey> from_parts;                 // of steps whose inputs were not all here
   FakeClock& clock = disk->clock;
 
@@ -301,6 +303,11 @@ class FakeWorld final : public cache::RecordStore,
   }
 
   // --- StepRunner ------------------------------------------------------------------------------------
+  Status Prepare() override {
+    ++prepared;
+    if (not_ready) return *not_ready;
+    return Ok();
+  }
   Result<RunResult> Run(const RunRequest& request, StepSink&, std::stop_token) override {
     std::lock_guard lock(disk->mutex);
     const graph::Step& step = request.graph.steps[request.step];

@@ -121,6 +121,8 @@ struct ForeseenLayer {
 class StepRunner {
  public:
   virtual ~StepRunner() = default;
+  // On the coordinator thread, before the first step of a build runs and before the threads that run steps start.
+  virtual Status Prepare() { return Ok(); }
   // kExec when the process failed; everything it made is gone then.
   virtual Result<RunResult> Run(const RunRequest& request, StepSink& sink, std::stop_token stop) = 0;
   // Leases the layers and brings them to this machine: from a tier, or by pulling an image. Returns

@@ -55,6 +55,7 @@ struct RunnerOptions {
   std::vector<SshAgent> ssh;
   std::string mount_namespace;                      // BUILDKIT_CACHE_MOUNT_NS
   std::function<void(const std::string& text)> warn = nullptr;  // the user, of what is no step's alone
+  std::function<Status()> prepare = nullptr;        // engine::StepRunner::Prepare
 };
 
 struct RunnerStores {
@@ -80,6 +81,7 @@ class Runner final : public engine::SourceResolver,
 
   Result<engine::Pin> Resolve(const graph::Graph& graph, graph::StepIndex step,
                               engine::StepSink& sink, std::stop_token stop) override;
+  Status Prepare() override { return options_.prepare ? options_.prepare() : Ok(); }
   Result<engine::RunResult> Run(const engine::RunRequest& request, engine::StepSink& sink,
                                 std::stop_token stop) override;
   Result<std::vector<cache::Rootfs>> Obtain(const graph::Graph& graph, graph::StepIndex step,

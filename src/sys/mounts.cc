@@ -8,6 +8,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "sys/namespace.h"
 
 namespace varve::sys {
 
@@ -71,6 +72,7 @@ Result<Mount> BindMountOld(const std::string& source, const std::string& target,
 
 Result<Mount> MountFileSystem(const char* type, const std::string& target, unsigned long flags,
                               const std::string& options) {
+  TRY(CheckMountNamespace());
   if (mount(type, target.c_str(), type, flags, options.c_str()) != 0) {
     return ErrnoError(errno, fmt::format("mount {} on {}", type, target));
   }
@@ -81,6 +83,7 @@ Result<Mount> MountFileSystem(const char* type, const std::string& target, unsig
 
 Result<Mount> BindMount(const std::string& source, const std::string& target,
                         const BindOptions& options) {
+  TRY(CheckMountNamespace());
   unsigned recursive = options.recursive ? AT_RECURSIVE : 0;
   Fd tree(open_tree(AT_FDCWD, source.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive));
   if (!tree) {

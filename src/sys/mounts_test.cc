@@ -10,6 +10,8 @@
 
 #include <filesystem>
 #include <functional>
+#include <latch>
+#include <thread>
 
 #include "sys/namespace.h"
 #include "sys/open.h"
@@ -209,6 +211,33 @@ TEST_F(MountsTest, OverlayLimitIsAnError) {
   auto mount = MountOverlay(spec, Path("target"));
   ASSERT_FALSE(mount);
   EXPECT_EQ(mount.error().code, Code::kInvalid);
+}
+
+TEST_F(MountsTest, ADeferredNamespaceIsOfTheThreadThatEntersAndOfThoseThatItStarts) {
+  if (!CanMount()) GTEST_SKIP() << "needs CAP_SYS_ADMIN";
+  pid_t pid = fork();
+  ASSERT_GE(pid, 0);
+  if (pid == 0) {
+    const std::string target = Path("target");
+    auto can_mount = [&] { return MountTmpfs(target, 4096, 0755, {}).has_value(); };
+    DeferPrivateMountNamespace();
+    bool good = !can_mount();
+    std::latch entered(1);
+    bool could_outside = true;
+    std::thread outside([&] {
+      entered.wait();
+      could_outside = can_mount();
+    });
+    good = good && EnterDeferredMountNamespace() && EnterDeferredMountNamespace() && can_mount();
+    bool could_inside = false;
+    std::thread([&] { could_inside = can_mount(); }).join();
+    entered.count_down();
+    outside.join();
+    _exit(good && could_inside && !could_outside ? 0 : 1);
+  }
+  int status = 0;
+  waitpid(pid, &status, 0);
+  EXPECT_EQ(status, 0);
 }
 
 TEST_F(MountsTest, UserNamespaceCanMount) {

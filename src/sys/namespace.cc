@@ -5,11 +5,14 @@
 #include <pwd.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
+#include <mutex>
 #include <string>
 
 #include "base/fd.h"
@@ -58,6 +61,47 @@ Status EnterPrivateMountNamespace() {
     return error;
   }
   return MakeMountsPrivate();
+}
+
+namespace {
+
+struct Deferred {
+  std::mutex entering;
+  std::atomic<bool> on = false;
+  std::atomic<ino_t> entered = 0;  // what /proc/thread-self/ns/mnt is inside
+};
+
+Deferred& TheDeferred() {
+  static Deferred deferred;
+  return deferred;
+}
+
+Result<ino_t> MountNamespaceOfThread() {
+  struct stat st;
+  if (stat("/proc/thread-self/ns/mnt", &st) != 0) return ErrnoError(errno, "/proc/thread-self/ns/mnt");
+  return st.st_ino;
+}
+
+}  // namespace
+
+void DeferPrivateMountNamespace() { TheDeferred().on = true; }
+
+Status EnterDeferredMountNamespace() {
+  Deferred& deferred = TheDeferred();
+  std::lock_guard lock(deferred.entering);
+  if (!deferred.on || deferred.entered != 0) return Ok();
+  if (unshare(CLONE_NEWNS) != 0) return ErrnoError(errno, "enter a private mount namespace");
+  TRY(MakeMountsPrivate());
+  TRY_ASSIGN(deferred.entered, MountNamespaceOfThread());
+  return Ok();
+}
+
+Status CheckMountNamespace() {
+  const Deferred& deferred = TheDeferred();
+  if (!deferred.on) return Ok();
+  TRY_ASSIGN(ino_t here, MountNamespaceOfThread());
+  if (here != deferred.entered) return Internal("a mount outside of the private mount namespace");
+  return Ok();
 }
 
 std::vector<IdRange> ParseSubordinateIds(std::string_view text, std::string_view name, uid_t uid) {

@@ -17,6 +17,14 @@ namespace varve::sys {
 // the process (and its children). kInternal when the process already has threads.
 Status EnterPrivateMountNamespace();
 
+// The same for a process that may never mount anything: to leave a namespace waits for all CPUs, milliseconds on a busy
+// machine. From Defer… on nothing can be mounted (kInternal) but by the thread that called Enter…, and by threads that
+// were started by such threads afterwards. Enter… does nothing the second time, or when nothing was deferred.
+void DeferPrivateMountNamespace();
+Status EnterDeferredMountNamespace();
+// For what mounts.
+Status CheckMountNamespace();
+
 // Becomes root of a new user namespace, with a private mount namespace: for rootless operation. This
 // user and group are 0 in it, and the ranges that /etc/subuid and /etc/subgid give to the user are
 // the ids from 1 on, mapped by newuidmap and newgidmap (package uidmap). Without ranges, or without

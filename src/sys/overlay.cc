@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/fd.h"
+#include "sys/namespace.h"
 
 namespace varve::sys {
 namespace {
@@ -142,6 +143,7 @@ Result<Mount> MountWithOptions(const OverlaySpec& spec, const std::string& targe
 }  // namespace
 
 Result<Mount> MountOverlay(const OverlaySpec& spec, const std::string& target) {
+  TRY(CheckMountNamespace());
   CHECK(spec.upper.empty() == spec.work.empty());
   if (spec.lowers.size() > kMaxOverlayLowers) {
     return Invalid("{} layers are more than the {} that overlayfs can stack", spec.lowers.size(),
