@@ -81,46 +81,6 @@ Json StepMount(const MountSpec& mount) {
   return MountJson(mount.target, "tmpfs", "tmpfs", options);
 }
 
-Json ProcessJson(const Spec& spec, const SpecContext& context) {
-  Json user;
-  user.Set("uid", spec.user.uid).Set("gid", spec.user.gid);
-  // setgroups is denied in a single-id user namespace.
-  if (!context.single_id && !spec.user.additional_gids.empty()) {
-    Json gids = Json::EmptyArray();
-    for (gid_t gid : spec.user.additional_gids) gids.Append(gid);
-    user.Set("additionalGids", std::move(gids));
-  }
-  std::vector<std::string> env = spec.env;
-  if (std::ranges::none_of(env, [](const std::string& e) { return e.starts_with("PATH="); })) {
-    env.insert(env.begin(), std::string(kDefaultPath));
-  }
-  std::vector<std::string> names =
-      Intersect(spec.security == Security::kInsecure ? AllCapabilities() : DefaultCapabilities(),
-                context.capabilities);
-  if (spec.security != Security::kInsecure && !context.may_mknod) {
-    std::erase(names, "CAP_MKNOD");
-  }
-  Json capabilities;
-  for (const char* set : {"bounding", "effective", "permitted"}) {
-    capabilities.Set(set, Json::Strings(names));
-  }
-  Json process;
-  process.Set("terminal", false).Set("user", std::move(user));
-  process.Set("args", Json::Strings(spec.args)).Set("env", Json::Strings(env));
-  process.Set("cwd", spec.cwd.empty() ? "/" : spec.cwd);
-  process.Set("capabilities", std::move(capabilities));
-  if (!spec.ulimits.empty()) {
-    Json limits = Json::EmptyArray();
-    for (const Ulimit& u : spec.ulimits) {
-      Json limit;
-      limit.Set("type", "RLIMIT_" + ToUpper(u.name)).Set("hard", u.hard).Set("soft", u.soft);
-      limits.Append(std::move(limit));
-    }
-    process.Set("rlimits", std::move(limits));
-  }
-  return process.Set("noNewPrivileges", false);
-}
-
 Json DeviceRule(bool allow, std::string_view access, std::string_view type = {},
                 std::optional<int64_t> major = {}, std::optional<int64_t> minor = {}) {
   Json rule;
@@ -168,6 +128,46 @@ Json ResourcesJson(const Spec& spec, Json rules) {
 
 }  // namespace
 
+Json BuildProcess(const Spec& spec, const SpecContext& context) {
+  Json user;
+  user.Set("uid", spec.user.uid).Set("gid", spec.user.gid);
+  // setgroups is denied in a single-id user namespace.
+  if (!context.single_id && !spec.user.additional_gids.empty()) {
+    Json gids = Json::EmptyArray();
+    for (gid_t gid : spec.user.additional_gids) gids.Append(gid);
+    user.Set("additionalGids", std::move(gids));
+  }
+  std::vector<std::string> env = spec.env;
+  if (std::ranges::none_of(env, [](const std::string& e) { return e.starts_with("PATH="); })) {
+    env.insert(env.begin(), std::string(kDefaultPath));
+  }
+  std::vector<std::string> names =
+      Intersect(spec.security == Security::kInsecure ? AllCapabilities() : DefaultCapabilities(),
+                context.capabilities);
+  if (spec.security != Security::kInsecure && !context.may_mknod) {
+    std::erase(names, "CAP_MKNOD");
+  }
+  Json capabilities;
+  for (const char* set : {"bounding", "effective", "permitted"}) {
+    capabilities.Set(set, Json::Strings(names));
+  }
+  Json process;
+  process.Set("terminal", spec.terminal).Set("user", std::move(user));
+  process.Set("args", Json::Strings(spec.args)).Set("env", Json::Strings(env));
+  process.Set("cwd", spec.cwd.empty() ? "/" : spec.cwd);
+  process.Set("capabilities", std::move(capabilities));
+  if (!spec.ulimits.empty()) {
+    Json limits = Json::EmptyArray();
+    for (const Ulimit& u : spec.ulimits) {
+      Json limit;
+      limit.Set("type", "RLIMIT_" + ToUpper(u.name)).Set("hard", u.hard).Set("soft", u.soft);
+      limits.Append(std::move(limit));
+    }
+    process.Set("rlimits", std::move(limits));
+  }
+  return process.Set("noNewPrivileges", false);
+}
+
 Json BuildOciSpec(const Spec& spec, const SpecContext& context) {
   const bool insecure = spec.security == Security::kInsecure;
   Json mounts = StandardMounts(spec, context);
@@ -202,7 +202,7 @@ Json BuildOciSpec(const Spec& spec, const SpecContext& context) {
   Json root;
   root.Set("path", spec.rootfs).Set("readonly", spec.read_only_rootfs);
   Json document;
-  document.Set("ociVersion", "1.0.2").Set("process", ProcessJson(spec, context));
+  document.Set("ociVersion", "1.0.2").Set("process", BuildProcess(spec, context));
   document.Set("root", std::move(root)).Set("hostname", spec.hostname);
   document.Set("mounts", std::move(mounts)).Set("linux", std::move(linux_part));
   Json hooks = Json::EmptyObject();

@@ -23,5 +23,7 @@ struct SpecContext {
 };
 
 Json BuildOciSpec(const Spec& spec, const SpecContext& context);
+// Its member "process".
+Json BuildProcess(const Spec& spec, const SpecContext& context);
 
 }  // namespace varve::sandbox

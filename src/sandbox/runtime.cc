@@ -112,19 +112,33 @@ const Host& ThisHost() {
   return host;
 }
 
-sys::SpawnSpec RuntimeCommand(const Runtime& runtime, const Host& host, const std::string& root,
-                              const std::string& bundle, const std::string& id) {
+namespace {
+
+sys::SpawnSpec CommandWith(const Runtime& runtime, const std::string& root, const std::string& bundle,
+                           const std::string& log) {
   sys::SpawnSpec command;
-  command.argv = {runtime.path, "--root", root, "--log", bundle + "/log", "--log-format", "json"};
-  const bool crun = runtime.kind == RuntimeKind::kCrun;
-  if (crun) command.argv.push_back("--cgroup-manager=disabled");
-  if (crun) command.program_fd = SealedCopyOf(runtime.path);
-  command.argv.insert(command.argv.end(), {"run", "--bundle", bundle, id});
+  command.argv = {runtime.path, "--root", root, "--log", log, "--log-format", "json"};
+  if (runtime.kind == RuntimeKind::kCrun) {
+    command.argv.push_back("--cgroup-manager=disabled");
+    command.program_fd = SealedCopyOf(runtime.path);
+  }
   command.env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                  "XDG_RUNTIME_DIR=" + bundle};
   command.cwd = "/";
   command.new_session = true;
   command.parent_death_signal = SIGKILL;
+  return command;
+}
+
+}  // namespace
+
+sys::SpawnSpec RuntimeCommand(const Runtime& runtime, const Host& host, const std::string& root,
+                              const std::string& bundle, const std::string& id,
+                              const std::vector<std::string>& options) {
+  sys::SpawnSpec command = CommandWith(runtime, root, bundle, bundle + "/log");
+  command.argv.insert(command.argv.end(), {"run", "--bundle", bundle});
+  command.argv.insert(command.argv.end(), options.begin(), options.end());
+  command.argv.push_back(id);
   command.new_namespaces = CLONE_NEWNS | CLONE_NEWPID;
   constexpr unsigned long kFlags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
   command.mounts.push_back({"proc", "/proc", "proc", kFlags});
@@ -132,11 +146,34 @@ sys::SpawnSpec RuntimeCommand(const Runtime& runtime, const Host& host, const st
     // A cgroup2 mount takes rights over the cgroup namespace.
     command.new_namespaces |= CLONE_NEWCGROUP;
     command.mounts.push_back({"cgroup2", "/sys/fs/cgroup", "cgroup2", kFlags});
-  } else if (crun && host.cgroup2_mount) {
+  } else if (runtime.kind == RuntimeKind::kCrun && host.cgroup2_mount) {
     command.mounts.push_back({"cgroup2", "/sys/fs/cgroup", "cgroup2", kFlags});
   }
   if (host.make_user_namespace) command.new_namespaces |= CLONE_NEWUSER;
   return command;
+}
+
+sys::SpawnSpec ExecCommand(const Runtime& runtime, const std::string& root, const std::string& bundle,
+                           const std::string& id, const std::string& name, int pidfd) {
+  const std::string files = bundle + "/" + name;
+  sys::SpawnSpec command = CommandWith(runtime, root, bundle, files + ".log");
+  command.argv.insert(command.argv.end(),
+                      {"exec", "--process", files + ".json", "--pid-file", files + ".pid", id});
+  command.join_pidfd = pidfd;
+  return command;
+}
+
+Result<Outcome> OutcomeOf(const Runtime& runtime, const std::string& log_file, const sys::ExitStatus& status) {
+  Outcome outcome;
+  outcome.exit_code = status.code;
+  outcome.signal = status.signal;
+  outcome.usage = status.usage;
+  if (status.code != 0) {
+    auto log = ReadFile(log_file);
+    std::string message = log ? LastLogError(*log) : std::string();
+    if (!message.empty()) return RuntimeError(runtime, message);
+  }
+  return outcome;
 }
 
 std::string LastLogError(std::string_view log) {

@@ -77,6 +77,7 @@ struct Spec {
   bool read_only_rootfs = false;  // mount points must then exist
   std::vector<std::string> args;  // the first is looked up in the container's PATH
   std::vector<std::string> env;   // "K=V"; PATH is added when missing
+  bool terminal = false;          // the process gets one; only in a Container (container.h)
   std::string cwd = "/";          // made (0755, owned by the user) when missing
   User user;                      // sandbox/user.h resolves names
   std::string hostname = "buildkitsandbox";

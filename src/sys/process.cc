@@ -117,6 +117,7 @@ VARVE_CHILD_CODE void MapUser(ChildPlan* plan) {
   if (spec.new_process_group && setpgid(0, 0) != 0) Fail(plan, "setpgid");
   if (spec.new_namespaces & CLONE_NEWUSER) MapUser(plan);
   if (spec.new_namespaces & CLONE_NEWNS) SetUpMounts(plan);
+  if (spec.join_pidfd >= 0 && syscall(SYS_setns, spec.join_pidfd, CLONE_NEWNS) != 0) Fail(plan, "join mounts");
   if (!spec.cwd.empty() && chdir(spec.cwd.c_str()) != 0) Fail(plan, "change directory");
   SetUpFds(plan);
   sigset_t none;
@@ -168,6 +169,31 @@ std::vector<char*> Pointers(const std::vector<std::string>& strings) {
   pointers.push_back(nullptr);
   return pointers;
 }
+
+// The children of this thread, while it lives, are born into the pid namespace of another process: a
+// process cannot change its own.
+class ChildrenJoinPids {
+ public:
+  explicit ChildrenJoinPids(int pidfd) {
+    if (pidfd < 0) return;
+    own_.Reset(open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC));
+    if (!own_ || setns(pidfd, CLONE_NEWPID) != 0) {
+      status_ = ErrnoError(errno, "join the pid namespace of a process");
+      own_.Reset();
+    }
+  }
+  ~ChildrenJoinPids() {
+    // A thread that cannot go back would start everything that comes later in that namespace.
+    if (own_) CHECK(setns(own_.get(), CLONE_NEWPID) == 0);
+  }
+  ChildrenJoinPids(const ChildrenJoinPids&) = delete;
+  ChildrenJoinPids& operator=(const ChildrenJoinPids&) = delete;
+  const Status& status() const { return status_; }
+
+ private:
+  Fd own_;
+  Status status_ = Ok();
+};
 
 }  // namespace
 
@@ -225,9 +251,14 @@ Result<Child> Spawn(const SpawnSpec& spec) {
   }
   sigset_t all, old_mask;
   sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &old_mask);
-  long result = CloneChild(&arguments, &plan);
-  pthread_sigmask(SIG_SETMASK, &old_mask, nullptr);
+  long result;
+  {
+    ChildrenJoinPids joined(spec.join_pidfd);
+    TRY(joined.status());
+    pthread_sigmask(SIG_SETMASK, &all, &old_mask);
+    result = CloneChild(&arguments, &plan);
+    pthread_sigmask(SIG_SETMASK, &old_mask, nullptr);
+  }
   pid_t pid = result < 0 ? -1 : static_cast<pid_t>(result);
   int clone_error = result < 0 ? static_cast<int>(-result) : 0;
   if (pid < 0) {

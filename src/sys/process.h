@@ -56,6 +56,10 @@ struct SpawnSpec {
   int new_namespaces = 0;
   std::vector<SpawnMount> mounts = {};
 
+  // The pidfd of a process whose pid and mount namespaces the child is born into; -1: the parent's.
+  // Not together with new_namespaces.
+  int join_pidfd = -1;
+
   // A directory of a cgroup2 hierarchy to be born in; -1: the parent's. (Moving a process later
   // takes a lock that waits for an RCU grace period: 8 to 15 ms.)
   int cgroup_fd = -1;

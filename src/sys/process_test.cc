@@ -199,6 +199,31 @@ TEST(Process, NamespacesBelongToTheChildAlone) {
   EXPECT_NE(stat("/mnt/x", &st), 0);
 }
 
+TEST(Process, JoinsThePidAndMountNamespacesOfAnother) {
+  if (!CanMount()) GTEST_SKIP() << "needs root";
+  int ready[2];
+  ASSERT_EQ(pipe2(ready, O_CLOEXEC), 0);
+  SpawnSpec first = Sh("echo there > /run/joined; echo; exec sleep 1000");
+  first.stdout_fd = ready[1];
+  first.new_namespaces = CLONE_NEWNS | CLONE_NEWPID;
+  first.mounts = {{"proc", "/proc", "proc"}, {"tmpfs", "/run", "tmpfs"}};
+  auto child = Spawn(first);
+  ASSERT_TRUE(child) << child.error().ToString();
+  char byte;
+  ASSERT_EQ(read(ready[0], &byte, 1), 1);
+  SpawnSpec other = Sh("cat /run/joined; cat /proc/1/comm");
+  other.join_pidfd = child->pidfd();
+  EXPECT_EQ(*RunAndRead(other), "there\nsleep\n");
+  // This thread's next child is where this process is.
+  EXPECT_EQ(*RunAndRead(Sh("readlink /proc/self/ns/pid")), *RunAndRead({.argv = {"readlink", fmt::format("/proc/{}/ns/pid", getpid())}}));
+  ASSERT_TRUE(child->Kill(SIGKILL));
+  ASSERT_TRUE(child->Wait());
+  auto late = Spawn(other);
+  EXPECT_FALSE(late);
+  close(ready[0]);
+  close(ready[1]);
+}
+
 TEST(Process, UserNamespaceMapsToRoot) {
   if (!UserNamespacesUsable()) GTEST_SKIP() << "needs user namespaces";
   SpawnSpec spec{.argv = {"id", "-u"}};
