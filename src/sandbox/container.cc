@@ -155,9 +155,8 @@ class RunningProcess {
       }
       if (!started && !console_ && access(pid_file_.c_str(), F_OK) == 0) {
         started = true;
-        *handle_.runtime_.Lock() = child_.pid();
         if (on_started) on_started();
-        if (handle_.on_started_) handle_.on_started_();
+        handle_.Begin(child_.pid());
       }
       if (ended) break;
       if (fds[2].revents != 0) {
@@ -166,7 +165,7 @@ class RunningProcess {
         TRY(child_.Kill(SIGKILL));
       }
     }
-    *handle_.runtime_.Lock() = -1;  // before it is reaped, and its number may mean another
+    handle_.End();  // before it is reaped, and its number may mean another
     TRY_ASSIGN(sys::ExitStatus status, child_.Wait());
     if (stopped) return Cancelled("cancelled while a container's process was running");
     return status;
@@ -181,21 +180,41 @@ class RunningProcess {
   sys::Child child_;
 };
 
+void ProcessHandle::Send(pid_t runtime, int signal) {
+  if (CannotBeCaught(signal)) {
+    KillChildren(runtime, signal);
+  } else {
+    kill(runtime, signal);
+  }
+}
+
+void ProcessHandle::Begin(pid_t runtime) {
+  {
+    auto state = state_.Lock();
+    state->has_begun = true;
+    state->runtime = runtime;
+    if (state->size && terminal_) (void)sys::ResizePty(terminal_.get(), state->size->first, state->size->second);
+    if (state->size) Send(runtime, SIGWINCH);
+    for (int signal : state->signals) Send(runtime, signal);
+  }
+  if (on_started_) on_started_();
+}
+
+void ProcessHandle::End() { state_.Lock()->runtime = -1; }
+
 Status ProcessHandle::Resize(unsigned rows, unsigned columns) {
-  if (!terminal_) return Ok();
+  auto state = state_.Lock();
+  if (!state->has_begun) state->size = {rows, columns};
+  if (state->runtime < 0 || !terminal_) return Ok();
   TRY(sys::ResizePty(terminal_.get(), rows, columns));
-  Signal(SIGWINCH);  // for runc, which then looks at the terminal's size; others ignore one more
+  Send(state->runtime, SIGWINCH);  // for runc, which then looks at the terminal's size; others ignore one more
   return Ok();
 }
 
 void ProcessHandle::Signal(int signal) {
-  auto runtime = runtime_.Lock();
-  if (*runtime < 0) return;
-  if (CannotBeCaught(signal)) {
-    KillChildren(*runtime, signal);
-  } else {
-    kill(*runtime, signal);
-  }
+  auto state = state_.Lock();
+  if (!state->has_begun) state->signals.push_back(signal);
+  if (state->runtime >= 0) Send(state->runtime, signal);
 }
 
 Result<Outcome> Container::Run(const Spec& spec, Streams streams, ProcessHandle& handle, std::stop_token stop) {

@@ -13,8 +13,11 @@
 
 #include <condition_variable>
 #include <functional>
+#include <optional>
 #include <stop_token>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/fd.h"
 #include "base/guarded.h"
@@ -38,19 +41,29 @@ class ProcessHandle {
   ProcessHandle(const ProcessHandle&) = delete;
   ProcessHandle& operator=(const ProcessHandle&) = delete;
 
-  // Before the process has begun and after its end nothing happens.
+  // Before the process has begun it is kept for it; after its end nothing happens.
   void Signal(int signal);
 
   // Of a process with Spec::terminal, once it has begun; lives as long as this object. What is written is what
   // a user types, what is read is what the screen shows; at the end reading fails with EIO.
   int terminal() const { return terminal_.get(); }
-  Status Resize(unsigned rows, unsigned columns);
+  Status Resize(unsigned rows, unsigned columns);  // as Signal
 
  private:
   friend class RunningProcess;
+  struct State {
+    pid_t runtime = -1;  // the runtime's process, not reaped yet; -1: none
+    bool has_begun = false;
+    std::vector<int> signals;  // until it begins
+    std::optional<std::pair<unsigned, unsigned>> size;
+  };
+  void Begin(pid_t runtime);
+  void End();
+  static void Send(pid_t runtime, int signal);
+
   std::function<void()> on_started_;
   Fd terminal_;                  // set before on_started_ is called
-  Guarded<pid_t> runtime_{-1};  // the runtime's process, not reaped yet; -1: none
+  Guarded<State> state_;
 };
 
 // Safe from any thread.

@@ -37,10 +37,7 @@ class Process {
     });
   }
 
-  void Signal(int signal) {
-    has_started_.wait();  // its output may come before the runtime says so
-    handle_.Signal(signal);
-  }
+  void Signal(int signal) { handle_.Signal(signal); }
   void Write(std::string_view text) {
     ASSERT_TRUE(FdWriter(in_ ? in_.get() : handle_.terminal()).Write(text));
   }
@@ -55,7 +52,6 @@ class Process {
     return text;
   }
   void Resize(unsigned rows, unsigned columns) {
-    has_started_.wait();
     ASSERT_TRUE(handle_.Resize(rows, columns));
   }
   void Stop() { thread_.request_stop(); }
@@ -156,6 +152,14 @@ TEST_P(ContainerTest, SignalsReachTheFirstAndThoseThatJoined) {
     EXPECT_EQ(outcome->exit_code, 42);
     process->Signal(SIGKILL);  // nobody is hit any more
   }
+}
+
+TEST_P(ContainerTest, ASignalThatComesEarlyIsKept) {
+  Process& first = Start("sleep 1000");
+  first.Signal(SIGKILL);
+  auto& outcome = first.End();
+  ASSERT_TRUE(outcome) << outcome.error().ToString();
+  EXPECT_EQ(outcome->exit_code, 137);
 }
 
 TEST_P(ContainerTest, KillReachesTheFirstAndThoseThatJoined) {
