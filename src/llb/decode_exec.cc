@@ -10,6 +10,42 @@ namespace varve::llb {
 
 namespace {
 
+Status ReadCache(const pb::Mount& from, graph::Mount* mount) {
+  mount->type = graph::MountType::kCache;
+  mount->cache_id = from.cache_opt().id().empty() ? mount->target : from.cache_opt().id();
+  switch (from.cache_opt().sharing()) {
+    case pb::SHARED: mount->sharing = graph::CacheSharing::kShared; break;
+    case pb::PRIVATE: mount->sharing = graph::CacheSharing::kPrivate; break;
+    case pb::LOCKED: mount->sharing = graph::CacheSharing::kLocked; break;
+    default: return Invalid("CacheOpt.sharing is {}, which is not known", static_cast<int>(from.cache_opt().sharing()));
+  }
+  return Ok();
+}
+
+void ReadSecret(const pb::Mount& from, graph::Mount* mount) {
+  const pb::SecretOpt& secret = from.secret_opt();
+  mount->type = graph::MountType::kSecret;
+  mount->secret_id = secret.id();
+  mount->uid = secret.uid();
+  mount->gid = secret.gid();
+  mount->mode = secret.mode() & 07777;
+  mount->required = !secret.optional();
+  mount->readonly = true;
+  mount->source.clear();
+}
+
+void ReadSsh(const pb::Mount& from, graph::Mount* mount) {
+  const pb::SshOpt& ssh = from.ssh_opt();
+  mount->type = graph::MountType::kSsh;
+  mount->secret_id = ssh.id().empty() ? "default" : ssh.id();
+  mount->uid = ssh.uid();
+  mount->gid = ssh.gid();
+  mount->mode = ssh.mode() & 07777;
+  mount->required = !ssh.optional();
+  mount->readonly = false;
+  mount->source.clear();
+}
+
 class ExecReader {
  public:
   ExecReader(OpReader& reader, const pb::ExecOp& from) : reader_(reader), from_(from) {}
@@ -97,30 +133,15 @@ class ExecReader {
   Status ReadMount(int i) {
     const pb::Mount& from = from_.mounts(i);
     if (!from.result_id().empty()) return Invalid("Mount.result_id is for containers of a front end, not for steps");
-    if (IsRoot(from) && from.mount_type() != pb::BIND) return Invalid("the mount at / is no bind mount");
-    graph::Mount mount;
-    mount.target = from.dest().empty() ? "" : JoinAbsolute(exec_.cwd, from.dest());
-    if (mount.target.empty()) return Invalid("a mount has no Mount.dest");
-    mount.readonly = from.readonly();
-    mount.source = RelPath(from.selector()).str();
-    if (IsRoot(from) && !mount.source.empty()) return Invalid("the mount at / has a Mount.selector");
-    switch (from.mount_type()) {
-      case pb::BIND: TRY(ReadBind(from, i, &mount)); break;
-      case pb::CACHE: TRY(ReadCache(from, &mount)); break;
-      case pb::TMPFS:
-        if (from.tmpfs_opt().size() < 0) return Invalid("TmpfsOpt.size is negative");
-        // Where every step has a tmpfs already.
-        if (mount.target == "/dev/shm" && from.tmpfs_opt().size() > 0) {
-          exec_.shm_size = static_cast<uint64_t>(from.tmpfs_opt().size());
-          return Ok();
-        }
-        mount.type = graph::MountType::kTmpfs;
-        mount.tmpfs_size = static_cast<uint64_t>(from.tmpfs_opt().size());
-        break;
-      case pb::SECRET: ReadSecret(from, &mount); break;
-      case pb::SSH: ReadSsh(from, &mount); break;
-      default: return Invalid("Mount.mount_type is {}, which is not known", static_cast<int>(from.mount_type()));
+    if (IsRoot(from) && !RelPath(from.selector()).IsRoot()) return Invalid("the mount at / has a Mount.selector");
+    // Where every step has a tmpfs already.
+    if (from.mount_type() == pb::TMPFS && JoinAbsolute(exec_.cwd, from.dest()) == "/dev/shm" && from.tmpfs_opt().size() > 0) {
+      exec_.shm_size = static_cast<uint64_t>(from.tmpfs_opt().size());
+      return Ok();
     }
+    TRY_ASSIGN(graph::Mount mount, DecodeMount(from, exec_.cwd));
+    if (from.mount_type() == pb::BIND) TRY(ReadBind(from, i, &mount));
+    if (from.mount_type() == pb::CACHE) TRY(ReadCacheInput(from, &mount));
     exec_.mounts.push_back(std::move(mount));
     return Ok();
   }
@@ -139,15 +160,7 @@ class ExecReader {
     return Ok();
   }
 
-  Status ReadCache(const pb::Mount& from, graph::Mount* mount) {
-    mount->type = graph::MountType::kCache;
-    mount->cache_id = from.cache_opt().id().empty() ? mount->target : from.cache_opt().id();
-    switch (from.cache_opt().sharing()) {
-      case pb::SHARED: mount->sharing = graph::CacheSharing::kShared; break;
-      case pb::PRIVATE: mount->sharing = graph::CacheSharing::kPrivate; break;
-      case pb::LOCKED: mount->sharing = graph::CacheSharing::kLocked; break;
-      default: return Invalid("CacheOpt.sharing is {}, which is not known", static_cast<int>(from.cache_opt().sharing()));
-    }
+  Status ReadCacheInput(const pb::Mount& from, graph::Mount* mount) {
     TRY_ASSIGN(auto ref, reader_.Input(from.input(), "Mount.input"));
     if (ref && ReadCacheOwner(*ref, mount)) return Ok();
     if (ref) {
@@ -174,30 +187,6 @@ class ExecReader {
     mount->mode = made->mode;
     mount->source.clear();
     return true;
-  }
-
-  void ReadSecret(const pb::Mount& from, graph::Mount* mount) {
-    const pb::SecretOpt& secret = from.secret_opt();
-    mount->type = graph::MountType::kSecret;
-    mount->secret_id = secret.id();
-    mount->uid = secret.uid();
-    mount->gid = secret.gid();
-    mount->mode = secret.mode() & 07777;
-    mount->required = !secret.optional();
-    mount->readonly = true;
-    mount->source.clear();
-  }
-
-  void ReadSsh(const pb::Mount& from, graph::Mount* mount) {
-    const pb::SshOpt& ssh = from.ssh_opt();
-    mount->type = graph::MountType::kSsh;
-    mount->secret_id = ssh.id().empty() ? "default" : ssh.id();
-    mount->uid = ssh.uid();
-    mount->gid = ssh.gid();
-    mount->mode = ssh.mode() & 07777;
-    mount->required = !ssh.optional();
-    mount->readonly = false;
-    mount->source.clear();
   }
 
   // A secret that is a file and a variable is one mount in the graph. Those that are a variable alone
@@ -248,6 +237,28 @@ class ExecReader {
 };
 
 }  // namespace
+
+Result<graph::Mount> DecodeMount(const pb::Mount& from, const std::string& cwd) {
+  graph::Mount mount;
+  mount.target = from.dest().empty() ? "" : JoinAbsolute(cwd, from.dest());
+  if (mount.target.empty()) return Invalid("a mount has no Mount.dest");
+  if (mount.target == "/" && from.mount_type() != pb::BIND) return Invalid("the mount at / is no bind mount");
+  mount.readonly = from.readonly();
+  mount.source = RelPath(from.selector()).str();
+  switch (from.mount_type()) {
+    case pb::BIND: break;
+    case pb::CACHE: TRY(ReadCache(from, &mount)); break;
+    case pb::TMPFS:
+      if (from.tmpfs_opt().size() < 0) return Invalid("TmpfsOpt.size is negative");
+      mount.type = graph::MountType::kTmpfs;
+      mount.tmpfs_size = static_cast<uint64_t>(from.tmpfs_opt().size());
+      break;
+    case pb::SECRET: ReadSecret(from, &mount); break;
+    case pb::SSH: ReadSsh(from, &mount); break;
+    default: return Invalid("Mount.mount_type is {}, which is not known", static_cast<int>(from.mount_type()));
+  }
+  return mount;
+}
 
 Status DecodeExec(OpReader& reader, const pb::ExecOp& exec) { return ExecReader(reader, exec).Read(); }
 

@@ -74,6 +74,10 @@ void SetPlatform(const oci::Platform& platform, pb::Platform* to);
 // which Op and which field.
 Result<Decoded> Decode(const pb::Definition& definition, const DecodeOptions& options = {});
 
+// A mount without where its files come from (Mount::input, output): what a front end wants in a container is
+// said by other references than an Op's.
+Result<graph::Mount> DecodeMount(const pb::Mount& mount, const std::string& cwd = "/");
+
 // What `root` needs. Equal graphs give equal bytes. Steps that are equal in everything that LLB says
 // become one Op, under the name of the first.
 pb::Definition Encode(const graph::Graph& graph, const std::optional<graph::Ref>& root);
