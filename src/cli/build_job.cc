@@ -256,12 +256,17 @@ std::string BuildJob::project() const {
   return context_.temporary.empty() && path != nullptr ? path : context_.dockerfile_name;
 }
 
-Result<engine::Outcome> RunGraph(GraphRun run, Workspace& workspace, engine::Observer& observer,
-                                 std::stop_token stop) {
+exec::RunnerStores RunnerStoresOf(Workspace& workspace) {
   exec::RunnerStores stores{*workspace.layers, *workspace.local.store, *workspace.images,
                             *workspace.blobs, workspace.registries->http(), *workspace.lease,
                             SystemClock()};
   stores.answers = workspace.answers.get();
+  return stores;
+}
+
+Result<engine::Outcome> RunGraph(GraphRun run, Workspace& workspace, engine::Observer& observer,
+                                 std::stop_token stop) {
+  exec::RunnerStores stores = RunnerStoresOf(workspace);
   if (run.tiers != nullptr) {
     stores.fetch_layer = [&chain = run.tiers->chain()](const DiffId& layer, const OnProgress& progress,
                                                        std::stop_token token) {

@@ -55,6 +55,9 @@ struct GraphRun {
   std::function<std::vector<engine::ShadowResult>()>* shadows = nullptr;
 };
 
+// Without what caches elsewhere could give.
+exec::RunnerStores RunnerStoresOf(Workspace& workspace);
+
 // Resolves, keys, looks up, and unless it is a dry run runs what is left.
 Result<engine::Outcome> RunGraph(GraphRun run, Workspace& workspace, engine::Observer& observer,
                                  std::stop_token stop);

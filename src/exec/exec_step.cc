@@ -66,45 +66,6 @@ sandbox::ResourceLimits LimitsOf(const std::map<std::string, std::string>& resou
   return limits;
 }
 
-Result<sandbox::Spec> SpecOf(const graph::Exec& exec, const std::string& rootfs,
-                             const StepMounts& mounts) {
-  sandbox::Spec spec;
-  spec.rootfs = rootfs;
-  spec.args = exec.args;
-  spec.env = exec.env;
-  for (const auto* more : {&exec.proxy_env, &mounts.env()}) {
-    for (const std::string& entry : *more) {
-      std::string name = entry.substr(0, entry.find('=') + 1);
-      bool set = std::ranges::any_of(exec.env, [&](const auto& e) { return e.starts_with(name); });
-      if (!set || more == &mounts.env()) spec.env.push_back(entry);
-    }
-  }
-  spec.cwd = exec.cwd.empty() ? "/" : exec.cwd;
-  if (!exec.hostname.empty()) spec.hostname = exec.hostname;
-  spec.mounts = mounts.specs();
-  spec.network = exec.network == graph::NetworkMode::kNone ? sandbox::Network::kNone
-                                                           : sandbox::Network::kHost;
-  spec.security = exec.security == graph::SecurityMode::kInsecure ? sandbox::Security::kInsecure
-                                                                  : sandbox::Security::kSandbox;
-  for (const auto& [host, ip] : exec.extra_hosts) spec.extra_hosts.push_back({host, ip});
-  if (exec.shm_size != 0) spec.shm_size = exec.shm_size;
-  for (const graph::Ulimit& u : exec.ulimits) spec.ulimits.push_back({u.name, u.soft, u.hard});
-  spec.limits = LimitsOf(exec.resources);
-  spec.cgroup_parent = exec.cgroup_parent;
-  TRY_ASSIGN(Fd root, sys::OpenDir(rootfs));
-  TRY_ASSIGN(spec.user, sandbox::ResolveExecUser(root.get(), exec.user));
-  if (std::ranges::none_of(spec.env, [](const auto& e) { return e.starts_with("PATH="); })) {
-    spec.env.push_back("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-  }
-  // Here and not by the runtime: for a user without an entry runc says "/", and crun nothing.
-  if (std::ranges::none_of(spec.env, [](const auto& e) { return e.starts_with("HOME="); })) {
-    TRY_ASSIGN(std::string passwd, sandbox::ReadRootFile(root.get(), "etc/passwd"));
-    std::string home = sandbox::HomeOf(spec.user.uid, passwd);
-    spec.env.push_back("HOME=" + (home.empty() ? "/" : home));
-  }
-  return spec;
-}
-
 // One that nobody requires may be missing (reference dockerfile.md §4.4).
 Status AddDevices(const graph::Exec& exec, sandbox::Spec& spec, engine::StepSink& sink) {
   if (exec.devices.empty()) return Ok();
@@ -197,6 +158,45 @@ Result<Emulation> EmulationOf(const graph::Step& step) {
 
 }  // namespace
 
+Result<sandbox::Spec> SandboxSpecOf(const graph::Exec& exec, const std::string& rootfs,
+                                    const StepMounts& mounts) {
+  sandbox::Spec spec;
+  spec.rootfs = rootfs;
+  spec.args = exec.args;
+  spec.env = exec.env;
+  for (const auto* more : {&exec.proxy_env, &mounts.env()}) {
+    for (const std::string& entry : *more) {
+      std::string name = entry.substr(0, entry.find('=') + 1);
+      bool set = std::ranges::any_of(exec.env, [&](const auto& e) { return e.starts_with(name); });
+      if (!set || more == &mounts.env()) spec.env.push_back(entry);
+    }
+  }
+  spec.cwd = exec.cwd.empty() ? "/" : exec.cwd;
+  if (!exec.hostname.empty()) spec.hostname = exec.hostname;
+  spec.mounts = mounts.specs();
+  spec.network = exec.network == graph::NetworkMode::kNone ? sandbox::Network::kNone
+                                                           : sandbox::Network::kHost;
+  spec.security = exec.security == graph::SecurityMode::kInsecure ? sandbox::Security::kInsecure
+                                                                  : sandbox::Security::kSandbox;
+  for (const auto& [host, ip] : exec.extra_hosts) spec.extra_hosts.push_back({host, ip});
+  if (exec.shm_size != 0) spec.shm_size = exec.shm_size;
+  for (const graph::Ulimit& u : exec.ulimits) spec.ulimits.push_back({u.name, u.soft, u.hard});
+  spec.limits = LimitsOf(exec.resources);
+  spec.cgroup_parent = exec.cgroup_parent;
+  TRY_ASSIGN(Fd root, sys::OpenDir(rootfs));
+  TRY_ASSIGN(spec.user, sandbox::ResolveExecUser(root.get(), exec.user));
+  if (std::ranges::none_of(spec.env, [](const auto& e) { return e.starts_with("PATH="); })) {
+    spec.env.push_back("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+  }
+  // Here and not by the runtime: for a user without an entry runc says "/", and crun nothing.
+  if (std::ranges::none_of(spec.env, [](const auto& e) { return e.starts_with("HOME="); })) {
+    TRY_ASSIGN(std::string passwd, sandbox::ReadRootFile(root.get(), "etc/passwd"));
+    std::string home = sandbox::HomeOf(spec.user.uid, passwd);
+    spec.env.push_back("HOME=" + (home.empty() ? "/" : home));
+  }
+  return spec;
+}
+
 Result<engine::RunResult> RunExecStep(const Job& job, const engine::RunRequest& request,
                                       engine::StepSink& sink, std::stop_token stop) {
   METRIC("exec.run_step");
@@ -230,7 +230,7 @@ Result<engine::RunResult> RunExecStep(const Job& job, const engine::RunRequest& 
   TRY(mounts.Prepare(sink, stop));
   RecordingSink recording(sink);
   MaskingSink masking(recording, mounts.secrets());
-  TRY_ASSIGN(sandbox::Spec spec, SpecOf(exec, mount->path(), mounts));
+  TRY_ASSIGN(sandbox::Spec spec, SandboxSpecOf(exec, mount->path(), mounts));
   spec.read_only_rootfs = read_only;
   spec.filter_dir = job.root;
   for (const std::string& interpreter : emulation.interpreters) {

@@ -102,6 +102,9 @@ class Runner final : public engine::SourceResolver,
   Result<std::unique_ptr<Lock>> Acquire(const StepKey& key, std::stop_token stop) override;
   std::string DirectoryOf(graph::StepIndex step) const override;
 
+  // What a step is given, for what is run beside them. Lives as long as the runner.
+  const Job& job() const { return *job_; }
+
   const source::ContextTree& context_totals() const { return context_totals_; }
   // Makes the trees of outputs whose layers are here and whose tree is not known: of records that came
   // from an image. False: one could not be made.
