@@ -1,12 +1,15 @@
 #include "daemon/bridge_service.h"
 
+#include "daemon/failure.h"
+#include "daemon/ref_files.h"
+
 namespace varve::daemon {
 
 namespace {
 
-// `use(job)` with the job of the call.
+// `use(job)`, which gives a gRPC status, with the job of the call.
 template <class Use>
-grpc::Status WithJob(Jobs& jobs, grpc::ServerContext& context, Use use) {
+grpc::Status InJob(Jobs& jobs, grpc::ServerContext& context, Use use) {
   const auto& metadata = context.client_metadata();
   auto id = metadata.find("buildkit-controlapi-buildid");
   if (id == metadata.end()) return {grpc::StatusCode::INVALID_ARGUMENT, "no buildid found in context"};
@@ -15,7 +18,28 @@ grpc::Status WithJob(Jobs& jobs, grpc::ServerContext& context, Use use) {
   // The words and the code by which a client knows to try again.
   if (job == nullptr) return {grpc::StatusCode::NOT_FOUND, "no such job " + ref};
   auto entered = job->Enter();
-  return ToGrpc(use(*job));
+  return use(*job);
+}
+
+template <class Use>
+grpc::Status WithJob(Jobs& jobs, grpc::ServerContext& context, Use use) {
+  return InJob(jobs, context, [&](SolveJob& job) { return ToGrpc(use(job)); });
+}
+
+grpc::Status ToGrpc(const Status& status) { return status ? grpc::Status::OK : daemon::ToGrpc(status.error()); }
+
+// `use(files)`, with what a mount of a container shows now.
+template <class Use>
+grpc::Status WithMount(Jobs& jobs, grpc::ServerContext& context, const std::string& id, int mount, Use use) {
+  return InJob(jobs, context, [&](SolveJob& job) {
+    auto read = [&]() -> Status {
+      TRY_ASSIGN(auto container, job.containers().Find(id));
+      TRY_ASSIGN(std::string directory, container->DirectoryOf(static_cast<size_t>(mount)));
+      TRY_ASSIGN(RefFiles files, RefFiles::OpenDirectory(directory));
+      return use(files);
+    };
+    return ToGrpc(read());
+  });
 }
 
 }  // namespace
@@ -86,6 +110,51 @@ grpc::Status BridgeService::Warn(grpc::ServerContext* context, const gateway::Wa
   return WithJob(jobs_, *context, [&](SolveJob& job) {
     job.Warn(*request);
     return google::rpc::Status();
+  });
+}
+
+grpc::Status BridgeService::NewContainer(grpc::ServerContext* context, const gateway::NewContainerRequest* request,
+                                         gateway::NewContainerResponse*) {
+  return WithJob(jobs_, *context, [&](SolveJob& job) { return job.NewContainer(*request); });
+}
+
+grpc::Status BridgeService::ReleaseContainer(grpc::ServerContext* context,
+                                             const gateway::ReleaseContainerRequest* request,
+                                             gateway::ReleaseContainerResponse*) {
+  return InJob(jobs_, *context, [&](SolveJob& job) { return ToGrpc(job.containers().Release(request->container_id())); });
+}
+
+grpc::Status BridgeService::ExecProcess(grpc::ServerContext* context, ExecMessages* stream) {
+  return InJob(jobs_, *context, [&](SolveJob& job) {
+    // The job's end does not wait for a client that only listens.
+    std::stop_callback end(job.stopping(), [&] { context->TryCancel(); });
+    return ServeExecProcess(*stream, job.containers());
+  });
+}
+
+grpc::Status BridgeService::ReadFileContainer(grpc::ServerContext* context, const gateway::ReadFileRequest* request,
+                                              gateway::ReadFileResponse* response) {
+  return WithMount(jobs_, *context, request->ref(), request->mount_index(), [&](RefFiles& files) -> Status {
+    TRY_ASSIGN(*response->mutable_data(), files.Read(request->file_path(), request->range().offset(),
+                                                     request->range().length()));
+    return Ok();
+  });
+}
+
+grpc::Status BridgeService::ReadDirContainer(grpc::ServerContext* context, const gateway::ReadDirRequest* request,
+                                             gateway::ReadDirResponse* response) {
+  return WithMount(jobs_, *context, request->ref(), request->mount_index(), [&](RefFiles& files) -> Status {
+    TRY_ASSIGN(auto entries, files.List(request->dir_path(), request->include_pattern()));
+    for (auto& entry : entries) *response->add_entries() = std::move(entry);
+    return Ok();
+  });
+}
+
+grpc::Status BridgeService::StatFileContainer(grpc::ServerContext* context, const gateway::StatFileRequest* request,
+                                              gateway::StatFileResponse* response) {
+  return WithMount(jobs_, *context, request->ref(), request->mount_index(), [&](RefFiles& files) -> Status {
+    TRY_ASSIGN(*response->mutable_stat(), files.Stat(request->path()));
+    return Ok();
   });
 }
 

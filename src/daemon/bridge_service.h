@@ -4,11 +4,11 @@
 
 #include "api/gateway.grpc.pb.h"
 #include "daemon/capabilities.h"
+#include "daemon/exec_stream.h"
 #include "daemon/jobs.h"
 
 namespace varve::daemon {
 
-// What is not overridden answers UNIMPLEMENTED: NewContainer and its kin are not announced.
 class BridgeService final : public gateway::LLBBridge::Service {
  public:
   BridgeService(Jobs& jobs, const WorkerFacts& worker) : jobs_(jobs), worker_(worker) {}
@@ -36,6 +36,18 @@ class BridgeService final : public gateway::LLBBridge::Service {
                       gateway::InputsResponse* response) override;
   grpc::Status Warn(grpc::ServerContext* context, const gateway::WarnRequest* request,
                     gateway::WarnResponse* response) override;
+
+  grpc::Status NewContainer(grpc::ServerContext* context, const gateway::NewContainerRequest* request,
+                            gateway::NewContainerResponse* response) override;
+  grpc::Status ReleaseContainer(grpc::ServerContext* context, const gateway::ReleaseContainerRequest* request,
+                                gateway::ReleaseContainerResponse* response) override;
+  grpc::Status ExecProcess(grpc::ServerContext* context, ExecMessages* stream) override;
+  grpc::Status ReadFileContainer(grpc::ServerContext* context, const gateway::ReadFileRequest* request,
+                                 gateway::ReadFileResponse* response) override;
+  grpc::Status ReadDirContainer(grpc::ServerContext* context, const gateway::ReadDirRequest* request,
+                                gateway::ReadDirResponse* response) override;
+  grpc::Status StatFileContainer(grpc::ServerContext* context, const gateway::StatFileRequest* request,
+                                 gateway::StatFileResponse* response) override;
 
  private:
   Jobs& jobs_;

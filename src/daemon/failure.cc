@@ -85,6 +85,7 @@ google::rpc::Status ToProto(const Failure& failure) {
   if (!failure.vertex.empty()) {
     AddDetail(status, "errdefs.Vertex+json", Json().Set("digest", failure.vertex));
   }
+  if (failure.exit_code) AddDetail(status, "gatewayapi.ExitMessage+json", Json().Set("Code", *failure.exit_code));
   if (!failure.subrequest.empty()) {
     AddDetail(status, "errdefs.Subrequest+json", Json().Set("name", failure.subrequest));
   }

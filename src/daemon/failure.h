@@ -34,6 +34,7 @@ struct Failure {
   std::string subrequest = {};             // a question that this front end does not answer
   std::vector<std::string> deny_messages = {};  // of the client's source policy, for its user
   std::string capability = {};             // that the client's front end needs and this one has not
+  std::optional<int> exit_code = {};       // of a process that failed
 };
 
 // A file that a step was to read and that is not there, in the words that clients and their users look for.

@@ -44,6 +44,12 @@ Result<RefFiles> RefFiles::Open(const std::vector<DiffId>& layers, cli::Workspac
   return files;
 }
 
+Result<RefFiles> RefFiles::OpenDirectory(const std::string& path) {
+  RefFiles files;
+  TRY_ASSIGN(files.root_, sys::OpenDir(path));
+  return files;
+}
+
 Result<std::string> RefFiles::Read(const std::string& path, int64_t offset, int64_t length) {
   auto fd = sys::OpenInRoot(root_.get(), RelPath(path), O_RDONLY | O_NONBLOCK);
   if (!fd) return Error(std::move(fd).error()).With("open " + path);

@@ -22,6 +22,9 @@ class RefFiles {
   // The layers are on this machine and leased.
   static Result<RefFiles> Open(const std::vector<DiffId>& layers, cli::Workspace& workspace);
 
+  // A directory that something else keeps, and may change.
+  static Result<RefFiles> OpenDirectory(const std::string& path);
+
   // At most 16 MiB, which is what a message holds. `length` 0: to the end.
   Result<std::string> Read(const std::string& path, int64_t offset, int64_t length);
   // Sorted by name; `pattern`: names that match it, as a shell would; empty: all.

@@ -7,7 +7,6 @@
 #include "base/strings.h"
 #include "cli/collect_after.h"
 #include "cli/exit_code.h"
-#include "daemon/ref_files.h"
 #include "daemon/refusals.h"
 #include "daemon/result_attestations.h"
 #include "daemon/result_metadata.h"
@@ -85,6 +84,7 @@ void SolveJob::Close(const google::rpc::Status& status) {
   stop_.request_stop();
   std::unique_lock calls(calls_);
   std::lock_guard running(running_);
+  containers_.ReleaseAll();
   std::unique_ptr<Opened> opened;
   std::map<std::string, Made> made;
   {
@@ -515,67 +515,6 @@ std::optional<Failure> SolveJob::RunAndExport(const std::vector<Wanted>& wanted,
     images_ = exported.descriptors;
   }
   return failure;
-}
-
-google::rpc::Status SolveJob::Evaluate(const std::string& ref) {
-  auto made = FindMade(ref);
-  if (!made) return StatusOf(made.error());
-  std::lock_guard lock(running_);
-  auto failure = made->build->Run(false, nullptr);
-  return failure ? ToProto(*failure) : google::rpc::Status();
-}
-
-// `use(files)`: with the result's root file system.
-template <class Use>
-google::rpc::Status SolveJob::WithFiles(const std::string& ref, Use use) {
-  auto made = FindMade(ref);
-  if (!made) return StatusOf(made.error());
-  auto opened = Open();
-  if (!opened) return StatusOf(opened.error());
-  std::lock_guard lock(running_);
-  if (auto failure = made->build->Run(true, nullptr)) return ToProto(*failure);
-  auto files = RefFiles::Open(made->build->RootfsOf(made->platform).layers, (*opened)->workspace);
-  if (!files) return StatusOf(files.error());
-  Status used = use(*files);
-  return used ? google::rpc::Status() : StatusOf(used.error());
-}
-
-google::rpc::Status SolveJob::ReadFile(const gateway::ReadFileRequest& request,
-                                       gateway::ReadFileResponse& response) {
-  return WithFiles(request.ref(), [&](RefFiles& files) -> Status {
-    TRY_ASSIGN(*response.mutable_data(), files.Read(request.file_path(), request.range().offset(),
-                                                    request.range().length()));
-    return Ok();
-  });
-}
-
-google::rpc::Status SolveJob::ReadDir(const gateway::ReadDirRequest& request,
-                                      gateway::ReadDirResponse& response) {
-  return WithFiles(request.ref(), [&](RefFiles& files) -> Status {
-    TRY_ASSIGN(auto entries, files.List(request.dir_path(), request.include_pattern()));
-    for (auto& entry : entries) *response.add_entries() = std::move(entry);
-    return Ok();
-  });
-}
-
-google::rpc::Status SolveJob::StatFile(const gateway::StatFileRequest& request,
-                                       gateway::StatFileResponse& response) {
-  return WithFiles(request.ref(), [&](RefFiles& files) -> Status {
-    TRY_ASSIGN(*response.mutable_stat(), files.Stat(request.path()));
-    return Ok();
-  });
-}
-
-void SolveJob::Warn(const gateway::WarnRequest& request) {
-  control::VertexWarning warning;
-  warning.set_vertex(request.digest());
-  warning.set_level(request.level());
-  warning.set_short_(request.short_());
-  *warning.mutable_detail() = request.detail();
-  warning.set_url(request.url());
-  if (request.has_info()) *warning.mutable_info() = request.info();
-  *warning.mutable_ranges() = request.ranges();
-  feed_.Warn(std::move(warning));
 }
 
 }  // namespace varve::daemon

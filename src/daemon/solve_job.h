@@ -25,13 +25,12 @@
 #include "daemon/client.h"
 #include "daemon/dockerfile_build.h"
 #include "daemon/failure.h"
+#include "daemon/frontend_containers.h"
 #include "daemon/job_policy.h"
 #include "daemon/llb_build.h"
 #include "daemon/status_feed.h"
 
 namespace varve::daemon {
-
-namespace gateway = moby::buildkit::v1::frontend;
 
 // What the daemon's operator lets builds do.
 struct SolvePolicy {
@@ -75,6 +74,8 @@ class SolveJob {
   google::rpc::Status ReadDir(const gateway::ReadDirRequest& request, gateway::ReadDirResponse& response);
   google::rpc::Status StatFile(const gateway::StatFileRequest& request, gateway::StatFileResponse& response);
   void Warn(const gateway::WarnRequest& request);
+  google::rpc::Status NewContainer(const gateway::NewContainerRequest& request);
+  FrontendContainers& containers() { return containers_; }
   void Return(const gateway::ReturnRequest& request);
 
   // As the history has it, once Finish has returned; nothing: the build is not in it.
@@ -132,6 +133,8 @@ class SolveJob {
   google::rpc::Status WithPolicy(const Policies& policies, Use use);
   template <class Use>
   google::rpc::Status WithFiles(const std::string& ref, Use use);
+  // The layers of a result, here.
+  std::optional<Failure> RootfsOf(const std::string& ref, cache::Rootfs& rootfs);
 
   const control::SolveRequest request_;
   const SolvePolicy policy_;
@@ -149,6 +152,7 @@ class SolveJob {
 
   std::shared_mutex calls_;
   std::mutex running_;  // one evaluation at a time
+  FrontendContainers containers_;
   std::optional<history::Build> build_;
   std::map<size_t, oci::Descriptor> images_;
 };

@@ -121,11 +121,11 @@ constexpr Capability kFrontend[] = {
     {"gateway.solve.metadata"},
     {"gateway.solve.evaluate"},
     {"gateway.evaluate"},
-    {"gateway.exec", "a front end cannot start containers"},
-    {"gateway.exec.extrahosts", "a front end cannot start containers"},
-    {"gateway.exec.signals", "a front end cannot start containers"},
-    {"gateway.exec.secretenv", "a front end cannot start containers"},
-    {"gateway.exec.filesystem", "a front end cannot start containers"},
+    {"gateway.exec"},
+    {"gateway.exec.extrahosts"},
+    {"gateway.exec.signals"},
+    {"gateway.exec.secretenv"},
+    {"gateway.exec.filesystem"},
     {"gateway.warnings"},
 };
 
