@@ -101,20 +101,28 @@ class DirectoryTaker final : public grpc::Service {
   const std::string directory_;
 };
 
+// A client and the daemon's side of it. The client goes first, and with it the calls of services that were made before.
+struct Connection {
+  std::shared_ptr<Session> session;
+  std::unique_ptr<FakeClient> client;
+
+  Session& operator*() const { return *session; }
+  operator const std::shared_ptr<Session>&() const { return session; }
+};
+
 class CallsTest : public ::testing::Test {
  protected:
   CallsTest() { temp_ = sys::TempDir::Create(sys::TemporaryRoot(), "calls-").value(); }
 
-  std::shared_ptr<Session> Open(std::vector<grpc::Service*> services, std::vector<std::string> methods) {
-    client_ = std::make_unique<FakeClient>(
+  Connection Open(std::vector<grpc::Service*> services, std::vector<std::string> methods) {
+    auto client = std::make_unique<FakeClient>(
         daemon_.Connect(),
         testing::FakeClientOptions{.id = "one", .services = std::move(services), .methods = std::move(methods)});
-    return daemon_.sessions().Find("one", {}).value();
+    return {daemon_.sessions().Find("one", {}).value(), std::move(client)};
   }
 
   sys::TempDir temp_;
   FakeDaemon daemon_;
-  std::unique_ptr<FakeClient> client_;
 };
 
 constexpr char kSend[] = "/moby.filesync.v1.FileSend/DiffCopy";
@@ -155,7 +163,7 @@ TEST_F(CallsTest, AnArchiveThatTheClientHasIsFine) {
 
 TEST_F(CallsTest, AnArchiveThatFailsHalfWayIsNotTakenForComplete) {
   ArchiveTaker taker;
-  const auto session = Open({&taker}, {kSend});
+  auto session = Open({&taker}, {kSend});
   const Status sent = SendArchive(*session, 0, {},
                                   [&](Writer& out) -> Status {
                                     TRY(out.Write("half"));
@@ -164,7 +172,7 @@ TEST_F(CallsTest, AnArchiveThatFailsHalfWayIsNotTakenForComplete) {
                                   {});
   ASSERT_FALSE(sent);
   EXPECT_EQ(sent.error().message, "the layer is damaged");
-  client_.reset();  // its call has ended
+  session.client.reset();  // its call has ended
   EXPECT_FALSE(taker.complete);
 }
 
@@ -327,7 +335,7 @@ TEST_F(CallsTest, ConnectionsToAnAgentBreakWithTheSession) {
   char buffer[2];
   FdReader reader(fd.get());
   ASSERT_TRUE(ReadExactly(reader, buffer));
-  client_->Kill();
+  session.client->Kill();
   const auto rest = reader.Read(buffer);
   EXPECT_TRUE(!rest || *rest == 0);
 }
