@@ -168,9 +168,13 @@ Status ChooseLayers(const BuiltSteps& built, tier::Mode mode, const exporter::Ex
     return false;
   };
   for (const tier::Offer::Record& offered : offer.records) {
-    // A record is used whole: what a step gave beside the result goes with it.
+    // A record is used whole: what a step gave beside the result goes with it. Its last layer alone does not tell: a
+    // COPY of another stage may have made the same one.
     const bool of_result = std::ranges::any_of(offered.record.outputs, [&](const cache::Rootfs& output) {
-      return !output.layers.empty() && !elsewhere.contains(output.layers.back()) && result.contains(output.layers.back());
+      return !output.layers.empty() && !elsewhere.contains(output.layers.back()) &&
+             std::ranges::all_of(output.layers, [&](const DiffId& layer) {
+               return elsewhere.contains(layer) || result.contains(layer);
+             });
     });
     for (const cache::Rootfs& output : offered.record.outputs) {
       for (const DiffId& layer : output.layers) {

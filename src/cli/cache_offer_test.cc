@@ -59,5 +59,17 @@ TEST_F(CacheOfferTest, AStepThatIsNoPartOfTheResultGoesWithoutItsLayers) {
   EXPECT_EQ(LayersOf(tier::Mode::kMax), (std::set<DiffId>{kBeside, kWanted}));
 }
 
+// COPY of the same files on a stage of another base: the layer is the result's, the stage is not.
+TEST_F(CacheOfferTest, AStageThatEndsInALayerOfTheResultGoesWithoutItsOthers) {
+  const DiffId tools(Digest::Of("tools"));
+  cache::StepRecord record{.outputs = {{{tools, kWanted}, tree::EmptyTree()}}, .preimage = R"({"op":"copy"})", .slot = "copy"};
+  record.key = StepKey(Digest::Of(record.preimage));
+  record.op_digest = Digest::Of("copy");
+  ASSERT_TRUE(local_->Put(record));
+  outcome_.steps = {{.status = engine::StepStatus::kRan, .key = record.key}};
+  outcome_.wanted = {{{kWanted}, tree::EmptyTree()}};
+  EXPECT_EQ(LayersOf(tier::Mode::kMin), std::set<DiffId>{kWanted});
+}
+
 }  // namespace
 }  // namespace varve::cli
