@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cerrno>
 #include <climits>
@@ -25,17 +26,29 @@ std::vector<std::string> Candidates() {
   return {directory + "/varved", directory + "/../libexec/varve/varved"};
 }
 
-// Reached where options stand before the subcommand, and for --help of all: main takes the usual line, whose
-// arguments are varved's to read.
+// Reached where options stand before the subcommand, and for --help of all: main takes the usual line. Arguments are
+// varved's to read.
 class ServeCommand final : public Command {
  public:
-  void Define(CLI::App&) override {}
+  void Define(CLI::App& app) override {
+    app_ = &app;
+    app.fallthrough(false)->prefix_command();
+  }
+  Status Check() override {
+    rest_ = app_->remaining();
+    return Ok();
+  }
   int Run(const GlobalFlags& global) override {
     std::vector<std::string> arguments;
     if (!global.root.empty()) arguments = {"--root", global.root};
     if (global.debug) arguments.push_back("--debug");
+    arguments.insert(arguments.end(), rest_.begin(), rest_.end());
     return BecomeDaemon(std::move(arguments));
   }
+
+ private:
+  CLI::App* app_ = nullptr;  // until Check
+  std::vector<std::string> rest_;
 };
 
 }  // namespace
