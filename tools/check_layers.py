@@ -19,8 +19,9 @@ def read_table(text):
         uses = row.group(2).strip()
         if uses == "–":
             table[row.group(1)] = set()
-        elif uses == "all above":
-            table[row.group(1)] = set(table)
+        elif uses.startswith("all above"):
+            left_out = uses.removeprefix("all above").removeprefix(" but ")
+            table[row.group(1)] = set(table) - {name.strip() for name in left_out.split(",")}
         else:
             table[row.group(1)] = {name.strip() for name in uses.split(",")}
     return table

@@ -6,20 +6,21 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "bake/selection.h"
 #include "base/fd.h"
 #include "base/strings.h"
-#include "bake/selection.h"
 #include "cli/bake_entitlements.h"
 #include "cli/bake_files.h"
 #include "cli/bake_flags.h"
 #include "cli/bake_lists.h"
-#include "cli/call_results.h"
 #include "cli/commands.h"
-#include "cli/console.h"
-#include "cli/exit_code.h"
 #include "cli/joined_build.h"
 #include "cli/joined_call.h"
+#include "cli/report_flags.h"
 #include "compose/loader.h"
+#include "job/call_results.h"
+#include "job/console.h"
+#include "job/exit_code.h"
 #include "oci/platform.h"
 
 namespace varve::cli {
@@ -73,9 +74,9 @@ class BakeCommand final : public Command {
     no_cache_given_ = no_cache_option_->count() > 0;
     pull_given_ = pull_option_->count() > 0;
     if (progress_.empty()) progress_ = Environment("BUILDKIT_PROGRESS");
-    TRY_ASSIGN(shown_.progress, ParseProgressMode(progress_.empty() ? "auto" : progress_));
-    TRY(FinishReportFlags(reports_));
-    TRY_ASSIGN(call_flag_, ParseCall(check_ ? "check" : call_.empty() ? "build" : call_));
+    TRY_ASSIGN(shown_.progress, job::ParseProgressMode(progress_.empty() ? "auto" : progress_));
+    TRY(job::FinishReportFlags(reports_));
+    TRY_ASSIGN(call_flag_, job::ParseCall(check_ ? "check" : call_.empty() ? "build" : call_));
     if (print_ && (!list_.empty() || list_targets_ || list_variables_)) return Invalid("--print and --list are mutually exclusive");
     if (list_.empty() && (list_targets_ || list_variables_)) list_ = list_targets_ ? "targets" : "variables";
     for (const std::string& text : variables_) {
@@ -86,7 +87,7 @@ class BakeCommand final : public Command {
     return Ok();
   }
 
-  int Run(const GlobalFlags& global) override {
+  int Run(const job::GlobalFlags& global) override {
     // 1. The definition: files, variables, targets, overrides. Nothing is touched but what is remote.
     std::string url, context = "cwd://";
     std::vector<std::string> names = arguments_;
@@ -106,15 +107,15 @@ class BakeCommand final : public Command {
     if (!list_.empty()) {
       auto listed = ListOf(*definition, list_);
       if (!listed) return Fail(listed.error());
-      ToStdout(*listed);
-      return kSuccess;
+      job::ToStdout(*listed);
+      return job::kSuccess;
     }
     auto selection = bake::Select(*definition, names, Overrides(), options_.environment);
     if (!selection) return Fail(selection.error());
     if (Status placed = Place(*selection, read->origin); !placed) return Fail(placed.error());
     if (print_) {
-      ToStdout(selection->ToJson().Dump({.indent = 2, .escape_html = true}) + "\n");
-      return kSuccess;
+      job::ToStdout(selection->ToJson().Dump({.indent = 2, .escape_html = true}) + "\n");
+      return job::kSuccess;
     }
 
     // 2. What it asks for, and may have.
@@ -229,9 +230,9 @@ class BakeCommand final : public Command {
     if (missing.said.empty()) return Ok();
     std::string text = "Your build is requesting privileges for following possibly insecure capabilities:\n\n" + Join(missing.said, "\n") + "\n\n";
     text += fmt::format("Pass \"{}\" to grant requested privileges.\n", Join(missing.flags, " "));
-    ToStderr(text);
-    if (isatty(STDIN_FILENO) != 0 && shown_.progress != ProgressMode::kRawJson) {
-      ToStderr("Do you want to grant requested privileges and continue? [y/N] ");
+    job::ToStderr(text);
+    if (isatty(STDIN_FILENO) != 0 && shown_.progress != job::ProgressMode::kRawJson) {
+      job::ToStderr("Do you want to grant requested privileges and continue? [y/N] ");
       FdReader in(STDIN_FILENO);
       std::string answer;
       char c = 0;
@@ -242,8 +243,8 @@ class BakeCommand final : public Command {
   }
 
   static int Fail(const Error& error) {
-    PrintCommandError(error);
-    return ExitCodeOf(error);
+    job::PrintCommandError(error);
+    return job::ExitCodeOf(error);
   }
 
   std::vector<std::string> arguments_, files_, set_, variables_, allow_, policy_;
@@ -251,9 +252,9 @@ class BakeCommand final : public Command {
   bool print_ = false, list_targets_ = false, list_variables_ = false, no_cache_ = false, pull_ = false, push_ = false,
        load_ = false, check_ = false, no_cache_given_ = false, pull_given_ = false;
   CLI::Option *no_cache_option_ = nullptr, *pull_option_ = nullptr;
-  CallFlag call_flag_;
-  BuildFlags shown_;
-  ReportFlags reports_;
+  job::CallFlag call_flag_;
+  job::BuildFlags shown_;
+  job::ReportFlags reports_;
   bake::ReadOptions options_;
 };
 

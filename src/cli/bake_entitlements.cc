@@ -62,7 +62,7 @@ Result<Entitlements> Entitlements::Parse(const std::vector<std::string>& allowed
 bool Entitlements::MayRead(const std::string& path) const { return Within(path, read_); }
 bool Entitlements::MayWrite(const std::string& path) const { return Within(path, write_); }
 
-void Entitlements::Need(const BuildFlags& flags) {
+void Entitlements::Need(const job::BuildFlags& flags) {
   auto read = [&](const std::string& path) {
     if (!path.empty() && !IsRemoteUrl(path) && !MayRead(path)) needed_read_.insert(path);
   };
@@ -80,8 +80,8 @@ void Entitlements::Need(const BuildFlags& flags) {
     if (value.find("://") == value.npos) read(value.starts_with("local:") ? value.substr(6) : value);
     if (value.starts_with("oci-layout://")) read(value.substr(13).substr(0, value.substr(13).find_first_of("@:")));
   }
-  for (const SecretFlag& secret : flags.secrets) read(secret.path);
-  for (const SshFlag& ssh : flags.ssh) {
+  for (const job::SecretFlag& secret : flags.secrets) read(secret.path);
+  for (const job::SshFlag& ssh : flags.ssh) {
     for (const std::string& path : ssh.paths) read(path);
     if (ssh.paths.empty() && !keys_.contains("ssh")) needed_keys_.insert("ssh");
   }

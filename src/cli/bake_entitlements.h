@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "cli/build_flags.h"
+#include "job/build_flags.h"
 
 namespace varve::cli {
 
@@ -22,7 +22,7 @@ class Entitlements {
   void AllowKey(const std::string& key) { keys_.insert(key); }
 
   // Remembers what these flags need and is not allowed.
-  void Need(const BuildFlags& flags);
+  void Need(const job::BuildFlags& flags);
 
   struct Missing {
     std::vector<std::string> said;   // a line each: " - Read access to path ../x"

@@ -8,9 +8,9 @@
 #include "base/fd.h"
 #include "base/rel_path.h"
 #include "base/strings.h"
-#include "cli/build_context.h"
-#include "cli/workspace.h"
 #include "graph/source_url.h"
+#include "job/build_context.h"
+#include "job/workspace.h"
 #include "sys/namespace.h"
 #include "sys/open.h"
 
@@ -47,7 +47,7 @@ Result<std::string> ReadNamed(const std::string& name) {
 }
 
 // The definition's own GIT_AUTH secrets, from the environment.
-void AddGitAccess(const std::string& url, BuildFlags& flags) {
+void AddGitAccess(const std::string& url, job::BuildFlags& flags) {
   size_t host_at = url.find("://");
   if (host_at == url.npos) return;
   std::string host = url.substr(host_at + 3);
@@ -57,16 +57,16 @@ void AddGitAccess(const std::string& url, BuildFlags& flags) {
   }
 }
 
-Status Fetch(const std::string& url, const GlobalFlags& global, BakeFiles& out, std::stop_token stop) {
+Status Fetch(const std::string& url, const job::GlobalFlags& global, BakeFiles& out, std::stop_token stop) {
   // As a build context is fetched; the store is closed again before the build opens it.
   if (sys::CanMount()) TRY(sys::EnterPrivateMountNamespace());
-  TRY_ASSIGN(auto workspace, Workspace::Open(global));
-  BuildFlags flags;
+  TRY_ASSIGN(auto workspace, job::Workspace::Open(global));
+  job::BuildFlags flags;
   flags.context = url;
   flags.dockerfile_text = "";  // what is there is no Dockerfile
   AddGitAccess(url, flags);
   TRY_ASSIGN(auto scratch, sys::TempDir::Create(sys::TemporaryRoot(), "varve-bake-"));
-  auto context = OpenContext(flags, scratch.path(), workspace.root, workspace.registries->http(), nullptr, stop);
+  auto context = job::OpenContext(flags, scratch.path(), workspace.root, workspace.registries->http(), nullptr, stop);
   if (!context) return Error(std::move(context).error()).With("remote bake definition");
   out.origin = {.url = url, .directory = context->directory};
   // A URL of one file: that file is the definition.
@@ -91,7 +91,7 @@ Result<std::optional<std::string>> ReadFetched(const std::string& directory, con
 
 }  // namespace
 
-Result<BakeFiles> ReadBakeFiles(std::vector<std::string> names, const std::string& url, const GlobalFlags& global, std::stop_token stop) {
+Result<BakeFiles> ReadBakeFiles(std::vector<std::string> names, const std::string& url, const job::GlobalFlags& global, std::stop_token stop) {
   BakeFiles out;
   if (!url.empty()) TRY(Fetch(url, global, out, stop));
   if (names.empty()) names = NamesFromEnvironment();

@@ -29,7 +29,7 @@ std::string NamedPath(const std::string& value, const BakeOrigin& origin) {
   return value == "." ? origin.url : Cleaned(origin.directory + "/" + value);
 }
 
-Status AddCaches(const bake::Target& target, BuildFlags& flags) {
+Status AddCaches(const bake::Target& target, job::BuildFlags& flags) {
   for (const Entry& entry : target.cache_from.value_or(Entries())) {
     TRY_ASSIGN(auto specs, tier::ParseCacheFrom(bake::EntryText(EntryKind::kCache, entry)));
     flags.cache_from.insert(flags.cache_from.end(), specs.begin(), specs.end());
@@ -41,19 +41,19 @@ Status AddCaches(const bake::Target& target, BuildFlags& flags) {
   return tier::CheckExports(flags.cache_to);
 }
 
-Status AddSecrets(const bake::Target& target, BuildFlags& flags) {
+Status AddSecrets(const bake::Target& target, job::BuildFlags& flags) {
   for (const Entry& entry : target.secret.value_or(Entries())) {
-    TRY_ASSIGN(auto secret, ParseSecret(bake::EntryText(EntryKind::kSecret, entry)));
+    TRY_ASSIGN(auto secret, job::ParseSecret(bake::EntryText(EntryKind::kSecret, entry)));
     flags.secrets.push_back(std::move(secret));
   }
   for (const Entry& entry : target.ssh.value_or(Entries())) {
-    TRY_ASSIGN(auto ssh, ParseSsh(bake::EntryText(EntryKind::kSsh, entry)));
+    TRY_ASSIGN(auto ssh, job::ParseSsh(bake::EntryText(EntryKind::kSsh, entry)));
     flags.ssh.push_back(std::move(ssh));
   }
   return Ok();
 }
 
-Status AddOutputs(const bake::Target& target, BuildFlags& flags) {
+Status AddOutputs(const bake::Target& target, job::BuildFlags& flags) {
   for (const Entry& entry : target.output.value_or(Entries())) {
     TRY_ASSIGN(auto output, exporter::ParseOutput(bake::EntryText(EntryKind::kOutput, entry), isatty(STDOUT_FILENO) != 0));
     flags.outputs.push_back(std::move(output));
@@ -65,15 +65,15 @@ Status AddOutputs(const bake::Target& target, BuildFlags& flags) {
   return Ok();
 }
 
-Status AddLimits(const bake::Target& target, BuildFlags& flags) {
+Status AddLimits(const bake::Target& target, job::BuildFlags& flags) {
   for (const std::string& text : target.ulimits.value_or(bake::Strings())) {
-    TRY_ASSIGN(auto limit, ParseUlimit(text));
+    TRY_ASSIGN(auto limit, job::ParseUlimit(text));
     flags.ulimits.push_back(std::move(limit));
   }
   for (const auto& [host, address] : target.extra_hosts) {
     if (!address) continue;
     for (const std::string& one : Split(*address, ',')) {
-      TRY_ASSIGN(auto hosts, ParseAddHost(host + "=" + one));
+      TRY_ASSIGN(auto hosts, job::ParseAddHost(host + "=" + one));
       flags.extra_hosts.insert(flags.extra_hosts.end(), hosts.begin(), hosts.end());
     }
   }
@@ -105,7 +105,7 @@ Status CheckUnsupported(const bake::Target& target) {
 Result<TargetFlags> MakeFlags(const bake::Target& target, const BakeOrigin& origin) {
   TRY(CheckUnsupported(target));
   TargetFlags out;
-  BuildFlags& flags = out.flags;
+  job::BuildFlags& flags = out.flags;
   flags.context = *target.context;
   const bool remote = IsRemoteUrl(flags.context);
   std::string dockerfile = *target.dockerfile;
@@ -130,11 +130,11 @@ Result<TargetFlags> MakeFlags(const bake::Target& target, const BakeOrigin& orig
   }
   for (const auto& [name, value] : target.contexts) {
     if (value.starts_with("target:")) {
-      TRY_ASSIGN(auto context, ParseBuildContext(name + "=docker-image://scratch"));
+      TRY_ASSIGN(auto context, job::ParseBuildContext(name + "=docker-image://scratch"));
       out.links.emplace_back(context.first, value.substr(7));
       continue;
     }
-    TRY_ASSIGN(auto context, ParseBuildContext(name + "=" + NamedPath(value, origin)));
+    TRY_ASSIGN(auto context, job::ParseBuildContext(name + "=" + NamedPath(value, origin)));
     flags.build_contexts.push_back(std::move(context));
   }
   flags.target = target.target.value_or("");
@@ -147,7 +147,7 @@ Result<TargetFlags> MakeFlags(const bake::Target& target, const BakeOrigin& orig
   flags.pull = target.pull.value_or(false);
   flags.allow = target.entitlements.value_or(bake::Strings());
   if (target.call) {
-    TRY_ASSIGN(flags.call, ParseCall(*target.call));
+    TRY_ASSIGN(flags.call, job::ParseCall(*target.call));
   }
   TRY(AddLimits(target, flags));
   TRY(AddSecrets(target, flags));

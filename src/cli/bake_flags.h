@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "bake/selection.h"
-#include "cli/build_flags.h"
+#include "job/build_flags.h"
 
 namespace varve::cli {
 
@@ -18,7 +18,7 @@ struct BakeOrigin {
 };
 
 struct TargetFlags {
-  BuildFlags flags;
+  job::BuildFlags flags;
   std::vector<std::pair<std::string, std::string>> links;  // named context, target
 };
 

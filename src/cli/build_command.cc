@@ -10,19 +10,21 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/metric.h"
-#include "cli/build_display.h"
-#include "cli/build_history.h"
-#include "cli/build_job.h"
-#include "cli/build_report.h"
-#include "cli/build_reports.h"
-#include "cli/call_results.h"
-#include "cli/collect_after.h"
+#include "cli/build_flag_parser.h"
 #include "cli/commands.h"
-#include "cli/console.h"
 #include "cli/context_facts.h"
-#include "cli/exit_code.h"
-#include "cli/stop_signals.h"
+#include "cli/report_flags.h"
 #include "dockerfile/undeclared_args.h"
+#include "job/build_display.h"
+#include "job/build_history.h"
+#include "job/build_job.h"
+#include "job/build_report.h"
+#include "job/build_reports.h"
+#include "job/call_results.h"
+#include "job/collect_after.h"
+#include "job/console.h"
+#include "job/exit_code.h"
+#include "job/stop_signals.h"
 #include "sys/namespace.h"
 
 namespace varve::cli {
@@ -38,19 +40,19 @@ class BuildCommand final : public Command {
 
   Status Check() override {
     TRY_ASSIGN(flags_, parser_.Finish());
-    return FinishReportFlags(reports_);
+    return job::FinishReportFlags(reports_);
   }
 
-  int Run(const GlobalFlags& global) override {
+  int Run(const job::GlobalFlags& global) override {
     // 1. The command line means something, before anything is touched.
-    auto outputs = EffectiveOutputs(flags_);
+    auto outputs = job::EffectiveOutputs(flags_);
     if (!outputs) return Fail(outputs.error());
-    if (Status good = BuildJob::CheckFlags(flags_, *outputs); !good) return Fail(good.error());
+    if (Status good = job::BuildJob::CheckFlags(flags_, *outputs); !good) return Fail(good.error());
     const bool build = flags_.call.name == "build";
-    Status writable = CheckDestinations(build ? *outputs : std::vector<exporter::Output>(), {flags_.iidfile, flags_.metadata_file});
+    Status writable = job::CheckDestinations(build ? *outputs : std::vector<exporter::Output>(), {flags_.iidfile, flags_.metadata_file});
     if (!writable) return Fail(writable.error());
     if (flags_.call.name == "subrequests.describe") {
-      auto code = Deliver(DescribeResult(), flags_);
+      auto code = job::Deliver(job::DescribeResult(), flags_);
       return code ? *code : Fail(code.error());
     }
     // What a build before this one wrote; never a device.
@@ -59,18 +61,18 @@ class BuildCommand final : public Command {
 
     // Mounts are nobody else's and go when this process goes, however it goes. Most builds mount nothing.
     if (sys::CanMount()) sys::DeferPrivateMountNamespace();
-    StopSignals signals;
-    auto workspace = Workspace::Open(global);
+    job::StopSignals signals;
+    auto workspace = job::Workspace::Open(global);
     if (!workspace) return Fail(workspace.error());
-    board_ = MakeBoard(flags_);
+    board_ = job::MakeBoard(flags_);
     if (!workspace->local.notice.empty()) board_->Warn({.text = workspace->local.notice});
 
-    auto config = ReadBuildConfig(workspace->root);
+    auto config = job::ReadBuildConfig(workspace->root);
     if (!config) return Fail(config.error());
     config_ = std::move(*config);
     flags_.trace.shadow_percent = flags_.trace_shadow.value_or(config_.trace_shadow);
 
-    BuildJob job(flags_, *workspace, *board_, signals.token());
+    job::BuildJob job(flags_, *workspace, *board_, signals.token());
     int code = Build(job, *workspace, *outputs, signals.token());
     end_.exit_code = code;
     end_.tiers = job.CacheUses();
@@ -82,19 +84,19 @@ class BuildCommand final : public Command {
     if (Status flushed = workspace->local.store->Flush(); !flushed) {
       LOG_WARN("{}", flushed.error().message);
     }
-    EndBuild(*workspace);
+    job::EndBuild(*workspace);
     // 9. Keep within the budget, if anything was added to what is kept.
-    Collected collected;
+    job::Collected collected;
     if (Counter("snapshot.layers").value() > 0) {
-      collected = CollectAfterBuild(*workspace, IsSilent(), signals.token());
+      collected = job::CollectAfterBuild(*workspace, IsSilent(), signals.token());
     }
     // 10. Reports, of what was built and of what was removed.
-    if (built) WriteReports(reports_, global, root, *built, collected);
+    if (built) job::WriteReports(reports_, global, root, *built, collected);
     return code;
   }
 
  private:
-  int Build(BuildJob& job, Workspace& workspace, const std::vector<exporter::Output>& outputs,
+  int Build(job::BuildJob& job, job::Workspace& workspace, const std::vector<exporter::Output>& outputs,
             const std::stop_token& stop) {
     // 2. Context and Dockerfile.
     auto read = job.Read();
@@ -102,10 +104,10 @@ class BuildCommand final : public Command {
     for (const std::string& warning : job.context().warnings) board_->Warn({.text = warning});
     if (flags_.call.name == "lint") return Check(job, read);
     if (!read) {
-      ShowWarnings(job.warnings(), *board_, job.context());
+      job::ShowWarnings(job.warnings(), *board_, job.context());
       return FailAt(job, read.error());
     }
-    if (flags_.call.name == "targets") return Answer(TargetsResult(job.file(), job.context()));
+    if (flags_.call.name == "targets") return Answer(job::TargetsResult(job.file(), job.context()));
 
     for (std::string& text : dockerfile::MisspeltBuildArgs(job.file(), flags_.build_args)) {
       board_->Warn({.text = std::move(text)});
@@ -116,18 +118,18 @@ class BuildCommand final : public Command {
 
     // 3. Lowering asks for base images as it meets them.
     auto lowered = job.Lower();
-    ShowWarnings(job.warnings(), *board_, job.context());
+    job::ShowWarnings(job.warnings(), *board_, job.context());
     if (!lowered) return FailAt(job, lowered.error());
     if (flags_.call.name == "outline") {
-      return Answer(OutlineResult(job.lowered().outline, job.context()));
+      return Answer(job::OutlineResult(job.lowered().outline, job.context()));
     }
-    if (flags_.call.name == "graph") return Answer(GraphResult(job.graph()));
+    if (flags_.call.name == "graph") return Answer(job::GraphResult(job.graph()));
 
     // 4–7. Once more should the store turn out to be damaged: what is damaged is gone then, and made again.
-    std::optional<ExportedBuild> exported;
+    std::optional<job::ExportedBuild> exported;
     auto failed = RunAndExport(job, outputs, exported);
-    for (int mends = 0; failed && mends < kMaxMends && CanBeRepeated(outputs); ++mends) {
-      if (!MendAfter(failed->error, workspace, *board_, stop)) break;
+    for (int mends = 0; failed && mends < job::kMaxMends && CanBeRepeated(outputs); ++mends) {
+      if (!job::MendAfter(failed->error, workspace, *board_, stop)) break;
       failed = RunAndExport(job, outputs, exported);
     }
     if (failed) return FailRun(job, *failed);
@@ -137,16 +139,16 @@ class BuildCommand final : public Command {
     // 8. What scripts read, and what people read.
     if (Status written = WriteResultFiles(*exported); !written) return Fail(written.error());
     board_->Close();
-    if (flags_.quiet && !exported->image_id.empty()) ToStdout(exported->image_id + "\n");
+    if (flags_.quiet && !exported->image_id.empty()) job::ToStdout(exported->image_id + "\n");
     if (!IsSilent()) {
-      PrintSummary(job.graph(), outcome_, outputs, SystemClock().Monotonic() - begin_);
-      ToStderr(caches_);
+      job::PrintSummary(job.graph(), outcome_, outputs, SystemClock().Monotonic() - begin_);
+      job::ToStderr(caches_);
       std::string hints = dockerfile::HintsSummary(
           FindHints(job.file(), flags_, job.context(), job.lowered().images, false));
-      if (!hints.empty()) ToStderr(hints + "\n");
+      if (!hints.empty()) job::ToStderr(hints + "\n");
     }
-    if (flags_.stats) PrintStats();
-    return kSuccess;
+    if (flags_.stats) job::PrintStats();
+    return job::kSuccess;
   }
 
   // What kept the image from being made: a step, or something else.
@@ -156,9 +158,9 @@ class BuildCommand final : public Command {
   };
 
   // 4–6. The engine: sources, keys, look-ups, and what is left to run. 7. Outputs.
-  std::optional<Failure> RunAndExport(BuildJob& job, const std::vector<exporter::Output>& outputs,
-                                      std::optional<ExportedBuild>& exported) {
-    const bool need_layers = NeedLayers(outputs, flags_.attest);
+  std::optional<Failure> RunAndExport(job::BuildJob& job, const std::vector<exporter::Output>& outputs,
+                                      std::optional<job::ExportedBuild>& exported) {
+    const bool need_layers = job::NeedLayers(outputs, flags_.attest);
     auto failed = RunAndExport(job, outputs, exported, need_layers);
     // A layer that was to be left where it is may be there no more. Who wants it here has it made again.
     bool gone = failed && !failed->of_a_step && !need_layers &&
@@ -168,9 +170,9 @@ class BuildCommand final : public Command {
     return RunAndExport(job, outputs, exported, true);
   }
 
-  std::optional<Failure> RunAndExport(BuildJob& job, const std::vector<exporter::Output>& outputs,
-                                      std::optional<ExportedBuild>& exported, bool want_data) {
-    BoardObserver observer(*board_, job.graph());
+  std::optional<Failure> RunAndExport(job::BuildJob& job, const std::vector<exporter::Output>& outputs,
+                                      std::optional<job::ExportedBuild>& exported, bool want_data) {
+    job::BoardObserver observer(*board_, job.graph());
     engine::Observer& watched = history_->Watch(observer, job.graph());
     auto outcome = job.Run({.want_data = want_data, .max_age = config_.max_age, .shadows_later = true}, watched);
     if (!outcome) return Failure{std::move(outcome).error()};
@@ -203,41 +205,41 @@ class BuildCommand final : public Command {
     return std::ranges::none_of(outputs, [](const exporter::Output& output) { return output.dest == "-"; });
   }
 
-  int FailRun(const BuildJob& job, const Failure& failure) {
+  int FailRun(const job::BuildJob& job, const Failure& failure) {
     if (!failure.of_a_step) return Fail(failure.error);
     end_.error = failure.error;
-    int code = FailBuild(job.graph(), outcome_, job.context(), *board_);
-    return outcome_.cache_miss ? kCacheMiss : code;
+    int code = job::FailBuild(job.graph(), outcome_, job.context(), *board_);
+    return outcome_.cache_miss ? job::kCacheMiss : code;
   }
 
   // --check: warnings, and an error if there is one, are the answer. A context that cannot be opened
   // is an error as in a build.
-  int Check(BuildJob& job, dockerfile::Parsed<void> so_far) {
-    const BuildContext& context = job.context();
+  int Check(job::BuildJob& job, dockerfile::Parsed<void> so_far) {
+    const job::BuildContext& context = job.context();
     if (!so_far && context.dockerfile_name.empty()) return FailAt(job, so_far.error());
     if (so_far) so_far = job.Lower();
     dockerfile::CheckReport report{.file_name = context.dockerfile_name,
                                    .source = context.dockerfile,
                                    .warnings = job.warnings()};
     if (!so_far) report.error = so_far.error();
-    if (flags_.call.hints != CallFlag::Hints::kHide && !job.file().stages.empty()) {
+    if (flags_.call.hints != job::CallFlag::Hints::kHide && !job.file().stages.empty()) {
       report.hints = FindHints(job.file(), flags_, context, job.lowered().images, true);
-      report.hints_are_errors = flags_.call.hints == CallFlag::Hints::kError;
+      report.hints_are_errors = flags_.call.hints == job::CallFlag::Hints::kError;
     }
-    int code = Answer(CheckResult(report));
+    int code = Answer(job::CheckResult(report));
     if (!report.error) return code;
-    PrintErrorAt(report.error->error, context, report.error->span);
-    return ExitCodeOf(report.error->error);
+    job::PrintErrorAt(report.error->error, context, report.error->span);
+    return job::ExitCodeOf(report.error->error);
   }
 
-  int Answer(const CallResult& result) {
+  int Answer(const job::CallResult& result) {
     board_->Close();
-    auto code = Deliver(result, flags_);
+    auto code = job::Deliver(result, flags_);
     return code ? *code : Fail(code.error());
   }
 
   // The caching rules of `varve build --check`, with their remedies.
-  std::vector<history::Warning> HintsOf(const BuildJob& job) const {
+  std::vector<history::Warning> HintsOf(const job::BuildJob& job) const {
     std::vector<history::Warning> out;
     if (job.file().stages.empty()) return out;
     for (const dockerfile::CacheHint& hint :
@@ -250,11 +252,11 @@ class BuildCommand final : public Command {
   }
 
   bool IsSilent() const {
-    return flags_.quiet || flags_.progress == ProgressMode::kRawJson ||
-           flags_.progress == ProgressMode::kNone || flags_.progress == ProgressMode::kQuiet;
+    return flags_.quiet || flags_.progress == job::ProgressMode::kRawJson ||
+           flags_.progress == job::ProgressMode::kNone || flags_.progress == job::ProgressMode::kQuiet;
   }
 
-  Status WriteResultFiles(const ExportedBuild& exported) {
+  Status WriteResultFiles(const job::ExportedBuild& exported) {
     if (!flags_.iidfile.empty() && !exported.image_id.empty()) {
       TRY(WriteFileAtomically(flags_.iidfile, exported.image_id));
     }
@@ -266,29 +268,29 @@ class BuildCommand final : public Command {
   }
 
   static void WriteStats(const graph::Graph& graph, const engine::Outcome& outcome) {
-    if (const char* path = std::getenv("VARVE_STATS_FILE")) WriteStatsFile(path, graph, outcome);
+    if (const char* path = std::getenv("VARVE_STATS_FILE")) job::WriteStatsFile(path, graph, outcome);
   }
 
   int Fail(const Error& error) {
     end_.error = error;
-    return FailWith(error, board_.get());
+    return job::FailWith(error, board_.get());
   }
 
-  int FailAt(const BuildJob& job, const dockerfile::SourceError& error) {
+  int FailAt(const job::BuildJob& job, const dockerfile::SourceError& error) {
     end_.error = error.error;
-    return FailWith(error, job.context(), board_.get());
+    return job::FailWith(error, job.context(), board_.get());
   }
 
   BuildFlagParser parser_;
-  BuildFlags flags_;
-  ReportFlags reports_;
-  BuildConfig config_;
+  job::BuildFlags flags_;
+  job::ReportFlags reports_;
+  job::BuildConfig config_;
   const Nanos begin_ = SystemClock().Monotonic();
   std::unique_ptr<progress::Board> board_;
   std::string caches_;
   engine::Outcome outcome_;
-  std::optional<BuildHistory> history_;
-  BuildHistory::End end_;
+  std::optional<job::BuildHistory> history_;
+  job::BuildHistory::End end_;
 };
 
 }  // namespace

@@ -14,12 +14,12 @@
 #include "cli/cache_listing.h"
 #include "cli/cache_warm.h"
 #include "cli/commands.h"
-#include "cli/console.h"
-#include "cli/exit_code.h"
-#include "cli/open_storage.h"
-#include "cli/step_rules.h"
-#include "cli/stop_signals.h"
-#include "cli/upkeep_stores.h"
+#include "job/console.h"
+#include "job/exit_code.h"
+#include "job/open_storage.h"
+#include "job/step_rules.h"
+#include "job/stop_signals.h"
+#include "job/upkeep_stores.h"
 #include "sys/tempdir.h"
 #include "tier/inspect.h"
 #include "tier/shrink.h"
@@ -97,35 +97,35 @@ class CacheCommand final : public Command {
         TRY_ASSIGN(limits_.max_size, ParseRamBytes(max_size_));
       }
       if (!older_than_.empty()) {
-        TRY_ASSIGN(Nanos age, ParseAge(older_than_));
+        TRY_ASSIGN(Nanos age, job::ParseAge(older_than_));
         limits_.older_than = Timestamp{SystemClock().Now().nanos - age.count()};
       }
     }
     return Ok();
   }
 
-  int Run(const GlobalFlags& global) override {
+  int Run(const job::GlobalFlags& global) override {
     if (action_ == Action::kGenerateKey) {
       Status made = GenerateKey();
-      return made ? kSuccess : FailWith(made.error());
+      return made ? job::kSuccess : job::FailWith(made.error());
     }
     if (action_ == Action::kWarm) return warm_.Run(global);
-    StopSignals signals;
+    job::StopSignals signals;
     stop_ = signals.token();
     // Only for the configuration of registries: the root itself is not touched.
-    auto registries = Registries::Open(cache::RootDirectory(global.root));
-    if (!registries) return FailWith(registries.error());
+    auto registries = job::Registries::Open(cache::RootDirectory(global.root));
+    if (!registries) return job::FailWith(registries.error());
     registries_ = registries->get();
     // A build makes the folder when it is to write there; who looks into one that is not there has misspelt it.
     if (spec_.kind == tier::Kind::kLocal && !std::filesystem::is_directory(spec_.place)) {
-      return FailWith(NotFound("{}: there is no such folder", spec_.Name()));
+      return job::FailWith(NotFound("{}: there is no such folder", spec_.Name()));
     }
-    auto storage = OpenStorage(spec_, *registries_);
-    if (!storage) return FailWith(storage.error());
+    auto storage = job::OpenStorage(spec_, *registries_);
+    if (!storage) return job::FailWith(storage.error());
     storage_ = storage->get();
     auto done = action_ == Action::kCopy ? Copy() : Look();
-    if (!done) return FailWith(done.error());
-    return *done ? kSuccess : kBuildFailed;
+    if (!done) return job::FailWith(done.error());
+    return *done ? job::kSuccess : job::kBuildFailed;
   }
 
  private:
@@ -135,15 +135,15 @@ class CacheCommand final : public Command {
   Result<bool> Look() {
     TRY_ASSIGN(auto stored, tier::ReadGroups(*storage_, stop_));
     for (const tier::DamagedGroup& group : stored.damaged) {
-      ToStderr(fmt::format("WARNING: group {} is damaged, and not read: {}\n", group.manifest.Short(), group.why));
+      job::ToStderr(fmt::format("WARNING: group {} is damaged, and not read: {}\n", group.manifest.Short(), group.why));
     }
     tier::Group group = stored.Merged();
     switch (action_) {
       case Action::kLs:
-        ToStdout(json() ? ListingJson(group) : ListingTable(group, SystemClock().Now()));
+        job::ToStdout(json() ? ListingJson(group) : ListingTable(group, SystemClock().Now()));
         return true;
       case Action::kDu:
-        ToStdout(json() ? UseJson(stored, group) : UseText(stored, group));
+        job::ToStdout(json() ? UseJson(stored, group) : UseText(stored, group));
         return true;
       case Action::kInspect:
         TRY(Inspect(group));
@@ -166,7 +166,7 @@ class CacheCommand final : public Command {
 
   Status Inspect(const tier::Group& group) {
     TRY_ASSIGN(std::string text, RecordsJson(group, step_));
-    ToStdout(text);
+    job::ToStdout(text);
     return Ok();
   }
 
@@ -184,20 +184,20 @@ class CacheCommand final : public Command {
       checked.unsigned_steps.emplace_back(
           record.name, keys->WhyNot(group.signatures, tier::StatementOf(record)));
     }
-    ToStdout(json() ? CheckedJson(checked) : CheckedText(checked, spec_.Name()));
+    job::ToStdout(json() ? CheckedJson(checked) : CheckedText(checked, spec_.Name()));
     return checked.sound();
   }
 
   Result<bool> Copy() {
-    TRY_ASSIGN(auto to, OpenStorage(to_, *registries_));
+    TRY_ASSIGN(auto to, job::OpenStorage(to_, *registries_));
     TRY_ASSIGN(auto scratch, sys::TempDir::Create(sys::TemporaryRoot(), "varve-copy-"));
     TRY_ASSIGN(auto copied, tier::CopyGroups(*storage_, *to, scratch.path(), nullptr, stop_));
     for (const tier::BlobDamage& damage : copied.left_out) {
-      ToStderr(fmt::format("WARNING: {} was not copied: {}{}\n", damage.blob.digest.ToString(), damage.why,
+      job::ToStderr(fmt::format("WARNING: {} was not copied: {}{}\n", damage.blob.digest.ToString(), damage.why,
                            NeededBy(damage)));
     }
     if (json()) {
-      ToStdout(Json()
+      job::ToStdout(Json()
                    .Set("Records", copied.records)
                    .Set("BlobsSent", copied.blobs)
                    .Set("BytesSent", copied.bytes)
@@ -205,7 +205,7 @@ class CacheCommand final : public Command {
                    .Set("BlobsLeftOut", copied.left_out.size())
                    .Dump() + "\n");
     } else {
-      ToStdout(fmt::format("copied {} steps to {}: {} blobs sent ({}), {} were there\n", copied.records,
+      job::ToStdout(fmt::format("copied {} steps to {}: {} blobs sent ({}), {} were there\n", copied.records,
                            to_.Name(), copied.blobs, FormatBytes(copied.bytes), copied.there));
     }
     return copied.left_out.empty();
@@ -230,7 +230,7 @@ class CacheCommand final : public Command {
     if (!nothing && !force_) {
       std::string question = fmt::format("WARNING! This will remove {} steps and {} from {}. Are you sure you want "
                                          "to continue?", gone, FormatBytes(removed), spec_.Name());
-      if (!Confirm(question)) return Ok();
+      if (!job::Confirm(question)) return Ok();
     }
     tier::Freed freed;
     if (!nothing) {
@@ -238,7 +238,7 @@ class CacheCommand final : public Command {
       TRY_ASSIGN(freed, storage_->Free(stored.Blobs(), stop_));
     }
     if (json()) {
-      ToStdout(Json()
+      job::ToStdout(Json()
                    .Set("RecordsRemoved", gone)
                    .Set("BytesRemoved", removed)
                    .Set("BytesFreed", freed.bytes)
@@ -248,9 +248,9 @@ class CacheCommand final : public Command {
                    .Dump() + "\n");
       return Ok();
     }
-    ToStdout(fmt::format("removed {} steps and {}; {} steps and {} are left\n", gone, FormatBytes(removed),
+    job::ToStdout(fmt::format("removed {} steps and {}; {} steps and {} are left\n", gone, FormatBytes(removed),
                          left.records.size(), FormatBytes(tier::BytesOf({left}))));
-    if (!nothing) ToStdout(TextOf(freed));
+    if (!nothing) job::ToStdout(TextOf(freed));
     return Ok();
   }
 
@@ -277,7 +277,7 @@ class CacheCommand final : public Command {
     TRY_ASSIGN(std::string public_pem, key.PublicPem());
     TRY(WriteNew(key_file_, private_pem, 0600));
     TRY(WriteNew(key_file_ + ".pub", public_pem, 0644));
-    ToStdout(fmt::format("key {}\n{}      keep it secret: --cache-to …,sign-key={}\n"
+    job::ToStdout(fmt::format("key {}\n{}      keep it secret: --cache-to …,sign-key={}\n"
                          "{}.pub  for everybody: --cache-from …,verify-key={}.pub\n",
                          key.name(), key_file_, key_file_, key_file_, key_file_));
     return Ok();
@@ -290,7 +290,7 @@ class CacheCommand final : public Command {
   bool force_ = false;
   tier::Spec spec_, to_;
   tier::PruneLimits limits_;
-  Registries* registries_ = nullptr;
+  job::Registries* registries_ = nullptr;
   tier::BlobStorage* storage_ = nullptr;
   std::stop_token stop_;
 };

@@ -11,11 +11,11 @@
 #include "cache/cache_mounts.h"
 #include "cache/root.h"
 #include "cli/commands.h"
-#include "cli/console.h"
-#include "cli/exit_code.h"
-#include "cli/stop_signals.h"
-#include "cli/upkeep_stores.h"
 #include "cli/usage_table.h"
+#include "job/console.h"
+#include "job/exit_code.h"
+#include "job/stop_signals.h"
+#include "job/upkeep_stores.h"
 #include "upkeep/disk_use.h"
 #include "upkeep/mount_tar.h"
 
@@ -89,14 +89,14 @@ class CacheMountCommand final : public Command {
     return Ok();
   }
 
-  int Run(const GlobalFlags& global) override {
-    StopSignals signals;
+  int Run(const job::GlobalFlags& global) override {
+    job::StopSignals signals;
     stop_ = signals.token();
     root_ = cache::RootDirectory(global.root);
-    if (Status prepared = cache::PrepareRoot(root_); !prepared) return FailWith(prepared.error());
+    if (Status prepared = cache::PrepareRoot(root_); !prepared) return job::FailWith(prepared.error());
     mounts_.emplace(root_, SystemClock());
     Status done = (this->*action_)();
-    return done ? kSuccess : FailWith(done.error());
+    return done ? job::kSuccess : job::FailWith(done.error());
   }
 
  private:
@@ -119,7 +119,7 @@ class CacheMountCommand final : public Command {
                            entry.busy ? "yes" : "no");
       }
     }
-    ToStdout(out);
+    job::ToStdout(out);
     return Ok();
   }
 
@@ -156,7 +156,7 @@ class CacheMountCommand final : public Command {
     TRY_ASSIGN(uint64_t bytes, upkeep::DiskBytes(entry.directory));
     Json json = EntryJson(entry, bytes);
     json.Set("Key", entry.key).Set("Path", entry.directory + "/data");
-    ToStdout(json.Dump({.indent = 2}) + "\n");
+    job::ToStdout(json.Dump({.indent = 2}) + "\n");
     return Ok();
   }
 
@@ -184,7 +184,7 @@ class CacheMountCommand final : public Command {
     }
     FdReader in(fd);
     TRY_ASSIGN(auto layers, snapshot::OpenLayerStore(root_));
-    auto wait = [] { ToStderr("waiting for the builds that use it\n"); };
+    auto wait = [] { job::ToStderr("waiting for the builds that use it\n"); };
     TRY_ASSIGN(auto use, mounts_->Acquire({.key = cache::MountKey(namespace_, names_[0], ""),
                                            .id = names_[0],
                                            .sharing = cache::MountSharing::kLocked,
@@ -207,7 +207,7 @@ class CacheMountCommand final : public Command {
     for (const Entry& entry : entries) {
       TRY_ASSIGN(uint64_t bytes, upkeep::DiskBytes(entry.directory));
       TRY_ASSIGN(bool removed, mounts_->Remove(entry));
-      ToStdout(removed ? fmt::format("removed {} ({})\n", entry.id, FormatBytes(bytes))
+      job::ToStdout(removed ? fmt::format("removed {} ({})\n", entry.id, FormatBytes(bytes))
                        : fmt::format("kept {}: a build uses it\n", entry.id));
       busy += removed ? 0 : 1;
     }

@@ -11,10 +11,10 @@
 #include "base/hex.h"
 #include "base/strings.h"
 #include "cli/commands.h"
-#include "cli/console.h"
-#include "cli/exit_code.h"
-#include "cli/stop_signals.h"
 #include "gha_server/cache_service.h"
+#include "job/console.h"
+#include "job/exit_code.h"
+#include "job/stop_signals.h"
 #include "net/url.h"
 
 namespace varve::cli {
@@ -91,22 +91,22 @@ class CacheServerCommand final : public Command {
     return Ok();
   }
 
-  int Run(const GlobalFlags&) override {
+  int Run(const job::GlobalFlags&) override {
     Status status = issue_.empty() ? Serve() : Issue();
-    if (status) return kSuccess;
-    ToStderr("error: " + status.error().ToString() + "\n");
-    return ExitCodeOf(status.error());
+    if (status) return job::kSuccess;
+    job::ToStderr("error: " + status.error().ToString() + "\n");
+    return job::ExitCodeOf(status.error());
   }
 
  private:
   Status Issue() {
     TRY_ASSIGN(std::string secret, SecretOf(folder_));
-    ToStdout(Credentials({.secret = secret}, SystemClock()).IssueToken(scopes_, expires_) + "\n");
+    job::ToStdout(Credentials({.secret = secret}, SystemClock()).IssueToken(scopes_, expires_) + "\n");
     return Ok();
   }
 
   Status Serve() {
-    StopSignals signals;
+    job::StopSignals signals;
     TRY_ASSIGN(std::string secret, SecretOf(folder_));
     Credentials credentials({.secret = secret, .tokens = tokens_, .trust_any_token = trust_any_token_},
                             SystemClock());
@@ -119,15 +119,15 @@ class CacheServerCommand final : public Command {
                           .lookups_per_minute = lookups_per_minute_});
     service.on_reply = [&](const HttpRequest& request, int code) {
       for (const Entry& entry : store->TakeEvicted()) {
-        ToStdout(fmt::format("dropped {} of {}, {}\n", entry.key, entry.scope, FormatBytes(entry.size)));
+        job::ToStdout(fmt::format("dropped {} of {}, {}\n", entry.key, entry.scope, FormatBytes(entry.size)));
       }
-      if (log_) ToStdout(fmt::format("{} {} {}\n", request.method, request.path, code));
+      if (log_) job::ToStdout(fmt::format("{} {} {}\n", request.method, request.path, code));
     };
     TRY_ASSIGN(auto daemon, HttpDaemon::Start(address_, [&](HttpRequest request) {
       return service.Accept(std::move(request));
     }));
     std::string base = url_.empty() ? "http://" + daemon->Address() : url_;
-    ToStdout(fmt::format("varve cache-server: {} of {} used in {}\n"
+    job::ToStdout(fmt::format("varve cache-server: {} of {} used in {}\n"
                          "listening on http://{}\n"
                          "  export ACTIONS_CACHE_URL={}/ ACTIONS_RESULTS_URL={}/ ACTIONS_CACHE_SERVICE_V2=1\n"
                          "  export ACTIONS_RUNTIME_TOKEN=$(varve cache-server --dir {} "

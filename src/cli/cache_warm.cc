@@ -4,14 +4,14 @@
 #include <algorithm>
 #include <set>
 
-#include "cli/build_display.h"
-#include "cli/build_job.h"
-#include "cli/build_report.h"
-#include "cli/cache_offer.h"
-#include "cli/console.h"
-#include "cli/exit_code.h"
-#include "cli/open_storage.h"
-#include "cli/stop_signals.h"
+#include "job/build_display.h"
+#include "job/build_job.h"
+#include "job/build_report.h"
+#include "job/cache_offer.h"
+#include "job/console.h"
+#include "job/exit_code.h"
+#include "job/open_storage.h"
+#include "job/stop_signals.h"
 #include "sys/namespace.h"
 #include "tier/inspect.h"
 
@@ -22,8 +22,8 @@ namespace {
 using Forecast = engine::Plan::Forecast;
 
 // The layers that a tier has now.
-Result<std::set<DiffId>> LayersIn(const tier::Spec& spec, Registries& registries, std::stop_token stop) {
-  TRY_ASSIGN(auto storage, OpenStorage(spec, registries));
+Result<std::set<DiffId>> LayersIn(const tier::Spec& spec, job::Registries& registries, std::stop_token stop) {
+  TRY_ASSIGN(auto storage, job::OpenStorage(spec, registries));
   TRY_ASSIGN(auto stored, tier::ReadGroups(*storage, std::move(stop)));
   std::set<DiffId> layers;
   for (const tier::Group& group : stored.groups) {
@@ -65,7 +65,7 @@ Status CacheWarm::Check() {
     return error;
   }
   parser_.SetContext(from_files ? "." : contexts_[0]);
-  TRY_ASSIGN(BuildFlags flags, parser_.Finish());
+  TRY_ASSIGN(job::BuildFlags flags, parser_.Finish());
   if (!flags.cache_to.empty()) return Invalid("cache warm writes to --tier: --cache-to is for builds");
   if (flags.no_cache) return Invalid("--no-cache and cache warm exclude each other: it moves what is cached");
   if (!tier_.empty()) {
@@ -80,14 +80,14 @@ Status CacheWarm::Check() {
   return from_files ? Ok() : MakePlans(flags);
 }
 
-Status CacheWarm::ReadPlans(const GlobalFlags& global) {
+Status CacheWarm::ReadPlans(const job::GlobalFlags& global) {
   if (bake_files_.empty()) {
     TRY_ASSIGN(plans_, PlansOfCompose(compose_files_, contexts_));
   } else {
     TRY_ASSIGN(plans_, PlansOfBake(bake_files_, contexts_, flags_.allow, global));
   }
   for (WarmPlan& plan : plans_) {
-    BuildFlags& flags = plan.flags;
+    job::BuildFlags& flags = plan.flags;
     flags.cache_to = flags_.cache_to;
     if (!flags_.cache_from.empty()) flags.cache_from = flags_.cache_from;
     if (!flags_.platforms.empty()) flags.platforms = flags_.platforms;
@@ -97,12 +97,12 @@ Status CacheWarm::ReadPlans(const GlobalFlags& global) {
     if (!to_ && flags.cache_from.empty()) {
       return Invalid("{} names no cache to take it from: give --cache-from, or --tier", plan.name);
     }
-    TRY(BuildJob::CheckFlags(flags));
+    TRY(job::BuildJob::CheckFlags(flags));
   }
   return Ok();
 }
 
-Status CacheWarm::MakePlans(const BuildFlags& flags) {
+Status CacheWarm::MakePlans(const job::BuildFlags& flags) {
   if (files_.size() > 1 && contexts_.size() > 1 && files_.size() != contexts_.size()) {
     return Invalid("{} Dockerfiles and {} contexts: one of each, or several of one", files_.size(), contexts_.size());
   }
@@ -119,15 +119,15 @@ Status CacheWarm::MakePlans(const BuildFlags& flags) {
       if (!target.empty()) plan.name += ", target " + target;
     }
   }
-  for (const WarmPlan& plan : plans_) TRY(BuildJob::CheckFlags(plan.flags));
+  for (const WarmPlan& plan : plans_) TRY(job::BuildJob::CheckFlags(plan.flags));
   return Ok();
 }
 
 Result<CacheWarm::Warmed> CacheWarm::Warm(const WarmPlan& plan, Jobs& jobs, progress::Board& board,
-                                          Workspace& workspace, std::stop_token stop) {
+                                          job::Workspace& workspace, std::stop_token stop) {
   auto& owned = jobs[plan.part.empty() ? plan.name : plan.part];
-  owned = std::make_unique<BuildJob>(plan.flags, workspace, board, stop);
-  BuildJob& job = *owned;
+  owned = std::make_unique<job::BuildJob>(plan.flags, workspace, board, stop);
+  job::BuildJob& job = *owned;
   for (const auto& [context, part] : plan.links) {
     auto other = jobs.find(part);
     CHECK(other != jobs.end());
@@ -139,7 +139,7 @@ Result<CacheWarm::Warmed> CacheWarm::Warm(const WarmPlan& plan, Jobs& jobs, prog
   const graph::Graph& graph = job.graph();
   std::vector<graph::Ref> found;
   {
-    BoardObserver observer(board, graph);
+    job::BoardObserver observer(board, graph);
     TRY_ASSIGN(auto outcome, job.Run({.want_data = false, .dry_run = true}, observer));
     if (outcome.error) return std::move(*outcome.error);
     for (graph::StepIndex i = 0; i < graph.steps.size(); ++i) {
@@ -169,7 +169,7 @@ Result<CacheWarm::Warmed> CacheWarm::Warm(const WarmPlan& plan, Jobs& jobs, prog
   }
   if (!to_) {
     // All that is known is wanted, and nothing may run.
-    BoardObserver observer(board, graph);
+    job::BoardObserver observer(board, graph);
     TRY_ASSIGN(auto outcome, job.Run({.wanted = found, .must_hit_all = true}, observer));
     if (outcome.error && !outcome.cache_miss) return std::move(*outcome.error);
     std::vector<StepKey> keys;
@@ -184,11 +184,11 @@ Result<CacheWarm::Warmed> CacheWarm::Warm(const WarmPlan& plan, Jobs& jobs, prog
   return warmed;
 }
 
-int CacheWarm::Run(const GlobalFlags& global) {
+int CacheWarm::Run(const job::GlobalFlags& global) {
   auto fail = [&](const Error& error) {
     if (!boards_.empty()) boards_.back()->Close();
-    PrintError(error);
-    return ExitCodeOf(error);
+    job::PrintError(error);
+    return job::ExitCodeOf(error);
   };
   if (!bake_files_.empty() || !compose_files_.empty()) {
     if (Status read = ReadPlans(global); !read) return fail(read.error());
@@ -196,13 +196,13 @@ int CacheWarm::Run(const GlobalFlags& global) {
   if (sys::CanMount()) {
     if (Status entered = sys::EnterPrivateMountNamespace(); !entered) return fail(entered.error());
   }
-  StopSignals signals;
-  auto workspace = Workspace::Open(global);
+  job::StopSignals signals;
+  auto workspace = job::Workspace::Open(global);
   if (!workspace) return fail(workspace.error());
   bool all = true;
   Jobs jobs;
   for (const WarmPlan& plan : plans_) {
-    progress::Board& board = *boards_.emplace_back(MakeBoard(plan.flags));
+    progress::Board& board = *boards_.emplace_back(job::MakeBoard(plan.flags));
     auto warmed = Warm(plan, jobs, board, *workspace, signals.token());
     if (!warmed) {
       Error error = std::move(warmed).error();
@@ -210,14 +210,14 @@ int CacheWarm::Run(const GlobalFlags& global) {
     }
     board.Close();
     all = all && warmed->not_built.empty() && warmed->without_layer.empty();
-    ToStdout(fmt::format("{}: {} step{} warm{}\n", plan.name, warmed->steps, warmed->steps == 1 ? " is" : "s are",
+    job::ToStdout(fmt::format("{}: {} step{} warm{}\n", plan.name, warmed->steps, warmed->steps == 1 ? " is" : "s are",
                          warmed->not_built.empty() ? "" : fmt::format(", {} not built", warmed->not_built.size())));
-    ToStdout(Listed("not built anywhere", warmed->not_built) +
+    job::ToStdout(Listed("not built anywhere", warmed->not_built) +
              Listed("its layer is nowhere to be had", warmed->without_layer));
-    ToStderr(warmed->caches);
+    job::ToStderr(warmed->caches);
   }
   if (Status flushed = workspace->local.store->Flush(); !flushed) return fail(flushed.error());
-  return all ? kSuccess : kBuildFailed;
+  return all ? job::kSuccess : job::kBuildFailed;
 }
 
 }  // namespace varve::cli

@@ -7,11 +7,12 @@
 #include <string>
 #include <vector>
 
-#include "cli/build_flags.h"
-#include "cli/build_job.h"
+#include "cli/build_flag_parser.h"
 #include "cli/command.h"
 #include "cli/warm_plans.h"
-#include "cli/workspace.h"
+#include "job/build_flags.h"
+#include "job/build_job.h"
+#include "job/workspace.h"
 #include "progress/board.h"
 #include "tier/spec.h"
 
@@ -28,7 +29,7 @@ class CacheWarm {
   void Define(CLI::App& app);
   Status Check();
   // The exit code: 1 where something of the plans is nowhere, or could not be moved.
-  int Run(const GlobalFlags& global);
+  int Run(const job::GlobalFlags& global);
 
  private:
   // What became of one.
@@ -38,19 +39,19 @@ class CacheWarm {
     std::vector<std::string> without_layer;   // steps whose records are known, and their layers nowhere
     std::string caches;                       // a line per tier
   };
-  Status MakePlans(const BuildFlags& flags);
+  Status MakePlans(const job::BuildFlags& flags);
   // Of a bake or Compose file: what the command line says of caches and platforms wins.
-  Status ReadPlans(const GlobalFlags& global);
+  Status ReadPlans(const job::GlobalFlags& global);
   // Plans link to the jobs of earlier ones, by part.
-  using Jobs = std::map<std::string, std::unique_ptr<BuildJob>>;
-  Result<Warmed> Warm(const WarmPlan& plan, Jobs& jobs, progress::Board& board, Workspace& workspace,
+  using Jobs = std::map<std::string, std::unique_ptr<job::BuildJob>>;
+  Result<Warmed> Warm(const WarmPlan& plan, Jobs& jobs, progress::Board& board, job::Workspace& workspace,
                       std::stop_token stop);
 
   BuildFlagParser parser_;
   std::string tier_;
   std::vector<std::string> contexts_, files_, targets_;
   std::vector<std::string> bake_files_, compose_files_;
-  BuildFlags flags_;  // of the command line
+  job::BuildFlags flags_;  // of the command line
   std::optional<tier::Spec> to_;
   std::vector<WarmPlan> plans_;
   std::vector<std::unique_ptr<progress::Board>> boards_;  // one a plan, as long as its job

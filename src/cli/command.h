@@ -9,18 +9,13 @@
 #include <string>
 
 #include "base/result.h"
+#include "job/global_flags.h"
 
 namespace CLI {
 class App;
 }
 
 namespace varve::cli {
-
-// Options of every subcommand.
-struct GlobalFlags {
-  std::string root;                          // --root, before or after the subcommand
-  bool debug = false;
-};
 
 class Command {
  public:
@@ -30,8 +25,8 @@ class Command {
   // Reads the grammars of the flags' values. Nothing is touched yet: an error is a usage error, whose
   // message and hint are all that the user sees.
   virtual Status Check() { return Ok(); }
-  // Returns the exit code (cli/exit_code.h). Everything that went wrong has been said on stderr.
-  virtual int Run(const GlobalFlags& global) = 0;
+  // Returns the exit code (job/exit_code.h). Everything that went wrong has been said on stderr.
+  virtual int Run(const job::GlobalFlags& global) = 0;
 };
 
 struct CommandEntry {

@@ -4,13 +4,13 @@
 #include <algorithm>
 
 #include "base/strings.h"
-#include "cli/version.h"
+#include "job/version.h"
 
 namespace varve::cli {
 
 namespace {
 
-void AddGlobals(CLI::App& app, GlobalFlags& global) {
+void AddGlobals(CLI::App& app, job::GlobalFlags& global) {
   app.add_option("--root", global.root, "State directory (default: $VARVE_ROOT, else "
                                         "/var/lib/varve for root)");
   app.add_flag("-D,--debug", global.debug, "Log what varve does to stderr");
@@ -75,7 +75,7 @@ Error UsageError(const CLI::ParseError& e, const CLI::App& app, int argc, char**
 Result<CommandLine> ParseCommandLine(int argc, char** argv) {
   CommandLine line;
   CLI::App app("varve builds container images; its product is the cache.", "varve");
-  app.set_version_flag("-v,--version", std::string("varve ") + kVersion);
+  app.set_version_flag("-v,--version", std::string("varve ") + job::kVersion);
   app.require_subcommand(0, 1);
   AddGlobals(app, line.global);
 
@@ -97,7 +97,7 @@ Result<CommandLine> ParseCommandLine(int argc, char** argv) {
   } catch (const CLI::CallForHelp&) {
     return CommandLine{line.global, nullptr, app.help()};
   } catch (const CLI::CallForVersion&) {
-    return CommandLine{line.global, nullptr, std::string("varve ") + kVersion + "\n"};
+    return CommandLine{line.global, nullptr, std::string("varve ") + job::kVersion + "\n"};
   } catch (const CLI::ParseError& e) {
     return UsageError(e, app, argc, argv);
   }

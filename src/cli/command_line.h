@@ -9,7 +9,7 @@
 namespace varve::cli {
 
 struct CommandLine {
-  GlobalFlags global;
+  job::GlobalFlags global;
   std::unique_ptr<Command> command;          // none: print `message` and leave with success
   std::string message;                       // help or version
 };

@@ -1,8 +1,8 @@
 #include "cli/commands.h"
 
-#include "cli/console.h"
-#include "cli/exit_code.h"
-#include "cli/version.h"
+#include "job/console.h"
+#include "job/exit_code.h"
+#include "job/version.h"
 
 namespace varve::cli {
 
@@ -11,9 +11,9 @@ namespace {
 class VersionCommand final : public Command {
  public:
   void Define(CLI::App&) override {}
-  int Run(const GlobalFlags&) override {
-    ToStdout(std::string("varve ") + kVersion + "\n");
-    return kSuccess;
+  int Run(const job::GlobalFlags&) override {
+    job::ToStdout(std::string("varve ") + job::kVersion + "\n");
+    return job::kSuccess;
   }
 };
 

@@ -12,10 +12,11 @@
 #include "base/strings.h"
 #include "cli/commands.h"
 #include "cli/compose_flags.h"
-#include "cli/console.h"
-#include "cli/exit_code.h"
 #include "cli/joined_build.h"
+#include "cli/report_flags.h"
 #include "compose/render.h"
+#include "job/console.h"
+#include "job/exit_code.h"
 
 namespace varve::cli {
 
@@ -23,13 +24,13 @@ namespace {
 
 using compose::Service;
 
-Result<ProgressMode> ModeOf(const std::string& text) {
-  if (text.empty() || text == "auto") return ProgressMode::kAuto;
-  if (text == "tty") return ProgressMode::kTty;
-  if (text == "plain") return ProgressMode::kPlain;
-  if (text == "quiet") return ProgressMode::kQuiet;
-  if (text == "json" || text == "rawjson") return ProgressMode::kRawJson;
-  if (text == "none") return ProgressMode::kNone;
+Result<job::ProgressMode> ModeOf(const std::string& text) {
+  if (text.empty() || text == "auto") return job::ProgressMode::kAuto;
+  if (text == "tty") return job::ProgressMode::kTty;
+  if (text == "plain") return job::ProgressMode::kPlain;
+  if (text == "quiet") return job::ProgressMode::kQuiet;
+  if (text == "json" || text == "rawjson") return job::ProgressMode::kRawJson;
+  if (text == "none") return job::ProgressMode::kNone;
   return Invalid("invalid progress mode \"{}\": use auto, tty, plain, quiet, rawjson or none",
                  text);
 }
@@ -96,7 +97,7 @@ class ComposeCommand final : public Command {
       TRY_ASSIGN(shown_.progress, ModeOf(progress ? progress : ""));
     }
     shown_.quiet = quiet_;
-    TRY(FinishReportFlags(reports_));
+    TRY(job::FinishReportFlags(reports_));
     for (const std::string& text : build_args_) {
       size_t eq = text.find('=');
       if (eq == 0 || text.empty())
@@ -110,7 +111,7 @@ class ComposeCommand final : public Command {
     return Ok();
   }
 
-  int Run(const GlobalFlags& global) override {
+  int Run(const job::GlobalFlags& global) override {
     std::error_code error;
     load_.working_directory = std::filesystem::current_path(error).string();
     if (error) return Fail(ErrnoError(error.value(), "the working directory"));
@@ -131,8 +132,8 @@ class ComposeCommand final : public Command {
 
   int Config(const compose::Project& project) {
     for (const std::string& warning : project.loaded.warnings)
-      ToStderr("WARNING: " + warning + "\n");
-    if (quiet_) return kSuccess;
+      job::ToStderr("WARNING: " + warning + "\n");
+    if (quiet_) return job::kSuccess;
     std::string text;
     if (list_services_ || list_images_) {
       for (const Service& service : project.services) {
@@ -155,27 +156,27 @@ class ComposeCommand final : public Command {
       if (!no_interpolate_) text = ReplaceAll(text, "$", "$$");
     }
     if (output_.empty()) {
-      ToStdout(text);
+      job::ToStdout(text);
     } else if (Status written = WriteFileAtomically(output_, text); !written) {
       return Fail(written.error());
     }
-    return kSuccess;
+    return job::kSuccess;
   }
 
   // --- build
 
-  int Build(const compose::Project& project, const GlobalFlags& global) {
+  int Build(const compose::Project& project, const job::GlobalFlags& global) {
     // 1. The files mean something, before anything is touched.
     auto services = compose::ServicesToBuild(project, named_, with_dependencies_);
     if (!services) return Fail(services.error());
     if (print_) {
       Json bake = BakeFile(project, *services, named_, all_);
-      ToStdout(bake.Dump({.indent = 2, .sort_keys = true}) + "\n");
-      return kSuccess;
+      job::ToStdout(bake.Dump({.indent = 2, .sort_keys = true}) + "\n");
+      return job::kSuccess;
     }
     if (services->empty()) {
-      ToStderr("nothing to build: no service has a build section\n");
-      return kSuccess;
+      job::ToStderr("nothing to build: no service has a build section\n");
+      return job::kSuccess;
     }
     // Secrets are read from the process' environment; the project's may have more, from .env.
     // Before the first thread.
@@ -209,8 +210,8 @@ class ComposeCommand final : public Command {
   }
 
   int Fail(const Error& error) {
-    PrintCommandError(error);
-    return ExitCodeOf(error);
+    job::PrintCommandError(error);
+    return job::ExitCodeOf(error);
   }
 
   compose::LoadOptions load_;
@@ -221,8 +222,8 @@ class ComposeCommand final : public Command {
   bool list_services_ = false, list_images_ = false, list_profiles_ = false;
   CLI::App* config_ = nullptr;
   ComposeBuildFlags all_;
-  ReportFlags reports_;
-  BuildFlags shown_;  // what the display asks for
+  job::ReportFlags reports_;
+  job::BuildFlags shown_;  // what the display asks for
 };
 
 }  // namespace

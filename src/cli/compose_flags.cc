@@ -36,13 +36,13 @@ std::string DockerfileOf(const compose::Build& build) {
   return access(path.c_str(), F_OK) == 0 ? Shown(path) : "";
 }
 
-Status AddLimits(const compose::Build& build, BuildFlags& flags) {
+Status AddLimits(const compose::Build& build, job::BuildFlags& flags) {
   for (const std::string& text : build.ulimits) {
-    TRY_ASSIGN(auto limit, ParseUlimit(text));
+    TRY_ASSIGN(auto limit, job::ParseUlimit(text));
     flags.ulimits.push_back(std::move(limit));
   }
   for (const auto& [host, address] : build.extra_hosts) {
-    TRY_ASSIGN(auto hosts, ParseAddHost(host + "=" + address));
+    TRY_ASSIGN(auto hosts, job::ParseAddHost(host + "=" + address));
     flags.extra_hosts.insert(flags.extra_hosts.end(), hosts.begin(), hosts.end());
   }
   if (!build.shm_size.empty()) {
@@ -59,18 +59,18 @@ Status AddLimits(const compose::Build& build, BuildFlags& flags) {
   return Ok();
 }
 
-Status AddSecrets(const compose::Build& build, BuildFlags& flags) {
+Status AddSecrets(const compose::Build& build, job::BuildFlags& flags) {
   for (const compose::BuildSecret& secret : build.secrets) {
     flags.secrets.push_back({.id = secret.id, .path = secret.file, .variable = secret.variable});
   }
   for (const std::string& text : build.ssh) {
-    TRY_ASSIGN(auto ssh, ParseSsh(text));
+    TRY_ASSIGN(auto ssh, job::ParseSsh(text));
     flags.ssh.push_back(std::move(ssh));
   }
   return Ok();
 }
 
-Status AddCaches(const compose::Build& build, BuildFlags& flags) {
+Status AddCaches(const compose::Build& build, job::BuildFlags& flags) {
   for (const std::string& text : build.cache_from) {
     TRY_ASSIGN(auto specs, tier::ParseCacheFrom(text));
     flags.cache_from.insert(flags.cache_from.end(), specs.begin(), specs.end());
@@ -97,7 +97,7 @@ std::vector<std::string> EntitlementsOf(const compose::Build& build) {
 
 Status AddContexts(const compose::Build& build, ServiceFlags& out) {
   for (const auto& [name, value] : build.additional_contexts) {
-    TRY_ASSIGN(auto context, ParseBuildContext(name + "=" + value));
+    TRY_ASSIGN(auto context, job::ParseBuildContext(name + "=" + value));
     if (value.starts_with("service:")) {
       out.services.emplace_back(context.first, value.substr(8));
     } else {
@@ -122,7 +122,7 @@ Result<ServiceFlags> MakeFlags(const compose::Project& project, const compose::S
                                const ComposeBuildFlags& all) {
   const compose::Build& build = *service.build;
   ServiceFlags out;
-  BuildFlags& flags = out.flags;
+  job::BuildFlags& flags = out.flags;
   flags.context = build.context;
   flags.file = DockerfileOf(build);
   flags.dockerfile_text = build.dockerfile_inline;

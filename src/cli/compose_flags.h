@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "base/json.h"
-#include "cli/build_flags.h"
 #include "compose/project.h"
+#include "job/build_flags.h"
 
 namespace varve::cli {
 
@@ -22,7 +22,7 @@ struct ComposeBuildFlags {
 
 // What else the section says: contexts that are other services, and what this version cannot do.
 struct ServiceFlags {
-  BuildFlags flags;
+  job::BuildFlags flags;
   std::vector<std::pair<std::string, std::string>> services;  // named context, service
   std::vector<std::string> warnings;
 };

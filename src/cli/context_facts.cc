@@ -7,7 +7,7 @@
 namespace varve::cli {
 
 std::vector<dockerfile::CacheHint> FindHints(const dockerfile::Dockerfile& file,
-                                             const BuildFlags& flags, const BuildContext& context,
+                                             const job::BuildFlags& flags, const job::BuildContext& context,
                                              const std::vector<dockerfile::UsedImage>& images,
                                              bool measure) {
   std::optional<std::string> check;

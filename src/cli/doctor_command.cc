@@ -11,20 +11,20 @@
 #include "base/log.h"
 #include "base/strings.h"
 #include "cache/root.h"
-#include "cli/build_display.h"
 #include "cli/commands.h"
-#include "cli/console.h"
 #include "cli/doctor_proof.h"
-#include "cli/exit_code.h"
-#include "cli/stop_signals.h"
-#include "cli/upkeep_stores.h"
-#include "cli/version.h"
-#include "cli/workspace.h"
 #include "doctor/diagnose.h"
 #include "doctor/images.h"
 #include "doctor/patch.h"
 #include "doctor/report.h"
 #include "history/store.h"
+#include "job/build_display.h"
+#include "job/console.h"
+#include "job/exit_code.h"
+#include "job/stop_signals.h"
+#include "job/upkeep_stores.h"
+#include "job/version.h"
+#include "job/workspace.h"
 #include "sys/namespace.h"
 
 namespace varve::cli {
@@ -33,7 +33,7 @@ namespace {
 
 // What instructions took when they last ran here, by their text. A build's name for a step is
 // "[build 2/5] RUN make".
-std::map<std::string, double> PastSeconds(const GlobalFlags& global) {
+std::map<std::string, double> PastSeconds(const job::GlobalFlags& global) {
   constexpr size_t kBuilds = 50;
   std::map<std::string, double> out;
   history::History history(cache::RootDirectory(global.root), SystemClock());
@@ -96,9 +96,9 @@ class DoctorCommand final : public Command {
           "--no-verify, --image-may-change, --build-arg and --secret are about --fix: give it as "
           "well");
     }
-    TRY_ASSIGN(proof_.progress, ParseProgressMode(progress_));
+    TRY_ASSIGN(proof_.progress, job::ParseProgressMode(progress_));
     for (const std::string& text : secrets_) {
-      TRY_ASSIGN(SecretFlag secret, ParseSecret(text));
+      TRY_ASSIGN(job::SecretFlag secret, job::ParseSecret(text));
       proof_.secrets.push_back(std::move(secret));
     }
     for (const std::string& text : build_args_) {
@@ -122,15 +122,15 @@ class DoctorCommand final : public Command {
     return Ok();
   }
 
-  int Run(const GlobalFlags& global) override {
+  int Run(const job::GlobalFlags& global) override {
     if (rules_) {
-      ToStdout(doctor::RulesText());
-      return kSuccess;
+      job::ToStdout(doctor::RulesText());
+      return job::kSuccess;
     }
     auto project = doctor::OpenProject(directory_);
-    if (!project) return FailWith(project.error());
+    if (!project) return job::FailWith(project.error());
     if (project->files.empty()) {
-      return FailWith(Hinted(
+      return job::FailWith(Hinted(
           NotFound("{} has no Dockerfile, Compose or Bake file, workflow or script", directory_),
           "varve doctor DIR looks at another folder"));
     }
@@ -146,11 +146,11 @@ class DoctorCommand final : public Command {
     std::vector<doctor::Finding> findings = doctor::Diagnose(*project, options_);
     if (fix_) return Fix(global, *project, findings);
     if (Status written = Write(Render(*project, findings)); !written)
-      return FailWith(written.error());
+      return job::FailWith(written.error());
     if (estimate_ && seconds.empty() && format_ == "text") {
-      ToStdout("No build has run here yet: all costs are typical ones.\n");
+      job::ToStdout("No build has run here yet: all costs are typical ones.\n");
     }
-    return Fails(findings) ? kBuildFailed : kSuccess;
+    return Fails(findings) ? job::kBuildFailed : job::kSuccess;
   }
 
  private:
@@ -162,7 +162,7 @@ class DoctorCommand final : public Command {
   std::string Render(const doctor::Project& project,
                      const std::vector<doctor::Finding>& findings) const {
     if (format_ == "json") return doctor::ToJson(project, findings).Dump({.indent = 2}) + "\n";
-    if (format_ == "sarif") return doctor::ToSarif(findings, kVersion).Dump({.indent = 2}) + "\n";
+    if (format_ == "sarif") return doctor::ToSarif(findings, job::kVersion).Dump({.indent = 2}) + "\n";
     bool color =
         output_.empty() && isatty(STDOUT_FILENO) != 0 && std::getenv("NO_COLOR") == nullptr;
     return doctor::ToText(project, findings, {.color = color});
@@ -170,7 +170,7 @@ class DoctorCommand final : public Command {
 
   Status Write(const std::string& text) const {
     if (!output_.empty()) return WriteFileAtomically(output_, text);
-    ToStdout(text);
+    job::ToStdout(text);
     return Ok();
   }
 
@@ -186,7 +186,7 @@ class DoctorCommand final : public Command {
     return doctor::MakePatch(project, chosen);
   }
 
-  int Fix(const GlobalFlags& global, const doctor::Project& project,
+  int Fix(const job::GlobalFlags& global, const doctor::Project& project,
           const std::vector<doctor::Finding>& findings) {
     doctor::Patch patch = PatchOf(project, findings, {}, image_may_change_);
     std::set<std::string> changing;
@@ -195,26 +195,26 @@ class DoctorCommand final : public Command {
         changing.insert(finding.rule);
     }
     if (!changing.empty()) {
-      ToStderr(
+      job::ToStderr(
           fmt::format("Left out, since the image changes: {}. --image-may-change takes them in.\n",
                       Join(std::vector<std::string>(changing.begin(), changing.end()), ", ")));
     }
     if (patch.files.empty()) {
-      ToStdout(changing.empty() ? "There is nothing that can be fixed by rote.\n"
+      job::ToStdout(changing.empty() ? "There is nothing that can be fixed by rote.\n"
                                 : "There is nothing else that can be fixed by rote.\n");
-      return kSuccess;
+      return job::kSuccess;
     }
-    ToStdout(doctor::ToUnifiedDiff(patch));
+    job::ToStdout(doctor::ToUnifiedDiff(patch));
     auto images = doctor::ImagesTouchedBy(project, patch);
-    if (!yes_ && !Confirm(Question(patch.files.size(), no_verify_ ? 0 : images.size())))
-      return kSuccess;
+    if (!yes_ && !job::Confirm(Question(patch.files.size(), no_verify_ ? 0 : images.size())))
+      return job::kSuccess;
     if (no_verify_) {
-      ToStderr("Nothing was built: that images stay the same is not proven.\n");
+      job::ToStderr("Nothing was built: that images stay the same is not proven.\n");
     } else if (!images.empty()) {
       int code = Prove(global, project, findings, patch);
-      if (code != kSuccess) return code;
+      if (code != job::kSuccess) return code;
     } else {
-      ToStderr("No image has any of these files in it, or is described by them.\n");
+      job::ToStderr("No image has any of these files in it, or is described by them.\n");
     }
     return WritePatch(project, patch);
   }
@@ -229,16 +229,16 @@ class DoctorCommand final : public Command {
   }
 
   // Takes out of the patch what is not proven. The exit code is that of an error of the machine.
-  int Prove(const GlobalFlags& global, const doctor::Project& project,
+  int Prove(const job::GlobalFlags& global, const doctor::Project& project,
             const std::vector<doctor::Finding>& findings, doctor::Patch& patch) {
     if (sys::CanMount()) {
       if (Status entered = sys::EnterPrivateMountNamespace(); !entered)
-        return FailWith(entered.error());
+        return job::FailWith(entered.error());
     }
-    StopSignals signals;
-    auto workspace = Workspace::Open(global);
-    if (!workspace) return FailWith(workspace.error());
-    auto board = MakeBoard({.progress = proof_.progress});
+    job::StopSignals signals;
+    auto workspace = job::Workspace::Open(global);
+    if (!workspace) return job::FailWith(workspace.error());
+    auto board = job::MakeBoard({.progress = proof_.progress});
     ImageProver prover(project.directory, proof_, *workspace, *board, signals.token());
     std::string said;
     // Without the fixes of an image that changes, another one that has the same files in it may
@@ -250,7 +250,7 @@ class DoctorCommand final : public Command {
         auto verdict = prover.Prove(image, patch);
         if (!verdict) {
           board->Close();
-          return FailWith(verdict.error());
+          return job::FailWith(verdict.error());
         }
         said += VerdictText(image, *verdict);
         bool wanted = image_may_change_ && verdict->kind == Verdict::Kind::kDiffers;
@@ -264,35 +264,35 @@ class DoctorCommand final : public Command {
     if (Status flushed = workspace->local.store->Flush(); !flushed)
       LOG_WARN("{}", flushed.error().message);
     board->Close();
-    if (!said.empty() && !patch.files.empty()) ToStderr("\n" + said);
-    return kSuccess;
+    if (!said.empty() && !patch.files.empty()) job::ToStderr("\n" + said);
+    return job::kSuccess;
   }
 
   int WritePatch(const doctor::Project& project, const doctor::Patch& patch) {
     auto path_of = [&](const doctor::ChangedFile& file) { return project.directory + "/" + file.path; };
     for (const doctor::ChangedFile& file : patch.files) {
-      if (Status same = CheckUnchanged(path_of(file), file); !same) return FailWith(same.error());
+      if (Status same = CheckUnchanged(path_of(file), file); !same) return job::FailWith(same.error());
     }
     for (const doctor::ChangedFile& file : patch.files) {
-      if (Status written = WriteFile(path_of(file), file); !written) return FailWith(written.error());
+      if (Status written = WriteFile(path_of(file), file); !written) return job::FailWith(written.error());
     }
     size_t files = patch.files.size();
     if (files > 0) {
-      ToStderr(fmt::format("{} finding{} fixed in {} file{}.\n", patch.fixed.size(),
+      job::ToStderr(fmt::format("{} finding{} fixed in {} file{}.\n", patch.fixed.size(),
                            patch.fixed.size() == 1 ? "" : "s", files, files == 1 ? "" : "s"));
     }
     if (!patch.postponed.empty()) {
-      ToStderr(fmt::format("{} more wait{} for these: varve doctor --fix once more.\n",
+      job::ToStderr(fmt::format("{} more wait{} for these: varve doctor --fix once more.\n",
                            patch.postponed.size(), patch.postponed.size() == 1 ? "s" : ""));
     }
-    if (refused_.empty()) return kSuccess;
-    ToStderr(fmt::format("Not changed: {}.\n{}",
+    if (refused_.empty()) return job::kSuccess;
+    job::ToStderr(fmt::format("Not changed: {}.\n{}",
                          Join(std::vector<std::string>(refused_.begin(), refused_.end()), ", "),
                          refusals_));
-    ToStderr(
+    job::ToStderr(
         "hint: --skip RULE leaves out a fix; --secret and --build-arg give a build what it needs; "
         "--no-verify changes files without building\n");
-    return kBuildFailed;
+    return job::kBuildFailed;
   }
 
   // Only what was shown and proven is changed, nothing that somebody has written since.

@@ -9,9 +9,9 @@
 
 #include "base/fd.h"
 #include "base/strings.h"
-#include "cli/build_display.h"
-#include "cli/build_job.h"
 #include "cli/image_difference.h"
+#include "job/build_display.h"
+#include "job/build_job.h"
 #include "sys/namespace.h"
 #include "sys/overlay.h"
 
@@ -81,14 +81,14 @@ Error Unbuildable(const engine::Outcome& outcome, const graph::Graph& graph) {
 }  // namespace
 
 struct ImageProver::Built {
-  std::unique_ptr<BuildFlags> flags;
-  std::unique_ptr<BuildJob> job;
+  std::unique_ptr<job::BuildFlags> flags;
+  std::unique_ptr<job::BuildJob> job;
   engine::Outcome outcome;
   std::vector<std::string> configs;  // serialised
 };
 
-BuildFlags ImageProver::FlagsOf(const doctor::TouchedImage& image) const {
-  BuildFlags flags;
+job::BuildFlags ImageProver::FlagsOf(const doctor::TouchedImage& image) const {
+  job::BuildFlags flags;
   flags.context = (fs::path(project_) / image.context).lexically_normal().string();
   flags.file = (fs::path(project_) / image.dockerfile).string();
   flags.target = image.target;
@@ -102,18 +102,18 @@ BuildFlags ImageProver::FlagsOf(const doctor::TouchedImage& image) const {
 
 Result<ImageProver::Built> ImageProver::Build(const doctor::TouchedImage& image,
                                               const std::string& how, bool dry_run, bool isolated) {
-  Built built{.flags = std::make_unique<BuildFlags>(FlagsOf(image)),
+  Built built{.flags = std::make_unique<job::BuildFlags>(FlagsOf(image)),
               .job = {},
               .outcome = {},
               .configs = {}};
   uint32_t heading = board_.Add(fmt::format("[doctor] {}, {}", image.name, how));
   board_.Start(heading);
-  built.job = std::make_unique<BuildJob>(*built.flags, workspace_, board_, stop_);
+  built.job = std::make_unique<job::BuildJob>(*built.flags, workspace_, board_, stop_);
   auto read = built.job->Read();
   if (!read) return read.error().error;
   auto lowered = built.job->Lower();
   if (!lowered) return lowered.error().error;
-  BoardObserver observer(board_, built.job->graph());
+  job::BoardObserver observer(board_, built.job->graph());
   std::string name = isolated ? RandomName() : "";
   TRY_ASSIGN(built.outcome, built.job->Run({.dry_run = dry_run, .isolated = name}, observer));
   if (isolated) built.job->Forget(built.outcome, name);

@@ -11,10 +11,10 @@
 #include <string>
 #include <vector>
 
-#include "cli/build_flags.h"
-#include "cli/workspace.h"
 #include "doctor/images.h"
 #include "engine/engine.h"
+#include "job/build_flags.h"
+#include "job/workspace.h"
 #include "progress/board.h"
 
 namespace varve::cli {
@@ -36,15 +36,15 @@ struct Verdict {
 };
 
 struct ProofFlags {
-  ProgressMode progress = ProgressMode::kAuto;
-  std::vector<SecretFlag> secrets;
+  job::ProgressMode progress = job::ProgressMode::kAuto;
+  std::vector<job::SecretFlag> secrets;
   std::vector<std::pair<std::string, std::string>> build_args;  // win over what the project gives
 };
 
 class ImageProver {
  public:
   // All must outlive it. The process is in a mount namespace of its own.
-  ImageProver(std::string project, ProofFlags flags, Workspace& workspace, progress::Board& board,
+  ImageProver(std::string project, ProofFlags flags, job::Workspace& workspace, progress::Board& board,
               std::stop_token stop)
       : project_(std::move(project)),
         flags_(std::move(flags)),
@@ -63,11 +63,11 @@ class ImageProver {
                       bool isolated);
   // Path or member → how it differs.
   Result<std::map<std::string, std::string>> Differences(const Built& a, const Built& b);
-  BuildFlags FlagsOf(const doctor::TouchedImage& image) const;
+  job::BuildFlags FlagsOf(const doctor::TouchedImage& image) const;
 
   std::string project_;
   ProofFlags flags_;
-  Workspace& workspace_;
+  job::Workspace& workspace_;
   progress::Board& board_;
   std::stop_token stop_;
 };

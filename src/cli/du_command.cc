@@ -3,10 +3,10 @@
 
 #include "base/strings.h"
 #include "cli/commands.h"
-#include "cli/console.h"
-#include "cli/exit_code.h"
-#include "cli/upkeep_stores.h"
 #include "cli/usage_table.h"
+#include "job/console.h"
+#include "job/exit_code.h"
+#include "job/upkeep_stores.h"
 
 namespace varve::cli {
 
@@ -31,11 +31,11 @@ class DuCommand final : public Command {
     return Ok();
   }
 
-  int Run(const GlobalFlags& global) override {
-    auto stores = UpkeepStores::Open(global);
-    if (!stores) return FailWith(stores.error());
+  int Run(const job::GlobalFlags& global) override {
+    auto stores = job::UpkeepStores::Open(global);
+    if (!stores) return job::FailWith(stores.error());
     auto inventory = upkeep::TakeInventory(stores->view(), {});
-    if (!inventory) return FailWith(inventory.error());
+    if (!inventory) return job::FailWith(inventory.error());
     Timestamp now = SystemClock().Now();
     std::vector<upkeep::UsageRow> rows;
     for (upkeep::UsageRow& row : inventory->rows) {
@@ -60,8 +60,8 @@ class DuCommand final : public Command {
       out += fmt::format("Reclaimable:\t{}\nTotal:\t\t{}\n", FormatBytes(reclaimable),
                          FormatBytes(total));
     }
-    ToStdout(out);
-    return kSuccess;
+    job::ToStdout(out);
+    return job::kSuccess;
   }
 
  private:

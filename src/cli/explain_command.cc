@@ -2,14 +2,14 @@
 #include <CLI/CLI.hpp>
 
 #include "cache/root.h"
-#include "cli/build_report.h"
 #include "cli/commands.h"
-#include "cli/console.h"
-#include "cli/exit_code.h"
 #include "cli/history_report.h"
-#include "cli/step_rules.h"
-#include "cli/why_report.h"
 #include "history/store.h"
+#include "job/build_report.h"
+#include "job/console.h"
+#include "job/exit_code.h"
+#include "job/step_rules.h"
+#include "job/why_report.h"
 
 namespace varve::cli {
 
@@ -28,7 +28,7 @@ class ExplainCommand final : public Command {
     return Invalid("invalid --format \"{}\": use text or json", format_);
   }
 
-  int Run(const GlobalFlags& global) override {
+  int Run(const job::GlobalFlags& global) override {
     history::History history(cache::RootDirectory(global.root), SystemClock());
     auto id = history.Find(build_);
     // One word may be a step of the newest build.
@@ -46,8 +46,8 @@ class ExplainCommand final : public Command {
       error.hint = fmt::format("varve history inspect {} lists its steps", build->id);
       return Fail(error);
     }
-    ToStdout(format_ == "json" ? InJson(*build, chosen) : InText(*build, chosen));
-    return kSuccess;
+    job::ToStdout(format_ == "json" ? InJson(*build, chosen) : InText(*build, chosen));
+    return job::kSuccess;
   }
 
  private:
@@ -56,7 +56,7 @@ class ExplainCommand final : public Command {
     for (const history::Step& step : build.steps) {
       if (step.internal || step.source) continue;
       if (step_.empty() ? !step.why.empty() || !step.replayed.empty()
-                        : MatchesStep(step_, {.name = step.name, .stage = step.stage})) {
+                        : job::MatchesStep(step_, {.name = step.name, .stage = step.stage})) {
         chosen.push_back(&step);
       }
     }
@@ -65,7 +65,7 @@ class ExplainCommand final : public Command {
 
   std::string InText(const history::Build& build, const std::vector<const history::Step*>& chosen) const {
     std::string out = BuildLine(build) + "\n";
-    std::vector<WhyStep> why;
+    std::vector<job::WhyStep> why;
     for (const history::Step* step : chosen) {
       if (!step->why.empty()) why.push_back({step->name, engine::ReasonsFromJson(step->reasons)});
       else out += fmt::format("\n{}\n  {}\n", step->name, WithoutReason(*step));
@@ -75,8 +75,8 @@ class ExplainCommand final : public Command {
       return out + (ratios.cached > 0 ? fmt::format("\nall {} steps were cached\n", ratios.cached)
                                       : "\nno step ran\n");
     }
-    if (!step_.empty() || why.empty()) return out + (why.empty() ? "" : "\n") + WhyInFull(why);
-    return out + "\n" + WhyReport(why) + "\n" + WhyInFull(why);
+    if (!step_.empty() || why.empty()) return out + (why.empty() ? "" : "\n") + job::WhyInFull(why);
+    return out + "\n" + job::WhyReport(why) + "\n" + job::WhyInFull(why);
   }
 
   static std::string WithoutReason(const history::Step& step) {
@@ -108,8 +108,8 @@ class ExplainCommand final : public Command {
   }
 
   static int Fail(const Error& error) {
-    PrintCommandError(error);
-    return ExitCodeOf(error);
+    job::PrintCommandError(error);
+    return job::ExitCodeOf(error);
   }
 
   std::string build_, step_, format_ = "text";

@@ -6,10 +6,10 @@
 
 #include "base/json.h"
 #include "cli/commands.h"
-#include "cli/console.h"
-#include "cli/exit_code.h"
-#include "cli/stop_signals.h"
-#include "cli/upkeep_stores.h"
+#include "job/console.h"
+#include "job/exit_code.h"
+#include "job/stop_signals.h"
+#include "job/upkeep_stores.h"
 #include "upkeep/fsck.h"
 
 namespace varve::cli {
@@ -26,21 +26,21 @@ class FsckCommand final : public Command {
     app.add_option("--format", format_, "text or json")->check(CLI::IsMember({"text", "json"}));
   }
 
-  int Run(const GlobalFlags& global) override {
-    StopSignals signals;
-    auto stores = UpkeepStores::Open(global);
-    if (!stores) return FailWith(stores.error());
+  int Run(const job::GlobalFlags& global) override {
+    job::StopSignals signals;
+    auto stores = job::UpkeepStores::Open(global);
+    if (!stores) return job::FailWith(stores.error());
     if (format_ == "text") {
-      options_.on_progress = [](const std::string& part) { ToStderr("checking " + part + "\n"); };
+      options_.on_progress = [](const std::string& part) { job::ToStderr("checking " + part + "\n"); };
     }
     auto report = upkeep::Fsck(stores->view(), options_, signals.token());
-    if (!report) return FailWith(report.error());
+    if (!report) return job::FailWith(report.error());
     if (!stores->local.notice.empty()) {
       report->findings.insert(report->findings.begin(),
                               {"database", stores->local.notice, "made anew"});
     }
-    ToStdout(format_ == "json" ? AsJson(*report) : AsText(*report));
-    return report->findings.empty() ? kSuccess : kFound;
+    job::ToStdout(format_ == "json" ? AsJson(*report) : AsText(*report));
+    return report->findings.empty() ? job::kSuccess : kFound;
   }
 
  private:

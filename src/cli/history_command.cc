@@ -4,11 +4,11 @@
 #include "base/fd.h"
 #include "cache/root.h"
 #include "cli/commands.h"
-#include "cli/console.h"
-#include "cli/exit_code.h"
 #include "cli/history_report.h"
 #include "history/store.h"
 #include "history/trace.h"
+#include "job/console.h"
+#include "job/exit_code.h"
 
 namespace varve::cli {
 
@@ -19,7 +19,7 @@ constexpr const char* kRefHelp =
 
 class Stdout final : public progress::Writer {
  public:
-  void Write(std::string_view text) override { ToStdout(text); }
+  void Write(std::string_view text) override { job::ToStdout(text); }
 };
 
 class HistoryCommand final : public Command {
@@ -71,12 +71,12 @@ class HistoryCommand final : public Command {
     return Ok();
   }
 
-  int Run(const GlobalFlags& global) override {
+  int Run(const job::GlobalFlags& global) override {
     history_.emplace(cache::RootDirectory(global.root), SystemClock());
     Status done = (this->*action_)();
-    if (done) return kSuccess;
-    PrintCommandError(done.error());
-    return ExitCodeOf(done.error());
+    if (done) return job::kSuccess;
+    job::PrintCommandError(done.error());
+    return job::ExitCodeOf(done.error());
   }
 
  private:
@@ -89,14 +89,14 @@ class HistoryCommand final : public Command {
     Timestamp now = SystemClock().Now();
     TRY_ASSIGN(auto builds, history_->List());
     TRY_ASSIGN(builds, Filtered(std::move(builds), filters_, now));
-    ToStdout(format_ == "json" ? ListJson(builds).Dump({.indent = 2}) + "\n"
+    job::ToStdout(format_ == "json" ? ListJson(builds).Dump({.indent = 2}) + "\n"
                                : ListText(builds, now, whole_));
     return Ok();
   }
 
   Status Inspect() {
     TRY_ASSIGN(auto build, Chosen());
-    ToStdout(format_ == "json" ? InspectJson(build).Dump({.indent = 2}) + "\n" : InspectText(build));
+    job::ToStdout(format_ == "json" ? InspectJson(build).Dump({.indent = 2}) + "\n" : InspectText(build));
     return Ok();
   }
 
@@ -131,7 +131,7 @@ class HistoryCommand final : public Command {
       ids.push_back(std::move(id));
     }
     TRY(history_->Remove(ids));
-    for (const std::string& id : ids) ToStdout(id + "\n");
+    for (const std::string& id : ids) job::ToStdout(id + "\n");
     return Ok();
   }
 
@@ -161,7 +161,7 @@ class HistoryCommand final : public Command {
   Status Write(const Json& json) const {
     std::string text = json.Dump() + "\n";
     if (!output_.empty() && output_ != "-") return WriteFileAtomically(output_, text);
-    ToStdout(text);
+    job::ToStdout(text);
     return Ok();
   }
 

@@ -5,8 +5,8 @@
 #include <map>
 
 #include "base/strings.h"
-#include "cli/step_rules.h"
 #include "history/trace.h"
+#include "job/step_rules.h"
 
 namespace varve::cli {
 
@@ -72,7 +72,7 @@ Result<Test> TextFilter(const std::string& key, const std::string& op, const std
 
 Result<Test> NumberFilter(const std::string& key, const std::string& op, const std::string& value,
                           Timestamp now) {
-  auto age = ParseAge(value);
+  auto age = job::ParseAge(value);
   if (key == "duration") {
     if (!age) return std::move(age).error().With("--filter duration");
     return Test([op, limit = age->count()](const Summary& b) { return Compare(op, b.duration.count(), limit); });

@@ -3,8 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "cli/build_history.h"
-#include "cli/why_report.h"
+#include "job/build_history.h"
+#include "job/why_report.h"
 
 namespace varve::cli {
 namespace {
@@ -55,7 +55,7 @@ TEST(HistoryFilters, AreReadStrictly) {
 }
 
 TEST(ShownArguments, HideWhatLooksSecret) {
-  EXPECT_THAT(ShownArguments({"build", "--build-arg", "NPM_TOKEN=abc", "--build-arg=API_KEY=abc",
+  EXPECT_THAT(job::ShownArguments({"build", "--build-arg", "NPM_TOKEN=abc", "--build-arg=API_KEY=abc",
                               "--build-arg=V=1", "-t", "app:1", "--cache-to=type=s3,secret_access_key=x",
                               "--cache-from", "type=gha,token=ab,ghtoken=cd,scope=s", "."}),
               ElementsAre("build", "--build-arg", "NPM_TOKEN=(hidden)", "--build-arg=API_KEY=(hidden)",
@@ -71,7 +71,7 @@ TEST(WhyReport, NamesARootOnceAndWhatFollowsBelowIt) {
   stage.step = "RUN make";
   Reason argument{Reason::Kind::kEnvironment, "ARG V was \"1\", is \"2\"", "V"};
   argument.hint = "would have hit";
-  EXPECT_EQ(WhyReport({{"COPY . .", {file}},
+  EXPECT_EQ(job::WhyReport({{"COPY . .", {file}},
                        {"RUN make", {parent}},
                        {"COPY --from=b", {stage, parent}},
                        {"RUN own", {argument, parent}}}),
@@ -85,14 +85,14 @@ TEST(WhyReport, NamesARootOnceAndWhatFollowsBelowIt) {
 TEST(WhyReport, AStepWhoseCauseIsNotListedIsItsOwnRoot) {
   Reason parent{Reason::Kind::kParent, "because RUN gone ran"};
   parent.step = "RUN gone";
-  EXPECT_EQ(WhyReport({{"RUN a", {parent}}}), "  RUN a: because RUN gone ran\n");
-  EXPECT_EQ(WhyReport({}), "");
+  EXPECT_EQ(job::WhyReport({{"RUN a", {parent}}}), "  RUN a: because RUN gone ran\n");
+  EXPECT_EQ(job::WhyReport({}), "");
 }
 
 TEST(WhyReport, AFirstBuildIsOneLine) {
   Reason first{Reason::Kind::kFirstTime, "never built here"};
-  std::vector<WhyStep> steps(5, {"RUN x", {first}});
-  EXPECT_EQ(WhyReport(steps), "  all 5 steps: never built here\n");
+  std::vector<job::WhyStep> steps(5, {"RUN x", {first}});
+  EXPECT_EQ(job::WhyReport(steps), "  all 5 steps: never built here\n");
 }
 
 }  // namespace

@@ -9,13 +9,13 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "base/strings.h"
-#include "cli/build_display.h"
-#include "cli/build_history.h"
-#include "cli/build_report.h"
-#include "cli/collect_after.h"
-#include "cli/console.h"
-#include "cli/exit_code.h"
-#include "cli/stop_signals.h"
+#include "job/build_display.h"
+#include "job/build_history.h"
+#include "job/build_report.h"
+#include "job/collect_after.h"
+#include "job/console.h"
+#include "job/exit_code.h"
+#include "job/stop_signals.h"
 #include "sys/namespace.h"
 
 namespace varve::cli {
@@ -26,20 +26,20 @@ class JoinedBuild {
  public:
   explicit JoinedBuild(JoinedRequest request) : request_(std::move(request)) {}
 
-  int Run(const GlobalFlags& global) {
-    if (Status good = CheckDestinations({}, {request_.metadata_file}); !good) return Fail(good.error());
+  int Run(const job::GlobalFlags& global) {
+    if (Status good = job::CheckDestinations({}, {request_.metadata_file}); !good) return Fail(good.error());
     // Before the first thread, as for a single build.
     if (sys::CanMount()) {
       if (Status entered = sys::EnterPrivateMountNamespace(); !entered)
         return Fail(entered.error());
     }
-    StopSignals signals;
-    auto workspace = Workspace::Open(global);
+    job::StopSignals signals;
+    auto workspace = job::Workspace::Open(global);
     if (!workspace) return Fail(workspace.error());
-    board_ = MakeBoard(request_.shown);
+    board_ = job::MakeBoard(request_.shown);
     if (!workspace->local.notice.empty()) board_->Warn({.text = workspace->local.notice});
     for (const std::string& warning : request_.warnings) board_->Warn({.text = warning});
-    auto config = ReadBuildConfig(workspace->root);
+    auto config = job::ReadBuildConfig(workspace->root);
     if (!config) return Fail(config.error());
 
     JoinedJob job(request_.wording, *workspace, *board_, signals.token());
@@ -47,7 +47,7 @@ class JoinedBuild {
       part.flags.trace.shadow_percent = part.flags.trace_shadow.value_or(config->trace_shadow);
       if (Status added = job.Add(std::move(part)); !added) return Fail(added.error());
     }
-    BuildHistory history(*workspace, HeaderOf(job));
+    job::BuildHistory history(*workspace, HeaderOf(job));
     int code = BuildAll(job, *config, history, *workspace, signals.token());
     end_.exit_code = code;
     end_.tiers = job.CacheUses();
@@ -58,27 +58,27 @@ class JoinedBuild {
     const std::string root = workspace->root;
     if (Status flushed = workspace->local.store->Flush(); !flushed)
       LOG_WARN("{}", flushed.error().message);
-    EndBuild(*workspace);
-    Collected collected;
+    job::EndBuild(*workspace);
+    job::Collected collected;
     if (Counter("snapshot.layers").value() > 0)
-      collected = CollectAfterBuild(*workspace, IsSilent(), signals.token());
-    WriteReports(request_.reports, global, root, built, collected);
+      collected = job::CollectAfterBuild(*workspace, IsSilent(), signals.token());
+    job::WriteReports(request_.reports, global, root, built, collected);
     return code;
   }
 
  private:
-  int BuildAll(JoinedJob& job, const BuildConfig& config, BuildHistory& history, Workspace& workspace,
+  int BuildAll(JoinedJob& job, const job::BuildConfig& config, job::BuildHistory& history, job::Workspace& workspace,
                const std::stop_token& stop) {
     // 2. Contexts, Dockerfiles, one graph.
     auto prepared = job.Prepare();
     if (!prepared) {
       end_.error = prepared.error().error;
-      return FailWith(prepared.error(), job.failed()->job->context(), board_.get());
+      return job::FailWith(prepared.error(), job.failed()->job->context(), board_.get());
     }
     // 3–4. Once more should the store turn out to be damaged: what is damaged is gone then.
     auto failed = RunAndExport(job, config, history);
-    for (int mends = 0; failed && mends < kMaxMends; ++mends) {
-      if (!MendAfter(*failed, workspace, *board_, stop)) break;
+    for (int mends = 0; failed && mends < job::kMaxMends; ++mends) {
+      if (!job::MendAfter(*failed, workspace, *board_, stop)) break;
       failed = RunAndExport(job, config, history);
     }
     if (outcome_.error) return FailStep(job);
@@ -87,16 +87,16 @@ class JoinedBuild {
     board_->Close();
     if (!IsSilent()) {
       PrintParts(job);
-      PrintSummary(job.graph(), outcome_, job.parts()[0].outputs,
+      job::PrintSummary(job.graph(), outcome_, job.parts()[0].outputs,
                    SystemClock().Monotonic() - begin_);
-      ToStderr(caches_);
+      job::ToStderr(caches_);
     }
-    return kSuccess;
+    return job::kSuccess;
   }
 
   // The engine, then images, then caches.
-  std::optional<Error> RunAndExport(JoinedJob& job, const BuildConfig& config, BuildHistory& history) {
-    BoardObserver observer(*board_, job.graph());
+  std::optional<Error> RunAndExport(JoinedJob& job, const job::BuildConfig& config, job::BuildHistory& history) {
+    job::BoardObserver observer(*board_, job.graph());
     auto outcome =
         job.Run(request_.project, config.max_age, history.Watch(observer, job.graph()));
     if (!outcome) return std::move(outcome).error();
@@ -131,7 +131,7 @@ class JoinedBuild {
     end_.error = outcome_.error;
     WriteStats(job);
     const JoinedJob::Part& shown = parts.empty() ? job.parts()[0] : *parts[0];
-    return FailBuild(job.graph(), outcome_, shown.job->context(), *board_);
+    return job::FailBuild(job.graph(), outcome_, shown.job->context(), *board_);
   }
 
   history::Build HeaderOf(const JoinedJob& job) const {
@@ -169,7 +169,7 @@ class JoinedBuild {
       text += fmt::format("{:<{}}  {:<{}}  {}  {} cached, {} run\n", part.name, name_width,
                           part.image, image_width, part.image_id.substr(0, 19), cached, ran);
     }
-    ToStderr(text);
+    job::ToStderr(text);
   }
 
   Status WriteMetadata(const JoinedJob& job) const {
@@ -181,20 +181,20 @@ class JoinedBuild {
 
   void WriteStats(const JoinedJob& job) const {
     if (const char* path = std::getenv("VARVE_STATS_FILE"))
-      WriteStatsFile(path, job.graph(), outcome_);
+      job::WriteStatsFile(path, job.graph(), outcome_);
   }
 
   bool IsSilent() const {
-    const BuildFlags& shown = request_.shown;
-    return shown.quiet || shown.progress == ProgressMode::kRawJson ||
-           shown.progress == ProgressMode::kNone || shown.progress == ProgressMode::kQuiet;
+    const job::BuildFlags& shown = request_.shown;
+    return shown.quiet || shown.progress == job::ProgressMode::kRawJson ||
+           shown.progress == job::ProgressMode::kNone || shown.progress == job::ProgressMode::kQuiet;
   }
 
   int Fail(const Error& error) {
     end_.error = error;
-    if (board_ != nullptr) return FailWith(error, board_.get());
-    PrintCommandError(error);
-    return ExitCodeOf(error);
+    if (board_ != nullptr) return job::FailWith(error, board_.get());
+    job::PrintCommandError(error);
+    return job::ExitCodeOf(error);
   }
 
   JoinedRequest request_;
@@ -202,12 +202,12 @@ class JoinedBuild {
   std::unique_ptr<progress::Board> board_;
   std::string caches_;
   engine::Outcome outcome_;
-  BuildHistory::End end_;
+  job::BuildHistory::End end_;
 };
 
 }  // namespace
 
-int BuildJoined(JoinedRequest request, const GlobalFlags& global) {
+int BuildJoined(JoinedRequest request, const job::GlobalFlags& global) {
   return JoinedBuild(std::move(request)).Run(global);
 }
 

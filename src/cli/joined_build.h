@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "cli/build_reports.h"
 #include "cli/command.h"
 #include "cli/joined_job.h"
+#include "job/build_reports.h"
 
 namespace varve::cli {
 
@@ -18,12 +18,12 @@ struct JoinedRequest {
   std::string name, definition;            // for history: the project's name, the file
   std::vector<JoinedJob::Part> parts;      // name, image, flags, links; in the order of their links
   std::vector<std::string> warnings;
-  BuildFlags shown;                        // progress, quiet
+  job::BuildFlags shown;                        // progress, quiet
   std::string metadata_file;               // metadata by part
-  ReportFlags reports;
+  job::ReportFlags reports;
 };
 
 // Opens a workspace, builds, exports, and says what came of it. Returns the exit code.
-int BuildJoined(JoinedRequest request, const GlobalFlags& global);
+int BuildJoined(JoinedRequest request, const job::GlobalFlags& global);
 
 }  // namespace varve::cli

@@ -8,7 +8,7 @@ namespace varve::cli {
 
 // Reads and lowers what the answers need, and builds nothing. `call`: of the command line, whose format
 // counts for all; "build" when only targets ask. Returns the worst exit code.
-int CallJoined(JoinedRequest request, const bake::Selection& selection, const CallFlag& call,
-               const GlobalFlags& global);
+int CallJoined(JoinedRequest request, const bake::Selection& selection, const job::CallFlag& call,
+               const job::GlobalFlags& global);
 
 }  // namespace varve::cli

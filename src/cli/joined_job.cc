@@ -7,7 +7,7 @@
 #include <map>
 #include <set>
 
-#include "cli/build_report.h"
+#include "job/build_report.h"
 
 namespace varve::cli {
 
@@ -22,7 +22,7 @@ std::string RealPath(const std::string& path) {
 std::string SourceName(const std::string& directory) { return "dir:" + RealPath(directory); }
 
 // The files of a job, by what its own graph calls them.
-std::map<std::string, std::string> DirectoriesOf(const BuildContext& context) {
+std::map<std::string, std::string> DirectoriesOf(const job::BuildContext& context) {
   std::map<std::string, std::string> directories = context.named_directories;
   directories["context"] = context.directory;
   return directories;
@@ -34,13 +34,13 @@ bool IsSamePlace(const tier::Spec& a, const tier::Spec& b) { return a.Name() == 
 }  // namespace
 
 Status JoinedJob::Add(Part part) {
-  auto outputs = EffectiveOutputs(part.flags);
+  auto outputs = job::EffectiveOutputs(part.flags);
   if (!outputs) return Error(std::move(outputs).error()).With(NameOf(part));
   part.outputs = std::move(*outputs);
-  if (Status good = BuildJob::CheckFlags(part.flags, part.outputs); !good) {
+  if (Status good = job::BuildJob::CheckFlags(part.flags, part.outputs); !good) {
     return Error(std::move(good).error()).With(NameOf(part));
   }
-  if (Status good = CheckDestinations(part.outputs); !good) return Error(std::move(good).error()).With(NameOf(part));
+  if (Status good = job::CheckDestinations(part.outputs); !good) return Error(std::move(good).error()).With(NameOf(part));
   WarnOfSharedFiles(part);
   parts_.push_back(std::move(part));
   return Ok();
@@ -65,7 +65,7 @@ void JoinedJob::WarnOfSharedFiles(const Part& part) {
 dockerfile::Parsed<void> JoinedJob::Prepare() {
   std::vector<graph::Graph> graphs;
   for (Part& part : parts_) {
-    part.job = std::make_unique<BuildJob>(part.flags, workspace_, board_, stop_);
+    part.job = std::make_unique<job::BuildJob>(part.flags, workspace_, board_, stop_);
     part.job->ShowWith(*parts_.front().job);
     if (auto prepared = PrepareOne(part); !prepared) {
       failed_ = &part;
@@ -109,7 +109,7 @@ dockerfile::Parsed<void> JoinedJob::PrepareOne(Part& part) {
     part.job->Link(context, *other->job);
   }
   auto lowered = part.job->Lower();
-  ShowWarnings(part.job->warnings(), board_, part.job->context());
+  job::ShowWarnings(part.job->warnings(), board_, part.job->context());
   if (lowered) NameSteps(part);
   return lowered;
 }
@@ -157,7 +157,7 @@ Status JoinedJob::CollectRunnerOptions(exec::RunnerOptions& all) {
     if (first) continue;
     for (const exec::SshAgent& agent : own.ssh) {
       auto paths = [&](const Part& of) {
-        auto flag = std::ranges::find(of.flags.ssh, agent.id, &SshFlag::id);
+        auto flag = std::ranges::find(of.flags.ssh, agent.id, &job::SshFlag::id);
         return flag == of.flags.ssh.end() ? std::nullopt : std::optional(flag->paths);
       };
       for (const Part& before : parts_) {
@@ -173,18 +173,18 @@ Status JoinedJob::CollectRunnerOptions(exec::RunnerOptions& all) {
 }
 
 Result<engine::Outcome> JoinedJob::Run(const std::string& project,
-                                        const std::vector<AgeRule>& max_age,
+                                        const std::vector<job::AgeRule>& max_age,
                                         engine::Observer& observer) {
   exec::RunnerOptions options;
   TRY(CollectRunnerOptions(options));
-  GraphRun run{.graph = graph_, .wanted = {}, .runner = std::move(options), .project = project, .salt = {}};
+  job::GraphRun run{.graph = graph_, .wanted = {}, .runner = std::move(options), .project = project, .salt = {}};
   for (const Part& part : parts_) {
     std::vector<graph::Ref> wanted = part.job->Wanted();
     run.wanted.insert(run.wanted.end(), wanted.begin(), wanted.end());
   }
-  run.max_age = AgeLimits(graph_, {}, max_age);
+  run.max_age = job::AgeLimits(graph_, {}, max_age);
   run.trace = parts_.front().flags.trace;
-  BuildFlags caches;
+  job::BuildFlags caches;
   auto add = [](const std::vector<tier::Spec>& from, std::vector<tier::Spec>& to) {
     for (const tier::Spec& spec : from) {
       if (std::ranges::find(to, spec) == to.end()) to.push_back(spec);
@@ -196,10 +196,10 @@ Result<engine::Outcome> JoinedJob::Run(const std::string& project,
   }
   // One place with the same options is one cache; with others it is two exports that race.
   TRY(tier::CheckExports(caches.cache_to));
-  TRY_ASSIGN(tiers_, CacheTiers::Open(caches, workspace_, false, stop_));
+  TRY_ASSIGN(tiers_, job::CacheTiers::Open(caches, workspace_, false, stop_));
   run.tiers = tiers_.get();
   run.share_for = [this](const tier::Spec& spec) {
-    CacheTiers::Share share{.steps = std::vector<char>(graph_.steps.size()), .wanted = {}};
+    job::CacheTiers::Share share{.steps = std::vector<char>(graph_.steps.size()), .wanted = {}};
     for (const Part& part : parts_) {
       bool names_it = std::ranges::any_of(part.flags.cache_to, [&](const tier::Spec& to) {
         return IsSamePlace(to, spec);
@@ -212,18 +212,18 @@ Result<engine::Outcome> JoinedJob::Run(const std::string& project,
     return share;
   };
   run.images = &images_;
-  BuiltGraph built{.graph = &graph_, .started = SystemClock().Now()};
+  job::BuiltGraph built{.graph = &graph_, .started = SystemClock().Now()};
   run.pins = &built.pins;
   // An image is laid beside the parts that name it: it is one of them, as it was.
-  std::vector<PreviousImages::Build> builds;
+  std::vector<job::PreviousImages::Build> builds;
   for (const Part& part : parts_) {
     std::set<std::string> named;
     for (const tier::Spec& spec : part.flags.cache_from) named.insert(spec.place);
     if (!named.empty()) builds.push_back({std::as_const(*part.job).platforms(), std::move(named)});
   }
-  PreviousImages previous(tiers_->images(), tiers_->chain(), workspace_, board_, std::move(builds), false);
+  job::PreviousImages previous(tiers_->images(), tiers_->chain(), workspace_, board_, std::move(builds), false);
   if (!tiers_->images().empty()) run.previous = &previous;
-  auto outcome = RunGraph(std::move(run), workspace_, observer, stop_);
+  auto outcome = job::RunGraph(std::move(run), workspace_, observer, stop_);
   for (const Part& part : parts_) part.job->set_built(built);
   tiers_->WarnOfFailures(board_);
   return outcome;
@@ -272,7 +272,7 @@ JoinedJob::Shares JoinedJob::SharesOf(const engine::Outcome& outcome) const {
   return shares;
 }
 
-BuiltSteps JoinedJob::Built(const Shares& shares, const tier::Spec& spec) const {
+job::BuiltSteps JoinedJob::Built(const Shares& shares, const tier::Spec& spec) const {
   auto share = std::ranges::find_if(shares, [&](const auto& of) { return IsSamePlace(of.first, spec); });
   CHECK(share != shares.end());
   return {graph_, share->second, images_, parts_.front().job->lowered().cache_mount_namespace};
@@ -281,14 +281,14 @@ BuiltSteps JoinedJob::Built(const Shares& shares, const tier::Spec& spec) const 
 Status JoinedJob::ExportCaches(const engine::Outcome& outcome) {
   const Shares shares = SharesOf(outcome);
   return tiers_->Export([&](const tier::Spec& spec) { return Built(shares, spec); },
-                        StoresOf(workspace_), board_, stop_);
+                        job::StoresOf(workspace_), board_, stop_);
 }
 
 void JoinedJob::ExportFinished(const engine::Outcome& outcome) {
   if (tiers_ == nullptr || stop_.stop_requested() || outcome.error->code == Code::kCorrupt) return;
   const Shares shares = SharesOf(outcome);
   tiers_->ExportFinished([&](const tier::Spec& spec) { return Built(shares, spec); },
-                         StoresOf(workspace_), board_, stop_);
+                         job::StoresOf(workspace_), board_, stop_);
 }
 
 std::vector<const JoinedJob::Part*> JoinedJob::PartsOf(graph::StepIndex step) const {

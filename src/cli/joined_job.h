@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "cli/build_job.h"
+#include "job/build_job.h"
 
 namespace varve::cli {
 
@@ -25,10 +25,10 @@ class JoinedJob {
   struct Part {
     std::string name;
     std::string image;  // its name
-    BuildFlags flags;
+    job::BuildFlags flags;
     std::vector<std::pair<std::string, std::string>> links;  // named context, part
     std::vector<exporter::Output> outputs;
-    std::unique_ptr<BuildJob> job;
+    std::unique_ptr<job::BuildJob> job;
     std::vector<graph::StepIndex> steps;  // of the joined graph
     size_t first_wanted = 0;              // of the run's wanted outputs
     std::string image_id;
@@ -37,7 +37,7 @@ class JoinedJob {
   };
 
   // All must outlive the job.
-  JoinedJob(Wording wording, Workspace& workspace, progress::Board& board, std::stop_token stop)
+  JoinedJob(Wording wording, job::Workspace& workspace, progress::Board& board, std::stop_token stop)
       : wording_(std::move(wording)), workspace_(workspace), board_(board), stop_(std::move(stop)) {}
 
   // Its name, image, flags and links; in an order in which parts come after those that they take files
@@ -47,7 +47,7 @@ class JoinedJob {
   // Opens contexts, parses, lowers, and joins the graphs. An error about a Dockerfile has been put
   // at its place when `failed()` is set.
   dockerfile::Parsed<void> Prepare();
-  Result<engine::Outcome> Run(const std::string& project, const std::vector<AgeRule>& max_age,
+  Result<engine::Outcome> Run(const std::string& project, const std::vector<job::AgeRule>& max_age,
                               engine::Observer& observer);
   // All images; the first that cannot be written ends it.
   Status Export(const engine::Outcome& outcome);
@@ -75,17 +75,17 @@ class JoinedJob {
   std::string NameOf(const Part& part) const { return wording_.part + " " + part.name; }
   using Shares = std::vector<std::pair<tier::Spec, engine::Outcome>>;
   Shares SharesOf(const engine::Outcome& outcome) const;
-  BuiltSteps Built(const Shares& shares, const tier::Spec& spec) const;
+  job::BuiltSteps Built(const Shares& shares, const tier::Spec& spec) const;
   engine::Outcome OwnOutcome(const Part& part, const engine::Outcome& outcome) const;
 
   const Wording wording_;
-  Workspace& workspace_;
+  job::Workspace& workspace_;
   progress::Board& board_;
   std::stop_token stop_;
   std::vector<Part> parts_;
   graph::Graph graph_;
   const Part* failed_ = nullptr;
-  std::unique_ptr<CacheTiers> tiers_;
+  std::unique_ptr<job::CacheTiers> tiers_;
   std::vector<source::ResolvedImage> images_;  // that Run resolved
 };
 

@@ -5,18 +5,18 @@
 
 #include "base/log.h"
 #include "cli/command_line.h"
-#include "cli/console.h"
-#include "cli/exit_code.h"
-#include "cli/rootless.h"
 #include "cli/serve_command.h"
-#include "cli/version.h"
+#include "job/console.h"
+#include "job/exit_code.h"
+#include "job/rootless.h"
+#include "job/version.h"
 
 int main(int argc, char** argv) {
   using namespace varve;
   // Before the flags are defined: scripts ask this often.
   if (argc == 2 && std::string_view(argv[1]) == "--version") {
-    cli::ToStdout(std::string("varve ") + cli::kVersion + "\n");
-    return cli::kSuccess;
+    job::ToStdout(std::string("varve ") + job::kVersion + "\n");
+    return job::kSuccess;
   }
   if (argc >= 2 && std::string_view(argv[1]) == "serve") return cli::BecomeDaemon({argv + 2, argv + argc});
   // Threads share two heaps. With one for each thread, what a pool's thread freed was lost to all
@@ -25,18 +25,18 @@ int main(int argc, char** argv) {
   // A reader that goes away (podman load, head) is an error of the write, not the end of the build.
   std::signal(SIGPIPE, SIG_IGN);
   // Namespaces come before the first thread.
-  if (Status rootless = cli::BecomeRootless(); !rootless) {
-    cli::ToStderr("varve: " + rootless.error().ToString() + "\n");
-    return cli::ExitCodeOf(rootless.error());
+  if (Status rootless = job::BecomeRootless(); !rootless) {
+    job::ToStderr("varve: " + rootless.error().ToString() + "\n");
+    return job::ExitCodeOf(rootless.error());
   }
   auto line = cli::ParseCommandLine(argc, argv);
   if (!line) {
-    cli::ToStderr("varve: " + line.error().ToString() + "\n");
-    return cli::kUsage;
+    job::ToStderr("varve: " + line.error().ToString() + "\n");
+    return job::kUsage;
   }
   if (!line->command) {
-    cli::ToStdout(line->message);
-    return cli::kSuccess;
+    job::ToStdout(line->message);
+    return job::kSuccess;
   }
   if (line->global.debug) SetLogLevel(LogLevel::kDebug);
   return line->command->Run(line->global);

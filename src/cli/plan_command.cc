@@ -4,15 +4,16 @@
 #include <map>
 
 #include "base/log.h"
-#include "cli/build_display.h"
-#include "cli/build_job.h"
-#include "cli/build_report.h"
+#include "cli/build_flag_parser.h"
 #include "cli/commands.h"
-#include "cli/console.h"
-#include "cli/exit_code.h"
 #include "cli/plan_report.h"
-#include "cli/stop_signals.h"
 #include "history/store.h"
+#include "job/build_display.h"
+#include "job/build_job.h"
+#include "job/build_report.h"
+#include "job/console.h"
+#include "job/exit_code.h"
+#include "job/stop_signals.h"
 #include "sys/namespace.h"
 
 namespace varve::cli {
@@ -54,35 +55,35 @@ class PlanCommand final : public Command {
     return Ok();
   }
 
-  int Run(const GlobalFlags& global) override {
-    auto outputs = EffectiveOutputs(flags_);
+  int Run(const job::GlobalFlags& global) override {
+    auto outputs = job::EffectiveOutputs(flags_);
     if (!outputs) return Fail(outputs.error());
-    if (Status good = BuildJob::CheckFlags(flags_, *outputs); !good) return Fail(good.error());
+    if (Status good = job::BuildJob::CheckFlags(flags_, *outputs); !good) return Fail(good.error());
     if (sys::CanMount()) {
       if (Status entered = sys::EnterPrivateMountNamespace(); !entered) return Fail(entered.error());
     }
-    StopSignals signals;
-    auto workspace = Workspace::Open(global);
+    job::StopSignals signals;
+    auto workspace = job::Workspace::Open(global);
     if (!workspace) return Fail(workspace.error());
-    auto config = ReadBuildConfig(workspace->root);
+    auto config = job::ReadBuildConfig(workspace->root);
     if (!config) return Fail(config.error());
     // The plan is the output; progress is shown only to a person who waits.
-    if (flags_.progress == ProgressMode::kAuto) flags_.progress = ProgressMode::kQuiet;
-    board_ = MakeBoard(flags_);
-    BuildJob job(flags_, *workspace, *board_, signals.token());
+    if (flags_.progress == job::ProgressMode::kAuto) flags_.progress = job::ProgressMode::kQuiet;
+    board_ = job::MakeBoard(flags_);
+    job::BuildJob job(flags_, *workspace, *board_, signals.token());
     if (auto read = job.Read(); !read) return FailAt(job, read.error());
     if (auto lowered = job.Lower(); !lowered) return FailAt(job, lowered.error());
-    auto must_hit = MustHit(job.graph(), flags_.must_hit);
+    auto must_hit = job::MustHit(job.graph(), flags_.must_hit);
     if (!must_hit) return Fail(must_hit.error());
 
-    BoardObserver observer(*board_, job.graph());
-    bool want_data = NeedLayers(*outputs, flags_.attest);
+    job::BoardObserver observer(*board_, job.graph());
+    bool want_data = job::NeedLayers(*outputs, flags_.attest);
     auto outcome = job.Run({.want_data = want_data, .dry_run = true, .max_age = config->max_age}, observer);
     if (!outcome) return Fail(outcome.error());
-    if (outcome->error) return FailBuild(job.graph(), *outcome, job.context(), *board_);
+    if (outcome->error) return job::FailBuild(job.graph(), *outcome, job.context(), *board_);
     board_->Close();
     auto steps = PlanSteps(job.graph(), *outcome, PastTimes(workspace->root, job.project()));
-    ToStdout(format_ == "json" ? PlanJson(job.graph(), *outcome, steps).Dump({.indent = 2}) + "\n"
+    job::ToStdout(format_ == "json" ? PlanJson(job.graph(), *outcome, steps).Dump({.indent = 2}) + "\n"
                                : PlanText(job.graph(), *outcome, steps));
     return CheckHits(job.graph(), *outcome, *must_hit);
   }
@@ -96,30 +97,30 @@ class PlanCommand final : public Command {
       bool runs = outcome.forecast[i] == engine::Plan::Forecast::kRun;
       if (!must_hit[i] || !runs) continue;
       ++missed;
-      ToStderr(fmt::format("step \"{}\" is not cached: {}\n", graph.steps[i].name,
+      job::ToStderr(fmt::format("step \"{}\" is not cached: {}\n", graph.steps[i].name,
                            engine::Summarise(outcome.steps[i].reasons)));
     }
-    if (missed == 0) return kSuccess;
-    ToStderr(fmt::format("ERROR: {} step{} not cached, and --fail-on-cache-miss is given\n", missed,
+    if (missed == 0) return job::kSuccess;
+    job::ToStderr(fmt::format("ERROR: {} step{} not cached, and --fail-on-cache-miss is given\n", missed,
                          missed == 1 ? " is" : "s are"));
-    return kCacheMiss;
+    return job::kCacheMiss;
   }
 
   int Fail(const Error& error) {
     if (board_) board_->Close();
-    PrintError(error);
-    return ExitCodeOf(error);
+    job::PrintError(error);
+    return job::ExitCodeOf(error);
   }
 
-  int FailAt(const BuildJob& job, const dockerfile::SourceError& error) {
+  int FailAt(const job::BuildJob& job, const dockerfile::SourceError& error) {
     if (job.context().dockerfile_name.empty()) return Fail(error.error);
     board_->Close();
-    PrintErrorAt(error.error, job.context(), error.span);
-    return ExitCodeOf(error.error);
+    job::PrintErrorAt(error.error, job.context(), error.span);
+    return job::ExitCodeOf(error.error);
   }
 
   BuildFlagParser parser_;
-  BuildFlags flags_;
+  job::BuildFlags flags_;
   std::string format_;
   std::unique_ptr<progress::Board> board_;
 };

@@ -3,11 +3,11 @@
 
 #include "base/strings.h"
 #include "cli/commands.h"
-#include "cli/console.h"
-#include "cli/exit_code.h"
-#include "cli/stop_signals.h"
-#include "cli/upkeep_stores.h"
 #include "cli/usage_table.h"
+#include "job/console.h"
+#include "job/exit_code.h"
+#include "job/stop_signals.h"
+#include "job/upkeep_stores.h"
 
 namespace varve::cli {
 
@@ -23,7 +23,7 @@ void PrintPruned(const upkeep::Pruned& pruned, const UsageFormat& format, bool w
   if (pruned.records > 0) out += fmt::format("Step records:\t{}\n", pruned.records);
   if (pruned.spared > 0) out += fmt::format("In use, kept:\t{}\n", pruned.spared);
   out += fmt::format("Total:\t{}\n", FormatBytes(pruned.bytes));
-  ToStdout(out);
+  job::ToStdout(out);
 }
 
 class PruneCommand final : public Command {
@@ -56,23 +56,23 @@ class PruneCommand final : public Command {
     return ReadLimits({});
   }
 
-  int Run(const GlobalFlags& global) override {
+  int Run(const job::GlobalFlags& global) override {
     const char* question =
         all_ ? "WARNING! This will remove all build cache. Are you sure you want to continue?"
              : "WARNING! This will remove all dangling build cache. Are you sure you want to "
                "continue?";
-    if (!force_ && !Confirm(question)) return kSuccess;
-    StopSignals signals;
-    auto stores = UpkeepStores::Open(global);
-    if (!stores) return FailWith(stores.error());
+    if (!force_ && !job::Confirm(question)) return job::kSuccess;
+    job::StopSignals signals;
+    auto stores = job::UpkeepStores::Open(global);
+    if (!stores) return job::FailWith(stores.error());
     auto space = upkeep::SpaceOf(stores->root);
-    if (!space) return FailWith(space.error());
-    if (Status limits = ReadLimits(*space); !limits) return FailWith(limits.error());
+    if (!space) return job::FailWith(space.error());
+    if (Status limits = ReadLimits(*space); !limits) return job::FailWith(limits.error());
     policy_.name = RuleText();
     auto pruned = upkeep::Prune(stores->view(), policy_, signals.token());
-    if (!pruned) return FailWith(pruned.error());
+    if (!pruned) return job::FailWith(pruned.error());
     PrintPruned(*pruned, UsageFormat::Parse("table", SystemClock().Now()).value(), verbose_);
-    return kSuccess;
+    return job::kSuccess;
   }
 
  private:
@@ -114,19 +114,19 @@ class ClearCommand final : public Command {
     app.add_flag("-f,--force", force_, "Do not ask");
   }
 
-  int Run(const GlobalFlags& global) override {
+  int Run(const job::GlobalFlags& global) override {
     const char* question =
         images_
             ? "WARNING! This will remove all that builds have left here, images included. Are you "
               "sure you want to continue?"
             : "WARNING! This will remove all that could make a build faster. Are you sure you want "
               "to continue?";
-    if (!force_ && !Confirm(question)) return kSuccess;
-    StopSignals signals;
-    auto stores = UpkeepStores::Open(global);
-    if (!stores) return FailWith(stores.error());
+    if (!force_ && !job::Confirm(question)) return job::kSuccess;
+    job::StopSignals signals;
+    auto stores = job::UpkeepStores::Open(global);
+    if (!stores) return job::FailWith(stores.error());
     auto cleared = upkeep::Clear(stores->view(), {.images = images_}, signals.token());
-    if (!cleared) return FailWith(cleared.error());
+    if (!cleared) return job::FailWith(cleared.error());
     std::string out =
         fmt::format("Removed {} step records and {} other things: {}\n", cleared->records,
                     cleared->rows.size(), FormatBytes(cleared->bytes));
@@ -134,8 +134,8 @@ class ClearCommand final : public Command {
       out += fmt::format("Kept {} that a running build uses: clear again when it is done\n",
                          cleared->spared);
     }
-    ToStdout(out);
-    return kSuccess;
+    job::ToStdout(out);
+    return job::kSuccess;
   }
 
  private:

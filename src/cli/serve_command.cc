@@ -10,8 +10,8 @@
 #include <climits>
 
 #include "cli/commands.h"
-#include "cli/console.h"
-#include "cli/exit_code.h"
+#include "job/console.h"
+#include "job/exit_code.h"
 
 namespace varve::cli {
 
@@ -38,7 +38,7 @@ class ServeCommand final : public Command {
     rest_ = app_->remaining();
     return Ok();
   }
-  int Run(const GlobalFlags& global) override {
+  int Run(const job::GlobalFlags& global) override {
     std::vector<std::string> arguments;
     if (!global.root.empty()) arguments = {"--root", global.root};
     if (global.debug) arguments.push_back("--debug");
@@ -61,13 +61,13 @@ int BecomeDaemon(std::vector<std::string> arguments) {
   for (const std::string& path : Candidates()) {
     execv(path.c_str(), argv.data());
     if (errno == ENOENT) continue;
-    PrintCommandError(ErrnoError(errno, "start " + path));
-    return kBuildFailed;
+    job::PrintCommandError(ErrnoError(errno, "start " + path));
+    return job::kBuildFailed;
   }
   Error error = NotFound("varve serve needs the program varved, which is not beside this one");
   error.hint = "it is built and installed together with varve: make install";
-  PrintCommandError(error);
-  return kBuildFailed;
+  job::PrintCommandError(error);
+  return job::kBuildFailed;
 }
 
 std::unique_ptr<Command> MakeServeCommand() { return std::make_unique<ServeCommand>(); }

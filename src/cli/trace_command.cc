@@ -3,13 +3,13 @@
 
 #include "base/strings.h"
 #include "cache/root.h"
-#include "cli/build_report.h"
 #include "cli/commands.h"
-#include "cli/console.h"
-#include "cli/exit_code.h"
-#include "cli/step_rules.h"
-#include "cli/upkeep_stores.h"
 #include "history/store.h"
+#include "job/build_report.h"
+#include "job/console.h"
+#include "job/exit_code.h"
+#include "job/step_rules.h"
+#include "job/upkeep_stores.h"
 #include "tree/read_set.h"
 
 namespace varve::cli {
@@ -75,15 +75,15 @@ class TraceCommand final : public Command {
     return Invalid("invalid --format \"{}\": use text or json", format_);
   }
 
-  int Run(const GlobalFlags& global) override {
+  int Run(const job::GlobalFlags& global) override {
     auto shown = Show(global);
-    if (!shown) return FailWith(shown.error());
-    ToStdout(*shown);
-    return kSuccess;
+    if (!shown) return job::FailWith(shown.error());
+    job::ToStdout(*shown);
+    return job::kSuccess;
   }
 
  private:
-  Result<std::string> Show(const GlobalFlags& global) {
+  Result<std::string> Show(const job::GlobalFlags& global) {
     history::History history(cache::RootDirectory(global.root), SystemClock());
     auto id = history.Find(build_);
     // One word may be a step of the newest build.
@@ -93,12 +93,12 @@ class TraceCommand final : public Command {
     }
     TRY_ASSIGN(std::string ref, std::move(id));
     TRY_ASSIGN(history::Build build, history.Read(ref));
-    TRY_ASSIGN(UpkeepStores stores, UpkeepStores::Open(global));
+    TRY_ASSIGN(job::UpkeepStores stores, job::UpkeepStores::Open(global));
     std::vector<TracedStep> traced;
     bool named = false;
     for (const history::Step& step : build.steps) {
       if (step.internal || step.source || step.key.empty()) continue;
-      if (!step_.empty() && !MatchesStep(step_, {.name = step.name, .stage = step.stage})) continue;
+      if (!step_.empty() && !job::MatchesStep(step_, {.name = step.name, .stage = step.stage})) continue;
       named = true;
       TRY_ASSIGN(auto found, TraceOf(step, *stores.local.store));
       if (found) traced.push_back(std::move(*found));

@@ -6,15 +6,16 @@
 #include <set>
 
 #include "base/log.h"
-#include "cli/build_display.h"
-#include "cli/build_job.h"
-#include "cli/build_report.h"
+#include "cli/build_flag_parser.h"
 #include "cli/commands.h"
-#include "cli/console.h"
-#include "cli/exit_code.h"
 #include "cli/image_difference.h"
-#include "cli/stop_signals.h"
 #include "cli/verify_report.h"
+#include "job/build_display.h"
+#include "job/build_job.h"
+#include "job/build_report.h"
+#include "job/console.h"
+#include "job/exit_code.h"
+#include "job/stop_signals.h"
 #include "sys/namespace.h"
 
 namespace varve::cli {
@@ -47,7 +48,7 @@ Result<Records> RecordsOf(const engine::Outcome& outcome, cache::LocalStore& sto
 
 class StepComparison {
  public:
-  StepComparison(const graph::Graph& graph, Workspace& workspace, std::stop_token stop)
+  StepComparison(const graph::Graph& graph, job::Workspace& workspace, std::stop_token stop)
       : graph_(graph), workspace_(workspace), stop_(std::move(stop)) {}
 
   Result<std::vector<StepDifference>> Run(const Records& cached, const Records& fresh) {
@@ -140,14 +141,14 @@ class StepComparison {
   }
 
   const graph::Graph& graph_;
-  Workspace& workspace_;
+  job::Workspace& workspace_;
   std::stop_token stop_;
 };
 
 // Everything runs in a build without cache: there is no reason to give.
-class FreshObserver final : public BoardObserver {
+class FreshObserver final : public job::BoardObserver {
  public:
-  using BoardObserver::BoardObserver;
+  using job::BoardObserver::BoardObserver;
   void Explained(graph::StepIndex, const std::vector<engine::Reason>&) override {}
 };
 
@@ -169,28 +170,28 @@ class VerifyCommand final : public Command {
     }
     if (flags_.call.name != "build") return Invalid("varve verify takes no --call and no --check");
     flags_.reproducible = true;
-    return BuildJob::CheckFlags(flags_);
+    return job::BuildJob::CheckFlags(flags_);
   }
 
-  int Run(const GlobalFlags& global) override {
+  int Run(const job::GlobalFlags& global) override {
     if (sys::CanMount()) {
       if (Status entered = sys::EnterPrivateMountNamespace(); !entered) return Fail(entered.error());
     }
-    StopSignals signals;
-    auto workspace = Workspace::Open(global);
+    job::StopSignals signals;
+    auto workspace = job::Workspace::Open(global);
     if (!workspace) return Fail(workspace.error());
-    board_ = MakeBoard(flags_);
-    BuildJob job(flags_, *workspace, *board_, signals.token());
+    board_ = job::MakeBoard(flags_);
+    job::BuildJob job(flags_, *workspace, *board_, signals.token());
     int code = Verify(job, *workspace, signals.token());
     if (Status flushed = workspace->local.store->Flush(); !flushed) LOG_WARN("{}", flushed.error().message);
     return code;
   }
 
  private:
-  int Verify(BuildJob& job, Workspace& workspace, std::stop_token stop) {
+  int Verify(job::BuildJob& job, job::Workspace& workspace, std::stop_token stop) {
     if (auto read = job.Read(); !read) return FailAt(job, read.error());
     auto lowered = job.Lower();
-    ShowWarnings(job.warnings(), *board_, job.context());
+    job::ShowWarnings(job.warnings(), *board_, job.context());
     if (!lowered) return FailAt(job, lowered.error());
 
     auto cached = Build(job, {}, "with the cache");
@@ -202,17 +203,17 @@ class VerifyCommand final : public Command {
     job.Forget(*fresh, isolated);
     board_->Close();
     if (!result) return Fail(result.error());
-    ToStdout(format_ == "json" ? ToJson(*result, job.graph()).Dump({.indent = 2}) + "\n"
+    job::ToStdout(format_ == "json" ? ToJson(*result, job.graph()).Dump({.indent = 2}) + "\n"
                                : ToText(*result, job.graph(), all_));
-    return result->equal() ? kSuccess : kBuildFailed;
+    return result->equal() ? job::kSuccess : job::kBuildFailed;
   }
 
   // Nothing, with the exit code in code_, when the build failed.
-  std::optional<engine::Outcome> Build(BuildJob& job, const BuildJob::RunOptions& options,
+  std::optional<engine::Outcome> Build(job::BuildJob& job, const job::BuildJob::RunOptions& options,
                                        const std::string& how) {
     uint32_t heading = board_->Add("[verify] building " + how);
     board_->Start(heading);
-    auto observer = options.isolated.empty() ? std::make_unique<BoardObserver>(*board_, job.graph())
+    auto observer = options.isolated.empty() ? std::make_unique<job::BoardObserver>(*board_, job.graph())
                                              : std::make_unique<FreshObserver>(*board_, job.graph());
     auto outcome = job.Run(options, *observer);
     if (!outcome) {
@@ -220,7 +221,7 @@ class VerifyCommand final : public Command {
       return {};
     }
     if (outcome->error) {
-      code_ = FailBuild(job.graph(), *outcome, job.context(), *board_);
+      code_ = job::FailBuild(job.graph(), *outcome, job.context(), *board_);
       if (!options.isolated.empty()) job.Forget(*outcome, options.isolated);
       return {};
     }
@@ -228,7 +229,7 @@ class VerifyCommand final : public Command {
     return std::move(*outcome);
   }
 
-  static Result<VerifyResult> Compare(BuildJob& job, Workspace& workspace, const engine::Outcome& cached,
+  static Result<VerifyResult> Compare(job::BuildJob& job, job::Workspace& workspace, const engine::Outcome& cached,
                                       const engine::Outcome& fresh, std::stop_token stop) {
     exporter::Output output{.timestamps = exporter::Timestamps::kSet};
     TRY_ASSIGN(auto first, job.Configs(cached, output));
@@ -253,18 +254,18 @@ class VerifyCommand final : public Command {
     return result;
   }
 
-  int Fail(const Error& error) { return FailWith(error, board_.get()); }
+  int Fail(const Error& error) { return job::FailWith(error, board_.get()); }
 
-  int FailAt(const BuildJob& job, const dockerfile::SourceError& error) {
-    return FailWith(error, job.context(), board_.get());
+  int FailAt(const job::BuildJob& job, const dockerfile::SourceError& error) {
+    return job::FailWith(error, job.context(), board_.get());
   }
 
   BuildFlagParser parser_;
-  BuildFlags flags_;
+  job::BuildFlags flags_;
   bool all_ = false;
   std::string format_ = "text";
   std::unique_ptr<progress::Board> board_;
-  int code_ = kSuccess;
+  int code_ = job::kSuccess;
 };
 
 }  // namespace

@@ -2,8 +2,8 @@
 
 #include <filesystem>
 
-#include "base/strings.h"
 #include "bake/selection.h"
+#include "base/strings.h"
 #include "cli/bake_entitlements.h"
 #include "cli/bake_files.h"
 #include "cli/bake_flags.h"
@@ -26,7 +26,7 @@ Result<std::string> WorkingDirectory() {
 
 Result<std::vector<WarmPlan>> PlansOfBake(const std::vector<std::string>& files,
                                           const std::vector<std::string>& names,
-                                          const std::vector<std::string>& allow, const GlobalFlags& global) {
+                                          const std::vector<std::string>& allow, const job::GlobalFlags& global) {
   TRY_ASSIGN(auto read, ReadBakeFiles(files, "", global, {}));
   bake::ReadOptions options;
   TRY_ASSIGN(options.working_directory, WorkingDirectory());

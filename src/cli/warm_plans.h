@@ -6,15 +6,15 @@
 #include <utility>
 #include <vector>
 
-#include "cli/build_flags.h"
 #include "cli/command.h"
+#include "job/build_flags.h"
 
 namespace varve::cli {
 
 // One Dockerfile and target, for all platforms.
 struct WarmPlan {
   std::string name;  // for people
-  BuildFlags flags;
+  job::BuildFlags flags;
   std::string part = {};                                         // the target or service
   std::vector<std::pair<std::string, std::string>> links = {};   // named context, part; of an earlier plan
 };
@@ -24,7 +24,7 @@ struct WarmPlan {
 // grant.
 Result<std::vector<WarmPlan>> PlansOfBake(const std::vector<std::string>& files,
                                           const std::vector<std::string>& names,
-                                          const std::vector<std::string>& allow, const GlobalFlags& global);
+                                          const std::vector<std::string>& allow, const job::GlobalFlags& global);
 Result<std::vector<WarmPlan>> PlansOfCompose(const std::vector<std::string>& files,
                                              const std::vector<std::string>& names);
 

@@ -13,11 +13,11 @@
 
 #include "api/control.grpc.pb.h"
 #include "base/strings.h"
-#include "cli/console.h"
-#include "cli/exit_code.h"
 #include "daemon/capabilities.h"
 #include "daemon/failure.h"
 #include "daemon/server.h"
+#include "job/console.h"
+#include "job/exit_code.h"
 
 namespace varve::daemon {
 
@@ -98,7 +98,7 @@ Status ShowWorkers(const std::string& address, bool verbose) {
     for (const auto& [name, value] : labels) out += fmt::format("\t{}:\t{}\n", name, value);
     out += "\n";
   }
-  cli::ToStdout(out);
+  job::ToStdout(out);
   return Ok();
 }
 
@@ -120,9 +120,9 @@ int BuildctlMain(int argc, char** argv) {
   app.require_subcommand(1);
   CLI11_PARSE(app, argc, argv);
   Status done = dial->parsed() ? DialStdio(address) : ShowWorkers(address, verbose);
-  if (done) return cli::kSuccess;
-  cli::PrintCommandError(done.error());
-  return cli::ExitCodeOf(done.error());
+  if (done) return job::kSuccess;
+  job::PrintCommandError(done.error());
+  return job::ExitCodeOf(done.error());
 }
 
 }  // namespace varve::daemon

@@ -7,11 +7,11 @@
 #include <string>
 #include <vector>
 
-#include "cli/build_history.h"
 #include "daemon/failure.h"
 #include "daemon/status_feed.h"
 #include "engine/engine.h"
 #include "export/image.h"
+#include "job/build_history.h"
 #include "policy/source_policy.h"
 
 namespace varve::daemon {
@@ -24,7 +24,7 @@ struct BuildTargets {
 
 // What the builds of one job share. All of it outlives them.
 struct BuildPlace {
-  cli::Workspace& workspace;
+  job::Workspace& workspace;
   progress::Board& board;
   StatusFeed& feed;
   class Client& client;
@@ -63,7 +63,7 @@ class ClientBuild {
   virtual ~ClientBuild() = default;
 
   // Runs what is not cached; empty: all went well. `want_data`: the layers are needed here.
-  virtual std::optional<Failure> Run(bool want_data, cli::BuildHistory* history) = 0;
+  virtual std::optional<Failure> Run(bool want_data, job::BuildHistory* history) = 0;
   // Outputs beside those that the build was made with.
   virtual void AddOutputs(const std::vector<exporter::Output>& more) = 0;
   // After Run: writes outputs and caches. `metadata` is what clients write to --metadata-file.
@@ -74,7 +74,7 @@ class ClientBuild {
 
   virtual const graph::Graph& graph() const = 0;
   virtual const engine::Outcome& outcome() const = 0;
-  virtual const cli::ExportedBuild& exported() const = 0;
+  virtual const job::ExportedBuild& exported() const = 0;
   virtual std::vector<history::TierUse> CacheUses() const = 0;
 };
 

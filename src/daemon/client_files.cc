@@ -34,7 +34,7 @@ OnProgress ProgressTo(engine::StepSink& sink) {
 }
 
 // What leaves this machine goes to the client's exporters.
-class ClientFiles::Outputs final : public cli::OutputReceiver {
+class ClientFiles::Outputs final : public job::OutputReceiver {
  public:
   explicit Outputs(Client& client) : client_(client) {}
 

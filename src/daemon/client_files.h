@@ -1,4 +1,4 @@
-// What the builds of one job take from their client, and give to it: cli::BuildClient over daemon::Client.
+// What the builds of one job take from their client, and give to it: job::BuildClient over daemon::Client.
 #pragma once
 
 #include <functional>
@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "cli/build_job.h"
 #include "daemon/client.h"
+#include "job/build_job.h"
 
 namespace varve::daemon {
 
@@ -19,7 +19,7 @@ OnProgress ProgressTo(engine::StepSink& sink);
 class ClientFiles {
  public:
   struct Options {
-    std::string project;      // cli::BuildClient::project
+    std::string project;      // job::BuildClient::project
     std::string scratch;      // where sockets of agents may be made
     // The mount and the shared key of a local source, where the graph names them otherwise.
     std::function<void(const graph::LocalSource& source, WantedFiles& wanted)> rename = nullptr;
@@ -28,7 +28,7 @@ class ClientFiles {
   ~ClientFiles();
 
   // Lives as long as this object.
-  cli::BuildClient& hooks() { return hooks_; }
+  job::BuildClient& hooks() { return hooks_; }
 
  private:
   class Outputs;
@@ -45,7 +45,7 @@ class ClientFiles {
   const Options options_;
   const std::stop_token stop_;
   std::unique_ptr<Outputs> outputs_;
-  cli::BuildClient hooks_;
+  job::BuildClient hooks_;
   std::mutex syncing_;
   std::vector<Synced> synced_;
   std::vector<std::unique_ptr<ForwardedAgent>> agents_;

@@ -3,8 +3,8 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "base/strings.h"
-#include "cli/build_reports.h"
-#include "cli/upkeep_stores.h"
+#include "job/build_reports.h"
+#include "job/upkeep_stores.h"
 #include "upkeep/prune.h"
 
 namespace varve::daemon {
@@ -12,7 +12,7 @@ namespace varve::daemon {
 namespace {
 
 Result<upkeep::Pruned> Collect(const std::string& root, const std::string& policies, std::stop_token stop) {
-  TRY_ASSIGN(auto opened, cli::UpkeepStores::Open({.root = root}));
+  TRY_ASSIGN(auto opened, job::UpkeepStores::Open({.root = root}));
   TRY_ASSIGN(upkeep::PolicyFile file, ReadPolicies(root, policies));
   TRY_ASSIGN(bool needed, upkeep::MayNeedCollection(opened.view(), file));
   if (!needed) return upkeep::Pruned{};
@@ -68,7 +68,7 @@ void Collector::CollectOnce(std::stop_token stop) {
 }
 
 void Collector::Measure() {
-  auto storage = cli::MeasureStorage({.root = root_}, collected_);
+  auto storage = job::MeasureStorage({.root = root_}, collected_);
   if (storage) {
     uint64_t used = 0;
     for (const auto& [kind, bytes] : storage->bytes) used += bytes;

@@ -10,7 +10,7 @@
 #include <thread>
 
 #include "base/guarded.h"
-#include "cli/collect_after.h"
+#include "job/collect_after.h"
 #include "report/prometheus.h"
 #include "upkeep/policy.h"
 
@@ -40,7 +40,7 @@ class Collector {
 
   const std::string root_;
   const Options options_;
-  cli::Collected collected_;  // of this thread
+  job::Collected collected_;  // of this thread
   mutable Guarded<std::optional<report::Storage>> storage_;
   std::mutex mutex_;
   std::condition_variable_any wake_;

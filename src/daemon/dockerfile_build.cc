@@ -9,11 +9,11 @@
 #include "base/fd.h"
 #include "base/rel_path.h"
 #include "base/strings.h"
-#include "cli/build_report.h"
 #include "daemon/capabilities.h"
 #include "daemon/llb_build.h"
 #include "export/files_output.h"
 #include "graph/source_url.h"
+#include "job/build_report.h"
 #include "oci/reference.h"
 #include "source/stdin_context.h"
 #include "sys/open.h"
@@ -92,7 +92,7 @@ DockerfileBuild::DockerfileBuild(FrontendRequest request, llb::Inputs inputs, st
       place_.stop);
   files_->hooks().inputs = inputs_.Lowered();
   files_->hooks().policy = place_.policy.get();
-  job_ = std::make_unique<cli::BuildJob>(request_.flags, place_.workspace, place_.board, place_.stop);
+  job_ = std::make_unique<job::BuildJob>(request_.flags, place_.workspace, place_.board, place_.stop);
   job_->ServeClient(files_->hooks());
 }
 
@@ -103,12 +103,12 @@ std::string DockerfileBuild::SharedKeyOf(const std::string& mount) const {
   return key == request_.shared_keys.end() ? "" : key->second;
 }
 
-Status DockerfileBuild::ReadDockerfile(cli::BuildContext& context) {
+Status DockerfileBuild::ReadDockerfile(job::BuildContext& context) {
   const std::string& file = request_.filename;
   const std::string lower = LowerName(file);
   uint32_t vertex = 0;
-  auto read = cli::Shown(
-      place_.board, "[internal] load build definition from " + file, [&](cli::VertexSink& sink) -> Status {
+  auto read = job::Shown(
+      place_.board, "[internal] load build definition from " + file, [&](job::VertexSink& sink) -> Status {
         vertex = sink.vertex();
         WantedFiles wanted{.mount = request_.dockerfile_mount, .shared_key = SharedKeyOf(request_.dockerfile_mount),
                            .include = {}, .exclude = {}, .follow = {file, file + ".dockerignore"}};
@@ -144,7 +144,7 @@ Result<std::vector<std::string>> DockerfileBuild::IgnorePatternsOf(const std::st
                                                                    std::string& found) {
   WantedFiles wanted{.mount = mount, .shared_key = SharedKeyOf(mount) + "\nignore file", .include = {},
                      .exclude = {}, .follow = {file}};
-  return cli::Shown(place_.board, "[" + mount + "] load " + file,
+  return job::Shown(place_.board, "[" + mount + "] load " + file,
                     [&](engine::StepSink& sink) -> Result<std::vector<std::string>> {
                       TRY_ASSIGN(auto files, SyncIfOffered(wanted, sink));
                       if (files == nullptr) return std::vector<std::string>();
@@ -155,7 +155,7 @@ Result<std::vector<std::string>> DockerfileBuild::IgnorePatternsOf(const std::st
                     });
 }
 
-Status DockerfileBuild::ReadIgnoreFiles(cli::BuildContext& context) {
+Status DockerfileBuild::ReadIgnoreFiles(job::BuildContext& context) {
   const std::string file = ".dockerignore";
   if (request_.context.empty() && !HasInputContext()) {
     if (own_ignore_) {
@@ -166,7 +166,7 @@ Status DockerfileBuild::ReadIgnoreFiles(cli::BuildContext& context) {
       WantedFiles wanted{.mount = request_.context_mount,
                          .shared_key = SharedKeyOf(request_.context_mount) + "\nignore file",
                          .include = {}, .exclude = {}, .follow = {file}};
-      Status read = cli::Shown(place_.board, "[" + mount + "] load " + file, [&](engine::StepSink& sink) -> Status {
+      Status read = job::Shown(place_.board, "[" + mount + "] load " + file, [&](engine::StepSink& sink) -> Status {
         TRY_ASSIGN(auto files, SyncIfOffered(wanted, sink));
         if (files == nullptr) return Ok();
         read_mounts_.push_back(wanted.mount);
@@ -187,15 +187,15 @@ Status DockerfileBuild::ReadIgnoreFiles(cli::BuildContext& context) {
 }
 
 // A context from a URL, or one that was piped into the client.
-Status DockerfileBuild::OpenRemoteContext(cli::BuildContext& context) {
+Status DockerfileBuild::OpenRemoteContext(job::BuildContext& context) {
   const std::string& scratch = place_.workspace.scratch.path();
   if (!request_.context.starts_with(exec::kUploadHost)) {
     // Only the main context, and no Dockerfile: names of files are the client's, not this machine's.
-    cli::BuildFlags flags;
+    job::BuildFlags flags;
     flags.context = request_.context;
     flags.build_args = request_.flags.build_args;
     flags.dockerfile_text = "";
-    TRY_ASSIGN(auto opened, cli::OpenContext(flags, scratch, place_.workspace.root,
+    TRY_ASSIGN(auto opened, job::OpenContext(flags, scratch, place_.workspace.root,
                                              place_.workspace.registries->http(), place_.policy.get(), place_.stop));
     context.directory = std::move(opened.directory);
     context.origin = std::move(opened.origin);
@@ -209,7 +209,7 @@ Status DockerfileBuild::OpenRemoteContext(cli::BuildContext& context) {
     TRY_ASSIGN(context.dockerfile, DockerfileIn(context.directory));
     return Ok();
   }
-  return cli::Shown(place_.board, "[internal] load remote build context", [&](engine::StepSink&) -> Status {
+  return job::Shown(place_.board, "[internal] load remote build context", [&](engine::StepSink&) -> Status {
     TRY_ASSIGN(auto work, sys::TempDir::Create(scratch, "upload-"));
     const std::string path = work.path() + "/upload";
     TRY_ASSIGN(Fd fd, OpenFile(path, O_RDWR | O_CREAT | O_EXCL, 0600));
@@ -240,8 +240,8 @@ Result<std::string> DockerfileBuild::DockerfileIn(const std::string& directory) 
   return std::move(*text);
 }
 
-Result<std::string> DockerfileBuild::FilesOfInput(const std::string& name, cli::BuildContext& context) {
-  cli::BuildFlags flags;
+Result<std::string> DockerfileBuild::FilesOfInput(const std::string& name, job::BuildContext& context) {
+  job::BuildFlags flags;
   flags.allow = request_.flags.allow;
   LlbBuild build(inputs_.by_name.at(name).build, {}, std::move(flags), {}, place_);
   if (auto failure = build.Run(true, nullptr)) return std::move(failure->error);
@@ -254,8 +254,8 @@ Result<std::string> DockerfileBuild::FilesOfInput(const std::string& name, cli::
   return directory;
 }
 
-Result<cli::BuildContext> DockerfileBuild::OpenContext() {
-  cli::BuildContext context;
+Result<job::BuildContext> DockerfileBuild::OpenContext() {
+  job::BuildContext context;
   if (inputs_.by_name.contains(request_.dockerfile_mount) && !request_.dockerfile_given) {
     TRY_ASSIGN(std::string directory, FilesOfInput(request_.dockerfile_mount, context));
     context.dockerfile_name = request_.filename;
@@ -278,25 +278,25 @@ std::optional<Failure> DockerfileBuild::Prepare() {
   for (const std::string& warning : context->warnings) place_.board.Warn({.text = warning});
   auto read = job_->Read(std::move(*context));
   if (!read) {
-    if (request_.subrequest.empty()) cli::ShowWarnings(job_->warnings(), place_.board, job_->context());
+    if (request_.subrequest.empty()) job::ShowWarnings(job_->warnings(), place_.board, job_->context());
     return At(read.error());
   }
   if (request_.subrequest == "frontend.targets") return std::nullopt;
   auto lowered = job_->Lower();
   // A question about checks is answered with them; they are no warnings then.
-  if (request_.subrequest.empty()) cli::ShowWarnings(job_->warnings(), place_.board, job_->context());
+  if (request_.subrequest.empty()) job::ShowWarnings(job_->warnings(), place_.board, job_->context());
   if (!lowered) return At(lowered.error());
-  if (Status good = cli::BuildJob::CheckFlags(request_.flags, targets_.outputs); !good) {
+  if (Status good = job::BuildJob::CheckFlags(request_.flags, targets_.outputs); !good) {
     return Failure{good.error()};
   }
   return std::nullopt;
 }
 
-Result<cli::CallResult> DockerfileBuild::Answer(std::optional<Failure>& failure) {
+Result<job::CallResult> DockerfileBuild::Answer(std::optional<Failure>& failure) {
   std::string name = request_.subrequest;
   if (name.starts_with("frontend.")) name = name.substr(9);
   request_.flags.call.name = name;
-  if (name == "subrequests.describe") return cli::DescribeResult();
+  if (name == "subrequests.describe") return job::DescribeResult();
   if (name != "lint" && name != "outline" && name != "targets") {
     failure = Failure{.error = Invalid("unsupported request {}", request_.subrequest),
                       .subrequest = request_.subrequest};
@@ -311,11 +311,11 @@ Result<cli::CallResult> DockerfileBuild::Answer(std::optional<Failure>& failure)
                                                                            : dockerfile::Span{}};
     }
     failure.reset();
-    return cli::CheckResult(report);
+    return job::CheckResult(report);
   }
   if (failure) return failure->error;
-  if (name == "outline") return cli::OutlineResult(job_->lowered().outline, job_->context());
-  return cli::TargetsResult(job_->file(), job_->context());
+  if (name == "outline") return job::OutlineResult(job_->lowered().outline, job_->context());
+  return job::TargetsResult(job_->file(), job_->context());
 }
 
 pb::Definition DockerfileBuild::Definition(size_t platform, const std::string& session) const {
@@ -333,8 +333,8 @@ pb::Definition DockerfileBuild::Definition(size_t platform, const std::string& s
   return llb::Encode(graph, lowered().results[platform].lowered.root);
 }
 
-cli::ClientFacts DockerfileBuild::Facts() const {
-  cli::ClientFacts facts{.frontend = "dockerfile.v0", .frontend_version = kDockerfileVersion, .args = request_.attributes,
+job::ClientFacts DockerfileBuild::Facts() const {
+  job::ClientFacts facts{.frontend = "dockerfile.v0", .frontend_version = kDockerfileVersion, .args = request_.attributes,
                          .locals = read_mounts_, .environment = place_.provenance_environment};
   // The image that a gateway front end was asked for by did not run.
   facts.args.erase("source");
@@ -354,10 +354,10 @@ cache::Rootfs DockerfileBuild::RootfsOf(size_t platform) const {
   return outcome_.wanted[wanted];
 }
 
-std::optional<Failure> DockerfileBuild::Run(bool want_data, cli::BuildHistory* history) {
+std::optional<Failure> DockerfileBuild::Run(bool want_data, job::BuildHistory* history) {
   // What was shown as done is not shown again.
   if (!observer_ || outcome_.error) {
-    observer_ = std::make_unique<cli::BoardObserver>(place_.board, job_->graph());
+    observer_ = std::make_unique<job::BoardObserver>(place_.board, job_->graph());
   }
   engine::Observer& watched = history != nullptr ? history->Watch(*observer_, job_->graph())
                                                  : static_cast<engine::Observer&>(*observer_);
@@ -391,7 +391,7 @@ std::optional<Failure> DockerfileBuild::Export(const std::vector<WantedResult>& 
 }
 
 FailurePlace DockerfileBuild::PlaceOf(const dockerfile::Span& span) const {
-  const cli::BuildContext& context = job_->context();
+  const job::BuildContext& context = job_->context();
   graph::Graph read;
   read.Add({.op = graph::LocalSource{.name = request_.dockerfile_mount, .follow_paths = {request_.filename}}});
   return {.file = context.dockerfile_name, .text = context.dockerfile, .span = span,
@@ -399,7 +399,7 @@ FailurePlace DockerfileBuild::PlaceOf(const dockerfile::Span& span) const {
 }
 
 Failure DockerfileBuild::At(const dockerfile::SourceError& error) const {
-  const cli::BuildContext& context = job_->context();
+  const job::BuildContext& context = job_->context();
   Failure failure{error.error};
   if (!context.dockerfile_name.empty()) {
     failure.place = PlaceOf(error.span);

@@ -6,7 +6,7 @@
 //   if (auto failure = build.Run(…)) …                      // what its results need
 //   build.Export(…)
 //
-// The parts are called in order by one thread; they are cli/build_job.h's, with a client at the other end
+// The parts are called in order by one thread; they are job/build_job.h's, with a client at the other end
 // instead of a command line. Prepare runs while the client's front end waits (LLBBridge.Solve), the rest once
 // it has returned a result (Control.Solve).
 #pragma once
@@ -17,15 +17,15 @@
 #include <string>
 #include <vector>
 
-#include "cli/build_history.h"
-#include "cli/build_job.h"
-#include "cli/call_results.h"
 #include "daemon/client.h"
 #include "daemon/client_build.h"
 #include "daemon/client_files.h"
 #include "daemon/failure.h"
 #include "daemon/frontend_request.h"
 #include "daemon/status_feed.h"
+#include "job/build_history.h"
+#include "job/build_job.h"
+#include "job/call_results.h"
 #include "llb/input.h"
 
 namespace varve::daemon {
@@ -40,13 +40,13 @@ class DockerfileBuild final : public ClientBuild {
   // Empty: all went well.
   std::optional<Failure> Prepare();
   // The answer to FrontendRequest::subrequest, instead of Prepare.
-  Result<cli::CallResult> Answer(std::optional<Failure>& failure);
+  Result<job::CallResult> Answer(std::optional<Failure>& failure);
 
   // The results as definitions that other builds may go on with.
   pb::Definition Definition(size_t platform, const std::string& session) const;
   const dockerfile::LoweredPlatforms& lowered() const { return job_->platforms(); }
 
-  std::optional<Failure> Run(bool want_data, cli::BuildHistory* history) override;
+  std::optional<Failure> Run(bool want_data, job::BuildHistory* history) override;
   void AddOutputs(const std::vector<exporter::Output>& more) override {
     targets_.outputs.insert(targets_.outputs.end(), more.begin(), more.end());
   }
@@ -55,22 +55,22 @@ class DockerfileBuild final : public ClientBuild {
   size_t platforms() const override { return lowered().results.size(); }
   const graph::Graph& graph() const override { return job_->graph(); }
   const engine::Outcome& outcome() const override { return outcome_; }
-  const cli::ExportedBuild& exported() const override { return exported_; }
+  const job::ExportedBuild& exported() const override { return exported_; }
   std::vector<history::TierUse> CacheUses() const override { return job_->CacheUses(); }
 
  private:
-  Result<cli::BuildContext> OpenContext();
-  Status ReadDockerfile(cli::BuildContext& context);
-  Status OpenRemoteContext(cli::BuildContext& context);
+  Result<job::BuildContext> OpenContext();
+  Status ReadDockerfile(job::BuildContext& context);
+  Status OpenRemoteContext(job::BuildContext& context);
   Result<std::string> DockerfileIn(const std::string& directory) const;
-  Status ReadIgnoreFiles(cli::BuildContext& context);
+  Status ReadIgnoreFiles(job::BuildContext& context);
   // The main context is the result of another build, which the client has given as an input.
   bool HasInputContext() const { return request_.context.empty() && inputs_.by_name.contains("context"); }
   // Builds an input, and copies what it gives to a directory that lives as long as `context`.
-  Result<std::string> FilesOfInput(const std::string& name, cli::BuildContext& context);
+  Result<std::string> FilesOfInput(const std::string& name, job::BuildContext& context);
   Result<std::vector<std::string>> IgnorePatternsOf(const std::string& mount, const std::string& file,
                                                            std::string& found);
-  cli::ClientFacts Facts() const;
+  job::ClientFacts Facts() const;
   FailurePlace PlaceOf(const dockerfile::Span& span) const;
   Failure At(const dockerfile::SourceError& error) const;
   Failure OfOutcome() const;
@@ -87,10 +87,10 @@ class DockerfileBuild final : public ClientBuild {
   // Text of the Dockerfile's own ignore file, which wins over the context's; nothing: there is none.
   std::optional<std::string> own_ignore_;
 
-  std::unique_ptr<cli::BuildJob> job_;
-  std::unique_ptr<cli::BoardObserver> observer_;
+  std::unique_ptr<job::BuildJob> job_;
+  std::unique_ptr<job::BoardObserver> observer_;
   engine::Outcome outcome_;
-  cli::ExportedBuild exported_;
+  job::ExportedBuild exported_;
 };
 
 // "refs.platforms" and the keys of results: what clients know of the platforms.

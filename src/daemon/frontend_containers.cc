@@ -22,7 +22,7 @@ void SetDefault(std::vector<std::string>& env, const std::string& name, const st
 
 Result<std::shared_ptr<FrontendContainer>> FrontendContainer::Create(
     const gateway::NewContainerRequest& request, const std::vector<std::optional<cache::Rootfs>>& inputs,
-    std::set<std::string> granted, cli::Workspace& workspace, Client& client, std::stop_token stop) {
+    std::set<std::string> granted, job::Workspace& workspace, Client& client, std::stop_token stop) {
   std::shared_ptr<FrontendContainer> made(new FrontendContainer());
   made->granted_ = std::move(granted);
   made->default_path_ = request.platform().os() == "windows" ? kWindowsPath : kUnixPath;
@@ -55,7 +55,7 @@ Result<std::shared_ptr<FrontendContainer>> FrontendContainer::Create(
   exec::RunnerOptions options{.root = workspace.root, .directories = {}, .secrets = {},
                               .secrets_elsewhere = made->files_->hooks().secrets};
   TRY_ASSIGN(options.ssh, made->files_->hooks().ssh(shown));
-  TRY_ASSIGN(made->runner_, exec::Runner::Create(std::move(options), cli::RunnerStoresOf(workspace)));
+  TRY_ASSIGN(made->runner_, exec::Runner::Create(std::move(options), job::RunnerStoresOf(workspace)));
   TRY_ASSIGN(made->container_, exec::Container::Create(made->runner_->job(), std::move(spec), stop));
   return made;
 }

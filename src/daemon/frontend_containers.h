@@ -14,10 +14,10 @@
 
 #include "api/gateway.pb.h"
 #include "base/guarded.h"
-#include "cli/workspace.h"
 #include "daemon/client_files.h"
 #include "exec/container.h"
 #include "exec/runner.h"
+#include "job/workspace.h"
 
 namespace varve::daemon {
 
@@ -29,7 +29,7 @@ class FrontendContainer {
   // `granted`: entitlements. kInvalid for mounts and modes that are none or were not granted.
   static Result<std::shared_ptr<FrontendContainer>> Create(const gateway::NewContainerRequest& request,
                                                            const std::vector<std::optional<cache::Rootfs>>& inputs,
-                                                           std::set<std::string> granted, cli::Workspace& workspace,
+                                                           std::set<std::string> granted, job::Workspace& workspace,
                                                            Client& client, std::stop_token stop);
 
   // sandbox::Container::Run of the process that the message asks for; kCancelled, "context canceled", once the

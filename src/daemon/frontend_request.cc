@@ -38,25 +38,25 @@ Status AddNamedContext(FrontendRequest& request, const std::string& name, const 
   return Ok();
 }
 
-Status AddHosts(cli::BuildFlags& flags, const std::string& value) {
+Status AddHosts(job::BuildFlags& flags, const std::string& value) {
   TRY_ASSIGN(auto fields, ParseCsvRecord(value));
   for (const std::string& field : fields) {
-    TRY_ASSIGN(auto hosts, cli::ParseAddHost(field));
+    TRY_ASSIGN(auto hosts, job::ParseAddHost(field));
     flags.extra_hosts.insert(flags.extra_hosts.end(), hosts.begin(), hosts.end());
   }
   return Ok();
 }
 
-Status AddUlimits(cli::BuildFlags& flags, const std::string& value) {
+Status AddUlimits(job::BuildFlags& flags, const std::string& value) {
   TRY_ASSIGN(auto fields, ParseCsvRecord(value));
   for (const std::string& field : fields) {
-    TRY_ASSIGN(auto limit, cli::ParseUlimit(field));
+    TRY_ASSIGN(auto limit, job::ParseUlimit(field));
     flags.ulimits.push_back(std::move(limit));
   }
   return Ok();
 }
 
-Status SetNetwork(cli::BuildFlags& flags, const std::string& value) {
+Status SetNetwork(job::BuildFlags& flags, const std::string& value) {
   if (value == "none") {
     flags.network = graph::NetworkMode::kNone;
   } else if (value == "host") {
@@ -73,7 +73,7 @@ void AddCommaList(std::vector<std::string>& to, const std::string& value) {
   }
 }
 
-Status SetShmSize(cli::BuildFlags& flags, const std::string& value) {
+Status SetShmSize(job::BuildFlags& flags, const std::string& value) {
   auto bytes = ParseInt(value);
   if (!bytes || *bytes < 0) return Invalid("failed to parse shm-size \"{}\": bytes expected", value);
   flags.shm_size = static_cast<uint64_t>(*bytes);
@@ -82,7 +82,7 @@ Status SetShmSize(cli::BuildFlags& flags, const std::string& value) {
 
 // Attributes whose name says it all. False: not one of these.
 Result<bool> SetPlain(FrontendRequest& request, const std::string& key, const std::string& value) {
-  cli::BuildFlags& flags = request.flags;
+  job::BuildFlags& flags = request.flags;
   if (key == "filename") {
     if (!value.empty()) request.filename = value;
   } else if (key == "target") {
@@ -138,7 +138,7 @@ Result<bool> SetPlain(FrontendRequest& request, const std::string& key, const st
   return true;
 }
 
-void SetResource(cli::BuildFlags& flags, const std::string& key, const std::string& value) {
+void SetResource(job::BuildFlags& flags, const std::string& key, const std::string& value) {
   static constexpr std::pair<std::string_view, std::string_view> kNames[] = {
       {"memory", "memory"},         {"memswap", "memory-swap"},     {"cpushares", "cpu-shares"},
       {"cpuperiod", "cpu-period"},  {"cpuquota", "cpu-quota"},      {"cpusetcpus", "cpuset-cpus"},
@@ -209,7 +209,7 @@ std::string AsFlag(const std::string& type, const Attributes& attributes) {
 Result<FrontendRequest> ParseFrontendRequest(const Attributes& attributes,
                                              const std::vector<std::string>& entitlements) {
   FrontendRequest request{.attributes = attributes};
-  cli::BuildFlags& flags = request.flags;
+  job::BuildFlags& flags = request.flags;
   flags.allow = entitlements;
   for (const auto& [key, value] : attributes) {
     std::string_view name = key;

@@ -13,8 +13,8 @@
 #include "api/control.pb.h"
 #include "api/gateway.pb.h"
 #include "base/result.h"
-#include "cli/build_flags.h"
 #include "export/output.h"
+#include "job/build_flags.h"
 #include "session/exporters.h"
 #include "tier/spec.h"
 
@@ -24,7 +24,7 @@ using Attributes = std::map<std::string, std::string>;
 
 struct FrontendRequest {
   Attributes attributes;            // all of them, as they came
-  cli::BuildFlags flags;            // no context, file, secrets, outputs or caches in it
+  job::BuildFlags flags;            // no context, file, secrets, outputs or caches in it
   std::string context;              // a URL; empty: the local mount `context_mount`
   std::string context_mount = "context";
   std::string dockerfile_mount = "dockerfile";

@@ -28,7 +28,7 @@ TEST(FrontendRequest, ReadsWhatBuildxSends) {
                                        {"vcs:source", "ignored"}},
                                       {"network.host"});
   ASSERT_TRUE(request) << request.error().message;
-  const cli::BuildFlags& flags = request->flags;
+  const job::BuildFlags& flags = request->flags;
   EXPECT_EQ(request->filename, "app.Dockerfile");
   EXPECT_EQ(flags.target, "build");
   EXPECT_EQ(flags.build_args, (std::vector<std::pair<std::string, std::string>>{{"A", "1"}}));

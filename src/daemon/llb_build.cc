@@ -5,9 +5,9 @@
 #include <span>
 #include <thread>
 
-#include "cli/attestations.h"
-#include "cli/build_outputs.h"
-#include "cli/inline_cache.h"
+#include "job/attestations.h"
+#include "job/build_outputs.h"
+#include "job/inline_cache.h"
 
 namespace varve::daemon {
 
@@ -33,7 +33,7 @@ Result<oci::Platform> PlatformOf(const WantedResult& wanted) {
 
 }  // namespace
 
-LlbBuild::LlbBuild(llb::Decoded decoded, const pb::Source& sources, cli::BuildFlags flags, BuildTargets targets, BuildPlace place)
+LlbBuild::LlbBuild(llb::Decoded decoded, const pb::Source& sources, job::BuildFlags flags, BuildTargets targets, BuildPlace place)
     : decoded_(std::move(decoded)), flags_(std::move(flags)), targets_(std::move(targets)),
       place_(std::move(place)),
       files_(place_.client,
@@ -76,39 +76,39 @@ std::optional<FailurePlace> LlbBuild::PlaceOf(graph::StepIndex step) const {
   return place;
 }
 
-std::optional<Failure> LlbBuild::Run(bool want_data, cli::BuildHistory* history) {
+std::optional<Failure> LlbBuild::Run(bool want_data, job::BuildHistory* history) {
   auto run = [&]() -> Status {
     std::set<std::string> granted(flags_.allow.begin(), flags_.allow.end());
     TRY(llb::CheckEntitlements(decoded_.graph, granted));
     TRY(graph::Validate(decoded_.graph));
     if (!observer_ || outcome_.error) {
-      observer_ = std::make_unique<cli::BoardObserver>(place_.board, decoded_.graph);
+      observer_ = std::make_unique<job::BoardObserver>(place_.board, decoded_.graph);
       ShowAsTheClientDoes();
     }
-    TRY_ASSIGN(tiers_, cli::CacheTiers::Open(flags_, place_.workspace, false, place_.stop,
+    TRY_ASSIGN(tiers_, job::CacheTiers::Open(flags_, place_.workspace, false, place_.stop,
                                                      files_.hooks().stores));
-    const cli::BuildClient& client = files_.hooks();
+    const job::BuildClient& client = files_.hooks();
     exec::RunnerOptions options{.root = place_.workspace.root, .directories = {},
                                 .other_directories = client.directories, .uploads = client.uploads,
                                 .secrets = {},
                                 .secrets_elsewhere = client.secrets};
-    options.layouts = cli::LayoutsOf(client.stores, *place_.workspace.images);
+    options.layouts = job::LayoutsOf(client.stores, *place_.workspace.images);
     TRY_ASSIGN(options.ssh, client.ssh(decoded_.graph));
-    cli::GraphRun graph_run{.graph = decoded_.graph, .wanted = {}, .runner = std::move(options),
+    job::GraphRun graph_run{.graph = decoded_.graph, .wanted = {}, .runner = std::move(options),
                             .project = client.project, .salt = flags_.salt, .want_data = want_data,
                             .tiers = tiers_.get(), .images = &images_, .pins = &pins_};
     if (decoded_.root) graph_run.wanted.push_back(*decoded_.root);
     if (scan_) graph_run.wanted.push_back(*scan_);
     engine::Observer& watched = history != nullptr ? history->Watch(*observer_, decoded_.graph)
                                                    : static_cast<engine::Observer&>(*observer_);
-    TRY_ASSIGN(outcome_, cli::RunGraph(std::move(graph_run), place_.workspace, watched, place_.stop));
+    TRY_ASSIGN(outcome_, job::RunGraph(std::move(graph_run), place_.workspace, watched, place_.stop));
     tiers_->WarnOfFailures(place_.board);
     return Ok();
   };
   if (Status ran = run(); !ran) return Failure{ran.error()};
   if (!outcome_.error) return std::nullopt;
   if (!place_.stop.stop_requested() && outcome_.error->code != Code::kCorrupt) {
-    auto built_for = [&](const tier::Spec&) -> cli::BuiltSteps { return {decoded_.graph, outcome_, images_}; };
+    auto built_for = [&](const tier::Spec&) -> job::BuiltSteps { return {decoded_.graph, outcome_, images_}; };
     tiers_->ExportFinished(built_for, Stores(), place_.board, place_.stop);
   }
   Failure failure{*outcome_.error};
@@ -128,12 +128,12 @@ std::vector<history::TierUse> LlbBuild::CacheUses() const {
   return tiers_ ? tiers_->Uses() : std::vector<history::TierUse>();
 }
 
-exporter::ExportStores LlbBuild::Stores() const { return cli::StoresOf(place_.workspace); }
+exporter::ExportStores LlbBuild::Stores() const { return job::StoresOf(place_.workspace); }
 
 // What led to the definition is the client's: its requests are not known here.
 Result<attest::Attestation> LlbBuild::ProvenanceOf(const LlbBuild& part, const std::vector<const LlbBuild*>& besides) const {
   attest::BuildFacts facts{.graph = part.decoded_.graph, .root = part.decoded_.root, .pins = part.pins_,
-                           .invocation_id = cli::RandomInvocation(), .started = started_, .finished = SystemClock().Now(),
+                           .invocation_id = job::RandomInvocation(), .started = started_, .finished = SystemClock().Now(),
                            .frontend = "", .environment = place_.provenance_environment, .sources = part.sources_};
   for (const LlbBuild* other : besides) {
     facts.started = std::min(facts.started, other->started_);
@@ -146,7 +146,7 @@ Result<attest::Attestation> LlbBuild::ProvenanceOf(const LlbBuild& part, const s
   };
   if (flags_.attest.provenance->max && part.tiers_) {
     TRY_ASSIGN(auto records, part.Records());
-    facts.layers_of = cli::LayersOfSteps(part.decoded_.graph, std::move(records), part.images_);
+    facts.layers_of = job::LayersOfSteps(part.decoded_.graph, std::move(records), part.images_);
   }
   return attest::MakeProvenance(*flags_.attest.provenance, facts);
 }
@@ -158,7 +158,7 @@ Status LlbBuild::AddScan(const WantedResult& wanted) {
                                        .results = std::vector<dockerfile::PlatformResult>(1)};
   lowered.results[0].platform = platform;
   lowered.results[0].lowered.root = decoded_.root;
-  auto scans = cli::AddScans(flags_.attest, lowered, *place_.workspace.images, graph::ResolveMode::kDefault, place_.stop);
+  auto scans = job::AddScans(flags_.attest, lowered, *place_.workspace.images, graph::ResolveMode::kDefault, place_.stop);
   decoded_.graph = std::move(lowered.graph);
   observer_.reset();  // it knows the steps that there were
   if (!scans) return Error(std::move(scans).error());
@@ -166,14 +166,14 @@ Status LlbBuild::AddScan(const WantedResult& wanted) {
   return Ok();
 }
 
-Result<cli::StepRecords> LlbBuild::Records() const {
-  if (!tiers_ || outcome_.steps.empty()) return cli::StepRecords();
-  return cli::RecordsOf({decoded_.graph, outcome_, images_}, tiers_->chain(), *place_.workspace.local.store);
+Result<job::StepRecords> LlbBuild::Records() const {
+  if (!tiers_ || outcome_.steps.empty()) return job::StepRecords();
+  return job::RecordsOf({decoded_.graph, outcome_, images_}, tiers_->chain(), *place_.workspace.local.store);
 }
 
 // When the layers were made: an image that comes from a cache is to be the one that went into it.
 std::vector<std::optional<Timestamp>> LlbBuild::TimesOf(const std::vector<DiffId>& layers,
-                                                        const cli::StepRecords& records) const {
+                                                        const job::StepRecords& records) const {
   std::map<DiffId, Timestamp> times;
   for (const source::ResolvedImage& image : images_) {
     size_t layer = 0;
@@ -210,8 +210,8 @@ Result<exporter::PlatformInput> LlbBuild::InputOf(const Part& part, const std::v
   of.input.rootfs = part.build->RootfsOf(0);
   TRY_ASSIGN(auto records, part.build->Records());
   of.input.layers_made = part.build->TimesOf(of.input.rootfs.layers, records);
-  if (cli::WantsInlineCache(flags_)) {
-    cli::AddInlineCache(part.build->decoded_.graph, part.build->decoded_.root, records, of.input);
+  if (job::WantsInlineCache(flags_)) {
+    job::AddInlineCache(part.build->decoded_.graph, part.build->decoded_.root, records, of.input);
   }
   // Layers of the image that the result was built on keep their times.
   const std::vector<DiffId>& layers = of.input.rootfs.layers;
@@ -222,7 +222,7 @@ Result<exporter::PlatformInput> LlbBuild::InputOf(const Part& part, const std::v
   }
   of.attestations = part.wanted.attestations;
   if (part.build->scan_) {
-    TRY_ASSIGN(auto sboms, cli::SbomsOf(part.build->outcome_.wanted.back(), Stores()));
+    TRY_ASSIGN(auto sboms, job::SbomsOf(part.build->outcome_.wanted.back(), Stores()));
     of.attestations.insert(of.attestations.end(), std::make_move_iterator(sboms.begin()), std::make_move_iterator(sboms.end()));
   }
   if (flags_.attest.provenance) {
@@ -249,11 +249,11 @@ std::optional<Failure> LlbBuild::ExportAll(const std::vector<Part>& parts, const
       result.platforms.push_back(std::move(input));
     }
     const std::vector<exporter::Output> outputs = OutputsFor(targets_.outputs, parts[0].wanted);
-    TRY(cli::CheckOutputs(outputs, platforms, result.multi_platform, flags_.attest));
-    auto built_for = [&](const tier::Spec&) -> cli::BuiltSteps { return {decoded_.graph, outcome_, images_}; };
+    TRY(job::CheckOutputs(outputs, platforms, result.multi_platform, flags_.attest));
+    auto built_for = [&](const tier::Spec&) -> job::BuiltSteps { return {decoded_.graph, outcome_, images_}; };
     Status cached = Ok();
     std::jthread caches([&] { cached = tiers_->Export(built_for, Stores(), place_.board, place_.stop); });
-    auto exported = cli::ExportBuild(outputs, result, Stores(), place_.workspace.registries->pusher(),
+    auto exported = job::ExportBuild(outputs, result, Stores(), place_.workspace.registries->pusher(),
                                      place_.workspace.scratch.path(), place_.board, place_.stop,
                                      files_.hooks().outputs);
     caches.join();

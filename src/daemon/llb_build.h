@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "cli/cache_tiers.h"
 #include "daemon/client_build.h"
 #include "daemon/client_files.h"
+#include "job/cache_tiers.h"
 #include "llb/definition.h"
 
 namespace varve::daemon {
@@ -16,9 +16,9 @@ namespace varve::daemon {
 class LlbBuild final : public ClientBuild {
  public:
   // `sources`: the files that the client made the definition from.
-  LlbBuild(llb::Decoded decoded, const pb::Source& sources, cli::BuildFlags flags, BuildTargets targets, BuildPlace place);
+  LlbBuild(llb::Decoded decoded, const pb::Source& sources, job::BuildFlags flags, BuildTargets targets, BuildPlace place);
 
-  std::optional<Failure> Run(bool want_data, cli::BuildHistory* history) override;
+  std::optional<Failure> Run(bool want_data, job::BuildHistory* history) override;
   void AddOutputs(const std::vector<exporter::Output>& more) override {
     targets_.outputs.insert(targets_.outputs.end(), more.begin(), more.end());
   }
@@ -28,7 +28,7 @@ class LlbBuild final : public ClientBuild {
 
   const graph::Graph& graph() const override { return decoded_.graph; }
   const engine::Outcome& outcome() const override { return outcome_; }
-  const cli::ExportedBuild& exported() const override { return exported_; }
+  const job::ExportedBuild& exported() const override { return exported_; }
   std::vector<history::TierUse> CacheUses() const override;
 
   // A result of several definitions, one a platform: what all of them gave, through the first one's caches.
@@ -45,28 +45,28 @@ class LlbBuild final : public ClientBuild {
  private:
   void ShowAsTheClientDoes();
   std::optional<FailurePlace> PlaceOf(graph::StepIndex step) const;
-  Result<cli::StepRecords> Records() const;
+  Result<job::StepRecords> Records() const;
   std::vector<std::optional<Timestamp>> TimesOf(const std::vector<DiffId>& layers,
-                                                const cli::StepRecords& records) const;
+                                                const job::StepRecords& records) const;
   Result<exporter::PlatformInput> InputOf(const Part& part, const std::vector<const LlbBuild*>& besides) const;
   Result<attest::Attestation> ProvenanceOf(const LlbBuild& part, const std::vector<const LlbBuild*>& besides) const;
   exporter::ExportStores Stores() const;
 
   llb::Decoded decoded_;
   std::optional<graph::Ref> scan_;  // of the result, behind the steps of the definition
-  const cli::BuildFlags flags_;
+  const job::BuildFlags flags_;
   BuildTargets targets_;
   BuildPlace place_;
   ClientFiles files_;
-  std::unique_ptr<cli::CacheTiers> tiers_;
+  std::unique_ptr<job::CacheTiers> tiers_;
   std::vector<attest::SourceFile> sources_;
   std::map<std::string, pb::Definition> origins_;  // how those of `sources_` were read
   std::vector<source::ResolvedImage> images_;
   attest::SourcePins pins_;
   Timestamp started_;
-  std::unique_ptr<cli::BoardObserver> observer_;
+  std::unique_ptr<job::BoardObserver> observer_;
   engine::Outcome outcome_;
-  cli::ExportedBuild exported_;
+  job::ExportedBuild exported_;
 };
 
 }  // namespace varve::daemon

@@ -10,7 +10,7 @@
 #include "base/fd.h"
 #include "base/metric.h"
 #include "base/strings.h"
-#include "cli/version.h"
+#include "job/version.h"
 
 namespace varve::daemon {
 
@@ -89,7 +89,7 @@ void Metrics::Ended(history::Build build) {
 
 std::vector<Family> Metrics::Collect(const DaemonFacts& facts, const std::optional<report::Storage>& storage) const {
   std::vector<Family> all;
-  all.push_back(One("varve_daemon_info", "gauge", "The version of this daemon.", 1, {{"version", cli::kVersion}}));
+  all.push_back(One("varve_daemon_info", "gauge", "The version of this daemon.", 1, {{"version", job::kVersion}}));
   all.push_back(One("varve_daemon_builds_running", "gauge", "Builds that run now.",
                     static_cast<double>(facts.running_builds)));
   all.push_back(One("varve_daemon_sessions_open", "gauge", "Sessions of clients that are open now.",

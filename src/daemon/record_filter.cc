@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "base/strings.h"
-#include "cli/step_rules.h"
+#include "job/step_rules.h"
 
 namespace varve::daemon {
 
@@ -83,7 +83,7 @@ Result<RecordFilter::Condition> RecordFilter::ParseCondition(const std::string& 
   if (is_time || is_duration) {
     if (condition.op == "~=") return wrong();
     auto time = is_time ? ParseTime(condition.text) : std::nullopt;
-    auto age = cli::ParseAge(condition.text);
+    auto age = job::ParseAge(condition.text);
     if (!time && !age) return wrong();
     condition.number = time ? *time : is_time ? now.nanos - age->count() : age->count();
   } else if (condition.op.find_first_of("<>") != std::string::npos) {

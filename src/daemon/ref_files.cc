@@ -36,7 +36,7 @@ fsutil::types::Stat StatOf(const struct stat& st, const std::string& path) {
 
 }  // namespace
 
-Result<RefFiles> RefFiles::Open(const std::vector<DiffId>& layers, cli::Workspace& workspace) {
+Result<RefFiles> RefFiles::Open(const std::vector<DiffId>& layers, job::Workspace& workspace) {
   RefFiles files;
   TRY_ASSIGN(files.mount_point_, sys::TempDir::Create(workspace.scratch.path(), "ref-"));
   TRY_ASSIGN(files.mount_, snapshot::MountRootfs(*workspace.layers, layers, nullptr, files.mount_point_.path()));

@@ -11,7 +11,7 @@
 #include "base/digest.h"
 #include "base/fd.h"
 #include "base/result.h"
-#include "cli/workspace.h"
+#include "job/workspace.h"
 #include "snapshot/rootfs_mount.h"
 #include "sys/tempdir.h"
 
@@ -20,7 +20,7 @@ namespace varve::daemon {
 class RefFiles {
  public:
   // The layers are on this machine and leased.
-  static Result<RefFiles> Open(const std::vector<DiffId>& layers, cli::Workspace& workspace);
+  static Result<RefFiles> Open(const std::vector<DiffId>& layers, job::Workspace& workspace);
 
   // A directory that something else keeps, and may change.
   static Result<RefFiles> OpenDirectory(const std::string& path);

@@ -71,7 +71,7 @@ bool HasSbom(const gateway::Attestations& attestations) {
 }
 
 Result<std::vector<attest::Attestation>> ReadAttestations(const gateway::Attestation& attestation,
-                                                          const cache::Rootfs& rootfs, cli::Workspace& workspace) {
+                                                          const cache::Rootfs& rootfs, job::Workspace& workspace) {
   TRY_ASSIGN(RefFiles files, RefFiles::Open(rootfs.layers, workspace));
   std::vector<attest::Attestation> made;
   if (attestation.kind() == gateway::Bundle) {

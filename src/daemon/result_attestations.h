@@ -8,14 +8,14 @@
 #include "attest/statement.h"
 #include "base/result.h"
 #include "cache/step_record.h"
-#include "cli/workspace.h"
+#include "job/workspace.h"
 
 namespace varve::daemon {
 
 // A bundle is a directory of statements; otherwise the path is a predicate's, and the message says what it is about.
 // `rootfs`: of the result that has the files, which is on this machine.
 Result<std::vector<attest::Attestation>> ReadAttestations(const moby::buildkit::v1::frontend::Attestation& attestation,
-                                                          const cache::Rootfs& rootfs, cli::Workspace& workspace);
+                                                          const cache::Rootfs& rootfs, job::Workspace& workspace);
 
 // Whether a front end has made an SBOM itself. A bundle that does not say what it holds may hold one.
 bool HasSbom(const moby::buildkit::v1::frontend::Attestations& attestations);

@@ -9,7 +9,6 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/strings.h"
-#include "cli/otlp_export.h"
 #include "cache/root.h"
 #include "cas/blob_store.h"
 #include "daemon/bridge_service.h"
@@ -18,6 +17,7 @@
 #include "daemon/debug_server.h"
 #include "daemon/listener.h"
 #include "exec/emulation.h"
+#include "job/otlp_export.h"
 #include "sys/binfmt.h"
 
 namespace varve::daemon {
@@ -115,7 +115,7 @@ Result<ListenAddress> ParseAddress(const std::string& text) {
 struct Server::Impl {
   explicit Impl(ServerOptions server_options)
       : options(std::move(server_options)), worker(FactsOf(options)), sessions(options.sessions), contexts(options.policy.root),
-        jobs(options.jobs), records(options.policy.root, options.records), telemetry(options.otlp, cli::SendOtlp),
+        jobs(options.jobs), records(options.policy.root, options.records), telemetry(options.otlp, job::SendOtlp),
         control(jobs, sessions, contexts, records, metrics, telemetry, options.policy, worker), bridge(jobs, worker) {}
 
   const ServerOptions options;

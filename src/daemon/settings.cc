@@ -4,8 +4,8 @@
 
 #include "base/json.h"
 #include "cache/root.h"
-#include "cli/registries.h"
 #include "daemon/toml_config.h"
+#include "job/registries.h"
 #include "oci/platform.h"
 #include "report/otlp_settings.h"
 #include "sys/namespace.h"
@@ -73,7 +73,7 @@ Status ReadPolicy(const std::string& name, const Flags& flags, const TomlConfig&
   const std::string root = First(flags.root, config.root);
   policy.root = cache::RootDirectory(root.empty() && name == "buildkitd" ? "/var/lib/buildkit" : root);
   if (!config.registries.empty()) {
-    TRY_ASSIGN(policy.registries, cli::LoadRegistryConfig(policy.root));
+    TRY_ASSIGN(policy.registries, job::LoadRegistryConfig(policy.root));
     for (const auto& [host, settings] : config.registries) policy.registries->Set(host, settings);
   }
   for (const std::string& entitlement : First(flags.entitlements, config.entitlements)) {

@@ -5,13 +5,13 @@
 #include "base/hex.h"
 #include "base/log.h"
 #include "base/strings.h"
-#include "cli/collect_after.h"
-#include "cli/exit_code.h"
 #include "daemon/refusals.h"
 #include "daemon/result_attestations.h"
 #include "daemon/result_metadata.h"
 #include "daemon/solve_job_opened.h"
 #include "dockerfile/subrequests.h"
+#include "job/collect_after.h"
+#include "job/exit_code.h"
 
 namespace varve::daemon {
 
@@ -57,15 +57,15 @@ Result<SolveJob::Opened*> SolveJob::Open() {
   if (over_) return Cancelled("the build {} is over", ref());
   if (opened_) return opened_.get();
   TRY_ASSIGN(auto client, find_client_(stop_.get_token()));
-  cli::RegistryOptions registries{.config = policy_.registries, .credentials = nullptr};
+  job::RegistryOptions registries{.config = policy_.registries, .credentials = nullptr};
   registries.credentials = [client](const std::string& host, std::stop_token stop) {
     return client->Credentials(host, std::move(stop));
   };
   registries.tokens = [client](const registry::TokenRequest& request, std::stop_token stop) {
     return client->Token(request, std::move(stop));
   };
-  TRY_ASSIGN(auto workspace, cli::Workspace::Open({.root = policy_.root}, std::move(registries)));
-  TRY_ASSIGN(auto config, cli::ReadBuildConfig(workspace.root));
+  TRY_ASSIGN(auto workspace, job::Workspace::Open({.root = policy_.root}, std::move(registries)));
+  TRY_ASSIGN(auto config, job::ReadBuildConfig(workspace.root));
   opened_.reset(new Opened{.client = std::move(client), .workspace = std::move(workspace),
                            .board = nullptr, .config = std::move(config), .history = {}, .end = {}});
   opened_->board = std::make_unique<progress::Board>(feed_.MakeDisplay(), SystemClock());
@@ -99,7 +99,7 @@ void SolveJob::Close(const google::rpc::Status& status) {
       if (status.code() != 0) {
         Code code = status.code() == grpc::StatusCode::CANCELLED ? Code::kCancelled : Code::kInvalid;
         opened->end.error = Error{code, status.message(), {}};
-        opened->end.exit_code = cli::ExitCodeOf(*opened->end.error);
+        opened->end.exit_code = job::ExitCodeOf(*opened->end.error);
       }
       build_ = opened->history->Finish(opened->end, *opened->board, opened->config);
     }
@@ -108,7 +108,7 @@ void SolveJob::Close(const google::rpc::Status& status) {
     if (Status flushed = opened->workspace.local.store->Flush(); !flushed) {
       LOG_WARN("{}", flushed.error().message);
     }
-    cli::EndBuild(opened->workspace);
+    job::EndBuild(opened->workspace);
   }
   feed_.End();
 }
@@ -215,7 +215,7 @@ std::optional<Failure> SolveJob::SolveDefinition(const pb::Definition& definitio
   }
   auto decoded = llb::Decode(definition, options);
   if (!decoded) return Failure{decoded.error()};
-  cli::BuildFlags flags;
+  job::BuildFlags flags;
   BuildTargets targets;
   Attributes all = ToAttributes(request_.frontend_attrs());
   for (const auto& [key, value] : attributes) all[key] = value;
@@ -462,7 +462,7 @@ std::optional<Failure> SolveJob::AddScans(const std::vector<Wanted>& wanted) {
 }
 
 std::optional<Failure> SolveJob::RunAndExportOnce(const std::vector<Wanted>& wanted, Opened& opened, Json& metadata) {
-  cli::BuildHistory* history = opened.history ? &*opened.history : nullptr;
+  job::BuildHistory* history = opened.history ? &*opened.history : nullptr;
   const bool want_data = request_.exporters_size() > 0 || !request_.exporter_deprecated().empty() ||
                          request_.enable_session_exporter();
   ClientBuild& build = *wanted.front().made.build;
@@ -504,12 +504,12 @@ std::optional<Failure> SolveJob::RunAndExport(const std::vector<Wanted>& wanted,
     return output.type == exporter::OutputType::kImage || output.type == exporter::OutputType::kCacheOnly;
   });
   auto failure = RunAndExportOnce(wanted, open, metadata);
-  for (int mends = 0; failure && repeatable && mends < cli::kMaxMends; ++mends) {
-    if (!cli::MendAfter(failure->error, open.workspace, *open.board, stop_.get_token())) break;
+  for (int mends = 0; failure && repeatable && mends < job::kMaxMends; ++mends) {
+    if (!job::MendAfter(failure->error, open.workspace, *open.board, stop_.get_token())) break;
     failure = RunAndExportOnce(wanted, open, metadata);
   }
   if (!failure) {
-    const cli::ExportedBuild& exported = wanted.front().made.build->exported();
+    const job::ExportedBuild& exported = wanted.front().made.build->exported();
     open.end.image = exported.image_id;
     open.end.images = exported.images;
     images_ = exported.descriptors;

@@ -20,8 +20,6 @@
 
 #include "api/control.pb.h"
 #include "api/gateway.pb.h"
-#include "cli/build_history.h"
-#include "cli/workspace.h"
 #include "daemon/client.h"
 #include "daemon/dockerfile_build.h"
 #include "daemon/failure.h"
@@ -29,6 +27,8 @@
 #include "daemon/job_policy.h"
 #include "daemon/llb_build.h"
 #include "daemon/status_feed.h"
+#include "job/build_history.h"
+#include "job/workspace.h"
 
 namespace varve::daemon {
 

@@ -8,11 +8,11 @@ namespace varve::daemon {
 // What a build needs once it begins: a job that only asks for capabilities opens nothing.
 struct SolveJob::Opened {
   std::shared_ptr<Client> client;
-  cli::Workspace workspace;
+  job::Workspace workspace;
   std::unique_ptr<progress::Board> board;
-  cli::BuildConfig config;
-  std::optional<cli::BuildHistory> history;
-  cli::BuildHistory::End end;
+  job::BuildConfig config;
+  std::optional<job::BuildHistory> history;
+  job::BuildHistory::End end;
   bool watched = false;
 };
 

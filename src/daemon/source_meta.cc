@@ -1,10 +1,10 @@
 #include "daemon/source_meta.h"
 
-#include "cli/client_stores.h"
 #include "daemon/status_feed.h"
 #include "exec/source_auth.h"
 #include "graph/source_name.h"
 #include "graph/source_url.h"
+#include "job/client_stores.h"
 #include "llb/definition.h"
 #include "source/git.h"
 #include "source/http.h"
@@ -51,16 +51,16 @@ Status ApplyPolicy(policy::SourcePolicy* policy, const oci::Platform& platform, 
 }
 
 Result<source::ResolvedImage> ResolveLayout(const graph::OciLayoutSource& layout, const pb::Platform& platform,
-                                            cli::Workspace& workspace, Client& client, std::stop_token stop) {
+                                            job::Workspace& workspace, Client& client, std::stop_token stop) {
   auto stores = [&](const std::string& store, const std::string& session) {
     return client.Content(store, session, stop);
   };
-  return cli::ResolveClientLayout(stores, layout, WantedPlatform(platform), *workspace.images, stop);
+  return job::ResolveClientLayout(stores, layout, WantedPlatform(platform), *workspace.images, stop);
 }
 
 class Asking {
  public:
-  Asking(const gateway::ResolveSourceMetaRequest& request, cli::Workspace& workspace, Client& client,
+  Asking(const gateway::ResolveSourceMetaRequest& request, job::Workspace& workspace, Client& client,
          std::stop_token stop, gateway::ResolveSourceMetaResponse& response)
       : request_(request), workspace_(workspace), client_(client), stop_(std::move(stop)), response_(response),
         secrets_({}, [this](const std::string& id) { return client_.Secret(id, stop_); }) {}
@@ -118,7 +118,7 @@ class Asking {
 
   Status AskHttp(const graph::HttpSource& source) {
     TRY_ASSIGN(std::string authorization, exec::FindHttpAuthorization(source, secrets_));
-    TRY_ASSIGN(auto file, source::FetchHttp(source, authorization, cli::HttpPlaceOf(workspace_), stop_));
+    TRY_ASSIGN(auto file, source::FetchHttp(source, authorization, job::HttpPlaceOf(workspace_), stop_));
     response_.mutable_http()->set_checksum(file.digest.ToString());
     response_.mutable_http()->set_filename(file.name);
     if (file.modified) SetTime(*file.modified, response_.mutable_http()->mutable_last_modified());
@@ -148,7 +148,7 @@ class Asking {
   }
 
   const gateway::ResolveSourceMetaRequest& request_;
-  cli::Workspace& workspace_;
+  job::Workspace& workspace_;
   Client& client_;
   const std::stop_token stop_;
   gateway::ResolveSourceMetaResponse& response_;
@@ -158,7 +158,7 @@ class Asking {
 }  // namespace
 
 Status ResolveSourceMeta(const gateway::ResolveSourceMetaRequest& request, policy::SourcePolicy* policy,
-                         cli::Workspace& workspace, Client& client, std::stop_token stop,
+                         job::Workspace& workspace, Client& client, std::stop_token stop,
                          gateway::ResolveSourceMetaResponse& response) {
   graph::SourceName source = llb::SourceNameOf(request.source());
   TRY(ApplyPolicy(policy, WantedPlatform(request.platform()), source));
@@ -170,7 +170,7 @@ Status ResolveSourceMeta(const gateway::ResolveSourceMetaRequest& request, polic
 }
 
 Status ResolveImageConfig(const gateway::ResolveImageConfigRequest& request, policy::SourcePolicy* policy,
-                          cli::Workspace& workspace, Client& client, std::stop_token stop,
+                          job::Workspace& workspace, Client& client, std::stop_token stop,
                           gateway::ResolveImageConfigResponse& response) {
   TRY_ASSIGN(auto parsed, oci::ParseReference(request.ref()));
   const oci::Reference reference = parsed.WithDefaultTag();

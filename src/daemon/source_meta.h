@@ -6,8 +6,8 @@
 #include <stop_token>
 
 #include "api/gateway.pb.h"
-#include "cli/workspace.h"
 #include "daemon/client.h"
+#include "job/workspace.h"
 #include "policy/source_policy.h"
 
 namespace varve::daemon {
@@ -16,12 +16,12 @@ namespace varve::daemon {
 // is said. Errors as those of the source; kInvalid for kinds and questions that have no answer here: git objects,
 // attestations of images.
 Status ResolveSourceMeta(const moby::buildkit::v1::frontend::ResolveSourceMetaRequest& request,
-                         policy::SourcePolicy* policy, cli::Workspace& workspace, Client& client,
+                         policy::SourcePolicy* policy, job::Workspace& workspace, Client& client,
                          std::stop_token stop, moby::buildkit::v1::frontend::ResolveSourceMetaResponse& response);
 
 // The older question, for images and OCI layouts only.
 Status ResolveImageConfig(const moby::buildkit::v1::frontend::ResolveImageConfigRequest& request,
-                          policy::SourcePolicy* policy, cli::Workspace& workspace, Client& client,
+                          policy::SourcePolicy* policy, job::Workspace& workspace, Client& client,
                           std::stop_token stop, moby::buildkit::v1::frontend::ResolveImageConfigResponse& response);
 
 }  // namespace varve::daemon

@@ -1,7 +1,7 @@
 #include "daemon/usage.h"
 
-#include "cli/upkeep_stores.h"
 #include "daemon/status_feed.h"
+#include "job/upkeep_stores.h"
 
 namespace varve::daemon {
 
@@ -33,7 +33,7 @@ Result<upkeep::Filter> FilterOf(const Repeated& texts) {
 Status ListUsage(const std::string& root, const control::DiskUsageRequest& request,
                  control::DiskUsageResponse& response) {
   TRY_ASSIGN(auto filter, FilterOf(request.filter()));
-  TRY_ASSIGN(auto stores, cli::UpkeepStores::Open({.root = root}));
+  TRY_ASSIGN(auto stores, job::UpkeepStores::Open({.root = root}));
   TRY_ASSIGN(auto inventory, upkeep::TakeInventory(stores.view(), {}));
   const int64_t now = SystemClock().Now().nanos;
   for (const upkeep::UsageRow& row : inventory.rows) {
@@ -58,7 +58,7 @@ Status Prune(const std::string& root, const control::PruneRequest& request,
   policy.limits = {.reserved = static_cast<uint64_t>(request.reserved_space()),
                    .max_used = static_cast<uint64_t>(request.max_used_space()),
                    .min_free = static_cast<uint64_t>(request.min_free_space())};
-  TRY_ASSIGN(auto stores, cli::UpkeepStores::Open({.root = root}));
+  TRY_ASSIGN(auto stores, job::UpkeepStores::Open({.root = root}));
   TRY_ASSIGN(auto pruned, upkeep::Prune(stores.view(), policy, std::move(stop)));
   for (const upkeep::UsageRow& row : pruned.rows) {
     control::UsageRecord record;

@@ -8,14 +8,14 @@
 #include "base/log.h"
 #include "base/strings.h"
 #include "cache/root.h"
-#include "cli/console.h"
-#include "cli/exit_code.h"
-#include "cli/rootless.h"
-#include "cli/stop_signals.h"
-#include "cli/version.h"
 #include "daemon/buildctl.h"
 #include "daemon/collector.h"
 #include "daemon/settings.h"
+#include "job/console.h"
+#include "job/exit_code.h"
+#include "job/rootless.h"
+#include "job/stop_signals.h"
+#include "job/version.h"
 #include "sys/namespace.h"
 
 namespace varve::daemon {
@@ -23,15 +23,15 @@ namespace varve::daemon {
 namespace {
 
 int Fail(const Error& error) {
-  cli::PrintCommandError(error);
-  return cli::ExitCodeOf(error);
+  job::PrintCommandError(error);
+  return job::ExitCodeOf(error);
 }
 
 int Serve(const std::string& name, const Flags& flags) {
   auto settings = ReadSettings(name, flags);
   if (!settings) {
-    cli::PrintCommandError(settings.error());
-    return cli::kUsage;
+    job::PrintCommandError(settings.error());
+    return job::kUsage;
   }
   SetLogFormat(settings->log_format);
   SetLogLevel(settings->log_level);
@@ -41,7 +41,7 @@ int Serve(const std::string& name, const Flags& flags) {
   if (sys::CanMount()) {
     if (Status entered = sys::EnterPrivateMountNamespace(); !entered) return Fail(entered.error());
   }
-  cli::StopSignals signals;
+  job::StopSignals signals;
   const std::string root = options.policy.root;
   if (Status prepared = cache::PrepareRoot(root); !prepared) return Fail(prepared.error());
   auto policies = ReadPolicies(root, settings->gc_policies);
@@ -55,7 +55,7 @@ int Serve(const std::string& name, const Flags& flags) {
   }
   auto server = Server::Start(std::move(options));
   if (!server) return Fail(server.error());
-  LOG_INFO("varved {} listens at {}", cli::kVersion, Join((*server)->addresses(), ", "));
+  LOG_INFO("varved {} listens at {}", job::kVersion, Join((*server)->addresses(), ", "));
   if (!(*server)->debug_address().empty()) {
     LOG_INFO("metrics are at http://{}/metrics", (*server)->debug_address());
   }
@@ -65,7 +65,7 @@ int Serve(const std::string& name, const Flags& flags) {
   stopped.wait(lock, signals.token(), [] { return false; });
   LOG_INFO("varved ends: {} builds run", (*server)->running_builds());
   (*server)->Drain(std::chrono::seconds(flags.grace_seconds));
-  return cli::kSuccess;
+  return job::kSuccess;
 }
 
 }  // namespace
@@ -117,9 +117,9 @@ int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
   if (name == "buildctl") return daemon::BuildctlMain(argc, argv);
   mallopt(M_ARENA_MAX, 8);
-  if (Status rootless = cli::BecomeRootless(); !rootless) {
-    cli::ToStderr("varved: " + rootless.error().ToString() + "\n");
-    return cli::ExitCodeOf(rootless.error());
+  if (Status rootless = job::BecomeRootless(); !rootless) {
+    job::ToStderr("varved: " + rootless.error().ToString() + "\n");
+    return job::ExitCodeOf(rootless.error());
   }
   return daemon::Main(name, argc, argv);
 }

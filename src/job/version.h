@@ -1,0 +1,5 @@
+#pragma once
+
+namespace varve::job {
+inline constexpr const char* kVersion = "0.1.0";
+}
