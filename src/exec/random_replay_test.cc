@@ -29,6 +29,7 @@
 #include "base/fd.h"
 #include "base/guarded.h"
 #include "base/strings.h"
+#include "engine/no_runner.h"
 #include "engine/replay.h"
 #include "sys/namespace.h"
 #include "sys/overlay.h"
@@ -100,7 +101,7 @@ struct Layer {
   std::string directory;     // where it lies
   DiffId id;
 };
-class Round final : public engine::StepRunner {
+class Round final : public engine::NoRunner {
  public:
   Round(uint64_t seed, const std::string& parent)
       : random_(seed), directory_(*sys::TempDir::Create(parent, "round-")), root_(directory_.path()) {
@@ -160,25 +161,6 @@ class Round final : public engine::StepRunner {
     return engine::PackageLayer{.digest = layer.value};
   }
   Result<bool> Touches(const DiffId&, const std::vector<std::string>&) override { return false; }
-  Result<Timestamp> TimeOf(const DiffId&, const RelPath&) override { return Internal("not here"); }
-  Result<engine::RunResult> Run(const engine::RunRequest&, engine::StepSink&, std::stop_token) override {
-    return Internal("not here");
-  }
-  Result<std::vector<cache::Rootfs>> Obtain(const graph::Graph&, graph::StepIndex, const std::vector<cache::Rootfs>&,
-                                            engine::StepSink&, std::stop_token) override {
-    return Internal("not here");
-  }
-  Result<cache::Rootfs> Stack(const graph::Graph&, graph::StepIndex, const cache::Rootfs&, const DiffId&,
-                              engine::StepSink&, std::stop_token) override {
-    return Internal("not here");
-  }
-  Result<std::optional<engine::ForeseenLayer>> Foresee(const graph::Graph&, graph::StepIndex,
-                                                const std::vector<cache::Rootfs>&) override {
-    return std::nullopt;
-  }
-  Result<Digest> TreeOn(const Digest&, const DiffId&) override { return NotFound("not here"); }
-  bool HasLocally(const std::vector<cache::Rootfs>&) override { return false; }
-  bool RestoreTrees(const std::vector<cache::Rootfs>&) override { return false; }
 
  private:
   int Below(int n) { return static_cast<int>(random_() % static_cast<uint64_t>(n)); }

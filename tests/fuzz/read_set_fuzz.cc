@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "engine/no_runner.h"
 #include "engine/replay.h"
 #include "tree/read_set.h"
 #include "tree/tree.h"
@@ -14,30 +15,9 @@ namespace {
 
 using namespace varve;
 
-class NoRunner final : public engine::StepRunner {
+class Timed final : public engine::NoRunner {
  public:
-  Result<engine::RunResult> Run(const engine::RunRequest&, engine::StepSink&, std::stop_token) override {
-    return Internal("not here");
-  }
-  Result<std::vector<cache::Rootfs>> Obtain(const graph::Graph&, graph::StepIndex, const std::vector<cache::Rootfs>&,
-                                            engine::StepSink&, std::stop_token) override {
-    return Internal("not here");
-  }
-  Result<engine::LayerContent> ContentOf(const DiffId&, bool) override { return Internal("not here"); }
   Result<Timestamp> TimeOf(const DiffId&, const RelPath&) override { return Timestamp{1}; }
-  Result<engine::PackageLayer> PackagesOf(const DiffId&, const std::string&) override { return Internal("not here"); }
-  Result<bool> Touches(const DiffId&, const std::vector<std::string>&) override { return Internal("not here"); }
-  Result<cache::Rootfs> Stack(const graph::Graph&, graph::StepIndex, const cache::Rootfs&, const DiffId&,
-                              engine::StepSink&, std::stop_token) override {
-    return Internal("not here");
-  }
-  Result<std::optional<engine::ForeseenLayer>> Foresee(const graph::Graph&, graph::StepIndex,
-                                                const std::vector<cache::Rootfs>&) override {
-    return std::nullopt;
-  }
-  Result<Digest> TreeOn(const Digest&, const DiffId&) override { return NotFound("not here"); }
-  bool HasLocally(const std::vector<cache::Rootfs>&) override { return false; }
-  bool RestoreTrees(const std::vector<cache::Rootfs>&) override { return false; }
 };
 
 // The paths that the seeds ask for, and each type.
@@ -68,8 +48,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     auto again = tree::DecodeReadSet(tree::EncodeReadSet(*set));
     CHECK(again && *again == *set);
   }
-  NoRunner runner;
-  engine::WeakStep weak{.key = Digest::Of("k"), .traced = {{DiffId(root)}}, .trees = {root}};
+  Timed runner;
+  engine::WeakStep weak{.key = Digest::Of("k"), .stacks = {{.layers = {DiffId(root)}, .trees = {root}, .merged = root}}};
   cache::StepTrace trace{.weak_key = weak.key, .reads = {std::move(reads)}};
   (void)engine::CheckTrace(trace, weak, store, runner).has_value();
   weak.strict_mtime = true;
