@@ -40,7 +40,7 @@ void FuzzFile(std::string_view text) {
   if (project) {
     auto ordered = ServicesToBuild(*project, {}, true);
     CHECK(ordered || !ordered.error().message.empty());
-    ResolvedModel(*project, {});
+    (void)ResolvedModel(*project, {}, false);
   }
 }
 
