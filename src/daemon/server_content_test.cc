@@ -41,6 +41,19 @@ struct ContentTest : ServerTest {
     EXPECT_TRUE(Base64Decode(Member(answer, "containerimage.descriptor"), &json));
     return DescriptorOf(json);
   }
+  // An image of one file, "a", in the client's store of this name; the daemon from then on knows nothing of it.
+  oci::Descriptor PutLayout(const std::string& store) {
+    Blobs& exported = content.Add("export");
+    Blobs& layout = content.Add(store);
+    Write("Dockerfile", "FROM scratch\nCOPY a.txt /a\n");
+    Write("a.txt", "text");
+    auto session = OpenSession("s");
+    const oci::Descriptor image = ExportImage();
+    *layout.Lock() = *exported.Lock();
+    session.reset();
+    StartServerOfANewRoot();
+    return image;
+  }
   Answer BuildWithCache(const std::string& from, const std::string& to) {
     auto request = Request("s");
     if (!from.empty()) {
@@ -82,16 +95,8 @@ TEST_F(ContentTest, AnOutputWithoutATarIsBlobsInTheClientsStore) {
 }
 
 TEST_F(ContentTest, ALayoutOfTheClientIsABaseImage) {
-  Blobs& exported = content.Add("export");
-  Blobs& layout = content.Add("oci:base");
-  Write("Dockerfile", "FROM scratch\nCOPY a.txt /a\n");
-  Write("a.txt", "text");
+  const oci::Descriptor image = PutLayout("oci:base");
   auto session = OpenSession("s");
-  const oci::Descriptor image = ExportImage();
-  *layout.Lock() = *exported.Lock();
-  session.reset();
-  StartServerOfANewRoot();
-  session = OpenSession("s");
   Write("Dockerfile", "FROM base\nCOPY a.txt /b\n");
   auto request = Request("s");
   (*request.mutable_frontend_attrs())["context:base"] = "oci-layout://base:1@" + image.digest.ToString();
@@ -117,16 +122,8 @@ TEST_F(ContentTest, ALayoutIsNamedByADigestThatItHas) {
 }
 
 TEST_F(ContentTest, ADefinitionReadsALayoutOfTheClient) {
-  Blobs& exported = content.Add("export");
-  Blobs& layout = content.Add("oci:layout");
-  Write("Dockerfile", "FROM scratch\nCOPY a.txt /a\n");
-  Write("a.txt", "text");
+  const oci::Descriptor image = PutLayout("oci:layout");
   auto session = OpenSession("s");
-  const oci::Descriptor image = ExportImage();
-  *layout.Lock() = *exported.Lock();
-  session.reset();
-  StartServerOfANewRoot();
-  session = OpenSession("s");
   graph::Graph graph;
   graph.Add({.op = graph::OciLayoutSource{.path = "layout", .digest = image.digest}, .platform = oci::HostPlatform()});
   auto request = Request("s");

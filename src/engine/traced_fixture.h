@@ -8,13 +8,14 @@
 #include <string>
 #include <vector>
 
+#include "engine/no_runner.h"
 #include "engine/replay.h"
 #include "tree/test_tree.h"
 
 namespace varve::engine {
 
 // Layers as trees, as the runner of a build knows them.
-class FakeLayers final : public StepRunner {
+class FakeLayers final : public NoRunner {
  public:
   // One that is no tree by itself.
   DiffId AddRemoving(const std::string& name) {
@@ -31,12 +32,6 @@ class FakeLayers final : public StepRunner {
     return layer;
   }
 
-  Result<RunResult> Run(const RunRequest&, StepSink&, std::stop_token) override { return Internal("not here"); }
-  Result<std::vector<cache::Rootfs>> Obtain(const graph::Graph&, graph::StepIndex,
-                                            const std::vector<cache::Rootfs>&, StepSink&,
-                                            std::stop_token) override {
-    return Internal("not here");
-  }
   Result<LayerContent> ContentOf(const DiffId& layer, bool) override { return contents_.at(layer); }
   Result<Timestamp> TimeOf(const DiffId& layer, const RelPath& path) override {
     return Timestamp{times[layer.ToString() + "/" + path.str()]};
@@ -46,17 +41,6 @@ class FakeLayers final : public StepRunner {
     return packages[layer];
   }
   Result<bool> Touches(const DiffId&, const std::vector<std::string>&) override { return false; }
-  Result<cache::Rootfs> Stack(const graph::Graph&, graph::StepIndex, const cache::Rootfs&, const DiffId&,
-                              StepSink&, std::stop_token) override {
-    return Internal("not here");
-  }
-  Result<std::optional<ForeseenLayer>> Foresee(const graph::Graph&, graph::StepIndex,
-                                                const std::vector<cache::Rootfs>&) override {
-    return std::nullopt;
-  }
-  Result<Digest> TreeOn(const Digest&, const DiffId&) override { return NotFound("not here"); }
-  bool HasLocally(const std::vector<cache::Rootfs>&) override { return false; }
-  bool RestoreTrees(const std::vector<cache::Rootfs>&) override { return false; }
 
   tree::MemoryTreeStore trees;
   std::map<DiffId, PackageLayer> packages;
