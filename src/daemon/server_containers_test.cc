@@ -16,10 +16,9 @@ struct ServerContainers : ServerTest {
     if (access(kBusybox, X_OK) != 0) GTEST_SKIP() << "needs the package busybox-static";
     ServerTest::SetUp();
     session = OpenSession("s");
-    request = Request("s");
-    request.clear_frontend();
-    solving = std::async(std::launch::async, [this] { return Solve(request); });
-    bridge = gateway::LLBBridge::NewStub(channel);
+    auto request = RequestOfAClient("s");
+    solving = Begin(request);
+    front_end = std::make_unique<FakeFrontEnd>(channel, request.ref());
     graph::FileOp image{.base = -1, .actions = {graph::MakeFile{.path = "/busybox", .data = *ReadFile(kBusybox), .mode = 0755},
                                                 graph::MakeFile{.path = "/data", .data = "built"}}};
     for (const char* applet : {"/sh", "/cat", "/stty", "/test"}) {
@@ -27,27 +26,14 @@ struct ServerContainers : ServerTest {
     }
     graph::Graph graph;
     graph.Add({.op = std::move(image), .name = "files"});
-    gateway::SolveRequest solve;
-    *solve.mutable_definition() = llb::Encode(graph, graph::Ref{0, 0});
-    solve.set_allow_result_return(true);
-    gateway::SolveResponse solved;
-    ASSERT_TRUE(bridge->Solve(Context().get(), solve, &solved).ok());
-    rootfs = solved.result().ref().id();
+    rootfs = front_end->Solve(llb::Encode(graph, graph::Ref{0, 0})).ref().id();
   }
   void TearDown() override {
-    if (!bridge) return;
-    gateway::ReturnRequest result;
-    result.mutable_result();
-    gateway::ReturnResponse returned;
-    EXPECT_TRUE(bridge->Return(Context().get(), result, &returned).ok());
+    if (!front_end) return;
+    EXPECT_TRUE(front_end->Return().ok());
     EXPECT_TRUE(solving.get().status.ok());
   }
 
-  std::unique_ptr<grpc::ClientContext> Context() {
-    auto context = std::make_unique<grpc::ClientContext>();
-    context->AddMetadata("buildkit-controlapi-buildid", request.ref());
-    return context;
-  }
   gateway::NewContainerRequest Container(const std::string& id) {
     gateway::NewContainerRequest wanted;
     wanted.set_container_id(id);
@@ -58,25 +44,24 @@ struct ServerContainers : ServerTest {
   }
   grpc::Status Create(const gateway::NewContainerRequest& wanted) {
     gateway::NewContainerResponse made;
-    return bridge->NewContainer(Context().get(), wanted, &made);
+    return front_end->Call(&FakeFrontEnd::Stub::NewContainer, wanted, made);
   }
   grpc::Status Release(const std::string& id) {
     gateway::ReleaseContainerRequest released;
     released.set_container_id(id);
     gateway::ReleaseContainerResponse done;
-    return bridge->ReleaseContainer(Context().get(), released, &done);
+    return front_end->Call(&FakeFrontEnd::Stub::ReleaseContainer, released, done);
   }
 
   std::unique_ptr<session::testing::FakeClient> session;
-  control::SolveRequest request;
   std::future<Answer> solving;
-  std::unique_ptr<gateway::LLBBridge::Stub> bridge;
+  std::unique_ptr<FakeFrontEnd> front_end;
   std::string rootfs;
 };
 
 // One stream for all processes of a client.
 struct Stream {
-  explicit Stream(ServerContainers& server) : context(server.Context()), stream(server.bridge->ExecProcess(context.get())) {}
+  explicit Stream(ServerContainers& server) : context(server.front_end->Context()), stream(server.front_end->stub().ExecProcess(context.get())) {}
   ~Stream() {
     context->TryCancel();
     stream->Finish();
@@ -143,17 +128,17 @@ TEST_F(ServerContainers, ProcessesShareAContainer) {
   read.set_ref("c");
   read.set_file_path("/written");
   gateway::ReadFileResponse text;
-  ASSERT_TRUE(bridge->ReadFileContainer(Context().get(), read, &text).ok());
+  ASSERT_TRUE(front_end->Call(&FakeFrontEnd::Stub::ReadFileContainer, read, text).ok());
   EXPECT_EQ(text.data(), "by the second");
   read.set_mount_index(1);
-  EXPECT_THAT(bridge->ReadFileContainer(Context().get(), read, &text).error_message(), HasSubstr("out of bounds"));
+  EXPECT_THAT(front_end->Call(&FakeFrontEnd::Stub::ReadFileContainer, read, text).error_message(), HasSubstr("out of bounds"));
   stream.Input("first", "", true);
   stream.Await("first");
   EXPECT_EQ(stream.exits["first"].code(), 0u);
   EXPECT_THAT(Release("c").error_message(), HasSubstr("exit code: 3"));
   // The result itself has not changed.
   read.set_ref(rootfs);
-  EXPECT_FALSE(bridge->ReadFile(Context().get(), read, &text).ok());
+  EXPECT_FALSE(front_end->Call(&FakeFrontEnd::Stub::ReadFile, read, text).ok());
 }
 
 TEST_F(ServerContainers, AReleaseEndsItsProcesses) {

@@ -37,38 +37,28 @@ TEST_F(ServerTest, ADefinitionWithoutOpsIsAnEmptyFileSystem) {
 }
 
 TEST_F(ServerTest, AQuestionForNothingIsAnsweredWithNothing) {
-  auto request = Request("");
-  request.clear_frontend();
-  auto solving = std::async(std::launch::async, [&] { return Solve(request); });
-  auto bridge = gateway::LLBBridge::NewStub(channel);
+  auto request = RequestOfAClient("");
+  auto solving = Begin(request);
+  FakeFrontEnd front_end(channel, request.ref());
   gateway::SolveRequest solve;
   solve.set_allow_result_return(true);
   gateway::SolveResponse solved;
-  grpc::ClientContext first, second;
-  first.AddMetadata("buildkit-controlapi-buildid", request.ref());
-  ASSERT_TRUE(bridge->Solve(&first, solve, &solved).ok());
+  ASSERT_TRUE(front_end.Call(&FakeFrontEnd::Stub::Solve, solve, solved).ok());
   EXPECT_EQ(solved.result().ByteSizeLong(), 0u) << solved.DebugString();
   EXPECT_TRUE(solved.has_result());
-  gateway::ReturnRequest result;
-  *result.mutable_result() = solved.result();
-  gateway::ReturnResponse returned;
-  second.AddMetadata("buildkit-controlapi-buildid", request.ref());
-  ASSERT_TRUE(bridge->Return(&second, result, &returned).ok());
+  ASSERT_TRUE(front_end.Return(solved.result()).ok());
   EXPECT_TRUE(solving.get().status.ok());
 }
 
 TEST_F(ServerTest, AFrontEndAsksWhatASourceIs) {
   auto session = OpenSession("s");
-  auto request = Request("s");
-  request.clear_frontend();
-  auto solving = std::async(std::launch::async, [&] { return Solve(request); });
-  auto bridge = gateway::LLBBridge::NewStub(channel);
+  auto request = RequestOfAClient("s");
+  auto solving = Begin(request);
+  FakeFrontEnd front_end(channel, request.ref());
   auto ask = [&](const std::string& identifier, gateway::ResolveSourceMetaResponse& answer) {
-    grpc::ClientContext context;
-    context.AddMetadata("buildkit-controlapi-buildid", request.ref());
     gateway::ResolveSourceMetaRequest question;
     question.mutable_source()->set_identifier(identifier);
-    return bridge->ResolveSourceMeta(&context, question, &answer);
+    return front_end.Call(&FakeFrontEnd::Stub::ResolveSourceMeta, question, answer);
   };
   // A commit is itself, whoever keeps the repository.
   const std::string commit(40, 'a');
@@ -82,12 +72,7 @@ TEST_F(ServerTest, AFrontEndAsksWhatASourceIs) {
   EXPECT_TRUE(ask("local://context", local).ok());
   EXPECT_EQ(local.source().identifier(), "local://context");
   EXPECT_FALSE(ask("no scheme", answer).ok());
-  gateway::ReturnRequest nothing;
-  nothing.mutable_result();
-  gateway::ReturnResponse returned;
-  grpc::ClientContext context;
-  context.AddMetadata("buildkit-controlapi-buildid", request.ref());
-  ASSERT_TRUE(bridge->Return(&context, nothing, &returned).ok());
+  ASSERT_TRUE(front_end.Return().ok());
   EXPECT_TRUE(solving.get().status.ok());
 }
 
@@ -100,25 +85,17 @@ TEST_F(ServerTest, ABuildEndsTheCallsOfItsFrontEnd) {
   ASSERT_EQ(listen(listener.get(), 8), 0);
   ASSERT_EQ(getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
   auto session = OpenSession("s");
-  auto request = Request("s");
-  request.clear_frontend();
-  auto solving = std::async(std::launch::async, [&] { return Solve(request); });
-  auto bridge = gateway::LLBBridge::NewStub(channel);
+  auto request = RequestOfAClient("s");
+  auto solving = Begin(request);
+  FakeFrontEnd front_end(channel, request.ref());
   auto asking = std::async(std::launch::async, [&] {
-    grpc::ClientContext context;
-    context.AddMetadata("buildkit-controlapi-buildid", request.ref());
     gateway::ResolveImageConfigRequest question;
     question.set_ref(fmt::format("127.0.0.1:{}/silent:1", ntohs(address.sin_port)));
     gateway::ResolveImageConfigResponse answer;
-    return bridge->ResolveImageConfig(&context, question, &answer);
+    return front_end.Call(&FakeFrontEnd::Stub::ResolveImageConfig, question, answer);
   });
   const Fd connection(accept(listener.get(), nullptr, nullptr));  // now it waits
-  gateway::ReturnRequest nothing;
-  nothing.mutable_result();
-  gateway::ReturnResponse returned;
-  grpc::ClientContext context;
-  context.AddMetadata("buildkit-controlapi-buildid", request.ref());
-  ASSERT_TRUE(bridge->Return(&context, nothing, &returned).ok());
+  ASSERT_TRUE(front_end.Return().ok());
   EXPECT_TRUE(solving.get().status.ok());
   EXPECT_FALSE(asking.get().ok());
 }
@@ -233,39 +210,23 @@ TEST_F(ServerTest, WhatAFrontEndInTheClientAttestsGoesWithTheResult) {
     return llb::Encode(graph, graph::Ref{0, 0});
   };
   auto session = OpenSession("s");
-  auto request = Request("s");
-  request.clear_frontend();
+  auto request = RequestOfAClient("s");
   (*request.mutable_frontend_attrs())["attest:provenance"] = "mode=max";
   (*request.mutable_frontend_attrs())["attest:sbom"] = "";
   request.add_exporters()->set_type("tar");
-  auto solving = std::async(std::launch::async, [&] { return Solve(request); });
-  auto bridge = gateway::LLBBridge::NewStub(channel);
-  auto solve = [&](const pb::Definition& definition) {
-    grpc::ClientContext context;
-    context.AddMetadata("buildkit-controlapi-buildid", request.ref());
-    gateway::SolveRequest in;
-    *in.mutable_definition() = definition;
-    in.set_allow_result_return(true);
-    gateway::SolveResponse out;
-    grpc::Status status = bridge->Solve(&context, in, &out);
-    EXPECT_TRUE(status.ok()) << status.error_message();
-    return out.result();
-  };
-  gateway::ReturnRequest result;
-  *result.mutable_result() = solve(definition_of({.path = "/made", .data = "text"}));
-  gateway::Attestation& bundle = *(*result.mutable_result()->mutable_attestations())[""].add_attestation();
+  auto solving = Begin(request);
+  FakeFrontEnd front_end(channel, request.ref());
+  gateway::Result result = front_end.Solve(definition_of({.path = "/made", .data = "text"}));
+  gateway::Attestation& bundle = *(*result.mutable_attestations())[""].add_attestation();
   bundle.set_kind(gateway::Bundle);
-  *bundle.mutable_ref() = solve(definition_of({.path = "/sbom.spdx.json", .data = statement})).ref();
+  *bundle.mutable_ref() = front_end.Solve(definition_of({.path = "/sbom.spdx.json", .data = statement})).ref();
   // A predicate may be nothing at all.
-  gateway::Attestation& note = *(*result.mutable_result()->mutable_attestations())[""].add_attestation();
+  gateway::Attestation& note = *(*result.mutable_attestations())[""].add_attestation();
   note.set_kind(gateway::InToto);
   note.set_path("/note.json");
   note.set_in_toto_predicate_type("https://example.com/note");
-  *note.mutable_ref() = solve(definition_of({.path = "/note.json", .data = ""})).ref();
-  grpc::ClientContext context;
-  context.AddMetadata("buildkit-controlapi-buildid", request.ref());
-  gateway::ReturnResponse returned;
-  ASSERT_TRUE(bridge->Return(&context, result, &returned).ok());
+  *note.mutable_ref() = front_end.Solve(definition_of({.path = "/note.json", .data = ""})).ref();
+  ASSERT_TRUE(front_end.Return(result).ok());
   Answer answer = solving.get();
   ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
   EXPECT_EQ(NamesIn((*takes.taken.Lock())["0"]),
@@ -276,27 +237,13 @@ TEST_F(ServerTest, TheEpochOfAResultIsThatOfItsFiles) {
   graph::Graph graph;
   graph.Add({.op = graph::FileOp{.base = -1, .actions = {graph::MakeFile{.path = "/made", .data = "text"}}}});
   auto session = OpenSession("s");
-  auto request = Request("s");
-  request.clear_frontend();
+  auto request = RequestOfAClient("s");
   request.add_exporters()->set_type("tar");
-  auto solving = std::async(std::launch::async, [&] { return Solve(request); });
-  auto bridge = gateway::LLBBridge::NewStub(channel);
-  gateway::SolveRequest solve;
-  *solve.mutable_definition() = llb::Encode(graph, graph::Ref{0, 0});
-  solve.set_allow_result_return(true);
-  gateway::SolveResponse solved;
-  {
-    grpc::ClientContext context;
-    context.AddMetadata("buildkit-controlapi-buildid", request.ref());
-    ASSERT_TRUE(bridge->Solve(&context, solve, &solved).ok());
-  }
-  gateway::ReturnRequest result;
-  *result.mutable_result() = solved.result();
-  (*result.mutable_result()->mutable_metadata())["source.date.epoch"] = "1000000000";
-  grpc::ClientContext context;
-  context.AddMetadata("buildkit-controlapi-buildid", request.ref());
-  gateway::ReturnResponse returned;
-  ASSERT_TRUE(bridge->Return(&context, result, &returned).ok());
+  auto solving = Begin(request);
+  FakeFrontEnd front_end(channel, request.ref());
+  gateway::Result result = front_end.Solve(llb::Encode(graph, graph::Ref{0, 0}));
+  (*result.mutable_metadata())["source.date.epoch"] = "1000000000";
+  ASSERT_TRUE(front_end.Return(result).ok());
   Answer answer = solving.get();
   ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
   EXPECT_EQ((*takes.taken.Lock())["0"].substr(136, 11), "07346545000");  // the first header's mtime, octal

@@ -16,6 +16,7 @@
 #include "archive/tar.h"
 #include "base/fd.h"
 #include "daemon/content_service.h"
+#include "daemon/fake_front_end.h"
 #include "daemon/server.h"
 #include "llb/definition.h"
 #include "session/testing/content_stores.h"
@@ -103,6 +104,15 @@ struct ServerTest : ::testing::Test {
     request.set_session(session);
     request.set_frontend("dockerfile.v0");
     return request;
+  }
+  // Its front end is in the client: the build waits for what that returns.
+  control::SolveRequest RequestOfAClient(const std::string& session) {
+    auto request = Request(session);
+    request.clear_frontend();
+    return request;
+  }
+  std::future<Answer> Begin(const control::SolveRequest& request) {
+    return std::async(std::launch::async, [this, request] { return Solve(request); });
   }
   Answer Solve(const control::SolveRequest& request) {
     Answer answer;

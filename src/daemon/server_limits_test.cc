@@ -9,6 +9,7 @@
 #include "api/gateway.grpc.pb.h"
 #include "api/health.grpc.pb.h"
 #include "base/fd.h"
+#include "daemon/fake_front_end.h"
 #include "daemon/server.h"
 #include "session/testing/fake_client.h"
 #include "session/testing/file_service.h"
@@ -53,10 +54,7 @@ struct OneClient {
   std::future<grpc::Status> BeginAndWait() {
     request.clear_frontend();  // it goes on when its client says so
     auto solving = std::async(std::launch::async, [this] { return Solve(); });
-    grpc::ClientContext ping;
-    ping.AddMetadata("buildkit-controlapi-buildid", request.ref());
-    gateway::PongResponse pong;
-    EXPECT_TRUE(gateway::LLBBridge::NewStub(channel)->Ping(&ping, {}, &pong).ok());
+    EXPECT_TRUE(FakeFrontEnd(channel, request.ref()).Ping().ok());
     return solving;
   }
 };
