@@ -71,8 +71,9 @@ class Process {
     thread_.join();
   }
 
-  // Waits while more is to be written than the process takes.
+  // Waits while more is to be written than the process takes. What it has no place for is dropped.
   void Write(const gateway::FdMessage& message) {
+    if (!init_.tty() && !Wants(0)) return;
     auto state = state_.Lock();
     state.Wait(changed_, [&] { return state->ended || state->input.size() < kMaxQueuedInput; });
     if (state->ended || state->input_ended) return;
@@ -128,6 +129,12 @@ class Process {
     Wake();
   }
 
+  void End() {
+    state_.Lock()->ended = true;
+    changed_.notify_all();
+    Wake();
+  }
+
   Status MakePipes(sandbox::Streams& streams) {
     if (init_.tty()) return Ok();
     auto make = [](Fd& read_end, Fd& write_end) -> Status {
@@ -153,12 +160,11 @@ class Process {
       if (container->has_begun()) Begin(false);
       std::jthread mover([this] { MoveBytes(); });
       auto outcome = container->Run(init_, std::move(streams), handle_, stop);
-      state_.Lock()->ended = true;
-      changed_.notify_all();
-      Wake();
+      End();
       return outcome;
     };
     auto outcome = run();
+    End();  // also of what could not begin
     for (Fd* fd : {&in_, &out_, &err_}) fd->Reset();
     if (!told_) Begin(false);
     for (uint32_t fd : {1U, 2U}) {

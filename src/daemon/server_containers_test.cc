@@ -160,6 +160,30 @@ TEST_F(ServerContainers, AReleaseEndsItsProcesses) {
   EXPECT_THAT(stream.exits["late"].error().message(), HasSubstr("previously released or not created"));
 }
 
+// What nobody reads does not keep the messages behind it waiting.
+TEST_F(ServerContainers, InputThatNobodyReadsIsDropped) {
+  const std::string much(2 << 20, 'x');
+  Stream stream(*this);
+  stream.Init("none", "lost", "true");
+  for (int i = 0; i < 3; ++i) stream.Input("lost", much, false);
+  ASSERT_TRUE(Create(Container("c")).ok());
+  gateway::ExecMessage deaf;
+  deaf.set_process_id("deaf");
+  deaf.mutable_init()->set_container_id("c");
+  for (const char* arg : {"/sh", "-c", "echo ready; while :; do :; done"}) deaf.mutable_init()->mutable_meta()->add_args(arg);
+  deaf.mutable_init()->add_fds(1);
+  ASSERT_TRUE(stream.stream->Write(deaf));
+  stream.Await("deaf", "ready");
+  for (int i = 0; i < 3; ++i) stream.Input("deaf", much, false);
+  gateway::ExecMessage kill;
+  kill.set_process_id("deaf");
+  kill.mutable_signal()->set_name("KILL");
+  ASSERT_TRUE(stream.stream->Write(kill));
+  stream.Await("deaf");
+  EXPECT_EQ(stream.exits["deaf"].code(), 137u);
+  EXPECT_THAT(stream.exits["lost"].error().message(), HasSubstr("previously released or not created"));
+}
+
 // The job's end does not wait for it; TearDown does for the job's.
 TEST_F(ServerContainers, TheEndOfTheJobEndsWhatIsLeft) {
   ASSERT_TRUE(Create(Container("c")).ok());
