@@ -82,10 +82,6 @@ class Converter {
   size_t values_ = 0;
 };
 
-}  // namespace
-
-namespace {
-
 // Decimal, or with 0b, 0o, 0x or a bare 0 in front (octal), and a sign; a number above the signed range is its text.
 std::optional<Json> Integer(const std::string& text) {
   const bool negative = text[0] == '-';

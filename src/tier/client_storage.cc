@@ -89,14 +89,6 @@ class ClientStorage final : public BlobStorage {
   std::optional<Digest> top_;  // guarded by mutex_
 };
 
-}  // namespace
-
-std::unique_ptr<BlobStorage> MakeClientStorage(ClientLayout layout) {
-  return std::make_unique<ClientStorage>(std::move(layout));
-}
-
-namespace {
-
 Result<std::string> CopyDocument(const Digest& digest, RemoteBlobs& from, RemoteBlobs& to, std::stop_token stop) {
   TRY_ASSIGN(auto text, ReadSmallBlob(from, digest, oci::kMaxManifestSize, stop));
   if (!text) return NotFound("blob {} is not in the client's store", digest.ToString());
@@ -126,6 +118,10 @@ class PartsOf final : public Reader {
 };
 
 }  // namespace
+
+std::unique_ptr<BlobStorage> MakeClientStorage(ClientLayout layout) {
+  return std::make_unique<ClientStorage>(std::move(layout));
+}
 
 Status CopyClientLayout(const oci::Descriptor& top, RemoteBlobs& from, RemoteBlobs& to, std::stop_token stop) {
   TRY_ASSIGN(std::string list, CopyDocument(top.digest, from, to, stop));
