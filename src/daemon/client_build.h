@@ -45,18 +45,13 @@ struct WantedResult {
 };
 
 // The client lists its local caches by this member of the answer, JSON as text (reference cache.md §1).
-inline void TellCacheList(const std::optional<oci::Descriptor>& list, Json& metadata) {
-  if (list) metadata.Set("cache.manifest", oci::ToJson(*list).Dump());
-}
+void TellCacheList(const std::optional<oci::Descriptor>& list, Json& metadata);
+
+class LlbBuild;
+struct ResultPart;
 
 // The outputs as they are for this result. What an output says itself wins over what the front end says of the result.
-inline std::vector<exporter::Output> OutputsFor(std::vector<exporter::Output> outputs, const WantedResult& first) {
-  for (exporter::Output& output : outputs) {
-    output.annotations.insert(output.annotations.begin(), first.annotations.begin(), first.annotations.end());
-    if (!output.source_date_epoch && !output.no_epoch) output.source_date_epoch = first.epoch;
-  }
-  return outputs;
-}
+std::vector<exporter::Output> OutputsFor(std::vector<exporter::Output> outputs, const WantedResult& first);
 
 class ClientBuild {
  public:
@@ -66,16 +61,32 @@ class ClientBuild {
   virtual std::optional<Failure> Run(bool want_data, job::BuildHistory* history) = 0;
   // Outputs beside those that the build was made with.
   virtual void AddOutputs(const std::vector<exporter::Output>& more) = 0;
-  // After Run: writes outputs and caches. `metadata` is what clients write to --metadata-file.
-  virtual std::optional<Failure> Export(const std::vector<WantedResult>& wanted, Json& metadata) = 0;
+  // After Run: what a part of a result is made of, attested as the build was asked to. `besides`: what else the client's
+  // front end had built, to look into it.
+  virtual Result<exporter::PlatformInput> InputOf(const WantedResult& wanted, const std::vector<const LlbBuild*>& besides) = 0;
+  // After Run of all that the parts are of: writes outputs and caches as this build, the first part's, was asked to.
+  // `metadata` is what clients write to --metadata-file.
+  virtual std::optional<Failure> Export(const std::vector<ResultPart>& parts, const std::vector<const LlbBuild*>& besides,
+                                        Json& metadata) = 0;
   // After Run: the layers of a platform's result.
   virtual cache::Rootfs RootfsOf(size_t platform) const = 0;
-  virtual size_t platforms() const = 0;
-
   virtual const graph::Graph& graph() const = 0;
   virtual const engine::Outcome& outcome() const = 0;
   virtual const job::ExportedBuild& exported() const = 0;
   virtual std::vector<history::TierUse> CacheUses() const = 0;
 };
+
+// A result is what one build gave, or several: a client's front end may put it together as it likes, one part a
+// platform.
+struct ResultPart {
+  ClientBuild* build = nullptr;
+  WantedResult wanted;
+};
+
+// The config that the client's front end gives the part.
+Result<oci::ImageConfig> ConfigOf(const WantedResult& wanted);
+
+// `besides`: as of ClientBuild::InputOf.
+Result<exporter::BuildResult> InputsOf(const std::vector<ResultPart>& parts, const std::vector<const LlbBuild*>& besides);
 
 }  // namespace varve::daemon

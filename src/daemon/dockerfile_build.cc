@@ -361,6 +361,7 @@ std::optional<Failure> DockerfileBuild::Run(bool want_data, job::BuildHistory* h
   }
   engine::Observer& watched = history != nullptr ? history->Watch(*observer_, job_->graph())
                                                  : static_cast<engine::Observer&>(*observer_);
+  result_.reset();
   auto outcome = job_->Run({.want_data = want_data}, watched);
   if (!outcome) return Failure{outcome.error()};
   outcome_ = std::move(*outcome);
@@ -371,16 +372,31 @@ std::optional<Failure> DockerfileBuild::Run(bool want_data, job::BuildHistory* h
   return std::nullopt;
 }
 
-// Configs are the build's own: what a client's front end may have changed of them is not taken over.
-std::optional<Failure> DockerfileBuild::Export(const std::vector<WantedResult>& wanted, Json& metadata) {
-  if (wanted.size() != platforms()) {
-    return Failure{Invalid("a result with some of the platforms that were built is not supported by this "
-                           "daemon yet")};
+Result<exporter::PlatformInput> DockerfileBuild::InputOf(const WantedResult& wanted, const std::vector<const LlbBuild*>&) {
+  if (!result_) {
+    files_->hooks().facts = Facts();
+    TRY_ASSIGN(result_, job_->AttestedResult(outcome_));
   }
-  files_->hooks().facts = Facts();
+  exporter::PlatformInput of = result_->platforms[wanted.platform];
+  // The client's front end may have changed it.
+  const bool changed = !wanted.config.empty() && wanted.config != lowered().results[wanted.platform].lowered.config.Serialise();
+  if (changed) {
+    TRY_ASSIGN(of.input.config, ConfigOf(wanted));
+  }
+  if (!wanted.id.empty()) {
+    TRY_ASSIGN(of.platform, oci::ParsePlatform(wanted.id));
+  }
+  of.attestations.insert(of.attestations.begin(), wanted.attestations.begin(), wanted.attestations.end());
+  return of;
+}
+
+std::optional<Failure> DockerfileBuild::Export(const std::vector<ResultPart>& parts, const std::vector<const LlbBuild*>& besides,
+                                               Json& metadata) {
+  auto result = InputsOf(parts, besides);
+  if (!result) return Failure{result.error()};
   Status cached = Ok();
   std::jthread caches([&] { cached = job_->ExportCaches(outcome_); });
-  auto exported = job_->Export(outcome_, OutputsFor(targets_.outputs, wanted.front()));
+  auto exported = job_->Export(*result, OutputsFor(targets_.outputs, parts.front().wanted));
   caches.join();
   if (!exported) return Failure{exported.error()};
   exported_ = std::move(*exported);

@@ -50,9 +50,10 @@ class DockerfileBuild final : public ClientBuild {
   void AddOutputs(const std::vector<exporter::Output>& more) override {
     targets_.outputs.insert(targets_.outputs.end(), more.begin(), more.end());
   }
-  std::optional<Failure> Export(const std::vector<WantedResult>& wanted, Json& metadata) override;
+  Result<exporter::PlatformInput> InputOf(const WantedResult& wanted, const std::vector<const LlbBuild*>& besides) override;
+  std::optional<Failure> Export(const std::vector<ResultPart>& parts, const std::vector<const LlbBuild*>& besides,
+                                Json& metadata) override;
   cache::Rootfs RootfsOf(size_t platform) const override;
-  size_t platforms() const override { return lowered().results.size(); }
   const graph::Graph& graph() const override { return job_->graph(); }
   const engine::Outcome& outcome() const override { return outcome_; }
   const job::ExportedBuild& exported() const override { return exported_; }
@@ -90,6 +91,7 @@ class DockerfileBuild final : public ClientBuild {
   std::unique_ptr<job::BuildJob> job_;
   std::unique_ptr<job::BoardObserver> observer_;
   engine::Outcome outcome_;
+  std::optional<exporter::BuildResult> result_;  // of the last Run, once somebody wants it
   job::ExportedBuild exported_;
 };
 

@@ -131,22 +131,22 @@ std::vector<history::TierUse> LlbBuild::CacheUses() const {
 exporter::ExportStores LlbBuild::Stores() const { return job::StoresOf(place_.workspace); }
 
 // What led to the definition is the client's: its requests are not known here.
-Result<attest::Attestation> LlbBuild::ProvenanceOf(const LlbBuild& part, const std::vector<const LlbBuild*>& besides) const {
-  attest::BuildFacts facts{.graph = part.decoded_.graph, .root = part.decoded_.root, .pins = part.pins_,
+Result<attest::Attestation> LlbBuild::ProvenanceOf(const std::vector<const LlbBuild*>& besides) const {
+  attest::BuildFacts facts{.graph = decoded_.graph, .root = decoded_.root, .pins = pins_,
                            .invocation_id = job::RandomInvocation(), .started = started_, .finished = SystemClock().Now(),
-                           .frontend = "", .environment = place_.provenance_environment, .sources = part.sources_};
+                           .frontend = "", .environment = place_.provenance_environment, .sources = sources_};
   for (const LlbBuild* other : besides) {
     facts.started = std::min(facts.started, other->started_);
-    if (other != &part && !other->outcome_.steps.empty()) {
+    if (other != this && !other->outcome_.steps.empty()) {
       facts.besides.push_back({other->decoded_.graph, other->decoded_.root, other->pins_});
     }
   }
   facts.digest_of = [&](graph::StepIndex step) {
-    return part.decoded_.vertices[part.decoded_.vertex_of[step]].digest;  // scans are no part of the result
+    return decoded_.vertices[decoded_.vertex_of[step]].digest;  // scans are no part of the result
   };
-  if (flags_.attest.provenance->max && part.tiers_) {
-    TRY_ASSIGN(auto records, part.Records());
-    facts.layers_of = job::LayersOfSteps(part.decoded_.graph, std::move(records), part.images_);
+  if (flags_.attest.provenance->max && tiers_) {
+    TRY_ASSIGN(auto records, Records());
+    facts.layers_of = job::LayersOfSteps(decoded_.graph, std::move(records), images_);
   }
   return attest::MakeProvenance(*flags_.attest.provenance, facts);
 }
@@ -196,58 +196,44 @@ std::vector<std::optional<Timestamp>> LlbBuild::TimesOf(const std::vector<DiffId
   return made;
 }
 
-Result<exporter::PlatformInput> LlbBuild::InputOf(const Part& part, const std::vector<const LlbBuild*>& besides) const {
+Result<exporter::PlatformInput> LlbBuild::InputOf(const WantedResult& wanted, const std::vector<const LlbBuild*>& besides) {
   exporter::PlatformInput of;
-  TRY_ASSIGN(of.platform, PlatformOf(part.wanted));
-  if (part.wanted.config.empty()) {
+  TRY_ASSIGN(of.platform, PlatformOf(wanted));
+  if (wanted.config.empty()) {
     of.input.config = DefaultConfig(of.platform);
   } else {
-    auto config = oci::ImageConfig::Parse(part.wanted.config);
-    if (!config) return Error(std::move(config).error()).With("containerimage.config");
-    of.input.config = std::move(*config);
-    if (part.wanted.id.empty()) of.platform = of.input.config.platform();
+    TRY_ASSIGN(of.input.config, ConfigOf(wanted));
+    if (wanted.id.empty()) of.platform = of.input.config.platform();
   }
-  of.input.rootfs = part.build->RootfsOf(0);
-  TRY_ASSIGN(auto records, part.build->Records());
-  of.input.layers_made = part.build->TimesOf(of.input.rootfs.layers, records);
-  if (job::WantsInlineCache(flags_)) {
-    job::AddInlineCache(part.build->decoded_.graph, part.build->decoded_.root, records, of.input);
-  }
+  of.input.rootfs = RootfsOf(0);
+  TRY_ASSIGN(auto records, Records());
+  of.input.layers_made = TimesOf(of.input.rootfs.layers, records);
+  if (job::WantsInlineCache(flags_)) job::AddInlineCache(decoded_.graph, decoded_.root, records, of.input);
   // Layers of the image that the result was built on keep their times.
   const std::vector<DiffId>& layers = of.input.rootfs.layers;
-  for (const source::ResolvedImage& image : part.build->images_) {
+  for (const source::ResolvedImage& image : images_) {
     const std::vector<DiffId>& base = image.diff_ids;
     const bool below = base.size() <= layers.size() && std::ranges::equal(base, std::span(layers).first(base.size()));
     if (below) of.input.base_layers = std::max(of.input.base_layers, base.size());
   }
-  of.attestations = part.wanted.attestations;
-  if (part.build->scan_) {
-    TRY_ASSIGN(auto sboms, job::SbomsOf(part.build->outcome_.wanted.back(), Stores()));
+  of.attestations = wanted.attestations;
+  if (scan_) {
+    TRY_ASSIGN(auto sboms, job::SbomsOf(outcome_.wanted.back(), Stores()));
     of.attestations.insert(of.attestations.end(), std::make_move_iterator(sboms.begin()), std::make_move_iterator(sboms.end()));
   }
   if (flags_.attest.provenance) {
-    TRY_ASSIGN(auto provenance, ProvenanceOf(*part.build, besides));
+    TRY_ASSIGN(auto provenance, ProvenanceOf(besides));
     of.attestations.push_back(std::move(provenance));
   }
   return of;
 }
 
-std::optional<Failure> LlbBuild::Export(const std::vector<WantedResult>& wanted, Json& metadata) {
-  std::vector<Part> parts;
-  for (const WantedResult& result : wanted) parts.push_back({this, result});
-  return ExportAll(parts, {}, metadata);
-}
-
-std::optional<Failure> LlbBuild::ExportAll(const std::vector<Part>& parts, const std::vector<const LlbBuild*>& besides,
-                                           Json& metadata) {
+std::optional<Failure> LlbBuild::Export(const std::vector<ResultPart>& parts, const std::vector<const LlbBuild*>& besides,
+                                        Json& metadata) {
   auto work = [&]() -> Status {
-    exporter::BuildResult result{.multi_platform = parts.size() > 1 || !parts[0].wanted.id.empty()};
+    TRY_ASSIGN(exporter::BuildResult result, InputsOf(parts, besides));
     std::vector<oci::Platform> platforms;
-    for (const Part& part : parts) {
-      TRY_ASSIGN(auto input, InputOf(part, besides));
-      platforms.push_back(input.platform);
-      result.platforms.push_back(std::move(input));
-    }
+    for (const exporter::PlatformInput& input : result.platforms) platforms.push_back(input.platform);
     const std::vector<exporter::Output> outputs = OutputsFor(targets_.outputs, parts[0].wanted);
     TRY(job::CheckOutputs(outputs, platforms, result.multi_platform, flags_.attest));
     auto built_for = [&](const tier::Spec&) -> job::BuiltSteps { return {decoded_.graph, outcome_, images_}; };

@@ -22,25 +22,18 @@ class LlbBuild final : public ClientBuild {
   void AddOutputs(const std::vector<exporter::Output>& more) override {
     targets_.outputs.insert(targets_.outputs.end(), more.begin(), more.end());
   }
-  std::optional<Failure> Export(const std::vector<WantedResult>& wanted, Json& metadata) override;
+  Result<exporter::PlatformInput> InputOf(const WantedResult& wanted, const std::vector<const LlbBuild*>& besides) override;
+  std::optional<Failure> Export(const std::vector<ResultPart>& parts, const std::vector<const LlbBuild*>& besides,
+                                Json& metadata) override;
   cache::Rootfs RootfsOf(size_t platform) const override;
-  size_t platforms() const override { return 1; }
 
   const graph::Graph& graph() const override { return decoded_.graph; }
   const engine::Outcome& outcome() const override { return outcome_; }
   const job::ExportedBuild& exported() const override { return exported_; }
   std::vector<history::TierUse> CacheUses() const override;
 
-  // A result of several definitions, one a platform: what all of them gave, through the first one's caches.
-  struct Part {
-    LlbBuild* build = nullptr;
-    WantedResult wanted;
-  };
   // The scanner of the SBOM that is asked for is to look at the result in the next Run. Once.
   Status AddScan(const WantedResult& wanted);
-  // `besides`: what else the client's front end had built, to look into it.
-  std::optional<Failure> ExportAll(const std::vector<Part>& parts, const std::vector<const LlbBuild*>& besides,
-                                   Json& metadata);
 
  private:
   void ShowAsTheClientDoes();
@@ -48,8 +41,7 @@ class LlbBuild final : public ClientBuild {
   Result<job::StepRecords> Records() const;
   std::vector<std::optional<Timestamp>> TimesOf(const std::vector<DiffId>& layers,
                                                 const job::StepRecords& records) const;
-  Result<exporter::PlatformInput> InputOf(const Part& part, const std::vector<const LlbBuild*>& besides) const;
-  Result<attest::Attestation> ProvenanceOf(const LlbBuild& part, const std::vector<const LlbBuild*>& besides) const;
+  Result<attest::Attestation> ProvenanceOf(const std::vector<const LlbBuild*>& besides) const;
   exporter::ExportStores Stores() const;
 
   llb::Decoded decoded_;

@@ -323,6 +323,30 @@ Result<SolveJob::Made> SolveJob::FindMade(const std::string& ref) {
   return it->second;
 }
 
+// A platform without a reference is one with an empty file system.
+std::optional<Failure> SolveJob::FillEmptyRefs(gateway::Result& result) {
+  gateway::Result empty;
+  auto fill = [&](std::string& id) -> std::optional<Failure> {
+    if (!id.empty()) return std::nullopt;
+    if (empty.ref().id().empty()) {
+      if (auto failure = SolveDefinition({}, {}, false, empty)) return failure;
+    }
+    id = empty.ref().id();
+    return std::nullopt;
+  };
+  if (result.has_refs()) {
+    for (auto& [platform, ref] : *result.mutable_refs()->mutable_refs()) {
+      if (auto failure = fill(*ref.mutable_id())) return failure;
+    }
+  }
+  if (result.has_refs_deprecated()) {
+    for (auto& [platform, ref] : *result.mutable_refs_deprecated()->mutable_refs()) {
+      if (auto failure = fill(ref)) return failure;
+    }
+  }
+  return std::nullopt;
+}
+
 // The order is that of refs.platforms, where the result has it: an index lists its images so.
 Result<std::vector<SolveJob::Wanted>> SolveJob::WantedOf(const gateway::Result& result) {
   const ResultMetadata metadata(result.metadata().begin(), result.metadata().end());
@@ -393,14 +417,11 @@ std::optional<Failure> SolveJob::Deliver(gateway::Result result, control::SolveR
     // Nothing, as an output: an empty file system.
     if (auto failure = SolveDefinition({}, {}, false, result)) return failure;
   }
+  if (auto failure = FillEmptyRefs(result)) return failure;
   auto wanted = WantedOf(result);
   if (!wanted) return Failure{wanted.error()};
   if (wanted->empty()) return std::nullopt;  // an answer, or a probe of what this daemon can do
   if (auto failure = CheckMetadata(result)) return failure;
-  for (const Wanted& one : *wanted) {
-    if (one.made.build == wanted->front().made.build || (one.made.llb && wanted->front().made.llb)) continue;
-    return Failure{Invalid("a result of several calls of the Dockerfile front end is not supported by this daemon yet")};
-  }
   if (Status found = AddClientsOutputs(result, *wanted); !found) return Failure{found.error()};
   Json metadata = Json::EmptyObject();
   auto failure = RunAndExport(*wanted, metadata);
@@ -436,7 +457,7 @@ std::vector<const LlbBuild*> SolveJob::LlbBuilds() {
 
 // What the client's front end attests lies in results of its own.
 std::optional<Failure> SolveJob::AttachAttestations(const std::vector<Wanted>& wanted, Opened& opened,
-                                                    std::vector<LlbBuild::Part>& parts) {
+                                                    std::vector<ResultPart>& parts) {
   for (size_t i = 0; i < wanted.size(); ++i) {
     for (const gateway::Attestation& attestation : wanted[i].attestations.attestation()) {
       auto made = FindMade(attestation.ref().id());
@@ -477,16 +498,10 @@ std::optional<Failure> SolveJob::RunAndExportOnce(const std::vector<Wanted>& wan
     opened.end.graph = &build.graph();
     opened.end.outcome = &build.outcome();
   }
-  if (!failure && wanted.front().made.llb != nullptr) {
-    std::vector<LlbBuild::Part> parts;
-    for (const Wanted& one : wanted) parts.push_back({one.made.llb, one.result});
-    failure = AttachAttestations(wanted, opened, parts);
-    if (!failure) failure = wanted.front().made.llb->ExportAll(parts, LlbBuilds(), metadata);
-  } else if (!failure) {
-    std::vector<WantedResult> results;
-    for (const Wanted& one : wanted) results.push_back(one.result);
-    failure = build.Export(results, metadata);
-  }
+  std::vector<ResultPart> parts;
+  for (const Wanted& one : wanted) parts.push_back({one.made.build.get(), one.result});
+  if (!failure) failure = AttachAttestations(wanted, opened, parts);
+  if (!failure) failure = build.Export(parts, LlbBuilds(), metadata);
   opened.end.tiers = build.CacheUses();
   return failure;
 }

@@ -93,7 +93,7 @@ class SolveJob {
     LlbBuild* llb = nullptr;  // `build`, if it is one
   };
 
-  // What is to be exported: of one build, or of several definitions, each a platform's.
+  // A part of what is to be exported.
   struct Wanted {
     std::string ref;
     Made made;
@@ -117,6 +117,7 @@ class SolveJob {
   Result<BuildPlace> Place(std::shared_ptr<JobPolicy> policy);
   std::string NewRef(Made made);
   void Describe(const std::shared_ptr<DockerfileBuild>& build, gateway::Result& result);
+  std::optional<Failure> FillEmptyRefs(gateway::Result& result);
   Result<std::vector<Wanted>> WantedOf(const gateway::Result& result);
   google::rpc::Status AwaitReturn(gateway::Result& result);
   std::optional<Failure> CheckMetadata(const gateway::Result& result);
@@ -124,7 +125,7 @@ class SolveJob {
   Status AddClientsOutputs(const gateway::Result& result, const std::vector<Wanted>& wanted);
   std::vector<const LlbBuild*> LlbBuilds();
   std::optional<Failure> AttachAttestations(const std::vector<Wanted>& wanted, Opened& opened,
-                                            std::vector<LlbBuild::Part>& parts);
+                                            std::vector<ResultPart>& parts);
   std::optional<Failure> AddScans(const std::vector<Wanted>& wanted);
   std::optional<Failure> RunAndExport(const std::vector<Wanted>& wanted, Json& metadata);
   std::optional<Failure> RunAndExportOnce(const std::vector<Wanted>& wanted, Opened& opened, Json& metadata);

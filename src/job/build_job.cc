@@ -493,8 +493,19 @@ Result<std::vector<oci::ImageConfig>> BuildJob::Configs(const engine::Outcome& o
   return configs;
 }
 
+Result<exporter::BuildResult> BuildJob::AttestedResult(const engine::Outcome& outcome) {
+  TRY_ASSIGN(exporter::BuildResult result, ResultOf(outcome));
+  TRY(Attest(outcome, result));
+  return result;
+}
+
 Result<ExportedBuild> BuildJob::Export(const engine::Outcome& outcome,
                                        const std::vector<exporter::Output>& outputs) {
+  TRY_ASSIGN(exporter::BuildResult result, AttestedResult(outcome));
+  return Export(result, outputs);
+}
+
+Result<ExportedBuild> BuildJob::Export(const exporter::BuildResult& result, const std::vector<exporter::Output>& outputs) {
   // To show the files of a result, it is mounted.
   auto is_image = [](const exporter::Output& output) { return output.type == exporter::OutputType::kImage; };
   if (!std::ranges::all_of(outputs, is_image)) TRY(sys::EnterDeferredMountNamespace());
@@ -505,8 +516,6 @@ Result<ExportedBuild> BuildJob::Export(const engine::Outcome& outcome,
     // The image is of that time all the same.
     if (output.no_epoch) output.timestamps = exporter::Timestamps::kKeep;
   }
-  TRY_ASSIGN(exporter::BuildResult result, ResultOf(outcome));
-  TRY(Attest(outcome, result));
   return ExportBuild(dated, result, Stores(), workspace_.registries->pusher(),
                      workspace_.scratch.path(), board_, stop_,
                      client_ != nullptr ? client_->outputs : nullptr);

@@ -140,9 +140,13 @@ class BuildJob {
   // The image's configs, one per platform, as Export would write them to `output`.
   Result<std::vector<oci::ImageConfig>> Configs(const engine::Outcome& outcome,
                                                 exporter::Output output);
-  // Writes what a successful outcome led to.
+  // What a successful outcome led to, with what is attested of it.
+  Result<exporter::BuildResult> AttestedResult(const engine::Outcome& outcome);
+  // Writes it.
   Result<ExportedBuild> Export(const engine::Outcome& outcome,
                                const std::vector<exporter::Output>& outputs);
+  // Writes what somebody has put together of it, and of other builds' results.
+  Result<ExportedBuild> Export(const exporter::BuildResult& result, const std::vector<exporter::Output>& outputs);
 
   // What is known of the last Run's steps, wherever it is.
   Result<StepRecords> Records(const engine::Outcome& outcome) {

@@ -1,0 +1,32 @@
+#include "daemon/client_build.h"
+
+namespace varve::daemon {
+
+void TellCacheList(const std::optional<oci::Descriptor>& list, Json& metadata) {
+  if (list) metadata.Set("cache.manifest", oci::ToJson(*list).Dump());
+}
+
+std::vector<exporter::Output> OutputsFor(std::vector<exporter::Output> outputs, const WantedResult& first) {
+  for (exporter::Output& output : outputs) {
+    output.annotations.insert(output.annotations.begin(), first.annotations.begin(), first.annotations.end());
+    if (!output.source_date_epoch && !output.no_epoch) output.source_date_epoch = first.epoch;
+  }
+  return outputs;
+}
+
+Result<oci::ImageConfig> ConfigOf(const WantedResult& wanted) {
+  auto config = oci::ImageConfig::Parse(wanted.config);
+  if (!config) return Error(std::move(config).error()).With("containerimage.config");
+  return config;
+}
+
+Result<exporter::BuildResult> InputsOf(const std::vector<ResultPart>& parts, const std::vector<const LlbBuild*>& besides) {
+  exporter::BuildResult result{.multi_platform = parts.size() > 1 || !parts[0].wanted.id.empty()};
+  for (const ResultPart& part : parts) {
+    TRY_ASSIGN(auto input, part.build->InputOf(part.wanted, besides));
+    result.platforms.push_back(std::move(input));
+  }
+  return result;
+}
+
+}  // namespace varve::daemon

@@ -1,0 +1,122 @@
+// Results that a client's front end puts together: of some of what it had built, of several builds, of nothing.
+#include "daemon/server_fixture.h"
+
+namespace varve::daemon {
+namespace {
+
+struct ResultsTest : ServerTest {
+  std::unique_ptr<session::testing::FakeClient> session;
+  std::future<Answer> solving;
+  std::optional<FakeFrontEnd> front_end;
+
+  void SetUp() override {
+    ServerTest::SetUp();
+    session = OpenSession("s");
+    auto request = RequestOfAClient("s");
+    request.add_exporters()->set_type("oci");
+    (*request.mutable_exporters(0)->mutable_attrs())["name"] = "example.com/app:1";
+    solving = Begin(request);
+    front_end.emplace(channel, request.ref());
+  }
+  gateway::Result SolveDockerfile(const std::string& platforms, const std::string& target) {
+    gateway::SolveRequest solve;
+    solve.set_frontend("dockerfile.v0");
+    (*solve.mutable_frontend_opt())["platform"] = platforms;
+    (*solve.mutable_frontend_opt())["target"] = target;
+    solve.set_allow_result_return(true);
+    gateway::SolveResponse solved;
+    const grpc::Status status = front_end->Call(&FakeFrontEnd::Stub::Solve, solve, solved);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    return solved.result();
+  }
+  // A JSON blob of the archive that the client got.
+  Json Blob(const std::string& digest) {
+    StringReader in((*takes.taken.Lock())["0"]);
+    archive::TarReader reader(in);
+    while (true) {
+      auto entry = reader.Next();
+      if (!entry || !*entry) break;
+      const std::string name = digest == "index" ? "index.json" : "blobs/sha256/" + digest.substr(7);
+      if ((*entry)->name == name) return *Json::Parse(*ReadAll(reader.content(), 1 << 20));
+    }
+    ADD_FAILURE() << "no " << digest;
+    return {};
+  }
+  std::vector<Json> Manifests() {
+    const Json index = Blob(Blob("index").GetArray("manifests").at(0).GetString("digest"));
+    std::vector<Json> manifests;
+    for (const Json& listed : index.GetArray("manifests")) manifests.push_back(Blob(listed.GetString("digest")));
+    return manifests;
+  }
+  Json ConfigOf(const Json& manifest) { return Blob(manifest.Find("config")->GetString("digest")); }
+  static std::string Label(const Json& config, const char* name) { return config.Find("config")->Find("Labels")->GetString(name); }
+  Answer Return(const gateway::Result& result) {
+    EXPECT_TRUE(front_end->Return(result).ok());
+    return solving.get();
+  }
+};
+
+TEST_F(ResultsTest, APlatformWithoutAReferenceIsAnEmptyFileSystem) {
+  gateway::Result result;
+  for (const char* platform : {"linux/amd64", "linux/arm64"}) {
+    (*result.mutable_refs()->mutable_refs())[platform];
+    const std::string architecture = std::string(platform).substr(6);
+    (*result.mutable_metadata())[std::string("containerimage.config/") + platform] =
+        R"({"os":"linux","architecture":")" + architecture + R"(","config":{"Labels":{"of":")" + platform + R"("}}})";
+  }
+  const Answer answer = Return(result);
+  ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
+  const std::vector<Json> manifests = Manifests();
+  ASSERT_EQ(manifests.size(), 2u);
+  EXPECT_TRUE(manifests[1].GetArray("layers").empty());
+  EXPECT_EQ(ConfigOf(manifests[1]).GetString("architecture"), "arm64");
+  EXPECT_EQ(Label(ConfigOf(manifests[1]), "of"), "linux/arm64");
+}
+
+TEST_F(ResultsTest, SomePlatformsOfABuildAreEnough) {
+  Write("Dockerfile", "FROM scratch\nCOPY a.txt /b\n");
+  Write("a.txt", "text");
+  gateway::Result result = SolveDockerfile("linux/amd64,linux/arm64", "");
+  result.mutable_refs()->mutable_refs()->erase("linux/amd64");
+  (*result.mutable_metadata())["refs.platforms"] =
+      R"({"Platforms":[{"ID":"linux/arm64","Platform":{"architecture":"arm64","os":"linux"}}]})";
+  const Answer answer = Return(result);
+  ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
+  const std::vector<Json> manifests = Manifests();
+  ASSERT_EQ(manifests.size(), 1u);
+  EXPECT_EQ(manifests[0].GetArray("layers").size(), 1u);
+  EXPECT_EQ(ConfigOf(manifests[0]).GetString("architecture"), "arm64");
+}
+
+TEST_F(ResultsTest, SeveralCallsOfTheFrontEndAreOneResult) {
+  Write("Dockerfile", "FROM scratch AS one\nCOPY a.txt /b\nLABEL is=one\nFROM scratch AS two\nCOPY a.txt /c\nLABEL is=two\n");
+  Write("a.txt", "text");
+  gateway::Result result = SolveDockerfile("linux/amd64,linux/arm64", "one");
+  const gateway::Result other = SolveDockerfile("linux/amd64,linux/arm64", "two");
+  (*result.mutable_refs()->mutable_refs())["linux/arm64"] = other.refs().refs().at("linux/arm64");
+  const std::string key = "containerimage.config/linux/arm64";
+  (*result.mutable_metadata())[key] = other.metadata().at(key);
+  const Answer answer = Return(result);
+  ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
+  const std::vector<Json> manifests = Manifests();
+  ASSERT_EQ(manifests.size(), 2u);
+  EXPECT_EQ(Label(ConfigOf(manifests[0]), "is"), "one");
+  EXPECT_EQ(Label(ConfigOf(manifests[1]), "is"), "two");
+}
+
+TEST_F(ResultsTest, TheConfigIsTheClients) {
+  Write("Dockerfile", "FROM scratch\nCOPY a.txt /b\nLABEL is=one\n");
+  Write("a.txt", "text");
+  gateway::Result result = SolveDockerfile("linux/amd64,linux/arm64", "");
+  std::string& config = (*result.mutable_metadata())["containerimage.config/linux/amd64"];
+  config.replace(config.find("\"one\""), 5, "\"changed\"");
+  const Answer answer = Return(result);
+  ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
+  const std::vector<Json> manifests = Manifests();
+  EXPECT_EQ(Label(ConfigOf(manifests[0]), "is"), "changed");
+  EXPECT_EQ(ConfigOf(manifests[0]).GetArray("history").size(), 2u);
+  EXPECT_EQ(Label(ConfigOf(manifests[1]), "is"), "one");
+}
+
+}  // namespace
+}  // namespace varve::daemon
