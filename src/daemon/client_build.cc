@@ -1,5 +1,7 @@
 #include "daemon/client_build.h"
 
+#include "base/strings.h"
+
 namespace varve::daemon {
 
 void TellCacheList(const std::optional<oci::Descriptor>& list, Json& metadata) {
@@ -10,6 +12,10 @@ std::vector<exporter::Output> OutputsFor(std::vector<exporter::Output> outputs, 
   for (exporter::Output& output : outputs) {
     output.annotations.insert(output.annotations.begin(), first.annotations.begin(), first.annotations.end());
     if (!output.source_date_epoch && !output.no_epoch) output.source_date_epoch = first.epoch;
+    if (!first.image_name.empty() && output.names == std::vector<std::string>{"*"}) {
+      output.names.clear();
+      for (std::string_view name : Split(first.image_name, ',')) output.names.emplace_back(name);
+    }
   }
   return outputs;
 }

@@ -41,7 +41,9 @@ struct WantedResult {
   std::string config;         // JSON; empty: the build's own
   std::optional<int64_t> epoch = {};  // SOURCE_DATE_EPOCH, seconds
   std::vector<attest::Attestation> attestations = {};  // of the client's front end
-  std::vector<exporter::Output::Annotation> annotations = {};  // of all platforms together, in the first of them
+  // Of all platforms together, in the first of them:
+  std::vector<exporter::Output::Annotation> annotations = {};
+  std::string image_name = {};  // names with commas between, for outputs whose name is "*"
 };
 
 // The client lists its local caches by this member of the answer, JSON as text (reference cache.md §1).

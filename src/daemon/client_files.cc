@@ -106,9 +106,10 @@ Result<std::vector<exec::SshAgent>> ClientFiles::StartAgents(const graph::Graph&
     if (!agent) {
       // A step that needs it says so; many ask only in case there is one.
       if (agent.error().code == Code::kCancelled) return Error(std::move(agent).error());
+      agents.push_back({.id = id, .socket = {}, .missing = agent.error().message});
       continue;
     }
-    agents.push_back({id, (*agent)->socket()});
+    agents.push_back({.id = id, .socket = (*agent)->socket()});
     agents_.push_back(std::move(*agent));
   }
   return agents;

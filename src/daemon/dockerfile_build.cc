@@ -436,7 +436,7 @@ Failure DockerfileBuild::OfOutcome() const {
       failure.error.hint.empty()) {
     failure.error.hint = fmt::format("if the file exists, {} may exclude it", job_->context().ignore_file);
   }
-  NameMissingFile(failure);
+  NameMissingFile(step, failure);
   return failure;
 }
 

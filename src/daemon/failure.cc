@@ -51,16 +51,32 @@ Json RangesOf(const dockerfile::Span& span) {
   return ranges;
 }
 
+// Not what is copied from nothing, nor from the files that are written on.
+bool Hashes(const graph::Step& step) {
+  const auto* file = std::get_if<graph::FileOp>(&step.op);
+  if (file == nullptr) return true;
+  return std::ranges::any_of(file->actions, [&](const graph::FileAction& action) {
+    const auto* copy = std::get_if<graph::Copy>(&action);
+    if (copy == nullptr || copy->input < 0) return false;
+    return file->base < 0 || step.inputs[copy->input] != step.inputs[file->base];
+  });
+}
+
 }  // namespace
 
-void NameMissingFile(Failure& failure) {
+void NameMissingFile(const graph::Step& step, Failure& failure) {
   std::string& message = failure.error.message;
-  if (failure.error.code != Code::kNotFound || !message.starts_with("\"/") || !message.ends_with("\": not found")) return;
+  constexpr std::string_view kEnd = "\": not found";
+  if (failure.error.code != Code::kNotFound || !message.starts_with("\"/") || !message.ends_with(kEnd)) return;
+  // The reference says no code, and what shows its errors puts a known one in front of the words.
+  failure.error.code = Code::kInvalid;
+  if (!Hashes(step)) {
+    message = fmt::format("lstat {}: no such file or directory", message.substr(1, message.size() - 1 - kEnd.size()));
+    return;
+  }
   const std::string& digest = failure.vertex;
   const std::string ref = digest.substr(digest.find(':') + 1, 25);
   message = fmt::format("failed to compute cache key: failed to calculate checksum of ref {}: {}", ref, message);
-  // The reference says no code, and what shows its errors puts a known one in front of the words.
-  failure.error.code = Code::kInvalid;
 }
 
 google::rpc::Status ToProto(const Failure& failure) {

@@ -15,6 +15,7 @@
 #include "api/rpc_status.pb.h"
 #include "base/error.h"
 #include "dockerfile/span.h"
+#include "graph/graph.h"
 
 namespace varve::daemon {
 
@@ -37,8 +38,9 @@ struct Failure {
   std::optional<int> exit_code = {};       // of a process that failed
 };
 
-// A file that a step was to read and that is not there, in the words that clients and their users look for.
-void NameMissingFile(Failure& failure);
+// A file that `step` was to read and that is not there, in the words that clients and their users look for: BuildKit
+// notices when it hashes what is to be copied, or, of what it does not hash, when it copies.
+void NameMissingFile(const graph::Step& step, Failure& failure);
 
 google::rpc::Status ToProto(const Failure& failure);
 // Over the wire, with the details in it.

@@ -45,16 +45,37 @@ TEST(Failure, EveryLineOfThePlaceIsARange) {
   EXPECT_NE(detail.find(R"("definition":{"def":["b3A="]})"), std::string::npos) << detail;
 }
 
+// A step that copies from `from` on `base`: steps of the graph, or -1.
+graph::Step CopyStep(int base, int from) {
+  graph::Step step;
+  graph::Copy copy;
+  if (base >= 0) step.inputs.push_back({static_cast<graph::StepIndex>(base), 0});
+  if (from >= 0) {
+    copy.input = static_cast<int>(step.inputs.size());
+    step.inputs.push_back({static_cast<graph::StepIndex>(from), 0});
+  }
+  step.op = graph::FileOp{.base = base >= 0 ? 0 : -1, .actions = {copy}};
+  return step;
+}
+
 TEST(Failure, AMissingFileIsToldAsClientsKnowIt) {
   Failure failure{.error = NotFound("\"/a\": not found"), .vertex = "sha256:0123456789abcdef0123456789abcdef"};
-  NameMissingFile(failure);
+  NameMissingFile(CopyStep(0, 1), failure);
   auto status = ToProto(failure);
   EXPECT_EQ(status.code(), grpc::StatusCode::UNKNOWN);
   EXPECT_EQ(status.message(), "failed to compute cache key: failed to calculate checksum of ref 0123456789abcdef012345678: "
                               "\"/a\": not found");
   Failure other{.error = NotFound("no such thing")};
-  NameMissingFile(other);
+  NameMissingFile(CopyStep(0, 1), other);
   EXPECT_EQ(other.error.message, "no such thing");
+}
+
+TEST(Failure, AFileThatIsMissingWhereNothingIsHashedIsNotThere) {
+  for (const graph::Step& step : {CopyStep(3, 3), CopyStep(-1, -1)}) {
+    Failure failure{.error = NotFound("\"/a\": not found"), .vertex = "sha256:0123456789abcdef0123456789abcdef"};
+    NameMissingFile(step, failure);
+    EXPECT_EQ(ToProto(failure).message(), "lstat /a: no such file or directory");
+  }
 }
 
 TEST(Failure, ACapabilityThatIsNotThereIsNamed) {

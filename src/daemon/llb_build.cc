@@ -115,8 +115,8 @@ std::optional<Failure> LlbBuild::Run(bool want_data, job::BuildHistory* history)
   if (outcome_.failed_step) {
     failure.vertex = place_.feed.DigestOf(observer_->VertexOf(*outcome_.failed_step));
     failure.place = PlaceOf(*outcome_.failed_step);
+    NameMissingFile(decoded_.graph.steps[*outcome_.failed_step], failure);
   }
-  NameMissingFile(failure);
   return failure;
 }
 

@@ -104,6 +104,28 @@ TEST_F(ResultsTest, SeveralCallsOfTheFrontEndAreOneResult) {
   EXPECT_EQ(Label(ConfigOf(manifests[1]), "is"), "two");
 }
 
+TEST_F(ResultsTest, AFrontEndNamesAnImageThatTheClientLeavesOpen) {
+  gateway::Result result;
+  (*result.mutable_metadata())["image.name"] = "localhost/made:1,localhost/made:2";
+  const Answer answer = Return(result);
+  ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
+  EXPECT_EQ(answer.response.exporter_response().at("image.name"), "example.com/app:1");
+  auto open = RequestOfAClient("s");
+  open.add_exporters()->set_type("oci");
+  (*open.mutable_exporters(0)->mutable_attrs())["name"] = "*";
+  auto of_open = Begin(open);
+  ASSERT_TRUE(FakeFrontEnd(channel, open.ref()).Return(result).ok());
+  const Answer named = of_open.get();
+  ASSERT_TRUE(named.status.ok()) << named.status.error_message();
+  EXPECT_EQ(named.response.exporter_response().at("image.name"), "localhost/made:1,localhost/made:2");
+  // A name that is none, of nobody.
+  auto none = open;
+  none.set_ref("build-of-no-name");
+  auto of_none = Begin(none);
+  ASSERT_TRUE(FakeFrontEnd(channel, none.ref()).Return().ok());
+  EXPECT_NE(of_none.get().status.error_message().find("invalid"), std::string::npos);
+}
+
 TEST_F(ResultsTest, TheConfigIsTheClients) {
   Write("Dockerfile", "FROM scratch\nCOPY a.txt /b\nLABEL is=one\n");
   Write("a.txt", "text");
@@ -116,6 +138,17 @@ TEST_F(ResultsTest, TheConfigIsTheClients) {
   EXPECT_EQ(Label(ConfigOf(manifests[0]), "is"), "changed");
   EXPECT_EQ(ConfigOf(manifests[0]).GetArray("history").size(), 2u);
   EXPECT_EQ(Label(ConfigOf(manifests[1]), "is"), "one");
+}
+
+// A build without any files of the client.
+TEST_F(ServerTest, AClientWithoutFilesBuildsADockerfileOfAnInput) {
+  graph::Graph graph;
+  graph.Add({.op = graph::FileOp{.base = -1, .actions = {graph::MakeFile{.path = "/Dockerfile", .data = "FROM scratch\n"}}}});
+  session::testing::FakeClient session(channel, {.id = "s", .services = {}, .methods = {}});
+  auto request = Request("s");
+  (*request.mutable_frontend_inputs())["dockerfile"] = llb::Encode(graph, graph::Ref{0, 0});
+  const Answer answer = Solve(request);
+  EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
 }
 
 }  // namespace

@@ -383,6 +383,7 @@ Result<std::vector<SolveJob::Wanted>> SolveJob::WantedOf(const gateway::Result& 
   }
   if (wanted.empty()) return wanted;
   TRY_ASSIGN(wanted.front().result.annotations, AnnotationsOf(metadata));
+  if (auto name = metadata.find("image.name"); name != metadata.end()) wanted.front().result.image_name = name->second;
   return wanted;
 }
 

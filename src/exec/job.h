@@ -36,7 +36,8 @@ class SourceDirectories {
 
 struct SshAgent {
   std::string id;
-  std::string socket;   // of a running agent
+  std::string socket;   // of a running agent; empty: there is none
+  std::string missing = {};  // why there is none, in the words of whoever was asked; may be empty
 };
 
 // Fills the directory of a new cache mount with what it held elsewhere; false: nobody knows it. An error

@@ -227,15 +227,18 @@ Status StepMounts::PrepareSsh(const graph::Mount& mount) {
                            : mount.target;
   // Also without an agent: the step is the same, only nothing listens there.
   if (ssh_sockets_++ == 0) env_.push_back("SSH_AUTH_SOCK=" + target);
+  std::string why = "it is required by this step, but was not given";
   for (const SshAgent& agent : job_.ssh) {
     if (agent.id != id) continue;
+    if (!agent.missing.empty()) why = agent.missing;
+    if (agent.socket.empty()) continue;
     struct stat st;
     if (stat(agent.socket.c_str(), &st) != 0) return ErrnoError(errno, "ssh agent " + id);
     specs_.push_back({.source = agent.socket, .target = target});
     return Ok();
   }
   if (!mount.required) return Ok();
-  Error error = NotFound("no SSH key \"{}\" forwarded from the client: it is required by this step, but was not given", id);
+  Error error = NotFound("no SSH key \"{}\" forwarded from the client: {}", id, why);
   error.hint = fmt::format("pass --ssh {}", id);
   return error;
 }

@@ -36,7 +36,8 @@ Status CheckNames(const std::vector<std::string>& names) {
   return Ok();
 }
 
-std::vector<std::string> Normalised(const std::vector<std::string>& names) {
+Result<std::vector<std::string>> Normalised(const std::vector<std::string>& names) {
+  TRY(CheckNames(names));
   std::vector<std::string> out;
   for (const std::string& name : names) {
     out.push_back(oci::ParseReference(name)->WithDefaultTag().String());
@@ -245,7 +246,7 @@ class Exporting {
   }
 
   Status ToImage(const Output& output, engine::StepSink& sink) {
-    std::vector<std::string> names = Normalised(output.names);
+    TRY_ASSIGN(auto names, Normalised(output.names));
     if (output.push) {
       TRY_ASSIGN(auto set, exporter::MakeImages(built_, output, stores_, ProgressTo(sink), stop_));
       for (const std::string& name : names) {
@@ -289,7 +290,7 @@ class Exporting {
 
   Status ToArchive(const Output& output, engine::StepSink& sink) {
     bool docker = output.type == OutputType::kDocker;
-    std::vector<std::string> names = Normalised(output.names);
+    TRY_ASSIGN(auto names, Normalised(output.names));
     TRY_ASSIGN(auto set, exporter::MakeImages(built_, output, stores_, ProgressTo(sink), stop_));
     auto write = [&](Writer& out) {
       return exporter::WriteArchive(set, names, docker, stores_.blobs, out);

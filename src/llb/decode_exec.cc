@@ -97,12 +97,12 @@ class ExecReader {
       case pb::UNSET: break;
       case pb::HOST: exec_.network = graph::NetworkMode::kHost; break;
       case pb::NONE: exec_.network = graph::NetworkMode::kNone; break;
-      default: return Invalid("ExecOp.network is {}, which is not known", static_cast<int>(from_.network()));
+      default: return Invalid("invalid network mode {}", static_cast<int>(from_.network()));
     }
     switch (from_.security()) {
       case pb::SANDBOX: break;
       case pb::INSECURE: exec_.security = graph::SecurityMode::kInsecure; break;
-      default: return Invalid("ExecOp.security is {}, which is not known", static_cast<int>(from_.security()));
+      default: return Invalid("invalid security mode {}", static_cast<int>(from_.security()));
     }
     return Ok();
   }

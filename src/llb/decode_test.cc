@@ -406,7 +406,7 @@ TEST_F(Llb, MalformedExecsAreRefused) {
   EXPECT_THAT(error([](auto& exec) { exec.mutable_mounts(0)->set_input(-2); }), HasSubstr("Mount.input names input -2"));
   EXPECT_THAT(error([](auto& exec) { exec.mutable_mounts(0)->set_output(1'000'000'000); }), HasSubstr("Mount.output is 1000000000"));
   EXPECT_THAT(error([](auto& exec) { *exec.add_mounts() = exec.mounts(0); }), HasSubstr("output 0 is given twice"));
-  EXPECT_THAT(error([](auto& exec) { exec.set_network(static_cast<pb::NetMode>(9)); }), HasSubstr("ExecOp.network is 9"));
+  EXPECT_THAT(error([](auto& exec) { exec.set_network(static_cast<pb::NetMode>(9)); }), HasSubstr("invalid network mode 9"));
   EXPECT_THAT(error([](auto& exec) { exec.mutable_mounts(0)->set_result_id("r"); }), HasSubstr("Mount.result_id"));
   EXPECT_THAT(error([](auto& exec) { exec.mutable_meta()->add_valid_exit_codes(256); }), HasSubstr("valid_exit_codes has 256"));
 }

@@ -81,7 +81,8 @@ Result<std::shared_ptr<const SyncedContext>> Contexts::Transfer(Session& session
                                                                 const ContextRequest& request,
                                                                 std::stop_token stop) {
   METRIC("session.sync");
-  TRY(session.Require(kMethod));
+  // As a directory that the client does not have: there are builds that do without.
+  if (!session.Supports(kMethod)) return NotFound("{}", session.Require(kMethod).error().message);
   const Digest key = Digest::Of(Joined({request.name, request.shared_key_hint, session.shared_key()}));
   TRY_ASSIGN(Slot slot, TakeSlot(fmt::format("{}/synced/{}", root_, key.Hex().substr(0, 32))));
   TRY_ASSIGN(const Fd directory, sys::OpenDir(slot.path));
