@@ -403,7 +403,8 @@ graph::Ref OpReader::AsLayers(graph::Ref ref) {
   auto [known, is_new] = layered.try_emplace(ref.step);
   if (!is_new) return known->second;
   graph::Step copy{.op = graph::FileOp{.actions = {graph::Copy{.input = 0, .from = {}, .dest = "/"}}},
-                   .inputs = {ref}, .platform = source.platform, .name = "[internal] " + source.name};
+                   .inputs = {ref}, .platform = source.platform, .name = source.name};
+  if (!copy.name.starts_with("[internal]")) copy.name = "[internal] " + copy.name;
   copy.text = copy.name;
   known->second = {graph.Add(std::move(copy)), 0};
   return known->second;
