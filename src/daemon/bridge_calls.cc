@@ -67,7 +67,8 @@ google::rpc::Status SolveJob::StatFile(const gateway::StatFileRequest& request,
   });
 }
 
-google::rpc::Status SolveJob::NewContainer(const gateway::NewContainerRequest& request) {
+google::rpc::Status SolveJob::NewContainer(const gateway::NewContainerRequest& request,
+                                           FrontendContainers& containers) {
   std::vector<std::optional<cache::Rootfs>> inputs;
   for (const pb::Mount& mount : request.mounts()) {
     inputs.emplace_back();
@@ -79,7 +80,7 @@ google::rpc::Status SolveJob::NewContainer(const gateway::NewContainerRequest& r
     std::set<std::string> granted(request_.entitlements().begin(), request_.entitlements().end());
     TRY_ASSIGN(auto container, FrontendContainer::Create(request, inputs, std::move(granted), opened->workspace,
                                                          *opened->client, stop_.get_token()));
-    return containers_.Add(request.container_id(), std::move(container));
+    return containers.Add(request.container_id(), std::move(container));
   };
   Status created = create();
   return created ? google::rpc::Status() : StatusOf(created.error());

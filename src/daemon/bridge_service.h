@@ -1,6 +1,7 @@
-// moby.buildkit.v1.frontend.LLBBridge: a client's own front end asks for the work of its job, which the call's
-// metadata `buildkit-controlapi-buildid` names.
+// moby.buildkit.v1.frontend.LLBBridge: a front end asks for the work of its job.
 #pragma once
+
+#include <functional>
 
 #include "api/gateway.grpc.pb.h"
 #include "daemon/capabilities.h"
@@ -9,9 +10,25 @@
 
 namespace varve::daemon {
 
+// The front end that makes a call, and what is its own in the job: several may be at work for one.
+struct BridgeCaller {
+  SolveJob& job;
+  FrontendContainers& containers;
+  const llb::Definitions& inputs;
+  std::function<void(const gateway::ReturnRequest&)> on_return;
+};
+
+// Calls `use` with who calls, which stays meanwhile; an error for callers that nobody knows.
+using UseCaller = std::function<grpc::Status(const BridgeCaller&)>;
+using WithCaller = std::function<grpc::Status(grpc::ServerContext&, const UseCaller& use)>;
+
+// Of front ends in clients: the call's metadata `buildkit-controlapi-buildid` names the job.
+WithCaller CallersOf(Jobs& jobs);
+
 class BridgeService final : public gateway::LLBBridge::Service {
  public:
-  BridgeService(Jobs& jobs, const WorkerFacts& worker) : jobs_(jobs), worker_(worker) {}
+  BridgeService(WithCaller with_caller, const WorkerFacts& worker)
+      : with_caller_(std::move(with_caller)), worker_(worker) {}
 
   grpc::Status ResolveImageConfig(grpc::ServerContext* context,
                                   const gateway::ResolveImageConfigRequest* request,
@@ -50,7 +67,7 @@ class BridgeService final : public gateway::LLBBridge::Service {
                                  gateway::StatFileResponse* response) override;
 
  private:
-  Jobs& jobs_;
+  const WithCaller with_caller_;
   const WorkerFacts& worker_;
 };
 

@@ -100,7 +100,7 @@ grpc::Status ControlService::Build(grpc::ServerContext& context, const control::
     TRY_ASSIGN(auto session, sessions_.Find(id, std::move(stop)));
     return MakeSessionClient(std::move(session), sessions_, contexts_);
   };
-  auto job = std::make_shared<SolveJob>(request, policy_, find_client);
+  auto job = std::make_shared<SolveJob>(request, policy_, worker_, find_client);
   if (varve::Status added = jobs_.Add(job); !added) {
     // Clients may try again elsewhere: of all errors, only this one is of the daemon and not of the build.
     if (added.error().code == Code::kUnavailable) return {grpc::StatusCode::UNAVAILABLE, added.error().message};

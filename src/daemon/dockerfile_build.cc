@@ -11,10 +11,10 @@
 #include "base/strings.h"
 #include "daemon/capabilities.h"
 #include "daemon/llb_build.h"
+#include "dockerfile/frontend.h"
 #include "export/files_output.h"
 #include "graph/source_url.h"
 #include "job/build_report.h"
-#include "oci/reference.h"
 #include "source/stdin_context.h"
 #include "sys/open.h"
 #include "tree/pattern.h"
@@ -61,10 +61,7 @@ bool IsDockerfileFrontend(const std::string& frontend, const Attributes& attribu
   if (frontend != "gateway.v0") return false;
   auto source = attributes.find("source");
   if (source == attributes.end()) return false;
-  auto reference = oci::ParseReference(source->second);
-  if (!reference) return false;
-  std::string name = reference->path.substr(reference->path.rfind('/') + 1);
-  return name.starts_with("dockerfile");
+  return dockerfile::IsDockersFrontend(source->second);
 }
 
 DockerfileBuild::DockerfileBuild(FrontendRequest request, llb::Inputs inputs, std::vector<tier::Spec> cache_from,
@@ -276,6 +273,13 @@ std::optional<Failure> DockerfileBuild::Prepare() {
   auto context = OpenContext();
   if (!context) return Failure{context.error()};
   for (const std::string& warning : context->warnings) place_.board.Warn({.text = warning});
+  if (!request_.attributes.contains("cmdline")) {  // of a front end that was asked for by the file
+    auto wanted = dockerfile::FrontendOf(context->dockerfile, {request_.flags.build_args.begin(), request_.flags.build_args.end()});
+    if (wanted && !dockerfile::IsDockersFrontend(wanted->frontend)) {
+      other_frontend_ = {*wanted, wanted->span.start_line > 0 ? std::optional(PlaceOf(wanted->span, *context)) : std::nullopt};
+      return std::nullopt;
+    }
+  }
   auto read = job_->Read(std::move(*context));
   if (!read) {
     if (request_.subrequest.empty()) job::ShowWarnings(job_->warnings(), place_.board, job_->context());
@@ -303,6 +307,7 @@ Result<job::CallResult> DockerfileBuild::Answer(std::optional<Failure>& failure)
     return failure->error;
   }
   failure = Prepare();
+  if (other_frontend_) return Invalid("the file is for the front end {}", other_frontend_->syntax.frontend);
   if (name == "lint" && !job_->context().dockerfile_name.empty()) {
     dockerfile::CheckReport report{.file_name = job_->context().dockerfile_name,
                                    .source = job_->context().dockerfile, .warnings = job_->warnings()};
@@ -406,8 +411,7 @@ std::optional<Failure> DockerfileBuild::Export(const std::vector<ResultPart>& pa
   return std::nullopt;
 }
 
-FailurePlace DockerfileBuild::PlaceOf(const dockerfile::Span& span) const {
-  const job::BuildContext& context = job_->context();
+FailurePlace DockerfileBuild::PlaceOf(const dockerfile::Span& span, const job::BuildContext& context) const {
   graph::Graph read;
   read.Add({.op = graph::LocalSource{.name = request_.dockerfile_mount, .follow_paths = {request_.filename}}});
   return {.file = context.dockerfile_name, .text = context.dockerfile, .span = span,
@@ -418,7 +422,7 @@ Failure DockerfileBuild::At(const dockerfile::SourceError& error) const {
   const job::BuildContext& context = job_->context();
   Failure failure{error.error};
   if (!context.dockerfile_name.empty()) {
-    failure.place = PlaceOf(error.span);
+    failure.place = PlaceOf(error.span, context);
   }
   return failure;
 }
@@ -430,7 +434,8 @@ Failure DockerfileBuild::OfOutcome() const {
   failure.vertex = place_.feed.DigestOf(observer_->VertexOf(*outcome_.failed_step));
   if (step.location.first_line > 0) {
     failure.place = PlaceOf(dockerfile::Span::Lines(static_cast<int>(step.location.first_line),
-                                                    static_cast<int>(step.location.last_line)));
+                                                    static_cast<int>(step.location.last_line)),
+                            job_->context());
   }
   if (failure.error.code == Code::kNotFound && !job_->context().ignore_file.empty() &&
       failure.error.hint.empty()) {

@@ -37,8 +37,14 @@ class DockerfileBuild final : public ClientBuild {
                   BuildTargets targets, BuildPlace place);
   ~DockerfileBuild() override;
 
-  // Empty: all went well.
+  // Empty: all went well, or the file is for another front end.
   std::optional<Failure> Prepare();
+  // After Prepare: the front end that is to be asked instead of this one, and where the file says so.
+  struct OtherFrontend {
+    dockerfile::Syntax syntax;
+    std::optional<FailurePlace> place;
+  };
+  const std::optional<OtherFrontend>& other_frontend() const { return other_frontend_; }
   // The answer to FrontendRequest::subrequest, instead of Prepare.
   Result<job::CallResult> Answer(std::optional<Failure>& failure);
 
@@ -72,7 +78,7 @@ class DockerfileBuild final : public ClientBuild {
   Result<std::vector<std::string>> IgnorePatternsOf(const std::string& mount, const std::string& file,
                                                            std::string& found);
   job::ClientFacts Facts() const;
-  FailurePlace PlaceOf(const dockerfile::Span& span) const;
+  FailurePlace PlaceOf(const dockerfile::Span& span, const job::BuildContext& context) const;
   Failure At(const dockerfile::SourceError& error) const;
   Failure OfOutcome() const;
   std::string SharedKeyOf(const std::string& mount) const;
@@ -88,6 +94,7 @@ class DockerfileBuild final : public ClientBuild {
   // Text of the Dockerfile's own ignore file, which wins over the context's; nothing: there is none.
   std::optional<std::string> own_ignore_;
 
+  std::optional<OtherFrontend> other_frontend_;
   std::unique_ptr<job::BuildJob> job_;
   std::unique_ptr<job::BoardObserver> observer_;
   engine::Outcome outcome_;

@@ -80,6 +80,7 @@ void NameMissingFile(const graph::Step& step, Failure& failure) {
 }
 
 google::rpc::Status ToProto(const Failure& failure) {
+  if (failure.status) return *failure.status;
   google::rpc::Status status;
   status.set_code(CodeOf(failure));
   std::string message = failure.error.message;

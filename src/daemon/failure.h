@@ -36,6 +36,7 @@ struct Failure {
   std::vector<std::string> deny_messages = {};  // of the client's source policy, for its user
   std::string capability = {};             // that the client's front end needs and this one has not
   std::optional<int> exit_code = {};       // of a process that failed
+  std::optional<google::rpc::Status> status = {};  // as a front end has told it, with its details: instead of all else
 };
 
 // A file that `step` was to read and that is not there, in the words that clients and their users look for: BuildKit

@@ -148,10 +148,6 @@ void SetResource(job::BuildFlags& flags, const std::string& key, const std::stri
   }
 }
 
-Attributes ToAttributes(const google::protobuf::Map<std::string, std::string>& map) {
-  return {map.begin(), map.end()};
-}
-
 // An entry of "cache-imports", the JSON that clients give their front end.
 Result<std::vector<tier::Spec>> ParseImportsAttribute(const std::string& text) {
   std::vector<tier::Spec> specs;

@@ -21,6 +21,9 @@
 namespace varve::daemon {
 
 using Attributes = std::map<std::string, std::string>;
+inline Attributes ToAttributes(const google::protobuf::Map<std::string, std::string>& map) {
+  return {map.begin(), map.end()};
+}
 
 struct FrontendRequest {
   Attributes attributes;            // all of them, as they came

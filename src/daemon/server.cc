@@ -116,7 +116,7 @@ struct Server::Impl {
   explicit Impl(ServerOptions server_options)
       : options(std::move(server_options)), worker(FactsOf(options)), sessions(options.sessions), contexts(options.policy.root),
         jobs(options.jobs), records(options.policy.root, options.records), telemetry(options.otlp, job::SendOtlp),
-        control(jobs, sessions, contexts, records, metrics, telemetry, options.policy, worker), bridge(jobs, worker) {}
+        control(jobs, sessions, contexts, records, metrics, telemetry, options.policy, worker), bridge(CallersOf(jobs), worker) {}
 
   const ServerOptions options;
   const WorkerFacts worker;

@@ -9,7 +9,6 @@
 #include "daemon/result_attestations.h"
 #include "daemon/result_metadata.h"
 #include "daemon/solve_job_opened.h"
-#include "dockerfile/subrequests.h"
 #include "job/collect_after.h"
 #include "job/exit_code.h"
 
@@ -18,10 +17,6 @@ namespace varve::daemon {
 namespace {
 
 google::rpc::Status StatusOf(const Error& error) { return ToProto({.error = error}); }
-
-Attributes ToAttributes(const google::protobuf::Map<std::string, std::string>& map) {
-  return {map.begin(), map.end()};
-}
 
 // Answers are strings; what is no string is JSON, in base64 where clients expect it so.
 void PutAnswer(const Json& metadata, control::SolveResponse& response) {
@@ -37,8 +32,8 @@ void PutAnswer(const Json& metadata, control::SolveResponse& response) {
 
 }  // namespace
 
-SolveJob::SolveJob(control::SolveRequest request, SolvePolicy policy, FindClient find_client)
-    : request_(std::move(request)), policy_(std::move(policy)), find_client_(std::move(find_client)),
+SolveJob::SolveJob(control::SolveRequest request, SolvePolicy policy, const WorkerFacts& worker, FindClient find_client)
+    : request_(std::move(request)), policy_(std::move(policy)), worker_(worker), find_client_(std::move(find_client)),
       feed_holder_(std::make_shared<StatusFeed>(request_.ref())), feed_(*feed_holder_) {}
 
 SolveJob::~SolveJob() = default;
@@ -235,85 +230,6 @@ std::optional<Failure> SolveJob::SolveDefinition(const pb::Definition& definitio
   if (!evaluate) return std::nullopt;
   std::lock_guard lock(running_);
   return build->Run(false, nullptr);
-}
-
-std::optional<Failure> SolveJob::SolveFrontend(const std::string& frontend, const Attributes& attributes,
-                                               const llb::Definitions& given_inputs, const Policies& policies,
-                                               bool evaluate, gateway::Result& result) {
-  if (policy_.disabled_frontends.contains(frontend)) {
-    return Failure{.error = NotFound("frontend {} not found: the configuration of this daemon disables it", frontend)};
-  }
-  if (!IsDockerfileFrontend(frontend, attributes)) {
-    if (frontend != "gateway.v0") return Failure{.error = NotFound("unsupported frontend {}", frontend)};
-    auto source = attributes.find("source");
-    return Failure{.error = Invalid("the front end {} is not supported by this daemon yet: only docker/dockerfile is",
-                                    source == attributes.end() ? "(no source)" : source->second)};
-  }
-  Attributes all = ToAttributes(request_.frontend_attrs());
-  for (const auto& [key, value] : attributes) all[key] = value;
-  std::vector<std::string> entitlements(request_.entitlements().begin(), request_.entitlements().end());
-  auto request = ParseFrontendRequest(all, entitlements);
-  if (!request) return Failure{request.error()};
-  for (const std::string& capability : request->wanted_capabilities) {
-    if (IsFrontendCapability(capability)) continue;
-    return Failure{.error = Invalid("unsupported frontend capability {}", capability), .capability = capability};
-  }
-  auto inputs = llb::DecodeInputs(given_inputs, llb::StringAttributes(all.begin(), all.end()));
-  if (!inputs) return Failure{inputs.error()};
-  for (const auto& [name, input] : inputs->by_name) {
-    Status granted = llb::CheckEntitlements(input.build.graph, {entitlements.begin(), entitlements.end()});
-    if (!granted) return Failure{granted.error()};
-  }
-  std::vector<tier::Spec> cache_from;
-  BuildTargets targets;
-  if (Status read = ReadTargets(all, cache_from, targets); !read) return Failure{read.error()};
-  auto policy = PolicyOf(policies);
-  if (!policy) return Failure{policy.error()};
-  auto place = Place(*policy);
-  if (!place) return Failure{place.error()};
-  const bool asks = !request->subrequest.empty();
-  auto build = std::make_shared<DockerfileBuild>(std::move(*request), std::move(*inputs), std::move(cache_from),
-                                                 std::move(targets), std::move(*place));
-  std::optional<Failure> failure;
-  if (asks) {
-    auto answer = build->Answer(failure);
-    if (!answer) return failure ? failure : Failure{answer.error()};
-    auto& metadata = *result.mutable_metadata();
-    metadata["result.json"] = answer->json.Dump({.indent = 2});
-    metadata["result.txt"] = answer->text;
-    metadata["result.statuscode"] = std::to_string(answer->status);
-    metadata["version"] = std::string(dockerfile::kSubrequestVersion);
-    return std::nullopt;
-  }
-  failure = build->Prepare();
-  if (failure && *policy) failure->deny_messages = (*policy)->deny_messages();
-  if (failure) return failure;
-  Describe(build, result);
-  if (!evaluate) return std::nullopt;
-  std::lock_guard lock(running_);
-  return build->Run(false, nullptr);
-}
-
-// The build's results as references that the client hands back, their configs, and as definitions that other
-// builds may go on with.
-void SolveJob::Describe(const std::shared_ptr<DockerfileBuild>& build, gateway::Result& result) {
-  const dockerfile::LoweredPlatforms& platforms = build->lowered();
-  auto& metadata = *result.mutable_metadata();
-  for (size_t i = 0; i < platforms.results.size(); ++i) {
-    gateway::Ref made;
-    made.set_id(NewRef({build, i, nullptr}));
-    *made.mutable_def() = build->Definition(i, request_.session());
-    const std::string platform = platforms.results[i].platform.ToString();
-    std::string config = platforms.results[i].lowered.config.Serialise();
-    if (platforms.multi_platform) {
-      (*result.mutable_refs()->mutable_refs())[platform] = std::move(made);
-      metadata["containerimage.config/" + platform] = config;
-    } else {
-      *result.mutable_ref() = std::move(made);
-      metadata["containerimage.config"] = config;
-    }
-  }
-  metadata["refs.platforms"] = PlatformList(platforms).Dump();
 }
 
 Result<SolveJob::Made> SolveJob::FindMade(const std::string& ref) {

@@ -20,6 +20,7 @@
 
 #include "api/control.pb.h"
 #include "api/gateway.pb.h"
+#include "daemon/capabilities.h"
 #include "daemon/client.h"
 #include "daemon/dockerfile_build.h"
 #include "daemon/failure.h"
@@ -46,7 +47,8 @@ class SolveJob {
   // Of a session's client, when a build begins to need it.
   using FindClient = std::function<Result<std::shared_ptr<Client>>(std::stop_token stop)>;
 
-  SolveJob(control::SolveRequest request, SolvePolicy policy, FindClient find_client);
+  // `worker` outlives the job.
+  SolveJob(control::SolveRequest request, SolvePolicy policy, const WorkerFacts& worker, FindClient find_client);
   ~SolveJob();
   SolveJob(const SolveJob&) = delete;
   SolveJob& operator=(const SolveJob&) = delete;
@@ -74,7 +76,7 @@ class SolveJob {
   google::rpc::Status ReadDir(const gateway::ReadDirRequest& request, gateway::ReadDirResponse& response);
   google::rpc::Status StatFile(const gateway::StatFileRequest& request, gateway::StatFileResponse& response);
   void Warn(const gateway::WarnRequest& request);
-  google::rpc::Status NewContainer(const gateway::NewContainerRequest& request);
+  google::rpc::Status NewContainer(const gateway::NewContainerRequest& request, FrontendContainers& containers);
   FrontendContainers& containers() { return containers_; }
   void Return(const gateway::ReturnRequest& request);
 
@@ -108,6 +110,19 @@ class SolveJob {
   std::optional<Failure> SolveFrontend(const std::string& frontend, const Attributes& attributes,
                                        const llb::Definitions& inputs, const Policies& policies, bool evaluate,
                                        gateway::Result& result);
+  // Of a front end that is an image.
+  struct FrontendFiles {
+    pb::Definition definition;
+    oci::ImageConfig config;
+  };
+  Result<FrontendFiles> FindFrontend(const std::string& source, const Attributes& attributes,
+                                     const llb::Definitions& inputs, const Policies& policies);
+  std::optional<Failure> SolveImageFrontend(const Attributes& attributes, const llb::Definitions& inputs,
+                                            const Policies& policies, bool evaluate, gateway::Result& result);
+  std::optional<Failure> Forward(const DockerfileBuild::OtherFrontend& to, Attributes attributes,
+                                 const llb::Definitions& inputs, const Policies& policies, bool evaluate,
+                                 gateway::Result& result);
+  std::optional<Failure> EvaluateAll(const gateway::Result& result);
   std::optional<Failure> SolveDefinition(const pb::Definition& definition, const Policies& policies, bool evaluate,
                                          gateway::Result& result, const Attributes& attributes = {});
   // The request's policies, then those of one call of a front end. Null: there are none.
@@ -139,6 +154,7 @@ class SolveJob {
 
   const control::SolveRequest request_;
   const SolvePolicy policy_;
+  const WorkerFacts& worker_;
   const FindClient find_client_;
   const std::shared_ptr<StatusFeed> feed_holder_;
   StatusFeed& feed_;

@@ -145,11 +145,31 @@ TEST(Frontend, DockerfilesFromAnywhereAreReadHere) {
   EXPECT_EQ(Frontend("FROM a\n"), "");
 }
 
+// A daemon runs other images, whatever they are called.
+TEST(Frontend, DockersIsTheOneOfItsName) {
+  for (const char* name : {"docker/dockerfile", "docker/dockerfile:1.7-labs", "docker/dockerfile-upstream:master", "dockerfile.v0",
+                           "localhost:5000/hub/docker/dockerfile:1"}) {
+    EXPECT_TRUE(IsDockersFrontend(name)) << name;
+  }
+  for (const char* name : {"localhost:5000/dockerfile", "example.com/docker/dockerfile-frontend", "notdocker/dockerfile", ""}) {
+    EXPECT_FALSE(IsDockersFrontend(name)) << name;
+  }
+}
+
+TEST(Frontend, IsAskedForWithItsCommand) {
+  auto wanted = FrontendOf("# syntax=example.com/fe:1 fast\n", {});
+  ASSERT_TRUE(wanted);
+  EXPECT_EQ(wanted->frontend, "example.com/fe:1");
+  EXPECT_EQ(wanted->command, "example.com/fe:1 fast");
+  EXPECT_EQ(FrontendOf("# syntax=example.com/fe:1\n", {{"BUILDKIT_SYNTAX", " other slow "}})->command, "other slow");
+  EXPECT_FALSE(FrontendOf("FROM a\n", {}));
+}
+
 TEST(Frontend, OthersAreRefusedUnlessTheBuildArgumentSaysOtherwise) {
   constexpr std::string_view kText = "# syntax=example.com/buildpack\nhello\n";
   EXPECT_EQ(Frontend(kText),
-            "1: the front end \"example.com/buildpack\" is not supported: varve runs no front-end "
-            "images");
+            "1: the front end \"example.com/buildpack\" is not supported by varve build, which runs no "
+            "front-end images");
   EXPECT_EQ(Frontend(kText, {{"BUILDKIT_SYNTAX", "dockerfile.v0"}}), "");
   EXPECT_NE(Frontend("FROM a\n", {{"BUILDKIT_SYNTAX", "example.com/x"}}), "");
 }

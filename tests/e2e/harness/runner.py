@@ -64,6 +64,9 @@ class Needs:
             return None if os.geteuid() == 0 else "not running as root"
         if need == "rootless":
             return self._rootless()
+        if need == "list-frontend":
+            found = os.access(f"{os.path.dirname(os.path.realpath(find_binary()))}/list_frontend", os.X_OK)
+            return None if found else "list_frontend is not built"
         if need == "network":
             return self._network()
         if need == "binfmt":
