@@ -38,7 +38,9 @@ Error UsageError(const CLI::ParseError& e, const CLI::App& app, int argc, char**
   for (const CLI::Option* option : chosen.get_options()) {
     for (const std::string& name : option->get_lnames()) flags.push_back("--" + name);
   }
-  for (const CLI::App* command : chosen.get_subcommands({})) commands.push_back(command->get_name());
+  for (const CLI::App* command : chosen.get_subcommands({})) {
+    if (!command->get_group().empty()) commands.push_back(command->get_name());
+  }
 
   for (int i = 1; i < argc; ++i) {
     std::string word = Split(argv[i], '=')[0];

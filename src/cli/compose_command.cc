@@ -13,6 +13,7 @@
 #include "cli/commands.h"
 #include "cli/compose_flags.h"
 #include "cli/joined_build.h"
+#include "cli/joined_call.h"
 #include "cli/report_flags.h"
 #include "compose/render.h"
 #include "job/console.h"
@@ -33,6 +34,25 @@ Result<job::ProgressMode> ModeOf(const std::string& text) {
   if (text == "none") return job::ProgressMode::kNone;
   return Invalid("invalid progress mode \"{}\": use auto, tty, plain, quiet, rawjson or none",
                  text);
+}
+
+// docker compose's commands that varve leaves to it.
+constexpr const char* kOfDockerCompose[] = {
+    "attach", "bridge", "commit",  "cp",      "create", "down", "events",  "exec",    "export", "images", "kill",
+    "logs",   "ls",     "pause",   "port",    "ps",     "publish", "pull", "push",    "restart", "rm",    "run",
+    "scale",  "start",  "stats",   "stop",    "top",    "unpause", "up",   "version", "volumes", "wait",  "watch"};
+
+// What to type instead of it.
+std::string InsteadOf(const std::string& command) {
+  if (command == "push") return "varve compose build --push builds the images and pushes them";
+  if (command == "pull") return "varve compose build --pull asks the registries for newer base images";
+  if (command == "images") return "varve compose config --images prints the names, varve history ls what was built";
+  if (command == "version") return "varve --version";
+  if (command == "up" || command == "run" || command == "create" || command == "watch") {
+    return fmt::format("varve compose build --load, then docker compose {}{}", command,
+                       command == "up" || command == "create" ? " --no-build" : "");
+  }
+  return "docker compose " + command;
 }
 
 class ComposeCommand final : public Command {
@@ -62,6 +82,12 @@ class ComposeCommand final : public Command {
     build->add_flag("--no-cache", all_.no_cache, "Run every step again");
     build->add_flag("--pull", all_.pull, "Ask the registry for base images even if they are here");
     build->add_flag("--push", all_.push, "Push the images that image: names");
+    build->add_flag("--load", all_.load, "Load the images into docker or podman, for docker compose up --no-build");
+    build->add_flag("--check", check_, "Only look at the Dockerfiles, and build nothing");
+    build->add_option("--ssh", all_.ssh, "Agent or keys for RUN --mount=type=ssh: default or ID=PATH")
+        ->allow_extra_args(false);
+    build->add_option("--provenance", all_.provenance, "Provenance for the images: true, false, mode=min or mode=max");
+    build->add_option("--sbom", all_.sbom, "A list of the packages for the images: true or false");
     build->add_flag("--print", print_, "Print the build as a bake file, and build nothing");
     build->add_flag("-q,--quiet", quiet_, "Print errors only");
     build->add_flag("--with-dependencies", with_dependencies_,
@@ -74,6 +100,11 @@ class ComposeCommand final : public Command {
         ->group("");
     for (const char* name : {"--compress", "--force-rm", "--no-rm", "--parallel"})
       build->add_flag(name)->group("");
+    for (const char* name : {"--ansi", "--parallel"}) app.add_option(name, ignored_)->group("");
+    for (const char* name : {"--compatibility", "--verbose", "--all-resources"}) app.add_flag(name)->group("");
+    for (const char* name : kOfDockerCompose) {
+      others_.push_back(app.add_subcommand(name)->group("")->fallthrough(false)->allow_extras());
+    }
 
     config_ = app.add_subcommand("config", "Print the files as one resolved model");
     config_->alias("convert");
@@ -90,6 +121,12 @@ class ComposeCommand final : public Command {
   }
 
   Status Check() override {
+    for (const CLI::App* other : others_) {
+      if (!other->parsed()) continue;
+      Error error = Invalid("varve builds, and docker compose runs: varve has no compose {}", other->get_name());
+      error.hint = InsteadOf(other->get_name());
+      return error;
+    }
     is_config_ = config_->parsed();  // the parser is gone when the command runs
     TRY_ASSIGN(shown_.progress, ModeOf(progress_));
     if (progress_.empty()) {
@@ -206,7 +243,14 @@ class ComposeCommand final : public Command {
                                .flags = std::move(flags->flags),
                                .links = std::move(flags->services)});
     }
-    return BuildJoined(std::move(request), global);
+    if (!check_) return BuildJoined(std::move(request), global);
+    job::CallFlag call{.name = "lint"};
+    bake::Selection selection;
+    for (JoinedJob::Part& part : request.parts) {
+      part.flags.call = call;
+      selection.targets[part.name] = {};
+    }
+    return CallJoined(std::move(request), selection, call, global);
   }
 
   int Fail(const Error& error) {
@@ -217,10 +261,11 @@ class ComposeCommand final : public Command {
   compose::LoadOptions load_;
   std::vector<std::string> profiles_, named_, build_args_;
   std::string progress_, format_, output_, ignored_;
-  bool is_config_ = false, quiet_ = false, print_ = false, with_dependencies_ = false,
+  bool is_config_ = false, quiet_ = false, print_ = false, check_ = false, with_dependencies_ = false,
        no_interpolate_ = false, no_env_resolution_ = false;
   bool list_services_ = false, list_images_ = false, list_profiles_ = false;
   CLI::App* config_ = nullptr;
+  std::vector<const CLI::App*> others_;
   ComposeBuildFlags all_;
   job::ReportFlags reports_;
   job::BuildFlags shown_;  // what the display asks for

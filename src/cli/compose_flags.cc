@@ -59,11 +59,18 @@ Status AddLimits(const compose::Build& build, job::BuildFlags& flags) {
   return Ok();
 }
 
-Status AddSecrets(const compose::Build& build, job::BuildFlags& flags) {
+// Agents of the files, and of the command line.
+std::vector<std::string> AgentsOf(const compose::Build& build, const ComposeBuildFlags& all) {
+  std::vector<std::string> agents = build.ssh;
+  agents.insert(agents.end(), all.ssh.begin(), all.ssh.end());
+  return agents;
+}
+
+Status AddSecrets(const compose::Build& build, const ComposeBuildFlags& all, job::BuildFlags& flags) {
   for (const compose::BuildSecret& secret : build.secrets) {
     flags.secrets.push_back({.id = secret.id, .path = secret.file, .variable = secret.variable});
   }
-  for (const std::string& text : build.ssh) {
+  for (const std::string& text : AgentsOf(build, all)) {
     TRY_ASSIGN(auto ssh, job::ParseSsh(text));
     flags.ssh.push_back(std::move(ssh));
   }
@@ -82,10 +89,12 @@ Status AddCaches(const compose::Build& build, job::BuildFlags& flags) {
   return tier::CheckExports(flags.cache_to);
 }
 
-std::vector<std::string> AttestationsOf(const compose::Build& build) {
+std::vector<std::string> AttestationsOf(const compose::Build& build, const ComposeBuildFlags& all) {
+  const std::string& provenance = all.provenance.empty() ? build.provenance : all.provenance;
+  const std::string& sbom = all.sbom.empty() ? build.sbom : all.sbom;
   std::vector<std::string> values;
-  if (!build.provenance.empty()) values.push_back(attest::AttestText("provenance", build.provenance));
-  if (!build.sbom.empty()) values.push_back(attest::AttestText("sbom", build.sbom));
+  if (!provenance.empty()) values.push_back(attest::AttestText("provenance", provenance));
+  if (!sbom.empty()) values.push_back(attest::AttestText("sbom", sbom));
   return values;
 }
 
@@ -146,10 +155,11 @@ Result<ServiceFlags> MakeFlags(const compose::Project& project, const compose::S
   flags.allow = EntitlementsOf(build);
   if (!all.memory.empty()) flags.resources["memory"] = all.memory;
   TRY(AddLimits(build, flags));
-  TRY(AddSecrets(build, flags));
+  TRY(AddSecrets(build, all, flags));
   TRY(AddContexts(build, out));
-  TRY_ASSIGN(flags.attest, attest::ParseRequest(AttestationsOf(build), flags.build_args));
+  TRY_ASSIGN(flags.attest, attest::ParseRequest(AttestationsOf(build, all), flags.build_args));
   TRY(AddCaches(build, flags));
+  flags.load = all.load;
   // As docker compose: a name that nobody wrote is not a name to push to.
   flags.push = all.push && (!service.image.empty() || !build.tags.empty());
   if (flags.push && service.image.empty()) flags.tags = build.tags;
@@ -218,7 +228,8 @@ Json BakeFile(const compose::Project& project, const std::vector<const compose::
     target.SetIf(!build.cache_to.empty(), "cache-to", Json::Strings(build.cache_to));
     target.SetIf(!build.target.empty(), "target", build.target);
     target.SetIf(!secrets.as_array().empty(), "secret", secrets);
-    target.SetIf(!build.ssh.empty(), "ssh", Json::Strings(build.ssh));
+    const std::vector<std::string> agents = AgentsOf(build, all);
+    target.SetIf(!agents.empty(), "ssh", Json::Strings(agents));
     target.SetIf(!build.platforms.empty(), "platforms", Json::Strings(build.platforms));
     target.SetIf(build.pull || all.pull, "pull", true);
     target.SetIf(build.no_cache || all.no_cache, "no-cache", true);
@@ -233,7 +244,7 @@ Json BakeFile(const compose::Project& project, const std::vector<const compose::
       hosts.Set(host, others.empty() ? address : others + "," + address);
     }
     target.SetIf(!build.extra_hosts.empty(), "extra-hosts", std::move(hosts));
-    const std::vector<std::string> entitlements = EntitlementsOf(build), attestations = AttestationsOf(build);
+    const std::vector<std::string> entitlements = EntitlementsOf(build), attestations = AttestationsOf(build, all);
     target.SetIf(!entitlements.empty(), "entitlements", Json::Strings(entitlements));
     target.SetIf(!attestations.empty(), "attest", Json::Strings(attestations));
     bool push = all.push && !service->image.empty();

@@ -14,10 +14,13 @@ namespace varve::cli {
 // Flags of `varve compose build`, for all services.
 struct ComposeBuildFlags {
   std::vector<std::pair<std::string, std::string>> build_args;  // win over those of the files
+  std::vector<std::string> ssh;                                  // added to those of the files
   std::string memory;
+  std::string provenance, sbom;  // empty: what the files say
   bool no_cache = false;
   bool pull = false;
   bool push = false;
+  bool load = false;
 };
 
 // What else the section says: contexts that are other services, and what this version cannot do.

@@ -218,6 +218,19 @@ Status HostsToMapping(Node& node) {
   return Ok();
 }
 
+// Nothing is an empty list; compose-go's schema takes no text where only lists stand.
+Status WantList(Node& node, std::string_view what) {
+  if (node.is_null()) {
+    Node list = Node::Sequence(node.place);
+    list.tag = node.tag;
+    node = std::move(list);
+  }
+  if (node.is_sequence()) return Ok();
+  Error error = ErrorAt(node.place, fmt::format("{} must be a list", what));
+  if (node.is_scalar()) error.hint = fmt::format("write [{}]", node.Text());
+  return error;
+}
+
 Status StringToList(Node& node, std::string_view what) {
   if (node.is_sequence()) return Ok();
   if (node.is_mapping()) return ErrorAt(node.place, fmt::format("{} must be a list", what));
@@ -293,7 +306,9 @@ Status CanonicalizeBuild(const std::string& service, Node& build, const std::str
     } else if (key == "ulimits") {
       TRY(UlimitsOf(value));
     } else if (key == "tags" || key == "platforms" || key == "cache_from" || key == "cache_to" ||
-               key == "entitlements" || key == "no_cache_filter") {
+               key == "entitlements") {
+      TRY(WantList(value, "build." + key));
+    } else if (key == "no_cache_filter") {
       TRY(StringToList(value, "build." + key));
     } else if (!key.starts_with("x-")) {
       TRY(WantScalar(value, "build." + key));
@@ -493,7 +508,9 @@ Status CanonicalizeService(const std::string& name, Node& service, const std::st
       for (Node& item : value.items) {
         if (Node* path = item.is_mapping() ? item.Find("path") : &item) ResolveIn(*path, directory);
       }
-    } else if (key == "profiles" || key == "dns" || key == "dns_search" || key == "tmpfs") {
+    } else if (key == "profiles") {
+      TRY(WantList(value, key));
+    } else if (key == "dns" || key == "dns_search" || key == "tmpfs") {
       TRY(StringToList(value, key));
     } else if (key == "image" || key == "platform" || key == "pull_policy") {
       TRY(WantScalar(value, key));

@@ -7,6 +7,7 @@
 
 #include "base/fd.h"
 #include "base/strings.h"
+#include "compose/dependencies.h"
 
 namespace varve::compose {
 
@@ -61,10 +62,10 @@ class Maker {
         if (!TrimSpace(profile).empty()) active.emplace(TrimSpace(profile));
       }
     }
-    const Node* services = project_.loaded.model.Find("services");
-    if (services != nullptr) {
-      for (const Node::Member& member : services->members) {
+    if (Node* services = project_.loaded.model.Find("services")) {
+      for (Node::Member& member : services->members) {
         if (member.key.starts_with("x-")) continue;
+        AddImpliedDependencies(member.value);
         TRY_ASSIGN(Service service, MakeService(member.key, member.value, member.place));
         project_.services.push_back(std::move(service));
       }
@@ -81,6 +82,7 @@ class Maker {
           std::ranges::any_of(service.profiles, [&](const auto& p) { return active.contains(p); });
     }
     TRY(CheckReferences());
+    TRY(CheckCircles(project_.services));
     return std::move(project_);
   }
 

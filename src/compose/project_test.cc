@@ -406,6 +406,99 @@ TEST_F(Compose, ErrorsSayWhereAndWhatWasMeant) {
   EXPECT_EQ(
       error_of("services:\n  a: {build: {additional_contexts: {b: 'service:b'}}}\n"),
       "compose.yaml:2:3: service a: additional_contexts.b names service:b, which is not defined");
+  EXPECT_EQ(error_of("services:\n  a: {build: {tags: x}}\n"),
+            "compose.yaml:2:21: build.tags must be a list\nwrite [x]");
+  EXPECT_EQ(error_of("services:\n  a: {image: i, profiles: p}\n"),
+            "compose.yaml:2:27: profiles must be a list\nwrite [p]");
+}
+
+TEST_F(Compose, ServicesThatWaitForEachOtherAreRefused) {
+  auto error_of = [this](std::string_view text) {
+    File("compose.yaml", text);
+    return Services();
+  };
+  const std::string hint = "\ntake one of them out: no service of a circle can be the first to start";
+  EXPECT_EQ(error_of("services:\n"
+                     "  a: {image: i, depends_on: [b]}\n"
+                     "  b: {image: i, depends_on: [c]}\n"
+                     "  c: {image: i, depends_on: {b: {condition: service_healthy}}}\n"),
+            "compose.yaml:3:3: depends_on makes a circle: b -> c -> b" + hint);
+  EXPECT_EQ(error_of("services:\n  a: {image: i, depends_on: [a]}\n"),
+            "compose.yaml:2:3: depends_on makes a circle: a -> a" + hint);
+  EXPECT_EQ(error_of("services:\n  a: {image: i, links: [b]}\n  b: {image: i, pid: 'service:a'}\n"),
+            "compose.yaml:2:3: depends_on makes a circle: a -> b -> a" + hint);
+  // Two ways to one service are none, and who is not active waits for nobody.
+  EXPECT_TRUE(error_of("services:\n"
+                       "  a: {image: i, depends_on: [b, c]}\n"
+                       "  b: {image: i, depends_on: [c]}\n"
+                       "  c: {image: i, depends_on: {off: {condition: service_started, required: false}}}\n"
+                       "  off: {image: i, depends_on: [c], profiles: [p]}\n")
+                  .starts_with("a:\n"));
+}
+
+TEST_F(Compose, OtherKeysImplyDependencies) {
+  File("compose.yaml", R"(
+services:
+  web:
+    image: i
+    depends_on: {db: {condition: service_healthy}}
+    links: ["db:database", cache]
+    volumes_from: ["data:ro", "container:old"]
+    network_mode: service:vpn
+  cache: {image: i}
+  data: {image: i}
+  db: {image: i}
+  vpn: {image: i}
+)");
+  const std::string shown = Services();
+  EXPECT_EQ(shown.substr(shown.find("web:\n")), R"(web:
+  depends_on:
+    cache:
+      condition: service_started
+      required: true
+      restart: true
+    data:
+      condition: service_started
+      required: true
+    db:
+      condition: service_healthy
+      required: true
+    vpn:
+      condition: service_started
+      required: true
+      restart: true
+  image: i
+  links:
+    - db:database
+    - cache
+  network_mode: service:vpn
+  volumes_from:
+    - data:ro
+    - container:old
+)");
+}
+
+TEST_F(Compose, ConfigLeavesOutWhatSaysNothing) {
+  File("compose.yaml", R"(
+services:
+  web:
+    build: {context: ., args: [UNSET], tags: , target: ""}
+    image: ${UNSET}
+    environment:
+    ports: []
+    command: []
+    networks: {default: }
+    x-mine: ""
+)");
+  EXPECT_EQ(Services(), R"(web:
+  build:
+    context: $D
+    dockerfile: Dockerfile
+  command: []
+  networks:
+    default: null
+  x-mine: ""
+)");
 }
 
 TEST_F(Compose, FileIsFoundUpwardAndNamedByTheEnvironment) {

@@ -137,6 +137,17 @@ void Write(const Json& value, size_t indent, bool in_list, std::string& out) {
 // Sections that say nothing are left out.
 bool SaysNothing(const Json& value) { return value.is_null() || IsEmpty(value); }
 
+// Values that mean nothing, such as the image of "image: ${UNSET}", are left out, as docker compose does;
+// a command of nothing is one, and so is a mapping that switches something on.
+void DropEmpty(Json& section, std::initializer_list<std::string_view> kept) {
+  std::vector<std::string> empty;
+  for (const auto& [key, value] : section.as_object()) {
+    const bool says_nothing = SaysNothing(value) || (value.is_string() && value.as_string().empty());
+    if (says_nothing && !key.starts_with("x-") && std::ranges::find(kept, key) == kept.end()) empty.push_back(key);
+  }
+  for (const std::string& key : empty) section.Erase(key);
+}
+
 // What holds where a service says nothing, for those that are printed in their long form.
 void SetDefaults(Json& service) {
   Json* depends_on = service.Find("depends_on");
@@ -173,6 +184,7 @@ Result<Json> ResolvedModel(const Project& project, const std::vector<std::string
         *args = Json::EmptyObject();
         for (const auto& [name, value] : service.build->args) args->Set(name, value);
       }
+      DropEmpty(*build, {});
     }
     SetDefaults(json);
     if (env_files && json.Find("env_file") != nullptr) {
@@ -182,6 +194,7 @@ Result<Json> ResolvedModel(const Project& project, const std::vector<std::string
       json.SetIf(!merged.as_object().empty(), "environment", merged);
       json.Erase("env_file");
     }
+    DropEmpty(json, {"build", "command", "deploy", "develop", "entrypoint", "healthcheck", "logging", "networks"});
     services.Set(service.name, std::move(json));
   }
   model.Set("services", std::move(services));
