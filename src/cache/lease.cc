@@ -140,8 +140,7 @@ Result<LiveLeases> CollectionLock::Read(std::string_view except) {
     if (!text) return Error(std::move(text).error());
     TRY_ASSIGN(std::optional<LockFile> dead, LockFile::Try(path, sys::LockMode::kExclusive));
     if (dead) {
-      dead->RemoveAndUnlock();
-      ++leases.dead;
+      leases.dead.push_back(path);
     } else {
       ParseJob(*text, leases);
     }

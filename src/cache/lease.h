@@ -69,7 +69,7 @@ struct LiveLeases {
   std::set<std::pair<LeaseKind, Digest>> held;
   std::optional<Timestamp> oldest_start;
   size_t jobs = 0;
-  size_t dead = 0;  // jobs that were killed, whose files went now
+  std::vector<std::string> dead;  // files of jobs that were killed, and may have left more (upkeep/leftovers.h)
 
   bool Holds(LeaseKind kind, const Digest& digest) const { return held.contains({kind, digest}); }
 };
@@ -78,7 +78,8 @@ struct LiveLeases {
 class CollectionLock {
  public:
   static Result<CollectionLock> Take(const std::string& root, std::stop_token stop);
-  // The leases as of now, but for those of the job `except`; files of dead jobs are removed.
+  // The leases as of now, but for those of the job `except`. Files of dead jobs stay: they tell whoever
+  // clears up that there is something to look for.
   Result<LiveLeases> Read(std::string_view except = {});
 
  private:

@@ -100,8 +100,13 @@ TEST_F(LeaseTest, KilledOwnersLeasesAreVoid) {
   kill(child, SIGKILL);
   waitpid(child, nullptr, 0);
   EXPECT_EQ(JobFiles(), 1u);
-  EXPECT_FALSE(Read().Holds(LeaseKind::kLayer, a));
-  EXPECT_EQ(JobFiles(), 0u);
+  // Its file stays for those who clear up, whoever reads the leases before.
+  LiveLeases leases = Read();
+  EXPECT_FALSE(leases.Holds(LeaseKind::kLayer, a));
+  EXPECT_EQ(leases.jobs, 0u);
+  EXPECT_EQ(Read().dead, leases.dead);
+  EXPECT_EQ(leases.dead.size(), 1u);
+  EXPECT_EQ(JobFiles(), 1u);
 }
 
 TEST_F(LeaseTest, HalfALineHoldsNothingAndTheRestDoes) {

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -183,6 +184,24 @@ TEST_F(FsckTest, ABuildClearsAwayWhatAKilledOneWasWritingInTheRoot) {
   ASSERT_TRUE(WriteFileAtomically(draft, "1"));
   EXPECT_TRUE(RemoveLeftovers(root.root, {.wait = false}));
   EXPECT_NE(access(draft.c_str(), F_OK), 0);
+}
+
+TEST_F(FsckTest, WhatAKilledBuildWasWritingGoesAlsoWhenACollectionCameFirst) {
+  std::string draft = root.root + "/contexts/stat-cache.tmp-4194999-0";
+  fs::create_directories(root.root + "/contexts");
+  ASSERT_TRUE(WriteFileAtomically(draft, "1"));
+  pid_t child = fork();
+  if (child == 0) {
+    auto job = cache::JobLease::Begin(root.root, root.clock);
+    _exit(job ? 0 : 1);  // without a destructor: its file stays, as after SIGKILL
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_EQ(status, 0);
+  ASSERT_EQ(cache::CollectionLock::Take(root.root, {}).value().Read().value().dead.size(), 1u);
+  EXPECT_TRUE(RemoveLeftovers(root.root, {.wait = false}));
+  EXPECT_FALSE(fs::exists(draft));
+  EXPECT_TRUE(cache::CollectionLock::Take(root.root, {}).value().Read().value().dead.empty());
 }
 
 TEST_F(FsckTest, LeftoversAreNotWaitedForWhenABuildIsInAHurry) {

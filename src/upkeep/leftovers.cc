@@ -39,21 +39,26 @@ Status AddDrafts(const std::string& directory, std::vector<std::string>& out) {
   return Ok();
 }
 
-}  // namespace
+// Only its holder may remove a lock file (cache/lock_file.h).
+Status RemoveLockFile(const std::string& path) {
+  TRY_ASSIGN(auto held, cache::LockFile::Try(path, sys::LockMode::kExclusive));
+  if (held) held->RemoveAndUnlock();
+  return Ok();
+}
 
-Result<std::vector<std::string>> FindLeftovers(const std::string& root,
-                                               const LeftoverOptions& options) {
+// `dead_jobs`: files of killed jobs, which have to outlive what those jobs left: they lead here.
+Result<std::vector<std::string>> Find(const std::string& root, const LeftoverOptions& options,
+                                      std::vector<std::string>& dead_jobs) {
   std::vector<std::string> out;
-  bool killed = false;  // a job: it may have been writing anywhere
   {
-    // Under the lock no build can begin; reading removes the leases of dead ones.
+    // Under the lock no build can begin.
     std::stop_source at_once;
     if (!options.wait) at_once.request_stop();
     auto lock = cache::CollectionLock::Take(root, at_once.get_token());
     if (!lock && !options.wait && lock.error().code == Code::kCancelled) return out;
     if (!lock) return std::move(lock).error();
     TRY_ASSIGN(cache::LiveLeases leases, lock->Read());
-    killed = leases.dead > 0;
+    dead_jobs = std::move(leases.dead);
     TRY_ASSIGN(auto scratch, EntriesOf(root + "/tmp"));
     for (const sys::DirEntry& entry : scratch) {
       std::string path = root + "/tmp/" + entry.name;
@@ -71,7 +76,8 @@ Result<std::vector<std::string>> FindLeftovers(const std::string& root,
     if (entry.name.starts_with("removed-")) out.push_back(root + "/mounts/" + entry.name);
   }
   TRY(AddDrafts(root, out));
-  if (!options.thorough && !killed) return out;
+  // A killed job may have been writing anywhere.
+  if (!options.thorough && dead_jobs.empty()) return out;
   TRY_ASSIGN(auto shards, EntriesOf(root + "/records"));
   for (const sys::DirEntry& shard : shards) TRY(AddDrafts(root + "/records/" + shard.name, out));
   for (const char* directory : {"/images", "/contexts"}) TRY(AddDrafts(root + directory, out));
@@ -82,19 +88,23 @@ Result<std::vector<std::string>> FindLeftovers(const std::string& root,
   return out;
 }
 
+}  // namespace
+
+Result<std::vector<std::string>> FindLeftovers(const std::string& root,
+                                               const LeftoverOptions& options) {
+  std::vector<std::string> dead_jobs;
+  return Find(root, options, dead_jobs);
+}
+
 Status RemoveLeftovers(const std::string& root, const LeftoverOptions& options) {
   METRIC("upkeep.leftovers");
-  TRY_ASSIGN(auto leftovers, FindLeftovers(root, options));
+  std::vector<std::string> dead_jobs;
+  TRY_ASSIGN(auto leftovers, Find(root, options, dead_jobs));
   for (const std::string& path : leftovers) {
     LOG_INFO("removed {}, left by a process that died", path);
-    if (!path.starts_with(root + "/locks/")) {
-      TRY(sys::RemoveAll(path));
-      continue;
-    }
-    // Only its holder may remove a lock file (cache/lock_file.h).
-    TRY_ASSIGN(auto held, cache::LockFile::Try(path, sys::LockMode::kExclusive));
-    if (held) held->RemoveAndUnlock();
+    TRY(path.starts_with(root + "/locks/") ? RemoveLockFile(path) : sys::RemoveAll(path));
   }
+  for (const std::string& path : dead_jobs) TRY(RemoveLockFile(path));
   return Ok();
 }
 
