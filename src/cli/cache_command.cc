@@ -133,7 +133,9 @@ class CacheCommand final : public Command {
 
   // False: something was found to be damaged.
   Result<bool> Look() {
-    TRY_ASSIGN(auto stored, tier::ReadGroups(*storage_, stop_));
+    auto read = tier::ReadGroups(*storage_, stop_);
+    if (!read && read.error().code == Code::kCorrupt) return LookAtDamage(std::move(read).error());
+    TRY_ASSIGN(auto stored, std::move(read));
     for (const tier::DamagedGroup& group : stored.damaged) {
       job::ToStderr(fmt::format("WARNING: group {} is damaged, and not read: {}\n", group.manifest.Short(), group.why));
     }
@@ -162,6 +164,20 @@ class CacheCommand final : public Command {
         break;
     }
     return Internal("cache: no such action");
+  }
+
+  // The list itself cannot be read. A build with --cache-to would begin anew; so does clear.
+  Result<bool> LookAtDamage(Error damage) {
+    if (action_ != Action::kClear) {
+      damage.hint = fmt::format("a build with --cache-to begins anew there, and so does varve cache clear --tier {}", tier_text_);
+      return damage;
+    }
+    job::ToStderr(fmt::format("WARNING: {}: what is there can only be removed as a whole\n", damage.message));
+    spec_.reset = true;  // also blobs that an export has just sent: no list will name them
+    TRY_ASSIGN(auto anew, job::OpenStorage(spec_, *registries_));
+    storage_ = anew.get();
+    TRY(ReplaceAll({}, {}, 0, 0, /*begin_anew=*/true));
+    return true;
   }
 
   Status Inspect(const tier::Group& group) {
@@ -223,10 +239,11 @@ class CacheCommand final : public Command {
   }
 
   // Others' exports of the meantime stay: only what was read is replaced.
-  Status ReplaceAll(const tier::StoredGroups& stored, const tier::Group& left, size_t records, uint64_t bytes) {
+  Status ReplaceAll(const tier::StoredGroups& stored, const tier::Group& left, size_t records, uint64_t bytes,
+                    bool begin_anew = false) {
     size_t gone = records - left.records.size();
     uint64_t removed = bytes - tier::BytesOf({left});
-    bool nothing = gone == 0 && removed == 0 && stored.damaged.empty();
+    bool nothing = gone == 0 && removed == 0 && stored.damaged.empty() && !begin_anew;
     if (!nothing && !force_) {
       std::string question = fmt::format("WARNING! This will remove {} steps and {} from {}. Are you sure you want "
                                          "to continue?", gone, FormatBytes(removed), spec_.Name());
