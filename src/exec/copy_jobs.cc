@@ -198,7 +198,7 @@ Status CopyJobs::Open(OpenDirectory& directory) {
   if (!lazy_) {
     TRY(MakeTarget(directory));
     Attributes now = *directory.attributes;
-    TRY(ApplyAttributes(directory.target.get(), now, OwnerIn(parent, now.uid, now.gid)));
+    TRY(About(directory.dest, ApplyAttributes(directory.target.get(), now, OwnerIn(parent, now.uid, now.gid))));
     times_.Lock()->emplace_back(directory.dest, mtime);
     directory.parent.reset();
   }
@@ -316,10 +316,12 @@ Status CopyJobs::MakeFile(const CopyItem& item, TarPart* part) {
                 O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!out) return CallFailed("create", item);
   TRY(Fill(item, st, in.get(), out.get(), -1, part));
-  return ApplyAttributes(out.get(), {.mode = item.node.mode, .uid = item.node.uid,
-                                     .gid = item.node.gid, .mtime = TimeOf(item, st),
-                                     .xattrs = item.node.xattrs},
-                         OwnerIn(directory, item.node.uid, item.node.gid));
+  Status applied = ApplyAttributes(out.get(), {.mode = item.node.mode, .uid = item.node.uid,
+                                               .gid = item.node.gid, .mtime = TimeOf(item, st),
+                                               .xattrs = item.node.xattrs},
+                                   OwnerIn(directory, item.node.uid, item.node.gid));
+  // Its path is made for an error alone: this runs for each file.
+  return applied ? applied : About(DestPath(item), std::move(applied));
 }
 
 // Writes the content to `out` (unless `linked` has it) and to the stream, in one reading if possible.

@@ -73,6 +73,11 @@ Status ApplyAttributes(int fd, const Attributes& attributes, Owned owned) {
   return Ok();
 }
 
+Status About(const RelPath& path, Status status) {
+  if (status) return status;
+  return Error(std::move(status).error()).With(path.Absolute());
+}
+
 LayerWriter::LayerWriter(snapshot::LayerStore& layers, tree::TreeStore& trees,
                          const cache::Rootfs& base, snapshot::LayerDraft& draft, NeededLayers* below)
     : layers_(layers), trees_(trees), base_(base),
@@ -207,7 +212,7 @@ Status LayerWriter::SetDirectory(const RelPath& path, const Attributes& attribut
   TRY_ASSIGN(Fd fd, OpenFile(upper_ + path.Absolute(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
   Attributes now = attributes;
   now.mtime.reset();
-  TRY(ApplyAttributes(fd.get(), now));
+  TRY(About(path, ApplyAttributes(fd.get(), now)));
   if (attributes.mtime) directory_times_[path] = *attributes.mtime;
   return Ok();
 }
@@ -227,7 +232,7 @@ Status LayerWriter::PutFile(const RelPath& path, const Attributes& attributes, i
   TRY_ASSIGN(Fd fd, OpenFile(upper_ + path.Absolute(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
   auto copied = sys::CopyFileContents(source, fd.get());
   if (!copied) return Error(std::move(copied).error()).With("copy " + path.Absolute());
-  return ApplyAttributes(fd.get(), attributes);
+  return About(path, ApplyAttributes(fd.get(), attributes));
 }
 
 Status LayerWriter::PutText(const RelPath& path, const Attributes& attributes,
@@ -240,7 +245,7 @@ Status LayerWriter::PutContent(const RelPath& path, const Attributes& attributes
   TRY_ASSIGN(Fd fd, OpenFile(upper_ + path.Absolute(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0600));
   FdWriter file(fd.get());
   TRY(Copy(content, file));
-  return ApplyAttributes(fd.get(), attributes);
+  return About(path, ApplyAttributes(fd.get(), attributes));
 }
 
 Status LayerWriter::PutSymlink(const RelPath& path, const Attributes& attributes,

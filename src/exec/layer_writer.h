@@ -116,9 +116,11 @@ class LayerWriter {
 };
 
 // Applies mode, owner, xattrs and (if given) mtime to an open file. kAsMade: the file has its owner
-// from being made by this process.
+// from being made by this process. An error names the call alone; About adds the path.
 enum class Owned { kUnknown, kAsMade };
 Status ApplyAttributes(int fd, const Attributes& attributes, Owned owned = Owned::kUnknown);
+// The same outcome, where it is an error with the file of the image that it is about.
+Status About(const RelPath& path, Status status);
 
 timespec ToTimespec(Timestamp time);
 

@@ -137,9 +137,6 @@ Result<engine::Pin> Runner::ResolveLocal(const graph::Graph& graph, graph::StepI
   spec.stat_cache_file = fmt::format("{}/contexts/{}", options_.root,
                                      Digest::Of(real ? real : spec.directory).Hex().substr(0, 32));
   TRY_ASSIGN(source::ContextTree tree, source::WalkContext(spec, stores_.local, stop));
-  Counter("context.files").Add(static_cast<int64_t>(tree.files));
-  Counter("context.hashed_files").Add(static_cast<int64_t>(tree.hashed_files));
-  Counter("context.hashed_bytes").Add(static_cast<int64_t>(tree.hashed_bytes));
   sink.Progress(fmt::format("{} files, {} read", tree.files, FormatBytes(tree.hashed_bytes)),
                 tree.bytes, 0, true);
   source_directories_.Lock()->insert_or_assign(step, spec.directory);
@@ -204,8 +201,8 @@ Result<engine::Pin> Runner::ResolveHttp(graph::StepIndex step, const graph::Http
   TRY_ASSIGN(auto body, stores_.blobs.OpenVerified(file.digest));
   FdWriter out(fd.get());
   TRY(Copy(*body, out));
-  TRY(ApplyAttributes(fd.get(), {.mode = op.mode, .uid = op.uid, .gid = op.gid,
-                                 .mtime = file.modified.value_or(Timestamp{0})}));
+  TRY(About(RelPath(file.name), ApplyAttributes(fd.get(), {.mode = op.mode, .uid = op.uid, .gid = op.gid,
+                                                           .mtime = file.modified.value_or(Timestamp{0})})));
   tree::TreeEditor edit(stores_.local, tree::EmptyTree());
   TRY(edit.Put(RelPath(file.name), {.mode = op.mode, .uid = op.uid, .gid = op.gid,
                                     .size = file.size, .digest = file.digest}));
