@@ -63,8 +63,9 @@ Status CheckChecksum(const GitCommand& git, const graph::GitSource& source, cons
 }
 
 Error RefNotFound(const GitCommand& git, const graph::GitSource& source) {
-  Error error = NotFound("git repository {} has no branch, tag or commit \"{}\"",
-                         git.shown_remote(), source.ref.empty() ? "HEAD" : source.ref);
+  // The words that clients look for.
+  Error error = NotFound("git repository {}: repository does not contain ref {}", git.shown_remote(),
+                         source.ref.empty() ? "HEAD" : source.ref);
   error.hint = "a commit must be given with all its digits; list names with git ls-remote";
   return error;
 }

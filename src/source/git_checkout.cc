@@ -16,19 +16,19 @@ namespace varve::source {
 namespace {
 
 // Gives what git wrote the modes and times of the contract. git applies the umask, which differs
-// between machines, and knows only one permission bit.
+// between machines, and knows only one permission bit; of its own objects nobody may write any.
 class Settler {
  public:
   explicit Settler(std::optional<int64_t> mtime) : mtime_(mtime) {}
 
-  // `path` is for messages. `keep_git`: a .git at this level stays as it is.
+  // `path` is for messages. `keep_git`: a .git at this level stays.
   Status Settle(int dir_fd, const std::string& path, bool keep_git) {
     TRY_ASSIGN(std::vector<sys::DirEntry> entries, sys::ListDirectory(dir_fd));
     for (const sys::DirEntry& entry : entries) {
       const std::string name = path + "/" + entry.name;
-      if (entry.name == ".git") {
-        // In a submodule it is a file with a path of this machine; git lets no commit contain one.
-        if (!keep_git) TRY(sys::RemoveAllAt(dir_fd, entry.name));
+      // In a submodule it is a file with a path; git lets no commit contain one.
+      if (entry.name == ".git" && !keep_git) {
+        TRY(sys::RemoveAllAt(dir_fd, entry.name));
         continue;
       }
       struct stat st;
@@ -38,7 +38,7 @@ class Settler {
       if (S_ISDIR(st.st_mode)) {
         TRY(EnterDirectory(dir_fd, entry.name, name, keep_git));
       } else if (S_ISREG(st.st_mode)) {
-        const mode_t mode = (st.st_mode & S_IXUSR) != 0 ? 0755 : 0644;
+        const mode_t mode = (st.st_mode & S_IXUSR) != 0 ? 0755 : (st.st_mode & S_IWUSR) != 0 ? 0644 : 0444;
         if ((st.st_mode & 07777) != mode && fchmodat(dir_fd, entry.name.c_str(), mode, 0) != 0) {
           return ErrnoError(errno, "chmod " + name);
         }
@@ -89,6 +89,33 @@ Status CheckOutFiles(const GitCommand& git, const std::string& commit, const std
   return status;
 }
 
+// Two checkouts of one commit are one tree, on every machine: the index is written anew, without the
+// times and inode numbers of these very files, and what says when and from where is left out. A step that
+// copies a kept repository would otherwise never be a hit.
+Status MakeReproducible(const GitCommand& git, const std::string& git_dir) {
+  for (const char* name : {"/FETCH_HEAD", "/ORIG_HEAD", "/logs"}) TRY(sys::RemoveAll(git_dir + name));
+  TRY(git.RunLocal({"--git-dir=" + git_dir, "read-tree", "HEAD"}));
+  return Ok();
+}
+
+// Those of submodules are below modules/, by the submodules' names, which may have slashes in them.
+Status MakeModulesReproducible(const GitCommand& git, const std::string& directory) {
+  auto fd = sys::OpenDir(directory);
+  if (!fd) return fd.error().code == Code::kNotFound ? Ok() : Status(std::move(fd).error());
+  TRY_ASSIGN(auto entries, sys::ListDirectory(fd->get()));
+  for (const sys::DirEntry& entry : entries) {
+    const std::string path = directory + "/" + entry.name;
+    struct stat st;
+    if (stat((path + "/objects").c_str(), &st) != 0 || stat((path + "/HEAD").c_str(), &st) != 0) {
+      TRY(MakeModulesReproducible(git, path));
+      continue;
+    }
+    TRY(MakeReproducible(git, path));
+    TRY(MakeModulesReproducible(git, path + "/modules"));
+  }
+  return Ok();
+}
+
 // A repository of its own, for a .git that is kept and for submodules, which need one.
 Status CheckOutRepository(const GitCommand& git, const GitRef& ref,
                           const std::string& mirror, const std::string& root) {
@@ -101,7 +128,9 @@ Status CheckOutRepository(const GitCommand& git, const GitRef& ref,
 
   // Under which names people expect the commit; git describe and version stamps read them.
   std::vector<std::string> fetch = {
-      git_dir, "fetch", "--quiet", "--depth=1", "--no-tags", "--update-head-ok", "--", mirror};
+      git_dir, "fetch", "--quiet", "--depth=1", "--no-tags", "--update-head-ok",
+      // What several threads pack is not the same twice.
+      "--upload-pack=git -c pack.threads=1 upload-pack", "--", mirror};
   fetch.push_back(MirrorRef(ref.commit) + ":refs/varve/fetched");
   if (!ref.tag_object.empty() && ref.name.starts_with("refs/tags/")) {
     fetch.push_back(MirrorRef(ref.tag_object) + ":" + ref.name);
@@ -162,6 +191,10 @@ Status CheckOutGit(const GitCommand& git, const graph::GitSource& source, const 
     shallow.push_back("--depth=1");
     // A web server that only has the files of a repository cannot leave its history out.
     if (!git.Run(shallow, root)) TRY(git.Run(update, root));
+  }
+  if (source.keep_git_dir) {
+    TRY(MakeReproducible(git, root + "/.git"));
+    TRY(MakeModulesReproducible(git, root + "/.git/modules"));
   }
   std::optional<int64_t> mtime;
   if (source.commit_mtime) {
