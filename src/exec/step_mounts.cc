@@ -13,6 +13,7 @@
 #include "exec/show_traced.h"
 #include "sys/mounts.h"
 #include "sys/open.h"
+#include "sys/socket_server.h"
 
 namespace varve::exec {
 
@@ -45,6 +46,7 @@ struct StepMounts::Held {
   std::map<std::string, cache::CacheMounts::Use> caches;  // by their key
   sys::Mount secrets;
   std::string secrets_path;
+  std::vector<std::unique_ptr<sys::SocketServer>> agents;
 };
 
 StepMounts::StepMounts(const Job& job, const engine::RunRequest& request, const graph::Exec& exec,
@@ -234,7 +236,17 @@ Status StepMounts::PrepareSsh(const graph::Mount& mount) {
     if (agent.socket.empty()) continue;
     struct stat st;
     if (stat(agent.socket.c_str(), &st) != 0) return ErrnoError(errno, "ssh agent " + id);
-    specs_.push_back({.source = agent.socket, .target = target});
+    // A socket of the step's own: its owner and mode are the mount's, and agents answer to their owner alone.
+    TRY_ASSIGN(std::string directory, Scratch("ssh"));
+    auto relay = [to = agent.socket](int connection, std::stop_token stopping) {
+      sys::RelayTo(to, connection, std::move(stopping));
+    };
+    TRY_ASSIGN(auto server, sys::SocketServer::Listen(
+                                directory + "/agent",
+                                {.uid = mount.uid, .gid = mount.gid, .mode = mount.mode == 0 ? 0600 : mount.mode},
+                                std::move(relay)));
+    specs_.push_back({.source = server->path(), .target = target});
+    held_->agents.push_back(std::move(server));
     return Ok();
   }
   if (!mount.required) return Ok();
