@@ -181,7 +181,8 @@ Status StepMounts::AcquireCache(const std::string& key, const graph::Mount& moun
         return ErrnoError(errno, "cache mount " + mount.cache_id);
       }
     }
-    if (job_.restore_mount) {
+    // One that --no-cache has emptied is not filled from elsewhere either.
+    if (job_.restore_mount && !request_.graph.steps[request_.step].no_cache) {
       OnProgress progress = [&](const std::string& id, uint64_t current, uint64_t total, bool done) {
         sink.Progress(id, current, total, done);
       };

@@ -13,6 +13,7 @@
 #include "dockerfile/parse_warnings.h"
 #include "dockerfile/step_name.h"
 #include "job/build_display.h"
+#include "job/fresh_mounts.h"
 #include "job/inline_cache.h"
 #include "job/mount_offer.h"
 #include "job/source_policy.h"
@@ -273,6 +274,13 @@ Result<engine::Outcome> RunGraph(GraphRun run, Workspace& workspace, engine::Obs
       return chain.FetchLayer(layer, progress, token);
     };
     stores.restore_mount = RestoreMountsFrom(run.tiers->chain(), workspace);
+  }
+  if (!run.dry_run) {
+    cache::CacheMounts mounts(workspace.root, SystemClock());
+    TRY_ASSIGN(auto busy, EmptyMountsOfUncached(run.graph, run.runner.mount_namespace, mounts));
+    for (const std::string& id : busy) {
+      if (run.runner.warn) run.runner.warn(fmt::format("cache mount {} keeps its content: another build uses it", id));
+    }
   }
   TRY_ASSIGN(auto created, exec::Runner::Create(std::move(run.runner), std::move(stores)));
   std::shared_ptr<exec::Runner> runner = std::move(created);
