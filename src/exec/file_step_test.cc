@@ -88,6 +88,21 @@ TEST_F(FileSteps, ACopyMayWantItsParentDirectoryToExist) {
   EXPECT_TRUE(At(Make({MakeDirectory{.path = "/no"}, copy}, scratch_, {source}), "no/f"));
 }
 
+TEST_F(FileSteps, ACopyWithParentsMakesItsDestinationWhereNothingMatches) {
+  auto source = Make({MakeFile{.path = "/a/f", .data = "x"}});
+  Copy copy{.input = 1, .from = {.path = "a/./g*", .wildcards = true, .allow_empty = true}, .dest = "/new/out/"};
+  EXPECT_FALSE(At(Make({copy}, scratch_, {source}), "new"));
+  copy.from.parents = true;
+  copy.owner = {.user = "7", .group = "8"};
+  auto made = Make({copy}, scratch_, {source});
+  ASSERT_TRUE(At(made, "new/out"));
+  EXPECT_EQ(At(made, "new/out")->mode, 0755u);
+  EXPECT_EQ(At(made, "new/out")->uid, 7u);
+  // What is there already stays as it is.
+  auto base = Make({MakeDirectory{.path = "/new/out", .mode = 0700}});
+  EXPECT_EQ(At(Make({copy}, base, {source}), "new/out")->mode, 0700u);
+}
+
 TEST_F(FileSteps, ACopyMayReplaceWhatIsOfAnotherType) {
   auto base = Make({MakeFile{.path = "/t/a/in", .data = "x"}, MakeFile{.path = "/t/b", .data = "x"},
                     MakeSymlink{.target = "a", .path = "/t/c"}, MakeFile{.path = "/t/same/kept", .data = "x"}});

@@ -128,7 +128,10 @@ class Foreseen {
       TRY_ASSIGN(bool told, CopyMatch(action, source, match, parents, owner, mode));
       if (!told) return false;
     }
-    return true;
+    if (!matches.empty() || !action.from.parents) return true;
+    TRY_ASSIGN(RelPath dest, FollowLinks(RelPath(action.dest), action.follow_dest_links, look_up_));
+    TRY_ASSIGN(auto there, merged_.Lookup(dest));
+    return there ? Result<bool>(true) : MakeDirectory(dest, parents);
   }
 
   static Node WithAttributes(Node node, const std::optional<Ownership>& owner, const FileMode& mode) {

@@ -196,6 +196,17 @@ struct TreeCopy::Impl {
     return Ok();
   }
 
+  // With --parents the destination is made even where no pattern finds anything.
+  Status MakeDestination(const graph::Copy& action, const Attributes& attributes) {
+    auto look_up = [this](const RelPath& at) { return writer.Lookup(at); };
+    TRY_ASSIGN(RelPath dest, FollowLinks(RelPath(action.dest), action.follow_dest_links, look_up));
+    TRY_ASSIGN(auto there, writer.Lookup(dest));
+    if (there) return Ok();
+    if (stream != nullptr) stream->Break();
+    TRY(writer.Directory(dest, attributes));
+    return Ok();
+  }
+
   // Takes away what is of another type than what comes, where the copy is to.
   Status Replace(const RelPath& path, bool by_directory) {
     if (!replace) return Ok();
@@ -294,17 +305,27 @@ TreeCopy::~TreeCopy() = default;
 snapshot::LayerStore::KnownDigests TreeCopy::TakeKnown() { return impl_->jobs.TakeKnown(); }
 uint64_t TreeCopy::linked_files() const { return impl_->linked_total; }
 
+namespace {
+
+// Of directories that a copy makes on the way to where it is to.
+Attributes AttributesOfMade(const graph::Copy& action, const std::optional<Ownership>& owner, const FileMode& mode) {
+  Attributes made{.mode = mode.OfMadeDirectories(), .mtime = action.timestamp};
+  if (owner) {
+    made.uid = owner->uid;
+    made.gid = owner->gid;
+  }
+  return made;
+}
+
+}  // namespace
+
 Status TreeCopy::CopyMatch(const CopySource& source, const graph::Copy& action, const Match& match,
                            std::optional<Ownership> owner, const FileMode& mode) {
   impl_->time = action.timestamp;
   impl_->replace = action.replace;
   TRY_ASSIGN(RelPath dest, Destination(action, match, [this](const RelPath& at) { return impl_->writer.Lookup(at); }));
   TRY(impl_->WaitForConflicts(dest));
-  Attributes parents{.mode = mode.OfMadeDirectories(), .mtime = action.timestamp};
-  if (owner) {
-    parents.uid = owner->uid;
-    parents.gid = owner->gid;
-  }
+  const Attributes parents = AttributesOfMade(action, owner, mode);
   std::vector<std::shared_ptr<OpenDirectory>> stack;
   if (action.from.parents) TRY(impl_->MakeSourceParents(source, match, dest, parents, owner, mode));
   auto visit = [&](const RelPath& below, const Node& node) -> Status {
@@ -371,6 +392,7 @@ Status TreeCopy::Copy(const CopySource& source, const graph::Copy& action,
   TRY(impl_->Settle());
   TRY_ASSIGN(auto matches, tree::FindMatches(impl_->trees, source.tree_root, action.from));
   for (const Match& match : matches) TRY(CopyMatch(source, action, match, owner, mode));
+  if (matches.empty() && action.from.parents) TRY(impl_->MakeDestination(action, AttributesOfMade(action, owner, mode)));
   return Ok();
 }
 
