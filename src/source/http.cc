@@ -143,12 +143,19 @@ std::string NameInDisposition(std::string_view header) {
   return odd || name == "." || name == ".." ? "" : name;
 }
 
+namespace {
+
+// Servers that look for the downloads of a build look for BuildKit's name.
+std::string DefaultUserAgent() { return std::string(net::UserAgent()) + " buildkit/v0.26"; }
+
+}  // namespace
+
 Result<HttpFile> FetchHttp(const graph::HttpSource& source, const std::string& authorization, const HttpPlace& place,
                            std::stop_token stop) {
   net::Request request{.url = source.url, .accept_gzip = true};
   if (!authorization.empty()) request.headers.emplace_back("Authorization", authorization);
   if (!source.accept.empty()) request.headers.emplace_back("Accept", source.accept);
-  if (!source.user_agent.empty()) request.headers.emplace_back("User-Agent", source.user_agent);
+  request.headers.emplace_back("User-Agent", source.user_agent.empty() ? DefaultUserAgent() : source.user_agent);
   // What a server answers may depend on what it was told.
   std::string asked = source.url;
   if (!source.accept.empty() || !source.user_agent.empty()) asked += "\n" + source.accept + "\n" + source.user_agent;

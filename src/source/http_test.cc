@@ -1,5 +1,6 @@
 #include "source/http.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "archive/codec.h"
@@ -25,6 +26,7 @@ class HttpTest : public testing::Test {
     std::lock_guard lock(mutex_);
     requests_.push_back(request.method);
     encodings_.push_back(request.Header("accept-encoding"));
+    agents_.push_back(request.Header("user-agent"));
     if (request.method == "HEAD" && !file_.has_head) return {.status = 405};
     net::testing::ServerReply reply{.headers = file_.headers};
     if (!file_.etag.empty()) reply.headers.emplace_back("ETag", file_.etag);
@@ -57,7 +59,7 @@ class HttpTest : public testing::Test {
   net::HttpClient http_;
   std::mutex mutex_;
   File file_;
-  std::vector<std::string> requests_, encodings_;
+  std::vector<std::string> requests_, encodings_, agents_;
   net::testing::HttpServer server_{[this](const auto& request) { return Serve(request); }};
 };
 
@@ -91,6 +93,12 @@ TEST_F(HttpTest, AServerWithoutHeadIsAskedForTheFile) {
   file_.has_head = false;
   EXPECT_EQ(Content(Fetch()), "one\n");
   EXPECT_EQ(TakeRequests(), (Requests{"GET", "HEAD", "GET"}));
+}
+
+TEST_F(HttpTest, ServersAreToldWhoAsks) {
+  Fetch();
+  ASSERT_TRUE(FetchHttp({.url = server_.Url("/dir/a.txt"), .user_agent = "mine/1"}, "", Place(nullptr), {}));
+  EXPECT_THAT(agents_, testing::ElementsAre(testing::MatchesRegex("varve/[0-9.]+ buildkit/v[0-9.]+"), "mine/1"));
 }
 
 TEST_F(HttpTest, OneBuildGetsOneAnswer) {
