@@ -61,12 +61,14 @@ void AddOnBuild(oci::ImageConfig& config, const std::string& trigger) {
 }
 
 void EnsurePath(oci::ImageConfig& config) {
-  if (!config.GetEnv("PATH")) config.SetEnv("PATH", kDefaultPath);
+  if (config.platform().os != "windows" && !config.GetEnv("PATH")) config.SetEnv("PATH", kDefaultPath);
 }
 
 std::vector<std::string> ShellOf(const oci::ImageConfig& config) {
   std::vector<std::string> shell = config.shell();
-  return shell.empty() ? std::vector<std::string>{"/bin/sh", "-c"} : shell;
+  if (!shell.empty()) return shell;
+  if (config.platform().os == "windows") return {"cmd", "/S", "/C"};
+  return {"/bin/sh", "-c"};
 }
 
 void SetResultPlatform(oci::ImageConfig& config, const oci::Platform& target) {

@@ -19,7 +19,7 @@ void SetList(oci::ImageConfig& config, std::string_view member,
 
 void AddOnBuild(oci::ImageConfig& config, const std::string& trigger);
 
-// Gives a config without PATH the default one.
+// Gives a config without PATH the default one; Windows has its own.
 void EnsurePath(oci::ImageConfig& config);
 
 // What the shell form of a command is given to.

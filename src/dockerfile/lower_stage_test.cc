@@ -190,10 +190,59 @@ TEST_F(Stages, AllStagesCanBeCheckedWithoutATarget) {
   EXPECT_EQ(Do(text).graph.steps.back().name.substr(0, 19), "[stage-1 1/1] FROM ");
 }
 
-TEST_F(Stages, WindowsIsRefused) {
-  options.target_platform = {.os = "windows", .architecture = "amd64"};
-  EXPECT_EQ(Error("FROM a AS x\nRUN x\n"),
-            "1: stage x is for windows/amd64: varve builds no Windows images");
+class WindowsStages : public Stages {
+ protected:
+  WindowsStages() { options.target_platform = {.os = "windows", .architecture = "amd64"}; }
+};
+
+TEST_F(WindowsStages, ShellAndPathAreThoseOfTheSystem) {
+  Lowered lowered = Do("FROM scratch\nENTRYPOINT foo bar\nRUN <<EOT\n#!/bin/x\necho\nEOT\n");
+  EXPECT_EQ(lowered.config.entrypoint(), (std::vector<std::string>{"cmd", "/S", "/C", "foo bar"}));
+  EXPECT_TRUE(lowered.config.env().empty());
+  EXPECT_EQ(lowered.config.working_dir(), "\\");
+  // There are no "#!" programs: it is the shell's to read.
+  const auto& exec = std::get<graph::Exec>(lowered.graph.steps.back().op);
+  EXPECT_EQ(exec.args, (std::vector<std::string>{"cmd", "/S", "/C", "#!/bin/x\necho\n"}));
+}
+
+TEST_F(WindowsStages, PathsMayHaveADriveAndBackslashes) {
+  Lowered lowered = Do("# escape=`\nFROM scratch\nWORKDIR C:\\app\nWORKDIR sub\\deep\nCOPY d\\x y\\\nCOPY <<a c:/z\nEOF\na\n");
+  EXPECT_EQ(lowered.config.working_dir(), "\\app\\sub\\deep");
+  std::vector<std::string> made, copied;
+  for (const graph::Step& step : lowered.graph.steps) {
+    const auto* files = std::get_if<graph::FileOp>(&step.op);
+    if (files == nullptr) continue;
+    for (const graph::FileAction& action : files->actions) {
+      if (const auto* directory = std::get_if<graph::MakeDirectory>(&action)) made.push_back(directory->path);
+      if (const auto* copy = std::get_if<graph::Copy>(&action)) copied.push_back(copy->from.path + " " + copy->dest);
+    }
+  }
+  EXPECT_EQ(made, (std::vector<std::string>{"/app", "/app/sub/deep"}));
+  EXPECT_EQ(copied, (std::vector<std::string>{"d/x /app/sub/deep/y/", "a /z"}));
+  EXPECT_TRUE(warnings.empty());  // "C:\app" is absolute
+}
+
+TEST_F(WindowsStages, WhatHasNoMeaningThereIsRefused) {
+  EXPECT_EQ(Error("FROM scratch\nWORKDIR D:\\x\n"),
+            "2: removing drive letter: The specified path is not on the system drive (C:)");
+  EXPECT_EQ(Error("FROM scratch\nCOPY a C:\n"), "2: removing drive letter: No relative path specified in \"C:\"");
+  EXPECT_EQ(Error("# escape=`\nFROM scratch\nCOPY a \\\\srv\\x\n"), "3: removing drive letter: UNC paths are not supported");
+  EXPECT_EQ(Error("FROM scratch\nSTOPSIGNAL SIGTERM\n"),
+            "2: The daemon on this platform does not support the command stopsignal");
+}
+
+TEST_F(WindowsStages, TheVersionOfTheSystemIsTheBaseImagesUnlessItIsAskedFor) {
+  images.images["docker.io/library/nano:latest"] = FakeImages::Config(
+      R"({"architecture": "amd64", "os": "windows", "os.version": "10.0.20348.1006", "config": {}, "rootfs": {"type": "layers"}})");
+  const char* text = "FROM nano\nARG TARGETPLATFORM TARGETOSVERSION\nLABEL p=$TARGETPLATFORM v=$TARGETOSVERSION\n";
+  Lowered lowered = Do(text);
+  EXPECT_EQ(lowered.config.platform().os_version, "10.0.20348.1006");
+  EXPECT_EQ(lowered.config.GetLabel("p"), "windows/amd64");
+  options.target_platform.os_version = "10.0.17763";
+  lowered = Do(text);
+  EXPECT_EQ(lowered.config.platform().os_version, "10.0.17763");
+  EXPECT_EQ(lowered.config.GetLabel("p"), "windows(10.0.17763)/amd64");
+  EXPECT_EQ(lowered.config.GetLabel("v"), "10.0.17763");
 }
 
 TEST_F(Stages, MembersThatDescribeTheBaseImageOnlyAreDropped) {

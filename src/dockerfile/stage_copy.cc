@@ -6,6 +6,7 @@
 #include "base/strings.h"
 #include "dockerfile/hinted.h"
 #include "dockerfile/installs_only.h"
+#include "dockerfile/windows_path.h"
 #include "graph/source_url.h"
 
 namespace varve::dockerfile {
@@ -59,7 +60,7 @@ class CopyLowering {
     TRY_ASSIGN(mode_, ReadMode(request_.sources.chmod));
     TRY(CheckChecksum());
     prefix_ = stage_.numbers.Next(scope_.PlatformPart(), scope_.command().on_build);
-    dest_ = scope_.DestinationPath(request_.sources.destination);
+    TRY_ASSIGN(dest_, scope_.DestinationPath(request_.sources.destination));
     // A mode needs the destination's directories, so it cannot be made apart from them; BuildKit
     // ignores --link in that case too.
     link_ = request_.sources.link && request_.sources.chmod.empty();
@@ -68,7 +69,7 @@ class CopyLowering {
       step_inputs_.push_back(*stage_.root);
     }
     for (const std::string& path : request_.sources.paths) TRY(AddPath(path));
-    for (const InlineFile& file : request_.sources.files) AddInlineFile(file);
+    for (const InlineFile& file : request_.sources.files) TRY(AddInlineFile(file));
     Finish();
     return Ok();
   }
@@ -159,7 +160,8 @@ class CopyLowering {
     return Ok();
   }
 
-  Status AddFiles(const std::string& path) {
+  Status AddFiles(const std::string& given) {
+    TRY_ASSIGN(const std::string path, WithoutDrive(*stage_.platform, given));
     if (!request_.from_given) CheckIgnored(path);
     std::optional<graph::Ref> from =
         request_.from_given ? request_.from : std::optional(ContextRoot(lowering_));
@@ -183,12 +185,13 @@ class CopyLowering {
 
   // As a step of its own, so that whether the destination is a directory is found out like for any
   // other source.
-  void AddInlineFile(const InlineFile& file) {
+  Status AddInlineFile(const InlineFile& file) {
     graph::Step step;
     step.platform = *stage_.platform;
     step.name = "[internal] preparing inline document";
     step.text = step.name;
-    std::string name = RelPath(file.name).str();
+    TRY_ASSIGN(std::string plain, WithoutDrive(*stage_.platform, file.name));
+    std::string name = RelPath(plain).str();
     step.op =
         graph::FileOp{.base = -1,
                       .actions = {graph::MakeFile{
@@ -197,6 +200,7 @@ class CopyLowering {
     copy.from.path = name;
     copy.from.follow_last = false;
     op_.actions.push_back(std::move(copy));
+    return Ok();
   }
 
   graph::Ref EmptyTreeStep() {

@@ -11,6 +11,7 @@
 #include "dockerfile/lower_ports.h"
 #include "dockerfile/stage_copy.h"
 #include "dockerfile/stage_run.h"
+#include "dockerfile/windows_path.h"
 
 namespace varve::dockerfile {
 
@@ -66,7 +67,8 @@ graph::Step CommandScope::NewStep(const std::string& prefix, const std::string& 
   return step;
 }
 
-std::string CommandScope::DestinationPath(const std::string& path) const {
+Result<std::string> CommandScope::DestinationPath(const std::string& given) const {
+  TRY_ASSIGN(const std::string path, WithoutDrive(*stage_.platform, given));
   bool into = path.empty() || path == "." || path.ends_with('/') || path.ends_with("/.");
   std::string out = JoinAbsolute(stage_.directory, path);
   if (into && !out.ends_with('/')) out += '/';
@@ -168,12 +170,13 @@ class MetadataLowering {
 
   Status operator()(const Workdir& workdir) {
     TRY_ASSIGN(std::string path, scope_.Expand(workdir.path));
-    checks_.OnWorkdir(scope_.origin(), path, /*windows=*/false);
+    checks_.OnWorkdir(scope_.origin(), path, IsWindows(*stage_.platform));
+    TRY_ASSIGN(path, WithoutDrive(*stage_.platform, path));
     // The image gets an absolute path as it was written, trailing slash and all, as BuildKit does
     // it.
     std::string shown = path.starts_with('/') ? path : JoinAbsolute(stage_.directory, path);
     stage_.directory = JoinAbsolute("/", shown);
-    stage_.config.SetConfig("WorkingDir", shown);
+    stage_.config.SetConfig("WorkingDir", WithNativeSeparators(*stage_.platform, shown));
     std::optional<graph::Ref> made;
     if (stage_.directory != "/") {
       std::string prefix = stage_.numbers.Next(scope_.PlatformPart(), scope_.command().on_build);
@@ -258,6 +261,7 @@ class MetadataLowering {
 
   Status operator()(const StopSignal& stop) {
     TRY_ASSIGN(std::string signal, scope_.Expand(stop.signal));
+    if (IsWindows(*stage_.platform)) return Invalid("The daemon on this platform does not support the command stopsignal");
     if (!IsSignal(signal)) {
       return Hinted(Invalid("invalid signal: {}", signal),
                     "use a name such as SIGTERM, or 1 to 64");
@@ -385,12 +389,6 @@ Status LowerStage(Lowering& lowering, StageState& stage) {
                      ? StageChecks::From(*stage.base->checks)
                      : StageChecks(lowering.linter);
   if (!stage.platform) stage.platform = lowering.options.target_platform;
-  if (stage.platform->os == "windows") {
-    Error error = Invalid("stage {} is for {}: varve builds no Windows images", stage.display_name,
-                          stage.platform->ToString());
-    error.hint = "pass --platform linux/…, or use another builder for this target";
-    return error;
-  }
   EnsurePath(stage.config);
   // The image's ENV beats ARGs that the parent stage set after it.
   for (const std::string& entry : stage.config.env()) {
@@ -398,9 +396,11 @@ Status LowerStage(Lowering& lowering, StageState& stage) {
     stage.variables.Set(std::string_view(entry).substr(0, equals),
                         equals == entry.npos ? "" : std::string_view(entry).substr(equals + 1));
   }
-  if (std::string directory = stage.config.working_dir(); !directory.empty()) {
+  if (std::string given = stage.config.working_dir(); !given.empty()) {
+    TRY_ASSIGN(std::string directory, WithoutDrive(*stage.platform, given));
     stage.directory = JoinAbsolute("/", directory);
-    if (!directory.starts_with('/')) stage.config.SetConfig("WorkingDir", stage.directory);
+    std::string shown = WithNativeSeparators(*stage.platform, directory.starts_with('/') ? directory : stage.directory);
+    if (shown != given) stage.config.SetConfig("WorkingDir", std::move(shown));
   }
   if (!stage.config.shell().empty()) stage.checks->SetShell();
   RootOf(lowering, stage);

@@ -32,7 +32,7 @@ class CommandScope {
 
   // An absolute path for one that is relative to the working directory, cleaned; "into a directory"
   // endings ("/", "/.", ".") become a trailing slash.
-  std::string DestinationPath(const std::string& path) const;
+  Result<std::string> DestinationPath(const std::string& given) const;
 
   // Adds to the history; `step` is the one whose layer the entry describes.
   void AddHistory(const std::string& created_by, std::optional<graph::Ref> step) const;

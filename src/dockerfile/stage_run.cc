@@ -11,6 +11,7 @@
 #include "dockerfile/installs_only.h"
 #include "dockerfile/parser.h"
 #include "dockerfile/run_mount.h"
+#include "dockerfile/windows_path.h"
 
 namespace varve::dockerfile {
 
@@ -22,7 +23,7 @@ class RunLowering {
       : scope_(scope), stage_(scope.stage()), lowering_(scope.lowering()), run_(run) {}
 
   Status Lower() {
-    RunScript script = MakeRunScript(run_, /*windows=*/false);
+    RunScript script = MakeRunScript(run_, IsWindows(*stage_.platform));
     exec_.args = script.args;
     if (script.shell_form) {
       exec_.args = ShellOf(stage_.config);

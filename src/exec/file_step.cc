@@ -345,11 +345,26 @@ Result<std::optional<Written>> Write(const Job& job, const engine::RunRequest& r
   return std::optional(std::move(written));
 }
 
+// Images that Windows made have their files below Files/, beside those of the registry: a layer as it is written here
+// would be none of theirs.
+Status CheckWindowsBase(const Job& job, const engine::RunRequest& request, const cache::Rootfs& base) {
+  const graph::Step& step = request.graph.steps[request.step];
+  if (step.platform.os != "windows") return Ok();
+  for (const char* name : {"Files", "Hives"}) {
+    TRY_ASSIGN(auto node, tree::Lookup(job.trees, base.tree_root, RelPath(name)));
+    if (!node || !node->IsDirectory()) return Ok();
+  }
+  Error error = Invalid("the image below was made on Windows, and varve writes no layers in the form of Windows");
+  error.hint = "copy into an empty stage (FROM scratch), or build this target on Windows";
+  return error;
+}
+
 Result<engine::RunResult> RunWith(const Job& job, const engine::RunRequest& request, PartialInputs& partial,
                                   engine::StepSink& sink, std::stop_token stop) {
   const auto& op = std::get<graph::FileOp>(request.graph.steps[request.step].op);
   cache::Rootfs rootfs = FileStep::BaseOf(request, op);
   if (rootfs.tree_root.empty()) rootfs.tree_root = tree::EmptyTree();
+  TRY(CheckWindowsBase(job, request, rootfs));
   // Until the layer is there: what a lazy one refers to must stay.
   std::optional<SimilarLayer> opened = OpenSimilar(job, request.similar);
   const SimilarLayer* similar = opened ? &*opened : nullptr;

@@ -103,6 +103,14 @@ TEST_F(FileSteps, ACopyWithParentsMakesItsDestinationWhereNothingMatches) {
   EXPECT_EQ(At(Make({copy}, base, {source}), "new/out")->mode, 0700u);
 }
 
+TEST_F(FileSteps, OnlyPlainLayersAreBuiltOnForWindows) {
+  platform_ = {.os = "windows", .architecture = "amd64"};
+  auto plain = Make({MakeFile{.path = "/Files", .data = "a file of this name"}});
+  EXPECT_TRUE(At(Make({MakeFile{.path = "/new", .data = "x"}}, plain), "new"));
+  auto theirs = Make({MakeDirectory{.path = "/Files"}, MakeDirectory{.path = "/Hives"}});
+  EXPECT_THAT(Do({MakeFile{.path = "/new", .data = "x"}}, theirs).error().message, HasSubstr("made on Windows"));
+}
+
 TEST_F(FileSteps, ACopyMayReplaceWhatIsOfAnotherType) {
   auto base = Make({MakeFile{.path = "/t/a/in", .data = "x"}, MakeFile{.path = "/t/b", .data = "x"},
                     MakeSymlink{.target = "a", .path = "/t/c"}, MakeFile{.path = "/t/same/kept", .data = "x"}});

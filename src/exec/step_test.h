@@ -57,7 +57,7 @@ class StepTest : public ::testing::Test {
   Result<cache::Rootfs> Do(std::vector<FileAction> actions, const cache::Rootfs& base,
                            const std::vector<cache::Rootfs>& more = {}) {
     graph::Graph graph;
-    graph::Step step{.op = graph::FileOp{.base = 0, .actions = std::move(actions)}};
+    graph::Step step{.op = graph::FileOp{.base = 0, .actions = std::move(actions)}, .platform = platform_};
     graph.Add(std::move(step));
     engine::RunRequest request{.graph = graph, .step = 0, .key = {}, .inputs = {}, .similar = {}};
     request.inputs.push_back({.step = 0, .rootfs = base});
@@ -85,6 +85,7 @@ class StepTest : public ::testing::Test {
   }
   std::string place_ = testing::TempDir();
   FakeClock clock_;
+  oci::Platform platform_;  // of the steps
   sys::TempDir directory_;
   std::string root_;
   std::unique_ptr<cache::LocalStore> store_;

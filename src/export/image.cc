@@ -335,6 +335,10 @@ Result<Image> Assemble(const PlatformInput& of, const Output& output, const Expo
   image.descriptor.digest = image.manifest_digest;
   image.descriptor.size = image.manifest_text.size();
   image.descriptor.platform = of.platform;
+  // Whoever takes an image from an index looks there for the version, which the base image may have said.
+  if (of.platform.os == "windows" && of.platform.os_version.empty()) {
+    image.descriptor.platform->os_version = config.platform().os_version;
+  }
   return image;
 }
 

@@ -68,6 +68,16 @@ TEST(Platform, BaselineVariantsAreLeftOut) {
   EXPECT_EQ(ParsePlatform("local")->ToString(), HostPlatform().ToString());
 }
 
+TEST(Platform, AWindowsPlatformHasAVersionAndFeatures) {
+  for (const char* text : {"windows(10.0.17763)/amd64", "windows(10.0.17763+win32k)/amd64", "windows(+win32k)/amd64"}) {
+    EXPECT_EQ(ParsePlatform(text)->ToString(), text);
+  }
+  Platform wanted = *ParsePlatform("windows(10.0.17763)/amd64");
+  EXPECT_TRUE(Matches(wanted, *ParsePlatform("windows(10.0.17763.3650)/amd64")));
+  EXPECT_FALSE(Matches(wanted, *ParsePlatform("windows(10.0.20348.1006)/amd64")));
+  EXPECT_TRUE(Matches(*ParsePlatform("windows/amd64"), wanted));
+}
+
 TEST(Platform, ArmRunsLowerVariantsOnly) {
   Platform v7 = *ParsePlatform("linux/arm/v7"), v6 = *ParsePlatform("linux/arm/v6");
   EXPECT_TRUE(Matches(v7, v6));

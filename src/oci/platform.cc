@@ -64,13 +64,17 @@ int Level(const Platform& p) {
   return p.variant[1] >= '0' && p.variant[1] <= '9' ? p.variant[1] - '0' : -1;
 }
 
+// Windows runs images of its own build, 10.0.17763, whatever their revision.
+std::string BuildOf(const Platform& platform) {
+  std::vector<std::string> parts = Split(platform.os_version, '.');
+  if (parts.size() > 3) parts.resize(3);
+  return Join(parts, ".");
+}
+
 // How well an image fits: the greater, the better; nothing: not at all. Both are normalised.
 std::optional<int> Fit(const Platform& wanted, const Platform& image) {
   if (wanted.os != image.os) return {};
-  if (!wanted.os_version.empty() && !image.os_version.empty() &&
-      wanted.os_version != image.os_version) {
-    return {};
-  }
+  if (!wanted.os_version.empty() && !image.os_version.empty() && BuildOf(wanted) != BuildOf(image)) return {};
   int have = Level(wanted), need = Level(image);
   if (wanted.architecture == image.architecture) {
     if (wanted.variant == image.variant) return 1000;
@@ -88,7 +92,9 @@ std::optional<int> Fit(const Platform& wanted, const Platform& image) {
 }  // namespace
 
 std::string Platform::ToString() const {
-  std::string out = os + "/" + architecture;
+  std::string version = os_version;
+  for (const std::string& feature : os_features) version += "+" + feature;
+  std::string out = (version.empty() ? os : os + "(" + version + ")") + "/" + architecture;
   return variant.empty() ? out : out + "/" + variant;
 }
 
@@ -119,7 +125,7 @@ Result<Platform> ParsePlatform(std::string_view text) {
                                  "\"^[A-Za-z0-9_.-]+$\"", part, text));
     }
     if (part.empty() || part.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                               "0123456789_.()-") != part.npos) {
+                                               "0123456789_.()+-") != part.npos) {
       return bad();
     }
   }
@@ -147,7 +153,9 @@ Result<Platform> ParsePlatform(std::string_view text) {
   } else {
     return bad();
   }
-  platform.os_version = version;
+  const std::vector<std::string> words = Split(version, '+');
+  platform.os_version = words.front();
+  platform.os_features.assign(words.begin() + 1, words.end());
   return Normalise(std::move(platform));
 }
 

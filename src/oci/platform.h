@@ -17,7 +17,7 @@ struct Platform {
   std::string os_version = {};
   std::vector<std::string> os_features = {};
 
-  std::string ToString() const;  // "linux/arm/v7"
+  std::string ToString() const;  // "linux/arm/v7", "windows(10.0.17763)/amd64"
   bool operator==(const Platform&) const = default;
 };
 
