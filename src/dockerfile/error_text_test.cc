@@ -131,7 +131,8 @@ TEST(ErrorText, Stages) {
                      "FROM a AS x\nCOPY --from=y /a /\nFROM b AS y\nFROM x\n",
                      "FROM a AS x\nRUN --mount=from=y,target=/t true\nFROM b AS y\nFROM x\n",
                      "FROM a AS x\nCOPY --from=x /a /b\n", "FROM a:b:c\n", "FROM UPPER\n",
-                     "FROM --platform=$NONE a\n", "FROM --platform=linux/a/b/c a\n", "ARG A\n"});
+                     "FROM --platform=$NONE a\n", "FROM --platform=linux/a/b/c a\n",
+                     "ARG MY_ARCH\nFROM --platform=linux/${MYARCH} a\n", "ARG A\n"});
 }
 
 TEST(ErrorText, Mounts) {

@@ -43,21 +43,22 @@ Status ReadPlatform(Lowering& lowering, const Stage& stage, StageState& state) {
   if (only_target && lowering.globals.args.Get("TARGETPLATFORM") == text) {
     lowering.linter.RedundantTargetPlatform(stage);
   }
+  const std::vector<std::string> known = KnownArgs(lowering);
+  const std::vector<std::string_view> names(known.begin(), known.end());
+  std::string meant;
+  for (const std::string& name : expanded->unmatched) {
+    if (meant.empty()) meant = DidYouMean(name, names, true);
+  }
   if (text.empty()) {
-    const std::vector<std::string> known = KnownArgs(lowering);
-    const std::vector<std::string_view> names(known.begin(), known.end());
-    std::string meant;
-    for (const std::string& name : expanded->unmatched) {
-      if (meant.empty()) meant = DidYouMean(name, names, true);
-    }
     Error error = Invalid("empty platform value from expression {}{}", stage.platform, meant);
     error.hint = "give the ARG before the first FROM a default value";
     return error;
   }
   auto platform = oci::ParsePlatform(text);
   if (!platform) {
-    return std::move(platform).error().With(
-        fmt::format("failed to parse platform {}", stage.platform));
+    Error error = std::move(platform).error();
+    error.message += meant;
+    return std::move(error).With(fmt::format("failed to parse platform {}", stage.platform));
   }
   if (expanded->matched.empty() && expanded->unmatched.empty()) {
     lowering.linter.ConstantFromPlatform(stage, text, platform->os, platform->architecture);
