@@ -12,10 +12,10 @@
 
 #include "archive/tar.h"
 #include "base/fd.h"
+#include "export/copy_entries.h"
 #include "snapshot/rootfs_mount.h"
 #include "snapshot/upper_tar.h"
 #include "sys/open.h"
-#include "sys/process.h"
 #include "sys/remove.h"
 #include "sys/tempdir.h"
 
@@ -50,6 +50,9 @@ class Parts {
                  snapshot::MountRootfs(layers, part.rootfs.layers, nullptr, made.point.path()));
       TRY_ASSIGN(made.entries, snapshot::WalkUpper(made.mount->path(), stop));
       TRY(CheckMore(made));
+      if (options.epoch) {
+        for (snapshot::UpperEntry& entry : made.entries) entry.mtime = {*options.epoch * 1'000'000'000};
+      }
       if (shares_root || options.delete_extra) TRY(mounted.Note(made, part.platform));
     }
     return mounted;
@@ -130,12 +133,6 @@ Status SetTime(const std::string& path, int64_t epoch) {
   return ErrnoError(errno, "set time of " + path);
 }
 
-Status SetTimes(const std::string& directory, const std::vector<snapshot::UpperEntry>& entries,
-                int64_t epoch) {
-  for (const auto& entry : entries) TRY(SetTime(directory + "/" + entry.path, epoch));
-  return Ok();
-}
-
 }  // namespace
 
 std::string PlatformDirectory(const oci::Platform& platform) {
@@ -170,9 +167,6 @@ Status WriteFilesTar(snapshot::LayerStore& layers, const std::vector<FilesPart>&
       TRY(tar.Add({.name = part.prefix, .type = archive::EntryType::kDirectory, .mode = 0755,
                    .mtime = time}));
     }
-    if (options.epoch) {
-      for (auto& entry : part.entries) entry.mtime = time;
-    }
     TRY(snapshot::AppendUpperTar(part.mount->path(), part.entries, snapshot::HashFiles::kNo, {},
                                  part.prefix, tar, stop));
     for (const auto& [name, text] : *part.more) {
@@ -191,13 +185,8 @@ Status CopyFiles(snapshot::LayerStore& layers, const std::vector<FilesPart>& par
   for (const Parts::Part& part : mounted.all()) {
     std::string to = directory + (part.prefix.empty() ? "" : "/" + part.prefix);
     TRY(sys::MkdirAll(to, 0755));
-    // cp keeps modes, links, holes, capabilities and times, and replaces what is in the way.
-    auto copied = sys::RunAndRead({.argv = {"cp", "-a", "--remove-destination", "--reflink=auto", "--",
-                                            part.mount->path() + "/.", to}}, stop);
-    if (!copied) {
-      Error error = std::move(copied).error();
-      if (error.code == Code::kExec) error.code = Code::kInvalid;
-      return std::move(error).With("writing to " + to);
+    if (Status copied = CopyEntries(part.mount->path(), part.entries, to, stop); !copied) {
+      return Error(std::move(copied).error()).With("writing to " + to);
     }
     for (const auto& [name, text] : *part.more) {
       std::string path = to + "/" + name;
@@ -205,9 +194,7 @@ Status CopyFiles(snapshot::LayerStore& layers, const std::vector<FilesPart>& par
       if (chmod(path.c_str(), 0600) != 0) return ErrnoError(errno, "chmod " + path);
       if (options.epoch) TRY(SetTime(path, *options.epoch));
     }
-    if (!options.epoch) continue;
-    TRY(SetTimes(to, part.entries, *options.epoch));
-    if (!part.prefix.empty()) TRY(SetTime(to, *options.epoch));
+    if (options.epoch && !part.prefix.empty()) TRY(SetTime(to, *options.epoch));
   }
   return Ok();
 }
