@@ -65,8 +65,8 @@ Status Fetch(const std::string& url, const job::GlobalFlags& global, BakeFiles& 
   flags.context = url;
   flags.dockerfile_text = "";  // what is there is no Dockerfile
   AddGitAccess(url, flags);
-  TRY_ASSIGN(auto scratch, sys::TempDir::Create(sys::TemporaryRoot(), "varve-bake-"));
-  auto context = job::OpenContext(flags, scratch.path(), workspace.root, workspace.registries->http(), nullptr, stop);
+  out.scratch = sys::LazyTempDir(sys::TemporaryRoot(), "varve-bake-");
+  auto context = job::OpenContext(flags, out.scratch, workspace.root, workspace.registries->http(), nullptr, stop);
   if (!context) return Error(std::move(context).error()).With("remote bake definition");
   out.origin = {.url = url, .directory = context->directory};
   // A URL of one file: that file is the definition.
@@ -74,7 +74,6 @@ Status Fetch(const std::string& url, const job::GlobalFlags& global, BakeFiles& 
     out.files.push_back({url, context->dockerfile});
   }
   for (sys::TempDir& directory : context->temporary) out.temporary.push_back(std::move(directory));
-  out.temporary.push_back(std::move(scratch));
   return Ok();
 }
 

@@ -17,7 +17,9 @@ namespace varve::cli {
 struct BakeFiles {
   std::vector<bake::File> files;
   BakeOrigin origin;
-  std::vector<sys::TempDir> temporary;  // what was fetched, for as long as it is built from
+  // What was fetched, for as long as it is built from.
+  sys::LazyTempDir scratch;
+  std::vector<sys::TempDir> temporary;
 };
 
 // `names`: of -f; empty: BUILDX_BAKE_FILE, else those that are there of the default names. `url`: of a

@@ -102,7 +102,8 @@ Result<std::string> ClientFiles::DirectoryOf(const graph::LocalSource& source,
 Result<std::vector<exec::SshAgent>> ClientFiles::StartAgents(const graph::Graph& graph) {
   std::vector<exec::SshAgent> agents;
   for (const std::string& id : AgentIds(graph)) {
-    auto agent = client_.StartAgent(id, options_.scratch, stop_);
+    TRY_ASSIGN(const std::string scratch, options_.scratch.Path());
+    auto agent = client_.StartAgent(id, scratch, stop_);
     if (!agent) {
       // A step that needs it says so; many ask only in case there is one.
       if (agent.error().code == Code::kCancelled) return Error(std::move(agent).error());

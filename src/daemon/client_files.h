@@ -10,6 +10,7 @@
 
 #include "daemon/client.h"
 #include "job/build_job.h"
+#include "sys/tempdir.h"
 
 namespace varve::daemon {
 
@@ -20,7 +21,7 @@ class ClientFiles {
  public:
   struct Options {
     std::string project;      // job::BuildClient::project
-    std::string scratch;      // where sockets of agents may be made
+    const sys::LazyTempDir& scratch;  // where sockets of agents may be made
     // The mount and the shared key of a local source, where the graph names them otherwise.
     std::function<void(const graph::LocalSource& source, WantedFiles& wanted)> rename = nullptr;
   };

@@ -84,7 +84,7 @@ DockerfileBuild::DockerfileBuild(FrontendRequest request, llb::Inputs inputs, st
   };
   files_ = std::make_unique<ClientFiles>(
       place_.client,
-      ClientFiles::Options{.project = std::move(project), .scratch = place_.workspace.scratch.path(),
+      ClientFiles::Options{.project = std::move(project), .scratch = place_.workspace.scratch,
                            .rename = rename},
       place_.stop);
   files_->hooks().inputs = inputs_.Lowered();
@@ -185,14 +185,13 @@ Status DockerfileBuild::ReadIgnoreFiles(job::BuildContext& context) {
 
 // A context from a URL, or one that was piped into the client.
 Status DockerfileBuild::OpenRemoteContext(job::BuildContext& context) {
-  const std::string& scratch = place_.workspace.scratch.path();
   if (!request_.context.starts_with(exec::kUploadHost)) {
     // Only the main context, and no Dockerfile: names of files are the client's, not this machine's.
     job::BuildFlags flags;
     flags.context = request_.context;
     flags.build_args = request_.flags.build_args;
     flags.dockerfile_text = "";
-    TRY_ASSIGN(auto opened, job::OpenContext(flags, scratch, place_.workspace.root,
+    TRY_ASSIGN(auto opened, job::OpenContext(flags, place_.workspace.scratch, place_.workspace.root,
                                              place_.workspace.registries->http(), place_.policy.get(), place_.stop));
     context.directory = std::move(opened.directory);
     context.origin = std::move(opened.origin);
@@ -207,6 +206,7 @@ Status DockerfileBuild::OpenRemoteContext(job::BuildContext& context) {
     return Ok();
   }
   return job::Shown(place_.board, "[internal] load remote build context", [&](engine::StepSink&) -> Status {
+    TRY_ASSIGN(const std::string scratch, place_.workspace.scratch.Path());
     TRY_ASSIGN(auto work, sys::TempDir::Create(scratch, "upload-"));
     const std::string path = work.path() + "/upload";
     TRY_ASSIGN(Fd fd, OpenFile(path, O_RDWR | O_CREAT | O_EXCL, 0600));
@@ -242,7 +242,7 @@ Result<std::string> DockerfileBuild::FilesOfInput(const std::string& name, job::
   flags.allow = request_.flags.allow;
   LlbBuild build(inputs_.by_name.at(name).build, {}, std::move(flags), {}, place_);
   if (auto failure = build.Run(true, nullptr)) return std::move(failure->error);
-  const std::string& scratch = place_.workspace.scratch.path();
+  TRY_ASSIGN(const std::string scratch, place_.workspace.scratch.Path());
   TRY_ASSIGN(auto copy, sys::TempDir::Create(scratch, "input-"));
   TRY(exporter::CopyFiles(*place_.workspace.layers, {{.rootfs = build.RootfsOf(0)}}, {.scratch = scratch}, copy.path(),
                           place_.stop));

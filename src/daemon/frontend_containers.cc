@@ -51,7 +51,7 @@ Result<std::shared_ptr<FrontendContainer>> FrontendContainer::Create(
   step.op = graph::Exec{.mounts = spec.mounts};
   shown.steps.push_back(std::move(step));
   made->files_ = std::make_unique<ClientFiles>(
-      client, ClientFiles::Options{.project = client.project(), .scratch = workspace.scratch.path()}, stop);
+      client, ClientFiles::Options{.project = client.project(), .scratch = workspace.scratch}, stop);
   exec::RunnerOptions options{.root = workspace.root, .directories = {}, .secrets = {},
                               .secrets_elsewhere = made->files_->hooks().secrets};
   TRY_ASSIGN(options.ssh, made->files_->hooks().ssh(shown));

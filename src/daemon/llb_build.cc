@@ -38,7 +38,7 @@ LlbBuild::LlbBuild(llb::Decoded decoded, const pb::Source& sources, job::BuildFl
       place_(std::move(place)),
       files_(place_.client,
              ClientFiles::Options{.project = place_.client.project() + "\nllb",
-                                  .scratch = place_.workspace.scratch.path()},
+                                  .scratch = place_.workspace.scratch},
              place_.stop),
       started_(SystemClock().Now()) {
   for (const pb::SourceInfo& info : sources.infos()) {
@@ -240,7 +240,7 @@ std::optional<Failure> LlbBuild::Export(const std::vector<ResultPart>& parts, co
     Status cached = Ok();
     std::jthread caches([&] { cached = tiers_->Export(built_for, Stores(), place_.board, place_.stop); });
     auto exported = job::ExportBuild(outputs, result, Stores(), place_.workspace.registries->pusher(),
-                                     place_.workspace.scratch.path(), place_.board, place_.stop,
+                                     place_.workspace.scratch, place_.board, place_.stop,
                                      files_.hooks().outputs);
     caches.join();
     TRY_ASSIGN(exported_, std::move(exported));

@@ -38,7 +38,8 @@ fsutil::types::Stat StatOf(const struct stat& st, const std::string& path) {
 
 Result<RefFiles> RefFiles::Open(const std::vector<DiffId>& layers, job::Workspace& workspace) {
   RefFiles files;
-  TRY_ASSIGN(files.mount_point_, sys::TempDir::Create(workspace.scratch.path(), "ref-"));
+  TRY_ASSIGN(std::string scratch, workspace.scratch.Path());
+  TRY_ASSIGN(files.mount_point_, sys::TempDir::Create(scratch, "ref-"));
   TRY_ASSIGN(files.mount_, snapshot::MountRootfs(*workspace.layers, layers, nullptr, files.mount_point_.path()));
   TRY_ASSIGN(files.root_, sys::OpenDir(files.mount_->path()));
   return files;

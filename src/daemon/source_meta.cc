@@ -103,7 +103,8 @@ class Asking {
     TRY_ASSIGN(source::GitAccess access, exec::FindGitAccess(source, secrets_));
     std::unique_ptr<ForwardedAgent> agent;
     if (source.remote.starts_with("ssh://") || source.remote.find('@') != std::string::npos) {
-      auto started = client_.StartAgent(source.ssh_id, workspace_.scratch.path(), stop_);
+      TRY_ASSIGN(const std::string scratch, workspace_.scratch.Path());
+      auto started = client_.StartAgent(source.ssh_id, scratch, stop_);
       if (started) agent = std::move(*started);
       if (agent) access.ssh_auth_sock = agent->socket();
     }

@@ -37,9 +37,10 @@ Result<std::unique_ptr<Container>> Container::Create(const Job& job, ContainerSp
   if (root->input >= 0) base = made->request_->inputs[static_cast<size_t>(root->input)].rootfs;
 
   TRY_ASSIGN(made->state_, job.step_state.Directory());
-  TRY_ASSIGN(made->scratch_, sys::TempDir::Create(job.scratch, "container-"));
+  TRY_ASSIGN(const std::string scratch, job.scratch.Path());
+  TRY_ASSIGN(made->scratch_, sys::TempDir::Create(scratch, "container-"));
   TRY_ASSIGN(made->draft_, job.layers.NewDraft());
-  TRY_ASSIGN(made->point_, sys::TempDir::Create(job.scratch, "rootfs-"));
+  TRY_ASSIGN(made->point_, sys::TempDir::Create(scratch, "rootfs-"));
   TRY_ASSIGN(made->root_, snapshot::MountRootfs(job.layers, base.layers, made->draft_.get(), made->point_.path()));
   made->mounts_ = std::make_unique<StepMounts>(job, *made->request_, wanted, made->scratch_.path());
   Silent silent;

@@ -209,14 +209,15 @@ Result<engine::RunResult> RunExecStep(const Job& job, const engine::RunRequest& 
   if (root->input >= 0) base = request.inputs[static_cast<size_t>(root->input)].rootfs;
 
   TRY_ASSIGN(std::string state, job.step_state.Directory());
+  TRY_ASSIGN(const std::string disk, job.scratch.Path());
   sys::TempDir scratch;  // for what mounts write
   if (exec.mounts.size() > 1) {
-    TRY_ASSIGN(scratch, sys::TempDir::Create(job.scratch, "run-"));
+    TRY_ASSIGN(scratch, sys::TempDir::Create(disk, "run-"));
   }
   TRY_ASSIGN(auto draft, job.layers.NewDraft());
   // A mount point takes no memory; a copy of the files, where overlayfs does not do, would.
-  bool overlay = snapshot::OverlayUsable(job.scratch) && 2 * base.layers.size() < sys::kMaxOverlayLowers;
-  TRY_ASSIGN(auto point, sys::TempDir::Create(overlay ? state : job.scratch, "rootfs-"));
+  bool overlay = snapshot::OverlayUsable(disk) && 2 * base.layers.size() < sys::kMaxOverlayLowers;
+  TRY_ASSIGN(auto point, sys::TempDir::Create(overlay ? state : disk, "rootfs-"));
   bool read_only = root->readonly;
   std::unique_ptr<trace::TracedLayers> traced;
   if (overlay) traced = ShowLayers(job, request, point.path());

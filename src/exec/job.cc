@@ -15,7 +15,8 @@ Result<InputFiles> OpenInput(const Job& job, const engine::RunInput& input) {
 
 Result<InputFiles> OpenLayers(const Job& job, const std::vector<DiffId>& layers) {
   InputFiles files;
-  TRY_ASSIGN(files.mount_point, sys::TempDir::Create(job.scratch, "input-"));
+  TRY_ASSIGN(std::string scratch, job.scratch.Path());
+  TRY_ASSIGN(files.mount_point, sys::TempDir::Create(scratch, "input-"));
   TRY_ASSIGN(files.mount,
              snapshot::MountRootfs(job.layers, layers, nullptr, files.mount_point.path()));
   files.path = files.mount->path();

@@ -58,7 +58,7 @@ struct Job {
   const SourceDirectories& directories;
   const Secrets& secrets;
   std::vector<SshAgent> ssh;
-  std::string scratch;        // private directory on the file system of the layers
+  const sys::LazyTempDir& scratch;  // private directory on the file system of the layers
   StepState& step_state;
   std::string mount_namespace;  // BUILDKIT_CACHE_MOUNT_NS
   Clock& clock;

@@ -136,7 +136,7 @@ class LeaseTest : public ::testing::Test {
     graph.Add({.op = graph::FileOp{.actions = {graph::MakeFile{.path = "/f", .data = "text"}}}});
     Job job{.layers = *stepped_, .trees = *store_, .cache_mounts = *mounts_,
             .directories = directories_, .secrets = secrets_, .ssh = {},
-            .scratch = directory_.path(), .step_state = state_, .mount_namespace = {},
+            .scratch = scratch_, .step_state = state_, .mount_namespace = {},
             .clock = clock_, .lease = lease};
     engine::RunRequest request{.graph = graph, .step = 0, .key = {}, .inputs = {}, .similar = {}};
     QuietSink sink;
@@ -145,7 +145,8 @@ class LeaseTest : public ::testing::Test {
 
   FakeClock clock_;  // of the steps: two that are equal make equal layers, also across a second
   sys::TempDir directory_;
-  StepState state_{directory_.path()};
+  sys::LazyTempDir scratch_{testing::TempDir(), "job-"};
+  StepState state_{scratch_};
   std::string root_;
   std::unique_ptr<cache::LocalStore> store_;
   std::unique_ptr<LayerStore> layers_;

@@ -47,7 +47,7 @@ class HeldLock final : public engine::StepLocks::Lock {
 }  // namespace
 
 Runner::Runner(RunnerOptions options, RunnerStores stores)
-    : options_(std::move(options)), stores_(stores), secrets_(options_.secrets, options_.secrets_elsewhere),
+    : options_(std::move(options)), stores_(stores), scratch_(options_.root + "/tmp", "job-"), secrets_(options_.secrets, options_.secrets_elsewhere),
       cache_mounts_(options_.root, stores.clock),
       obtainer_(stores.layers, stores.local, stores.images, stores.blobs, stores.fetch_layer) {}
 Runner::~Runner() = default;
@@ -55,13 +55,11 @@ Runner::~Runner() = default;
 Result<std::unique_ptr<Runner>> Runner::Create(RunnerOptions options, RunnerStores stores) {
   std::unique_ptr<Runner> runner(new Runner(std::move(options), stores));
   TRY(runner->secrets_.Check());
-  TRY_ASSIGN(runner->scratch_, sys::TempDir::Create(runner->options_.root + "/tmp", "job-"));
-  const std::string& scratch = runner->scratch_.path();
-  runner->step_state_ = std::make_unique<StepState>(scratch);
+  runner->step_state_ = std::make_unique<StepState>(runner->scratch_);
   runner->job_ = std::make_unique<Job>(Job{
       .layers = stores.layers, .trees = stores.local, .cache_mounts = runner->cache_mounts_,
       .directories = *runner, .secrets = runner->secrets_, .ssh = runner->options_.ssh,
-      .scratch = scratch, .step_state = *runner->step_state_,
+      .scratch = runner->scratch_, .step_state = *runner->step_state_,
       .mount_namespace = runner->options_.mount_namespace, .clock = stores.clock,
       .lease = stores.lease, .root = runner->options_.root,
       .restore_mount = stores.restore_mount,
@@ -146,7 +144,8 @@ Result<engine::Pin> Runner::ResolveLocal(const graph::Graph& graph, graph::StepI
 Result<engine::Pin> Runner::ResolveGit(const graph::Graph& graph, graph::StepIndex step,
                                        const graph::GitSource& op, engine::StepSink& sink,
                                        std::stop_token stop) {
-  TRY_ASSIGN(auto work, sys::TempDir::Create(scratch_.path(), "git-"));
+  TRY_ASSIGN(std::string scratch, scratch_.Path());
+  TRY_ASSIGN(auto work, sys::TempDir::Create(scratch, "git-"));
   source::GitRequest request{.source = op, .cache_directory = options_.root,
                              .work_directory = work.path()};
   request.answers = stores_.answers;
@@ -195,7 +194,8 @@ Result<engine::Pin> Runner::ResolveHttp(graph::StepIndex step, const graph::Http
   TRY_ASSIGN(source::HttpFile file, Download(op, stop));
   sink.Progress(file.name, file.size, file.size, true);
   pins_.Lock()->insert_or_assign(step, file.digest.ToString());
-  TRY_ASSIGN(auto work, sys::TempDir::Create(scratch_.path(), "http-"));
+  TRY_ASSIGN(std::string scratch, scratch_.Path());
+  TRY_ASSIGN(auto work, sys::TempDir::Create(scratch, "http-"));
   std::string path = work.path() + "/" + file.name;
   TRY_ASSIGN(Fd fd, OpenFile(path, O_WRONLY | O_CREAT | O_EXCL, 0600));
   TRY_ASSIGN(auto body, stores_.blobs.OpenVerified(file.digest));

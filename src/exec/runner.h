@@ -132,10 +132,10 @@ class Runner final : public engine::SourceResolver,
 
   RunnerOptions options_;
   RunnerStores stores_;
+  sys::LazyTempDir scratch_;
   Secrets secrets_;
   cache::CacheMounts cache_mounts_;
   LayerObtainer obtainer_;
-  sys::TempDir scratch_;
   std::unique_ptr<StepState> step_state_;  // in scratch_
   std::unique_ptr<Job> job_;
   mutable Guarded<std::map<graph::StepIndex, std::string>> source_directories_;

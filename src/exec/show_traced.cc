@@ -12,7 +12,8 @@ namespace {
 
 Result<std::unique_ptr<trace::TracedLayers>> Mount(const Job& job, std::vector<trace::TracedLayers::Layer> layers,
                                                    const std::string& point) {
-  TRY(trace::KernelIsTested(job.root, job.scratch));
+  TRY_ASSIGN(std::string scratch, job.scratch.Path());
+  TRY(trace::KernelIsTested(job.root, scratch));
   if (mkdir(point.c_str(), 0700) != 0) return ErrnoError(errno, "mkdir " + point);
   return trace::TracedLayers::Mount(std::move(layers), point);
 }

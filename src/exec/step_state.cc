@@ -8,18 +8,19 @@ namespace varve::exec {
 
 Result<std::string> StepState::Directory() {
   auto made = made_.Lock();
-  if (made->ready) return path_;
-  TRY(sys::MkdirAll(path_, 0711));
+  if (!made->path.empty()) return made->path;
+  TRY_ASSIGN(std::string path, parent_.Path());
+  path += "/steps";
+  TRY(sys::MkdirAll(path, 0711));
   if (sys::CanMount()) {
-    auto mount = sys::MountTmpfs(path_, 0, 0711, {.nosuid = true, .nodev = true});
+    auto mount = sys::MountTmpfs(path, 0, 0711, {.nosuid = true, .nodev = true});
     if (mount) {
       made->mount = std::move(*mount);
     } else {
       LOG_WARN("the state of steps is on disk: {}", mount.error().ToString());
     }
   }
-  made->ready = true;
-  return path_;
+  return made->path = std::move(path);
 }
 
 }  // namespace varve::exec

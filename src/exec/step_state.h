@@ -12,24 +12,25 @@
 #include "base/guarded.h"
 #include "base/result.h"
 #include "sys/mounts.h"
+#include "sys/tempdir.h"
 
 namespace varve::exec {
 
 // Safe from any thread.
 class StepState {
  public:
-  // `parent`: a private directory, which exists.
-  explicit StepState(const std::string& parent) : path_(parent + "/steps") {}
+  // `parent` must outlive it.
+  explicit StepState(const sys::LazyTempDir& parent) : parent_(parent) {}
 
   // The directory, made at the first call: a build without a RUN needs none.
   Result<std::string> Directory();
 
  private:
   struct Made {
-    bool ready = false;
+    std::string path;  // empty: not yet
     sys::Mount mount;
   };
-  const std::string path_;
+  const sys::LazyTempDir& parent_;
   Guarded<Made> made_;
 };
 

@@ -49,7 +49,7 @@ class StepTest : public ::testing::Test {
     lease_ = std::move(cache::JobLease::Begin(root_, SystemClock()).value());
     job_ = std::make_unique<Job>(Job{.layers = *layers_, .trees = *store_, .cache_mounts = *mounts_,
                                      .directories = directories_, .secrets = secrets_, .ssh = {},
-                                     .scratch = directory_.path(), .step_state = state_, .mount_namespace = {},
+                                     .scratch = job_scratch_, .step_state = state_, .mount_namespace = {},
                                      .clock = clock_, .lease = *lease_, .root = root_});
   }
 
@@ -95,7 +95,8 @@ class StepTest : public ::testing::Test {
   std::unique_ptr<Job> job_;
   NoDirectories directories_;
   Secrets secrets_{{}};
-  StepState state_{directory_.path()};
+  sys::LazyTempDir job_scratch_{place_, "job-"};
+  StepState state_{job_scratch_};
   const cache::Rootfs scratch_{{}, tree::EmptyTree()};
 };
 

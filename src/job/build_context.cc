@@ -32,7 +32,7 @@ bool Exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
 
 class Opener {
  public:
-  Opener(const BuildFlags& flags, const std::string& scratch, const std::string& cache_directory,
+  Opener(const BuildFlags& flags, const sys::LazyTempDir& scratch, const std::string& cache_directory,
          net::HttpClient& http, policy::SourcePolicy* policy, std::stop_token stop)
       : flags_(flags), scratch_(scratch), cache_directory_(cache_directory), http_(http), policy_(policy),
         stop_(std::move(stop)) {}
@@ -50,7 +50,8 @@ class Opener {
 
  private:
   Result<std::string> TemporaryDirectory() {
-    TRY_ASSIGN(auto directory, sys::TempDir::Create(scratch_, "context-"));
+    TRY_ASSIGN(std::string scratch, scratch_.Path());
+    TRY_ASSIGN(auto directory, sys::TempDir::Create(scratch, "context-"));
     std::string path = directory.path();
     context_.temporary.push_back(std::move(directory));
     return path;
@@ -94,7 +95,8 @@ class Opener {
 
   Status OpenStdin() {
     FdReader in(STDIN_FILENO);
-    TRY_ASSIGN(auto read, source::ReadStdinContext(in, scratch_, {}, stop_));
+    TRY_ASSIGN(std::string scratch, scratch_.Path());
+    TRY_ASSIGN(auto read, source::ReadStdinContext(in, scratch, {}, stop_));
     context_.directory = read.directory.path();
     context_.temporary.push_back(std::move(read.directory));
     context_.warnings = std::move(read.warnings);
@@ -154,7 +156,8 @@ class Opener {
       }
       if (lseek(fd.get(), 0, SEEK_SET) != 0) return ErrnoError(errno, "seek");
     }
-    TRY_ASSIGN(auto read, source::ReadStdinContext(in, scratch_, {}, stop_));
+    TRY_ASSIGN(std::string scratch, scratch_.Path());
+    TRY_ASSIGN(auto read, source::ReadStdinContext(in, scratch, {}, stop_));
     context_.directory = read.directory.path();
     context_.temporary.push_back(std::move(read.directory));
     context_.origin = source;
@@ -251,7 +254,7 @@ class Opener {
   }
 
   const BuildFlags& flags_;
-  const std::string& scratch_;
+  const sys::LazyTempDir& scratch_;
   const std::string& cache_directory_;
   net::HttpClient& http_;
   policy::SourcePolicy* const policy_;
@@ -269,7 +272,7 @@ std::map<std::string, exec::SecretSource> SecretSourcesOf(const BuildFlags& flag
   return sources;
 }
 
-Result<BuildContext> OpenContext(const BuildFlags& flags, const std::string& scratch,
+Result<BuildContext> OpenContext(const BuildFlags& flags, const sys::LazyTempDir& scratch,
                                  const std::string& cache_directory, net::HttpClient& http,
                                  policy::SourcePolicy* policy, std::stop_token stop) {
   return Opener(flags, scratch, cache_directory, http, policy, std::move(stop)).Run();

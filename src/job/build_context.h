@@ -36,7 +36,7 @@ struct BuildContext {
 
 // `scratch`: where temporary directories go; `cache_directory`: for git mirrors; `policy`: asked about a main context
 // that is git or http, may be null.
-Result<BuildContext> OpenContext(const BuildFlags& flags, const std::string& scratch,
+Result<BuildContext> OpenContext(const BuildFlags& flags, const sys::LazyTempDir& scratch,
                                  const std::string& cache_directory, net::HttpClient& http,
                                  policy::SourcePolicy* policy, std::stop_token stop);
 

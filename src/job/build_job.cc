@@ -136,7 +136,7 @@ dockerfile::Parsed<void> BuildJob::Read() {
   auto policy = ReadSourcePolicy(flags_);
   if (!policy) return std::unexpected(dockerfile::SourceError{policy.error(), {}});
   flags_policy_ = std::move(*policy);
-  auto context = OpenContext(flags_, workspace_.scratch.path(), workspace_.root, workspace_.registries->http(),
+  auto context = OpenContext(flags_, workspace_.scratch, workspace_.root, workspace_.registries->http(),
                              Policy(), stop_);
   if (!context) return std::unexpected(dockerfile::SourceError{context.error(), {}});
   return Read(std::move(*context));
@@ -525,7 +525,7 @@ Result<ExportedBuild> BuildJob::Export(const exporter::BuildResult& result, cons
     if (output.no_epoch) output.timestamps = exporter::Timestamps::kKeep;
   }
   return ExportBuild(dated, result, Stores(), workspace_.registries->pusher(),
-                     workspace_.scratch.path(), board_, stop_,
+                     workspace_.scratch, board_, stop_,
                      client_ != nullptr ? client_->outputs : nullptr);
 }
 
@@ -563,7 +563,7 @@ Result<exec::RunnerOptions> BuildJob::MakeRunnerOptions(const std::string& isola
   }
   options.secrets = SecretSourcesOf(flags_);
   options.warn = [&board = board_](const std::string& text) { board.Warn({.text = text}); };
-  TRY_ASSIGN(agents_, StartSshAgents(flags_.ssh, workspace_.scratch.path()));
+  TRY_ASSIGN(agents_, StartSshAgents(flags_.ssh, workspace_.scratch));
   options.ssh = agents_->agents();
   return options;
 }

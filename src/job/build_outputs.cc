@@ -172,7 +172,7 @@ Result<std::vector<std::string>> FindLoader(std::stop_token stop) {
 class Exporting {
  public:
   Exporting(const exporter::BuildResult& built, const exporter::ExportStores& stores, Pusher& pusher,
-            const std::string& scratch, std::stop_token stop, OutputReceiver* receiver)
+            const sys::LazyTempDir& scratch, std::stop_token stop, OutputReceiver* receiver)
       : built_(built), stores_(stores), pusher_(pusher), scratch_(scratch), stop_(std::move(stop)),
         receiver_(receiver) {}
 
@@ -212,10 +212,11 @@ class Exporting {
       parts.push_back(std::move(part));
       if (built_.multi_platform) sink.Progress("copying files " + of.platform.ToString(), 0, 0, true);
     }
-    exporter::FilesOptions options{.epoch = output.source_date_epoch, .scratch = scratch_,
+    TRY_ASSIGN(const std::string scratch, scratch_.Path());
+    exporter::FilesOptions options{.epoch = output.source_date_epoch, .scratch = scratch,
                                    .delete_extra = output.delete_extra};
     if (output.type == OutputType::kLocal && receiver_ != nullptr) {
-      TRY_ASSIGN(auto files, sys::TempDir::Create(scratch_, "output-"));
+      TRY_ASSIGN(auto files, sys::TempDir::Create(scratch, "output-"));
       TRY(exporter::CopyFiles(stores_.layers, parts, options, files.path(), stop_));
       return receiver_->TakeFiles(position_, files.path(), sink, stop_);
     }
@@ -329,7 +330,7 @@ class Exporting {
   const exporter::BuildResult& built_;
   const exporter::ExportStores& stores_;
   Pusher& pusher_;
-  const std::string& scratch_;
+  const sys::LazyTempDir& scratch_;
   std::stop_token stop_;
   OutputReceiver* const receiver_;
   size_t position_ = 0;
@@ -401,7 +402,7 @@ bool NeedLayers(const std::vector<Output>& outputs, const attest::Request& attes
 Result<ExportedBuild> ExportBuild(const std::vector<Output>& outputs,
                                   const exporter::BuildResult& built,
                                   const exporter::ExportStores& stores, Pusher& pusher,
-                                  const std::string& scratch, progress::Board& board,
+                                  const sys::LazyTempDir& scratch, progress::Board& board,
                                   std::stop_token stop, OutputReceiver* receiver) {
   Exporting exporting(built, stores, pusher, scratch, stop, receiver);
   exporting.result.metadata = Json::EmptyObject();

@@ -14,6 +14,7 @@
 #include "job/build_display.h"
 #include "job/build_flags.h"
 #include "job/pusher.h"
+#include "sys/tempdir.h"
 
 namespace varve::job {
 
@@ -63,7 +64,7 @@ class OutputReceiver {
 Result<ExportedBuild> ExportBuild(const std::vector<exporter::Output>& outputs,
                                   const exporter::BuildResult& result,
                                   const exporter::ExportStores& stores, Pusher& pusher,
-                                  const std::string& scratch, progress::Board& board,
+                                  const sys::LazyTempDir& scratch, progress::Board& board,
                                   std::stop_token stop, OutputReceiver* receiver = nullptr);
 
 }  // namespace varve::job

@@ -19,9 +19,10 @@ namespace varve::job {
 namespace {
 
 // What chunks may be taken from instead of the tier: layers that earlier runs of a step made here.
-tier::LocalTars LocalTarsOf(Workspace& workspace) {
+Result<tier::LocalTars> LocalTarsOf(Workspace& workspace) {
   constexpr size_t kEarlier = 8;
-  tier::LocalTars tars{.scratch = workspace.scratch.path(), .earlier = nullptr, .write_tar = nullptr};
+  tier::LocalTars tars{.earlier = nullptr, .write_tar = nullptr};
+  TRY_ASSIGN(tars.scratch, workspace.scratch.Path());
   tars.earlier = [&workspace](const std::string& slot, std::stop_token) {
     std::vector<DiffId> layers;
     auto records = workspace.local.store->Earlier(slot, Digest(), kEarlier);
@@ -80,7 +81,7 @@ Result<std::unique_ptr<tier::Tier>> Packed(std::unique_ptr<tier::BlobStorage> st
     options.evicts_by_itself = true;
   }
   if (spec.max_size) options.max_size = *spec.max_size;
-  options.local = LocalTarsOf(workspace);
+  TRY_ASSIGN(options.local, LocalTarsOf(workspace));
   TRY(TakeKeys(spec, options));
   return tier::MakePackedTier(std::move(storage), std::move(options), SystemClock());
 }
@@ -96,7 +97,8 @@ Result<std::shared_ptr<tier::Tier>> OpenReference(const tier::Spec& spec, Worksp
   std::vector<std::unique_ptr<tier::ImagePlace>> on_this_machine;
   if (spec.local_images) {
     on_this_machine.push_back(MakeStorePlace(*workspace.images, spec.place));
-    on_this_machine.push_back(MakeToolPlace(spec.place, workspace.scratch.path()));
+    TRY_ASSIGN(std::string scratch, workspace.scratch.Path());
+    on_this_machine.push_back(MakeToolPlace(spec.place, std::move(scratch)));
   }
   return std::shared_ptr<tier::Tier>(std::make_shared<tier::ImageTier>(
       std::move(cache), tier::MakeRegistryPlace(client, reference), std::move(on_this_machine)));

@@ -29,7 +29,7 @@ Result<upkeep::Pruned> Collect(Workspace& workspace, std::stop_token stop) {
 void EndBuild(Workspace& workspace) {
   workspace.lease.reset();
   Status removed =
-      upkeep::RemoveLeftovers(workspace.root, {.wait = false, .mine = workspace.scratch.path()});
+      upkeep::RemoveLeftovers(workspace.root, {.wait = false, .mine = workspace.scratch.PathIfMade()});
   if (!removed) LOG_WARN("{}", removed.error().ToString());
 }
 

@@ -19,7 +19,7 @@ bool IsSocket(const std::string& path) {
 }  // namespace
 
 Result<std::unique_ptr<SshAgents>> StartSshAgents(const std::vector<SshFlag>& flags,
-                                                  const std::string& directory) {
+                                                  const sys::LazyTempDir& scratch) {
   auto out = std::make_unique<SshAgents>();
   for (const SshFlag& flag : flags) {
     std::string given = flag.paths.empty() ? "" : flag.paths[0];
@@ -37,6 +37,7 @@ Result<std::unique_ptr<SshAgents>> StartSshAgents(const std::vector<SshFlag>& fl
       out->agents_.push_back({flag.id, given});
       continue;
     }
+    TRY_ASSIGN(std::string directory, scratch.Path());
     std::string socket = fmt::format("{}/ssh-agent-{}", directory, out->agents_.size());
     auto child = sys::Spawn({.argv = {"ssh-agent", "-D", "-a", socket}});
     if (!child) return Error(std::move(child).error()).With("--ssh with keys needs ssh-agent");

@@ -8,6 +8,7 @@
 #include "exec/job.h"
 #include "job/build_flags.h"
 #include "sys/process.h"
+#include "sys/tempdir.h"
 
 namespace varve::job {
 
@@ -17,12 +18,12 @@ class SshAgents {
 
  private:
   friend Result<std::unique_ptr<SshAgents>> StartSshAgents(const std::vector<SshFlag>&,
-                                                           const std::string&);
+                                                           const sys::LazyTempDir&);
   std::vector<exec::SshAgent> agents_;
   std::vector<sys::Child> children_;  // destroyed: killed
 };
 
 Result<std::unique_ptr<SshAgents>> StartSshAgents(const std::vector<SshFlag>& flags,
-                                                  const std::string& directory);
+                                                  const sys::LazyTempDir& scratch);
 
 }  // namespace varve::job

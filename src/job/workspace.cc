@@ -18,7 +18,7 @@ Result<Workspace> Workspace::Open(const GlobalFlags& global, RegistryOptions reg
   opened.images = std::make_unique<source::ImageStore>(
       opened.registries->distribution(), *opened.local.store, *opened.blobs, *opened.layers,
       SystemClock());
-  TRY_ASSIGN(opened.scratch, sys::TempDir::Create(opened.root + "/tmp", "build-"));
+  opened.scratch = sys::LazyTempDir(opened.root + "/tmp", "build-");
   return opened;
 }
 

@@ -27,7 +27,7 @@ struct Workspace {
   std::unique_ptr<Registries> registries;
   std::unique_ptr<source::ImageStore> images;
   std::unique_ptr<source::BuildAnswers> answers = std::make_unique<source::BuildAnswers>();
-  sys::TempDir scratch;
+  sys::LazyTempDir scratch;
 
   // Opens --root, else $VARVE_ROOT, else the user's default, and makes what is not there yet.
   static Result<Workspace> Open(const GlobalFlags& global, RegistryOptions registries = {});

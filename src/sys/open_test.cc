@@ -180,5 +180,32 @@ TEST(TempDir, RemovesItselfUnlessReleased) {
   ASSERT_TRUE(RemoveAll(kept));
 }
 
+TEST(LazyTempDir, IsMadeWhenItIsAskedForAndOnce) {
+  auto parent = TempDir::Create(testing::TempDir(), "lazy-");
+  ASSERT_TRUE(parent);
+  const std::string below = parent->path() + "/tmp";
+  {
+    LazyTempDir unused(below, "job-");
+    EXPECT_EQ(unused.PathIfMade(), "");
+  }
+  EXPECT_FALSE(std::filesystem::exists(below));
+  std::string path;
+  {
+    LazyTempDir used(below, "job-");
+    path = used.Path().value();
+    EXPECT_TRUE(std::filesystem::is_directory(path));
+    EXPECT_EQ(used.Path().value(), path);
+    EXPECT_EQ(used.PathIfMade(), path);
+    LazyTempDir moved = std::move(used);
+    EXPECT_EQ(moved.Path().value(), path);
+  }
+  EXPECT_FALSE(std::filesystem::exists(path));
+}
+
+TEST(LazyTempDir, SaysWhyItCannotBeMade) {
+  EXPECT_FALSE(LazyTempDir("/proc/nothing", "job-").Path());
+  EXPECT_FALSE(LazyTempDir().Path());
+}
+
 }  // namespace
 }  // namespace varve::sys

@@ -35,6 +35,20 @@ Status TempDir::Remove() {
   return RemoveAll(std::exchange(path_, {}));
 }
 
+LazyTempDir::LazyTempDir(std::string parent, std::string prefix)
+    : state_(std::make_unique<Guarded<State>>(State{std::move(parent), std::move(prefix)})) {}
+
+Result<std::string> LazyTempDir::Path() const {
+  if (state_ == nullptr) return Internal("a temporary directory without a place");
+  auto state = state_->Lock();
+  if (state->made.path().empty()) {
+    TRY_ASSIGN(state->made, TempDir::Create(state->parent, state->prefix));
+  }
+  return state->made.path();
+}
+
+std::string LazyTempDir::PathIfMade() const { return state_ == nullptr ? "" : state_->Lock()->made.path(); }
+
 std::string TemporaryRoot() {
   const char* value = std::getenv("TMPDIR");
   return value != nullptr && *value != '\0' ? value : "/tmp";

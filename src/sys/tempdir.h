@@ -1,9 +1,11 @@
 // A private directory that goes away with its owner.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <utility>
 
+#include "base/guarded.h"
 #include "base/result.h"
 
 namespace varve::sys {
@@ -26,6 +28,25 @@ class TempDir {
 
  private:
   std::string path_;
+};
+
+// A TempDir that is made when it is first asked for: a build that finds everything cached needs none, and
+// removing one waits for the disk where the file system discards what is freed. Move-only; Path() is safe from
+// any thread.
+class LazyTempDir {
+ public:
+  LazyTempDir() = default;  // owns nothing: Path() is kInternal
+  LazyTempDir(std::string parent, std::string prefix);
+
+  Result<std::string> Path() const;
+  std::string PathIfMade() const;  // empty: nobody has asked
+
+ private:
+  struct State {
+    std::string parent, prefix;
+    TempDir made = {};
+  };
+  std::unique_ptr<Guarded<State>> state_;
 };
 
 // $TMPDIR, else /tmp.
