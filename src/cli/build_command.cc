@@ -34,8 +34,8 @@ namespace {
 class BuildCommand final : public Command {
  public:
   void Define(CLI::App& app) override {
-    parser_.Define(app);
-    DefineReportFlags(app, reports_);
+    parser_.Define(app, words());
+    DefineReportFlags(app, reports_, words());
   }
 
   Status Check() override {

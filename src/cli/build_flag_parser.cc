@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "base/strings.h"
+#include "cli/named_flags.h"
 
 namespace varve::cli {
 
@@ -57,7 +58,8 @@ struct BuildFlagParser::Raw {
 BuildFlagParser::BuildFlagParser() : raw_(std::make_unique<Raw>()) {}
 BuildFlagParser::~BuildFlagParser() = default;
 
-void BuildFlagParser::Define(CLI::App& app) {
+void BuildFlagParser::Define(CLI::App& to, const NamedWords* words) {
+  NamedFlags app(to, words);
   Raw& raw = *raw_;
   job::BuildFlags& flags = raw.flags;
   app.add_option("context", flags.context, "Build context: directory, URL of a git repository or "
@@ -83,20 +85,16 @@ void BuildFlagParser::Define(CLI::App& app) {
   // CLI11 takes the next word as an optional value; it is the context then. Only --flag=STEP has one.
   app.add_flag("--fail-on-cache-miss{*}", raw.must_hit,
                "[=STEP]: fail with exit code 6 where a step is not cached (all, or a stage or instruction)");
-  app.add_flag("--trace,!--no-trace", flags.trace.on,
-               "Run a RUN step again only when something that it looked at has changed (default)")
-      ->envname("VARVE_TRACE");
-  app.add_option("--trace-max-age", raw.trace_max_age,
-                 "AGE: how old the run may be that stands for a step with a network: 12h, 30d, none (default 7d)")
-      ->envname("VARVE_TRACE_MAX_AGE");
-  app.add_option("--trace-shadow", raw.trace_shadow,
-                 "N%: run so many of the replayed steps for real once the image is out, and replay those no more that differ")
-      ->envname("VARVE_TRACE_SHADOW");
+  app.add_flag_with_variable("VARVE_TRACE", "--trace,!--no-trace", flags.trace.on,
+                             "Run a RUN step again only when something that it looked at has changed (default)");
+  app.add_option_with_variable("VARVE_TRACE_MAX_AGE", "--trace-max-age", raw.trace_max_age,
+                               "AGE: how old the run may be that stands for a step with a network: 12h, 30d, none (default 7d)");
+  app.add_option_with_variable("VARVE_TRACE_SHADOW", "--trace-shadow", raw.trace_shadow,
+                               "N%: run so many of the replayed steps for real once the image is out, and replay those no more that differ");
   app.add_flag("--strict-mtime", flags.trace.strict_mtime,
                "A step that looked at a file runs again when the file's modification time changed");
-  app.add_flag("--semantic-manifests", flags.semantic_manifests,
-               "Count package files (package.json, requirements.txt, …) by what they install")
-      ->envname("VARVE_SEMANTIC_MANIFESTS");
+  app.add_flag_with_variable("VARVE_SEMANTIC_MANIFESTS", "--semantic-manifests", flags.semantic_manifests,
+                             "Count package files (package.json, requirements.txt, …) by what they install");
   app.add_flag("--pull", flags.pull, "Ask the registry for base images even if they are here");
   app.add_option("--label", raw.labels, "Label K=V of the image")->allow_extra_args(false);
   app.add_option("--annotation", raw.annotations, "Annotation [TYPE:]K=V of the image")

@@ -13,13 +13,16 @@ class App;
 
 namespace varve::cli {
 
+class NamedWords;
+
 // `plan` and `verify` take the same ones.
 class BuildFlagParser {
  public:
   BuildFlagParser();
   ~BuildFlagParser();
-  // Adds them to `app`, which must not be parsed after the parser is gone.
-  void Define(CLI::App& app);
+  // Adds them to `app`, which must not be parsed after the parser is gone; those alone that `words` may name, if
+  // given.
+  void Define(CLI::App& app, const NamedWords* words = nullptr);
   // For a command that takes its contexts by itself; before Finish.
   void SetContext(const std::string& context);
   // Their values, once the line was parsed. kInvalid with a complete message.

@@ -17,9 +17,13 @@ class App;
 
 namespace varve::cli {
 
+class NamedWords;
+
 class Command {
  public:
   virtual ~Command() = default;
+  // Before Define: the words of the line, for a command that has many flags. Null: all are to be defined.
+  void SetWords(const NamedWords* words) { words_ = words; }
   // Adds flags and, where there are some, subcommands of its own.
   virtual void Define(CLI::App& app) = 0;
   // Reads the grammars of the flags' values. Nothing is touched yet: an error is a usage error, whose
@@ -27,6 +31,12 @@ class Command {
   virtual Status Check() { return Ok(); }
   // Returns the exit code (job/exit_code.h). Everything that went wrong has been said on stderr.
   virtual int Run(const job::GlobalFlags& global) = 0;
+
+ protected:
+  const NamedWords* words() const { return words_; }
+
+ private:
+  const NamedWords* words_ = nullptr;
 };
 
 struct CommandEntry {

@@ -3,6 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+
+#include "cli/named_flags.h"
+
 namespace varve::cli {
 namespace {
 
@@ -18,6 +22,43 @@ Result<CommandLine> Parse(std::vector<std::string> words) {
 TEST(CommandLine, RootIsAcceptedBeforeAndAfterTheSubcommand) {
   EXPECT_EQ(Parse({"--root", "/r", "build", "."})->global.root, "/r");
   EXPECT_EQ(Parse({"build", "--root", "/r", "."})->global.root, "/r");
+}
+
+bool MayName(std::vector<std::string> words, std::string_view names) {
+  words.insert(words.begin(), "varve");
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  return NamedWords(static_cast<int>(argv.size()), argv.data()).MayName(names);
+}
+
+TEST(NamedWords, TellWhichFlagsALineMayHave) {
+  EXPECT_TRUE(MayName({"build", "--file", "x"}, "-f,--file"));
+  EXPECT_TRUE(MayName({"build", "--file=x"}, "-f,--file"));
+  EXPECT_TRUE(MayName({"build", "-fx"}, "-f,--file"));
+  EXPECT_TRUE(MayName({"build", "-qf", "x"}, "-f,--file"));
+  EXPECT_FALSE(MayName({"build", "--files", "file", "f"}, "-f,--file"));
+  EXPECT_TRUE(MayName({"build", "--no-trace"}, "--trace,!--no-trace"));
+  EXPECT_TRUE(MayName({"build", "--fail-on-cache-miss=a"}, "--fail-on-cache-miss{*}"));
+  EXPECT_FALSE(MayName({"build"}, "--fail-on-cache-miss{*}"));
+  EXPECT_TRUE(MayName({"build"}, "context"));
+}
+
+// Each flag alone, so that only it is defined.
+TEST(CommandLine, AFlagThatIsNotNamedTakesNothingFromOneThatIs) {
+  for (std::vector<std::string> words : std::vector<std::vector<std::string>>{
+           {"build", "--label", "--push", "."},       // a value that looks like a flag
+           {"build", "-ttag", "."}, {"build", "--quiet", "."}, {"build", "-qt", "tag", "."},
+           {"b", "-f", "Dockerfile", "."}, {"plan", "--target=x", "."}, {"verify", "--build-arg", "A=1", "."}}) {
+    EXPECT_TRUE(Parse(words)) << words[1] << ": " << Parse(words).error().message;
+  }
+}
+
+TEST(CommandLine, FlagsWithAVariableTakeItsValueWhereTheLineDoesNotNameThem) {
+  ASSERT_EQ(setenv("VARVE_TRACE_SHADOW", "x", 1), 0);
+  auto line = Parse({"build", "."});
+  unsetenv("VARVE_TRACE_SHADOW");
+  ASSERT_FALSE(line);
+  EXPECT_THAT(line.error().message, HasSubstr("--trace-shadow"));
 }
 
 TEST(CommandLine, AnUnknownFlagIsSuggested) {

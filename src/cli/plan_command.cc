@@ -43,7 +43,7 @@ std::map<std::string, Nanos> PastTimes(const std::string& root, const std::strin
 class PlanCommand final : public Command {
  public:
   void Define(CLI::App& app) override {
-    parser_.Define(app);
+    parser_.Define(app, words());
     app.add_option("--format", format_, "text (default) or json");
   }
 

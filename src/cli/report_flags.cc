@@ -1,10 +1,11 @@
 #include "cli/report_flags.h"
 
-#include <CLI/CLI.hpp>
+#include "cli/named_flags.h"
 
 namespace varve::cli {
 
-void DefineReportFlags(CLI::App& app, job::ReportFlags& flags) {
+void DefineReportFlags(CLI::App& to, job::ReportFlags& flags, const NamedWords* words) {
+  NamedFlags app(to, words);
   app.add_option("--summary", flags.summary, "Write a report of the build as Markdown to this file");
   app.add_option("--report", flags.pages,
                  "Write a report with a timeline and the graph: FILE.html, or FILE.json for programs")

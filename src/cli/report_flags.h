@@ -9,6 +9,8 @@ class App;
 
 namespace varve::cli {
 
-void DefineReportFlags(CLI::App& app, job::ReportFlags& flags);
+class NamedWords;
+
+void DefineReportFlags(CLI::App& app, job::ReportFlags& flags, const NamedWords* words = nullptr);
 
 }  // namespace varve::cli

@@ -155,7 +155,7 @@ class FreshObserver final : public job::BoardObserver {
 class VerifyCommand final : public Command {
  public:
   void Define(CLI::App& app) override {
-    parser_.Define(app);
+    parser_.Define(app, words());
     app.add_flag("--all", all_, "List every file that differs");
     app.add_option("--format", format_, "text or json")->check(CLI::IsMember({"text", "json"}));
   }
