@@ -1,8 +1,10 @@
 #include "base/io.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <memory>
+#include <optional>
 
 namespace varve {
 
@@ -31,12 +33,16 @@ Result<uint64_t> Copy(Reader& in, Writer& out) {
 
 Result<std::string> ReadAll(Reader& in, uint64_t limit) {
   std::string out;
-  CopyBuffer buffer;
+  // Most of what is read whole fits here. A file of /proc/sys costs the kernel a buffer of the size that is asked for.
+  std::array<char, 16 << 10> small;
+  std::optional<CopyBuffer> large;
   while (true) {
-    TRY_ASSIGN(size_t n, in.Read(buffer.span()));
+    if (out.size() >= small.size() && !large) large.emplace();
+    std::span<char> buffer = large ? large->span() : std::span<char>(small);
+    TRY_ASSIGN(size_t n, in.Read(buffer));
     if (n == 0) return out;
     if (out.size() + n > limit) return Invalid("more than the {} bytes that are accepted", limit);
-    out.append(buffer.bytes.get(), n);
+    out.append(buffer.data(), n);
   }
 }
 
