@@ -98,18 +98,25 @@ Status LayerRows::Forget(const DiffId& layer) {
   });
 }
 
-Result<std::vector<LayerBlob>> LayerRows::Blobs(const DiffId& layer) {
-  std::vector<LayerBlob> out;
+Result<std::vector<std::vector<LayerBlob>>> LayerRows::Blobs(const std::vector<DiffId>& layers) {
+  std::vector<std::vector<LayerBlob>> out;
+  auto read_all = [&](Database& database) -> Status {
+    for (size_t i = 0; i < layers.size(); ++i) {
+      TRY(database.Run(
+          "SELECT blob, media_type, size, repository FROM layer_blobs WHERE layer=?", {Key(layers[i])},
+          [&](const Database::Row& row) {
+            auto blob = DigestAt(row, 0);
+            if (!blob) return;
+            out[i].push_back({*blob, std::string(row.Bytes(1)), static_cast<uint64_t>(row.Int(2)),
+                              std::string(row.Bytes(3))});
+          }));
+    }
+    return Ok();
+  };
   TRY(index_.Do([&](Database& database) {
-    out.clear();
-    return database.Run(
-        "SELECT blob, media_type, size, repository FROM layer_blobs WHERE layer=?", {Key(layer)},
-        [&](const Database::Row& row) {
-          auto blob = DigestAt(row, 0);
-          if (!blob) return;
-          out.push_back({*blob, std::string(row.Bytes(1)), static_cast<uint64_t>(row.Int(2)),
-                         std::string(row.Bytes(3))});
-        });
+    out.assign(layers.size(), {});
+    if (layers.size() == 1) return read_all(database);
+    return database.Reading([&] { return read_all(database); });
   }));
   return out;
 }

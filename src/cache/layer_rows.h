@@ -26,7 +26,7 @@ class LayerRows {
   Status NoteDiskBytes(std::span<const std::pair<DiffId, uint64_t>> measured);
   Status Forget(const DiffId& layer);
 
-  Result<std::vector<LayerBlob>> Blobs(const DiffId& layer);
+  Result<std::vector<std::vector<LayerBlob>>> Blobs(const std::vector<DiffId>& layers);  // of each
   Status PutBlob(const DiffId& layer, const LayerBlob& blob);
   Result<std::vector<std::pair<DiffId, Digest>>> StoredBlobs();
 

@@ -157,7 +157,11 @@ class SqliteStore final : public LocalStore, public StoreContents {
     return layers_.PutChainTree(chain, tree_root);
   }
   Result<std::vector<LayerBlob>> FindLayerBlobs(const DiffId& layer) override {
-    return layers_.Blobs(layer);
+    TRY_ASSIGN(auto found, layers_.Blobs({layer}));
+    return std::move(found[0]);
+  }
+  Result<std::vector<std::vector<LayerBlob>>> FindBlobsOfLayers(const std::vector<DiffId>& layers) override {
+    return layers_.Blobs(layers);
   }
   Status PutLayerBlob(const DiffId& layer, const LayerBlob& blob) override {
     return layers_.PutBlob(layer, blob);

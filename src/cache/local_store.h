@@ -65,6 +65,8 @@ class LocalStore : public RecordStore, public tree::TreeStore {
   virtual Status PutChainTree(const ChainId& chain, const Digest& tree_root) = 0;
 
   virtual Result<std::vector<LayerBlob>> FindLayerBlobs(const DiffId& layer) = 0;
+  // Of many at once, in their order: one read lock.
+  virtual Result<std::vector<std::vector<LayerBlob>>> FindBlobsOfLayers(const std::vector<DiffId>& layers) = 0;
   virtual Status PutLayerBlob(const DiffId& layer, const LayerBlob& blob) = 0;
 
   virtual Result<std::optional<StoredImage>> GetImage(const std::string& name) = 0;

@@ -177,6 +177,8 @@ TEST_F(LocalStoreTest, ImagesLayersChainsAndMemosAreKept) {
   LayerBlob blob{Digest::Of("b"), "type", 7, "docker.io/library/x"};
   ASSERT_TRUE(store->PutLayerBlob(layer, blob));
   EXPECT_EQ(*store->FindLayerBlobs(layer), std::vector<LayerBlob>{blob});
+  auto of_two = store->FindBlobsOfLayers({DiffId(Digest::Of("unknown")), layer});
+  EXPECT_EQ(*of_two, (std::vector<std::vector<LayerBlob>>{{}, {blob}}));
   ChainId chain(Digest::Of("c"));
   EXPECT_FALSE(*store->GetChainTree(chain));
   ASSERT_TRUE(store->PutChainTree(chain, Digest::Of("t")));

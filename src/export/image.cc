@@ -519,9 +519,11 @@ Result<ImageSet> MakeStoredImages(const BuildResult& result, const Output& outpu
   }
   return Gather(result, output, stores, [&](const PlatformInput& of) -> Result<Image> {
     std::vector<MadeLayer> layers;
-    for (const DiffId& diff_id : of.input.rootfs.layers) {
+    TRY_ASSIGN(const auto known, stores.local.FindBlobsOfLayers(of.input.rootfs.layers));
+    for (size_t i = 0; i < known.size(); ++i) {
+      const DiffId& diff_id = of.input.rootfs.layers[i];
+      const std::vector<cache::LayerBlob>& blobs = known[i];
       MadeLayer made{.diff_id = diff_id};
-      TRY_ASSIGN(auto blobs, stores.local.FindLayerBlobs(diff_id));
       auto pulled = std::ranges::find_if(blobs, [](const auto& b) { return !b.repository.empty(); });
       if (pulled != blobs.end()) {
         made.descriptor = {.media_type = pulled->media_type, .digest = pulled->blob,
