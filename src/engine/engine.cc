@@ -1,8 +1,6 @@
 #include "engine/engine.h"
 
 #include <algorithm>
-#include <condition_variable>
-#include <deque>
 #include <map>
 #include <memory>
 #include <set>
@@ -14,6 +12,7 @@
 #include "engine/age.h"
 #include "engine/forecast.h"
 #include "engine/foresight.h"
+#include "engine/mailbox.h"
 #include "engine/miss.h"
 #include "engine/plan.h"
 #include "engine/replay.h"
@@ -36,7 +35,10 @@ class Coordinator {
         plan_(request.graph, request.wanted, request.want_data),
         pins_(graph_.steps.size()), keyed_(graph_.steps.size()), slots_(SlotsOf(request)),
         started_(graph_.steps.size(), Nanos(-1)),
-        on_stop_(stop, [this] { Post([this] { Fail(Cancelled("the build was cancelled"), {}); }); }),
+        on_stop_(stop, [this] {
+          mail_.Post([this] { Fail(Cancelled("the build was cancelled"), {}); });
+          cancel_.request_stop();  // at once: the coordinator may be at work itself
+        }),
         io_(kIoThreads), running_(std::max<size_t>(1, request.max_running)) {
     outcome_.steps.resize(graph_.steps.size());
     auto ops = std::make_shared<std::set<Digest>>();
@@ -54,39 +56,18 @@ class Coordinator {
   Outcome Run() {
     while (true) {
       if (!outcome_.error) Advance();
-      if (in_flight_ == 0) break;
-      std::move_only_function<void()> message;
-      {
-        auto mail = mail_.Lock();
-        mail.Wait(mail_came_, [&] { return !mail->empty(); });
-        message = std::move(mail->front());
-        mail->pop_front();
-      }
-      message();
+      if (mail_.in_flight() == 0) break;
+      mail_.Next()();
     }
     Conclude();
     return std::move(outcome_);
   }
 
  private:
-  // --- The mailbox ---------------------------------------------------------------------------------
-
-  void Post(std::move_only_function<void()> message) {
-    mail_.Lock()->push_back(std::move(message));
-    mail_came_.notify_one();
-  }
-
   // Runs `work` on a pool; then `receive` with its value, on the coordinator.
   template <class Work, class Receive>
   void Start(ThreadPool& pool, Work work, Receive receive) {
-    ++in_flight_;
-    pool.Submit([this, work = std::move(work), receive = std::move(receive)]() mutable {
-      auto value = work(cancel_.get_token());
-      Post([this, value = std::move(value), receive = std::move(receive)]() mutable {
-        --in_flight_;
-        receive(std::move(value));
-      });
-    });
+    mail_.Start(pool, cancel_.get_token(), std::move(work), std::move(receive));
   }
 
   // --- Moving actions and facts --------------------------------------------------------------------
@@ -112,7 +93,7 @@ class Coordinator {
       for (StepIndex i : actions.run) RunStep(i);
     }
     LookUp();
-    if (in_flight_ == 0 && !outcome_.error && !plan_.Done() && !request_.dry_run) {
+    if (mail_.in_flight() == 0 && !outcome_.error && !plan_.Done() && !request_.dry_run) {
       Fail(Internal("nothing is left to do, but the result is not there"), {});
     }
   }
@@ -418,7 +399,7 @@ class Coordinator {
         const cache::StepRecord& record = search.found->record;
         if (IsSampled(request.key, request_.trace.shadow_percent)) {
           ShadowRun shadow{request, weak->key, record.outputs[0]};
-          Post([this, shadow = std::move(shadow)] { outcome_.shadows.push_back(shadow); });
+          mail_.Post([this, shadow = std::move(shadow)] { outcome_.shadows.push_back(shadow); });
         }
         return RanOrFound{record.outputs, 0, true, record.wall, record.created, search.found->note};
       }
@@ -435,10 +416,10 @@ class Coordinator {
       request.similar = why.nearest->outputs[0].layers.back();
     }
     if (i < request_.must_hit.size() && request_.must_hit[i]) {
-      Post([this, i, why] { SetReasons(why, outcome_.steps[i]); });
+      mail_.Post([this, i, why] { SetReasons(why, outcome_.steps[i]); });
       return MissError(i, why);
     }
-    Post([this, i, why] {
+    mail_.Post([this, i, why] {
       SetReasons(why, outcome_.steps[i]);
       services_.observer.Explained(i, outcome_.steps[i].reasons);
     });
@@ -487,7 +468,7 @@ class Coordinator {
   }
 
   Error MissError(StepIndex i, const ExplainedMiss& why) {
-    Post([this] { outcome_.cache_miss = true; });
+    mail_.Post([this] { outcome_.cache_miss = true; });
     Error error = Invalid("step \"{}\" is not cached: {}", graph_.steps[i].name, Summarise(why.reasons));
     error.hint = "--fail-on-cache-miss asks that it is; varve plan shows what else would run";
     return error;
@@ -503,7 +484,7 @@ class Coordinator {
       const cache::Rootfs& parent = request.inputs[static_cast<size_t>(use.input)].rootfs;
       METRIC("engine.order_hint");
       if (AddOrderHint(miss, why, result.outputs[0], parent, Stores(), reasons)) {
-        Post([this, i, reasons = std::move(reasons)] { outcome_.steps[i].reasons = reasons; });
+        mail_.Post([this, i, reasons = std::move(reasons)] { outcome_.steps[i].reasons = reasons; });
       }
       return;
     }
@@ -565,12 +546,10 @@ class Coordinator {
   const Timestamp began_ = services_.clock.Now();
   const Known known_{graph_, plan_, pins_, keyed_, slots_, lost_, too_old_, look_up_error_, ops_, began_,
                      outcome_};
-  int in_flight_ = 0;
   bool prepared_ = false;           // the runner, for steps to run
   bool results_withdrawn_ = false;  // since the plan was last asked
 
-  Guarded<std::deque<std::move_only_function<void()>>> mail_;
-  std::condition_variable mail_came_;
+  Mailbox mail_{io_};
   std::stop_source cancel_;
   std::stop_callback<std::function<void()>> on_stop_;
   ThreadPool io_;

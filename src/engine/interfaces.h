@@ -1,8 +1,8 @@
 // What the engine needs of the world. Module exec implements these with real sources, sandboxes and
 // layers; tests implement them with maps.
 //
-// Blocking calls run on the engine's pools, never on the coordinator thread, each with a stop token
-// that is checked at every wait.
+// Blocking calls run on the engine's pools, on the coordinator thread only while nothing else is under
+// way, each with a stop token that is checked at every wait.
 #pragma once
 
 #include <memory>
