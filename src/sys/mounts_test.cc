@@ -23,6 +23,15 @@
 namespace varve::sys {
 namespace {
 
+// Empty: a child of this test can enter a user namespace.
+std::string WhyNoUserNamespace() {
+#ifdef __SANITIZE_THREAD__
+  return "a process with threads, here ThreadSanitizer's, cannot enter a user namespace";
+#else
+  return UserNamespacesUsable() ? "" : "needs user namespaces";
+#endif
+}
+
 // Each test mounts in a child process with a private mount namespace, whatever the machine allows
 // the test itself.
 void InPrivateNamespace(const std::function<void()>& body) {
@@ -241,10 +250,7 @@ TEST_F(MountsTest, ADeferredNamespaceIsOfTheThreadThatEntersAndOfThoseThatItStar
 }
 
 TEST_F(MountsTest, UserNamespaceCanMount) {
-  if (!UserNamespacesUsable()) GTEST_SKIP() << "needs user namespaces";
-#ifdef __SANITIZE_THREAD__
-  GTEST_SKIP() << "a process with threads, here ThreadSanitizer's, cannot enter a user namespace";
-#endif
+  if (!WhyNoUserNamespace().empty()) GTEST_SKIP() << WhyNoUserNamespace();
   pid_t pid = fork();
   if (pid == 0) {
     Status entered = EnterUserNamespace();
@@ -273,7 +279,7 @@ TEST(OwnerError, IsAnOrdinaryErrorOnTheHost) {
 }
 
 TEST_F(MountsTest, AnOwnerThatANamespaceLacksIsSaidSo) {
-  if (!UserNamespacesUsable()) GTEST_SKIP() << "needs user namespaces";
+  if (!WhyNoUserNamespace().empty()) GTEST_SKIP() << WhyNoUserNamespace();
   pid_t pid = fork();
   if (pid == 0) {
     bool dropped = setresgid(65534, 65534, 65534) == 0 && setresuid(65534, 65534, 65534) == 0 &&
