@@ -378,6 +378,27 @@ TEST(HttpFaults, DeniedIsNotRepeated) {
   }
 }
 
+TEST(HttpFaults, AServerThatNeverAnswersIsAskedThreeTimes) {
+  World world({.keys = {}});
+  auto store = world.Http();
+  world.server.Stop();
+  for (size_t call = 1; call <= 2; ++call) {
+    auto head = store->Head("k", {});
+    ASSERT_FALSE(head);
+    EXPECT_EQ(head.error().code, Code::kUnavailable);
+    EXPECT_EQ(world.sleeper.slept().size(), 2 * call);
+  }
+}
+
+TEST(HttpFaults, AServerThatStopsAnsweringIsAskedAsOftenAsThePolicySays) {
+  World world({.keys = {}});
+  auto store = world.Http();
+  ASSERT_TRUE(store->Put("k", BodyOf("x"), {}));
+  world.server.Stop();
+  ASSERT_FALSE(store->Head("k", {}));
+  EXPECT_EQ(world.sleeper.slept().size(), 4u);
+}
+
 TEST(HttpFaults, HeadersOfTheirOwnAreSent) {
   World world({.keys = {}});
   std::string seen;

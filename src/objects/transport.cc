@@ -12,6 +12,8 @@ namespace {
 constexpr size_t kMaxErrorBody = 64 << 10;
 // An endpoint corrects region, clock and credentials, each once.
 constexpr int kMaxCorrections = 3;
+// At a server that has not answered once: where nothing listens, a build need not wait for all attempts of all calls.
+constexpr int kAttemptsAtSilence = 3;
 
 class CollectingWriter final : public Writer {
  public:
@@ -115,8 +117,10 @@ class Transport::Attempts {
   // Whether the same is to be asked again; waits before it says so.
   bool Again(const net::Request& sent, const Result<Answer>& answer) {
     std::optional<Nanos> retry_after;
+    std::optional<int> at_most;
     if (!answer) {
       if (answer.error().code != Code::kUnavailable) return false;
+      if (!transport_.answered_) at_most = kAttemptsAtSilence;
     } else {
       switch (transport_.endpoint_.Judge(call_, sent, *answer)) {
         case Endpoint::Verdict::kFinal:
@@ -132,7 +136,7 @@ class Transport::Attempts {
           break;
       }
     }
-    if (!retrier_.Wait(retry_after, stop_)) return false;
+    if (!retrier_.Wait(retry_after, stop_, at_most)) return false;
     last_was_again = false;
     transport_.retries_.Add();
     return true;
@@ -167,6 +171,7 @@ Result<Answer> Transport::Send(const Call& call, const net::Request& request,
   CollectingWriter error_body(kMaxErrorBody, true);
   std::optional<CountingWriter> counting;
   auto choose = [&](const net::Response& head) -> Result<Writer*> {
+    answered_ = true;
     Writer* chosen = &error_body;
     if (head.status >= 200 && head.status <= 299) {
       TRY_ASSIGN(chosen, sink(head));

@@ -4,6 +4,7 @@
 // Counters: <kind>.requests, .retries, .bytes_in, .bytes_out, where kind is "s3" or "http".
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <optional>
 #include <stop_token>
@@ -73,6 +74,7 @@ class Transport {
   Clock& clock_;
   const net::RetryPolicy policy_;
   Counter requests_, retries_, bytes_in_, bytes_out_;
+  std::atomic<bool> answered_{false};  // the server, ever
 };
 
 // Size, ETag and Last-Modified of an answer to GET or HEAD.

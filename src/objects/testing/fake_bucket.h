@@ -37,6 +37,7 @@ class FakeBucket {
   explicit FakeBucket(BucketOptions options = {});
 
   std::string Url(const std::string& path = "") const { return server_.Url(path); }
+  void Stop() { server_.Stop(); }  // connections are refused from now on
   void SetKeys(const AwsKeys& keys) { state_.Lock()->keys = keys; }
   void SetFaults(Instead instead, Spoil spoil = {});
 
