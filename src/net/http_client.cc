@@ -239,7 +239,6 @@ void SetOptions(const Lane& lane, Transfer& transfer, curl_slist* headers, const
   lane.Set(CURLOPT_TCP_KEEPALIVE, 1L);
   lane.Set(CURLOPT_USERAGENT, UserAgent());
   lane.Set(CURLOPT_HTTPHEADER, headers);
-  if (request.accept_gzip) lane.Set(CURLOPT_ACCEPT_ENCODING, "gzip");
   lane.Set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
   lane.Set(CURLOPT_ERRORBUFFER, transfer.curl_error);
   lane.Set(CURLOPT_CONNECTTIMEOUT_MS,

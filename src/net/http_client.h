@@ -58,8 +58,6 @@ struct Request {
   // A server that took part of the body keeps it (an upload session): when the connection dies,
   // the caller wants to know, and not the whole body sent again on another one.
   bool body_has_effect = false;
-  // Asks for gzip, and gives the sink what it unpacks to. Without it, bytes come as the server stores them.
-  bool accept_gzip = false;
   bool follow_redirects = true;    // Authorization stays with its host, https stays https
   Timeouts timeouts = {};
   Tls tls = {};

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "archive/gunzip_writer.h"
 #include "base/json.h"
 #include "base/percent.h"
 #include "base/strings.h"
@@ -87,8 +88,11 @@ Result<HttpAnswer> Ask(const graph::HttpSource& source, net::Request request, co
   const bool conditional = known && known->etag.empty() && !known->modified.empty();
   if (conditional) request.headers.emplace_back("If-Modified-Since", known->modified);
   TRY_ASSIGN(auto writer, place.blobs.Create());
+  std::optional<archive::GunzipWriter> unpacked;
   auto sink = [&](const net::Response& response) -> Result<Writer*> {
-    return response.status == 200 ? writer.get() : nullptr;
+    if (response.status != 200) return nullptr;
+    if (!EqualsIgnoreCase(response.Header("Content-Encoding"), "gzip")) return writer.get();
+    return &unpacked.emplace(*writer);
   };
   auto sent = place.http.Send(request, sink, stop);
   if (!sent) {  // its message begins with the address that was asked: after redirects, another one
@@ -98,6 +102,9 @@ Result<HttpAnswer> Ask(const graph::HttpSource& source, net::Request request, co
   }
   if (sent->status == 304 && conditional) return *known;
   if (sent->status != 200) return Refused(source, sent->status);
+  if (unpacked) {
+    if (Status whole = unpacked->Finish(); !whole) return Error(std::move(whole).error()).With(net::Redact(source.url));
+  }
   HttpAnswer now{.size = writer->size()};
   TRY_ASSIGN(now.digest, writer->Commit({}));
   now.etag = sent->Header("ETag");
@@ -152,7 +159,9 @@ std::string DefaultUserAgent() { return std::string(net::UserAgent()) + " buildk
 
 Result<HttpFile> FetchHttp(const graph::HttpSource& source, const std::string& authorization, const HttpPlace& place,
                            std::stop_token stop) {
-  net::Request request{.url = source.url, .accept_gzip = true};
+  // As Go's client, and so BuildKit's: only what comes as "gzip" is unpacked, and a file.tar.gz that a server sends as
+  // "x-gzip" is the file.
+  net::Request request{.url = source.url, .headers = {{"Accept-Encoding", "gzip"}}};
   if (!authorization.empty()) request.headers.emplace_back("Authorization", authorization);
   if (!source.accept.empty()) request.headers.emplace_back("Accept", source.accept);
   request.headers.emplace_back("User-Agent", source.user_agent.empty() ? DefaultUserAgent() : source.user_agent);

@@ -126,6 +126,12 @@ TEST_F(HttpTest, APackedBodyIsKeptUnpacked) {
   EXPECT_EQ(encodings_, Requests{"gzip"});
 }
 
+TEST_F(HttpTest, AnArchiveThatAServerCallsEncodedIsTheArchive) {
+  file_.body = "\x1f\x8b is how it begins";
+  file_.headers = {{"Content-Encoding", "x-gzip"}};
+  EXPECT_EQ(Content(Fetch()), file_.body);
+}
+
 TEST_F(HttpTest, TheServersTimeIsTheFilesInEachForm) {
   file_.headers = {{"Last-Modified", "Sunday, 06-Nov-94 08:49:37 GMT"}};
   EXPECT_EQ(Fetch().modified->seconds(), 784'111'777);
