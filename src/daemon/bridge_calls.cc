@@ -14,16 +14,18 @@ google::rpc::Status StatusOf(const Error& error) { return ToProto({.error = erro
 google::rpc::Status SolveJob::Evaluate(const std::string& ref) {
   auto made = FindMade(ref);
   if (!made) return StatusOf(made.error());
-  std::lock_guard lock(running_);
-  auto failure = made->build->Run(false, nullptr);
+  auto failure = made->left ? std::nullopt : Evaluate(*made->build, false);
   return failure ? ToProto(*failure) : google::rpc::Status();
 }
 
 std::optional<Failure> SolveJob::RootfsOf(const std::string& ref, cache::Rootfs& rootfs) {
   auto made = FindMade(ref);
   if (!made) return Failure{made.error()};
-  std::lock_guard lock(running_);
-  if (auto failure = made->build->Run(true, nullptr)) return failure;
+  if (made->left) {
+    rootfs = *made->left;
+    return std::nullopt;
+  }
+  if (auto failure = Evaluate(*made->build, true)) return failure;
   rootfs = made->build->RootfsOf(made->platform);
   return std::nullopt;
 }

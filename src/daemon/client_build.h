@@ -29,6 +29,7 @@ struct BuildPlace {
   StatusFeed& feed;
   class Client& client;
   std::string ref;
+  std::string session;                 // of the client
   const Json& provenance_environment;  // SolvePolicy's
   std::stop_token stop;
   std::shared_ptr<policy::SourcePolicy> policy = {};  // null: there is none
@@ -59,6 +60,8 @@ class ClientBuild {
  public:
   virtual ~ClientBuild() = default;
 
+  // From here on, what a RUN that fails has written is kept: Failure::op tells of it.
+  virtual void KeepFailures() = 0;
   // Runs what is not cached; empty: all went well. `want_data`: the layers are needed here.
   virtual std::optional<Failure> Run(bool want_data, job::BuildHistory* history) = 0;
   // Outputs beside those that the build was made with.

@@ -324,6 +324,10 @@ Result<job::CallResult> DockerfileBuild::Answer(std::optional<Failure>& failure)
 }
 
 pb::Definition DockerfileBuild::Definition(size_t platform, const std::string& session) const {
+  return Definition(lowered().results[platform].lowered.root, session);
+}
+
+pb::Definition DockerfileBuild::Definition(const std::optional<graph::Ref>& result, const std::string& session) const {
   graph::Graph graph = job_->graph();
   for (graph::Step& step : graph.steps) {
     if (auto* layout = std::get_if<graph::OciLayoutSource>(&step.op); layout && layout->session.empty()) {
@@ -335,7 +339,7 @@ pb::Definition DockerfileBuild::Definition(size_t platform, const std::string& s
     local->shared_key_hint = SharedKeyOf(local->name);
     local->session = session;
   }
-  return llb::Encode(graph, lowered().results[platform].lowered.root);
+  return llb::Encode(graph, result);
 }
 
 job::ClientFacts DockerfileBuild::Facts() const {
@@ -427,7 +431,7 @@ Failure DockerfileBuild::At(const dockerfile::SourceError& error) const {
   return failure;
 }
 
-Failure DockerfileBuild::OfOutcome() const {
+Failure DockerfileBuild::OfOutcome() {
   Failure failure{*outcome_.error};
   if (!outcome_.failed_step) return failure;
   const graph::Step& step = job_->graph().steps[*outcome_.failed_step];
@@ -442,6 +446,10 @@ Failure DockerfileBuild::OfOutcome() const {
     failure.error.hint = fmt::format("if the file exists, {} may exclude it", job_->context().ignore_file);
   }
   NameMissingFile(step, failure);
+  if (auto op = LastOp(Definition(graph::Ref{*outcome_.failed_step, 0}, place_.session))) {
+    op->kept = kept_.Take(*outcome_.failed_step);
+    failure.op = std::make_shared<const FailedOp>(std::move(*op));
+  }
   return failure;
 }
 

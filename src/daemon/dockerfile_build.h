@@ -50,8 +50,10 @@ class DockerfileBuild final : public ClientBuild {
 
   // The results as definitions that other builds may go on with.
   pb::Definition Definition(size_t platform, const std::string& session) const;
+  pb::Definition Definition(const std::optional<graph::Ref>& result, const std::string& session) const;
   const dockerfile::LoweredPlatforms& lowered() const { return job_->platforms(); }
 
+  void KeepFailures() override { files_->hooks().keep_failed = kept_.keeper(); }
   std::optional<Failure> Run(bool want_data, job::BuildHistory* history) override;
   void AddOutputs(const std::vector<exporter::Output>& more) override {
     targets_.outputs.insert(targets_.outputs.end(), more.begin(), more.end());
@@ -80,7 +82,7 @@ class DockerfileBuild final : public ClientBuild {
   job::ClientFacts Facts() const;
   FailurePlace PlaceOf(const dockerfile::Span& span, const job::BuildContext& context) const;
   Failure At(const dockerfile::SourceError& error) const;
-  Failure OfOutcome() const;
+  Failure OfOutcome();
   std::string SharedKeyOf(const std::string& mount) const;
   // What a mount has of `files`; nothing when the client does not offer the mount.
   Result<std::unique_ptr<SyncedFiles>> SyncIfOffered(const WantedFiles& wanted, engine::StepSink& sink);
@@ -94,6 +96,7 @@ class DockerfileBuild final : public ClientBuild {
   // Text of the Dockerfile's own ignore file, which wins over the context's; nothing: there is none.
   std::optional<std::string> own_ignore_;
 
+  KeptFailures kept_;
   std::optional<OtherFrontend> other_frontend_;
   std::unique_ptr<job::BuildJob> job_;
   std::unique_ptr<job::BoardObserver> observer_;

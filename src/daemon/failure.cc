@@ -1,5 +1,7 @@
 #include "daemon/failure.h"
 
+#include <google/protobuf/util/json_util.h>
+
 #include <algorithm>
 
 #include "base/hex.h"
@@ -103,6 +105,12 @@ google::rpc::Status ToProto(const Failure& failure) {
     AddDetail(status, "errdefs.Vertex+json", Json().Set("digest", failure.vertex));
   }
   if (failure.exit_code) AddDetail(status, "gatewayapi.ExitMessage+json", Json().Set("Code", *failure.exit_code));
+  if (failure.solve) {
+    auto* detail = status.add_details();
+    detail->set_type_url(std::string(kTypePrefix) + "errdefs.Solve+json");
+    auto written = google::protobuf::util::MessageToJsonString(*failure.solve, detail->mutable_value());
+    CHECK(written.ok());
+  }
   if (!failure.subrequest.empty()) {
     AddDetail(status, "errdefs.Subrequest+json", Json().Set("name", failure.subrequest));
   }

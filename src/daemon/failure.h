@@ -7,13 +7,16 @@
 
 #include <grpcpp/support/status.h>
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "api/errdefs.pb.h"
 #include "api/ops.pb.h"
 #include "api/rpc_status.pb.h"
 #include "base/error.h"
+#include "daemon/failed_op.h"
 #include "dockerfile/span.h"
 #include "graph/graph.h"
 
@@ -36,6 +39,8 @@ struct Failure {
   std::vector<std::string> deny_messages = {};  // of the client's source policy, for its user
   std::string capability = {};             // that the client's front end needs and this one has not
   std::optional<int> exit_code = {};       // of a process that failed
+  std::shared_ptr<const FailedOp> op = {};  // of `vertex`
+  std::optional<errdefs::Solve> solve = {}; // `op` with names by which its front end may look into it
   std::optional<google::rpc::Status> status = {};  // as a front end has told it, with its details: instead of all else
 };
 

@@ -33,15 +33,16 @@ Result<oci::Platform> PlatformOf(const WantedResult& wanted) {
 
 }  // namespace
 
-LlbBuild::LlbBuild(llb::Decoded decoded, const pb::Source& sources, job::BuildFlags flags, BuildTargets targets, BuildPlace place)
-    : decoded_(std::move(decoded)), flags_(std::move(flags)), targets_(std::move(targets)),
+LlbBuild::LlbBuild(llb::Decoded decoded, pb::Definition definition, job::BuildFlags flags, BuildTargets targets,
+                   BuildPlace place)
+    : decoded_(std::move(decoded)), definition_(std::move(definition)), flags_(std::move(flags)), targets_(std::move(targets)),
       place_(std::move(place)),
       files_(place_.client,
              ClientFiles::Options{.project = place_.client.project() + "\nllb",
                                   .scratch = place_.workspace.scratch},
              place_.stop),
       started_(SystemClock().Now()) {
-  for (const pb::SourceInfo& info : sources.infos()) {
+  for (const pb::SourceInfo& info : definition_.source().infos()) {
     sources_.push_back({info.filename(), info.data(), info.language()});
     if (info.has_definition()) origins_[info.filename()] = info.definition();
   }
@@ -62,6 +63,14 @@ void LlbBuild::ShowAsTheClientDoes() {
     }
     place_.feed.SetIdentity(observer_->VertexOf(step), vertex.digest.ToString(), std::move(group));
   }
+}
+
+std::shared_ptr<const FailedOp> LlbBuild::OpOf(graph::StepIndex step) {
+  if (step >= decoded_.vertex_of.size()) return nullptr;  // a scan of the result
+  auto found = FindOp(definition_, decoded_.vertices[decoded_.vertex_of[step]].digest.ToString());
+  if (!found) return nullptr;
+  found->kept = kept_.Take(step);
+  return std::make_shared<const FailedOp>(std::move(*found));
 }
 
 // In the file that the client made the definition from.
@@ -91,7 +100,8 @@ std::optional<Failure> LlbBuild::Run(bool want_data, job::BuildHistory* history)
     exec::RunnerOptions options{.root = place_.workspace.root, .directories = {},
                                 .other_directories = client.directories, .uploads = client.uploads,
                                 .secrets = {},
-                                .secrets_elsewhere = client.secrets};
+                                .secrets_elsewhere = client.secrets,
+                                .keep_failed = client.keep_failed};
     options.layouts = job::LayoutsOf(client.stores, *place_.workspace.images);
     TRY_ASSIGN(options.ssh, client.ssh(decoded_.graph));
     job::GraphRun graph_run{.graph = decoded_.graph, .wanted = {}, .runner = std::move(options),
@@ -116,6 +126,7 @@ std::optional<Failure> LlbBuild::Run(bool want_data, job::BuildHistory* history)
     failure.vertex = place_.feed.DigestOf(observer_->VertexOf(*outcome_.failed_step));
     failure.place = PlaceOf(*outcome_.failed_step);
     NameMissingFile(decoded_.graph.steps[*outcome_.failed_step], failure);
+    failure.op = OpOf(*outcome_.failed_step);
   }
   return failure;
 }

@@ -15,9 +15,10 @@ namespace varve::daemon {
 
 class LlbBuild final : public ClientBuild {
  public:
-  // `sources`: the files that the client made the definition from.
-  LlbBuild(llb::Decoded decoded, const pb::Source& sources, job::BuildFlags flags, BuildTargets targets, BuildPlace place);
+  // `definition`: what `decoded` is of, with the files that the client made it from.
+  LlbBuild(llb::Decoded decoded, pb::Definition definition, job::BuildFlags flags, BuildTargets targets, BuildPlace place);
 
+  void KeepFailures() override { files_.hooks().keep_failed = kept_.keeper(); }
   std::optional<Failure> Run(bool want_data, job::BuildHistory* history) override;
   void AddOutputs(const std::vector<exporter::Output>& more) override {
     targets_.outputs.insert(targets_.outputs.end(), more.begin(), more.end());
@@ -37,6 +38,7 @@ class LlbBuild final : public ClientBuild {
 
  private:
   void ShowAsTheClientDoes();
+  std::shared_ptr<const FailedOp> OpOf(graph::StepIndex step);
   std::optional<FailurePlace> PlaceOf(graph::StepIndex step) const;
   Result<job::StepRecords> Records() const;
   std::vector<std::optional<Timestamp>> TimesOf(const std::vector<DiffId>& layers,
@@ -45,6 +47,8 @@ class LlbBuild final : public ClientBuild {
   exporter::ExportStores Stores() const;
 
   llb::Decoded decoded_;
+  const pb::Definition definition_;
+  KeptFailures kept_;
   std::optional<graph::Ref> scan_;  // of the result, behind the steps of the definition
   const job::BuildFlags flags_;
   BuildTargets targets_;

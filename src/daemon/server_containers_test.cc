@@ -1,6 +1,9 @@
 // Containers of front ends, through the calls that clients make.
 #include <gmock/gmock.h>
+#include <google/protobuf/util/json_util.h>
 
+#include "api/errdefs.pb.h"
+#include "api/rpc_status.pb.h"
 #include "daemon/server_fixture.h"
 
 namespace varve::daemon {
@@ -158,6 +161,53 @@ TEST_F(ServerContainers, AReleaseEndsItsProcesses) {
   stream.Init("c", "late", "true");
   stream.Await("late");
   EXPECT_THAT(stream.exits["late"].error().message(), HasSubstr("previously released or not created"));
+}
+
+// As a debugger does: the failed step's mounts, with what it has written, and those that it was given.
+TEST_F(ServerContainers, WhatAFailedStepHasLeftIsLookedInto) {
+  graph::Graph graph;
+  graph.Add({.op = graph::FileOp{.base = -1, .actions = {graph::MakeFile{.path = "/busybox", .data = *ReadFile(kBusybox), .mode = 0755},
+                                                        graph::MakeSymlink{.target = "busybox", .path = "/sh"}}},
+             .name = "files"});
+  graph.Add({.op = graph::Exec{.args = {"/sh", "-c", "echo left > /written; echo too > /extra/file; exit 3"},
+                               .mounts = {{.target = "/", .input = 0, .output = 0}, {.target = "/extra"}}},
+             .inputs = {{0, 0}}, .name = "it fails"});
+  gateway::SolveRequest request;
+  *request.mutable_definition() = llb::Encode(graph, graph::Ref{1, 0});
+  request.set_evaluate(true);
+  gateway::SolveResponse response;
+  grpc::Status status = front_end->Call(&FakeFrontEnd::Stub::Solve, request, response);
+  EXPECT_THAT(status.error_message(), HasSubstr("exit code: 3"));
+  google::rpc::Status details;
+  ASSERT_TRUE(details.ParseFromString(status.error_details()));
+  errdefs::Solve solve;
+  for (const auto& detail : details.details()) {
+    if (!detail.type_url().ends_with("/errdefs.Solve+json")) continue;
+    ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(detail.value(), &solve).ok()) << detail.value();
+  }
+  ASSERT_EQ(solve.op().exec().mounts_size(), 2) << details.DebugString();
+  ASSERT_EQ(solve.mountids_size(), 2);
+  ASSERT_EQ(solve.inputids_size(), 2);
+
+  gateway::NewContainerRequest wanted;
+  wanted.set_container_id("c");
+  for (int i = 0; i < 2; ++i) {
+    pb::Mount& mount = *wanted.add_mounts();
+    mount.set_dest(solve.op().exec().mounts(i).dest());
+    mount.set_result_id(solve.mountids(i));
+  }
+  ASSERT_TRUE(Create(wanted).ok());
+  Stream stream(*this);
+  stream.Init("c", "look", "read a < /written; read b < /extra/file; echo $a $b");
+  stream.Await("look");
+  EXPECT_EQ(stream.output["look"], "left too\n");
+  // What it was given is as it was.
+  gateway::ReadFileRequest read;
+  read.set_ref(solve.inputids(0));
+  read.set_file_path("/written");
+  gateway::ReadFileResponse text;
+  EXPECT_THAT(front_end->Call(&FakeFrontEnd::Stub::ReadFile, read, text).error_message(), HasSubstr("written"));
+  EXPECT_TRUE(Release("c").ok());
 }
 
 // What nobody reads does not keep the messages behind it waiting.

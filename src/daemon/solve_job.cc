@@ -186,7 +186,7 @@ Status SolveJob::ReadTargets(const Attributes& attributes, std::vector<tier::Spe
 
 Result<BuildPlace> SolveJob::Place(std::shared_ptr<JobPolicy> policy) {
   TRY_ASSIGN(Opened* opened, Open());
-  return BuildPlace{opened->workspace, *opened->board, feed_, *opened->client, ref(),
+  return BuildPlace{opened->workspace, *opened->board, feed_, *opened->client, ref(), request_.session(),
                     policy_.provenance_environment, stop_.get_token(), std::move(policy)};
 }
 
@@ -224,12 +224,10 @@ std::optional<Failure> SolveJob::SolveDefinition(const pb::Definition& definitio
   flags.attest = std::move(*attest);
   auto place = Place(std::move(*policy));
   if (!place) return Failure{place.error()};
-  auto build = std::make_shared<LlbBuild>(std::move(*decoded), definition.source(), std::move(flags), std::move(targets), std::move(*place));
+  auto build = std::make_shared<LlbBuild>(std::move(*decoded), definition, std::move(flags), std::move(targets), std::move(*place));
   result.mutable_ref()->set_id(NewRef({build, 0, build.get()}));
   *result.mutable_ref()->mutable_def() = definition;
-  if (!evaluate) return std::nullopt;
-  std::lock_guard lock(running_);
-  return build->Run(false, nullptr);
+  return evaluate ? Evaluate(*build, false) : std::nullopt;
 }
 
 Result<SolveJob::Made> SolveJob::FindMade(const std::string& ref) {
@@ -263,6 +261,12 @@ std::optional<Failure> SolveJob::FillEmptyRefs(gateway::Result& result) {
   return std::nullopt;
 }
 
+Result<SolveJob::Made> SolveJob::FindBuilt(const std::string& ref) {
+  TRY_ASSIGN(Made made, FindMade(ref));
+  if (made.left) return Invalid("the reference {} is what a failed step has left, and no result", ref);
+  return made;
+}
+
 // The order is that of refs.platforms, where the result has it: an index lists its images so.
 Result<std::vector<SolveJob::Wanted>> SolveJob::WantedOf(const gateway::Result& result) {
   const ResultMetadata metadata(result.metadata().begin(), result.metadata().end());
@@ -283,7 +287,7 @@ Result<std::vector<SolveJob::Wanted>> SolveJob::WantedOf(const gateway::Result& 
   std::vector<Wanted> wanted;
   for (const auto& [platform, ref] : refs) {
     if (ref.empty()) continue;
-    TRY_ASSIGN(Made made, FindMade(ref));
+    TRY_ASSIGN(Made made, FindBuilt(ref));
     auto config = result.metadata().find("containerimage.config" + (platform.empty() ? "" : "/" + platform));
     WantedResult part{.platform = made.platform, .id = platform,
                       .config = config == result.metadata().end() ? "" : config->second};
@@ -377,7 +381,7 @@ std::optional<Failure> SolveJob::AttachAttestations(const std::vector<Wanted>& w
                                                     std::vector<ResultPart>& parts) {
   for (size_t i = 0; i < wanted.size(); ++i) {
     for (const gateway::Attestation& attestation : wanted[i].attestations.attestation()) {
-      auto made = FindMade(attestation.ref().id());
+      auto made = FindBuilt(attestation.ref().id());
       if (!made) return Failure{made.error()};
       if (auto failure = made->build->Run(true, nullptr)) return failure;
       auto read = ReadAttestations(attestation, made->build->RootfsOf(made->platform), opened.workspace);

@@ -93,6 +93,7 @@ class SolveJob {
     std::shared_ptr<ClientBuild> build;
     size_t platform = 0;
     LlbBuild* llb = nullptr;  // `build`, if it is one
+    std::optional<cache::Rootfs> left = {};  // by a step that failed: of no build, and only to be looked into
   };
 
   // A part of what is to be exported.
@@ -145,6 +146,13 @@ class SolveJob {
   std::optional<Failure> RunAndExport(const std::vector<Wanted>& wanted, Json& metadata);
   std::optional<Failure> RunAndExportOnce(const std::vector<Wanted>& wanted, Opened& opened, Json& metadata);
   Result<Made> FindMade(const std::string& ref);
+  Result<Made> FindBuilt(const std::string& ref);  // kInvalid for what a failed step has left
+  // For a front end, who gets to know what it may look into if this fails.
+  std::optional<Failure> Evaluate(ClientBuild& build, bool want_data);
+  void Explain(Failure& failure);
+  void ExplainExec(const FailedOp& failed, errdefs::Solve& solve);
+  void ExplainFiles(const FailedOp& failed, errdefs::Solve& solve);
+  std::string RefOf(const pb::Definition& definition);
   template <class Use>
   google::rpc::Status WithPolicy(const Policies& policies, Use use);
   template <class Use>

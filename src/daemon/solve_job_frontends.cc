@@ -86,9 +86,7 @@ std::optional<Failure> SolveJob::SolveFrontend(const std::string& frontend, cons
   if (failure && *policy) failure->deny_messages = (*policy)->deny_messages();
   if (failure) return failure;
   Describe(build, result);
-  if (!evaluate) return std::nullopt;
-  std::lock_guard lock(running_);
-  return build->Run(false, nullptr);
+  return evaluate ? Evaluate(*build, false) : std::nullopt;
 }
 
 // The build's results as references that the client hands back, their configs, and as definitions that other
@@ -203,9 +201,8 @@ std::optional<Failure> SolveJob::SolveImageFrontend(const Attributes& attributes
 std::optional<Failure> SolveJob::EvaluateAll(const gateway::Result& result) {
   auto wanted = WantedOf(result);
   if (!wanted) return Failure{wanted.error()};
-  std::lock_guard lock(running_);
   for (const Wanted& one : *wanted) {
-    if (auto failure = one.made.build->Run(false, nullptr)) return failure;
+    if (auto failure = Evaluate(*one.made.build, false)) return failure;
   }
   return std::nullopt;
 }

@@ -94,10 +94,13 @@ bool IsValid(const graph::Exec& exec, int exit_code) {
   return std::ranges::find(exec.valid_exit_codes, exit_code) != exec.valid_exit_codes.end();
 }
 
+// In the words that clients and their users look for.
+std::string FailureOf(const graph::Exec& exec) {
+  return fmt::format("process {} did not complete successfully", GoQuote(Join(exec.args, " ")));
+}
+
 Error ExitError(const graph::Exec& exec, const sandbox::Outcome& outcome) {
-  Error error{Code::kExec,
-              fmt::format("process {} did not complete successfully: exit code: {}",
-                          GoQuote(Join(exec.args, " ")), outcome.exit_code), ""};
+  Error error = MakeError(Code::kExec, "{}: exit code: {}", FailureOf(exec), outcome.exit_code);
   if (outcome.exit_code == 137) {
     error.hint = "killed by SIGKILL: the machine, or a limit of --resource, may be out of memory";
   } else if (outcome.exit_code == 127) {
@@ -244,16 +247,7 @@ Result<engine::RunResult> RunExecStep(const Job& job, const engine::RunRequest& 
   };
   auto outcome = sandbox::Run(spec, state, on_output, stop);
   masking.Flush();
-  if (!outcome) return Error(std::move(outcome).error());
-  if (!IsValid(exec, outcome->exit_code)) return ExitError(exec, *outcome);
-
-  TRY(mount->Finish());
-  mount.reset();
-  engine::RunResult result;
-  result.asked = FinishTraced(request, traced.get(), mounts);
-  result.log = recording.TakeLog();
-  TRY_ASSIGN(auto others, mounts.CommitOutputs(stop));
-  if (root->output >= 0) {
+  auto commit_root = [&]() -> Result<std::pair<uint64_t, cache::Rootfs>> {
     draft->is_below = IsIn(job, base.tree_root);
     draft->has_directory = [&job, tree = base.tree_root](const RelPath& path) -> Result<bool> {
       TRY_ASSIGN(auto below, tree::Lookup(job.trees, tree, path));
@@ -261,10 +255,49 @@ Result<engine::RunResult> RunExecStep(const Job& job, const engine::RunRequest& 
     };
     TRY_ASSIGN(snapshot::Layer layer, CommitLeased(job, std::move(draft), {}, stop));
     TRY_ASSIGN(cache::Rootfs made, WithLayer(job, base, layer.diff_id));
-    result.new_bytes = layer.tar_size;
-    others.emplace_back(root->output, std::move(made));
+    return std::pair(layer.tar_size, std::move(made));
+  };
+  std::optional<Error> failed;
+  if (!outcome && outcome.error().code == Code::kExec) {
+    failed = Error(outcome.error()).With(FailureOf(exec));
+  } else if (!outcome) {
+    failed = outcome.error();
+  } else if (!IsValid(exec, outcome->exit_code)) {
+    failed = ExitError(exec, *outcome);
   }
-  for (auto& [output, made] : others) {
+  if (failed && failed->code == Code::kExec && job.keep_failed) {
+    auto keep = [&]() -> Status {
+      TRY(mount->Finish());
+      mount.reset();
+      FailedExec left{.step = request.step, .mounted = {}, .written = {}};
+      for (const graph::Mount& each : exec.mounts) {
+        if (each.input >= 0) left.mounted[each.target] = request.inputs[static_cast<size_t>(each.input)].rootfs;
+      }
+      TRY_ASSIGN(auto others, mounts.Commit(StepMounts::Which::kAllWritten, stop));
+      for (auto& [of, made] : others) left.written[of->target] = std::move(made);
+      TRY_ASSIGN(auto made, commit_root());
+      left.written["/"] = std::move(made.second);
+      job.keep_failed(std::move(left));
+      return Ok();
+    };
+    if (Status kept = keep(); !kept) LOG_WARN("what \"{}\" has left is lost: {}", step.name, kept.error().message);
+  }
+  if (failed) return std::move(*failed);
+
+  TRY(mount->Finish());
+  mount.reset();
+  engine::RunResult result;
+  result.asked = FinishTraced(request, traced.get(), mounts);
+  result.log = recording.TakeLog();
+  std::vector<std::pair<int, cache::Rootfs>> outputs;
+  TRY_ASSIGN(auto others, mounts.Commit(StepMounts::Which::kOutputs, stop));
+  for (auto& [of, made] : others) outputs.emplace_back(of->output, std::move(made));
+  if (root->output >= 0) {
+    TRY_ASSIGN(auto made, commit_root());
+    result.new_bytes = made.first;
+    outputs.emplace_back(root->output, std::move(made.second));
+  }
+  for (auto& [output, made] : outputs) {
     if (result.outputs.size() <= static_cast<size_t>(output)) {
       result.outputs.resize(static_cast<size_t>(output) + 1, {{}, tree::EmptyTree()});
     }

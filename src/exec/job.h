@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -51,6 +52,14 @@ using RestoreMount = std::function<Result<bool>(const std::string& key, const st
 using BringLayer = std::function<Status(const cache::Rootfs& stack, size_t layer, engine::StepSink& sink,
                                         std::stop_token stop)>;
 
+// A RUN whose process failed, for those who look into what it has left. All layers are here and leased.
+struct FailedExec {
+  graph::StepIndex step = 0;
+  // By Mount::target: what was mounted there, and what it is now, of mounts that the process could write to.
+  std::map<std::string, cache::Rootfs> mounted, written;
+};
+using KeepFailed = std::function<void(FailedExec)>;
+
 struct Job {
   snapshot::LayerStore& layers;
   tree::TreeStore& trees;
@@ -67,6 +76,7 @@ struct Job {
   RestoreMount restore_mount = nullptr;
   std::function<void(const std::string& text)> warn = [](const std::string&) {};  // the user, once of each text
   BringLayer bring_layer = nullptr;  // null: what is not here cannot be had
+  KeepFailed keep_failed = nullptr;  // null: what a failed RUN has written goes
 };
 
 // An input as files that can be read: a directory source as it lies there, a stack of layers mounted

@@ -67,7 +67,8 @@ Result<std::unique_ptr<Runner>> Runner::Create(RunnerOptions options, RunnerStor
       .bring_layer = [&self = *runner](const cache::Rootfs& stack, size_t layer, engine::StepSink& sink,
                                        std::stop_token stop) {
         return self.obtainer_.ObtainLayer(stack, layer, self.Images(), ProgressTo(sink), stop);
-      }});
+      },
+      .keep_failed = runner->options_.keep_failed});
   return runner;
 }
 

@@ -56,6 +56,7 @@ struct RunnerOptions {
   std::string mount_namespace;                      // BUILDKIT_CACHE_MOUNT_NS
   std::function<void(const std::string& text)> warn = nullptr;  // the user, of what is no step's alone
   std::function<Status()> prepare = nullptr;        // engine::StepRunner::Prepare
+  KeepFailed keep_failed = nullptr;                 // from the engine's threads
 };
 
 struct RunnerStores {

@@ -31,7 +31,7 @@ cache::MountSharing SharingOf(const graph::Mount& mount) {
 
 // A bind mount with its own writable layer over an input.
 struct StepMounts::Written {
-  int output = -1;
+  const graph::Mount* mount_of;
   cache::Rootfs base;
   std::unique_ptr<snapshot::LayerDraft> draft;
   std::unique_ptr<snapshot::RootfsMount> mount;
@@ -119,7 +119,7 @@ Status StepMounts::PrepareBind(const graph::Mount& mount, std::stop_token stop) 
     specs_.push_back(std::move(spec));
     return Ok();
   }
-  Written written{.output = mount.output, .base = base};
+  Written written{.mount_of = &mount, .base = base};
   TRY_ASSIGN(written.draft, job_.layers.NewDraft());
   TRY_ASSIGN(std::string point, Scratch("bind"));
   TRY_ASSIGN(written.mount,
@@ -301,17 +301,18 @@ Result<trace::Asked> StepMounts::FinishTraced() {
   return held_->traced ? held_->traced->Finish() : Result<trace::Asked>(trace::Asked());
 }
 
-Result<std::vector<std::pair<int, cache::Rootfs>>> StepMounts::CommitOutputs(std::stop_token stop) {
-  std::vector<std::pair<int, cache::Rootfs>> outputs;
+Result<std::vector<std::pair<const graph::Mount*, cache::Rootfs>>> StepMounts::Commit(Which which,
+                                                                                      std::stop_token stop) {
+  std::vector<std::pair<const graph::Mount*, cache::Rootfs>> committed;
   for (Written& written : held_->written) {
     TRY(written.mount->Finish());
     written.mount.reset();
-    if (written.output < 0) continue;
+    if (which == Which::kOutputs && written.mount_of->output < 0) continue;
     TRY_ASSIGN(snapshot::Layer layer, CommitLeased(job_, std::move(written.draft), {}, stop));
     TRY_ASSIGN(cache::Rootfs rootfs, WithLayer(job_, written.base, layer.diff_id));
-    outputs.emplace_back(written.output, std::move(rootfs));
+    committed.emplace_back(written.mount_of, std::move(rootfs));
   }
-  return outputs;
+  return committed;
 }
 
 }  // namespace varve::exec

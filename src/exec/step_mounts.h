@@ -31,8 +31,10 @@ class StepMounts {
   // Of each of RunRequest::traced_mounts, once the step has ended; fewer where they could not be shown.
   Result<trace::Asked> FinishTraced();
 
-  // Commits the mounts other than the root that are outputs: (output index, result).
-  Result<std::vector<std::pair<int, cache::Rootfs>>> CommitOutputs(std::stop_token stop);
+  // Commits mounts other than the root, once: those that are outputs, or all that the step may have written to. For what
+  // stays of neither the writable layer goes.
+  enum class Which { kOutputs, kAllWritten };
+  Result<std::vector<std::pair<const graph::Mount*, cache::Rootfs>>> Commit(Which which, std::stop_token stop);
 
  private:
   struct Written;
