@@ -97,9 +97,6 @@ class Asking {
   }
 
   Status AskGit(const graph::GitSource& source) {
-    if (request_.git().return_object()) {
-      return Invalid("{}: objects of git repositories are not handed out by this daemon", graph::WithoutPassword(source.remote));
-    }
     TRY_ASSIGN(source::GitAccess access, exec::FindGitAccess(source, secrets_));
     std::unique_ptr<ForwardedAgent> agent;
     if (source.remote.starts_with("ssh://") || source.remote.find('@') != std::string::npos) {
@@ -114,6 +111,11 @@ class Asking {
     response_.mutable_git()->set_checksum(annotated ? ref.tag_object : ref.commit);
     if (annotated) response_.mutable_git()->set_commit_checksum(ref.commit);
     response_.mutable_git()->set_ref(ref.name);
+    if (!request_.git().return_object()) return Ok();
+    source::GitRequest wanted{.source = source, .ref = ref, .cache_directory = workspace_.root, .access = access};
+    TRY_ASSIGN(auto objects, source::FetchGitObjects(wanted, {}, stop_));
+    response_.mutable_git()->set_commit_object(std::move(objects.commit));
+    response_.mutable_git()->set_tag_object(std::move(objects.tag));
     return Ok();
   }
 

@@ -128,19 +128,19 @@ Result<bool> BoolValue(const std::string& key, const std::string& value) {
 
 Status SetOnce(std::string& field, std::string value, std::string_view what) {
   if (!field.empty() && field != value) {
-    return Invalid("git URL names two {}: \"{}\" and \"{}\"", what, field, value);
+    return Invalid("{} conflicts: \"{}\" vs \"{}\"", what, field, value);
   }
   field = std::move(value);
   return Ok();
 }
 
 Status SetSubdir(GitSource& source, std::string_view subdir) {
-  return SetOnce(source.subdir, RelPath(subdir).str(), "directories");
+  return SetOnce(source.subdir, RelPath(subdir).str(), "subdir");
 }
 
 Status SetChecksum(GitSource& source, const std::string& value) {
   TRY(CheckCommitPrefix(value));
-  return SetOnce(source.checksum, value, "commits");
+  return SetOnce(source.checksum, value, "commit");
 }
 
 std::string WithPrefix(std::string_view prefix, const std::string& name) {
@@ -152,9 +152,9 @@ Status ApplyPair(GitUrl& url, const std::string& key, const std::string& value) 
   const bool may_be_empty =
       key == "keep-git-dir" || key == "submodules" || key == "fetch-by-commit";
   if (value.empty() && !may_be_empty) return Invalid("git URL: {} has no value", key);
-  if (key == "ref") return SetOnce(source.ref, value, "refs");
-  if (key == "tag") return SetOnce(source.ref, WithPrefix("refs/tags/", value), "refs");
-  if (key == "branch") return SetOnce(source.ref, WithPrefix("refs/heads/", value), "refs");
+  if (key == "ref") return SetOnce(source.ref, value, "ref");
+  if (key == "tag") return SetOnce(source.ref, WithPrefix("refs/tags/", value), "ref");
+  if (key == "branch") return SetOnce(source.ref, WithPrefix("refs/heads/", value), "ref");
   if (key == "subdir") return SetSubdir(source, value);
   if (key == "checksum" || key == "commit") return SetChecksum(source, value);
   if (key == "mtime") {
@@ -203,7 +203,7 @@ Status ApplyFragment(GitSource& source, const Parts& parts) {
     TRY_ASSIGN(fragment, PercentDecode(parts.fragment, false));
   }
   const size_t colon = std::min(fragment.find(':'), fragment.size());
-  if (colon > 0) TRY(SetOnce(source.ref, fragment.substr(0, colon), "refs"));
+  if (colon > 0) TRY(SetOnce(source.ref, fragment.substr(0, colon), "ref"));
   if (colon < fragment.size()) TRY(SetSubdir(source, fragment.substr(colon + 1)));
   return Ok();
 }

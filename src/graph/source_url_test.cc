@@ -167,7 +167,7 @@ TEST(ParseGitUrl, QuerySetsEveryField) {
 TEST(ParseGitUrl, QueryAndFragmentMayAgreeAndMustNotContradict) {
   EXPECT_EQ(Parsed("https://example.com/x.git?ref=v1#v1").ref, "v1");
   EXPECT_EQ(Refused("https://example.com/x.git?ref=v1#v2").message,
-            "git URL names two refs: \"v1\" and \"v2\"");
+            "ref conflicts: \"v1\" vs \"v2\"");
   Refused("https://example.com/x.git?tag=a&branch=a");
   Refused("https://example.com/x.git?subdir=a#main:b");
   Refused("https://example.com/x.git?commit=aa&checksum=bb");

@@ -284,6 +284,20 @@ Result<int64_t> FetchGitTime(const GitRequest& request, const GitProgress& progr
   return seconds;
 }
 
+Result<GitObjects> FetchGitObjects(const GitRequest& request, const GitProgress& progress, std::stop_token stop) {
+  TRY_ASSIGN(const GitCommand git, GitCommand::Create(request.source.remote, request.access, progress, stop));
+  TRY_ASSIGN(const GitRef ref, RefOf(git, request));
+  GitObjects objects;
+  TRY(UseMirror(git, request, ref, stop, [&](const std::string& mirror) -> Status {
+    const std::string git_dir = "--git-dir=" + mirror;
+    TRY_ASSIGN(objects.commit, git.RunLocal({git_dir, "cat-file", "commit", ref.commit}));
+    if (ref.tag_object.empty()) return Ok();
+    TRY_ASSIGN(objects.tag, git.RunLocal({git_dir, "cat-file", "tag", ref.tag_object}));
+    return Ok();
+  }));
+  return objects;
+}
+
 Result<GitCheckout> FetchGit(const GitRequest& request, const GitProgress& progress,
                              std::stop_token stop) {
   TRY_ASSIGN(const GitCommand git,

@@ -77,4 +77,12 @@ Result<GitCheckout> FetchGit(const GitRequest& request, const GitProgress& progr
 Result<int64_t> FetchGitTime(const GitRequest& request, const GitProgress& progress = {},
                              std::stop_token stop = {});
 
+// Objects as git has them, without their headers: what signatures are made over.
+struct GitObjects {
+  std::string commit;
+  std::string tag;  // empty: no annotated tag led to the commit
+};
+// As FetchGitTime.
+Result<GitObjects> FetchGitObjects(const GitRequest& request, const GitProgress& progress = {}, std::stop_token stop = {});
+
 }  // namespace varve::source

@@ -141,13 +141,11 @@ Status CheckOutRepository(const GitCommand& git, const GitRef& ref,
     const std::string branch = ref.name.substr(kHeads.size());
     TRY(git.RunLocal({git_dir, "update-ref", ref.name, ref.commit}));
     TRY(git.RunLocal({git_dir, "update-ref", "refs/remotes/origin/" + branch, ref.commit}));
-    TRY(git.RunLocal({git_dir, "symbolic-ref", "HEAD", ref.name}));
-  } else {
-    if (ref.name.starts_with("refs/tags/") && ref.tag_object.empty()) {
-      TRY(git.RunLocal({git_dir, "update-ref", ref.name, ref.commit}));
-    }
-    TRY(git.RunLocal({git_dir, "update-ref", "--no-deref", "HEAD", ref.commit + "^{commit}"}));
+  } else if (ref.name.starts_with("refs/tags/") && ref.tag_object.empty()) {
+    TRY(git.RunLocal({git_dir, "update-ref", ref.name, ref.commit}));
   }
+  // Of no branch, as in BuildKit: what reads the file HEAD finds the commit.
+  TRY(git.RunLocal({git_dir, "update-ref", "--no-deref", "HEAD", ref.commit + "^{commit}"}));
   TRY(git.RunLocal({git_dir, "update-ref", "-d", "refs/varve/fetched"}));
   TRY(git.RunLocal({git_dir, "--work-tree=" + root, "reset", "--quiet", "--hard", ref.commit}));
   return Ok();

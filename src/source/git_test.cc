@@ -213,6 +213,18 @@ TEST_F(GitTest, CommitTimeIsSetOnEverything) {
   }
 }
 
+TEST_F(GitTest, ObjectsAreThoseThatHashesAndSignaturesAreOver) {
+  auto objects = FetchGitObjects({Source("annotated"), {}, Path("cache"), "", access_});
+  ASSERT_TRUE(objects) << objects.error().ToString();
+  EXPECT_EQ(TrimSpace(objects->commit), Git("work", {"cat-file", "commit", first_}));
+  EXPECT_EQ(TrimSpace(objects->tag), Git("work", {"cat-file", "tag", "annotated"}));
+  EXPECT_TRUE(objects->commit.ends_with("\n"));
+  objects = FetchGitObjects({Source(second_), {}, Path("cache"), "", access_});
+  ASSERT_TRUE(objects) << objects.error().ToString();
+  EXPECT_EQ(TrimSpace(objects->commit), Git("work", {"cat-file", "commit", second_}));
+  EXPECT_EQ(objects->tag, "");
+}
+
 TEST_F(GitTest, KeptRepositoryIsCleanAndKnowsItsNames) {
   graph::GitSource source = Source("main");
   source.keep_git_dir = true;
@@ -222,7 +234,8 @@ TEST_F(GitTest, KeptRepositoryIsCleanAndKnowsItsNames) {
   const std::string out = fs::relative(checkout->directory, temp_.path());
   EXPECT_EQ(Git(out, {"status", "--porcelain"}), "");
   EXPECT_EQ(Git(out, {"rev-parse", "HEAD"}), second_);
-  EXPECT_EQ(Git(out, {"symbolic-ref", "HEAD"}), "refs/heads/main");
+  EXPECT_EQ(TrimSpace(*ReadFile(checkout->directory + "/.git/HEAD")), second_);
+  EXPECT_EQ(Git(out, {"rev-parse", "refs/heads/main"}), second_);
   EXPECT_EQ(Git(out, {"config", "remote.origin.url"}), source.remote);
   EXPECT_EQ(Git(out, {"log", "--format=%s"}), "second");  // depth 1
   EXPECT_EQ(Git(out, {"fsck"}), "");
