@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <deque>
 
@@ -204,27 +205,22 @@ Status MkdirAll(const std::string& path, unsigned mode) {
 }
 
 Result<std::vector<DirEntry>> ListDirectory(int dir_fd) {
-  // A fresh description: fdopendir takes its descriptor over, and dup would share the position.
-  int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return ErrnoError(errno, "open directory");
-  DIR* dir = fdopendir(fd);
-  if (dir == nullptr) {
-    int error = errno;
-    close(fd);
-    return ErrnoError(error, "open directory");
-  }
+  // A fresh description: dup would share the caller's position. No fdopendir, which makes three more system calls.
+  Fd fd(openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return ErrnoError(errno, "open directory");
   std::vector<DirEntry> entries;
-  errno = 0;
-  while (dirent* entry = readdir(dir)) {
-    std::string_view name = entry->d_name;
-    if (name != "." && name != "..") {
-      entries.push_back({std::string(name), entry->d_type, entry->d_ino});
+  alignas(dirent64) std::array<char, 32 << 10> buffer;
+  while (true) {
+    const ssize_t n = getdents64(fd.get(), buffer.data(), buffer.size());
+    if (n == 0 || (n < 0 && errno == ENOENT)) break;  // ENOENT: it was removed since, and has no entries
+    if (n < 0) return ErrnoError(errno, "read directory");
+    for (ssize_t at = 0; at < n;) {
+      const auto* entry = reinterpret_cast<const dirent64*>(buffer.data() + at);
+      at += entry->d_reclen;
+      const std::string_view name = entry->d_name;
+      if (name != "." && name != "..") entries.push_back({std::string(name), entry->d_type, entry->d_ino});
     }
-    errno = 0;
   }
-  int error = errno;
-  closedir(dir);
-  if (error != 0) return ErrnoError(error, "read directory");
   std::ranges::sort(entries, {}, &DirEntry::name);
   return entries;
 }

@@ -166,6 +166,34 @@ TEST_F(OpenTest, RemoveAllRefusesDots) {
   EXPECT_FALSE(RemoveAll(root_path_ + "/.."));
 }
 
+TEST_F(OpenTest, ListsDirectoriesOfAnySize) {
+  const std::string path = root_path_ + "/many";
+  ASSERT_TRUE(MkdirAll(path));
+  std::vector<std::string> names;
+  for (int i = 0; i < 2000; ++i) {  // more than one read gives
+    names.push_back(fmt::format("{:04}-{}", i, std::string(60, 'x')));
+    ASSERT_TRUE(WriteFileAtomically(path + "/" + names.back(), ""));
+  }
+  Fd fd = OpenDir(path).value();
+  for (int round = 0; round < 2; ++round) {  // from the beginning each time
+    auto entries = ListDirectory(fd.get());
+    ASSERT_TRUE(entries);
+    std::vector<std::string> listed;
+    for (const DirEntry& entry : *entries) listed.push_back(entry.name);
+    EXPECT_EQ(listed, names);
+  }
+}
+
+TEST_F(OpenTest, ADirectoryThatWasRemovedIsEmpty) {
+  const std::string path = root_path_ + "/removed";
+  ASSERT_TRUE(MkdirAll(path));
+  Fd fd = OpenDir(path).value();
+  ASSERT_EQ(rmdir(path.c_str()), 0);
+  auto entries = ListDirectory(fd.get());
+  ASSERT_TRUE(entries) << entries.error().ToString();
+  EXPECT_TRUE(entries->empty());
+}
+
 TEST(TempDir, RemovesItselfUnlessReleased) {
   std::string kept, gone;
   {
