@@ -50,6 +50,7 @@ find_program(GRPC_CPP_PLUGIN grpc_cpp_plugin REQUIRED)
 find_library(UNISTRING_LIBRARY unistring REQUIRED)  # has no .pc file
 add_library(UNISTRING::unistring UNKNOWN IMPORTED)
 set_target_properties(UNISTRING::unistring PROPERTIES IMPORTED_LOCATION ${UNISTRING_LIBRARY})
+find_library(CRYPT_LIBRARY crypt REQUIRED)  # by its file, so that an archive is taken where archives are wanted
 pkg_check_modules(SECCOMP IMPORTED_TARGET libseccomp)
 if(VARVE_TESTS)
   find_package(GTest REQUIRED)
