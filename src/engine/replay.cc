@@ -412,6 +412,7 @@ Result<Replay> CheckTrace(const cache::StepTrace& trace, const WeakStep& weak, t
     if (!mismatch) continue;
     replay.path = mismatch->path.empty() ? "/" : mismatch->path;
     replay.differs = mismatch->difference;
+    replay.facets = mismatch->facets;
     return replay;
   }
   replay.stands = true;

@@ -120,6 +120,7 @@ struct Replay {
   size_t paths = 0;     // looked at
   std::string path;     // the first that differs: "app/package-lock.json"; "/": the whole layer
   std::string differs;  // "content changed"
+  uint8_t facets = 0;   // what was asked of it (tree::Facet)
 };
 // kCorrupt: the trace is damaged.
 Result<Replay> CheckTrace(const cache::StepTrace& trace, const WeakStep& weak, tree::TreeStore& trees,

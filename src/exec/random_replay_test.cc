@@ -147,9 +147,11 @@ class Round final : public engine::NoRunner {
       if (real != recorded) continue;
       ++tally.needless;
       std::string differs = replay->differs.substr(0, replay->differs.find_first_of("0123456789"));
+      differs += replay->facets == 0 ? "" : fmt::format(" (asked: {})", tree::FacetNames(replay->facets));
       ++tally.needless_by[differs.empty() ? "other layers" : differs];
       if (std::getenv("VARVE_TRACE_SHOW") == nullptr) continue;
-      std::cout << fmt::format("needless: {}: {} after {}{}\nas user {}:\n{}\n", replay->path, replay->differs, what, Describe(),
+      std::cout << fmt::format("needless: {}: {} ({}) after {}{}\nas user {}:\n{}\n", replay->path, replay->differs,
+                               tree::FacetNames(replay->facets), what, Describe(),
                                user_, step_);
     }
   }
@@ -181,8 +183,9 @@ class Round final : public engine::NoRunner {
     for (int n = 0; n < copies; ++n) {
       if (n == between) PushWhatAStepLeft();
       Files files{{"w", Dir()}};
-      if (Below(40) == 0) files.clear();  // a COPY that brought nothing
-      else Grow(files, 3 + Below(9));
+      if (Below(40) > 0) Grow(files, 3 + Below(9));
+      // A COPY that brings nothing still lists the directory that it was to fill, unless that is the root: rare.
+      else if (Below(10) == 0) files.clear();
       // The same again, with its times or with others.
       if (n > 0 && Below(4) == 0) files = stack_.back().files;
       Push({.files = std::move(files)}, Below(2) == 0 ? "" : "at another time");
@@ -569,10 +572,10 @@ TEST_F(RandomReplay, NoHitDiffersFromARealRun) {
   EXPECT_EQ(tally.wrong, 0);
   EXPECT_GT(tally.hits, tally.decisions / 4);
   EXPECT_GT(tally.misses, tally.decisions / 20);
-  // Of all decisions; every second miss is tried. 9.7 % with the seeds of the default, 10.6 % of 21,000 others.
+  // Of all decisions; every second miss is tried. 9.5 % with the seeds of the default.
   double needless = static_cast<double>(tally.needless) / std::max(tally.tried, 1) * tally.misses / tally.decisions;
   if (tally.decisions >= 6000) {
-    EXPECT_LT(needless, 0.12);
+    EXPECT_LT(needless, 0.11);
   }
 }
 
