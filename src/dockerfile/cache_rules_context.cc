@@ -191,7 +191,8 @@ void CheckContext(CachePass& pass) {
   CacheHint hint{.rule = ignore_file.empty() ? CacheRule::kNoDockerignore
                                              : CacheRule::kDockerignoreLetsIn};
   hint.reason =
-      fmt::format("Line {} copies {}, and a change in there runs all steps below it again",
+      fmt::format("Line {} copies {}, and a change in there changes the layer, and runs the steps below it again: "
+                  "in varve those that looked at it, without traces of what they looked at all of them",
                   whole->origin.span.start_line, Sentence(paths));
   hint.remedy = ignore_file.empty() ? "write a .dockerignore" : "add to " + ignore_file;
   hint.text = Patterns(paths);

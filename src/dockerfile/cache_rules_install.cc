@@ -112,7 +112,7 @@ void CheckOrder(CachePass& pass, const Instruction& instruction, const RunFacts&
                                           walk.copy_all->origin.span.start_line)
                             : "it mounts the whole context";
     CacheHint hint{.rule = CacheRule::kInstallBelowCopyAll};
-    hint.reason = fmt::format("\"{}\" runs again after a change of any file, because {}",
+    hint.reason = fmt::format("\"{}\" runs again after a change of any file, unless it is traced, because {}",
                               install.command, where);
     hint.cost = InstallCost(pass, instruction, facts);
     if (install.kind == InstallKind::kNamed) {
