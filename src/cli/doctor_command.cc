@@ -10,14 +10,13 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/strings.h"
-#include "cache/root.h"
 #include "cli/commands.h"
+#include "cli/doctor_history.h"
 #include "cli/doctor_proof.h"
 #include "doctor/diagnose.h"
 #include "doctor/images.h"
 #include "doctor/patch.h"
 #include "doctor/report.h"
-#include "history/store.h"
 #include "job/build_display.h"
 #include "job/console.h"
 #include "job/exit_code.h"
@@ -30,29 +29,6 @@
 namespace varve::cli {
 
 namespace {
-
-// What instructions took when they last ran here, by their text. A build's name for a step is
-// "[build 2/5] RUN make".
-std::map<std::string, double> PastSeconds(const job::GlobalFlags& global) {
-  constexpr size_t kBuilds = 50;
-  std::map<std::string, double> out;
-  history::History history(cache::RootDirectory(global.root), SystemClock());
-  auto builds = history.List();
-  if (!builds) return out;
-  size_t read = 0;
-  for (const history::Summary& summary : *builds) {
-    if (summary.ratios.ran == 0) continue;
-    if (++read > kBuilds) break;
-    auto build = history.Read(summary.id);
-    if (!build) continue;
-    for (const history::Step& step : build->steps) {
-      size_t text = step.name.find("] ");
-      if (step.fate != history::Fate::kRan || text == step.name.npos) continue;
-      out.emplace(step.name.substr(text + 2), std::chrono::duration<double>(step.wall).count());
-    }
-  }
-  return out;
-}
 
 class DoctorCommand final : public Command {
  public:
@@ -143,6 +119,10 @@ class DoctorCommand final : public Command {
         return it->second;
       };
     }
+    PastBuilds past(global, project->directory);
+    options_.use_of_copy = [&past](const std::string& folder, const std::string& copy, const std::string& run) {
+      return past.UseOfCopy(folder, copy, run);
+    };
     std::vector<doctor::Finding> findings = doctor::Diagnose(*project, options_);
     if (fix_) return Fix(global, *project, findings);
     if (Status written = Write(Render(*project, findings)); !written)

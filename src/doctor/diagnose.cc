@@ -169,6 +169,7 @@ std::vector<Finding> Diagnose(const Project& project, const DiagnoseOptions& opt
   Pass pass{project, options, {}};
   CheckDockerfiles(pass);
   CheckMounts(pass);
+  CheckCopies(pass);
   CheckArguments(pass);
   CheckLocations(pass);
   CheckRunners(pass);

@@ -23,6 +23,9 @@ const std::set<std::string> kOfChecks = {
     "InlineCache",          "NoDockerignore",    "DockerignoreLetsIn",
     "SecretsUsedInArgOrEnv"};
 
+// Rules about builds that ran on this machine: copies_test.
+const std::set<std::string> kOfHistory = {"CopiedButNotRead"};
+
 Examples ReadPage() {
   auto page = ReadFile(std::string(VARVE_SOURCE_DIR) + "/doc/doctor.md");
   EXPECT_TRUE(page);
@@ -72,7 +75,7 @@ TEST(DoctorPage, HasABadAndAGoodExampleOfEveryRule) {
   std::set<std::pair<std::string, bool>> shown, wanted;
   for (const auto& [example, files] : ReadPage()) shown.insert(example);
   for (const RuleText& rule : Rules()) {
-    if (kOfChecks.contains(std::string(rule.name))) continue;
+    if (kOfChecks.contains(std::string(rule.name)) || kOfHistory.contains(std::string(rule.name))) continue;
     for (bool bad : {false, true}) wanted.emplace(rule.name, bad);
   }
   EXPECT_EQ(shown, wanted);

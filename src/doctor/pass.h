@@ -24,6 +24,14 @@ struct Pass {
   dockerfile::HintCost OtherStagesCost(const BuildCall& call) const;
 };
 
+// What the build of a Dockerfile reads.
+struct Context {
+  std::string folder;  // relative to the project
+  const SourceFile* ignore = nullptr;
+};
+Context ContextOf(const Project& project, const SourceFile& dockerfile);  // rules_dockerfiles.cc
+std::string Under(const std::string& folder, const std::string& name);
+
 // Of a build with what is known to differ between two of them.
 bool IsVolatileValue(std::string_view value);  // another one in every build
 bool IsBranchValue(std::string_view value);    // another one in every branch
@@ -39,6 +47,7 @@ void CheckRunners(Pass& pass);      // rules_runners.cc
 void CheckSwitches(Pass& pass);     // rules_switches.cc
 void CheckArguments(Pass& pass);    // rules_arguments.cc
 void CheckDockerfiles(Pass& pass);  // rules_dockerfiles.cc
+void CheckCopies(Pass& pass);       // rules_copies.cc
 void CheckMounts(Pass& pass);       // rules_mounts.cc
 
 }  // namespace varve::doctor

@@ -29,6 +29,7 @@ constexpr RuleText kRules[] = {
     {"ClearAsks", kWarning, "A script that clears should not wait for an answer"},
     {"ClearLeavesCache", kWarning, "Clearing the cache should clear all of it"},
     {"ClearLeavesImages", kWarning, "Where images are read as caches, clearing includes them"},
+    {"CopiedButNotRead", kNote, "A step that reads little of what is copied should stand above the rest of it"},
     {"DockerignoreLetsIn", kWarning,
      "What no step needs should be ignored when the context is copied whole"},
     {"FloatingAction", kNote, "Actions should be pinned"},

@@ -20,14 +20,6 @@ using dockerfile::Instruction;
 using dockerfile::Run;
 using dockerfile::ShellCommand;
 
-namespace {
-
-// What the build of a Dockerfile reads.
-struct Context {
-  std::string folder;  // relative to the project
-  const SourceFile* ignore = nullptr;
-};
-
 std::string Under(const std::string& folder, const std::string& name) {
   return folder.empty() ? name : folder + "/" + name;
 }
@@ -44,6 +36,8 @@ Context ContextOf(const Project& project, const SourceFile& file) {
     context.ignore = project.Find(Under(context.folder, ".dockerignore"));
   return context;
 }
+
+namespace {
 
 class Costs final : public dockerfile::StepCosts {
  public:
