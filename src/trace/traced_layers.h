@@ -10,8 +10,8 @@
 //   TRY_ASSIGN(Asked asked, traced->Finish());
 //
 // Each mount is used by one step: a second one would be answered from the kernel's caches and leave no
-// notes. For the same reason the server offers no READDIRPLUS, which answers questions that nobody
-// asked. Files are opened by the kernel alone (OPEN gets ENOSYS), so an open that reads nothing is no
+// notes. For the same reason a listing comes without attributes, which would answer questions that nobody
+// asked, until a step has asked so many that they are noted as if it had. Files are opened by the kernel alone (OPEN gets ENOSYS), so an open that reads nothing is no
 // read. All timeouts are infinite: layers never change.
 //
 // The protocol is the kernel's include/uapi/linux/fuse.h, spoken directly: it is small, and libfuse's

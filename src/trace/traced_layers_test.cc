@@ -30,6 +30,7 @@ using testing::AllOf;
 using testing::Contains;
 using testing::ElementsAre;
 using testing::IsEmpty;
+using testing::IsSupersetOf;
 using testing::Not;
 
 class PrivateMounts : public testing::Environment {
@@ -104,6 +105,24 @@ TEST_F(TracedLayersTest, TheContentOfAnEmptyFileIsItsSize) {
 TEST_F(TracedLayersTest, ATestIsAStatAndAMissingNameIsAbsent) {
   EXPECT_THAT(AskedBy("test -f app/a.txt; ! test -e app/none; ! test -e app/lib/none/deeper"),
               ElementsAre("app/a.txt: stat", "app/lib: stat", "app/lib/none: absent", "app/none: absent"));
+}
+
+// As many questions as the server answers one by one.
+constexpr const char* kAskMuch = "find app/many -size +1k > /dev/null; ";
+
+TEST_F(TracedLayersTest, OfAStepThatAsksMuchAListingIsAStatOfAllThatItNames) {
+  Shell("mkdir layer/app/many && cd layer/app/many && seq 2100 | xargs touch");
+  std::vector<std::string> lines = AskedBy(std::string(kAskMuch) + "ls -U app/docs > /dev/null");
+  EXPECT_THAT(lines, AllOf(Contains("app/many/2100: stat"), Contains("app/docs: stat, list"), Contains("app/docs/d.txt: stat")));
+  EXPECT_THAT(lines, Not(Contains("app/lib/c.txt: stat")));
+}
+
+TEST_F(TracedLayersTest, OfAStepThatAsksMuchNothingIsMissing) {
+  Shell("mkdir layer/app/many && cd layer/app/many && seq 2100 | xargs touch");
+  EXPECT_THAT(AskedBy(std::string(kAskMuch) + "ls -lU app/docs app > /dev/null; cat app/docs/d.txt app/lib/c.txt app/link > /dev/null; "
+                      "! test -e app/docs/none; ! test -e app/lib/none; test -x app/tool"),
+              IsSupersetOf({"app/a.txt: stat, content", "app/docs/d.txt: stat, content", "app/docs/none: absent",
+                            "app/lib/c.txt: stat, content", "app/lib/none: absent", "app/link: stat, link", "app/tool: stat"}));
 }
 
 TEST_F(TracedLayersTest, AListingIsTheNamesAndNothingOfWhatTheyName) {
