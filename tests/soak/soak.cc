@@ -157,6 +157,7 @@ class Soak {
 };
 
 int Main(int argc, char** argv) {
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);  // what was measured is there, also when this is killed
   CLI::App app("A daemon under many clients");
   Options options;
   app.add_option("varved", options.varved, "The daemon's program")->required();
