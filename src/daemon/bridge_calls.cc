@@ -80,8 +80,8 @@ google::rpc::Status SolveJob::NewContainer(const gateway::NewContainerRequest& r
   auto create = [&]() -> Status {
     TRY_ASSIGN(Opened* opened, Open());
     std::set<std::string> granted(request_.entitlements().begin(), request_.entitlements().end());
-    TRY_ASSIGN(auto container, FrontendContainer::Create(request, inputs, std::move(granted), opened->workspace,
-                                                         *opened->client, stop_.get_token()));
+    TRY_ASSIGN(auto container, FrontendContainer::Create(request, inputs, std::move(granted), policy_.steps,
+                                                         opened->workspace, *opened->client, stop_.get_token()));
     return containers.Add(request.container_id(), std::move(container));
   };
   Status created = create();

@@ -30,6 +30,7 @@ struct BuildPlace {
   class Client& client;
   std::string ref;
   std::string session;                 // of the client
+  const exec::StepSettings& steps;     // SolvePolicy's
   const Json& provenance_environment;  // SolvePolicy's
   std::stop_token stop;
   std::shared_ptr<policy::SourcePolicy> policy = {};  // null: there is none

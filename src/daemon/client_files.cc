@@ -64,6 +64,7 @@ ClientFiles::ClientFiles(Client& client, Options options, std::stop_token stop)
     : client_(client), options_(std::move(options)), stop_(std::move(stop)),
       outputs_(std::make_unique<Outputs>(client)) {
   hooks_.project = options_.project;
+  hooks_.steps = options_.steps;
   hooks_.secrets = [this](const std::string& id) { return client_.Secret(id, stop_); };
   hooks_.ssh = [this](const graph::Graph& graph) { return StartAgents(graph); };
   hooks_.directories = [this](const graph::LocalSource& source, const std::vector<tree::Selector>& reach,

@@ -22,6 +22,7 @@ class ClientFiles {
   struct Options {
     std::string project;      // job::BuildClient::project
     const sys::LazyTempDir& scratch;  // where sockets of agents may be made
+    exec::StepSettings steps = {};
     // The mount and the shared key of a local source, where the graph names them otherwise.
     std::function<void(const graph::LocalSource& source, WantedFiles& wanted)> rename = nullptr;
   };

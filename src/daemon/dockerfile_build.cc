@@ -85,7 +85,7 @@ DockerfileBuild::DockerfileBuild(FrontendRequest request, llb::Inputs inputs, st
   files_ = std::make_unique<ClientFiles>(
       place_.client,
       ClientFiles::Options{.project = std::move(project), .scratch = place_.workspace.scratch,
-                           .rename = rename},
+                           .steps = place_.steps, .rename = rename},
       place_.stop);
   files_->hooks().inputs = inputs_.Lowered();
   files_->hooks().policy = place_.policy.get();

@@ -22,7 +22,8 @@ void SetDefault(std::vector<std::string>& env, const std::string& name, const st
 
 Result<std::shared_ptr<FrontendContainer>> FrontendContainer::Create(
     const gateway::NewContainerRequest& request, const std::vector<std::optional<cache::Rootfs>>& inputs,
-    std::set<std::string> granted, job::Workspace& workspace, Client& client, std::stop_token stop) {
+    std::set<std::string> granted, const exec::StepSettings& settings, job::Workspace& workspace, Client& client,
+    std::stop_token stop) {
   std::shared_ptr<FrontendContainer> made(new FrontendContainer());
   made->granted_ = std::move(granted);
   made->default_path_ = request.platform().os() == "windows" ? kWindowsPath : kUnixPath;
@@ -53,7 +54,7 @@ Result<std::shared_ptr<FrontendContainer>> FrontendContainer::Create(
   made->files_ = std::make_unique<ClientFiles>(
       client, ClientFiles::Options{.project = client.project(), .scratch = workspace.scratch}, stop);
   exec::RunnerOptions options{.root = workspace.root, .directories = {}, .secrets = {},
-                              .secrets_elsewhere = made->files_->hooks().secrets};
+                              .secrets_elsewhere = made->files_->hooks().secrets, .steps = settings};
   TRY_ASSIGN(options.ssh, made->files_->hooks().ssh(shown));
   TRY_ASSIGN(made->runner_, exec::Runner::Create(std::move(options), job::RunnerStoresOf(workspace)));
   TRY_ASSIGN(made->container_, exec::Container::Create(made->runner_->job(), std::move(spec), stop));

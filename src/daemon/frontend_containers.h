@@ -29,7 +29,8 @@ class FrontendContainer {
   // `granted`: entitlements. kInvalid for mounts and modes that are none or were not granted.
   static Result<std::shared_ptr<FrontendContainer>> Create(const gateway::NewContainerRequest& request,
                                                            const std::vector<std::optional<cache::Rootfs>>& inputs,
-                                                           std::set<std::string> granted, job::Workspace& workspace,
+                                                           std::set<std::string> granted,
+                                                           const exec::StepSettings& settings, job::Workspace& workspace,
                                                            Client& client, std::stop_token stop);
 
   // sandbox::Container::Run of the process that the message asks for; kCancelled, "context canceled", once the

@@ -39,7 +39,7 @@ LlbBuild::LlbBuild(llb::Decoded decoded, pb::Definition definition, job::BuildFl
       place_(std::move(place)),
       files_(place_.client,
              ClientFiles::Options{.project = place_.client.project() + "\nllb",
-                                  .scratch = place_.workspace.scratch},
+                                  .scratch = place_.workspace.scratch, .steps = place_.steps},
              place_.stop),
       started_(SystemClock().Now()) {
   for (const pb::SourceInfo& info : definition_.source().infos()) {
@@ -101,7 +101,7 @@ std::optional<Failure> LlbBuild::Run(bool want_data, job::BuildHistory* history)
                                 .other_directories = client.directories, .uploads = client.uploads,
                                 .secrets = {},
                                 .secrets_elsewhere = client.secrets,
-                                .keep_failed = client.keep_failed};
+                                .steps = client.steps, .keep_failed = client.keep_failed};
     options.layouts = job::LayoutsOf(client.stores, *place_.workspace.images);
     TRY_ASSIGN(options.ssh, client.ssh(decoded_.graph));
     job::GraphRun graph_run{.graph = decoded_.graph, .wanted = {}, .runner = std::move(options),

@@ -2,12 +2,17 @@
 
 #include <cstdlib>
 
+#include "base/digest.h"
+#include "base/fd.h"
 #include "base/json.h"
+#include "base/strings.h"
 #include "cache/root.h"
 #include "daemon/toml_config.h"
 #include "job/registries.h"
 #include "oci/platform.h"
+#include "oci/reference.h"
 #include "report/otlp_settings.h"
+#include "sandbox/host_files.h"
 #include "sys/namespace.h"
 
 namespace varve::daemon {
@@ -15,6 +20,7 @@ namespace varve::daemon {
 namespace {
 
 constexpr char kConfigOfBuildkitd[] = "/etc/buildkit/buildkitd.toml";
+constexpr size_t kMaxPem = 4 << 20;
 constexpr char kProvenanceOfBuildkitd[] = "/etc/buildkit/provenance.d";
 
 // Under the name of buildkitd, its places: buildx's drivers look there, and mount a volume on the one of the state.
@@ -88,6 +94,53 @@ Status ReadPolicy(const std::string& name, const Flags& flags, const TomlConfig&
     TRY_ASSIGN(policy.provenance_environment, ReadProvenanceEnvironment(provenance));
   }
   policy.disabled_frontends = config.disabled_frontends;
+  for (const std::string& repository : config.allowed_frontends) {
+    TRY_ASSIGN(auto reference, oci::ParseReference(repository));
+    policy.allowed_frontends.insert(reference.Name());
+  }
+  return Ok();
+}
+
+// A registry has one file of authorities; several become one.
+Status JoinAuthorities(const TomlConfig& config, Settings& settings) {
+  SolvePolicy& policy = settings.server.policy;
+  for (const auto& [host, files] : config.authorities) {
+    std::string all;
+    for (const std::string& file : files) {
+      auto text = ReadFile(file, kMaxPem);
+      if (!text) return Error(std::move(text).error()).With(fmt::format("registry.\"{}\".ca", host));
+      all += *text + "\n";
+    }
+    registry::HostOptions options = config.registries.at(host);
+    options.ca = fmt::format("{}/authorities/{}.pem", policy.root, Digest::Of(host).Hex().substr(0, 16));
+    settings.files[*options.ca] = std::move(all);
+    policy.registries->Set(host, std::move(options));
+  }
+  return Ok();
+}
+
+// resolv.conf(5): this machine's lines, but for those of a kind that is configured.
+std::string ResolvConfOf(const TomlConfig& config, const std::string& of_host) {
+  if (config.nameservers.empty() && config.search_domains.empty() && config.dns_options.empty()) return "";
+  std::string text;
+  for (const std::string& line : Split(of_host, '\n')) {
+    const std::string word = line.substr(0, line.find_first_of(" \t"));
+    const bool replaced = (word == "nameserver" && !config.nameservers.empty()) ||
+                          ((word == "search" || word == "domain") && !config.search_domains.empty()) ||
+                          (word == "options" && !config.dns_options.empty());
+    if (!line.empty() && !replaced) text += line + "\n";
+  }
+  for (const std::string& server : config.nameservers) text += "nameserver " + server + "\n";
+  if (!config.search_domains.empty()) text += "search " + Join(config.search_domains, " ") + "\n";
+  if (!config.dns_options.empty()) text += "options " + Join(config.dns_options, " ") + "\n";
+  return text;
+}
+
+Status ReadStepSettings(const Flags& flags, const TomlConfig& config, exec::StepSettings& steps) {
+  const int64_t parallelism = flags.parallelism.value_or(config.parallelism.value_or(0));
+  if (parallelism < 0) return Invalid("--oci-max-parallelism {}: a number from 0 on expected", parallelism);
+  if (parallelism > 0) steps.slots = std::make_shared<exec::StepSlots>(static_cast<size_t>(parallelism));
+  steps.resolv_conf = ResolvConfOf(config, sandbox::HostResolvConf());
   return Ok();
 }
 
@@ -109,6 +162,8 @@ Result<Settings> ReadSettings(const std::string& name, const Flags& flags) {
   TRY_ASSIGN(const TomlConfig config, ReadConfig(name, flags));
   TRY(ReadAddresses(name, flags, config, settings.server));
   TRY(ReadPolicy(name, flags, config, settings.server.policy));
+  TRY(JoinAuthorities(config, settings));
+  TRY(ReadStepSettings(flags, config, settings.server.policy.steps));
   TRY(ReadWorker(flags, config, settings.server));
   settings.server.debug_address = First(flags.debug_address, config.debug_address);
   TRY_ASSIGN(settings.server.otlp, report::ReadOtlpSettings("", [](const std::string& variable) {

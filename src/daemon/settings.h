@@ -1,6 +1,7 @@
 // What a daemon is told by its flags and its buildkitd.toml, flags first, as what it does.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -28,6 +29,7 @@ struct Flags {
   std::vector<std::string> platforms;
   std::string keep_storage;  // --oci-worker-gc-keepstorage
   bool collect = true;
+  std::optional<int64_t> parallelism;  // --oci-max-parallelism
   std::string without_effect;
 };
 
@@ -37,6 +39,7 @@ struct Settings {
   LogLevel log_level = LogLevel::kInfo;
   bool collect = true;
   std::string gc_policies;            // as gc.json has them; empty: gc.json counts
+  std::map<std::string, std::string> files;  // that are to be written below the state root: path, and text
   std::vector<std::string> warnings;  // what is configured and has no effect
 };
 

@@ -41,6 +41,57 @@ TEST_F(SettingsTest, DefaultsFollowTheName) {
   EXPECT_TRUE(Read().server.addresses[0].path.ends_with("/varve/varved.sock"));
 }
 
+TEST_F(SettingsTest, StepsHaveTheNameServersThatAreConfigured) {
+  EXPECT_EQ(Read().server.policy.steps.resolv_conf, "");
+  File(R"(
+[dns]
+nameservers = ["192.0.2.1", "192.0.2.2"]
+searchDomains = ["example.com", "example.org"]
+options = ["edns0"]
+)");
+  const std::string text = Read().server.policy.steps.resolv_conf;
+  EXPECT_TRUE(text.ends_with("nameserver 192.0.2.1\nnameserver 192.0.2.2\nsearch example.com example.org\noptions edns0\n")) << text;
+  // Nothing of this machine's is left of the same kinds.
+  EXPECT_EQ(text.find("nameserver"), text.find("nameserver 192.0.2.1")) << text;
+  EXPECT_EQ(text.find("search"), text.find("search example.com")) << text;
+}
+
+TEST_F(SettingsTest, SoManyStepsRunAtOnceAsTheFlagOrTheFileSays) {
+  EXPECT_EQ(Read().server.policy.steps.slots, nullptr);
+  File("[worker.oci]\nmax-parallelism = 2\n");
+  auto slots = Read().server.policy.steps.slots;
+  ASSERT_NE(slots, nullptr);
+  auto one = slots->Take({}), two = slots->Take({});
+  ASSERT_TRUE(one && two);
+  std::stop_source stop;
+  stop.request_stop();
+  EXPECT_EQ(slots->Take(stop.get_token()).error().code, Code::kCancelled);
+  one->reset();
+  EXPECT_TRUE(slots->Take({}));
+  flags.parallelism = 0;
+  EXPECT_EQ(Read().server.policy.steps.slots, nullptr);
+  flags.parallelism = -1;
+  EXPECT_EQ(ErrorOf(), "--oci-max-parallelism -1: a number from 0 on expected");
+}
+
+TEST_F(SettingsTest, FrontEndsAreThoseOfTheRepositoriesThatTheFileNames) {
+  File("[frontend.\"gateway.v0\"]\nallowedRepositories = [\"a/b:tag\", \"r.example/c\"]\n");
+  EXPECT_EQ(Read().server.policy.allowed_frontends, (std::set<std::string>{"docker.io/a/b", "r.example/c"}));
+}
+
+TEST_F(SettingsTest, SeveralAuthoritiesOfARegistryBecomeOneFile) {
+  const std::string a = directory.path() + "/a.pem", b = directory.path() + "/b.pem";
+  ASSERT_TRUE(WriteFileAtomically(a, "first"));
+  ASSERT_TRUE(WriteFileAtomically(b, "second"));
+  File(fmt::format("[registry.\"r.example\"]\nca = [\"{}\", \"{}\"]\n", a, b));
+  Settings settings = Read();
+  ASSERT_EQ(settings.files.size(), 1u);
+  EXPECT_EQ(settings.files.begin()->second, "first\nsecond\n");
+  EXPECT_EQ(settings.server.policy.registries->Origin("r.example").tls.ca, settings.files.begin()->first);
+  File(fmt::format("[registry.\"r.example\"]\nca = [\"{}\", \"/none/of/these\"]\n", a));
+  EXPECT_NE(ErrorOf().find("registry.\"r.example\".ca"), std::string::npos) << ErrorOf();
+}
+
 TEST_F(SettingsTest, FlagsWinOverTheFile) {
   File(R"(
 root = "/of/the/file"

@@ -186,7 +186,7 @@ Status SolveJob::ReadTargets(const Attributes& attributes, std::vector<tier::Spe
 
 Result<BuildPlace> SolveJob::Place(std::shared_ptr<JobPolicy> policy) {
   TRY_ASSIGN(Opened* opened, Open());
-  return BuildPlace{opened->workspace, *opened->board, feed_, *opened->client, ref(), request_.session(),
+  return BuildPlace{opened->workspace, *opened->board, feed_, *opened->client, ref(), request_.session(), policy_.steps,
                     policy_.provenance_environment, stop_.get_token(), std::move(policy)};
 }
 

@@ -38,7 +38,9 @@ struct SolvePolicy {
   std::string root;                          // state directory
   std::set<std::string> entitlements;        // network.host, security.insecure, device
   std::set<std::string> disabled_frontends;  // "dockerfile.v0", "gateway.v0"
+  std::set<std::string> allowed_frontends;   // repositories of images that may be front ends, "docker.io/a/b"; empty: all
   std::optional<registry::Config> registries;  // none: registries.json, as varve itself finds it
+  exec::StepSettings steps = {};
   Json provenance_environment = {};          // an object, or null: what every build's provenance says of this builder
 };
 

@@ -131,6 +131,9 @@ std::optional<Failure> SolveJob::Forward(const DockerfileBuild::OtherFrontend& t
 Result<SolveJob::FrontendFiles> SolveJob::FindFrontend(const std::string& source, const Attributes& attributes,
                                                        const llb::Definitions& inputs, const Policies& policies) {
   TRY_ASSIGN(oci::Reference reference, oci::ParseReference(source));
+  if (!policy_.allowed_frontends.empty() && !policy_.allowed_frontends.contains(reference.Name())) {
+    return Invalid("'{}' is not an allowed gateway source", source);
+  }
   std::string image = source;
   if (auto context = NamedContextOf(reference, attributes)) {
     if (context->starts_with("input:")) {
@@ -181,8 +184,8 @@ std::optional<Failure> SolveJob::SolveImageFrontend(const Attributes& attributes
     wanted.add_mounts()->set_dest("/");
     if (image.no_network) wanted.set_network(pb::NONE);
     TRY_ASSIGN(Opened* opened, Open());
-    TRY_ASSIGN(auto container, FrontendContainer::Create(wanted, {rootfs}, {}, opened->workspace, *opened->client,
-                                                         stop_.get_token()));
+    TRY_ASSIGN(auto container, FrontendContainer::Create(wanted, {rootfs}, {}, policy_.steps, opened->workspace,
+                                                         *opened->client, stop_.get_token()));
     TRY_ASSIGN(std::string root, container->DirectoryOf(0));
     TRY(WriteMetadata(root, found->definition));
     gateway::InitMessage program;

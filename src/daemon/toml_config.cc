@@ -94,8 +94,6 @@ struct Meaningless {
 };
 constexpr Meaningless kMeaningless[] = {
     {"cdi", "devices are those that the entitlement lets builds have"},
-    {"dns", "steps have this machine's name servers"},
-    {"frontend.gateway.v0.allowedRepositories", "front ends in images are not run"},
     {"grpc.securityDescriptor", "it is Windows'"},
     {"otel", "set OTEL_EXPORTER_OTLP_ENDPOINT"},
     {"system", "platforms are looked at once"},
@@ -106,7 +104,6 @@ constexpr Meaningless kMeaningless[] = {
     {"worker.oci.cniBinaryPath", "steps share this machine's network, or have none"},
     {"worker.oci.cniPoolSize", "steps share this machine's network, or have none"},
     {"worker.oci.enabled", "there is one worker, oci"},
-    {"worker.oci.max-parallelism", "as many steps run at once as there are CPUs"},
     {"worker.oci.networkMode", "steps share this machine's network, or have none"},
     {"worker.oci.noProcessSandbox", "steps always have their own processes"},
     {"worker.oci.rootless", "it follows from who starts the daemon"},
@@ -132,6 +129,7 @@ class Reader {
     const Keys oci = {{"gc", Into(config_.collect)},
                       {"labels", Into(config_.labels)},
                       {"platforms", Into(config_.platforms)},
+                      {"max-parallelism", Into(config_.parallelism)},
                       {"gckeepstorage", Policy("gckeepstorage")},
                       {"reservedSpace", Policy("reservedSpace")},
                       {"maxUsedSpace", Policy("maxUsedSpace")},
@@ -150,6 +148,9 @@ class Reader {
                             {"gid", Into(config_.group)},
                             {"tls", In(tls)}})},
                {"worker", In({{"oci", In(oci)}})},
+               {"dns", In({{"nameservers", Into(config_.nameservers)},
+                           {"searchDomains", Into(config_.search_domains)},
+                           {"options", Into(config_.dns_options)}})},
                {"history", In({{"maxAge", Into(config_.history_age)}, {"maxEntries", Into(config_.history_entries)}})},
                {"frontend", [this](const toml::node& node, const std::string& key) { return Frontends(node, key); }},
                {"registry", [this](const toml::node& node, const std::string& key) { return Registries(node, key); }}}));
@@ -211,7 +212,9 @@ class Reader {
     if (table == nullptr) return WrongType(node, key, "a table");
     for (const auto& [name, value] : *table) {
       bool enabled = true;
-      TRY(In({{"enabled", Into(enabled)}})(value, fmt::format("{}.{}", key, name.str())));
+      Keys keys = {{"enabled", Into(enabled)}};
+      if (name.str() == "gateway.v0") keys.emplace("allowedRepositories", Into(config_.allowed_frontends));
+      TRY(In(std::move(keys))(value, fmt::format("{}.{}", key, name.str())));
       if (!enabled) config_.disabled_frontends.emplace(name.str());
     }
     return Ok();
@@ -234,12 +237,12 @@ class Reader {
               {"keypair", [&](const toml::node& given, const std::string& which) -> Status { return refuse(given, which); }},
               {"tlsconfigdir", [&](const toml::node& given, const std::string& which) -> Status { return refuse(given, which); }}})(
           value, prefix));
-      if (authorities.size() > 1) {
-        return Invalid("line {}: ca of {} names {} files: one PEM file with all of them, or a hashed directory, expected",
-                       value.source().begin.line, name.str(), authorities.size());
-      }
       if (!mirrors.empty()) host.mirrors = std::move(mirrors);
-      if (!authorities.empty()) host.ca = std::move(authorities[0]);
+      if (authorities.size() == 1) {
+        host.ca = std::move(authorities[0]);
+      } else if (!authorities.empty()) {
+        config_.authorities[std::string(name.str())] = std::move(authorities);
+      }
       if (http) host.plain_http = true;
       if (insecure) host.insecure = true;
     }

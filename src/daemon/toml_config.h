@@ -35,7 +35,11 @@ struct TomlConfig {
   std::optional<Nanos> history_age;
   std::optional<int64_t> history_entries;
   std::set<std::string> disabled_frontends;   // "dockerfile.v0"
+  std::vector<std::string> allowed_frontends; // repositories of images that may be front ends; empty: all
   std::map<std::string, registry::HostOptions> registries;
+  std::map<std::string, std::vector<std::string>> authorities;  // by registry: PEM files, where it has several
+  std::optional<int64_t> parallelism;         // steps at once, of all builds; 0 is no limit
+  std::vector<std::string> nameservers, search_domains, dns_options;  // of steps, where not this machine's
   std::vector<std::string> unused;  // "line 3: otel.socketPath has no effect here", in the order of the lines
 };
 

@@ -127,6 +127,7 @@ TEST(TomlConfig, SaysInWhichLineWhatIsWrong) {
   EXPECT_EQ(ErrorOf("[registry.\"r\"]\nhttp = \"yes\"\n"), "line 2: registry.\"r\".http is not true or false");
   EXPECT_EQ(ErrorOf("[grpc]\nuid = -1\n"), "line 2: grpc.uid is not a number from 0 on");
   EXPECT_EQ(ErrorOf("[history]\nmaxAge = \"long\"\n"), "line 2: history.maxAge is not a duration: seconds, or \"48h\"");
+  EXPECT_EQ(ErrorOf("[worker.oci]\nmax-parallelism = -1\n"), "line 2: worker.oci.max-parallelism is not a number from 0 on");
   EXPECT_EQ(ErrorOf("[registry.\"r\"]\nkeypair = []\n"),
             "line 2: registry.\"r\".keypair is not supported: registries are not shown a client's certificate");
   EXPECT_TRUE(ErrorOf("a = \n").starts_with("line 1: ")) << ErrorOf("a = \n");

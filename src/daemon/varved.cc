@@ -17,6 +17,7 @@
 #include "job/stop_signals.h"
 #include "job/version.h"
 #include "sys/namespace.h"
+#include "sys/open.h"
 
 namespace varve::daemon {
 
@@ -44,6 +45,11 @@ int Serve(const std::string& name, const Flags& flags) {
   job::StopSignals signals;
   const std::string root = options.policy.root;
   if (Status prepared = cache::PrepareRoot(root); !prepared) return Fail(prepared.error());
+  for (const auto& [path, text] : settings->files) {
+    Status written = sys::MkdirAll(path.substr(0, path.rfind('/')));
+    if (written) written = WriteFileAtomically(path, text);
+    if (!written) return Fail(written.error());
+  }
   auto policies = ReadPolicies(root, settings->gc_policies);
   if (!policies) return Fail(policies.error());
   options.worker_policies = policies->policies;
@@ -99,9 +105,10 @@ int Main(const std::string& name, int argc, char** argv) {
       ->allow_extra_args(false);
   app.add_option("--oci-worker-gc-keepstorage", flags.keep_storage, "What the state root may keep, as 10GB or 10%");
   app.add_flag("--oci-worker-gc", flags.collect, "Keep the state root within its budget, on a timer (the default)");
+  app.add_option("--oci-max-parallelism", flags.parallelism, "How many steps of all builds run at once; 0 is no limit");
   // There is one worker here, and it keeps its layers as it does.
   for (const char* taken : {"--oci-worker", "--containerd-worker", "--oci-worker-snapshotter",
-                            "--oci-worker-net", "--oci-max-parallelism", "--otel-socket-path"}) {
+                            "--oci-worker-net", "--otel-socket-path"}) {
     app.add_option(taken, flags.without_effect, "Taken as buildkitd takes it, without effect");
   }
   CLI11_PARSE(app, argc, argv);

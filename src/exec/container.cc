@@ -48,6 +48,7 @@ Result<std::unique_ptr<Container>> Container::Create(const Job& job, ContainerSp
   TRY_ASSIGN(sandbox::Runtime runtime, sandbox::FindRuntime());
   made->container_ = std::make_unique<sandbox::Container>(std::move(runtime), made->state_);
   made->filter_dir_ = job.root;
+  made->resolv_conf_ = job.resolv_conf;
   return made;
 }
 
@@ -62,6 +63,7 @@ Result<sandbox::Outcome> Container::Run(const ContainerProcess& process, sandbox
   TRY_ASSIGN(sandbox::Spec spec, SandboxSpecOf(exec, root_->path(), *mounts_));
   spec.terminal = process.terminal;
   spec.filter_dir = filter_dir_;
+  spec.resolv_conf = resolv_conf_;
   auto root = std::ranges::find(exec.mounts, "/", &graph::Mount::target);
   spec.read_only_rootfs = root->readonly;
   return container_->Run(spec, std::move(streams), handle, std::move(stop));

@@ -60,6 +60,7 @@ class Container {
   std::unique_ptr<StepMounts> mounts_;
   std::unique_ptr<sandbox::Container> container_;
   std::string filter_dir_;
+  std::string resolv_conf_;
 };
 
 }  // namespace varve::exec

@@ -237,6 +237,7 @@ Result<engine::RunResult> RunExecStep(const Job& job, const engine::RunRequest& 
   TRY_ASSIGN(sandbox::Spec spec, SandboxSpecOf(exec, mount->path(), mounts));
   spec.read_only_rootfs = read_only;
   spec.filter_dir = job.root;
+  spec.resolv_conf = job.resolv_conf;
   for (const std::string& interpreter : emulation.interpreters) {
     spec.mounts.push_back({.source = interpreter, .target = interpreter, .read_only = true,
                            .nosuid = true, .nodev = true});

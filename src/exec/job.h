@@ -73,6 +73,7 @@ struct Job {
   Clock& clock;
   cache::JobLease& lease;
   std::string root;  // the state directory
+  std::string resolv_conf = {};  // StepSettings'
   RestoreMount restore_mount = nullptr;
   std::function<void(const std::string& text)> warn = [](const std::string&) {};  // the user, once of each text
   BringLayer bring_layer = nullptr;  // null: what is not here cannot be had

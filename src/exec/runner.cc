@@ -61,7 +61,7 @@ Result<std::unique_ptr<Runner>> Runner::Create(RunnerOptions options, RunnerStor
       .directories = *runner, .secrets = runner->secrets_, .ssh = runner->options_.ssh,
       .scratch = runner->scratch_, .step_state = *runner->step_state_,
       .mount_namespace = runner->options_.mount_namespace, .clock = stores.clock,
-      .lease = stores.lease, .root = runner->options_.root,
+      .lease = stores.lease, .root = runner->options_.root, .resolv_conf = runner->options_.steps.resolv_conf,
       .restore_mount = stores.restore_mount,
       .warn = [&self = *runner](const std::string& text) { self.WarnOnce(text); },
       .bring_layer = [&self = *runner](const cache::Rootfs& stack, size_t layer, engine::StepSink& sink,
@@ -391,6 +391,10 @@ Result<engine::RunResult> Runner::Run(const engine::RunRequest& request, engine:
   for (const engine::RunInput& input : request.inputs) {
     for (const DiffId& layer : input.rootfs.layers) stores_.local.UsedLayer(layer);
     if (!input.rootfs.layers.empty()) inputs.push_back(input.rootfs);
+  }
+  std::unique_ptr<StepSlots::Slot> slot;
+  if (options_.steps.slots) {
+    TRY_ASSIGN(slot, options_.steps.slots->Take(stop));
   }
   auto result = RunOnce(request, sink, stop);
   // A part of a tree may have been lost, of a base image's as well.

@@ -20,6 +20,7 @@
 #include "engine/interfaces.h"
 #include "exec/job.h"
 #include "exec/obtain.h"
+#include "exec/step_slots.h"
 #include "net/http_client.h"
 #include "source/build_answers.h"
 #include "source/context.h"
@@ -56,6 +57,7 @@ struct RunnerOptions {
   std::string mount_namespace;                      // BUILDKIT_CACHE_MOUNT_NS
   std::function<void(const std::string& text)> warn = nullptr;  // the user, of what is no step's alone
   std::function<Status()> prepare = nullptr;        // engine::StepRunner::Prepare
+  StepSettings steps = {};
   KeepFailed keep_failed = nullptr;                 // from the engine's threads
 };
 

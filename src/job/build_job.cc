@@ -556,6 +556,7 @@ Result<exec::RunnerOptions> BuildJob::MakeRunnerOptions(const std::string& isola
     options.uploads = client_->uploads;
     options.secrets_elsewhere = client_->secrets;
     options.keep_failed = client_->keep_failed;
+    options.steps = client_->steps;
     options.layouts = LayoutsOf(client_->stores, *workspace_.images);
     if (client_->ssh) {
       TRY_ASSIGN(options.ssh, client_->ssh(lowered_.graph));

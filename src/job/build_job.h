@@ -81,6 +81,7 @@ struct BuildClient {
   ClientStores stores;
   policy::SourcePolicy* policy = nullptr;  // null: all sources are allowed, as they are
   std::optional<ClientFacts> facts;  // for the provenance
+  exec::StepSettings steps = {};
   exec::KeepFailed keep_failed = nullptr;  // null: nobody looks into failed steps
 };
 

@@ -174,7 +174,8 @@ Result<PreparedContainer> PreparedContainer::Create(const Host& host, const Runt
   }
 
   TRY(bundle.Write("hosts", HostsFile(spec.hostname, spec.extra_hosts)));
-  TRY(bundle.Write("resolv.conf", ResolvConf(HostResolvConf(), spec.network == Network::kHost)));
+  TRY(bundle.Write("resolv.conf", spec.resolv_conf.empty() ? ResolvConf(HostResolvConf(), spec.network == Network::kHost)
+                                                           : spec.resolv_conf));
   Json document = BuildOciSpec(spec, context);
   TRY(bundle.Write("config.json", document.Dump()));
 

@@ -86,6 +86,7 @@ struct Spec {
   Security security = Security::kSandbox;
   std::string filter_dir;  // exists; keeps the compiled system-call filter. Empty: the state directory
   std::vector<ExtraHost> extra_hosts;
+  std::string resolv_conf;           // the text; empty: this machine's, as ResolvConf changes it
   uint64_t shm_size = 64 << 20;
   std::vector<Ulimit> ulimits;
   ResourceLimits limits;
