@@ -9,6 +9,7 @@ namespace varve::daemon {
 
 namespace {
 
+constexpr size_t kMaxContainers = 100;
 constexpr char kUnixPath[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 constexpr char kWindowsPath[] = "c:\\Windows\\System32;c:\\Windows;C:\\Windows\\System32\\WindowsPowerShell\\v1.0";
 
@@ -133,7 +134,11 @@ Status FrontendContainer::Release() {
 }
 
 Status FrontendContainers::Add(const std::string& id, std::shared_ptr<FrontendContainer> container) {
-  if (containers_.Lock()->try_emplace(id, std::move(container)).second) return Ok();
+  auto containers = containers_.Lock();
+  if (containers->size() >= kMaxContainers) {
+    return Resource("this build has {} containers already: release some", kMaxContainers);
+  }
+  if (containers->try_emplace(id, std::move(container)).second) return Ok();
   return Invalid("Container {} already exists", id);
 }
 

@@ -68,7 +68,7 @@ class FrontendContainer {
 
 class FrontendContainers {
  public:
-  // kInvalid for an id that is in use.
+  // kInvalid for an id that is in use, kResource beyond a hundred.
   Status Add(const std::string& id, std::shared_ptr<FrontendContainer> container);
   // kNotFound.
   Result<std::shared_ptr<FrontendContainer>> Find(const std::string& id);

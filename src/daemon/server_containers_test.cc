@@ -113,6 +113,12 @@ struct Stream {
   std::map<std::string, bool> done;
 };
 
+TEST(FrontendContainers, AreAHundredAtMost) {
+  FrontendContainers containers;
+  for (int i = 0; i < 100; ++i) EXPECT_TRUE(containers.Add(std::to_string(i), nullptr));
+  EXPECT_EQ(containers.Add("one more", nullptr).error().code, Code::kResource);
+}
+
 TEST_F(ServerContainers, ProcessesShareAContainer) {
   ASSERT_TRUE(Create(Container("c")).ok());
   EXPECT_THAT(Create(Container("c")).error_message(), HasSubstr("already exists"));
