@@ -108,6 +108,20 @@ TEST_F(Provenance, WhatTheFrontEndReadOnTheWayIsTold) {
   EXPECT_THAT(text, HasSubstr(R"("internalParameters":{"region":"north","dockerfileVersion":"1.9")"));
 }
 
+TEST_F(Provenance, AnOciLayoutHasTheNameOfItsContext) {
+  graph::Graph used;
+  used.Add({.op = graph::OciLayoutSource{.path = "store", .digest = Digest::Of("layout"), .name = "docker.io/library/base"},
+            .platform = {"linux", "amd64"}});
+  const SourcePins none;
+  BuildFacts facts = Facts();
+  facts.besides.push_back({used, graph::Ref{0, 0}, none});
+  auto made = MakeProvenance({}, facts);
+  ASSERT_TRUE(made);
+  EXPECT_THAT(made->predicate.Dump(), testing::HasSubstr(fmt::format(
+      R"({{"uri":"pkg:oci/base?digest={}&platform=linux%2Famd64","digest":{{"sha256":"{}"}}}})",
+      Digest::Of("layout").ToString(), Digest::Of("layout").Hex())));
+}
+
 TEST_F(Provenance, AGraphWithoutAFrontEndIsNoCompleteRequest) {
   BuildFacts facts = Facts();
   facts.frontend.clear();

@@ -83,9 +83,14 @@ Status AddGraph(const UsedGraph& from, Used& used) {
       TRY_ASSIGN(std::string uri, PackageUrl("docker", reference.String(), step.platform));
       AddOnce(used.images, Pinned(uri, pinned));
     } else if (const auto* layout = std::get_if<graph::OciLayoutSource>(&step.op)) {
-      std::string uri = "pkg:oci/layout";
-      if (!layout->reference.empty()) uri += "@" + layout->reference;
-      AddOnce(used.images, Pinned(uri, layout->digest ? layout->digest->ToString() : pinned));
+      if (layout->digest) pinned = layout->digest->ToString();
+      oci::Reference reference;
+      reference.path = "library/layout";
+      if (auto named = oci::ParseReference(layout->name)) reference = *named;
+      reference.tag = layout->digest ? "" : layout->reference;
+      reference.digest = layout->digest;
+      TRY_ASSIGN(std::string uri, PackageUrl("oci", reference.String(), step.platform));
+      AddOnce(used.images, Pinned(uri, pinned));
     } else if (const auto* git = std::get_if<graph::GitSource>(&step.op)) {
       std::string uri = git->remote + (git->ref.empty() ? "" : "#" + git->ref);
       AddOnce(used.git, Pinned(graph::WithoutCredentials(uri), pinned));

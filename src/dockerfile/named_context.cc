@@ -93,6 +93,7 @@ Result<ContextSource> ReadNamedContext(const NamedContext& context) {
   if (auto path = after("oci-layout:")) {
     out.kind = Kind::kLayout;
     TRY_ASSIGN(out.layout, ReadLayout(*path, context));
+    if (auto name = oci::ParseReference(context.name.substr(0, context.name.find("::")))) out.layout.name = name->Name();
     out.step_name = fmt::format("[context {}] OCI load from client", context.name);
     return out;
   }

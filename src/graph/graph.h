@@ -90,6 +90,7 @@ struct OciLayoutSource {
   std::string reference;                // tag in its index.json; may be empty
   std::optional<Digest> digest;
   std::string session = {};             // of the client that has the content store; empty: the build's own
+  std::string name = {};                // "docker.io/library/base": what people call it. Not part of the key
 };
 
 // --- Exec ------------------------------------------------------------------------------------------

@@ -187,6 +187,7 @@ Result<Op> DecodeLayout(std::string_view text, Attributes& attributes) {
   size_t slash = name.rfind('/');
   size_t colon = name.find(':', slash == name.npos ? 0 : slash);
   if (colon != name.npos) layout.reference = name.substr(colon + 1);
+  layout.name = name.substr(0, colon);
   layout.path = attributes.Get("oci.store");
   if (layout.path.empty()) layout.path = name.substr(0, colon);
   layout.session = attributes.Get("oci.session");
@@ -256,7 +257,7 @@ void NameLocal(const LocalSource& local, SourceName& to) {
 }
 
 void NameLayout(const OciLayoutSource& layout, SourceName& to) {
-  std::string identifier = "oci-layout://docker.io/library/layout";
+  std::string identifier = "oci-layout://" + (layout.name.empty() ? "docker.io/library/layout" : layout.name);
   if (!layout.reference.empty()) identifier += ":" + layout.reference;
   if (layout.digest) identifier += "@" + layout.digest->ToString();
   to.identifier = identifier;
