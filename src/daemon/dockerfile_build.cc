@@ -81,6 +81,7 @@ DockerfileBuild::DockerfileBuild(FrontendRequest request, llb::Inputs inputs, st
     if (!source.session.empty()) return;  // another build's, which has said it all
     if (source.name == "context") wanted.mount = request_.context_mount;
     wanted.shared_key = SharedKeyOf(wanted.mount);
+    wanted.session = SessionOf(wanted.mount);
   };
   files_ = std::make_unique<ClientFiles>(
       place_.client,
@@ -100,6 +101,11 @@ std::string DockerfileBuild::SharedKeyOf(const std::string& mount) const {
   return key == request_.shared_keys.end() ? "" : key->second;
 }
 
+std::string DockerfileBuild::SessionOf(const std::string& mount) const {
+  auto session = request_.sessions.find(mount);
+  return session == request_.sessions.end() ? "" : session->second;
+}
+
 Status DockerfileBuild::ReadDockerfile(job::BuildContext& context) {
   const std::string& file = request_.filename;
   const std::string lower = LowerName(file);
@@ -107,8 +113,8 @@ Status DockerfileBuild::ReadDockerfile(job::BuildContext& context) {
   auto read = job::Shown(
       place_.board, "[internal] load build definition from " + file, [&](job::VertexSink& sink) -> Status {
         vertex = sink.vertex();
-        WantedFiles wanted{.mount = request_.dockerfile_mount, .shared_key = SharedKeyOf(request_.dockerfile_mount),
-                           .include = {}, .exclude = {}, .follow = {file, file + ".dockerignore"}};
+        WantedFiles wanted{.mount = request_.dockerfile_mount, .session = SessionOf(request_.dockerfile_mount),
+                           .shared_key = SharedKeyOf(request_.dockerfile_mount), .include = {}, .exclude = {}, .follow = {file, file + ".dockerignore"}};
         // Of the usual name other spellings are found too, as on a file system that knows no case.
         if (lower != file) wanted.follow.push_back(lower);
         TRY_ASSIGN(auto files, place_.client.Sync(wanted, ProgressTo(sink), place_.stop));
@@ -139,8 +145,8 @@ Result<std::unique_ptr<SyncedFiles>> DockerfileBuild::SyncIfOffered(const Wanted
 Result<std::vector<std::string>> DockerfileBuild::IgnorePatternsOf(const std::string& mount,
                                                                    const std::string& file,
                                                                    std::string& found) {
-  WantedFiles wanted{.mount = mount, .shared_key = SharedKeyOf(mount) + "\nignore file", .include = {},
-                     .exclude = {}, .follow = {file}};
+  WantedFiles wanted{.mount = mount, .session = SessionOf(mount),
+                     .shared_key = SharedKeyOf(mount) + "\nignore file", .include = {}, .exclude = {}, .follow = {file}};
   return job::Shown(place_.board, "[" + mount + "] load " + file,
                     [&](engine::StepSink& sink) -> Result<std::vector<std::string>> {
                       TRY_ASSIGN(auto files, SyncIfOffered(wanted, sink));
@@ -160,7 +166,7 @@ Status DockerfileBuild::ReadIgnoreFiles(job::BuildContext& context) {
       context.ignore_file = request_.filename + ".dockerignore";
     } else {
       const std::string mount = request_.context_mount == "context" ? "internal" : request_.context_mount;
-      WantedFiles wanted{.mount = request_.context_mount,
+      WantedFiles wanted{.mount = request_.context_mount, .session = SessionOf(request_.context_mount),
                          .shared_key = SharedKeyOf(request_.context_mount) + "\nignore file",
                          .include = {}, .exclude = {}, .follow = {file}};
       Status read = job::Shown(place_.board, "[" + mount + "] load " + file, [&](engine::StepSink& sink) -> Status {
@@ -192,9 +198,11 @@ Status DockerfileBuild::OpenRemoteContext(job::BuildContext& context) {
     flags.build_args = request_.flags.build_args;
     flags.dockerfile_text = "";
     TRY_ASSIGN(auto opened, job::OpenContext(flags, place_.workspace.scratch, place_.workspace.root,
-                                             place_.workspace.registries->http(), place_.policy.get(), place_.stop));
+                                             place_.workspace.registries->http(), place_.policy.get(), place_.stop,
+                                             &files_->hooks()));
     context.directory = std::move(opened.directory);
     context.origin = std::move(opened.origin);
+    context.origin_pin = std::move(opened.origin_pin);
     context.temporary = std::move(opened.temporary);
     context.warnings = std::move(opened.warnings);
     if (request_.dockerfile_given) return Ok();
@@ -227,6 +235,16 @@ Status DockerfileBuild::OpenRemoteContext(job::BuildContext& context) {
     TRY_ASSIGN(context.dockerfile, DockerfileIn(context.directory));
     return Ok();
   });
+}
+
+// What the client sent may have links in it: none of them leads out of it.
+Status DockerfileBuild::EnterSubdirectory(job::BuildContext& context) const {
+  const RelPath subdir(request_.context_subdir);
+  if (subdir.IsRoot()) return Ok();
+  TRY_ASSIGN(Fd root, sys::OpenDir(context.directory));
+  if (!sys::OpenDirNoFollow(root.get(), subdir)) return NotFound("the context has no directory {}", subdir.Absolute());
+  context.directory += "/" + subdir.str();
+  return Ok();
 }
 
 Result<std::string> DockerfileBuild::DockerfileIn(const std::string& directory) const {
@@ -265,6 +283,7 @@ Result<job::BuildContext> DockerfileBuild::OpenContext() {
   } else if (!request_.context.empty()) {
     TRY(OpenRemoteContext(context));
   }
+  if (!context.directory.empty()) TRY(EnterSubdirectory(context));
   TRY(ReadIgnoreFiles(context));
   return context;
 }
@@ -337,7 +356,8 @@ pb::Definition DockerfileBuild::Definition(const std::optional<graph::Ref>& resu
     if (local == nullptr || !local->session.empty()) continue;
     if (local->name == "context") local->name = request_.context_mount;
     local->shared_key_hint = SharedKeyOf(local->name);
-    local->session = session;
+    const std::string own = SessionOf(local->name);
+    local->session = own.empty() ? session : own;
   }
   return llb::Encode(graph, result);
 }

@@ -71,6 +71,8 @@ class DockerfileBuild final : public ClientBuild {
   Result<job::BuildContext> OpenContext();
   Status ReadDockerfile(job::BuildContext& context);
   Status OpenRemoteContext(job::BuildContext& context);
+  std::string SessionOf(const std::string& mount) const;  // of the client that has it; empty: the build's own
+  Status EnterSubdirectory(job::BuildContext& context) const;
   Result<std::string> DockerfileIn(const std::string& directory) const;
   Status ReadIgnoreFiles(job::BuildContext& context);
   // The main context is the result of another build, which the client has given as an input.

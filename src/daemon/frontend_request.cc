@@ -114,6 +114,8 @@ Result<bool> SetPlain(FrontendRequest& request, const std::string& key, const st
     } else {
       request.context = value;
     }
+  } else if (key == "contextsubdir") {
+    request.context_subdir = value;
   } else if (key == "contextkey") {
     request.context_mount = value;
   } else if (key == "dockerfilekey") {
@@ -217,6 +219,8 @@ Result<FrontendRequest> ParseFrontendRequest(const Attributes& attributes,
       flags.labels.emplace_back(name, value);
     } else if (TakePrefix(name, "context:")) {
       TRY(AddNamedContext(request, std::string(name), value));
+    } else if (TakePrefix(name, "local-sessionid:")) {
+      request.sessions[std::string(name)] = value;
     } else if (TakePrefix(name, "sharedkey:localdir:")) {
       request.shared_keys[std::string(name)] = value;
     } else {

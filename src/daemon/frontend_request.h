@@ -37,6 +37,8 @@ struct FrontendRequest {
   std::map<std::string, std::string> local_contexts;
   std::vector<std::string> input_contexts;       // "input:NAME" values
   Attributes shared_keys;           // by mount: "sharedkey:localdir:NAME"
+  Attributes sessions;              // by mount, of the clients that have it: "local-sessionid:NAME"
+  std::string context_subdir;       // of a context that is no local mount: only this directory of it
   std::string subrequest;           // "frontend.lint"; empty: a build
   std::vector<std::string> wanted_capabilities;  // "frontend.caps"
 };

@@ -74,6 +74,10 @@ TEST(FrontendRequest, AContextIsAUrlOrAMountAndNeverADirectoryHere) {
   ASSERT_TRUE(mount);
   EXPECT_EQ(mount->context, "");
   EXPECT_EQ(mount->context_mount, "/etc");  // a name that the client may serve
+  auto elsewhere = ParseFrontendRequest({{"contextsubdir", "a/b"}, {"local-sessionid:context", "other"}}, {});
+  ASSERT_TRUE(elsewhere);
+  EXPECT_EQ(elsewhere->context_subdir, "a/b");
+  EXPECT_EQ(elsewhere->sessions, (Attributes{{"context", "other"}}));
   auto named = ParseFrontendRequest({{"context:x", "/etc"}}, {});
   ASSERT_FALSE(named);
   EXPECT_EQ(named.error().message, "unsupported context source /etc for x");

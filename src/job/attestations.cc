@@ -174,13 +174,24 @@ Result<std::optional<attest::Attestation>> ProvenanceOf(const BuildFlags& flags,
                                                         const engine::Outcome& outcome, const BuiltGraph& built,
                                                         const LayersOf& layers_of, const ClientFacts* client) {
   if (!flags.attest.provenance) return std::optional<attest::Attestation>();
-  attest::BuildFacts facts{.graph = *built.graph, .root = lowered.root, .pins = built.pins, .args = FrontendArgs(flags, context),
+  // What a remote context is, is known by where it came from: the graph has a directory in its place, where it uses it.
+  graph::Graph graph, origin;
+  attest::SourcePins origin_pins = {{0, context.origin_pin}};
+  attest::BuildFacts facts{.graph = context.origin ? graph : *built.graph, .root = lowered.root, .pins = built.pins, .args = FrontendArgs(flags, context),
                            .invocation_id = RandomInvocation(), .started = built.started, .finished = SystemClock().Now()};
   if (!context.dockerfile.empty()) facts.sources.push_back({context.dockerfile_name, context.dockerfile});
   if (context.origin) {
-    if (const auto* git = std::get_if<graph::GitSource>(&*context.origin); git != nullptr && !git->ref.empty()) {
-      facts.context_digest = {git->ref.size() == 64 ? "sha256" : "sha1", git->ref};
+    const size_t colon = context.origin_pin.find(':');
+    facts.context_digest = {context.origin_pin.substr(0, colon), context.origin_pin.substr(colon + 1)};
+    graph = *built.graph;
+    for (graph::StepIndex i = 0; i < graph.steps.size(); ++i) {
+      const auto* local = std::get_if<graph::LocalSource>(&graph.steps[i].op);
+      if (local == nullptr || local->name != "context") continue;
+      graph.steps[i].op = *context.origin;
+      facts.pins[i] = context.origin_pin;
     }
+    origin.Add({.op = *context.origin});
+    facts.besides.push_back({origin, graph::Ref{0, 0}, origin_pins});
   }
   if (client != nullptr) {
     facts.frontend = client->frontend;

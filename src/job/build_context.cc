@@ -9,8 +9,8 @@
 #include "base/fd.h"
 #include "base/rel_path.h"
 #include "base/strings.h"
-#include "exec/source_auth.h"
 #include "graph/source_url.h"
+#include "job/source_credentials.h"
 #include "net/url.h"
 #include "source/git.h"
 #include "source/http.h"
@@ -33,9 +33,9 @@ bool Exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
 class Opener {
  public:
   Opener(const BuildFlags& flags, const sys::LazyTempDir& scratch, const std::string& cache_directory,
-         net::HttpClient& http, policy::SourcePolicy* policy, std::stop_token stop)
+         net::HttpClient& http, policy::SourcePolicy* policy, std::stop_token stop, const BuildClient* client)
       : flags_(flags), scratch_(scratch), cache_directory_(cache_directory), http_(http), policy_(policy),
-        stop_(std::move(stop)) {}
+        stop_(std::move(stop)), credentials_(flags, client) {}
 
   Result<BuildContext> Run() {
     if (flags_.context == "-" && flags_.file == "-") {
@@ -106,27 +106,24 @@ class Opener {
 
   Status OpenGit(const graph::GitSource& git) {
     TRY_ASSIGN(std::string work, TemporaryDirectory());
-    const char* agent = std::getenv("SSH_AUTH_SOCK");
     source::GitRequest request{.source = git, .cache_directory = cache_directory_,
                                .work_directory = work};
-    TRY_ASSIGN(request.access, exec::FindGitAccess(git, exec::Secrets(SecretSourcesOf(flags_))));
-    if (agent != nullptr) request.access.ssh_auth_sock = agent;
+    TRY_ASSIGN(request.access, credentials_.Of(git));
     for (const auto& [name, value] : flags_.build_args) {
       if (name != "BUILDKIT_CONTEXT_KEEP_GIT_DIR") continue;
       request.source.keep_git_dir = request.source.keep_git_dir || ParseBool(value).value_or(false);
     }
     TRY_ASSIGN(auto checkout, source::FetchGit(request, {}, stop_));
     context_.directory = checkout.directory;
-    graph::GitSource origin = git;
-    origin.ref = checkout.commit;  // whatever the branch is by the time that somebody asks
-    context_.origin = std::move(origin);
+    context_.origin = git;
+    context_.origin_pin = (checkout.commit.size() == 64 ? "sha256:" : "sha1:") + checkout.commit;
     return Ok();
   }
 
   // With the credentials that were given for the host.
   Result<net::Request> RequestOf(const std::string& url) const {
     net::Request request{.url = url};
-    TRY_ASSIGN(std::string authorization, exec::FindHttpAuthorization({.url = url}, exec::Secrets(SecretSourcesOf(flags_))));
+    TRY_ASSIGN(std::string authorization, credentials_.Of(graph::HttpSource{.url = url}));
     if (!authorization.empty()) request.headers.emplace_back("Authorization", authorization);
     return request;
   }
@@ -148,14 +145,13 @@ class Opener {
     }
     if (lseek(fd.get(), 0, SEEK_SET) != 0) return ErrnoError(errno, "seek");
     FdReader in(fd.get());
-    if (source.checksum) {
-      TRY_ASSIGN(Checksum is, source.checksum->Of(in));
-      if (is != *source.checksum) {
-        return Invalid("context {}: digest mismatch {}: {}", net::Redact(source.url), is.ToString(),
-                       source.checksum->ToString());
-      }
-      if (lseek(fd.get(), 0, SEEK_SET) != 0) return ErrnoError(errno, "seek");
+    const Checksum wanted = source.checksum.value_or(Digest::Of(""));
+    TRY_ASSIGN(Checksum is, wanted.Of(in));
+    if (source.checksum && is != wanted) {
+      return Invalid("context {}: digest mismatch {}: {}", net::Redact(source.url), is.ToString(), wanted.ToString());
     }
+    context_.origin_pin = is.ToString();
+    if (lseek(fd.get(), 0, SEEK_SET) != 0) return ErrnoError(errno, "seek");
     TRY_ASSIGN(std::string scratch, scratch_.Path());
     TRY_ASSIGN(auto read, source::ReadStdinContext(in, scratch, {}, stop_));
     context_.directory = read.directory.path();
@@ -259,6 +255,7 @@ class Opener {
   net::HttpClient& http_;
   policy::SourcePolicy* const policy_;
   std::stop_token stop_;
+  const SourceCredentials credentials_;
   BuildContext context_;
   std::string dockerfile_path_;
   bool have_dockerfile_ = false;
@@ -274,8 +271,8 @@ std::map<std::string, exec::SecretSource> SecretSourcesOf(const BuildFlags& flag
 
 Result<BuildContext> OpenContext(const BuildFlags& flags, const sys::LazyTempDir& scratch,
                                  const std::string& cache_directory, net::HttpClient& http,
-                                 policy::SourcePolicy* policy, std::stop_token stop) {
-  return Opener(flags, scratch, cache_directory, http, policy, std::move(stop)).Run();
+                                 policy::SourcePolicy* policy, std::stop_token stop, const BuildClient* client) {
+  return Opener(flags, scratch, cache_directory, http, policy, std::move(stop), client).Run();
 }
 
 }  // namespace varve::job

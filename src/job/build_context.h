@@ -20,9 +20,12 @@
 
 namespace varve::job {
 
+struct BuildClient;
+
 struct BuildContext {
   std::string directory;               // of the main context
   std::optional<graph::Op> origin;     // what a remote main context was fetched from: git or http
+  std::string origin_pin;              // what it turned out to be: "sha1:COMMIT", "sha256:…" of a download
   std::string dockerfile;              // text
   std::string dockerfile_name;         // for messages: "Dockerfile", "-", "docker/app.Dockerfile"
   std::vector<std::string> ignore;     // patterns
@@ -35,10 +38,11 @@ struct BuildContext {
 };
 
 // `scratch`: where temporary directories go; `cache_directory`: for git mirrors; `policy`: asked about a main context
-// that is git or http, may be null.
+// that is git or http, may be null; `client`: who the build is for, null: whoever gave the flags.
 Result<BuildContext> OpenContext(const BuildFlags& flags, const sys::LazyTempDir& scratch,
                                  const std::string& cache_directory, net::HttpClient& http,
-                                 policy::SourcePolicy* policy, std::stop_token stop);
+                                 policy::SourcePolicy* policy, std::stop_token stop,
+                                 const BuildClient* client = nullptr);
 
 // The --secret flags as the build's secrets.
 std::map<std::string, exec::SecretSource> SecretSourcesOf(const BuildFlags& flags);

@@ -241,9 +241,10 @@ dockerfile::LowerOptions BuildJob::Options() const {
   };
   options.source_time = [this](const graph::Op& source, const std::string& name) {
     return Shown(board_, name, [&](engine::StepSink& sink) -> Result<std::optional<int64_t>> {
-      if (Policy() == nullptr) return FindSourceTime(source, context_, flags_, workspace_, sink, stop_);
+      const SourceCredentials credentials(flags_, client_);
+      if (Policy() == nullptr) return FindSourceTime(source, context_, credentials, workspace_, sink, stop_);
       TRY_ASSIGN(graph::Op allowed, policy::Evaluate(*Policy(), source, oci::HostPlatform()));
-      return FindSourceTime(allowed, context_, flags_, workspace_, sink, stop_);
+      return FindSourceTime(allowed, context_, credentials, workspace_, sink, stop_);
     });
   };
   return options;

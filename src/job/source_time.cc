@@ -1,11 +1,9 @@
 #include "job/source_time.h"
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "archive/codec.h"
 #include "archive/tar.h"
-#include "exec/source_auth.h"
 #include "source/git.h"
 #include "source/http.h"
 
@@ -35,24 +33,25 @@ Result<std::optional<int64_t>> NewestFileTime(Reader& archive, std::stop_token s
 }
 
 Result<std::optional<int64_t>> FindSourceTime(const graph::Op& source, const BuildContext& context,
-                                              const BuildFlags& flags, Workspace& workspace,
+                                              const SourceCredentials& credentials, Workspace& workspace,
                                               engine::StepSink& sink, std::stop_token stop) {
   const auto* local = std::get_if<graph::LocalSource>(&source);
   if (local != nullptr && local->name == "context" && context.origin) {
-    return FindSourceTime(*context.origin, context, flags, workspace, sink, stop);
+    graph::Op origin = *context.origin;
+    // Whatever the branch is by now.
+    if (auto* git = std::get_if<graph::GitSource>(&origin)) git->ref = context.origin_pin.substr(context.origin_pin.find(':') + 1);
+    return FindSourceTime(origin, context, credentials, workspace, sink, stop);
   }
-  const exec::Secrets secrets(SecretSourcesOf(flags));
   if (const auto* git = std::get_if<graph::GitSource>(&source)) {
     source::GitRequest request{.source = *git, .cache_directory = workspace.root};
     request.answers = workspace.answers.get();
-    TRY_ASSIGN(request.access, exec::FindGitAccess(*git, secrets));
-    if (const char* agent = std::getenv("SSH_AUTH_SOCK")) request.access.ssh_auth_sock = agent;
+    TRY_ASSIGN(request.access, credentials.Of(*git));
     auto on_line = [&](std::string_view line) { sink.Log(2, std::string(line) + "\n"); };
     TRY_ASSIGN(int64_t seconds, source::FetchGitTime(request, on_line, stop));
     return std::optional(seconds);
   }
   if (const auto* http = std::get_if<graph::HttpSource>(&source)) {
-    TRY_ASSIGN(std::string authorization, exec::FindHttpAuthorization(*http, secrets));
+    TRY_ASSIGN(std::string authorization, credentials.Of(*http));
     TRY_ASSIGN(auto file, source::FetchHttp(*http, authorization, HttpPlaceOf(workspace), stop));
     if (file.modified) return std::optional(file.modified->seconds());
     TRY_ASSIGN(auto body, workspace.blobs->OpenVerified(file.digest));

@@ -14,13 +14,14 @@
 #include "engine/interfaces.h"
 #include "graph/graph.h"
 #include "job/build_context.h"
+#include "job/source_credentials.h"
 #include "job/workspace.h"
 
 namespace varve::job {
 
 // Seconds since 1970. The main context counts as what it was fetched from (BuildContext::origin).
 Result<std::optional<int64_t>> FindSourceTime(const graph::Op& source, const BuildContext& context,
-                                              const BuildFlags& flags, Workspace& workspace,
+                                              const SourceCredentials& credentials, Workspace& workspace,
                                               engine::StepSink& sink, std::stop_token stop);
 
 // Of the regular files in a tar, compressed or not; nothing for what is no tar or has none.

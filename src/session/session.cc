@@ -10,7 +10,7 @@ bool Session::Supports(std::string_view method) const {
 
 Status Session::Require(std::string_view method) const {
   if (Supports(method)) return Ok();
-  return Invalid("the client of this build does not offer {}", method);
+  return NotFound("the client of this build does not offer {}", method);
 }
 
 void Session::End(std::string why) {
