@@ -11,6 +11,7 @@
 #include "base/digest.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "daemon/failure.h"
 #include "daemon/record_filter.h"
 #include "sys/open.h"
 
@@ -25,6 +26,8 @@ constexpr Nanos kPoll{100'000'000};
 int64_t NanosOf(const google::protobuf::Timestamp& time) {
   return time.seconds() * 1'000'000'000 + time.nanos();
 }
+
+std::string DocumentEnding(const Digest& digest) { return "." + digest.Hex().substr(0, 40); }
 
 }  // namespace
 
@@ -69,7 +72,35 @@ Status BuildRecords::Write(const Record& record) {
   return WriteFileAtomically(FileOf(record.ref(), ".build"), record.SerializeAsString());
 }
 
+// Lists of builds are short: what went wrong is one line there.
+void BuildRecords::KeepError(Record& record) {
+  if (!record.has_error() || record.error().code() == 0) return;
+  const std::string text = WithStack(record.error()).SerializeAsString();
+  const Digest digest = Digest::Of(text);
+  Status kept = WriteFileAtomically(FileOf(record.ref(), DocumentEnding(digest).c_str()), text);
+  if (!kept) {
+    LOG_WARN("history of build {}: {}", record.ref(), kept.error().message);
+    return;
+  }
+  record.mutable_error()->clear_details();
+  control::Descriptor& out = *record.mutable_external_error();
+  out.set_media_type("application/vnd.googeapis.google.rpc.status+proto");  // as it is misspelt there
+  out.set_digest(digest.ToString());
+  out.set_size(static_cast<int64_t>(text.size()));
+}
+
+std::optional<std::string> BuildRecords::Document(const Digest& digest) {
+  auto state = state_.Lock();
+  for (const auto& [ref, record] : state->ended) {
+    if (record.external_error().digest() != digest.ToString()) continue;
+    auto text = ReadFile(FileOf(ref, DocumentEnding(digest).c_str()), kMaxRecord);
+    if (text) return std::move(*text);
+  }
+  return std::nullopt;
+}
+
 void BuildRecords::Completed(Record record, StatusFeed& feed) {
+  KeepError(record);
   auto write = [&]() -> Status {
     const std::string path = FileOf(record.ref(), ".status");
     TRY_ASSIGN(Fd fd, OpenFile(path, O_WRONLY | O_CREAT | O_TRUNC, 0600));
@@ -97,6 +128,9 @@ void BuildRecords::Forget(State& state, const std::string& ref) {
   if (it == state.ended.end()) return;
   unlink(FileOf(ref, ".build").c_str());
   unlink(FileOf(ref, ".status").c_str());
+  if (auto digest = Digest::Parse(it->second.external_error().digest())) {
+    unlink(FileOf(ref, DocumentEnding(*digest).c_str()).c_str());
+  }
   Record gone;
   gone.set_ref(ref);
   state.ended.erase(it);

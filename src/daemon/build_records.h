@@ -1,6 +1,7 @@
 // The history of builds as BuildKit's API tells it: which builds there were, what became of them, what they said.
 //
 //   <root>/daemon/builds/<hash>.build    api/control.proto, BuildHistoryRecord; the hash is that of the ref
+//   <root>/daemon/builds/<hash>.<digest> a document of the record: its error in full (google.rpc.Status)
 //   <root>/daemon/builds/<hash>.status   what Status told: StatusResponse messages, each behind its size (varint)
 //
 // Beside varve's own history (history/store.h), which has every build of the root, with its reasons, and no
@@ -13,11 +14,13 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "api/control.pb.h"
 #include "base/clock.h"
+#include "base/digest.h"
 #include "base/guarded.h"
 #include "base/result.h"
 #include "daemon/status_feed.h"
@@ -37,8 +40,12 @@ class BuildRecords {
   BuildRecords(std::string root, RecordLimits limits, Clock& clock = SystemClock());
 
   void Started(const Record& record);
-  // Writes the record, with all that the feed has told, before it returns.
+  // Writes the record, with all that the feed has told, before it returns. What is wrong with the build is told in full
+  // by a document of the record's own (external_error).
   void Completed(Record record, StatusFeed& feed);
+
+  // A document of one of the records; nothing: none has it.
+  std::optional<std::string> Document(const Digest& digest);
 
   // kNotFound: no such build. Deleting a build that runs, and pinning it, is kInvalid.
   Status Update(const control::UpdateBuildHistoryRequest& request);
@@ -66,6 +73,7 @@ class BuildRecords {
   std::string FileOf(const std::string& ref, const char* ending) const;
   void Tell(State& state, control::BuildHistoryEventType type, const Record& record);
   Status Write(const Record& record);
+  void KeepError(Record& record);
   void Forget(State& state, const std::string& ref);
   void Prune(State& state);
 

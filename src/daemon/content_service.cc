@@ -19,18 +19,26 @@ void Fill(const cas::BlobStat& stat, content::Info& info) {
   SetTime(stat.made, info.mutable_updated_at());
 }
 
-Result<cas::BlobStat> StatOf(cas::BlobStore& blobs, const std::string& text) {
+}  // namespace
+
+Result<cas::BlobStat> ContentService::Find(const std::string& text, std::optional<std::string>* document) const {
   TRY_ASSIGN(Digest digest, Digest::Parse(text));
-  TRY_ASSIGN(auto stat, blobs.Stat(digest));
-  if (!stat) return NotFound("content {}: not found", text);
-  return *stat;
+  TRY_ASSIGN(auto stat, blobs_->Stat(digest));
+  if (stat) return *stat;
+  *document = documents_(digest);
+  if (!*document) return NotFound("content {}: not found", text);
+  return cas::BlobStat{.digest = digest, .size = (*document)->size()};
 }
 
-}  // namespace
+Result<std::unique_ptr<Reader>> ContentService::Open(const Digest& digest, std::optional<std::string>& document) const {
+  if (document) return std::unique_ptr<Reader>(std::make_unique<StringReader>(*document));
+  return blobs_->Open(digest);
+}
 
 grpc::Status ContentService::Info(grpc::ServerContext*, const content::InfoRequest* request,
                                   content::InfoResponse* response) {
-  auto stat = StatOf(*blobs_, request->digest());
+  std::optional<std::string> document;
+  auto stat = Find(request->digest(), &document);
   if (!stat) return ToGrpc(stat.error());
   Fill(*stat, *response->mutable_info());
   return grpc::Status::OK;
@@ -58,7 +66,8 @@ grpc::Status ContentService::List(grpc::ServerContext*, const content::ListConte
 grpc::Status ContentService::Read(grpc::ServerContext*, const content::ReadContentRequest* request,
                                   grpc::ServerWriter<content::ReadContentResponse>* writer) {
   auto read = [&]() -> varve::Status {
-    TRY_ASSIGN(cas::BlobStat stat, StatOf(*blobs_, request->digest()));
+    std::optional<std::string> document;
+    TRY_ASSIGN(cas::BlobStat stat, Find(request->digest(), &document));
     const auto all = static_cast<int64_t>(stat.size);
     if (request->offset() < 0 || request->offset() > all || request->size() < 0) {
       return Invalid("content {}: it has {} bytes, which the range from {} on leaves", request->digest(), all,
@@ -66,7 +75,7 @@ grpc::Status ContentService::Read(grpc::ServerContext*, const content::ReadConte
     }
     const int64_t rest = all - request->offset();
     const int64_t end = request->offset() + (request->size() == 0 ? rest : std::min(rest, request->size()));
-    TRY_ASSIGN(auto reader, blobs_->Open(stat.digest));
+    TRY_ASSIGN(auto reader, Open(stat.digest, document));
     std::string piece(kPiece, '\0');
     // A blob store reads from the beginning; ranges of large blobs are rare enough.
     for (int64_t at = 0; at < end;) {

@@ -2,7 +2,10 @@
 // manifest), and may list all blobs of the state root. Who may connect may read them: to build is to be root.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <optional>
+#include <string>
 
 #include "api/content.grpc.pb.h"
 #include "cas/blob_store.h"
@@ -13,7 +16,10 @@ namespace content = containerd::services::content::v1;
 
 class ContentService final : public content::Content::Service {
  public:
-  explicit ContentService(std::unique_ptr<cas::BlobStore> blobs) : blobs_(std::move(blobs)) {}
+  // What is in no store: documents of the history. Safe from any thread.
+  using Documents = std::function<std::optional<std::string>(const Digest& digest)>;
+  ContentService(std::unique_ptr<cas::BlobStore> blobs, Documents documents)
+      : blobs_(std::move(blobs)), documents_(std::move(documents)) {}
 
   grpc::Status Info(grpc::ServerContext* context, const content::InfoRequest* request,
                     content::InfoResponse* response) override;
@@ -29,7 +35,12 @@ class ContentService final : public content::Content::Service {
                             content::ListStatusesResponse* response) override;
 
  private:
+  // Of the store, or a document.
+  Result<cas::BlobStat> Find(const std::string& digest, std::optional<std::string>* document) const;
+  Result<std::unique_ptr<Reader>> Open(const Digest& digest, std::optional<std::string>& document) const;
+
   const std::unique_ptr<cas::BlobStore> blobs_;
+  const Documents documents_;
 };
 
 }  // namespace varve::daemon

@@ -1,12 +1,15 @@
 #include "daemon/failure.h"
 
 #include <google/protobuf/util/json_util.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "base/hex.h"
 #include "base/json.h"
 #include "base/strings.h"
+#include "daemon/capabilities.h"
 
 namespace varve::daemon {
 
@@ -123,6 +126,24 @@ google::rpc::Status ToProto(const Failure& failure) {
   if (!failure.capability.empty()) {
     AddDetail(status, "errdefs.FrontendCap+json", Json().Set("name", failure.capability));
   }
+  return status;
+}
+
+google::rpc::Status WithStack(google::rpc::Status status) {
+  Json frame;
+  frame.Set("Name", "varve.Build");
+  for (const auto& detail : status.details()) {
+    if (detail.type_url() != std::string(kTypePrefix) + "errdefs.Source+json") continue;
+    auto source = Json::Parse(detail.value());
+    if (!source || source->GetArray("ranges").empty()) continue;
+    const Json& range = source->GetArray("ranges")[0];
+    if (const Json* info = source->Find("info")) frame.Set("File", info->GetString("filename"));
+    if (const Json* start = range.Find("start")) frame.Set("Line", start->GetInt("line"));
+  }
+  Json stack;
+  stack.Set("frames", Json().Append(std::move(frame))).Set("cmdline", Json().Append(program_invocation_short_name));
+  stack.Set("pid", getpid()).Set("version", kBuildkitVersion).Set("revision", kRevision);
+  AddDetail(status, "stack.Stack+json", stack);
   return status;
 }
 

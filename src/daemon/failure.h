@@ -49,6 +49,8 @@ struct Failure {
 void NameMissingFile(const graph::Step& step, Failure& failure);
 
 google::rpc::Status ToProto(const Failure& failure);
+// With the detail that clients show with --debug: this program, and the instruction in place of calls.
+google::rpc::Status WithStack(google::rpc::Status status);
 // Over the wire, with the details in it.
 grpc::Status ToGrpc(const google::rpc::Status& status);
 grpc::Status ToGrpc(const Error& error);

@@ -175,7 +175,8 @@ Result<std::unique_ptr<Server>> Server::Start(ServerOptions options) {
   builder.RegisterService(&impl->bridge);
   TRY(cache::PrepareRoot(given.policy.root));
   TRY_ASSIGN(auto blobs, cas::OpenDiskStore(given.policy.root));
-  impl->content = std::make_unique<ContentService>(std::move(blobs));
+  impl->content = std::make_unique<ContentService>(
+      std::move(blobs), [&records = impl->records](const Digest& digest) { return records.Document(digest); });
   builder.RegisterService(impl->content.get());
   for (const ListenAddress& address : given.addresses) {
     if (address.kind != ListenAddress::Kind::kTcp) continue;

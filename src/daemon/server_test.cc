@@ -1,4 +1,5 @@
 // Builds, outputs, front ends and history.
+#include "api/content.grpc.pb.h"
 #include "daemon/server_fixture.h"
 
 namespace varve::daemon {
@@ -248,6 +249,83 @@ TEST_F(ServerTest, ABuildIsInTheHistory) {
   EXPECT_FALSE(stream->Read(&event));
   EXPECT_TRUE(stream->Finish().ok());
   EXPECT_NE(Find(ReadStatus(request.ref()), "COPY a.txt /b"), nullptr);
+}
+
+TEST_F(ServerTest, TheHistoryTellsAnErrorInFullWithItsStack) {
+  Write("Dockerfile", "FROM scratch\nCOPY missing /b\n");
+  auto session = OpenSession("s");
+  auto request = Request("s");
+  const Answer answer = Solve(request);
+  ASSERT_FALSE(answer.status.ok());
+  StartServer();
+  control::BuildHistoryEvent event;
+  {
+    grpc::ClientContext context;
+    control::BuildHistoryRequest ask;
+    ask.set_early_exit(true);
+    auto stream = stub->ListenBuildHistory(&context, ask);
+    ASSERT_TRUE(stream->Read(&event));
+  }
+  const auto& record = event.record();
+  EXPECT_EQ(record.error().details_size(), 0);
+  EXPECT_EQ(record.error().message(), answer.status.error_message());
+  EXPECT_EQ(record.external_error().media_type(), "application/vnd.googeapis.google.rpc.status+proto");
+  namespace content = containerd::services::content::v1;
+  auto contents = content::Content::NewStub(channel);
+  auto read = [&](std::string& text) {
+    grpc::ClientContext context;
+    content::ReadContentRequest wanted;
+    wanted.set_digest(record.external_error().digest());
+    auto stream = contents->Read(&context, wanted);
+    content::ReadContentResponse part;
+    while (stream->Read(&part)) text += part.data();
+    return stream->Finish();
+  };
+  std::string text;
+  ASSERT_TRUE(read(text).ok());
+  EXPECT_EQ(static_cast<int64_t>(text.size()), record.external_error().size());
+  google::rpc::Status status;
+  ASSERT_TRUE(status.ParseFromString(text));
+  EXPECT_EQ(status.message(), record.error().message());
+  ASSERT_GE(status.details_size(), 2);
+  EXPECT_EQ(status.details(0).type_url(), "github.com/moby/buildkit/errdefs.Source+json");
+  const auto& stack = status.details(status.details_size() - 1);
+  EXPECT_EQ(stack.type_url(), "github.com/moby/buildkit/stack.Stack+json");
+  EXPECT_NE(stack.value().find("\"File\":\"Dockerfile\",\"Line\":2"), std::string::npos) << stack.value();
+  // It goes with its record.
+  grpc::ClientContext context;
+  control::UpdateBuildHistoryRequest remove;
+  remove.set_ref(request.ref());
+  remove.set_delete_(true);
+  control::UpdateBuildHistoryResponse removed;
+  ASSERT_TRUE(stub->UpdateBuildHistory(&context, remove, &removed).ok());
+  EXPECT_EQ(read(text).error_code(), grpc::StatusCode::NOT_FOUND);
+}
+
+TEST_F(ServerTest, ADockerfileMayComeWithoutAnyFilesOfTheClient) {
+  session::testing::FakeClient bare(channel, {.id = "bare"});
+  graph::Graph graph;
+  graph.Add({.op = graph::FileOp{.base = -1, .actions = {graph::MakeFile{.path = "/Dockerfile", .data = "FROM scratch\n"}}}});
+  auto request = Request("bare");
+  (*request.mutable_frontend_inputs())["dockerfile"] = llb::Encode(graph, graph::Ref{0, 0});
+  const Answer answer = Solve(request);
+  EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
+}
+
+TEST_F(ServerTest, DirectoriesMayBeAnotherClients) {
+  Write("Dockerfile", "FROM scratch AS named\nFROM scratch\nCOPY a.txt /a\nCOPY --from=named a.txt /b\n");
+  Write("a.txt", "text");
+  files.Share("more", directory.path() + "/ctx");
+  auto other = OpenSession("other");
+  session::testing::FakeClient own(channel, {.id = "own"});
+  auto request = Request("own");
+  for (const char* mount : {"context", "dockerfile", "more"}) {
+    (*request.mutable_frontend_attrs())[std::string("local-sessionid:") + mount] = "other";
+  }
+  (*request.mutable_frontend_attrs())["context:named"] = "local:more";
+  const Answer answer = Solve(request);
+  EXPECT_TRUE(answer.status.ok()) << answer.status.error_message();
+  EXPECT_NE(Find(answer.events, "COPY --from=named a.txt /b"), nullptr);
 }
 
 TEST_F(ServerTest, TheHistoryKnowsTheImageOfEachExporter) {
