@@ -11,6 +11,16 @@
 
 namespace varve::cli {
 
+// The flags as text, before their grammars are applied.
+struct BuildFlagTexts {
+  job::BuildFlags flags;  // those whose text is their value
+  std::vector<std::string> build_args, build_contexts, labels, annotations, outputs, platforms,
+      no_cache_filter, max_age, must_hit, secrets, ssh, add_hosts, ulimits, resources, cache_from, cache_to, attest;
+  std::string trace_shadow, trace_max_age, network, shm_size, progress = "auto", context_mode, call = "build", provenance, sbom, builder, cache_from_trust;
+  bool check = false, output_given = false;
+  std::string memory, memory_swap, cpu_shares, cpu_period, cpu_quota, cpuset_cpus, cpuset_mems;
+};
+
 namespace {
 
 std::string Environment(const std::string& name) {
@@ -43,37 +53,73 @@ Result<source::ContextMode> ParseContextMode(const std::string& text) {
   return Invalid("invalid --context-mode \"{}\": use auto, exact or git", text);
 }
 
-}  // namespace
+// --- what there is, by the groups of --help
 
-// The flags as text, before their grammars are applied.
-struct BuildFlagParser::Raw {
-  job::BuildFlags flags;  // those whose text is their value
-  std::vector<std::string> build_args, build_contexts, labels, annotations, outputs, platforms,
-      no_cache_filter, max_age, must_hit, secrets, ssh, add_hosts, ulimits, resources, cache_from, cache_to, attest;
-  std::string trace_shadow, trace_max_age, network, shm_size, progress = "auto", context_mode, call = "build", provenance, sbom, builder, cache_from_trust;
-  bool check = false, output_given = false;
-  std::string memory, memory_swap, cpu_shares, cpu_period, cpu_quota, cpuset_cpus, cpuset_mems;
-};
-
-BuildFlagParser::BuildFlagParser() : raw_(std::make_unique<Raw>()) {}
-BuildFlagParser::~BuildFlagParser() = default;
-
-void BuildFlagParser::Define(CLI::App& to, const NamedWords* words) {
-  NamedFlags app(to, words);
-  Raw& raw = *raw_;
+void DefineInputs(NamedFlags& app, BuildFlagTexts& raw) {
   job::BuildFlags& flags = raw.flags;
+  app.begin_group("What to build");
   app.add_option("context", flags.context, "Build context: directory, URL of a git repository or "
                                            "archive, or - for a tar or Dockerfile on stdin");
   app.add_option("-f,--file", flags.file, "Dockerfile (default: CONTEXT/Dockerfile; - for stdin)");
-  app.add_option("-t,--tag", flags.tags, "Name of the image, NAME[:TAG] (repeatable)")
-      ->allow_extra_args(false);
+  app.add_option("--target", flags.target, "Stage to build");
   app.add_option("--build-arg", raw.build_args, "Build argument K=V, or K from the environment")
       ->allow_extra_args(false);
   app.add_option("--build-context", raw.build_contexts,
                  "Named context NAME=VALUE: directory, docker-image://, oci-layout://, URL")
       ->allow_extra_args(false);
-  app.add_option("--target", flags.target, "Stage to build");
   app.add_option("--platform", raw.platforms, "Platform of the image")->allow_extra_args(false);
+  app.add_flag("--pull", flags.pull, "Ask the registry for base images even if they are here");
+  app.add_option("--context-mode", raw.context_mode,
+                 "Which permission bits of context files count: auto, exact or git");
+  app.add_option("--source-policy-file", flags.source_policy_file,
+                 "Rules that allow, deny and rewrite the sources of the build: JSON, as BuildKit's");
+  app.add_option("--call", raw.call, "build, check, outline, targets, graph or subrequests.describe[,format=json]");
+  app.add_option("--print", raw.call, "Same as --call")->group("");
+  app.add_flag("--check", raw.check, "Same as --call=check");
+}
+
+void DefineResult(NamedFlags& app, BuildFlagTexts& raw) {
+  job::BuildFlags& flags = raw.flags;
+  app.begin_group("Result");
+  app.add_option("-t,--tag", flags.tags, "Name of the image, NAME[:TAG] (repeatable)")
+      ->allow_extra_args(false);
+  app.add_option_function<std::vector<std::string>>(
+         "-o,--output",
+         [&raw](const std::vector<std::string>& values) {
+           raw.output_given = true;
+           raw.outputs = values;
+         },
+         "Where the result goes: DIR, -, or type=image|oci|docker|local|tar|registry|cacheonly,…")
+      ->allow_extra_args(false);
+  app.add_flag("--push", flags.push, "Push the image to its registry");
+  app.add_flag("--load", flags.load, "Load the image into docker or podman, whichever answers");
+  app.add_option("--label", raw.labels, "Label K=V of the image")->allow_extra_args(false);
+  app.add_option("--annotation", raw.annotations, "Annotation [TYPE:]K=V of the image")
+      ->allow_extra_args(false);
+  app.add_option("--attest", raw.attest, "Attestation: type=sbom|provenance,…")
+      ->allow_extra_args(false);
+  app.add_option("--provenance", raw.provenance, "Same as --attest=type=provenance");
+  app.add_option("--sbom", raw.sbom, "Same as --attest=type=sbom");
+  app.add_flag("--reproducible", flags.reproducible,
+               "Same inputs, same digest: all times in the image are SOURCE_DATE_EPOCH, or 1970");
+  app.add_option("--iidfile", flags.iidfile, "Write the image ID to this file");
+  app.add_option("--metadata-file", flags.metadata_file, "Write the build's result as JSON");
+}
+
+void DefineCache(NamedFlags& app, BuildFlagTexts& raw) {
+  job::BuildFlags& flags = raw.flags;
+  app.begin_group("Cache");
+  app.add_option("--cache-from", raw.cache_from,
+                 "Cache to read besides the local one: type=local,src=DIR, type=registry,ref=REF, type=gha, "
+                 "type=s3,bucket=B, type=http,url=URL, or an image")
+      ->allow_extra_args(false);
+  app.add_option("--cache-from-trust", raw.cache_from_trust,
+                 "What images of --cache-from are believed: their layers' content, or their history as well "
+                 "(default)");
+  app.add_option("--cache-to", raw.cache_to,
+                 "Cache to write as well: type=local,dest=DIR, type=registry,ref=REF, type=gha, type=s3,bucket=B, "
+                 "type=http,url=URL or type=inline; with mode=max all layers")
+      ->allow_extra_args(false);
   app.add_flag("--no-cache", flags.no_cache, "Run every step again");
   app.add_option("--no-cache-filter", raw.no_cache_filter, "Run the steps of these stages again")
       ->allow_extra_args(false);
@@ -85,84 +131,64 @@ void BuildFlagParser::Define(CLI::App& to, const NamedWords* words) {
   // CLI11 takes the next word as an optional value; it is the context then. Only --flag=STEP has one.
   app.add_flag("--fail-on-cache-miss{*}", raw.must_hit,
                "[=STEP]: fail with exit code 6 where a step is not cached (all, or a stage or instruction)");
-  app.add_flag_with_variable("VARVE_TRACE", "--trace,!--no-trace", flags.trace.on,
-                             "Run a RUN step again only when something that it looked at has changed (default)");
-  app.add_option_with_variable("VARVE_TRACE_MAX_AGE", "--trace-max-age", raw.trace_max_age,
-                               "AGE: how old the run may be that stands for a step with a network: 12h, 30d, none (default 7d)");
-  app.add_option_with_variable("VARVE_TRACE_SHADOW", "--trace-shadow", raw.trace_shadow,
-                               "N%: run so many of the replayed steps for real once the image is out, and replay those no more that differ");
-  app.add_flag("--strict-mtime", flags.trace.strict_mtime,
-               "A step that looked at a file runs again when the file's modification time changed");
+  app.add_option("--cache-salt", flags.salt, "Text mixed into every key: another one is another cache");
   app.add_flag_with_variable("VARVE_SEMANTIC_MANIFESTS", "--semantic-manifests", flags.semantic_manifests,
                              "Count package files (package.json, requirements.txt, …) by what they install");
-  app.add_flag("--pull", flags.pull, "Ask the registry for base images even if they are here");
-  app.add_option("--label", raw.labels, "Label K=V of the image")->allow_extra_args(false);
-  app.add_option("--annotation", raw.annotations, "Annotation [TYPE:]K=V of the image")
-      ->allow_extra_args(false);
+  app.add_flag_with_variable("VARVE_TRACE", "--trace,!--no-trace", flags.trace.on,
+                             "Run a RUN step again only when something that it looked at has changed (default)");
+  app.add_option_with_variable(
+      "VARVE_TRACE_MAX_AGE", "--trace-max-age", raw.trace_max_age,
+      "AGE: how old the run may be that stands for a step with a network: 12h, 30d, none (default 7d)");
+  app.add_option_with_variable(
+      "VARVE_TRACE_SHADOW", "--trace-shadow", raw.trace_shadow,
+      "N%: run so many of the replayed steps for real once the image is out, and replay those no more that differ");
+  app.add_flag("--strict-mtime", flags.trace.strict_mtime,
+               "A step that looked at a file runs again when the file's modification time changed");
+}
+
+void DefineSteps(NamedFlags& app, BuildFlagTexts& raw) {
+  job::BuildFlags& flags = raw.flags;
+  app.begin_group("RUN steps");
   app.add_option("--secret", raw.secrets, "Secret for RUN: id=ID[,src=FILE|env=VARIABLE]")
       ->allow_extra_args(false);
   app.add_option("--ssh", raw.ssh, "SSH agent or keys for RUN: default|ID[=SOCKET|KEY,…]")
       ->allow_extra_args(false)->expected(1);
+  app.add_option("--network", raw.network, "Network of RUN: default, none, host");
   app.add_option("--add-host", raw.add_hosts, "Entry of /etc/hosts in RUN, HOST:IP")
       ->allow_extra_args(false);
   app.add_option("--allow", flags.allow, "Entitlement: network.host, security.insecure, device")
       ->allow_extra_args(false);
-  app.add_option("--network", raw.network, "Network of RUN: default, none, host");
   app.add_option("--shm-size", raw.shm_size, "Size of /dev/shm in RUN (default 64m)");
   app.add_option("--ulimit", raw.ulimits, "Limit in RUN, NAME=SOFT[:HARD]")->allow_extra_args(false);
   app.add_option("--resource", raw.resources, "Limit of RUN: memory=1g, cpu-shares=512, …")
       ->allow_extra_args(false);
   app.add_option("--cgroup-parent", flags.cgroup_parent, "Parent cgroup of RUN");
-  app.add_option("--progress", raw.progress, "auto, tty, plain, quiet or rawjson");
-  app.add_flag("-q,--quiet", flags.quiet, "Print nothing but the image ID");
-  app.add_option("--iidfile", flags.iidfile, "Write the image ID to this file");
-  app.add_option("--metadata-file", flags.metadata_file, "Write the build's result as JSON");
-  app.add_option_function<std::vector<std::string>>(
-         "-o,--output",
-         [&raw](const std::vector<std::string>& values) {
-           raw.output_given = true;
-           raw.outputs = values;
-         },
-         "Where the result goes: DIR, -, or type=image|oci|docker|local|tar|registry|cacheonly,…")
-      ->allow_extra_args(false);
-  app.add_flag("--push", flags.push, "Push the image to its registry");
-  app.add_flag("--load", flags.load, "Load the image into docker or podman, whichever answers");
-  app.add_option("--call", raw.call, "build, check, outline, targets, graph or subrequests.describe[,format=json]");
-  app.add_option("--print", raw.call, "Same as --call")->group("");
-  app.add_flag("--check", raw.check, "Same as --call=check");
-  app.add_option("--context-mode", raw.context_mode,
-                 "Which permission bits of context files count: auto, exact or git");
-  app.add_flag("--reproducible", flags.reproducible,
-               "Same inputs, same digest: all times in the image are SOURCE_DATE_EPOCH, or 1970");
-  app.add_option("--cache-salt", flags.salt, "Text mixed into every key: another one is another cache");
-  app.add_option("--source-policy-file", flags.source_policy_file,
-                 "Rules that allow, deny and rewrite the sources of the build: JSON, as BuildKit's");
-  app.add_flag("--stats", flags.stats, "Print counters and timings at the end");
-  app.add_option("--cache-from", raw.cache_from, "Cache to read besides the local one: type=local,src=DIR, type=registry,ref=REF, type=gha, type=s3,bucket=B, type=http,url=URL, or an image")->allow_extra_args(false);
-  app.add_option("--cache-from-trust", raw.cache_from_trust, "What images of --cache-from are believed: their layers' content, or their history as well (default)");
-  app.add_option("--cache-to", raw.cache_to, "Cache to write as well: type=local,dest=DIR, type=registry,ref=REF, type=gha, type=s3,bucket=B, type=http,url=URL or type=inline; with mode=max all layers")->allow_extra_args(false);
-  app.add_option("--attest", raw.attest, "Attestation: type=sbom|provenance,…")
-      ->allow_extra_args(false);
-  app.add_option("--provenance", raw.provenance, "Same as --attest=type=provenance");
-  app.add_option("--sbom", raw.sbom, "Same as --attest=type=sbom");
-  app.add_option("--builder", raw.builder, "Accepted for scripts written for Buildx; has no effect")
-      ->group("");
-  // Accepted as docker build accepts them, without effect (reference cli.md §2, hidden flags).
-  for (const char* name : {"--rm", "--force-rm", "--compress", "--squash"}) {
-    app.add_flag(name)->group("");
-  }
-  app.add_option("-m,--memory", raw.memory)->group("");
-  app.add_option("--memory-swap", raw.memory_swap)->group("");
-  app.add_option("-c,--cpu-shares", raw.cpu_shares)->group("");
-  app.add_option("--cpu-period", raw.cpu_period)->group("");
-  app.add_option("--cpu-quota", raw.cpu_quota)->group("");
-  app.add_option("--cpuset-cpus", raw.cpuset_cpus)->group("");
-  app.add_option("--cpuset-mems", raw.cpuset_mems)->group("");
 }
 
-namespace {
+void DefineMessages(NamedFlags& app, BuildFlagTexts& raw) {
+  job::BuildFlags& flags = raw.flags;
+  app.begin_group("Messages and reports");
+  app.add_option("--progress", raw.progress, "auto, tty, plain, quiet or rawjson");
+  app.add_flag("-q,--quiet", flags.quiet, "Print nothing but the image ID");
+  app.add_flag("--stats", flags.stats, "Print counters and timings at the end");
+}
 
-Status ApplyResources(job::BuildFlags& flags, const auto& raw) {
+// What docker build and Buildx accept beside: without effect, or by another name here (reference cli.md §2,
+// hidden flags).
+void DefineHidden(NamedFlags& app, BuildFlagTexts& raw) {
+  app.add_option("--builder", raw.builder)->group("");
+  for (const char* name : {"--rm", "--force-rm", "--compress", "--squash"}) app.add_flag(name)->group("");
+  const std::pair<const char*, std::string*> limits[] = {
+      {"-m,--memory", &raw.memory},         {"--memory-swap", &raw.memory_swap},
+      {"-c,--cpu-shares", &raw.cpu_shares}, {"--cpu-period", &raw.cpu_period},
+      {"--cpu-quota", &raw.cpu_quota},      {"--cpuset-cpus", &raw.cpuset_cpus},
+      {"--cpuset-mems", &raw.cpuset_mems}};
+  for (auto [name, value] : limits) app.add_option(name, *value)->group("");
+}
+
+// --- what they say
+
+Status ApplyResources(job::BuildFlags& flags, const BuildFlagTexts& raw) {
   static constexpr std::string_view kNames[] = {"memory", "memory-swap", "cpu-shares", "cpu-period",
                                                 "cpu-quota", "cpuset-cpus", "cpuset-mems"};
   const std::string* hidden[] = {&raw.memory,    &raw.memory_swap, &raw.cpu_shares, &raw.cpu_period,
@@ -183,7 +209,7 @@ Status ApplyResources(job::BuildFlags& flags, const auto& raw) {
   return Ok();
 }
 
-Status ApplyOutputs(job::BuildFlags& flags, const auto& raw) {
+Status ApplyOutputs(job::BuildFlags& flags, const BuildFlagTexts& raw) {
   bool console = isatty(STDOUT_FILENO) != 0;
   if (raw.output_given && raw.outputs.size() == 1 && raw.outputs[0].empty()) {
     flags.output_disabled = true;
@@ -228,7 +254,7 @@ Status ApplyTraceAge(const std::string& text, engine::TraceRules& rules) {
   return Ok();
 }
 
-Status ApplyCaches(job::BuildFlags& flags, const auto& raw) {
+Status ApplyCaches(job::BuildFlags& flags, const BuildFlagTexts& raw) {
   for (const std::string& text : raw.cache_from) {
     TRY_ASSIGN(auto specs, tier::ParseCacheFrom(text));
     flags.cache_from.insert(flags.cache_from.end(), specs.begin(), specs.end());
@@ -243,7 +269,7 @@ Status ApplyCaches(job::BuildFlags& flags, const auto& raw) {
   return tier::CheckExports(flags.cache_to);
 }
 
-Status ApplyAttest(job::BuildFlags& flags, const auto& raw) {
+Status ApplyAttest(job::BuildFlags& flags, const BuildFlagTexts& raw) {
   std::vector<std::string> values = raw.attest;
   if (!raw.provenance.empty()) values.push_back(attest::AttestText("provenance", raw.provenance));
   if (!raw.sbom.empty()) values.push_back(attest::AttestText("sbom", raw.sbom));
@@ -251,31 +277,34 @@ Status ApplyAttest(job::BuildFlags& flags, const auto& raw) {
   return Ok();
 }
 
-}  // namespace
+// Lists that a comma divides as well, without their blanks.
+std::vector<std::string> SplitItems(const std::vector<std::string>& values) {
+  std::vector<std::string> out;
+  for (const auto& value : values) {
+    for (const auto& part : Split(value, ',')) {
+      if (!TrimSpace(part).empty()) out.emplace_back(TrimSpace(part));
+    }
+  }
+  return out;
+}
 
-void BuildFlagParser::SetContext(const std::string& context) { raw_->flags.context = context; }
-
-Result<job::BuildFlags> BuildFlagParser::Finish() {
-  Raw& raw = *raw_;
-  job::BuildFlags flags = raw.flags;
+Status ApplyInputs(job::BuildFlags& flags, const BuildFlagTexts& raw) {
   for (const auto& text : raw.build_args) TRY(AddKeyValue(text, true, flags.build_args));
   for (const auto& text : raw.labels) TRY(AddKeyValue(text, false, flags.labels));
   for (const auto& text : raw.build_contexts) {
     TRY_ASSIGN(auto context, job::ParseBuildContext(text));
     flags.build_contexts.push_back(std::move(context));
   }
-  if (raw.platforms.empty() && !Environment("DOCKER_DEFAULT_PLATFORM").empty()) {
-    raw.platforms.push_back(Environment("DOCKER_DEFAULT_PLATFORM"));
-  }
-  auto split_into = [](const std::vector<std::string>& values, std::vector<std::string>& out) {
-    for (const auto& value : values) {
-      for (const auto& part : Split(value, ',')) {
-        if (!TrimSpace(part).empty()) out.emplace_back(TrimSpace(part));
-      }
-    }
-  };
-  split_into(raw.platforms, flags.platforms);
-  split_into(raw.no_cache_filter, flags.no_cache_filter);
+  flags.platforms = SplitItems(raw.platforms.empty() ? std::vector{Environment("DOCKER_DEFAULT_PLATFORM")} : raw.platforms);
+  TRY_ASSIGN(flags.context_mode,
+             ParseContextMode(raw.context_mode.empty() ? Environment("VARVE_CONTEXT_MODE") : raw.context_mode));
+  TRY_ASSIGN(flags.call, job::ParseCall(raw.check ? "check" : raw.call));
+  return Ok();
+}
+
+// Which steps run again although they are cached.
+Status ApplyRuns(job::BuildFlags& flags, const BuildFlagTexts& raw) {
+  flags.no_cache_filter = SplitItems(raw.no_cache_filter);
   for (const auto& text : raw.max_age) {
     TRY_ASSIGN(auto rule, job::ParseAgeRule(text));
     flags.max_age.push_back(std::move(rule));
@@ -287,6 +316,14 @@ Result<job::BuildFlags> BuildFlagParser::Finish() {
     flags.trace_shadow = flags.trace.shadow_percent = *percent;
   }
   for (const auto& text : raw.must_hit) flags.must_hit.push_back(text == "*" ? "" : text);
+  if ((flags.rebuild_cache || flags.no_cache) && !flags.no_cache_filter.empty()) {
+    return Invalid("{} and --no-cache-filter exclude each other", flags.rebuild_cache ? "--rebuild-cache" : "--no-cache");
+  }
+  flags.no_cache = flags.no_cache || flags.rebuild_cache;
+  return Ok();
+}
+
+Status ApplySteps(job::BuildFlags& flags, const BuildFlagTexts& raw) {
   for (const auto& text : raw.secrets) {
     TRY_ASSIGN(auto secret, job::ParseSecret(text));
     flags.secrets.push_back(std::move(secret));
@@ -313,22 +350,40 @@ Result<job::BuildFlags> BuildFlagParser::Finish() {
   } else if (!raw.network.empty() && raw.network != "default") {
     return Invalid("invalid network mode \"{}\": use default, none or host", raw.network);
   }
-  if (raw.progress == "auto" && !Environment("BUILDKIT_PROGRESS").empty()) {
-    raw.progress = Environment("BUILDKIT_PROGRESS");
-  }
-  TRY_ASSIGN(flags.progress, job::ParseProgressMode(raw.progress));
-  if (raw.context_mode.empty()) raw.context_mode = Environment("VARVE_CONTEXT_MODE");
-  TRY_ASSIGN(flags.context_mode, ParseContextMode(raw.context_mode));
-  if (flags.rebuild_cache && !flags.no_cache_filter.empty()) {
-    return Invalid("--rebuild-cache and --no-cache-filter exclude each other");
-  }
-  if (flags.no_cache && !flags.no_cache_filter.empty()) {
-    return Invalid("--no-cache and --no-cache-filter exclude each other");
-  }
-  flags.no_cache = flags.no_cache || flags.rebuild_cache;
-  TRY_ASSIGN(flags.call, job::ParseCall(raw.check ? "check" : raw.call));
   TRY(ApplyResources(flags, raw));
-  TRY(CheckEntitlements(flags.allow));
+  return CheckEntitlements(flags.allow);
+}
+
+Status ApplyProgress(job::BuildFlags& flags, const BuildFlagTexts& raw) {
+  std::string mode = raw.progress == "auto" ? Environment("BUILDKIT_PROGRESS") : raw.progress;
+  TRY_ASSIGN(flags.progress, job::ParseProgressMode(mode.empty() ? "auto" : mode));
+  return Ok();
+}
+
+}  // namespace
+
+BuildFlagParser::BuildFlagParser() : raw_(std::make_unique<BuildFlagTexts>()) {}
+BuildFlagParser::~BuildFlagParser() = default;
+
+void BuildFlagParser::Define(CLI::App& to, const NamedWords* words) {
+  NamedFlags app(to, words);
+  DefineInputs(app, *raw_);
+  DefineResult(app, *raw_);
+  DefineCache(app, *raw_);
+  DefineSteps(app, *raw_);
+  DefineMessages(app, *raw_);
+  DefineHidden(app, *raw_);
+}
+
+void BuildFlagParser::SetContext(const std::string& context) { raw_->flags.context = context; }
+
+Result<job::BuildFlags> BuildFlagParser::Finish() {
+  const BuildFlagTexts& raw = *raw_;
+  job::BuildFlags flags = raw.flags;
+  TRY(ApplyInputs(flags, raw));
+  TRY(ApplyRuns(flags, raw));
+  TRY(ApplySteps(flags, raw));
+  TRY(ApplyProgress(flags, raw));
   TRY(ApplyOutputs(flags, raw));
   TRY(ApplyCaches(flags, raw));
   TRY(ApplyAttest(flags, raw));

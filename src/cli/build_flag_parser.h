@@ -13,6 +13,7 @@ class App;
 
 namespace varve::cli {
 
+struct BuildFlagTexts;
 class NamedWords;
 
 // `plan` and `verify` take the same ones.
@@ -29,8 +30,7 @@ class BuildFlagParser {
   Result<job::BuildFlags> Finish();
 
  private:
-  struct Raw;
-  std::unique_ptr<Raw> raw_;
+  std::unique_ptr<BuildFlagTexts> raw_;
 };
 
 }  // namespace varve::cli

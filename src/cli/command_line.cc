@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/strings.h"
+#include "cli/help_text.h"
 #include "cli/named_flags.h"
 #include "job/version.h"
 
@@ -77,6 +78,7 @@ Error UsageError(const CLI::ParseError& e, const CLI::App& app, int argc, char**
 Result<CommandLine> Parse(int argc, char** argv, const NamedWords* words) {
   CommandLine line;
   CLI::App app("varve builds container images; its product is the cache.", "varve");
+  app.formatter(std::make_shared<HelpText>());
   app.set_version_flag("-v,--version", std::string("varve ") + job::kVersion);
   app.require_subcommand(0, 1);
   AddGlobals(app, line.global);

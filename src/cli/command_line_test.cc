@@ -5,12 +5,15 @@
 
 #include <cstdlib>
 
+#include "base/strings.h"
 #include "cli/named_flags.h"
 
 namespace varve::cli {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 Result<CommandLine> Parse(std::vector<std::string> words) {
   words.insert(words.begin(), "varve");
@@ -94,6 +97,18 @@ TEST(CommandLine, NothingPrintsTheCommands) {
 TEST(CommandLine, HelpOfACommandIsItsOwn) {
   EXPECT_THAT(Parse({"build", "--help"})->message, HasSubstr("--build-arg"));
   EXPECT_THAT(Parse({"build", "--help"})->message, HasSubstr("varve build"));
+}
+
+TEST(CommandLine, HelpFitsATerminalAndReadsLikeText) {
+  const std::string help = Parse({"build", "--help"})->message;
+  for (const std::string& line : Split(help, '\n')) EXPECT_LE(line.size(), 104u) << line;  // "…" has three bytes
+  for (std::string_view part : {"\nCache:\n", "\nRUN steps:\n", "\n  -q, --quiet   ", "\n  --build-arg VALUE...   ",
+                                "\n  --trace, --no-trace  ", "(or $VARVE_TRACE)"}) {
+    EXPECT_THAT(help, HasSubstr(std::string(part)));
+  }
+  for (std::string_view part : {" TEXT", "{", "\n\n\n"}) EXPECT_THAT(help, Not(HasSubstr(std::string(part))));
+  // docker compose's commands are known, and not offered.
+  EXPECT_THAT(Parse({"compose", "--help"})->message, AllOf(HasSubstr("\n  build  "), Not(HasSubstr("\n  up  "))));
 }
 
 }  // namespace

@@ -56,6 +56,8 @@ class NamedFlags {
  public:
   // `words` null: all of them.
   NamedFlags(CLI::App& app, const NamedWords* words) : app_(app), words_(words) {}
+  // Of --help, for the flags that come next.
+  void begin_group(const std::string& name) { app_.option_defaults()->group(name); }
 
   template <class... Arguments>
   NamedFlag add_option(const char* names, Arguments&&... arguments) {
