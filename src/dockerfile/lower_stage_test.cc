@@ -97,6 +97,12 @@ TEST_F(Stages, AMisspeltStageIsSuggestedWhenThereIsNoSuchImage) {
   images.missing = "docker.io/library/biuld:latest";
   EXPECT_EQ(Error("FROM a AS build\nFROM b\nCOPY --from=biuld /x /\n"),
             "3: docker.io/library/biuld:latest: not found (did you mean build?)");
+  // Docker Hub wants a login before it says that there is none, and may be out of reach.
+  for (Code code : {Code::kInvalid, Code::kUnavailable}) {
+    images.missing_code = code;
+    EXPECT_EQ(Error("FROM a AS build\nFROM b\nCOPY --from=biuld /x /\n"),
+              "3: docker.io/library/biuld:latest: not found (did you mean build?)");
+  }
 }
 
 TEST_F(Stages, UnneededStagesMayNameMissingImagesButNotImpossibleOnes) {

@@ -29,6 +29,7 @@ class FakeImages : public ImageResolver {
   // By normalised reference. Every other image is kBaseConfig for the platform that is asked for.
   std::map<std::string, oci::ImageConfig> images;
   std::string missing;  // a reference that no registry has
+  Code missing_code = Code::kNotFound;
 
   static oci::ImageConfig Config(std::string_view json) {
     auto config = oci::ImageConfig::Parse(json);
@@ -47,7 +48,7 @@ class FakeImages : public ImageResolver {
   Result<ResolvedImage> Resolve(const std::string& reference, const oci::Platform& platform,
                                 graph::ResolveMode) override {
     asked_.Lock()->push_back(reference + " " + platform.ToString());
-    if (reference == missing) return NotFound("{}: not found", reference);
+    if (reference == missing) return MakeError(missing_code, "{}: not found", reference);
     ResolvedImage image;
     auto it = images.find(reference);
     image.config = it == images.end() ? Config(kBaseConfig) : it->second;

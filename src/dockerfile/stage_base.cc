@@ -98,10 +98,11 @@ Status Answer(Lowering& lowering, std::vector<Question>& questions) {
     const StageState& stage = *questions[i].stage;
     lowering.place = stage.origin.span;
     Error error = std::move(*errors[i]);
-    // A stage's name with a typo becomes the name of an image.
+    // A stage's name with a typo becomes the name of an image. A registry that does not say which images there are
+    // (Docker Hub asks for a login) or is not to be reached knows no better.
     std::vector<std::string_view> names;
     for (const auto& [name, state] : lowering.by_name) names.push_back(name);
-    if (error.code == Code::kNotFound) error.message += DidYouMean(stage.base_name, names, true);
+    if (error.code != Code::kCancelled) error.message += DidYouMean(stage.base_name, names, true);
     return error;
   }
   return Ok();
