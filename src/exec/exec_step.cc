@@ -104,9 +104,10 @@ Error ExitError(const graph::Exec& exec, const sandbox::Outcome& outcome) {
   if (outcome.exit_code == 137) {
     error.hint = "killed by SIGKILL: the machine, or a limit of --resource, may be out of memory";
   } else if (outcome.exit_code == 127) {
-    error.hint = "127 is the shell's \"command not found\"";
+    error.hint = "127 is the shell's \"command not found\"; for a script that is there, it is the program of its first "
+                 "line that is not (bash, or one that ends in a Windows line break)";
   } else if (outcome.exit_code == 126) {
-    error.hint = "126 is the shell's \"found, but cannot be executed\"";
+    error.hint = "126 is the shell's \"found, but cannot be executed\": a file needs chmod +x, or COPY --chmod=755";
   }
   return error;
 }
