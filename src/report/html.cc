@@ -44,6 +44,11 @@ th, td { text-align: left; padding: 4px 10px 4px 0; border-bottom: 1px solid var
 th { font-weight: 600; color: var(--dim); font-size: 12.5px; }
 td.n, th.n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 td.w { white-space: nowrap; }
+@media (max-width: 900px) {
+  table { display: block; overflow-x: auto; }
+  td code { overflow-wrap: normal; }
+  details td:nth-child(2), details td:nth-child(4) { min-width: 16em; }
+}
 .bars { display: grid; grid-template-columns: auto 1fr auto; gap: 4px 12px; max-width: 480px; margin-top: 12px; align-items: center; }
 .bar { height: 10px; background: var(--other); border-radius: 5px; overflow: hidden; }
 .bar div { height: 100%; background: var(--cached); }
