@@ -122,6 +122,20 @@ class Reader {
   size_t values_ = 0;
 };
 
+// As Go's strconv writes it with 'g' and -1: the shortest digits that give it back, and an exponent where that is below -4
+// or above 5. Docker Compose hands over such build arguments, so 1e6 is "1e+06" there and here.
+std::string GoFloat(double value) {
+  if (std::isnan(value)) return "NaN";
+  if (std::isinf(value)) return value < 0 ? "-Inf" : "+Inf";
+  char text[400];
+  auto written = [&](std::chars_format format) {
+    return std::string(text, std::to_chars(text, text + sizeof text, value, format).ptr);
+  };
+  std::string scientific = written(std::chars_format::scientific);
+  const int exponent = std::atoi(scientific.c_str() + scientific.find('e') + 1);
+  return exponent < -4 || exponent > 5 ? scientific : written(std::chars_format::fixed);
+}
+
 }  // namespace
 
 std::string Place::ToString() const {
@@ -156,24 +170,6 @@ Node& Node::Set(std::string_view key, Node value) {
 void Node::Erase(std::string_view key) {
   std::erase_if(members, [&](const Member& member) { return member.key == key; });
 }
-
-namespace {
-
-// As Go's strconv writes it with 'g' and -1: the shortest digits that give it back, and an exponent where that is below -4
-// or above 5. Docker Compose hands over such build arguments, so 1e6 is "1e+06" there and here.
-std::string GoFloat(double value) {
-  if (std::isnan(value)) return "NaN";
-  if (std::isinf(value)) return value < 0 ? "-Inf" : "+Inf";
-  char text[400];
-  auto written = [&](std::chars_format format) {
-    return std::string(text, std::to_chars(text, text + sizeof text, value, format).ptr);
-  };
-  std::string scientific = written(std::chars_format::scientific);
-  const int exponent = std::atoi(scientific.c_str() + scientific.find('e') + 1);
-  return exponent < -4 || exponent > 5 ? scientific : written(std::chars_format::fixed);
-}
-
-}  // namespace
 
 std::string Node::Text() const {
   if (scalar.is_null()) return "";
