@@ -123,6 +123,16 @@ std::string StepTime(const Step& step) {
   return step.started.nanos == 0 ? "" : FormatDuration(step.wall);
 }
 
+class ReplayClock final : public Clock {
+ public:
+  Timestamp Now() override { return now_; }
+  Nanos Monotonic() override { return Nanos(now_.nanos); }
+  void Set(Timestamp time) { now_ = time; }
+
+ private:
+  Timestamp now_;
+};
+
 }  // namespace
 
 std::string BuildLine(const Build& build) {
@@ -245,20 +255,6 @@ Json InspectJson(const Build& build) {
 }
 
 // --- Replay ------------------------------------------------------------------------------------------
-
-namespace {
-
-class ReplayClock final : public Clock {
- public:
-  Timestamp Now() override { return now_; }
-  Nanos Monotonic() override { return Nanos(now_.nanos); }
-  void Set(Timestamp time) { now_ = time; }
-
- private:
-  Timestamp now_;
-};
-
-}  // namespace
 
 void Replay(const Build& build, const std::vector<history::LogLine>& lines,
             std::unique_ptr<progress::Display> display) {

@@ -49,18 +49,6 @@ std::map<std::string, std::string> FrontendArgs(const BuildFlags& flags, const B
   return args;
 }
 
-}  // namespace
-
-std::string RandomInvocation() {
-  static constexpr std::string_view kDigits = "0123456789abcdefghijklmnopqrstuvwxyz";
-  std::random_device random;
-  std::string id;
-  for (int i = 0; i < 25; ++i) id += kDigits[random() % kDigits.size()];
-  return id;
-}
-
-namespace {
-
 graph::Mount ReadMount(graph::Step& step, const std::optional<graph::Ref>& from, std::string target) {
   graph::Mount mount{.target = std::move(target), .readonly = true};
   if (from) {
@@ -130,6 +118,14 @@ Result<attest::Attestation> ReadStatement(const std::string& name, const std::st
 }
 
 }  // namespace
+
+std::string RandomInvocation() {
+  static constexpr std::string_view kDigits = "0123456789abcdefghijklmnopqrstuvwxyz";
+  std::random_device random;
+  std::string id;
+  for (int i = 0; i < 25; ++i) id += kDigits[random() % kDigits.size()];
+  return id;
+}
 
 Result<std::vector<graph::Ref>> AddScans(const attest::Request& request, dockerfile::LoweredPlatforms& lowered,
                                          source::ImageStore& images, graph::ResolveMode mode, std::stop_token stop) {
