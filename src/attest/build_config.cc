@@ -5,6 +5,7 @@
 #include "attest/provenance.h"
 #include "base/hex.h"
 #include "base/strings.h"
+#include "graph/source_name.h"
 #include "graph/source_url.h"
 
 namespace varve::attest {
@@ -51,6 +52,12 @@ Json SourceJson(const graph::Op& op) {
   if (const auto* http = std::get_if<graph::HttpSource>(&op)) {
     return Source(graph::WithoutCredentials(http->url), Attributes({{"http.checksum", http->checksum ? http->checksum->ToString() : ""},
                                          {"http.filename", http->filename}}));
+  }
+  if (std::holds_alternative<graph::BlobSource>(op)) {
+    graph::SourceName name = graph::NameOfSource(op);
+    Json attributes = Json::EmptyObject();
+    for (const auto& [key, value] : name.attributes) attributes.Set(key, value);
+    return Source(std::move(name.identifier), std::move(attributes));
   }
   const auto& layout = std::get<graph::OciLayoutSource>(op);
   return Source("oci-layout://layout" + (layout.digest ? "@" + layout.digest->ToString() : ""),

@@ -30,7 +30,7 @@ struct Credential {
 
 // What the steps that a result needs have used.
 struct Used {
-  std::vector<Material> images, git, http;  // in this order in the document
+  std::vector<Material> images, blobs, git, http;  // in this order in the document
   std::vector<Credential> secrets, ssh;
   std::vector<std::string> locals;
   bool network = false;
@@ -38,6 +38,7 @@ struct Used {
   bool Complete() const { return locals.empty(); }
   std::vector<Material> Materials() const {
     std::vector<Material> out = images;
+    out.insert(out.end(), blobs.begin(), blobs.end());
     out.insert(out.end(), git.begin(), git.end());
     out.insert(out.end(), http.begin(), http.end());
     return out;
@@ -78,6 +79,7 @@ Status AddGraph(const UsedGraph& from, Used& used) {
     if (const auto* image = std::get_if<graph::ImageSource>(&step.op)) {
       TRY_ASSIGN(auto reference, oci::ParseReference(image->reference));
       if (reference.digest) pinned = reference.digest->ToString();
+      if (image->checksum) pinned = image->checksum->ToString();
       // Beside a tag, the digest is what the tag turned out to be.
       if (reference.digest && !reference.tag.empty()) reference.digest.reset();
       TRY_ASSIGN(std::string uri, PackageUrl("docker", reference.String(), step.platform));
@@ -91,6 +93,10 @@ Status AddGraph(const UsedGraph& from, Used& used) {
       reference.digest = layout->digest;
       TRY_ASSIGN(std::string uri, PackageUrl("oci", reference.String(), step.platform));
       AddOnce(used.images, Pinned(uri, pinned));
+    } else if (const auto* blob = std::get_if<graph::BlobSource>(&step.op)) {
+      const std::string reference = blob->repository + "@" + blob->digest.ToString();
+      TRY_ASSIGN(std::string uri, PackageUrl(blob->layout ? "oci" : "docker", reference, {}));
+      AddOnce(used.blobs, Pinned(uri + "&ref_type=blob", blob->digest.ToString()));
     } else if (const auto* git = std::get_if<graph::GitSource>(&step.op)) {
       std::string uri = git->remote + (git->ref.empty() ? "" : "#" + git->ref);
       AddOnce(used.git, Pinned(graph::WithoutCredentials(uri), pinned));

@@ -56,6 +56,36 @@ Json RangesOf(const dockerfile::Span& span) {
   return ranges;
 }
 
+Json RangesOf(const std::vector<pb::Range>& ranges) {
+  auto position = [](const pb::Position& from) {
+    Json json = Json::EmptyObject();
+    json.SetIf(from.line() != 0, "line", from.line());
+    return json.SetIf(from.character() != 0, "character", from.character());
+  };
+  Json list = Json::EmptyArray();
+  for (const pb::Range& range : ranges) {
+    Json json = Json::EmptyObject();
+    if (range.has_start()) json.Set("start", position(range.start()));
+    if (range.has_end()) json.Set("end", position(range.end()));
+    list.Append(std::move(json));
+  }
+  return list;
+}
+
+void AddPlace(google::rpc::Status& status, const FailurePlace& place) {
+  if (place.span.start_line <= 0 && place.ranges.empty()) return;
+  Json info;
+  info.Set("filename", place.file).Set("data", Base64Encode(place.text));
+  if (place.origin) {
+    Json ops = Json::EmptyArray();
+    for (const std::string& op : place.origin->def()) ops.Append(Base64Encode(op));
+    info.Set("definition", Json().Set("def", std::move(ops)));
+  }
+  info.SetIf(!place.language.empty(), "language", place.language);
+  Json ranges = place.ranges.empty() ? RangesOf(place.span) : RangesOf(place.ranges);
+  AddDetail(status, "errdefs.Source+json", Json().Set("info", std::move(info)).Set("ranges", std::move(ranges)));
+}
+
 // Not what is copied from nothing, nor from the files that are written on.
 bool Hashes(const graph::Step& step) {
   const auto* file = std::get_if<graph::FileOp>(&step.op);
@@ -92,18 +122,8 @@ google::rpc::Status ToProto(const Failure& failure) {
   // One line more in every client, where it is the one thing that helps.
   if (!failure.error.hint.empty()) message += "\nhint: " + failure.error.hint;
   status.set_message(std::move(message));
-  if (failure.place && failure.place->span.start_line > 0) {
-    const dockerfile::Span& span = failure.place->span;
-    Json info;
-    info.Set("filename", failure.place->file).Set("data", Base64Encode(failure.place->text));
-    if (failure.place->origin) {
-      Json ops = Json::EmptyArray();
-      for (const std::string& op : failure.place->origin->def()) ops.Append(Base64Encode(op));
-      info.Set("definition", Json().Set("def", std::move(ops)));
-    }
-    info.Set("language", failure.place->language);
-    AddDetail(status, "errdefs.Source+json", Json().Set("info", std::move(info)).Set("ranges", RangesOf(span)));
-  }
+  if (failure.place) AddPlace(status, *failure.place);
+  for (const FailurePlace& place : failure.more_places) AddPlace(status, place);
   if (!failure.vertex.empty()) {
     AddDetail(status, "errdefs.Vertex+json", Json().Set("digest", failure.vertex));
   }

@@ -26,14 +26,16 @@ namespace varve::daemon {
 struct FailurePlace {
   std::string file;
   std::string text;  // all of it
-  dockerfile::Span span;
+  dockerfile::Span span = {};
   std::string language = "Dockerfile";
   std::optional<pb::Definition> origin = {};  // how the file was read
+  std::vector<pb::Range> ranges = {};         // instead of `span`: as a client has said them
 };
 
 struct Failure {
   Error error;
   std::optional<FailurePlace> place = {};
+  std::vector<FailurePlace> more_places = {};  // that it is about as well
   std::string vertex = {};                 // digest of the one that failed; may be empty
   std::string subrequest = {};             // a question that this front end does not answer
   std::vector<std::string> deny_messages = {};  // of the client's source policy, for its user

@@ -45,6 +45,20 @@ TEST(Failure, EveryLineOfThePlaceIsARange) {
   EXPECT_NE(detail.find(R"("definition":{"def":["b3A="]})"), std::string::npos) << detail;
 }
 
+TEST(Failure, SeveralPlacesAreToldAsTheClientSaidThem) {
+  FailurePlace first{.file = "a", .text = "x", .language = ""}, second{.file = "b", .text = "y", .language = "mylang"};
+  first.ranges.emplace_back().mutable_start()->set_line(9);
+  pb::Range& range = second.ranges.emplace_back();
+  range.mutable_start()->set_line(3);
+  range.mutable_start()->set_character(1);
+  range.mutable_end()->set_line(4);
+  const auto status = ToProto({.error = Invalid("no"), .more_places = {first, second, FailurePlace{.file = "nowhere"}}});
+  ASSERT_EQ(status.details_size(), 2);
+  EXPECT_EQ(status.details(0).value(), R"({"info":{"filename":"a","data":"eA=="},"ranges":[{"start":{"line":9}}]})");
+  EXPECT_EQ(status.details(1).value(), R"({"info":{"filename":"b","data":"eQ==","language":"mylang"},)"
+                                       R"("ranges":[{"start":{"line":3,"character":1},"end":{"line":4}}]})");
+}
+
 // A step that copies from `from` on `base`: steps of the graph, or -1.
 graph::Step CopyStep(int base, int from) {
   graph::Step step;

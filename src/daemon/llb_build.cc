@@ -44,7 +44,6 @@ LlbBuild::LlbBuild(llb::Decoded decoded, pb::Definition definition, job::BuildFl
       started_(SystemClock().Now()) {
   for (const pb::SourceInfo& info : definition_.source().infos()) {
     sources_.push_back({info.filename(), info.data(), info.language()});
-    if (info.has_definition()) origins_[info.filename()] = info.definition();
   }
 }
 
@@ -73,16 +72,20 @@ std::shared_ptr<const FailedOp> LlbBuild::OpOf(graph::StepIndex step) {
   return std::make_shared<const FailedOp>(std::move(*found));
 }
 
-// In the file that the client made the definition from.
-std::optional<FailurePlace> LlbBuild::PlaceOf(graph::StepIndex step) const {
-  const graph::Location& at = decoded_.graph.steps[step].location;
-  auto file = std::ranges::find(sources_, at.file, &attest::SourceFile::name);
-  if (at.first_line == 0 || file == sources_.end()) return std::nullopt;
-  FailurePlace place{.file = file->name, .text = file->text,
-                     .span = dockerfile::Span::Lines(static_cast<int>(at.first_line), static_cast<int>(at.last_line)),
-                     .language = file->language};
-  if (auto origin = origins_.find(file->name); origin != origins_.end()) place.origin = origin->second;
-  return place;
+// In the files that the client made the definition from; the last one first, as clients expect them.
+std::vector<FailurePlace> LlbBuild::PlacesOf(graph::StepIndex step) const {
+  std::vector<FailurePlace> places;
+  auto at = definition_.source().locations().find(decoded_.vertices[decoded_.vertex_of[step]].digest.ToString());
+  if (at == definition_.source().locations().end()) return places;
+  for (const pb::Location& location : at->second.locations()) {
+    if (location.source_index() < 0 || location.source_index() >= definition_.source().infos_size()) continue;
+    const pb::SourceInfo& info = definition_.source().infos(location.source_index());
+    FailurePlace place{.file = info.filename(), .text = info.data(), .language = info.language()};
+    if (info.has_definition()) place.origin = info.definition();
+    place.ranges.assign(location.ranges().begin(), location.ranges().end());
+    places.insert(places.begin(), std::move(place));
+  }
+  return places;
 }
 
 std::optional<Failure> LlbBuild::Run(bool want_data, job::BuildHistory* history) {
@@ -103,11 +106,13 @@ std::optional<Failure> LlbBuild::Run(bool want_data, job::BuildHistory* history)
                                 .secrets_elsewhere = client.secrets,
                                 .steps = client.steps, .keep_failed = client.keep_failed};
     options.layouts = job::LayoutsOf(client.stores, *place_.workspace.images);
+    options.stores = job::BlobsOf(client.stores);
     TRY_ASSIGN(options.ssh, client.ssh(decoded_.graph));
     job::GraphRun graph_run{.graph = decoded_.graph, .wanted = {}, .runner = std::move(options),
                             .project = client.project, .salt = flags_.salt, .want_data = want_data,
                             .tiers = tiers_.get(), .images = &images_, .pins = &pins_};
     if (decoded_.root) graph_run.wanted.push_back(*decoded_.root);
+    graph_run.wanted.insert(graph_run.wanted.end(), decoded_.besides.begin(), decoded_.besides.end());
     if (scan_) graph_run.wanted.push_back(*scan_);
     engine::Observer& watched = history != nullptr ? history->Watch(*observer_, decoded_.graph)
                                                    : static_cast<engine::Observer&>(*observer_);
@@ -124,7 +129,7 @@ std::optional<Failure> LlbBuild::Run(bool want_data, job::BuildHistory* history)
   Failure failure{*outcome_.error};
   if (outcome_.failed_step) {
     failure.vertex = place_.feed.DigestOf(observer_->VertexOf(*outcome_.failed_step));
-    failure.place = PlaceOf(*outcome_.failed_step);
+    failure.more_places = PlacesOf(*outcome_.failed_step);
     NameMissingFile(decoded_.graph.steps[*outcome_.failed_step], failure);
     failure.op = OpOf(*outcome_.failed_step);
   }
@@ -132,7 +137,7 @@ std::optional<Failure> LlbBuild::Run(bool want_data, job::BuildHistory* history)
 }
 
 cache::Rootfs LlbBuild::RootfsOf(size_t) const {
-  return outcome_.wanted.empty() ? cache::Rootfs{{}, tree::EmptyTree()} : outcome_.wanted[0];
+  return decoded_.root ? outcome_.wanted[0] : cache::Rootfs{{}, tree::EmptyTree()};
 }
 
 std::vector<history::TierUse> LlbBuild::CacheUses() const {

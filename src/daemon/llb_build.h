@@ -39,7 +39,7 @@ class LlbBuild final : public ClientBuild {
  private:
   void ShowAsTheClientDoes();
   std::shared_ptr<const FailedOp> OpOf(graph::StepIndex step);
-  std::optional<FailurePlace> PlaceOf(graph::StepIndex step) const;
+  std::vector<FailurePlace> PlacesOf(graph::StepIndex step) const;
   Result<job::StepRecords> Records() const;
   std::vector<std::optional<Timestamp>> TimesOf(const std::vector<DiffId>& layers,
                                                 const job::StepRecords& records) const;
@@ -56,7 +56,6 @@ class LlbBuild final : public ClientBuild {
   ClientFiles files_;
   std::unique_ptr<job::CacheTiers> tiers_;
   std::vector<attest::SourceFile> sources_;
-  std::map<std::string, pb::Definition> origins_;  // how those of `sources_` were read
   std::vector<source::ResolvedImage> images_;
   attest::SourcePins pins_;
   Timestamp started_;

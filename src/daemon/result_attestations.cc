@@ -11,6 +11,7 @@ namespace {
 namespace gateway = moby::buildkit::v1::frontend;
 
 constexpr char kInlineOnly[] = "inline-only";
+constexpr char kSbomCore[] = "sbom-core";
 
 Result<Json> ReadJson(RefFiles& files, const std::string& path) {
   TRY_ASSIGN(auto stat, files.Stat(path));
@@ -91,7 +92,11 @@ Result<std::vector<attest::Attestation>> ReadAttestations(const gateway::Attesta
     made.push_back(std::move(one));
   }
   auto only = attestation.metadata().find(kInlineOnly);
-  for (attest::Attestation& one : made) one.inline_only = only != attestation.metadata().end() && only->second == "true";
+  auto core = attestation.metadata().find(kSbomCore);
+  for (attest::Attestation& one : made) {
+    one.inline_only = only != attestation.metadata().end() && only->second == "true";
+    if (core != attestation.metadata().end()) one.core = core->second;
+  }
   return made;
 }
 

@@ -121,6 +121,55 @@ TEST_F(ContentTest, ALayoutIsNamedByADigestThatItHas) {
   EXPECT_NE(message("oci-layout://other@" + absent).find("unknown store"), std::string::npos);
 }
 
+TEST_F(ContentTest, ADefinitionReadsABlobOfTheClient) {
+  const std::string text = "the text of a blob";
+  (*content.Add("oci:blobs").Lock())[Digest::Of(text).ToString()] = text;
+  auto session = OpenSession("s");
+  auto build = [&](const std::string& blob) {
+    graph::Graph graph;
+    graph.Add({.op = graph::BlobSource{.repository = "example.com/any", .digest = Digest::Of(blob), .layout = true, .store = "blobs",
+                                       .filename = "read.me", .mode = 0640, .uid = 12, .gid = 34},
+               .platform = oci::HostPlatform()});
+    auto request = Request("s");
+    request.clear_frontend();
+    *request.mutable_definition() = llb::Encode(graph, graph::Ref{0, 0});
+    request.add_exporters()->set_type("tar");
+    return Solve(request);
+  };
+  const Answer answer = build(text);
+  ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
+  StringReader in((*takes.taken.Lock())["0"]);
+  archive::TarReader reader(in);
+  auto entry = reader.Next();
+  ASSERT_TRUE(entry && *entry);
+  EXPECT_EQ((*entry)->name, "read.me");
+  EXPECT_EQ((*entry)->mode & 07777, 0640u);
+  EXPECT_EQ((*entry)->uid, 12u);
+  EXPECT_EQ(*ReadAll(reader.content(), 1 << 20), text);
+  EXPECT_NE(build("another").status.error_message().find("has no blob " + Digest::Of("another").ToString()), std::string::npos);
+}
+
+TEST_F(ContentTest, ADefinitionReadsTheLowestLayersOfALayout) {
+  content.Add("oci:layout");
+  Blobs& exported = content.Add("export");
+  Write("Dockerfile", "FROM scratch\nCOPY a.txt /a\nCOPY a.txt /b\n");
+  Write("a.txt", "text");
+  auto session = OpenSession("s");
+  const oci::Descriptor image = ExportImage();
+  *content.Add("oci:layout").Lock() = *exported.Lock();
+  for (uint32_t limit : {1, 2, 3}) {
+    graph::Graph graph;
+    graph.Add({.op = graph::OciLayoutSource{.path = "layout", .digest = image.digest, .layer_limit = limit}, .platform = oci::HostPlatform()});
+    auto request = Request("s");
+    request.clear_frontend();
+    *request.mutable_definition() = llb::Encode(graph, graph::Ref{0, 0});
+    request.add_exporters()->set_type("tar");
+    const Answer answer = Solve(request);
+    ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
+    EXPECT_EQ(NamesIn((*takes.taken.Lock())["0"]), limit == 1 ? std::vector<std::string>{"a"} : (std::vector<std::string>{"a", "b"}));
+  }
+}
+
 TEST_F(ContentTest, ADefinitionReadsALayoutOfTheClient) {
   const oci::Descriptor image = PutLayout("oci:layout");
   auto session = OpenSession("s");

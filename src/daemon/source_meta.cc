@@ -6,6 +6,8 @@
 #include "graph/source_url.h"
 #include "job/client_stores.h"
 #include "llb/definition.h"
+#include "oci/reference.h"
+#include "registry/attestation_chain.h"
 #include "source/git.h"
 #include "source/http.h"
 
@@ -58,6 +60,11 @@ Result<source::ResolvedImage> ResolveLayout(const graph::OciLayoutSource& layout
   return job::ResolveClientLayout(stores, layout, WantedPlatform(platform), *workspace.images, stop);
 }
 
+// What the name leads to, as clients pin images; of one whose registry does not answer that may be forgotten.
+const Digest& DigestOf(const source::ResolvedImage& image) {
+  return image.named_digest.empty() ? image.manifest_digest : image.named_digest;
+}
+
 class Asking {
  public:
   Asking(const gateway::ResolveSourceMetaRequest& request, job::Workspace& workspace, Client& client,
@@ -76,13 +83,48 @@ class Asking {
 
  private:
   Status AskImage(const graph::ImageSource& source) {
-    if (request_.image().attestation_chain() || request_.image().resolve_attestations_size() > 0) {
-      return Invalid("{}: attestations of images are not looked at by this daemon", source.reference);
-    }
+    const bool attested = request_.image().attestation_chain() || request_.image().resolve_attestations_size() > 0;
+    if (attested && request_.image().no_config()) return AskAttestations(source, std::nullopt);
     const bool pull = request_.resolve_mode() == "pull" || source.resolve_mode == graph::ResolveMode::kPull;
     TRY_ASSIGN(auto image, workspace_.images->Resolve(source.reference, WantedPlatform(request_.platform()),
                                                       pull ? graph::ResolveMode::kPull : source.resolve_mode, stop_));
-    return Tell(image);
+    TRY(Tell(image));
+    return attested ? AskAttestations(source, DigestOf(image)) : Ok();
+  }
+
+  // `image`: what was told of the image already, which the attestations must be of.
+  Status AskAttestations(const graph::ImageSource& source, const std::optional<Digest>& image) {
+    TRY_ASSIGN(oci::Reference reference, oci::ParseReference(source.reference));
+    if (image) reference.digest = *image;
+    registry::Client& client = workspace_.registries->client(reference.domain, false);
+    const auto& types = request_.image().resolve_attestations();
+    TRY_ASSIGN(auto chain, registry::ResolveAttestationChain(client, reference, WantedPlatform(request_.platform()),
+                                                             {types.begin(), types.end()}, stop_));
+    if (!chain && image) return Ok();
+    if (!chain) {  // a bare manifest
+      TRY_ASSIGN(auto descriptor, client.Resolve(reference, std::nullopt, stop_));
+      response_.mutable_image()->set_digest(descriptor.digest.ToString());
+      return Ok();
+    }
+    response_.mutable_image()->set_digest(chain->root.ToString());
+    TellChain(*chain, *response_.mutable_image()->mutable_attestation_chain());
+    return Ok();
+  }
+
+  static void TellChain(const registry::AttestationChain& chain, gateway::AttestationChain& to) {
+    to.set_root(chain.root.ToString());
+    to.set_image_manifest(chain.image_manifest.ToString());
+    if (!chain.attestation_manifest.empty()) to.set_attestation_manifest(chain.attestation_manifest.ToString());
+    if (!chain.signature_manifest.empty()) to.add_signature_manifests(chain.signature_manifest.ToString());
+    for (const registry::Document& document : chain.documents) {
+      gateway::Blob& blob = (*to.mutable_blobs())[document.descriptor.digest.ToString()];
+      blob.set_data(document.text);
+      auto& descriptor = *blob.mutable_blob_descriptor();
+      descriptor.set_media_type(document.descriptor.media_type);
+      descriptor.set_digest(document.descriptor.digest.ToString());
+      descriptor.set_size(static_cast<int64_t>(document.descriptor.size));
+      for (const auto& [name, value] : document.descriptor.annotations) (*descriptor.mutable_annotations())[name] = value;
+    }
   }
 
   Status AskLayout(const graph::OciLayoutSource& source) {
@@ -91,7 +133,7 @@ class Asking {
   }
 
   Status Tell(const source::ResolvedImage& image) {
-    response_.mutable_image()->set_digest(image.manifest_digest.ToString());
+    response_.mutable_image()->set_digest(DigestOf(image).ToString());
     if (!request_.image().no_config()) response_.mutable_image()->set_config(image.config.Serialise());
     return Ok();
   }
@@ -197,7 +239,7 @@ Status ResolveImageConfig(const gateway::ResolveImageConfigRequest& request, pol
     return workspace.images->Resolve(image->reference, WantedPlatform(request.platform()), mode, stop);
   };
   TRY_ASSIGN(auto image, resolve());
-  response.set_digest(image.manifest_digest.ToString());
+  response.set_digest(DigestOf(image).ToString());
   response.set_config(image.config.Serialise());
   response.set_ref(request.resolver_type() == kOfLayout ? reference.String() : image.reference);
   return Ok();

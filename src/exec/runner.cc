@@ -82,20 +82,20 @@ Result<engine::Pin> Runner::Resolve(const graph::Graph& graph, graph::StepIndex 
                                     engine::StepSink& sink, std::stop_token stop) {
   const graph::Step& source = graph.steps[step];
   if (const auto* image = std::get_if<graph::ImageSource>(&source.op)) {
-    TRY_ASSIGN(auto resolved, stores_.images.Resolve(image->reference, source.platform,
-                                                     image->resolve_mode, stop));
-    return PinImage(step, std::move(resolved));
+    TRY_ASSIGN(auto resolved, ResolveImage(source, *image, stop));
+    return PinImage(step, std::move(resolved), image->layer_limit);
   }
   if (const auto* layout = std::get_if<graph::OciLayoutSource>(&source.op)) {
     if (options_.layouts) {
       TRY_ASSIGN(auto resolved, options_.layouts(*layout, source.platform, stop));
-      return PinImage(step, std::move(resolved));
+      return PinImage(step, std::move(resolved), layout->layer_limit);
     }
     std::string reference = layout->digest ? layout->digest->ToString() : layout->reference;
     TRY_ASSIGN(auto resolved,
                stores_.images.ResolveLayout(layout->path, reference, source.platform));
-    return PinImage(step, std::move(resolved));
+    return PinImage(step, std::move(resolved), layout->layer_limit);
   }
+  if (const auto* blob = std::get_if<graph::BlobSource>(&source.op)) return ResolveBlob(step, *blob, sink, stop);
   if (const auto* local = std::get_if<graph::LocalSource>(&source.op)) {
     return ResolveLocal(graph, step, *local, sink, stop);
   }
@@ -105,7 +105,21 @@ Result<engine::Pin> Runner::Resolve(const graph::Graph& graph, graph::StepIndex 
   return ResolveHttp(step, std::get<graph::HttpSource>(source.op), sink, stop);
 }
 
-Result<engine::Pin> Runner::PinImage(graph::StepIndex step, source::ResolvedImage image) {
+Result<source::ResolvedImage> Runner::ResolveImage(const graph::Step& step, const graph::ImageSource& op,
+                                                   std::stop_token stop) {
+  // What a tag led to an hour ago cannot be held against it.
+  const auto mode = op.checksum ? graph::ResolveMode::kPull : op.resolve_mode;
+  TRY_ASSIGN(auto image, stores_.images.Resolve(op.reference, step.platform, mode, std::move(stop)));
+  if (op.checksum && image.named_digest != *op.checksum) {
+    return Invalid("image digest {} for {} does not match expected checksum {}", image.named_digest.ToString(), op.reference,
+                   op.checksum->ToString());
+  }
+  return image;
+}
+
+Result<engine::Pin> Runner::PinImage(graph::StepIndex step, source::ResolvedImage image,
+                                     std::optional<uint32_t> layer_limit) {
+  if (layer_limit) source::LimitLayers(image, *layer_limit);
   engine::Pin pin{.rootfs = {image.diff_ids, Digest()}, .chain = image.chain};
   // The lease first: what is found under it stays (invariant I5).
   TRY(stores_.lease.Add(image.diff_ids));
@@ -193,19 +207,38 @@ Result<source::HttpFile> Runner::Download(const graph::HttpSource& op, std::stop
 Result<engine::Pin> Runner::ResolveHttp(graph::StepIndex step, const graph::HttpSource& op,
                                         engine::StepSink& sink, std::stop_token stop) {
   TRY_ASSIGN(source::HttpFile file, Download(op, stop));
+  return PinFile(step, {file.digest, file.size, file.name,
+                        {.mode = op.mode, .uid = op.uid, .gid = op.gid, .mtime = file.modified.value_or(Timestamp{0})}},
+                 sink);
+}
+
+Result<engine::Pin> Runner::ResolveBlob(graph::StepIndex step, const graph::BlobSource& op, engine::StepSink& sink,
+                                        std::stop_token stop) {
+  auto fetch = [&]() -> Result<uint64_t> {
+    if (!op.layout) return stores_.images.FetchBlob(op.repository, op.digest, ProgressTo(sink), stop);
+    if (!options_.stores) return Invalid("the blob {} is in a content store of a client, and this build has none", op.digest.ToString());
+    TRY_ASSIGN(auto store, options_.stores(op.store, op.session));
+    return stores_.images.FetchBlob(*store, op.digest, ProgressTo(sink), stop);
+  };
+  TRY_ASSIGN(uint64_t size, fetch());
+  return PinFile(step, {op.digest, size, op.filename.empty() ? op.digest.Hex() : op.filename,
+                        {.mode = op.mode, .uid = op.uid, .gid = op.gid, .mtime = Timestamp{0}}},
+                 sink);
+}
+
+Result<engine::Pin> Runner::PinFile(graph::StepIndex step, const SingleFile& file, engine::StepSink& sink) {
   sink.Progress(file.name, file.size, file.size, true);
   pins_.Lock()->insert_or_assign(step, file.digest.ToString());
   TRY_ASSIGN(std::string scratch, scratch_.Path());
-  TRY_ASSIGN(auto work, sys::TempDir::Create(scratch, "http-"));
+  TRY_ASSIGN(auto work, sys::TempDir::Create(scratch, "file-"));
   std::string path = work.path() + "/" + file.name;
   TRY_ASSIGN(Fd fd, OpenFile(path, O_WRONLY | O_CREAT | O_EXCL, 0600));
   TRY_ASSIGN(auto body, stores_.blobs.OpenVerified(file.digest));
   FdWriter out(fd.get());
   TRY(Copy(*body, out));
-  TRY(About(RelPath(file.name), ApplyAttributes(fd.get(), {.mode = op.mode, .uid = op.uid, .gid = op.gid,
-                                                           .mtime = file.modified.value_or(Timestamp{0})})));
+  TRY(About(RelPath(file.name), ApplyAttributes(fd.get(), file.attributes)));
   tree::TreeEditor edit(stores_.local, tree::EmptyTree());
-  TRY(edit.Put(RelPath(file.name), {.mode = op.mode, .uid = op.uid, .gid = op.gid,
+  TRY(edit.Put(RelPath(file.name), {.mode = file.attributes.mode, .uid = file.attributes.uid, .gid = file.attributes.gid,
                                     .size = file.size, .digest = file.digest}));
   TRY_ASSIGN(Digest root, edit.Commit());
   source_directories_.Lock()->insert_or_assign(step, work.Release());

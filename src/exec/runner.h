@@ -19,6 +19,7 @@
 #include "cas/blob_store.h"
 #include "engine/interfaces.h"
 #include "exec/job.h"
+#include "exec/layer_writer.h"
 #include "exec/obtain.h"
 #include "exec/step_slots.h"
 #include "net/http_client.h"
@@ -40,6 +41,9 @@ using LocalDirectory = std::function<Result<std::string>(
 using LayoutImage = std::function<Result<source::ResolvedImage>(
     const graph::OciLayoutSource& layout, const oci::Platform& platform, std::stop_token stop)>;
 
+// A content store of the build's client by its name, of `session` where it is not the build's own.
+using ContentStore = std::function<Result<std::shared_ptr<RemoteBlobs>>(const std::string& store, const std::string& session)>;
+
 // Writes what the build's client has piped in under a URL that it made up.
 using UploadedBody = std::function<Status(const std::string& url, Writer& out, std::stop_token stop)>;
 inline constexpr std::string_view kUploadHost = "http://buildkit-session/";
@@ -49,6 +53,7 @@ struct RunnerOptions {
   std::map<std::string, std::string> directories;   // local source name → directory
   LocalDirectory other_directories = nullptr;
   LayoutImage layouts = nullptr;                    // null: they are directories
+  ContentStore stores = nullptr;                    // null: there are none
   UploadedBody uploads = nullptr;  // of URLs http://buildkit-session/…; none: there is no such host
   source::ContextMode context_mode = source::ContextMode::kAuto;
   std::map<std::string, SecretSource> secrets;
@@ -131,7 +136,18 @@ class Runner final : public engine::SourceResolver,
   Result<source::HttpFile> Download(const graph::HttpSource& op, std::stop_token stop);
   Result<engine::Pin> ResolveHttp(graph::StepIndex step, const graph::HttpSource& op,
                                   engine::StepSink& sink, std::stop_token stop);
-  Result<engine::Pin> PinImage(graph::StepIndex step, source::ResolvedImage image);
+  Result<engine::Pin> ResolveBlob(graph::StepIndex step, const graph::BlobSource& op, engine::StepSink& sink,
+                                  std::stop_token stop);
+  // What a source downloads: a blob of the blob store, shown as one file.
+  struct SingleFile {
+    Digest digest;
+    uint64_t size = 0;
+    std::string name;
+    Attributes attributes;
+  };
+  Result<engine::Pin> PinFile(graph::StepIndex step, const SingleFile& file, engine::StepSink& sink);
+  Result<source::ResolvedImage> ResolveImage(const graph::Step& step, const graph::ImageSource& op, std::stop_token stop);
+  Result<engine::Pin> PinImage(graph::StepIndex step, source::ResolvedImage image, std::optional<uint32_t> layer_limit);
 
   RunnerOptions options_;
   RunnerStores stores_;

@@ -47,9 +47,8 @@ Status NameLayers(const std::vector<DiffId>& layers, const std::vector<oci::Desc
   return Ok();
 }
 
-// Scanners write what they found in the result itself into a file of that name (docs/attestations/sbom-protocol.md).
 bool IsOwnSbom(const attest::Attestation& attestation) {
-  return attestation.predicate_type == attest::kSpdx && attestation.file.substr(0, attestation.file.find('.')) == "sbom";
+  return attestation.predicate_type == attest::kSpdx && attestation.file.substr(0, attestation.file.find('.')) == attestation.core;
 }
 
 }  // namespace

@@ -273,7 +273,10 @@ TEST_F(ExportPlatformsTest, AnSbomOfTheResultNamesTheLayersOfItsFiles) {
                            .file = "sbom.spdx.json"};
   attest::Attestation other = sbom;
   other.file = "sbom-tools.spdx.json";
-  built.platforms[0].attestations = {sbom, other};
+  attest::Attestation named = sbom;  // by who made it
+  named.file = "result.spdx";
+  named.core = "result";
+  built.platforms[0].attestations = {sbom, other, named};
   auto set = Make();
   ASSERT_TRUE(set) << set.error().message;
   const auto& statements = set->attestations[0].manifest.layers;
@@ -285,6 +288,7 @@ TEST_F(ExportPlatformsTest, AnSbomOfTheResultNamesTheLayersOfItsFiles) {
   EXPECT_EQ(files_of(0), R"([{"fileName":"./bin","comment":"layerID: )" + layer +
                              R"("},{"fileName":"/nowhere"},{"fileName":"bin","comment":"mine"}])");
   EXPECT_EQ(files_of(1), document.Find("files")->Dump());
+  EXPECT_EQ(files_of(2), files_of(0));
 }
 
 TEST_F(ExportPlatformsTest, AttestationsMakeAnIndexOfOneImage) {

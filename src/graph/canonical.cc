@@ -143,6 +143,8 @@ Json CanonicalOp(const Step& step) {
     json.Set("base", file->base).Set("actions", actions);
   } else if (const auto* image = std::get_if<ImageSource>(&step.op)) {
     json.Set("reference", image->reference);
+    json.SetIf(image->checksum.has_value(), "checksum", image->checksum ? image->checksum->ToString() : std::string());
+    json.SetIf(image->layer_limit.has_value(), "layer_limit", image->layer_limit.value_or(0));
   } else if (const auto* local = std::get_if<LocalSource>(&step.op)) {
     json.Set("name", local->name);
     json.SetIf(!local->exclude.empty(), "exclude", Json::Strings(local->exclude));
@@ -154,6 +156,11 @@ Json CanonicalOp(const Step& step) {
   } else if (const auto* layout = std::get_if<OciLayoutSource>(&step.op)) {
     json.Set("path", layout->path).Set("reference", layout->reference);
     if (layout->digest) json.Set("digest", layout->digest->ToString());
+    json.SetIf(layout->layer_limit.has_value(), "layer_limit", layout->layer_limit.value_or(0));
+  } else if (const auto* blob = std::get_if<BlobSource>(&step.op)) {
+    // Who has it is not what it is.
+    json.Set("digest", blob->digest.ToString()).Set("filename", blob->filename).Set("mode", blob->mode);
+    json.SetIf(blob->uid != 0, "uid", blob->uid).SetIf(blob->gid != 0, "gid", blob->gid);
   } else {
     json = Json::EmptyObject();
   }

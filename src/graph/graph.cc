@@ -13,13 +13,16 @@ StepIndex Graph::Add(Step step) {
 }
 
 bool IsSource(const Op& op) {
-  return std::holds_alternative<ImageSource>(op) || std::holds_alternative<LocalSource>(op) ||
-         std::holds_alternative<GitSource>(op) || std::holds_alternative<HttpSource>(op) ||
-         std::holds_alternative<OciLayoutSource>(op);
+  return std::holds_alternative<ImageSource>(op) || std::holds_alternative<OciLayoutSource>(op) || IsDirectory(op);
+}
+
+bool IsDirectory(const Op& op) {
+  return std::holds_alternative<LocalSource>(op) || std::holds_alternative<GitSource>(op) ||
+         std::holds_alternative<HttpSource>(op) || std::holds_alternative<BlobSource>(op);
 }
 
 std::string_view OpName(const Op& op) {
-  static constexpr std::string_view kNames[] = {"image", "local", "git",  "http", "oci-layout",
+  static constexpr std::string_view kNames[] = {"image", "local", "git",  "http", "oci-layout", "blob",
                                                 "exec",  "file",  "merge", "diff"};
   static_assert(std::size(kNames) == std::variant_size_v<Op>);
   return kNames[op.index()];

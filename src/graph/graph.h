@@ -40,6 +40,9 @@ enum class ResolveMode { kDefault, kPull, kLocal };
 struct ImageSource {
   std::string reference;      // normalised, with tag or digest
   ResolveMode resolve_mode = ResolveMode::kDefault;
+  // LLB only:
+  std::optional<Digest> checksum = {};        // what the tag must lead to: the index, or the only manifest
+  std::optional<uint32_t> layer_limit = {};   // only the lowest layers; not 0
 };
 
 // A directory of the client: the build context or a named one. The pin is the tree of what the
@@ -91,6 +94,20 @@ struct OciLayoutSource {
   std::optional<Digest> digest;
   std::string session = {};             // of the client that has the content store; empty: the build's own
   std::string name = {};                // "docker.io/library/base": what people call it. Not part of the key
+  std::optional<uint32_t> layer_limit = {};  // as of ImageSource
+};
+
+// A file that is a blob of a registry or of a client's content store. LLB only.
+struct BlobSource {
+  std::string repository;               // "registry.example.com/app"; of a content store, a name for people
+  Digest digest;
+  bool layout = false;                  // in the content store of a client, `store`
+  std::string store = {};
+  std::string session = {};             // as of OciLayoutSource
+  std::string filename = {};            // name of the file in the result; empty: the digest in hex
+  uint32_t mode = 0600;
+  uint32_t uid = 0;
+  uint32_t gid = 0;
 };
 
 // --- Exec ------------------------------------------------------------------------------------------
@@ -226,7 +243,7 @@ struct Merge {};
 // What changes inputs[0] into inputs[1]: layers that, on top of the first, give the second.
 struct Diff {};
 
-using Op = std::variant<ImageSource, LocalSource, GitSource, HttpSource, OciLayoutSource, Exec,
+using Op = std::variant<ImageSource, LocalSource, GitSource, HttpSource, OciLayoutSource, BlobSource, Exec,
                         FileOp, Merge, Diff>;
 
 // --- Steps -------------------------------------------------------------------------------------------
@@ -267,6 +284,7 @@ struct Graph {
 };
 
 bool IsSource(const Op& op);
+bool IsDirectory(const Op& op);         // a source that is files rather than layers
 std::string_view OpName(const Op& op);  // "exec", "file", "image", …
 
 // Reasons a graph cannot be built: a mount or base that points to no input, two root mounts, ….

@@ -72,6 +72,8 @@ std::string Identity(const Step& step) {
                    .Append(http->user_agent));
   } else if (const auto* layout = std::get_if<OciLayoutSource>(&step.op)) {
     json.SetIf(!layout->session.empty(), "how", layout->session);
+  } else if (const auto* blob = std::get_if<BlobSource>(&step.op)) {
+    json.Set("how", Json().Append(blob->repository).Append(blob->store).Append(blob->session));
   } else if (const auto* exec = std::get_if<Exec>(&step.op)) {
     json.Set("how", HowToRun(*exec));
   }

@@ -44,6 +44,14 @@ class Attributes {
     return out;
   }
 
+  Result<std::optional<uint32_t>> GetLayerLimit(const char* name) {
+    const std::string* value = Find(name);
+    if (value == nullptr) return std::optional<uint32_t>();
+    auto limit = ParseInt(*value, 10);
+    if (!limit || *limit <= 0 || *limit > INT32_MAX) return Invalid("invalid layer limit {}", *value);
+    return std::optional<uint32_t>(static_cast<uint32_t>(*limit));
+  }
+
   // As Go reads it with base 0: "0644", "0x1a4", "420".
   Result<std::optional<uint32_t>> GetNumber(const char* name) {
     const std::string* value = Find(name);
@@ -80,14 +88,15 @@ class Attributes {
 Result<Op> DecodeImage(std::string_view text, Attributes& attributes) {
   TRY_ASSIGN(oci::Reference reference, oci::ParseReference(text));
   reference = reference.WithDefaultTag();
+  ImageSource image{.reference = reference.String()};
   if (const std::string* checksum = attributes.Find("image.checksum")) {
-    TRY_ASSIGN(Digest digest, Digest::Parse(*checksum));
-    if (reference.digest && *reference.digest != digest) {
+    TRY_ASSIGN(image.checksum, Digest::Parse(*checksum));
+    if (reference.digest && *reference.digest != *image.checksum) {
       return Invalid("image.checksum {} contradicts the reference {}", *checksum, text);
     }
-    reference.digest = digest;
+    if (reference.digest) image.checksum.reset();  // which says it already
   }
-  ImageSource image{.reference = reference.String()};
+  TRY_ASSIGN(image.layer_limit, attributes.GetLayerLimit("image.layerlimit"));
   std::string mode = attributes.Get("image.resolvemode");
   if (mode == "pull") {
     image.resolve_mode = ResolveMode::kPull;
@@ -151,20 +160,27 @@ Result<Op> DecodeGit(std::string_view text, Attributes& attributes) {
   return git;
 }
 
-Result<Op> DecodeHttp(const std::string& url, Attributes& attributes) {
-  HttpSource http{.url = url, .filename = attributes.Get("http.filename")};
-  if (http.filename.find('/') != std::string::npos || http.filename == "." || http.filename == "..") {
-    return Invalid("http.filename \"{}\" is no name of a file", http.filename);
-  }
-  if (const std::string* checksum = attributes.Find("http.checksum")) {
-    TRY_ASSIGN(http.checksum, Checksum::Parse(*checksum));
+// Name, mode and owner of the only file of a source.
+Status DecodeFile(Attributes& attributes, auto& file) {
+  file.filename = attributes.Get("http.filename");
+  if (file.filename.find('/') != std::string::npos || file.filename == "." || file.filename == "..") {
+    return Invalid("http.filename \"{}\" is no name of a file", file.filename);
   }
   TRY_ASSIGN(auto mode, attributes.GetNumber("http.perm"));
   TRY_ASSIGN(auto uid, attributes.GetNumber("http.uid"));
   TRY_ASSIGN(auto gid, attributes.GetNumber("http.gid"));
-  http.mode = mode.value_or(0600) & 07777;
-  http.uid = uid.value_or(0);
-  http.gid = gid.value_or(0);
+  file.mode = mode.value_or(0600) & 07777;
+  file.uid = uid.value_or(0);
+  file.gid = gid.value_or(0);
+  return Ok();
+}
+
+Result<Op> DecodeHttp(const std::string& url, Attributes& attributes) {
+  HttpSource http{.url = url, .filename = {}};
+  if (const std::string* checksum = attributes.Find("http.checksum")) {
+    TRY_ASSIGN(http.checksum, Checksum::Parse(*checksum));
+  }
+  TRY(DecodeFile(attributes, http));
   http.auth_header_secret = attributes.Get("http.authheadersecret");
   http.accept = attributes.Get("http.header.accept");
   http.user_agent = attributes.Get("http.header.user-agent");
@@ -192,7 +208,23 @@ Result<Op> DecodeLayout(std::string_view text, Attributes& attributes) {
   if (layout.path.empty()) layout.path = name.substr(0, colon);
   layout.session = attributes.Get("oci.session");
   if (layout.path.empty()) return Invalid("oci-layout://{} names no content store", text);
+  TRY_ASSIGN(layout.layer_limit, attributes.GetLayerLimit("oci.layerlimit"));
   return layout;
+}
+
+// docker-image+blob://REPOSITORY@DIGEST; oci-layout+blob://NAME@DIGEST, with the content store in oci.store.
+Result<Op> DecodeBlob(std::string_view text, bool layout, Attributes& attributes) {
+  TRY_ASSIGN(oci::Reference reference, oci::ParseReference(text));
+  if (!reference.digest) return Invalid("the blob {} is not named by its digest", text);
+  BlobSource blob{.repository = reference.Name(), .digest = *reference.digest, .layout = layout};
+  if (layout) {
+    blob.store = attributes.Get("oci.store");
+    blob.session = attributes.Get("oci.session");
+    if (blob.store.empty()) return Invalid("the blob {} names no content store", text);
+  }
+  TRY(DecodeFile(attributes, blob));
+  attributes.Ignore("image.recordtype");
+  return blob;
 }
 
 std::string ListText(const std::vector<std::string>& items) { return Json::Strings(items).Dump(); }
@@ -231,14 +263,18 @@ void NameGit(const GitSource& git, SourceName& to) {
   if (git.fetch_by_commit) (*attrs)["git.fetchbycommit"] = "true";
 }
 
+void NameFile(const auto& file, std::map<std::string, std::string>* attrs) {
+  SetIf(attrs, "http.filename", file.filename);
+  if (file.mode != 0600) (*attrs)["http.perm"] = fmt::format("0{:o}", file.mode);
+  if (file.uid != 0) (*attrs)["http.uid"] = std::to_string(file.uid);
+  if (file.gid != 0) (*attrs)["http.gid"] = std::to_string(file.gid);
+}
+
 void NameHttp(const HttpSource& http, SourceName& to) {
   to.identifier = http.url;
   auto* attrs = &to.attributes;
-  SetIf(attrs, "http.filename", http.filename);
+  NameFile(http, attrs);
   if (http.checksum) (*attrs)["http.checksum"] = http.checksum->ToString();
-  if (http.mode != 0600) (*attrs)["http.perm"] = fmt::format("0{:o}", http.mode);
-  if (http.uid != 0) (*attrs)["http.uid"] = std::to_string(http.uid);
-  if (http.gid != 0) (*attrs)["http.gid"] = std::to_string(http.gid);
   SetIf(attrs, "http.authheadersecret", http.auth_header_secret);
   SetIf(attrs, "http.header.accept", http.accept);
   SetIf(attrs, "http.header.user-agent", http.user_agent);
@@ -263,12 +299,22 @@ void NameLayout(const OciLayoutSource& layout, SourceName& to) {
   to.identifier = identifier;
   SetIf(&to.attributes, "oci.store", layout.path);
   SetIf(&to.attributes, "oci.session", layout.session);
+  if (layout.layer_limit) to.attributes["oci.layerlimit"] = std::to_string(*layout.layer_limit);
+}
+
+void NameBlob(const BlobSource& blob, SourceName& to) {
+  to.identifier = fmt::format("{}+blob://{}@{}", blob.layout ? "oci-layout" : "docker-image", blob.repository, blob.digest.ToString());
+  NameFile(blob, &to.attributes);
+  SetIf(&to.attributes, "oci.store", blob.store);
+  SetIf(&to.attributes, "oci.session", blob.session);
 }
 
 void NameImage(const ImageSource& image, SourceName& to) {
   to.identifier = "docker-image://" + image.reference;
   if (image.resolve_mode == ResolveMode::kPull) to.attributes["image.resolvemode"] = "pull";
   if (image.resolve_mode == ResolveMode::kLocal) to.attributes["image.resolvemode"] = "local";
+  if (image.checksum) to.attributes["image.checksum"] = image.checksum->ToString();
+  if (image.layer_limit) to.attributes["image.layerlimit"] = std::to_string(*image.layer_limit);
 }
 
 }  // namespace
@@ -286,6 +332,7 @@ Result<Op> ParseSource(const SourceName& source) {
   if (scheme == "git") op = DecodeGit(rest, attributes);
   if (scheme == "http" || scheme == "https") op = DecodeHttp(identifier, attributes);
   if (scheme == "oci-layout") op = DecodeLayout(rest, attributes);
+  if (scheme == "docker-image+blob" || scheme == "oci-layout+blob") op = DecodeBlob(rest, scheme == "oci-layout+blob", attributes);
   if (op) TRY(attributes.CheckAllAsked());
   return op;
 }
@@ -297,6 +344,7 @@ SourceName NameOfSource(const Op& op) {
   if (const auto* git = std::get_if<GitSource>(&op)) NameGit(*git, name);
   if (const auto* http = std::get_if<HttpSource>(&op)) NameHttp(*http, name);
   if (const auto* layout = std::get_if<OciLayoutSource>(&op)) NameLayout(*layout, name);
+  if (const auto* blob = std::get_if<BlobSource>(&op)) NameBlob(*blob, name);
   CHECK(!name.identifier.empty());
   return name;
 }

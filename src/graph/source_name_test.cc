@@ -5,6 +5,8 @@
 namespace varve::graph {
 namespace {
 
+const std::string kDigest = "sha256:" + std::string(64, 'a');
+
 SourceName Again(const SourceName& name) {
   auto op = ParseSource(name);
   EXPECT_TRUE(op) << op.error().message;
@@ -14,10 +16,13 @@ SourceName Again(const SourceName& name) {
 TEST(SourceName, SaysAllOfASource) {
   for (const SourceName& name : std::vector<SourceName>{
            {"docker-image://docker.io/library/alpine:3", {{"image.resolvemode", "pull"}}},
+           {"docker-image://docker.io/library/alpine:3", {{"image.checksum", kDigest}, {"image.layerlimit", "2"}}},
+           {"docker-image+blob://example.com/app@" + kDigest, {{"http.filename", "b"}, {"http.gid", "7"}}},
+           {"oci-layout+blob://example.com/app@" + kDigest, {{"oci.session", "s1"}, {"oci.store", "s"}}},
            {"local://context", {{"local.excludepatterns", "[\"*.o\"]"}, {"local.session", "s1"}}},
            {"git://host/p.git#v1:src", {{"git.fullurl", "ssh://git@host/p.git"}, {"git.keepgitdir", "true"}}},
            {"https://host/a", {{"http.filename", "b"}, {"http.perm", "0644"}, {"http.uid", "7"}}},
-           {"oci-layout://docker.io/library/layout:1", {{"oci.store", "s"}}}}) {
+           {"oci-layout://docker.io/library/layout:1", {{"oci.layerlimit", "1"}, {"oci.store", "s"}}}}) {
     EXPECT_EQ(Again(name), name) << name.identifier;
   }
 }

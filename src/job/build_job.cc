@@ -559,6 +559,7 @@ Result<exec::RunnerOptions> BuildJob::MakeRunnerOptions(const std::string& isola
     options.keep_failed = client_->keep_failed;
     options.steps = client_->steps;
     options.layouts = LayoutsOf(client_->stores, *workspace_.images);
+    options.stores = BlobsOf(client_->stores);
     if (client_->ssh) {
       TRY_ASSIGN(options.ssh, client_->ssh(lowered_.graph));
     }

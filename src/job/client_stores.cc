@@ -18,4 +18,11 @@ exec::LayoutImage LayoutsOf(ClientStores client, source::ImageStore& images) {
   };
 }
 
+exec::ContentStore BlobsOf(ClientStores client) {
+  if (!client) return nullptr;
+  return [client = std::move(client)](const std::string& store, const std::string& session) {
+    return client("oci:" + store, session);
+  };
+}
+
 }  // namespace varve::job

@@ -25,4 +25,7 @@ Result<source::ResolvedImage> ResolveClientLayout(const ClientStores& client, co
 // The same for a runner; null for builds of this machine. `images` must outlive it.
 exec::LayoutImage LayoutsOf(ClientStores client, source::ImageStore& images);
 
+// Layouts as content stores, for single blobs of them; null for builds of this machine.
+exec::ContentStore BlobsOf(ClientStores client);
+
 }  // namespace varve::job

@@ -3,6 +3,7 @@
 #include <google/protobuf/unknown_field_set.h>
 
 #include <algorithm>
+#include <set>
 #include <unordered_map>
 
 #include "base/strings.h"
@@ -312,11 +313,17 @@ class Decoder {
     return Ok();
   }
 
-  static Status DecodePassthrough(OpReader& reader, const pb::PassthroughOp& passthrough) {
+  Status DecodePassthrough(OpReader& reader, const pb::PassthroughOp& passthrough) {
     if (passthrough.outputs().empty()) return Invalid("a PassthroughOp needs outputs");
+    std::set<int64_t> given;
     for (int i = 0; i < passthrough.outputs_size(); ++i) {
       if (passthrough.outputs(i) < 0) return Invalid("invalid passthrough output input index {}", passthrough.outputs(i));
       TRY_ASSIGN(reader.outputs[i], reader.Input(passthrough.outputs(i), "PassthroughOp.outputs"));
+      given.insert(passthrough.outputs(i));
+    }
+    for (size_t i = 0; i < reader.inputs.size(); ++i) {
+      const auto& input = reader.inputs[i];
+      if (input && !given.contains(static_cast<int64_t>(i))) decoded_.besides.push_back(reader.AsLayers(*input));
     }
     return Ok();
   }
@@ -396,10 +403,7 @@ graph::Ref OpReader::EmptyTree() {
 
 graph::Ref OpReader::AsLayers(graph::Ref ref) {
   const graph::Step& source = graph.at(ref);
-  bool directory = std::holds_alternative<graph::LocalSource>(source.op) ||
-                   std::holds_alternative<graph::GitSource>(source.op) ||
-                   std::holds_alternative<graph::HttpSource>(source.op);
-  if (!directory) return ref;
+  if (!graph::IsDirectory(source.op)) return ref;
   auto [known, is_new] = layered.try_emplace(ref.step);
   if (!is_new) return known->second;
   graph::Step copy{.op = graph::FileOp{.actions = {graph::Copy{.input = 0, .from = {}, .dest = "/"}}},
@@ -424,7 +428,6 @@ Result<Decoded> Decode(const pb::Definition& definition, const DecodeOptions& op
 Status CheckEntitlements(const graph::Graph& graph, const std::set<std::string>& granted) {
   auto need = [&](const graph::Step& step, const std::string& what) -> Status {
     if (granted.contains(what)) return Ok();
-    if (what.starts_with("device=") && granted.contains("device")) return Ok();
     Error error = Invalid("{} is not allowed", what);
     error.hint = fmt::format("step \"{}\" asks for it: pass --allow {}, and let the daemon grant it", step.name, what);
     return error;
@@ -434,7 +437,6 @@ Status CheckEntitlements(const graph::Graph& graph, const std::set<std::string>&
     if (exec == nullptr) continue;
     if (exec->network == graph::NetworkMode::kHost) TRY(need(step, "network.host"));
     if (exec->security == graph::SecurityMode::kInsecure) TRY(need(step, "security.insecure"));
-    for (const graph::Device& device : exec->devices) TRY(need(step, "device=" + device.name));
   }
   return Ok();
 }

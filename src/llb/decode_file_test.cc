@@ -170,6 +170,20 @@ TEST_F(Llb, PassthroughIsItsInputs) {
   auto decoded = Result_(Add(pass), 1);
   ASSERT_TRUE(decoded.has_value()) << decoded.error().ToString();
   EXPECT_TRUE(std::holds_alternative<graph::ImageSource>(decoded->graph.at(*decoded->root).op));
+  EXPECT_TRUE(decoded->besides.empty());
+}
+
+TEST_F(Llb, InputsOfAPassthroughThatAreNoOutputsAreBuiltAsWell) {
+  pb::Op pass;
+  Use(pass, AddSource("docker-image://alpine"));
+  Use(pass, AddSource("docker-image://busybox"));
+  pass.mutable_passthrough()->set_id("p");
+  pass.mutable_passthrough()->add_outputs(1);
+  auto decoded = Result_(Add(pass));
+  ASSERT_TRUE(decoded.has_value()) << decoded.error().ToString();
+  EXPECT_THAT(std::get<graph::ImageSource>(decoded->graph.at(*decoded->root).op).reference, HasSubstr("busybox"));
+  ASSERT_EQ(decoded->besides.size(), 1u);
+  EXPECT_THAT(std::get<graph::ImageSource>(decoded->graph.at(decoded->besides[0]).op).reference, HasSubstr("alpine"));
 }
 
 TEST_F(Llb, NestedBuildsAreRefusedWithAWayOut) {

@@ -56,6 +56,7 @@ struct Vertex {
 struct Decoded {
   graph::Graph graph;
   std::optional<graph::Ref> root;    // none: an empty file system
+  std::vector<graph::Ref> besides = {};  // what must be built as well: inputs of PassthroughOps that are no outputs
   std::vector<Vertex> vertices;      // that the result needs, inputs before users
   std::vector<size_t> vertex_of;     // by step: index into vertices
 };

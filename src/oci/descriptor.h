@@ -47,6 +47,9 @@ bool IsForeignLayer(std::string_view media_type);  // nondistributable
 
 using Annotations = std::vector<std::pair<std::string, std::string>>;  // sorted by key when written
 
+// Of a blob whose digest alone is known; only where that is said.
+inline constexpr uint64_t kUnknownSize = UINT64_MAX;
+
 struct Descriptor {
   std::string media_type;
   Digest digest;

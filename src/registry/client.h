@@ -80,6 +80,7 @@ class Client {
   // The manifest or index under the reference's digest, else its tag; at most 4 MiB.
   Result<Document> FetchManifest(const oci::Reference& reference, std::stop_token stop);
 
+  // `blob.size` may be oci::kUnknownSize.
   // Streams a blob, going on where a connection broke off, if need be at the next host. On kCorrupt
   // the writer has received wrong bytes: drop them and call again; the host that sent them is then
   // asked last.

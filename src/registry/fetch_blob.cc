@@ -120,7 +120,7 @@ class BlobFetch {
     }
     int status = answer->head.status;
     if (status == 200 || status == 206) {
-      if (arrival_.complete()) return Ok();
+      if (arrival_.complete() || blob_.size == oci::kUnknownSize) return Ok();
       wrong_ = true;
       return Corrupt("{} from {} has {} bytes instead of {}", Name(), endpoint.host,
                      arrival_.size(), blob_.size);

@@ -92,6 +92,7 @@ struct ImageStore::Impl {
   // From the descriptor of a manifest or index to the image for one platform.
   Result<ResolvedImage> Load(const std::string& name, oci::Descriptor descriptor,
                              const oci::Platform& platform, const FetchDocument& fetch) {
+    const Digest named = descriptor.digest;
     TRY_ASSIGN(std::string text, Document(descriptor, true, fetch));
     TRY_ASSIGN(Json json, Json::Parse(text));
     if (oci::KindOf(json) == oci::DocumentKind::kIndex) {
@@ -107,7 +108,7 @@ struct ImageStore::Impl {
       descriptor = *found;
       TRY_ASSIGN(text, Document(descriptor, true, fetch));
     }
-    ResolvedImage image{.reference = name, .manifest_digest = descriptor.digest};
+    ResolvedImage image{.reference = name, .manifest_digest = descriptor.digest, .named_digest = named};
     TRY_ASSIGN(image.manifest, oci::ParseManifest(text));
     TRY_ASSIGN(std::string config, Document(image.manifest.config, false, fetch));
     TRY_ASSIGN(image.config, oci::ImageConfig::Parse(config));
@@ -156,14 +157,20 @@ struct ImageStore::Impl {
     std::string key = MemoKey(name, platform);
     TRY_ASSIGN(auto memo, local.GetMemo(kMemo, key));
     auto recall = [&]() -> Result<ResolvedImage> {
-      TRY_ASSIGN(Digest digest, Digest::Parse(memo->value));
+      // "MANIFEST NAMED"; of earlier versions the first alone.
+      const size_t blank = memo->value.find(' ');
+      TRY_ASSIGN(Digest digest, Digest::Parse(memo->value.substr(0, blank)));
       TRY_ASSIGN(ResolvedImage image, Load(name, {.digest = digest}, platform, nullptr));
+      image.named_digest = Digest();
+      if (blank != std::string::npos) {
+        TRY_ASSIGN(image.named_digest, Digest::Parse(memo->value.substr(blank + 1)));
+      }
       image.repository = reference.Name();
       return image;
     };
     bool fresh = memo && (reference.digest || clock.Now().nanos - memo->time.nanos < kFreshFor);
     if (fresh && mode != graph::ResolveMode::kPull) {
-      if (auto image = recall()) return image;
+      if (auto image = recall(); image && !image->named_digest.empty()) return image;
     }
     if (mode == graph::ResolveMode::kLocal) {
       if (memo) return recall();
@@ -188,7 +195,7 @@ struct ImageStore::Impl {
       TRY(local.PutLayerBlob(image.diff_ids[i], {.blob = layer.digest, .media_type = layer.media_type,
                                                  .size = layer.size, .repository = image.repository}));
     }
-    TRY(local.PutMemo(kMemo, key, {image.manifest_digest.ToString(), clock.Now()}));
+    TRY(local.PutMemo(kMemo, key, {image.manifest_digest.ToString() + " " + image.named_digest.ToString(), clock.Now()}));
     return image;
   }
 
@@ -237,11 +244,12 @@ struct ImageStore::Impl {
     TRY_ASSIGN(auto writer, blobs.Create());
     std::string id = "sha256:" + blob.digest.Short();
     BoundedWriter bounded(*writer, blob.size);
-    ProgressWriter progress(bounded, ByteProgress(on_progress, id, blob.size));
+    ProgressWriter progress(bounded, ByteProgress(on_progress, id, blob.size == oci::kUnknownSize ? 0 : blob.size));
     TRY(fetch(progress));
-    Counter("source.pulled_bytes").Add(static_cast<int64_t>(blob.size));
+    const uint64_t arrived = writer->size();
+    Counter("source.pulled_bytes").Add(static_cast<int64_t>(arrived));
     TRY(writer->Commit(blob.digest));
-    if (on_progress) on_progress(id, blob.size, blob.size, true);
+    if (on_progress) on_progress(id, arrived, arrived, true);
     return Ok();
   }
 
@@ -285,6 +293,7 @@ Result<ResolvedImage> ImageStore::Resolve(const std::string& text, const oci::Pl
   TRY_ASSIGN(oci::Reference parsed, oci::ParseReference(text));
   oci::Reference reference = parsed.WithDefaultTag();
   std::string key = MemoKey(reference.String(), platform);
+  if (mode == graph::ResolveMode::kPull) key += " pull";
   std::shared_ptr<Impl::Asked> asked;
   {
     auto all = impl_->asked.Lock();
@@ -408,6 +417,28 @@ Result<std::optional<cache::Rootfs>> ImageStore::FindLocally(const ResolvedImage
   TRY_ASSIGN(auto tree_root, impl_->local.GetChainTree(image.chain));
   if (!tree_root) return std::optional<cache::Rootfs>();
   return std::optional(cache::Rootfs{image.diff_ids, *tree_root});
+}
+
+void LimitLayers(ResolvedImage& image, uint32_t layers) {
+  if (layers >= image.diff_ids.size()) return;
+  image.diff_ids.resize(layers);
+  image.manifest.layers.resize(layers);
+  image.chain = oci::ChainOf(image.diff_ids);
+}
+
+Result<uint64_t> ImageStore::FetchBlob(const std::string& repository, const Digest& blob, const OnProgress& on_progress,
+                                       std::stop_token stop) {
+  TRY(impl_->Download(repository, {.digest = blob, .size = oci::kUnknownSize}, on_progress, std::move(stop)));
+  TRY_ASSIGN(auto size, impl_->blobs.Size(blob));
+  return size.value_or(0);
+}
+
+Result<uint64_t> ImageStore::FetchBlob(RemoteBlobs& store, const Digest& blob, const OnProgress& on_progress,
+                                       std::stop_token stop) {
+  TRY_ASSIGN(auto size, store.Size(blob, stop));
+  if (!size) return NotFound("the content store of the client has no blob {}", blob.ToString());
+  TRY(impl_->Download({.digest = blob, .size = *size}, on_progress, [&](Writer& out) { return store.Read(blob, out, stop); }));
+  return *size;
 }
 
 Status ImageStore::FetchLayerBlob(const cache::LayerBlob& blob, std::stop_token stop) {

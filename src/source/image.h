@@ -47,6 +47,7 @@ class Distribution {
 struct ResolvedImage {
   std::string reference;            // normalised, as asked for
   Digest manifest_digest;
+  Digest named_digest;              // what the name leads to: an index, or the manifest. Empty: not known any more
   oci::Manifest manifest;
   oci::ImageConfig config;
   std::vector<DiffId> diff_ids;     // as many as manifest.layers
@@ -56,6 +57,9 @@ struct ResolvedImage {
   std::shared_ptr<RemoteBlobs> store = nullptr;  // of a layout that is a content store
   std::string notice;               // not empty: "the registry did not answer; …"
 };
+
+// Of an image that is used with its lowest layers only; all, if it has no more.
+void LimitLayers(ResolvedImage& image, uint32_t layers);
 
 class ImageStore {
  public:
@@ -84,6 +88,11 @@ class ImageStore {
 
   // The stack with its tree, when all layers are unpacked here and the tree is known.
   Result<std::optional<cache::Rootfs>> FindLocally(const ResolvedImage& image);
+
+  // Any blob of a repository, or of a content store, into the blob store; its size.
+  Result<uint64_t> FetchBlob(const std::string& repository, const Digest& blob, const OnProgress& on_progress,
+                             std::stop_token stop);
+  Result<uint64_t> FetchBlob(RemoteBlobs& store, const Digest& blob, const OnProgress& on_progress, std::stop_token stop);
 
   // Brings a layer's blob, which came from `blob.repository`, into the blob store.
   Status FetchLayerBlob(const cache::LayerBlob& blob, std::stop_token stop);
