@@ -40,6 +40,7 @@ void FillWorker(const WorkerFacts& facts, moby::buildkit::v1::types::WorkerRecor
     if (platform) llb::SetPlatform(*platform, worker.add_platforms());
   }
   for (const auto& policy : facts.policies) *worker.add_gc_policy() = policy;
+  FillDevices(facts.devices, sandbox::CdiRegistry::Load(sandbox::CdiDirectories()), worker);
   FillVersion(*worker.mutable_buildkit_version());
 }
 

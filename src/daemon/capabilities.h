@@ -8,6 +8,7 @@
 
 #include "api/gateway.pb.h"
 #include "api/worker.pb.h"
+#include "daemon/devices.h"
 
 namespace varve::daemon {
 
@@ -24,6 +25,7 @@ struct WorkerFacts {
   std::vector<std::string> platforms = {};  // instead of those; of the operator's configuration
   std::vector<moby::buildkit::v1::types::GcPolicy> policies = {};
   std::map<std::string, std::string> labels = {};  // the operator's
+  DeviceRules devices = {};
 };
 
 void FillWorker(const WorkerFacts& facts, moby::buildkit::v1::types::WorkerRecord& worker);

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/devices.h"
 #include "daemon/failure.h"
 #include "daemon/status_feed.h"
 #include "engine/engine.h"
@@ -32,6 +33,7 @@ struct BuildPlace {
   std::string session;                 // of the client
   const exec::StepSettings& steps;     // SolvePolicy's
   const Json& provenance_environment;  // SolvePolicy's
+  const DeviceRules& devices;          // as well
   std::stop_token stop;
   std::shared_ptr<policy::SourcePolicy> policy = {};  // null: there is none
 };

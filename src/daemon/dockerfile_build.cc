@@ -71,6 +71,8 @@ DockerfileBuild::DockerfileBuild(FrontendRequest request, llb::Inputs inputs, st
   request_.flags.cache_from = std::move(cache_from);
   request_.flags.cache_to = targets_.cache_to;
   request_.flags.outputs = targets_.outputs;
+  granted_ = request_.flags.allow;
+  request_.flags.allow.push_back("device");  // Prepare judges them
   if (!request_.context.empty()) request_.flags.context = request_.context;
   for (const exporter::Output& output : targets_.outputs) {
     request_.flags.tags.insert(request_.flags.tags.end(), output.names.begin(), output.names.end());
@@ -309,6 +311,7 @@ std::optional<Failure> DockerfileBuild::Prepare() {
   // A question about checks is answered with them; they are no warnings then.
   if (request_.subrequest.empty()) job::ShowWarnings(job_->warnings(), place_.board, job_->context());
   if (!lowered) return At(lowered.error());
+  if (Status granted = GrantDevices(job_->platforms().graph, granted_, place_.devices); !granted) return Failure{granted.error()};
   if (Status good = job::BuildJob::CheckFlags(request_.flags, targets_.outputs); !good) {
     return Failure{good.error()};
   }

@@ -90,6 +90,7 @@ class DockerfileBuild final : public ClientBuild {
   Result<std::unique_ptr<SyncedFiles>> SyncIfOffered(const WantedFiles& wanted, engine::StepSink& sink);
 
   FrontendRequest request_;
+  std::vector<std::string> granted_;  // entitlements
   BuildTargets targets_;
   BuildPlace place_;
   const llb::Inputs inputs_;

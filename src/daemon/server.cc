@@ -30,6 +30,7 @@ WorkerFacts FactsOf(const ServerOptions& options) {
   const SolvePolicy& policy = options.policy;
   WorkerFacts facts;
   facts.labels = options.worker_labels;
+  facts.devices = policy.devices;
   char host[256] = {};
   gethostname(host, sizeof(host) - 1);
   facts.hostname = host;

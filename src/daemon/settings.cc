@@ -98,6 +98,9 @@ Status ReadPolicy(const std::string& name, const Flags& flags, const TomlConfig&
     TRY_ASSIGN(auto reference, oci::ParseReference(repository));
     policy.allowed_frontends.insert(reference.Name());
   }
+  // As in BuildKit: which devices builds have is for CDI's files and the client to say.
+  if (!flags.no_devices && !config.no_devices) policy.entitlements.insert("device");
+  policy.devices.allowed = {config.devices_for_everybody.begin(), config.devices_for_everybody.end()};
   return Ok();
 }
 
@@ -177,6 +180,9 @@ Result<Settings> ReadSettings(const std::string& name, const Flags& flags) {
   // A daemon has nothing else to say what it does with; VARVE_LOG=off makes it silent.
   if (std::getenv("VARVE_LOG") != nullptr) settings.log_level = CurrentLogLevel();
   if (flags.debug || flags.trace || config.debug || config.trace) settings.log_level = LogLevel::kDebug;
+  const std::vector<std::string>& directories = First(flags.device_directories, config.device_directories);
+  if (!directories.empty()) settings.device_directories = directories;
+  if (flags.no_devices || config.no_devices) settings.device_directories.emplace();
   settings.collect = flags.collect && config.collect;
   settings.gc_policies = config.gc_policies;
   if (!flags.keep_storage.empty()) settings.gc_policies = Json().Set("reservedSpace", flags.keep_storage).Dump();

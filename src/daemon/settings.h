@@ -30,6 +30,8 @@ struct Flags {
   std::string keep_storage;  // --oci-worker-gc-keepstorage
   bool collect = true;
   std::optional<int64_t> parallelism;  // --oci-max-parallelism
+  bool no_devices = false;                      // --cdi-disabled
+  std::vector<std::string> device_directories;  // --cdi-spec-dir
   std::string without_effect;
 };
 
@@ -38,6 +40,7 @@ struct Settings {
   LogFormat log_format = LogFormat::kText;
   LogLevel log_level = LogLevel::kInfo;
   bool collect = true;
+  std::optional<std::vector<std::string>> device_directories = {};  // nothing: sandbox::CdiDirectories'
   std::string gc_policies;            // as gc.json has them; empty: gc.json counts
   std::map<std::string, std::string> files;  // that are to be written below the state root: path, and text
   std::vector<std::string> warnings;  // what is configured and has no effect

@@ -120,7 +120,7 @@ reservedSpace = "1GB"
   EXPECT_EQ(settings.server.addresses.size(), 1u);
   EXPECT_EQ(settings.server.addresses[0].path, "/of/a/flag.sock");
   EXPECT_EQ(settings.server.policy.root, flags.root);
-  EXPECT_EQ(settings.server.policy.entitlements, std::set<std::string>{"network.host"});
+  EXPECT_EQ(settings.server.policy.entitlements, (std::set<std::string>{"device", "network.host"}));
   EXPECT_EQ(settings.log_format, LogFormat::kText);
   EXPECT_EQ(settings.log_level, LogLevel::kDebug);
   EXPECT_EQ(settings.server.debug_address, "127.0.0.1:2");

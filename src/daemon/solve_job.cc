@@ -187,7 +187,7 @@ Status SolveJob::ReadTargets(const Attributes& attributes, std::vector<tier::Spe
 Result<BuildPlace> SolveJob::Place(std::shared_ptr<JobPolicy> policy) {
   TRY_ASSIGN(Opened* opened, Open());
   return BuildPlace{opened->workspace, *opened->board, feed_, *opened->client, ref(), request_.session(), policy_.steps,
-                    policy_.provenance_environment, stop_.get_token(), std::move(policy)};
+                    policy_.provenance_environment, policy_.devices, stop_.get_token(), std::move(policy)};
 }
 
 std::string SolveJob::NewRef(Made made) {
@@ -210,6 +210,8 @@ std::optional<Failure> SolveJob::SolveDefinition(const pb::Definition& definitio
   }
   auto decoded = llb::Decode(definition, options);
   if (!decoded) return Failure{decoded.error()};
+  const std::vector<std::string> entitlements(request_.entitlements().begin(), request_.entitlements().end());
+  if (Status granted = GrantDevices(decoded->graph, entitlements, policy_.devices); !granted) return Failure{granted.error()};
   job::BuildFlags flags;
   BuildTargets targets;
   Attributes all = ToAttributes(request_.frontend_attrs());
@@ -218,7 +220,7 @@ std::optional<Failure> SolveJob::SolveDefinition(const pb::Definition& definitio
     return Failure{read.error()};
   }
   flags.cache_to = targets.cache_to;
-  flags.allow.assign(request_.entitlements().begin(), request_.entitlements().end());
+  flags.allow = entitlements;
   auto attest = ParseAttestations(ToAttributes(request_.frontend_attrs()));
   if (!attest) return Failure{attest.error()};
   flags.attest = std::move(*attest);

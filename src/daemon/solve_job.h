@@ -22,6 +22,7 @@
 #include "api/gateway.pb.h"
 #include "daemon/capabilities.h"
 #include "daemon/client.h"
+#include "daemon/devices.h"
 #include "daemon/dockerfile_build.h"
 #include "daemon/failure.h"
 #include "daemon/frontend_containers.h"
@@ -39,6 +40,7 @@ struct SolvePolicy {
   std::set<std::string> entitlements;        // network.host, security.insecure, device
   std::set<std::string> disabled_frontends;  // "dockerfile.v0", "gateway.v0"
   std::set<std::string> allowed_frontends;   // repositories of images that may be front ends, "docker.io/a/b"; empty: all
+  DeviceRules devices = {};
   std::optional<registry::Config> registries;  // none: registries.json, as varve itself finds it
   exec::StepSettings steps = {};
   Json provenance_environment = {};          // an object, or null: what every build's provenance says of this builder

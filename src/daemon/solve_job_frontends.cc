@@ -55,8 +55,9 @@ std::optional<Failure> SolveJob::SolveFrontend(const std::string& frontend, cons
   }
   auto inputs = llb::DecodeInputs(given_inputs, llb::StringAttributes(all.begin(), all.end()));
   if (!inputs) return Failure{inputs.error()};
-  for (const auto& [name, input] : inputs->by_name) {
+  for (auto& [name, input] : inputs->by_name) {
     Status granted = llb::CheckEntitlements(input.build.graph, {entitlements.begin(), entitlements.end()});
+    if (granted) granted = GrantDevices(input.build.graph, entitlements, policy_.devices);
     if (!granted) return Failure{granted.error()};
   }
   std::vector<tier::Spec> cache_from;

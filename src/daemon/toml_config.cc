@@ -93,7 +93,6 @@ struct Meaningless {
   std::string_view key, why;
 };
 constexpr Meaningless kMeaningless[] = {
-    {"cdi", "devices are those that the entitlement lets builds have"},
     {"grpc.securityDescriptor", "it is Windows'"},
     {"otel", "set OTEL_EXPORTER_OTLP_ENDPOINT"},
     {"system", "platforms are looked at once"},
@@ -151,6 +150,9 @@ class Reader {
                {"dns", In({{"nameservers", Into(config_.nameservers)},
                            {"searchDomains", Into(config_.search_domains)},
                            {"options", Into(config_.dns_options)}})},
+               {"cdi", In({{"disabled", Into(config_.no_devices)},
+                           {"specDirs", Into(config_.device_directories)},
+                           {"autoAllowed", Into(config_.devices_for_everybody)}})},
                {"history", In({{"maxAge", Into(config_.history_age)}, {"maxEntries", Into(config_.history_entries)}})},
                {"frontend", [this](const toml::node& node, const std::string& key) { return Frontends(node, key); }},
                {"registry", [this](const toml::node& node, const std::string& key) { return Registries(node, key); }}}));

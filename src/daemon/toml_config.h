@@ -27,6 +27,9 @@ struct TomlConfig {
   std::optional<int64_t> owner, group;  // of the sockets, by number
   std::string tls_ca, tls_certificate, tls_key;
   std::vector<std::string> entitlements;
+  bool no_devices = false;
+  std::vector<std::string> device_directories;     // where CDI's files are; empty: where they always are
+  std::vector<std::string> devices_for_everybody;  // DeviceRules::allowed
   std::string provenance_directory;  // JSON files whose members every build's provenance has; empty: none
   std::map<std::string, std::string> labels;  // of the worker
   std::vector<std::string> platforms;         // that the worker announces, instead of those that it finds

@@ -38,6 +38,8 @@ int Serve(const std::string& name, const Flags& flags) {
   SetLogLevel(settings->log_level);
   for (const std::string& warning : settings->warnings) LOG_WARN("{}", warning);
   ServerOptions& options = settings->server;
+  // Where the steps look for them.
+  if (settings->device_directories) setenv("VARVE_CDI_DIRS", Join(*settings->device_directories, ":").c_str(), 1);
   // Before the first thread, as in `varve build`: mounts go when this process goes.
   if (sys::CanMount()) {
     if (Status entered = sys::EnterPrivateMountNamespace(); !entered) return Fail(entered.error());
@@ -106,6 +108,9 @@ int Main(const std::string& name, int argc, char** argv) {
   app.add_option("--oci-worker-gc-keepstorage", flags.keep_storage, "What the state root may keep, as 10GB or 10%");
   app.add_flag("--oci-worker-gc", flags.collect, "Keep the state root within its budget, on a timer (the default)");
   app.add_option("--oci-max-parallelism", flags.parallelism, "How many steps of all builds run at once; 0 is no limit");
+  app.add_flag("--cdi-disabled", flags.no_devices, "No devices for builds");
+  app.add_option("--cdi-spec-dir", flags.device_directories, "Where devices are described (CDI); may be repeated")
+      ->allow_extra_args(false);
   // There is one worker here, and it keeps its layers as it does.
   for (const char* taken : {"--oci-worker", "--containerd-worker", "--oci-worker-snapshotter",
                             "--oci-worker-net", "--otel-socket-path"}) {

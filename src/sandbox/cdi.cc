@@ -161,9 +161,11 @@ Status CdiRegistry::ReadSpec(const std::string& path, std::map<std::string, Devi
     const std::string name = json.GetString("name");
     if (!IsWord(name, "._-:")) return Invalid("a device with the name \"{}\"", name);
     Device device{.file = file};
-    if (annotations != nullptr) device.device_class = annotations->GetString(kClass);
-    if (const Json* own = json.Find("annotations")) {
-      device.device_class = own->GetString(kClass, device.device_class);
+    for (const Json* from : {annotations, json.Find("annotations")}) {
+      if (from == nullptr || !from->is_object()) continue;
+      for (const auto& [key, value] : from->as_object()) {
+        device.annotations[key] = value.is_string() ? value.as_string() : value.Dump();  // YAML's true, 1
+      }
     }
     const Json* edits = json.Find("containerEdits");
     device.edits = edits != nullptr ? *edits : Json::EmptyObject();
@@ -192,9 +194,16 @@ std::vector<std::string> CdiRegistry::Find(const std::string& request) const {
   }
   if (!names.empty()) return names;
   for (const auto& [full, device] : devices_) {
-    if (!device.device_class.empty() && device.device_class == request) names.push_back(full);
+    auto its = device.annotations.find(std::string(kClass));
+    if (its != device.annotations.end() && !request.empty() && its->second == request) names.push_back(full);
   }
   return names;
+}
+
+std::map<std::string, std::map<std::string, std::string>> CdiRegistry::List() const {
+  std::map<std::string, std::map<std::string, std::string>> list;
+  for (const auto& [name, device] : devices_) list[name] = device.annotations;
+  return list;
 }
 
 Status CdiRegistry::Apply(const std::vector<std::string>& names, Spec& spec) const {

@@ -33,6 +33,9 @@ class CdiRegistry {
   // org.mobyproject.buildkit.device.class of that value.
   std::vector<std::string> Find(const std::string& request) const;
 
+  // All of them, by name, with the annotations of the file and their own.
+  std::map<std::string, std::map<std::string, std::string>> List() const;
+
   // Adds to the spec what the devices need: of each spec file once what all its devices share, then
   // each device's own. kInvalid for an edit that varve cannot make.
   Status Apply(const std::vector<std::string>& names, Spec& spec) const;
@@ -43,8 +46,8 @@ class CdiRegistry {
  private:
   struct Device {
     size_t file = 0;
-    std::string device_class;
-    Json edits;
+    std::map<std::string, std::string> annotations = {};
+    Json edits = {};
   };
   void ReadDirectory(const std::string& directory);
   Status ReadSpec(const std::string& path, std::map<std::string, Device>& found);
