@@ -8,6 +8,7 @@
 #include "job/attestations.h"
 #include "job/build_outputs.h"
 #include "job/inline_cache.h"
+#include "job/previous_images.h"
 
 namespace varve::daemon {
 
@@ -111,6 +112,11 @@ std::optional<Failure> LlbBuild::Run(bool want_data, job::BuildHistory* history)
     job::GraphRun graph_run{.graph = decoded_.graph, .wanted = {}, .runner = std::move(options),
                             .project = client.project, .salt = flags_.salt, .want_data = want_data,
                             .tiers = tiers_.get(), .images = &images_, .pins = &pins_};
+    // Definitions have no history to be laid beside images', but images may have records.
+    dockerfile::LoweredPlatforms platforms{.results = std::vector<dockerfile::PlatformResult>(1)};
+    platforms.results[0].lowered.config = DefaultConfig(decoded_.root ? decoded_.graph.at(*decoded_.root).platform : oci::HostPlatform());
+    job::PreviousImages previous(tiers_->images(), tiers_->chain(), place_.workspace, place_.board, {{.lowered = platforms}}, false);
+    if (!tiers_->images().empty()) graph_run.previous = &previous;
     if (decoded_.root) graph_run.wanted.push_back(*decoded_.root);
     graph_run.wanted.insert(graph_run.wanted.end(), decoded_.besides.begin(), decoded_.besides.end());
     if (scan_) graph_run.wanted.push_back(*scan_);
@@ -224,7 +230,9 @@ Result<exporter::PlatformInput> LlbBuild::InputOf(const WantedResult& wanted, co
   of.input.rootfs = RootfsOf(0);
   TRY_ASSIGN(auto records, Records());
   of.input.layers_made = TimesOf(of.input.rootfs.layers, records);
-  if (job::WantsInlineCache(flags_)) job::AddInlineCache(decoded_.graph, decoded_.root, records, of.input);
+  if (job::WantsInlineCache(flags_)) {
+    TRY(job::AddInlineCache(decoded_.graph, decoded_.root, records, *place_.workspace.local.store, of.input));
+  }
   // Layers of the image that the result was built on keep their times.
   const std::vector<DiffId>& layers = of.input.rootfs.layers;
   for (const source::ResolvedImage& image : images_) {

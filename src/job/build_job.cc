@@ -462,7 +462,7 @@ Result<exporter::BuildResult> BuildJob::ResultOf(const engine::Outcome& outcome)
       Timestamp made = entry.step ? outcome.steps[*entry.step].created : Timestamp{0};
       input.made.push_back(made.nanos != 0 ? std::optional(made) : std::nullopt);
     }
-    if (inline_cache) AddInlineCache(lowered_.graph, lowered.root, records, input);
+    if (inline_cache) TRY(AddInlineCache(lowered_.graph, lowered.root, records, *workspace_.local.store, input));
     if (lowered.base_config) input.base_layers = lowered.base_config->diff_ids().size();
     // A bare manifest is for what its config says: where nobody asked for a platform, the base image's.
     result.platforms.push_back(

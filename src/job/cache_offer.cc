@@ -8,35 +8,19 @@
 #include "base/metric.h"
 #include "chunk/chunk_list.h"
 #include "graph/reads.h"
+#include "job/noting_trees.h"
 #include "job/open_blob.h"
+#include "tier/inline_records.h"
 #include "tree/selection.h"
 
 namespace varve::job {
 
 namespace {
 
-using Objects = std::map<Digest, std::string>;
-
-// Notes the objects that somebody looks at.
-class NotingTrees final : public tree::TreeStore {
- public:
-  NotingTrees(tree::TreeStore& trees, Objects& noted) : trees_(trees), noted_(noted) {}
-  Result<std::shared_ptr<const tree::Directory>> Get(const Digest& digest) override {
-    TRY_ASSIGN(auto directory, trees_.Get(digest));
-    if (directory) noted_.try_emplace(digest, tree::Encode(*directory));
-    return directory;
-  }
-  Status Put(const std::vector<std::pair<Digest, std::string>>&) override { return Ok(); }
-
- private:
-  tree::TreeStore& trees_;
-  Objects& noted_;
-};
-
 // The objects of a tree that `base` does not have in the same place. What is not stored is left out: who
 // needs it runs the step.
 Status NoteNew(tree::TreeStore& trees, const Digest& digest, const tree::Directory* base,
-               Objects& noted) {
+               TreeObjects& noted) {
   TRY_ASSIGN(auto directory, trees.Get(digest));
   if (!directory) return Ok();
   if (!noted.try_emplace(digest, tree::Encode(*directory)).second) return Ok();
@@ -55,7 +39,7 @@ Status NoteNew(tree::TreeStore& trees, const Digest& digest, const tree::Directo
 
 // The objects of `below` that file actions on it have changed, or would look at to put something there: with
 // them a machine without the layers can run such a step again.
-Status NoteWrittenOn(tree::TreeStore& trees, const Digest& below, const Digest& result, Objects& noted) {
+Status NoteWrittenOn(tree::TreeStore& trees, const Digest& below, const Digest& result, TreeObjects& noted) {
   NotingTrees noting(trees, noted);
   TRY_ASSIGN(auto before, noting.Get(below));
   TRY_ASSIGN(auto after, trees.Get(result));
@@ -78,7 +62,7 @@ std::string TargetOf(const graph::FileAction& action) {
 
 // Of what the file actions of a step write on.
 Status NoteBase(const graph::FileOp& op, const Digest& below, const Digest& result, tree::TreeStore& trees,
-                Objects& noted) {
+                TreeObjects& noted) {
   TRY(NoteWrittenOn(trees, below, result, noted));
   NotingTrees noting(trees, noted);
   for (const graph::FileAction& action : op.actions) {
@@ -113,8 +97,8 @@ Result<std::shared_ptr<const tree::Directory>> BaseTree(
 
 Status NoteTrees(const BuiltSteps& built, const StepRecords& records, cache::LocalStore& local,
                  tier::Offer& offer) {
-  Objects noted;
-  Objects written_on;  // apart: what is noted above is a whole tree's
+  TreeObjects noted;
+  TreeObjects written_on;  // apart: what is noted above is a whole tree's
   std::set<Digest> roots;
   NotingTrees noting(local, noted);
   for (graph::StepIndex i = 0; i < built.graph.steps.size(); ++i) {
@@ -236,6 +220,7 @@ Result<tier::Offer> MakeOffer(const BuiltSteps& built, const tier::Spec& spec, t
   TRY_ASSIGN(StepRecords records, RecordsOf(built, chain, stores.local));
   tier::Offer offer = OfferTerms(spec, chain, stores, on_progress);
   for (const auto& [step, record] : records) {
+    if (std::ranges::any_of(record.outputs, tier::IsUnkept)) continue;  // of an inline cache
     offer.records.push_back({record, built.outcome.steps[step].status == engine::StepStatus::kRan});
   }
   TRY(ChooseLayers(built, spec.mode, stores, packed_for_caches, offer));

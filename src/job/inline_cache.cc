@@ -5,11 +5,16 @@
 
 #include "base/strings.h"
 #include "graph/reads.h"
+#include "job/noting_trees.h"
 #include "tier/inline_records.h"
+#include "tree/selection.h"
 
 namespace varve::job {
 
 namespace {
+
+// Everybody who pulls the image gets its config.
+constexpr size_t kMostTreeBytes = 256 << 10;
 
 // Where the layers are in the image, in its order; nothing when one is not.
 std::optional<std::vector<size_t>> PositionsOf(const std::vector<DiffId>& layers,
@@ -25,8 +30,8 @@ std::optional<std::vector<size_t>> PositionsOf(const std::vector<DiffId>& layers
   return positions;
 }
 
-// The steps whose layers the result is made of.
-std::set<graph::StepIndex> StepsOf(const graph::Graph& graph, const std::optional<graph::Ref>& root) {
+// The steps that the result needs; with `lineage_only`, those whose layers it is made of.
+std::set<graph::StepIndex> StepsOf(const graph::Graph& graph, const std::optional<graph::Ref>& root, bool lineage_only) {
   std::set<graph::StepIndex> steps;
   std::vector<graph::StepIndex> open;
   if (root) open.push_back(root->step);
@@ -35,10 +40,44 @@ std::set<graph::StepIndex> StepsOf(const graph::Graph& graph, const std::optiona
     open.pop_back();
     if (!steps.insert(step).second) continue;
     for (const graph::InputUse& use : graph::InputUses(graph.steps[step])) {
-      if (use.lineage) open.push_back(graph.steps[step].inputs[static_cast<size_t>(use.input)].step);
+      if (use.lineage || !lineage_only) open.push_back(graph.steps[step].inputs[static_cast<size_t>(use.input)].step);
     }
   }
   return steps;
+}
+
+// Of each step but those in `own` that others copy from, as far as there is room.
+tier::SeenSteps SeenBy(const graph::Graph& graph, const std::optional<graph::Ref>& root, const StepRecords& records,
+                       const std::set<graph::StepIndex>& own, tree::TreeStore& trees) {
+  std::map<graph::StepIndex, TreeObjects> looked_at;  // by the step that was read
+  for (graph::StepIndex step : StepsOf(graph, root, false)) {
+    for (const graph::InputUse& use : graph::InputUses(graph.steps[step])) {
+      const graph::Ref& ref = graph.steps[step].inputs[static_cast<size_t>(use.input)];
+      auto record = records.find(ref.step);
+      if (use.lineage || own.contains(ref.step) || record == records.end() || ref.output >= record->second.outputs.size()) continue;
+      const Digest& read = record->second.outputs[ref.output].tree_root;
+      if (read.empty()) continue;
+      NotingTrees noting(trees, looked_at[ref.step]);
+      // An error is that of a step that cannot run.
+      (void)tree::SelectionDigest(noting, read, use.selectors);
+    }
+  }
+  tier::SeenSteps seen;
+  TreeObjects all;
+  size_t bytes = 0;
+  for (auto& [step, objects] : looked_at) {
+    size_t more = 0;
+    for (const auto& [digest, object] : objects) more += all.contains(digest) ? 0 : object.size();
+    const bool whole = std::ranges::none_of(records.at(step).outputs, [](const cache::Rootfs& output) { return output.tree_root.empty(); });
+    if (!whole || bytes + more > kMostTreeBytes) continue;
+    bytes += more;
+    all.merge(objects);
+    tier::SeenSteps::Record& record = seen.records.emplace_back();
+    record.key = records.at(step).key;
+    for (const cache::Rootfs& output : records.at(step).outputs) record.outputs.push_back(output.tree_root);
+  }
+  seen.objects.assign(all.begin(), all.end());
+  return seen;
 }
 
 }  // namespace
@@ -53,18 +92,21 @@ bool WantsInlineCache(const BuildFlags& flags) {
   return asked;
 }
 
-void AddInlineCache(const graph::Graph& graph, const std::optional<graph::Ref>& root,
-                    const StepRecords& records, exporter::ImageInput& image) {
+Status AddInlineCache(const graph::Graph& graph, const std::optional<graph::Ref>& root,
+                      const StepRecords& records, tree::TreeStore& trees, exporter::ImageInput& image) {
   std::vector<tier::InlineRecord> found;
-  for (graph::StepIndex step : StepsOf(graph, root)) {
+  std::set<graph::StepIndex> own;
+  for (graph::StepIndex step : StepsOf(graph, root, true)) {
     auto known = records.find(step);
     if (known == records.end() || known->second.outputs.size() != 1) continue;
     const cache::StepRecord& record = known->second;
     // Layers keep their positions when an export rewrites them.
     auto positions = PositionsOf(record.outputs[0].layers, image.rootfs.layers);
-    if (positions) found.push_back({record.key, std::move(*positions)});
+    if (!positions) continue;
+    found.push_back({record.key, std::move(*positions)});
+    own.insert(step);
   }
-  tier::SetInlineRecords(image.config, std::move(found));
+  return tier::SetInlineRecords(image.config, std::move(found), SeenBy(graph, root, records, own, trees));
 }
 
 }  // namespace varve::job

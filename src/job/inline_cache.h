@@ -1,5 +1,5 @@
 // `--cache-to type=inline`, or BUILDKIT_INLINE_CACHE=1: the records of an image's own steps, in its config
-// (tier/inline_records.h). Of other stages there is nothing: their layers are not in the image.
+// (tier/inline_records.h), and what they have looked at of other stages, whose layers are not in the image.
 #pragma once
 
 #include "export/image.h"
@@ -11,7 +11,7 @@ namespace varve::job {
 bool WantsInlineCache(const BuildFlags& flags);
 
 // Into the config of `image`, which is the result of `root`.
-void AddInlineCache(const graph::Graph& graph, const std::optional<graph::Ref>& root,
-                    const StepRecords& records, exporter::ImageInput& image);
+Status AddInlineCache(const graph::Graph& graph, const std::optional<graph::Ref>& root,
+                      const StepRecords& records, tree::TreeStore& trees, exporter::ImageInput& image);
 
 }  // namespace varve::job

@@ -134,12 +134,12 @@ void PreviousImages::AskImage(const Image& image, const dockerfile::PlatformResu
   if (!round.open.empty()) AskHistory(image, platform, *previous, round, answers);
 }
 
-void PreviousImages::Answer(const Image& image, graph::StepIndex step, cache::Rootfs rootfs,
+void PreviousImages::Answer(const Image& image, graph::StepIndex step, std::vector<cache::Rootfs> outputs,
                             Timestamp created, Round& round, Answers& answers) {
   auto open = round.open.find(step);
   if (open == round.open.end()) return;
   cache::StepRecord record = open->second->record;
-  record.outputs = {std::move(rootfs)};
+  record.outputs = std::move(outputs);
   record.created = created;
   chain_.NoteFound(image.member, record);
   image.tier->NoteHits(1);
@@ -147,12 +147,33 @@ void PreviousImages::Answer(const Image& image, graph::StepIndex step, cache::Ro
   round.open.erase(open);
 }
 
+// Steps of other stages: what they gave is known, and nowhere to be had.
+Status PreviousImages::AskSeen(const Image& image, const tier::PreviousImage& previous, Round& round, Answers& answers) {
+  TRY_ASSIGN(const tier::SeenSteps seen, tier::GetSeenSteps(previous.config));
+  if (seen.records.empty()) return Ok();
+  if (seen_.insert(image.name + " " + previous.config.platform().ToString()).second) {
+    TRY(workspace_.local.store->Put(seen.objects));
+  }
+  std::map<StepKey, const tier::SeenSteps::Record*> by_key;
+  for (const tier::SeenSteps::Record& record : seen.records) by_key[record.key] = &record;
+  const auto open = round.open;
+  for (const auto& [step, looked_up] : open) {
+    auto found = by_key.find(looked_up->record.key);
+    if (found == by_key.end()) continue;
+    std::vector<cache::Rootfs> outputs;
+    for (const Digest& tree : found->second->outputs) outputs.push_back({{tier::UnkeptLayer(tree)}, tree});
+    Answer(image, step, std::move(outputs), Timestamp{0}, round, answers);
+  }
+  return Ok();
+}
+
 void PreviousImages::AskRecords(const Image& image, const tier::PreviousImage& previous, Round& round,
                                 Answers& answers) {
   auto records = tier::GetInlineRecords(previous.config);
-  if (!records) {
+  Status seen = records ? AskSeen(image, previous, round, answers) : Status(Error(records.error()));
+  if (!seen) {
     if (told_.insert(image.name + " records").second) {
-      board_.Warn({.text = fmt::format("cache image {}: {}", image.name, records.error().message)});
+      board_.Warn({.text = fmt::format("cache image {}: {}", image.name, seen.error().message)});
     }
     return;
   }
@@ -168,7 +189,7 @@ void PreviousImages::AskRecords(const Image& image, const tier::PreviousImage& p
     for (size_t layer : found->second->layers) rootfs.layers.push_back(ids[layer]);
     if (rootfs.layers.empty()) rootfs.tree_root = tree::EmptyTree();
     Timestamp created = found->second->layers.empty() ? Timestamp{0} : times[found->second->layers.back()];
-    Answer(image, step, std::move(rootfs), created, round, answers);
+    Answer(image, step, {std::move(rootfs)}, created, round, answers);
   }
 }
 
@@ -220,7 +241,7 @@ Status PreviousImages::Compare(const Image& image, const tier::PreviousImage& pr
   const std::vector<Timestamp> times = CreationTimes(previous.config);
   for (const previous::Answer& answer : outcome.answers) {
     cache::Rootfs rootfs{{ids.begin(), ids.begin() + static_cast<ptrdiff_t>(answer.layers)}, answer.tree};
-    Answer(image, answer.step, std::move(rootfs), times[answer.layers - 1], round, answers);
+    Answer(image, answer.step, {std::move(rootfs)}, times[answer.layers - 1], round, answers);
   }
   return Ok();
 }

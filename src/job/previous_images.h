@@ -68,7 +68,8 @@ class PreviousImages final : public engine::ResultMatcher {
   Status Compare(const Image& image, const tier::PreviousImage& previous,
                  const previous::Planned& planned, Round& round, engine::StepSink& sink,
                  Answers& answers);
-  void Answer(const Image& image, graph::StepIndex step, cache::Rootfs rootfs, Timestamp created,
+  Status AskSeen(const Image& image, const tier::PreviousImage& previous, Round& round, Answers& answers);
+  void Answer(const Image& image, graph::StepIndex step, std::vector<cache::Rootfs> outputs, Timestamp created,
               Round& round, Answers& answers);
 
   const std::vector<Image> images_;
@@ -82,6 +83,7 @@ class PreviousImages final : public engine::ResultMatcher {
   std::mutex mutex_;  // guards what follows; one look-up is matched at a time
   std::map<std::pair<graph::StepIndex, uint32_t>, Digest> trees_;  // of inputs, by where they come from
   std::set<std::string> told_;    // warnings
+  std::set<std::string> seen_;    // images whose trees are here
   std::set<std::string> failed_;  // images that are not asked again
   // Images and stages, by a step of the stage, that have nothing in common.
   std::set<std::pair<std::string, graph::StepIndex>> unlike_;

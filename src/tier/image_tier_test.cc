@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "oci/manifest.h"
 #include "tier/inline_records.h"
+#include "tree/tree.h"
 
 namespace varve::tier {
 namespace {
@@ -162,7 +163,7 @@ TEST_F(ImageTierTest, WhatIsWrongIsToldWhenThereIsNoImageEither) {
 TEST(InlineRecords, ComeBack) {
   oci::ImageConfig config = ConfigWith({"a", "b", "c"});
   const InlineRecord prefix{Key("1"), {0, 1}}, chain{Key("2"), {0, 2}}, none{Key("3"), {}};
-  SetInlineRecords(config, {prefix, chain, none});
+  (void)SetInlineRecords(config, {prefix, chain, none});
   auto records = GetInlineRecords(config);
   ASSERT_TRUE(records);
   EXPECT_THAT(*records, ::testing::UnorderedElementsAre(prefix, chain, none));
@@ -170,18 +171,36 @@ TEST(InlineRecords, ComeBack) {
 
 TEST(InlineRecords, DoNotDependOnTheOrderInWhichTheyWereFound) {
   oci::ImageConfig one = ConfigWith({"a"}), other = ConfigWith({"a"});
-  SetInlineRecords(one, {{Key("1"), {0}}, {Key("2"), {}}, {Key("1"), {0}}});
-  SetInlineRecords(other, {{Key("2"), {}}, {Key("1"), {0}}});
+  (void)SetInlineRecords(one, {{Key("1"), {0}}, {Key("2"), {}}, {Key("1"), {0}}});
+  (void)SetInlineRecords(other, {{Key("2"), {}}, {Key("1"), {0}}});
   EXPECT_EQ(one.Serialise(), other.Serialise());
 }
 
 // The bytes leave the process: other versions read them.
 TEST(InlineRecords, LookLikeThis) {
   oci::ImageConfig config = ConfigWith({"a", "b"});
-  SetInlineRecords(config, {{StepKey(Digest::Of("k")), {0, 1}}});
+  (void)SetInlineRecords(config, {{StepKey(Digest::Of("k")), {0, 1}}});
   std::string text;
   ASSERT_TRUE(Base64Decode(config.document().GetString(kInlineRecords), &text));
   EXPECT_EQ(text, R"({"records":[{"key":")" + Digest::Of("k").ToString() + R"(","layers":2}]})");
+}
+
+TEST(InlineRecords, HaveTheTreesOfStepsThatOthersCopiedFrom) {
+  oci::ImageConfig config = ConfigWith({"a"});
+  const std::string object = tree::Encode(tree::Directory{});
+  const SeenSteps::Record record{Key("1"), {Digest::Of("tree"), Digest::Of("another")}};
+  ASSERT_TRUE(SetInlineRecords(config, {{Key("2"), {0}}}, {.records = {record}, .objects = {{Digest::Of(object), object}}}));
+  EXPECT_EQ(GetInlineRecords(config)->size(), 1u);
+  auto seen = GetSeenSteps(config);
+  ASSERT_TRUE(seen) << seen.error().message;
+  ASSERT_EQ(seen->records.size(), 1u);
+  EXPECT_EQ(seen->records[0].key, record.key);
+  EXPECT_EQ(seen->records[0].outputs, record.outputs);
+  EXPECT_THAT(seen->objects, ElementsAre(std::pair(Digest::Of(object), object)));
+  EXPECT_TRUE(IsUnkept({{UnkeptLayer(Digest::Of("tree"))}, Digest::Of("tree")}));
+  EXPECT_FALSE(IsUnkept({{UnkeptLayer(Digest::Of("tree"))}, Digest::Of("another")}));
+  config.document().Set(kInlineRecords, Base64Encode(R"({"records":[],"seen":[{"key":"x"}]})"));
+  EXPECT_FALSE(GetSeenSteps(config));
 }
 
 TEST(InlineRecords, AreRefusedWhenTheyCannotBeRight) {

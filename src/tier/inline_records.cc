@@ -19,9 +19,22 @@ bool IsPrefix(const std::vector<size_t>& layers) {
   return true;
 }
 
+Error Damaged() { return Corrupt("the image's inline cache cannot be read"); }
+
+// Nothing: the image has none.
+Result<std::optional<Json>> Read(const oci::ImageConfig& config) {
+  const std::string encoded = config.document().GetString(kInlineRecords);
+  if (encoded.empty()) return std::optional<Json>();
+  std::string text;
+  if (!Base64Decode(encoded, &text)) return Damaged();
+  auto json = Json::Parse(text);
+  if (!json) return Damaged();
+  return std::optional(std::move(*json));
+}
+
 }  // namespace
 
-void SetInlineRecords(oci::ImageConfig& config, std::vector<InlineRecord> records) {
+Status SetInlineRecords(oci::ImageConfig& config, std::vector<InlineRecord> records, SeenSteps seen) {
   std::ranges::sort(records, {}, &InlineRecord::key);
   records.erase(std::unique(records.begin(), records.end()), records.end());
   Json list = Json::EmptyArray();
@@ -36,24 +49,59 @@ void SetInlineRecords(oci::ImageConfig& config, std::vector<InlineRecord> record
     }
     list.Append(std::move(json));
   }
-  std::string text = Json().Set("records", std::move(list)).Dump({});
-  config.document().Set(kInlineRecords, Base64Encode(text));
+  Json json = Json().Set("records", std::move(list));
+  if (!seen.records.empty()) {
+    std::ranges::sort(seen.records, {}, &SeenSteps::Record::key);
+    std::ranges::sort(seen.objects);
+    Json steps = Json::EmptyArray();
+    for (const SeenSteps::Record& record : seen.records) {
+      Json outputs = Json::EmptyArray();
+      for (const Digest& tree : record.outputs) outputs.Append(tree.ToString());
+      steps.Append(Json().Set("key", record.key.ToString()).Set("outputs", std::move(outputs)));
+    }
+    TRY_ASSIGN(std::string trees, EncodeTrees(seen.objects));
+    json.Set("seen", std::move(steps)).Set("trees", Base64Encode(trees));
+  }
+  config.document().Set(kInlineRecords, Base64Encode(json.Dump({})));
+  return Ok();
+}
+
+DiffId UnkeptLayer(const Digest& tree_root) { return DiffId(Digest::Of("an unkept layer\n" + tree_root.ToString())); }
+
+bool IsUnkept(const cache::Rootfs& rootfs) {
+  return rootfs.layers.size() == 1 && rootfs.layers[0] == UnkeptLayer(rootfs.tree_root);
+}
+
+Result<SeenSteps> GetSeenSteps(const oci::ImageConfig& config) {
+  SeenSteps seen;
+  TRY_ASSIGN(auto json, Read(config));
+  if (!json || json->Find("seen") == nullptr) return seen;
+  for (const Json& entry : json->GetArray("seen")) {
+    auto key = Digest::Parse(entry.GetString("key"));
+    if (!key) return Damaged();
+    SeenSteps::Record record{.key = StepKey(*key), .outputs = {}};
+    for (const std::string& text : entry.GetStrings("outputs")) {
+      auto tree = Digest::Parse(text);
+      if (!tree) return Damaged();
+      record.outputs.push_back(*tree);
+    }
+    seen.records.push_back(std::move(record));
+  }
+  std::string packed;
+  if (!Base64Decode(json->GetString("trees"), &packed)) return Damaged();
+  TRY_ASSIGN(seen.objects, DecodeTrees(packed));
+  return seen;
 }
 
 Result<std::vector<InlineRecord>> GetInlineRecords(const oci::ImageConfig& config) {
   std::vector<InlineRecord> records;
-  std::string encoded = config.document().GetString(kInlineRecords);
-  if (encoded.empty()) return records;
-  auto damaged = [] { return Corrupt("the image's inline cache cannot be read"); };
-  std::string text;
-  if (!Base64Decode(encoded, &text)) return damaged();
-  auto json = Json::Parse(text);
-  if (!json) return damaged();
+  TRY_ASSIGN(auto json, Read(config));
+  if (!json) return records;
   const size_t count = config.diff_ids().size();
   size_t positions = 0;
   for (const Json& entry : json->GetArray("records")) {
     auto key = Digest::Parse(entry.GetString("key"));
-    if (!key) return damaged();
+    if (!key) return Damaged();
     InlineRecord record{.key = StepKey(*key)};
     auto position = [&](int64_t n) {
       if (n < 0 || static_cast<uint64_t>(n) >= count) return false;
@@ -62,15 +110,15 @@ Result<std::vector<InlineRecord>> GetInlineRecords(const oci::ImageConfig& confi
     };
     if (entry.Find("chain") != nullptr) {
       for (const Json& layer : entry.GetArray("chain")) {
-        if (!layer.is_int() || !position(layer.as_int())) return damaged();
+        if (!layer.is_int() || !position(layer.as_int())) return Damaged();
       }
     } else {
       int64_t layers = entry.GetInt("layers", -1);
-      if (layers < 0 || static_cast<uint64_t>(layers) > count) return damaged();
+      if (layers < 0 || static_cast<uint64_t>(layers) > count) return Damaged();
       for (int64_t i = 0; i < layers; ++i) position(i);
     }
     positions += record.layers.size();
-    if (positions > kMostPositions) return damaged();
+    if (positions > kMostPositions) return Damaged();
     records.push_back(std::move(record));
   }
   return records;

@@ -79,8 +79,10 @@ void FuzzInline(std::string_view text) {
   if (!config) return;
   auto records = GetInlineRecords(*config);
   if (!records) return;
-  SetInlineRecords(*config, *records);
+  auto seen = GetSeenSteps(*config);
+  CHECK(SetInlineRecords(*config, *records, seen ? *seen : SeenSteps()).has_value());
   CHECK(GetInlineRecords(*config).has_value());
+  CHECK(GetSeenSteps(*config).has_value());
 }
 
 void FuzzFlag(std::string_view text) {
