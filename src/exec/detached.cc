@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <span>
 
 #include "base/metric.h"
 #include "exec/diff_step.h"
@@ -107,32 +108,45 @@ bool IsOnlyBelow(const LayerIndex& index, const LayerIndex& next) {
   });
 }
 
-// The layers of `input` from number `from` on, onto `stack`.
-Status AddLayers(const Job& job, const engine::RunInput& input, size_t from, Stack& stack, std::stop_token stop) {
-  const auto& layers = input.rootfs.layers;
-  cache::Rootfs below = Scratch();
-  std::vector<LayerIndex> indexes;
+// One new layer that makes `lower` into `upper`, onto `stack`.
+Status AddDiff(const Job& job, const engine::RunInput& lower, const engine::RunInput& upper, Stack& stack,
+               std::stop_token stop) {
+  TRY_ASSIGN(cache::Rootfs diff, RunDiffStep(job, lower, upper, stop));
+  TRY_ASSIGN(LayerIndex index, job.layers.Index(diff.layers[0]));
+  return stack.Add(diff.layers[0], index);
+}
+
+struct Part {
+  DiffId layer;
+  LayerIndex index;
+  bool as_it_is = true;  // else it is made anew: what it changes of the layers that it was made on
+};
+
+Result<std::vector<Part>> PartsOf(const Job& job, std::span<const DiffId> layers) {
+  std::vector<Part> parts;
   for (const DiffId& layer : layers) {
-    TRY_ASSIGN(indexes.emplace_back(), job.layers.Index(layer));
+    TRY_ASSIGN(LayerIndex index, job.layers.Index(layer));
+    parts.push_back({layer, std::move(index)});
   }
-  // What is below a layer is of interest up to the last one that is to be made anew.
-  size_t hiding = 0;
-  for (size_t i = from; i < layers.size(); ++i) {
-    if (HidesAll(indexes[i])) hiding = i + 1;
-  }
-  for (size_t i = hiding > 0 ? 0 : from; i < layers.size(); ++i) {
+  return parts;
+}
+
+// The layers of `step` that were made on `below`, onto `stack`.
+Status AddParts(const Job& job, graph::StepIndex step, cache::Rootfs below, const std::vector<Part>& parts, Stack& stack,
+                std::stop_token stop) {
+  // What is below a layer is of interest up to the last one that is made anew.
+  size_t made = parts.size();
+  while (made > 0 && parts[made - 1].as_it_is) --made;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const Part& part = parts[i];
     cache::Rootfs above;
-    if (i < hiding) {
-      TRY_ASSIGN(above, WithLayer(job, below, layers[i], indexes[i]));
+    if (i < made) {
+      TRY_ASSIGN(above, WithLayer(job, below, part.layer, part.index));
     }
-    const bool left_out = i < from || (i + 1 < layers.size() && IsOnlyBelow(indexes[i], indexes[i + 1]));
-    if (!left_out && HidesAll(indexes[i])) {
-      TRY_ASSIGN(cache::Rootfs diff, RunDiffStep(job, {.step = input.step, .rootfs = below},
-                                                 {.step = input.step, .rootfs = above}, stop));
-      TRY_ASSIGN(LayerIndex index, job.layers.Index(diff.layers[0]));
-      TRY(stack.Add(diff.layers[0], index));
-    } else if (!left_out) {
-      TRY(stack.Add(layers[i], indexes[i]));
+    const bool left_out = i + 1 < parts.size() && IsOnlyBelow(part.index, parts[i + 1].index);
+    if (!left_out && part.as_it_is) TRY(stack.Add(part.layer, part.index));
+    if (!left_out && !part.as_it_is) {
+      TRY(AddDiff(job, {.step = step, .rootfs = below}, {.step = step, .rootfs = above}, stack, stop));
     }
     below = std::move(above);
   }
@@ -144,21 +158,18 @@ Status AddLayers(const Job& job, const engine::RunInput& input, size_t from, Sta
 Result<cache::Rootfs> DiffInputs(const Job& job, const engine::RunInput& lower, const engine::RunInput& upper,
                                  std::stop_token stop) {
   const auto &below = lower.rootfs.layers, &all = upper.rootfs.layers;
-  bool as_they_are = all.size() >= below.size() && std::equal(below.begin(), below.end(), all.begin());
-  cache::Rootfs at = lower.rootfs;
-  for (size_t i = below.size(); as_they_are && i < all.size(); ++i) {
-    TRY_ASSIGN(LayerIndex index, job.layers.Index(all[i]));
-    TRY_ASSIGN(as_they_are, SaysOnlyWhatDiffers(job, at, index));
-    TRY_ASSIGN(at, WithLayer(job, at, all[i], index));
-  }
   Stack stack(job, Scratch(), stop);
-  if (as_they_are) {
-    TRY(AddLayers(job, upper, below.size(), stack, stop));
+  if (all.size() < below.size() || !std::equal(below.begin(), below.end(), all.begin())) {
+    TRY(AddDiff(job, lower, upper, stack, stop));
     return stack.Take();
   }
-  TRY_ASSIGN(cache::Rootfs diff, RunDiffStep(job, lower, upper, stop));
-  TRY_ASSIGN(LayerIndex index, job.layers.Index(diff.layers[0]));
-  TRY(stack.Add(diff.layers[0], index));
+  TRY_ASSIGN(std::vector<Part> parts, PartsOf(job, std::span(all).subspan(below.size())));
+  cache::Rootfs at = lower.rootfs;
+  for (Part& part : parts) {
+    TRY_ASSIGN(part.as_it_is, SaysOnlyWhatDiffers(job, at, part.index));
+    TRY_ASSIGN(at, WithLayer(job, at, part.layer, part.index));
+  }
+  TRY(AddParts(job, upper.step, lower.rootfs, parts, stack, stop));
   return stack.Take();
 }
 
@@ -166,7 +177,11 @@ Result<cache::Rootfs> MergeInputs(const Job& job, const std::vector<engine::RunI
   if (inputs.empty()) return Scratch();
   METRIC("exec.merge_step");
   Stack stack(job, inputs[0].rootfs, stop);
-  for (size_t i = 1; i < inputs.size(); ++i) TRY(AddLayers(job, inputs[i], 0, stack, stop));
+  for (const engine::RunInput& input : std::span(inputs).subspan(1)) {
+    TRY_ASSIGN(std::vector<Part> parts, PartsOf(job, input.rootfs.layers));
+    for (Part& part : parts) part.as_it_is = !HidesAll(part.index);
+    TRY(AddParts(job, input.step, Scratch(), parts, stack, stop));
+  }
   return stack.Take();
 }
 

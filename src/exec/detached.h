@@ -4,8 +4,8 @@
 // put it there, and what a step wrote again without a change is in it too. As a diff it is to say what differs. And
 // overlayfs shows a whiteout as a file that cannot be opened, in a directory that no layer below has. So
 //
-//   a diff is the layers that the upper file system has above the lower one, as they are, where they say no more than
-//   what differs, and else one new layer (diff_step.h);
+//   a diff is the layers that the upper file system has above the lower one, as they are, but each that says more than
+//   what it changes is made anew; where the upper one was not made on the lower one it is one new layer (diff_step.h);
 //   a layer that hides more than it should is made anew where it is laid on something else;
 //   a layer of the directories alone goes below one that removes from directories that are not there.
 //

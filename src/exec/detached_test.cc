@@ -64,6 +64,16 @@ TEST_F(Detached, WhatWasWrittenAgainUnchangedIsInNoDiff) {
   EXPECT_EQ(Shown(Diff(base, made)), Names{"b"});
 }
 
+TEST_F(Detached, WhatOneLayerMadeAndALaterOneRemovedIsRemovedByTheDiffToo) {
+  auto base = Make({MakeFile{.path = "/a", .data = "x"}, MakeFile{.path = "/c", .data = "x"}});
+  auto made = Make({MakeFile{.path = "/d", .data = "x"}}, base);
+  // A layer that says again what is there, between the two.
+  auto merged = Merge({made, Make({MakeFile{.path = "/a", .data = "x"}})});
+  auto diff = Diff(base, Make({Remove{.path = "/d"}}, merged));
+  EXPECT_EQ(Shown(diff), Names{});
+  EXPECT_EQ(Shown(Merge({Make({MakeFile{.path = "/a", .data = "y"}, MakeFile{.path = "/d", .data = "y"}}), diff})), Names{"a"});
+}
+
 TEST_F(Detached, ADirectoryThatWasMadeAnewHidesOnlyWhatItHid) {
   auto base = Make({MakeFile{.path = "/d/a", .data = "x"}});
   auto other = Make({MakeFile{.path = "/d/a", .data = "other"}, MakeFile{.path = "/d/b", .data = "x"}});
