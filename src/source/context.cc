@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -76,7 +77,9 @@ Status SaveStatCache(const std::string& file, const tree::StatCache& old, WalkOu
       directories.emplace_back(path, block);
     }
   }
-  if (!changed) return Ok();
+  // The first one is written even where all files are too young for it, so that a second build of the same leaves nothing
+  // in the state root that the first has not: clients of the daemon compare what it holds.
+  if (!changed && (walk.hashed_files == 0 || access(file.c_str(), F_OK) == 0)) return Ok();
   std::sort(directories.begin(), directories.end());
   return tree::WriteStatCache(file, directories);
 }

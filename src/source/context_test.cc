@@ -201,6 +201,15 @@ TEST_F(ContextTest, FilesThatAreTooYoungAreHashedAgain) {
   EXPECT_EQ(Walk().hashed_files, 0u);
 }
 
+TEST_F(ContextTest, TheFirstWalkMakesTheStatCacheAlsoOfYoungFiles) {
+  Write("a", "x");
+  clock_.Set({SystemClock().Now().nanos - 1'000'000'000});
+  Walk();
+  EXPECT_EQ(access(spec_.stat_cache_file.c_str(), F_OK), 0);
+  EXPECT_EQ(tree::StatCache::Open(spec_.stat_cache_file).directories(), 0u);
+  EXPECT_EQ(Walk().hashed_files, 1u);
+}
+
 TEST_F(ContextTest, SameSizeAndModificationTimeDoNotFoolTheStatCache) {
   Write("a", "1");
   Digest before = Walk().root;
