@@ -1,4 +1,5 @@
-// YAML documents as JSON values, read as Go's yaml package reads them: Compose files and CDI specifications are written for it.
+// YAML documents as JSON values, read as Go's yaml package reads them: Compose files and CDI specifications are
+// written for it.
 #pragma once
 
 #include <string>
@@ -9,8 +10,8 @@
 
 namespace varve {
 
-// The single document of the text. Plain scalars are null, booleans, integers, floats, else strings; quoted ones are strings; keys become strings; aliases are copied. An empty
-// text is null. kInvalid with line and column for malformed text, for more than one document, a key
+// The single document of the text. Plain scalars are null, booleans, integers, floats, else strings; quoted ones are
+// strings; keys become strings; aliases are copied. An empty text is null. kInvalid with line and column for malformed text, for more than one document, a key
 // that is no scalar or stands twice, nesting deeper than 200, and aliases that blow the document up to more than a
 // million values.
 Result<Json> ParseYaml(std::string_view text);

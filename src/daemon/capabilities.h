@@ -8,12 +8,11 @@
 
 #include "api/gateway.pb.h"
 #include "api/worker.pb.h"
+#include "base/buildkit_version.h"
 #include "daemon/devices.h"
 
 namespace varve::daemon {
 
-// The version of BuildKit whose protocol is spoken: clients decide by it what they may ask for.
-inline constexpr char kBuildkitVersion[] = "v0.26.0";
 inline constexpr char kRevision[] = "varve-0.1.0";
 inline constexpr char kDockerfileVersion[] = "1.26";  // of the language
 inline constexpr char kPackage[] = "github.com/moby/buildkit";

@@ -2,7 +2,8 @@
 //
 // One coordinator thread (the caller's) owns all state of a build and blocks only on its mailbox;
 // resolving, look-ups, downloads and steps run on pools and come back as one message each; but a look-up or the like
-// that is all there is to wait for runs right there. What to do is decided by Plan, what a key is by ComputeKey; this file only moves work and facts between them.
+// that is all there is to wait for runs right there. What to do is decided by Plan, what a key is by ComputeKey; this
+// file only moves work and facts between them.
 #pragma once
 
 #include <optional>

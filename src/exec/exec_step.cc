@@ -95,12 +95,12 @@ bool IsValid(const graph::Exec& exec, int exit_code) {
 }
 
 // In the words that clients and their users look for.
-std::string FailureOf(const graph::Exec& exec) {
+std::string WordsOf(const graph::Exec& exec) {
   return fmt::format("process {} did not complete successfully", GoQuote(Join(exec.args, " ")));
 }
 
 Error ExitError(const graph::Exec& exec, const sandbox::Outcome& outcome) {
-  Error error = MakeError(Code::kExec, "{}: exit code: {}", FailureOf(exec), outcome.exit_code);
+  Error error = MakeError(Code::kExec, "{}: exit code: {}", WordsOf(exec), outcome.exit_code);
   if (outcome.exit_code == 137) {
     error.hint = "killed by SIGKILL: the machine, or a limit of --resource, may be out of memory";
   } else if (outcome.exit_code == 127) {
@@ -112,6 +112,14 @@ Error ExitError(const graph::Exec& exec, const sandbox::Outcome& outcome) {
   return error;
 }
 
+// Nothing where the process ended as the step is to end.
+std::optional<Error> FailureOf(const graph::Exec& exec, const Result<sandbox::Outcome>& outcome) {
+  if (!outcome && outcome.error().code == Code::kExec) return Error(outcome.error()).With(WordsOf(exec));
+  if (!outcome) return outcome.error();
+  if (!IsValid(exec, outcome->exit_code)) return ExitError(exec, *outcome);
+  return std::nullopt;
+}
+
 std::function<Result<bool>(const RelPath&, const tree::Node&)> IsIn(const Job& job,
                                                                     const Digest& tree) {
   return [&job, tree](const RelPath& path, const tree::Node& directory) -> Result<bool> {
@@ -119,6 +127,51 @@ std::function<Result<bool>(const RelPath&, const tree::Node&)> IsIn(const Job& j
     return below && below->IsDirectory() && below->mode == directory.mode &&
            below->uid == directory.uid && below->gid == directory.gid;
   };
+}
+
+// What a step runs in, and the layer that it writes.
+struct Root {
+  cache::Rootfs base;
+  std::unique_ptr<snapshot::LayerDraft> draft;
+  std::unique_ptr<snapshot::RootfsMount> mounted;
+
+  Status Unmount() {
+    TRY(mounted->Finish());
+    mounted.reset();
+    return Ok();
+  }
+
+  struct Made {
+    uint64_t tar_size = 0;
+    cache::Rootfs rootfs;
+  };
+  // Once, after Unmount.
+  Result<Made> Commit(const Job& job, std::stop_token stop) {
+    draft->is_below = IsIn(job, base.tree_root);
+    draft->has_directory = [&job, tree = base.tree_root](const RelPath& path) -> Result<bool> {
+      TRY_ASSIGN(auto below, tree::Lookup(job.trees, tree, path));
+      return below && below->IsDirectory();
+    };
+    TRY_ASSIGN(snapshot::Layer layer, CommitLeased(job, std::move(draft), {}, stop));
+    TRY_ASSIGN(cache::Rootfs made, WithLayer(job, base, layer.diff_id));
+    return Made{layer.tar_size, std::move(made)};
+  }
+};
+
+// Hands over what a process that failed was shown and what it wrote, for somebody to look into.
+Status KeepWhatIsLeft(const Job& job, const engine::RunRequest& request, Root& root, StepMounts& mounts,
+                      std::stop_token stop) {
+  TRY(root.Unmount());
+  FailedExec left{.step = request.step, .mounted = {}, .written = {}};
+  for (const graph::Mount& each : std::get<graph::Exec>(request.graph.steps[request.step].op).mounts) {
+    if (each.input >= 0) left.mounted[each.target] = request.inputs[static_cast<size_t>(each.input)].rootfs;
+  }
+  TRY_ASSIGN(auto others, mounts.Commit(StepMounts::Which::kAllWritten, stop));
+  for (auto& [of, made] : others) left.written[of->target] = std::move(made);
+  TRY_ASSIGN(auto made, root.Commit(job, stop));
+  left.written["/"] = std::move(made.rootfs);
+  job.keep_failed(std::move(left));
+  return Ok();
 }
 
 // The layers whose use is to be noted, where that can be done.
@@ -207,10 +260,10 @@ Result<engine::RunResult> RunExecStep(const Job& job, const engine::RunRequest& 
   const graph::Step& step = request.graph.steps[request.step];
   const auto& exec = std::get<graph::Exec>(step.op);
   TRY_ASSIGN(Emulation emulation, EmulationOf(step));
-  auto root = std::ranges::find(exec.mounts, "/", &graph::Mount::target);
-  CHECK(root != exec.mounts.end());
+  auto root_mount = std::ranges::find(exec.mounts, "/", &graph::Mount::target);
+  CHECK(root_mount != exec.mounts.end());
   cache::Rootfs base{{}, tree::EmptyTree()};
-  if (root->input >= 0) base = request.inputs[static_cast<size_t>(root->input)].rootfs;
+  if (root_mount->input >= 0) base = request.inputs[static_cast<size_t>(root_mount->input)].rootfs;
 
   TRY_ASSIGN(std::string state, job.step_state.Directory());
   TRY_ASSIGN(const std::string disk, job.scratch.Path());
@@ -222,21 +275,21 @@ Result<engine::RunResult> RunExecStep(const Job& job, const engine::RunRequest& 
   // A mount point takes no memory; a copy of the files, where overlayfs does not do, would.
   bool overlay = snapshot::OverlayUsable(disk) && 2 * base.layers.size() < sys::kMaxOverlayLowers;
   TRY_ASSIGN(auto point, sys::TempDir::Create(overlay ? state : disk, "rootfs-"));
-  bool read_only = root->readonly;
   std::unique_ptr<trace::TracedLayers> traced;
   if (overlay) traced = ShowLayers(job, request, point.path());
   std::map<DiffId, std::string> shown_by;
   for (size_t i = 0; traced && i < request.traced.size(); ++i) {
     shown_by[request.traced[i].layer] = traced->Directory(i);
   }
-  TRY_ASSIGN(auto mount, snapshot::MountRootfs(job.layers, base.layers, draft.get(), point.path(), shown_by));
+  TRY_ASSIGN(auto mounted, snapshot::MountRootfs(job.layers, base.layers, draft.get(), point.path(), shown_by));
+  Root root{std::move(base), std::move(draft), std::move(mounted)};
 
   StepMounts mounts(job, request, exec, scratch.path());
   TRY(mounts.Prepare(sink, stop));
   RecordingSink recording(sink);
   MaskingSink masking(recording, mounts.secrets());
-  TRY_ASSIGN(sandbox::Spec spec, SandboxSpecOf(exec, mount->path(), mounts));
-  spec.read_only_rootfs = read_only;
+  TRY_ASSIGN(sandbox::Spec spec, SandboxSpecOf(exec, root.mounted->path(), mounts));
+  spec.read_only_rootfs = root_mount->readonly;
   spec.filter_dir = job.root;
   spec.resolv_conf = job.resolv_conf;
   for (const std::string& interpreter : emulation.interpreters) {
@@ -249,61 +302,29 @@ Result<engine::RunResult> RunExecStep(const Job& job, const engine::RunRequest& 
   };
   auto outcome = sandbox::Run(spec, state, on_output, stop);
   masking.Flush();
-  auto commit_root = [&]() -> Result<std::pair<uint64_t, cache::Rootfs>> {
-    draft->is_below = IsIn(job, base.tree_root);
-    draft->has_directory = [&job, tree = base.tree_root](const RelPath& path) -> Result<bool> {
-      TRY_ASSIGN(auto below, tree::Lookup(job.trees, tree, path));
-      return below && below->IsDirectory();
-    };
-    TRY_ASSIGN(snapshot::Layer layer, CommitLeased(job, std::move(draft), {}, stop));
-    TRY_ASSIGN(cache::Rootfs made, WithLayer(job, base, layer.diff_id));
-    return std::pair(layer.tar_size, std::move(made));
-  };
-  std::optional<Error> failed;
-  if (!outcome && outcome.error().code == Code::kExec) {
-    failed = Error(outcome.error()).With(FailureOf(exec));
-  } else if (!outcome) {
-    failed = outcome.error();
-  } else if (!IsValid(exec, outcome->exit_code)) {
-    failed = ExitError(exec, *outcome);
+  if (std::optional<Error> failed = FailureOf(exec, outcome)) {
+    if (failed->code == Code::kExec && job.keep_failed) {
+      Status kept = KeepWhatIsLeft(job, request, root, mounts, stop);
+      if (!kept) LOG_WARN("what \"{}\" has left is lost: {}", step.name, kept.error().message);
+    }
+    return std::move(*failed);
   }
-  if (failed && failed->code == Code::kExec && job.keep_failed) {
-    auto keep = [&]() -> Status {
-      TRY(mount->Finish());
-      mount.reset();
-      FailedExec left{.step = request.step, .mounted = {}, .written = {}};
-      for (const graph::Mount& each : exec.mounts) {
-        if (each.input >= 0) left.mounted[each.target] = request.inputs[static_cast<size_t>(each.input)].rootfs;
-      }
-      TRY_ASSIGN(auto others, mounts.Commit(StepMounts::Which::kAllWritten, stop));
-      for (auto& [of, made] : others) left.written[of->target] = std::move(made);
-      TRY_ASSIGN(auto made, commit_root());
-      left.written["/"] = std::move(made.second);
-      job.keep_failed(std::move(left));
-      return Ok();
-    };
-    if (Status kept = keep(); !kept) LOG_WARN("what \"{}\" has left is lost: {}", step.name, kept.error().message);
-  }
-  if (failed) return std::move(*failed);
 
-  TRY(mount->Finish());
-  mount.reset();
+  TRY(root.Unmount());
   engine::RunResult result;
   result.asked = FinishTraced(request, traced.get(), mounts);
   result.log = recording.TakeLog();
-  std::vector<std::pair<int, cache::Rootfs>> outputs;
+  auto put = [&result](int output, cache::Rootfs made) {
+    auto at = static_cast<size_t>(output);
+    if (result.outputs.size() <= at) result.outputs.resize(at + 1, {{}, tree::EmptyTree()});
+    result.outputs[at] = std::move(made);
+  };
   TRY_ASSIGN(auto others, mounts.Commit(StepMounts::Which::kOutputs, stop));
-  for (auto& [of, made] : others) outputs.emplace_back(of->output, std::move(made));
-  if (root->output >= 0) {
-    TRY_ASSIGN(auto made, commit_root());
-    result.new_bytes = made.first;
-    outputs.emplace_back(root->output, std::move(made.second));
-  }
-  for (auto& [output, made] : outputs) {
-    if (result.outputs.size() <= static_cast<size_t>(output)) {
-      result.outputs.resize(static_cast<size_t>(output) + 1, {{}, tree::EmptyTree()});
-    }
-    result.outputs[static_cast<size_t>(output)] = std::move(made);
+  for (auto& [of, made] : others) put(of->output, std::move(made));
+  if (root_mount->output >= 0) {
+    TRY_ASSIGN(auto made, root.Commit(job, stop));
+    result.new_bytes = made.tar_size;
+    put(root_mount->output, std::move(made.rootfs));
   }
   return result;
 }

@@ -20,7 +20,7 @@ namespace {
 // The objects of a tree that `base` does not have in the same place. What is not stored is left out: who
 // needs it runs the step.
 Status NoteNew(tree::TreeStore& trees, const Digest& digest, const tree::Directory* base,
-               TreeObjects& noted) {
+               NotedTrees& noted) {
   TRY_ASSIGN(auto directory, trees.Get(digest));
   if (!directory) return Ok();
   if (!noted.try_emplace(digest, tree::Encode(*directory)).second) return Ok();
@@ -39,7 +39,7 @@ Status NoteNew(tree::TreeStore& trees, const Digest& digest, const tree::Directo
 
 // The objects of `below` that file actions on it have changed, or would look at to put something there: with
 // them a machine without the layers can run such a step again.
-Status NoteWrittenOn(tree::TreeStore& trees, const Digest& below, const Digest& result, TreeObjects& noted) {
+Status NoteWrittenOn(tree::TreeStore& trees, const Digest& below, const Digest& result, NotedTrees& noted) {
   NotingTrees noting(trees, noted);
   TRY_ASSIGN(auto before, noting.Get(below));
   TRY_ASSIGN(auto after, trees.Get(result));
@@ -62,7 +62,7 @@ std::string TargetOf(const graph::FileAction& action) {
 
 // Of what the file actions of a step write on.
 Status NoteBase(const graph::FileOp& op, const Digest& below, const Digest& result, tree::TreeStore& trees,
-                TreeObjects& noted) {
+                NotedTrees& noted) {
   TRY(NoteWrittenOn(trees, below, result, noted));
   NotingTrees noting(trees, noted);
   for (const graph::FileAction& action : op.actions) {
@@ -97,8 +97,8 @@ Result<std::shared_ptr<const tree::Directory>> BaseTree(
 
 Status NoteTrees(const BuiltSteps& built, const StepRecords& records, cache::LocalStore& local,
                  tier::Offer& offer) {
-  TreeObjects noted;
-  TreeObjects written_on;  // apart: what is noted above is a whole tree's
+  NotedTrees noted;
+  NotedTrees written_on;  // apart: what is noted above is a whole tree's
   std::set<Digest> roots;
   NotingTrees noting(local, noted);
   for (graph::StepIndex i = 0; i < built.graph.steps.size(); ++i) {

@@ -49,7 +49,7 @@ std::set<graph::StepIndex> StepsOf(const graph::Graph& graph, const std::optiona
 // Of each step but those in `own` that others copy from, as far as there is room.
 tier::SeenSteps SeenBy(const graph::Graph& graph, const std::optional<graph::Ref>& root, const StepRecords& records,
                        const std::set<graph::StepIndex>& own, tree::TreeStore& trees) {
-  std::map<graph::StepIndex, TreeObjects> looked_at;  // by the step that was read
+  std::map<graph::StepIndex, NotedTrees> looked_at;  // by the step that was read
   for (graph::StepIndex step : StepsOf(graph, root, false)) {
     for (const graph::InputUse& use : graph::InputUses(graph.steps[step])) {
       const graph::Ref& ref = graph.steps[step].inputs[static_cast<size_t>(use.input)];
@@ -63,7 +63,7 @@ tier::SeenSteps SeenBy(const graph::Graph& graph, const std::optional<graph::Ref
     }
   }
   tier::SeenSteps seen;
-  TreeObjects all;
+  NotedTrees all;
   size_t bytes = 0;
   for (auto& [step, objects] : looked_at) {
     size_t more = 0;

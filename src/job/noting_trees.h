@@ -11,11 +11,12 @@
 
 namespace varve::job {
 
-using TreeObjects = std::map<Digest, std::string>;
+// Encoded directories (tree/tree.h), by digest.
+using NotedTrees = std::map<Digest, std::string>;
 
 class NotingTrees final : public tree::TreeStore {
  public:
-  NotingTrees(tree::TreeStore& trees, TreeObjects& noted) : trees_(trees), noted_(noted) {}
+  NotingTrees(tree::TreeStore& trees, NotedTrees& noted) : trees_(trees), noted_(noted) {}
   Result<std::shared_ptr<const tree::Directory>> Get(const Digest& digest) override {
     TRY_ASSIGN(auto directory, trees_.Get(digest));
     if (directory) noted_.try_emplace(digest, tree::Encode(*directory));
@@ -25,7 +26,7 @@ class NotingTrees final : public tree::TreeStore {
 
  private:
   tree::TreeStore& trees_;
-  TreeObjects& noted_;
+  NotedTrees& noted_;
 };
 
 }  // namespace varve::job

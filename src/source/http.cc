@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "archive/gunzip_writer.h"
+#include "base/buildkit_version.h"
 #include "base/json.h"
 #include "base/percent.h"
 #include "base/strings.h"
@@ -153,7 +154,7 @@ std::string NameInDisposition(std::string_view header) {
 namespace {
 
 // Servers that look for the downloads of a build look for BuildKit's name.
-std::string DefaultUserAgent() { return std::string(net::UserAgent()) + " buildkit/v0.26"; }
+std::string DefaultUserAgent() { return std::string(net::UserAgent()) + " buildkit/" + kBuildkitMinor; }
 
 }  // namespace
 
