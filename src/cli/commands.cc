@@ -27,6 +27,7 @@ constexpr CommandEntry kCommands[] = {
     {"trace", "", "List what a step looked at in the files that it was given", MakeTraceCommand},
     {"verify", "", "Prove that the cached image is what a build without cache gives", MakeVerifyCommand},
     {"doctor", "", "Say what keeps the cache of a project from working", MakeDoctorCommand},
+    {"image", "images", "List, inspect and remove the images that builds have named", MakeImageCommand},
     {"du", "", "Show what the cache takes on the disk", MakeDuCommand},
     {"prune", "", "Remove what is worth least, or what matches", MakePruneCommand},
     {"clear", "", "Remove everything that could make a build faster", MakeClearCommand},

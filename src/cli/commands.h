@@ -10,6 +10,7 @@ std::unique_ptr<Command> MakeBuildCommand();
 std::unique_ptr<Command> MakeComposeCommand();
 std::unique_ptr<Command> MakeExplainCommand();
 std::unique_ptr<Command> MakeHistoryCommand();
+std::unique_ptr<Command> MakeImageCommand();
 std::unique_ptr<Command> MakePlanCommand();
 std::unique_ptr<Command> MakeCacheCommand();
 std::unique_ptr<Command> MakeCacheServerCommand();
