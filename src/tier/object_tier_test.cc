@@ -82,7 +82,9 @@ class PagedBucketPlace final : public Place {
 class WebPlace : public ObjectPlace {
  public:
   explicit WebPlace(bool conditions = true, WebLayout layout = WebLayout::kPlain)
-      : ObjectPlace({.bucket = "dav", .keys = {}, .conditions = conditions}), layout_(layout) {}
+      : ObjectPlace({.bucket = "dav", .keys = {}, .conditions = conditions,
+                     .bazel_remote = layout == WebLayout::kBazel}),
+        layout_(layout) {}
   std::unique_ptr<BlobStorage> Storage() override {
     objects::HttpOptions http{.url = server_.Url("/dav/app")};
     http.timeouts.stall = stall;
@@ -97,7 +99,7 @@ class WebPlace : public ObjectPlace {
   const WebLayout layout_;
   bool in_real_time_ = false;
 };
-// As bazel-remote lays out its stores.
+// bazel-remote, below a path as behind a proxy.
 class BazelPlace final : public WebPlace {
  public:
   BazelPlace() : WebPlace(false, WebLayout::kBazel) {}

@@ -8,6 +8,7 @@
 #include "base/guarded.h"
 #include "oci/layout.h"
 #include "oci/manifest.h"
+#include "tier/action_result.h"
 #include "tier/object_blobs.h"
 #include "tier/read_back.h"
 
@@ -71,12 +72,12 @@ class WebStorage final : public ObjectBlobs {
       TRY_ASSIGN(Document document, Read(stop));
       TRY_ASSIGN(dead, Merge(document, added, old, stop));
       std::string text = TextOf(document);
-      TRY(store_->Put(index_, objects::BodyOf(text), stop));
+      TRY(store_->Put(index_, objects::BodyOf(bazel_ ? AsActionResult(text) : text), stop));
       return text;
     };
     auto is = [&](const std::string& text) -> Result<bool> {
       TRY_ASSIGN(auto now, objects::GetString(*store_, index_, oci::kMaxManifestSize, stop));
-      return now == text;
+      return now && TextIn(std::move(*now)) == text;
     };
     auto holds = [&]() -> Result<bool> {
       TRY_ASSIGN(Document document, Read(stop));
@@ -124,7 +125,8 @@ class WebStorage final : public ObjectBlobs {
     seen_ = document.exists = true;
     document.etag = info->etag;
     if (info->now && !bazel_) document.now = info->now->seconds();
-    auto groups = ParseGroupIndex(out.text);
+    const std::string text = TextIn(std::move(out.text));
+    auto groups = ParseGroupIndex(text);
     if (!groups) {
       Error error = std::move(groups).error();
       error.message = fmt::format("{}/{}: {}", store_->Name(), index_, error.message);
@@ -132,9 +134,16 @@ class WebStorage final : public ObjectBlobs {
       return error;
     }
     document.groups = std::move(*groups);
-    TRY_ASSIGN(oci::Index index, oci::ParseIndex(out.text));
+    TRY_ASSIGN(oci::Index index, oci::ParseIndex(text));
     document.dropped = DroppedOf(index.annotations);
     return document;
+  }
+
+  // Of what lies under index_. As it is, where a bazel-remote took any bytes.
+  std::string TextIn(std::string bytes) const {
+    if (!bazel_ || bytes.starts_with('{')) return bytes;
+    auto text = TextOfActionResult(bytes);
+    return text ? std::move(*text) : std::move(bytes);
   }
 
   static std::string TextOf(const Document& document) {

@@ -7,8 +7,7 @@
 // no writer overwrites another; elsewhere it is read back (read_back.h).
 //
 // bazel-remote's paths are of another form (its README, "HTTP/1.1 REST API"): a content-addressable store,
-// which checks digests itself, and an action cache, which must take any bytes (--disable_http_ac_validation)
-// and holds the index:
+// which checks digests itself, and an action cache, which holds the index as an action's output (action_result.h):
 //
 //   ac/<hex of sha256("varve cache index 1")>        cas/<hex>
 //

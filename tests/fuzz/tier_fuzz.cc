@@ -3,7 +3,7 @@
 //
 // The first byte chooses: 'g' the JSON of a record group, whose records get their checksums right here, 't' a tree
 // pack before its compression, 'i' the list of groups, 'r' an image's config with inline records, 's' the value of a
-// flag, 'k' keys in PEM.
+// flag, 'k' keys in PEM, 'a' an entry of Bazel's action cache.
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -14,6 +14,7 @@
 #include "base/result.h"
 #include "gha/service_address.h"
 #include "oci/image_config.h"
+#include "tier/action_result.h"
 #include "tier/group.h"
 #include "tier/inline_records.h"
 #include "tier/signing.h"
@@ -101,6 +102,12 @@ void FuzzKeys(std::string_view pem) {
   }
 }
 
+void FuzzActionResult(std::string_view entry) {
+  auto text = TextOfActionResult(entry);
+  if (!text) CHECK(text.error().code == Code::kInvalid);
+  else CHECK(TextOfActionResult(AsActionResult(*text)).value() == *text);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -124,6 +131,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       break;
     case 'k':
       FuzzKeys(input);
+      break;
+    case 'a':
+      FuzzActionResult(input);
       break;
     default:
       break;

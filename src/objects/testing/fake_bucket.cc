@@ -142,6 +142,7 @@ std::optional<ServerReply> FakeBucket::Refusal(const State& state,
 
 ServerReply FakeBucket::CarryOut(State& state, const ServerRequest& request) {
   if (auto refusal = Refusal(state, request)) return *std::move(refusal);
+  if (options_.bazel_remote) return CarryOutAsBazelRemote(state, request);
   std::string path = PercentDecode(request.path);
   std::string root = "/" + options_.bucket;
   if (path != root && !path.starts_with(root + "/")) return S3Refusal(404, "NoSuchBucket");

@@ -1,5 +1,5 @@
 // A bucket in memory behind HTTP on loopback, with the faults of real ones. It checks signatures
-// and digests of bodies, and pages its listings. Without keys it is a plain web server with PUT.
+// and digests of bodies, and pages its listings. Without keys it is a plain web server with PUT, or a bazel-remote.
 #pragma once
 
 #include <chrono>
@@ -23,6 +23,7 @@ struct BucketOptions {
   size_t page_size = 2;     // of listings
   bool conditions = true;   // honours If-Match and If-None-Match of a PUT
   bool ranges = true;
+  bool bazel_remote = false;  // no bucket: takes and refuses what bazel-remote does
 };
 
 class FakeBucket {
@@ -67,6 +68,7 @@ class FakeBucket {
   };
   net::testing::ServerReply Answer(const net::testing::ServerRequest& request);
   net::testing::ServerReply CarryOut(State& state, const net::testing::ServerRequest& request);
+  net::testing::ServerReply CarryOutAsBazelRemote(State& state, const net::testing::ServerRequest& request);
   std::optional<net::testing::ServerReply> Refusal(
       const State& state, const net::testing::ServerRequest& request) const;
   net::testing::ServerReply List(const State& state,
