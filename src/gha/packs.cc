@@ -297,17 +297,41 @@ Result<std::map<Digest, Packs::Place>> Packs::KnownPlaces(const std::vector<Valu
   return known;
 }
 
+Result<std::map<Digest, Packs::Place>> Packs::UploadPack(const std::vector<const Value*>& values,
+                                                         std::stop_token stop) {
+  TRY_ASSIGN(std::string pack, SavePack(values, std::move(stop)));
+  state_.Lock()->gone.erase(pack);  // it may be the very pack that was evicted
+  std::map<Digest, Place> places;
+  uint64_t offset = 0;
+  for (const Value* value : values) {
+    places[value->digest] = {.pack = pack, .offset = offset, .size = value->size, .digest = value->digest};
+    offset += value->size;
+  }
+  return places;
+}
+
 Result<bool> Packs::UploadAhead(const Value& value, std::stop_token stop) {
-  if (value.size < options_.pack_size) return false;
+  std::map<Digest, Value> pack;
   {
     auto state = state_.Lock();
-    if (state->ahead.contains(value.digest) || state->uploads_ahead >= options_.max_packs / 2) return false;
+    if (state->ahead.contains(value.digest) || !state->kept.emplace(value.digest, value).second) return false;
+    state->kept_bytes += value.size;
+    const uint64_t enough = (options_.pack_size / 16) << std::min<size_t>(state->uploads_ahead, 16);
+    if (state->uploads_ahead >= options_.max_packs || state->kept_bytes < enough) return true;
     ++state->uploads_ahead;
+    pack = std::exchange(state->kept, {});
+    state->kept_bytes = 0;
   }
-  TRY_ASSIGN(std::string pack, SavePack({&value}, std::move(stop)));
+  std::vector<const Value*> values;
+  for (const auto& [digest, kept] : pack) values.push_back(&kept);
+  auto places = UploadPack(values, std::move(stop));
   auto state = state_.Lock();
-  state->gone.erase(pack);
-  state->ahead[value.digest] = {.pack = pack, .size = value.size, .digest = value.digest};
+  if (!places) {
+    for (const Value* kept : values) state->kept_bytes += kept->size;
+    state->kept.merge(pack);
+    return std::move(places).error();
+  }
+  state->ahead.merge(*places);
   return true;
 }
 
@@ -316,7 +340,9 @@ Result<std::map<Digest, Packs::Place>> Packs::Upload(std::vector<const Value*> v
   std::ranges::stable_sort(values, {}, [](const Value* value) { return value->size; });
   uint64_t total = 0;
   for (const Value* value : values) total += value->size;
-  const uint64_t target = std::max(options_.pack_size, total / std::max<size_t>(options_.max_packs, 1) + 1);
+  const size_t ahead = state_.Lock()->uploads_ahead;
+  const size_t most = std::clamp<size_t>(options_.max_packs * 3 / 2 - ahead, 1, std::max<size_t>(options_.max_packs, 1));
+  const uint64_t target = std::max(options_.pack_size, total / most + 1);
   std::vector<std::vector<const Value*>> groups;
   uint64_t filled = target;
   for (const Value* value : values) {
@@ -327,21 +353,13 @@ Result<std::map<Digest, Packs::Place>> Packs::Upload(std::vector<const Value*> v
     groups.back().push_back(value);
     filled += value->size;
   }
-  std::vector<std::string> names(groups.size());
+  Guarded<std::map<Digest, Place>> places;
   TRY(ParallelFor(groups.size(), 4, [&](size_t i) -> Status {
-    TRY_ASSIGN(names[i], SavePack(groups[i], stop));
+    TRY_ASSIGN(auto of_pack, UploadPack(groups[i], stop));
+    places.Lock()->merge(of_pack);
     return Ok();
   }));
-  std::map<Digest, Place> places;
-  for (size_t i = 0; i < groups.size(); ++i) {
-    state_.Lock()->gone.erase(names[i]);  // it may be the very pack that was evicted
-    uint64_t offset = 0;
-    for (const Value* value : groups[i]) {
-      places[value->digest] = {.pack = names[i], .offset = offset, .size = value->size, .digest = value->digest};
-      offset += value->size;
-    }
-  }
-  return places;
+  return std::move(*places.Lock());
 }
 
 Status Packs::Change(const std::vector<Value>& values, const std::vector<std::string>& removed,
@@ -349,9 +367,18 @@ Status Packs::Change(const std::vector<Value>& values, const std::vector<std::st
   std::lock_guard writing(writing_);
   TRY(Load(stop));
   TRY_ASSIGN(auto places, KnownPlaces(values, stop));
+  std::map<Digest, Value> kept;
+  {
+    auto state = state_.Lock();
+    kept = std::exchange(state->kept, {});
+    state->kept_bytes = 0;
+  }
   std::map<Digest, const Value*> fresh;
   for (const Value& value : values) {
-    if (value.open && !places.contains(value.digest)) fresh.try_emplace(value.digest, &value);
+    if (places.contains(value.digest)) continue;
+    auto same = kept.find(value.digest);
+    if (value.open) fresh.try_emplace(value.digest, &value);
+    else if (same != kept.end()) fresh.try_emplace(value.digest, &same->second);
   }
   std::vector<const Value*> uploads;
   for (const auto& [digest, value] : fresh) uploads.push_back(value);

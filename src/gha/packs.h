@@ -61,7 +61,8 @@ class Packs {
   struct Options {
     std::string scope = "varve";       // of the user's choice: one per image or platform, say
     uint64_t pack_size = 64 << 20;     // a pack is begun when the one before has reached it,
-    size_t max_packs = 12;             // unless that would give one PutMany more packs than this
+    size_t max_packs = 12;             // unless that would give one PutMany more packs than this.
+                                       // Half as many again with those of UploadAhead
     Nanos patience{15'000'000'000};    // go-actions-cache waits as long
     uint64_t max_index = 64 << 20;
   };
@@ -101,10 +102,12 @@ class Packs {
   // bytes stay until the service drops them.
   Status PutMany(const std::vector<Value>& values, std::stop_token stop) { return Change(values, {}, stop); }
   Status Change(const std::vector<Value>& values, const std::vector<std::string>& removed, std::stop_token stop);
-  // Uploads one value, in a pack of its own, for a Change that will name it. False: that is done in the
-  // Change, since it is small, or since max_packs / 2 uploads were spent like this.
+  // For a Change that will name the values: keeps them, each until there are enough for a pack, and uploads
+  // that. The first takes a sixteenth of pack_size and each other one twice as much as the one before: what is
+  // left for the Change is about what went so far, or little, and no build is so large that it takes more than
+  // max_packs. A value that the Change does not name is dropped. False: it was taken before.
   Result<bool> UploadAhead(const Value& value, std::stop_token stop);
-  uint64_t least_ahead() const { return options_.pack_size; }
+  uint64_t kept_bytes() { return state_.Lock()->kept_bytes; }
 
  private:
   struct Place {
@@ -135,6 +138,8 @@ class Packs {
     std::map<std::string, Numbered> newest;      // by ref, as read or written last
     std::map<Digest, Place> ahead;               // uploaded, and named by no index yet
     size_t uploads_ahead = 0;                    // begun
+    std::map<Digest, Value> kept;                // for the next of them, or for the Change
+    uint64_t kept_bytes = 0;
   };
 
   std::string IndexPrefix(const std::string& ref) const;
@@ -151,7 +156,8 @@ class Packs {
                 std::vector<std::optional<std::string>>& out, std::stop_token stop);
   Result<std::string> SavePack(const std::vector<const Value*>& values, std::stop_token stop);
   Result<std::map<Digest, Place>> KnownPlaces(const std::vector<Value>& values, std::stop_token stop);
-  // Where the bytes went.
+  // One pack, whose values lie in their order.
+  Result<std::map<Digest, Place>> UploadPack(const std::vector<const Value*>& values, std::stop_token stop);
   Result<std::map<Digest, Place>> Upload(std::vector<const Value*> values, std::stop_token stop);
   Index Changed(const Numbered& base, uint64_t target, const Places& mine, const std::vector<std::string>& removed);
   Status WriteIndex(Places mine, const std::vector<std::string>& removed, std::stop_token stop);

@@ -121,6 +121,85 @@ TEST_P(PacksTest, WhatIsThereIsNotSentAgain) {
   EXPECT_EQ(Job(service_, GetParam()).Get("c"), "same");
 }
 
+// --- Ahead of the Change ------------------------------------------------------------------------------
+
+std::vector<Packs::Value> Sixty() {
+  std::vector<Packs::Value> values;
+  for (int i = 0; i < 60; ++i) {
+    values.push_back(Text("blob/" + std::to_string(i), std::string(50, static_cast<char>('0' + i))));
+  }
+  return values;
+}
+
+// As the build knows them in the end: their bytes are with the packs.
+std::vector<Packs::Value> WithoutBytes(std::vector<Packs::Value> values) {
+  for (Packs::Value& value : values) value.open = nullptr;
+  return values;
+}
+
+TEST_P(PacksTest, SmallValuesGoAheadTogetherInPacksThatGrow) {
+  Job writer(service_, GetParam(), "refs/heads/main:rw", {.pack_size = 1600});
+  std::vector<uint64_t> kept;
+  for (const Packs::Value& value : Sixty()) {
+    EXPECT_TRUE(*writer.packs.UploadAhead(value, {}));
+    kept.push_back(writer.packs.kept_bytes());
+  }
+  // Of 100, 200, 400 and 800 bytes; what is left is 1500.
+  EXPECT_EQ(Uploads(), 4u);
+  EXPECT_THAT(std::vector(kept.begin(), kept.begin() + 7), ElementsAre(50, 0, 50, 100, 150, 0, 50));
+  EXPECT_EQ(kept.back(), 1500u);
+  EXPECT_FALSE(*writer.packs.UploadAhead(Sixty().front(), {})) << "it was taken before";
+  EXPECT_FALSE(*writer.packs.UploadAhead(Sixty().back(), {}));
+  writer.Put(WithoutBytes(Sixty()));
+  EXPECT_EQ(Uploads(), 4u + 1 + 1);
+  EXPECT_EQ(writer.packs.kept_bytes(), 0u);
+  Job reader(service_, GetParam());
+  for (const Packs::Value& value : Sixty()) EXPECT_EQ(Digest::Of(reader.Get(value.key)), value.digest);
+}
+
+TEST_P(PacksTest, NoNumberOfValuesAheadTakesMoreThanNineteenUploads) {
+  Job writer(service_, GetParam(), "refs/heads/main:rw", {.pack_size = 16});
+  std::vector<Packs::Value> values;
+  for (int i = 0; i < 300; ++i) values.push_back(Text("blob/" + std::to_string(i), std::to_string(i) + std::string(60, '.')));
+  for (size_t i = 0; i < 200; ++i) EXPECT_TRUE(*writer.packs.UploadAhead(values[i], {}));
+  EXPECT_GT(Uploads(), 6u);
+  writer.Put(values);
+  EXPECT_LE(Uploads(), 19u);
+  Job reader(service_, GetParam());
+  for (const Packs::Value& value : values) EXPECT_EQ(Digest::Of(reader.Get(value.key)), value.digest);
+}
+
+TEST_P(PacksTest, WhatTheChangeDoesNotNameIsNotUploaded) {
+  Job writer(service_, GetParam());
+  EXPECT_TRUE(*writer.packs.UploadAhead(Text("blob/a", "A"), {}));
+  EXPECT_TRUE(*writer.packs.UploadAhead(Text("blob/b", "B"), {}));
+  writer.Put(WithoutBytes({Text("blob/b", "B")}));
+  EXPECT_EQ(writer.packs.kept_bytes(), 0u);
+  Job reader(service_, GetParam());
+  EXPECT_EQ(reader.Get("blob/a"), "nothing");
+  EXPECT_EQ(reader.Get("blob/b"), "B");
+  auto packs = service_.store().List({"refs/heads/main"}, "varve-varve#pack-");
+  ASSERT_EQ(packs.size(), 1u);
+  EXPECT_EQ(packs[0].size, 1u);
+}
+
+TEST_P(PacksTest, AnUploadAheadThatFailsIsMadeUpForByTheChange) {
+  Job writer(service_, GetParam(), "refs/heads/main:rw", {.pack_size = 32});
+  EXPECT_TRUE(*writer.packs.UploadAhead(Text("blob/a", "A"), {}));
+  Packs::Value bad = Text("blob/b", "B");
+  auto open = std::exchange(bad.open, nullptr);
+  bad.open = [open, opened = std::make_shared<std::atomic<int>>(0)](
+                 uint64_t offset, uint64_t size) -> Result<std::unique_ptr<Reader>> {
+    if ((*opened)++ == 0) return Corrupt("a bad disk");
+    return open(offset, size);
+  };
+  EXPECT_FALSE(writer.packs.UploadAhead(bad, {}));
+  EXPECT_EQ(writer.packs.kept_bytes(), 2u);
+  writer.Put(WithoutBytes({Text("blob/a", "A"), Text("blob/b", "B")}));
+  Job reader(service_, GetParam());
+  EXPECT_EQ(reader.Get("blob/a") + reader.Get("blob/b"), "AB");
+}
+
 TEST_P(PacksTest, ALaterValueReplacesAnEarlierOne) {
   Job(service_, GetParam()).Put({Text("k", "one"), Text("l", "stays")});
   Job(service_, GetParam()).Put({Text("k", "two")});

@@ -296,8 +296,9 @@ Status CacheTiers::ExportOne(Exported& to, const BuiltSteps& built, bool finishe
       TRY_ASSIGN(offer.mounts, OfferMounts(built, to.spec, root_));
     }
     if (!to.ahead.layers.empty()) {
-      sink.Log(2, fmt::format("{} layer{} went while steps ran\n", to.ahead.layers.size(),
-                              to.ahead.layers.size() == 1 ? "" : "s"));
+      if (uint64_t sent = to.tier->traffic().bytes_written) {
+        sink.Log(2, fmt::format("{} went while steps ran\n", FormatBytes(sent)));
+      }
     }
     offer.replace = rebuild_;
     return to.tier->Export(offer, progress, stop);

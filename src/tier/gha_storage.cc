@@ -90,7 +90,7 @@ class GhaStorage final : public BlobStorage {
     return !there;
   }
 
-  uint64_t least_ahead() const override { return packs_.least_ahead(); }
+  uint64_t kept_ahead() override { return packs_.kept_bytes(); }
 
   Result<bool> PutAhead(const oci::Descriptor& blob, const OpenAt& open, IfThere if_there,
                         std::stop_token stop) override {

@@ -1,8 +1,8 @@
 // A tier in GitHub's cache service.
 //
 // An entry there is written once, counts against 200 uploads a minute, and is found by the beginning of its
-// key; nothing lists or deletes. So what an export sends waits until its Replace, and goes in few packs
-// (gha/packs.h), whose index names the groups and the blobs that each needs:
+// key; nothing lists or deletes. So what is sent waits for others, the export's own until its Replace, and goes in few
+// packs (gha/packs.h), whose index names the groups and the blobs that each needs:
 //
 //   blob/sha256:…    a layer, a tree pack, a group's records
 //   group/sha256:…   the records, under the digest of the group's manifest, which is not stored itself

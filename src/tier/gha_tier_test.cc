@@ -215,6 +215,21 @@ TEST_P(GhaTier, ABuildOfSixtyStepsTakesFewUploads) {
   EXPECT_EQ(Found(*Job(), {"step0", "step59"}), "step0 step59");
 }
 
+TEST_P(GhaTier, LayersThatWaitForOthersAreNotCountedAsSentAhead) {
+  // The first pack takes 16,000 bytes, the second 32,000.
+  auto job = Job(*server_, kMain, {}, {.packs = {.pack_size = 256'000}});
+  std::vector<std::string> names = Names("step", 3);
+  Offer offer = OfferOf(names, 9'000);
+  for (size_t i = 0; i < names.size(); ++i) {
+    EXPECT_TRUE(*job->SendAhead(offer, LayerOf(names[i]), {}));
+    EXPECT_EQ(job->traffic().bytes_written, i == 0 ? 0u : 18'000u);
+  }
+  ASSERT_TRUE(job->Export(offer, nullptr, {}));
+  EXPECT_EQ(job->traffic().bytes_ahead, 18'000u);
+  EXPECT_GT(job->traffic().bytes_written, 27'000u);
+  EXPECT_EQ(Found(*Job(), names), "step0 step1 step2");
+}
+
 TEST_P(GhaTier, ALookUpOfSixtyStepsIsAFewRequests) {
   std::vector<std::string> names = Names("step", 60);
   ASSERT_TRUE(Job()->Export(OfferOf(names), nullptr, {}));

@@ -145,11 +145,6 @@ class PackedTier final : public Tier {
 
   Result<bool> SendAhead(const Offer& terms, const DiffId& layer, std::stop_token stop) override {
     METRIC("tier.send_ahead");
-    std::optional<Offer::Blob> blob;
-    if (wire_.least_ahead() > 0) {
-      blob = MakeBlob(terms, layer, stop);
-      if (!blob || blob->descriptor.size < wire_.least_ahead()) return false;
-    }
     TRY_ASSIGN(Shared there, ThereAhead(stop));
     auto known = there->layers.find(layer);
     if (known != there->layers.end() && !terms.replace &&
@@ -164,7 +159,7 @@ class PackedTier final : public Tier {
     if (terms.chunked) {
       TRY(AddChunksAhead(terms, layer, *there, stop));
     } else {
-      if (!blob) blob = MakeBlob(terms, layer, stop);
+      auto blob = MakeBlob(terms, layer, stop);
       if (!blob) return false;
       TRY_ASSIGN(bool sent, wire_.SendAhead(blob->descriptor, blob->open, stop));
       if (!sent) return false;
@@ -186,7 +181,7 @@ class PackedTier final : public Tier {
         wire_.ForgetSent();
         ahead->chunks.reset();
       }
-      bytes_ahead_ = ahead->there ? wire_.bytes_written.load() : 0;
+      bytes_ahead_ = ahead->there ? wire_.bytes_sent() : 0;
     }
     TRY_ASSIGN(Shared there, LoadForExport(before.get(), stop));
     ExportTarget to{.wire = wire_, .lists = lists_, .options = options_, .clock = clock_,
@@ -199,7 +194,7 @@ class PackedTier final : public Tier {
 
   Traffic traffic() override {
     return {.hits = hits_, .layers = layers_, .bytes_read = wire_.bytes_read,
-            .bytes_written = wire_.bytes_written, .requests = storage_->requests().value_or(wire_.requests),
+            .bytes_written = wire_.bytes_sent(), .requests = storage_->requests().value_or(wire_.requests),
             .refused = refused_.Lock()->size(), .left_out = left_out_,
             .layers_ahead = layers_ahead_, .bytes_ahead = bytes_ahead_};
   }

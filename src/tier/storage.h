@@ -75,9 +75,9 @@ class BlobStorage {
   // many blobs in few requests.
   virtual Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, IfThere if_there,
                            std::stop_token stop) = 0;
-  // Sends a blob that a later Replace will name. False: it is there, or it goes better with that Replace, as
-  // those do that are smaller than least_ahead.
-  virtual uint64_t least_ahead() const { return 0; }
+  // Sends a blob that a later Replace will name. As Put does, a storage may keep `open`, to send it with others that
+  // come by and by, or with that Replace; kept_ahead are the bytes of those. False: it is there.
+  virtual uint64_t kept_ahead() { return 0; }
   virtual Result<bool> PutAhead(const oci::Descriptor& blob, const OpenAt& open, IfThere if_there,
                                 std::stop_token stop) {
     return Put(blob, open, if_there, std::move(stop));

@@ -4,6 +4,7 @@
 // Safe from any thread.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <set>
 #include <stop_token>
@@ -41,7 +42,8 @@ class Wire {
   // what nothing names is not kept for ever.
   Result<bool> SendAhead(const oci::Descriptor& blob, const OpenAt& open, std::stop_token stop);
   void ForgetSent() { sent_.Lock()->clear(); }
-  uint64_t least_ahead() const { return storage_.least_ahead(); }
+  // Of what was sent so far, without what the storage keeps for the export.
+  uint64_t bytes_sent() { return bytes_written - std::min(storage_.kept_ahead(), bytes_written.load()); }
 
   // The blob's bytes are wrong: it counts as absent, and is sent in place of what is there.
   void Distrust(const Digest& blob) { distrusted_.Lock()->insert(blob); }
