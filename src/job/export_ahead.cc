@@ -68,13 +68,17 @@ void ExportAhead::Done(graph::StepIndex step, const StepKey& key, bool ran) {
 }
 
 void ExportAhead::Close() {
+  bool at_work = false;
   for (auto& lane : lanes_) {
     auto queue = lane->queue.Lock();
+    at_work = at_work || queue->started;
     if (queue->started && !queue->begun) Resolve(*queue);
     queue->steps.clear();
     queue->closed = true;
     lane->changed.notify_all();
   }
+  // The image's export may wait for a layer that they are packing.
+  if (at_work) sys::RaiseLoweredThreads();
 }
 
 // Of the steps that are waiting, under the lock, so that Close can say that nobody asks any more.

@@ -10,7 +10,7 @@
 // blob that nothing names yet. The record group that names all of it is written once, by the export; of a
 // build that fails, by an export of what was sent (cache_tiers.h).
 //
-// Two threads a place send, of lower priority than the steps that run; a queue holds names alone.
+// Two threads a place send, of lower priority than the steps as long as these run; a queue holds names alone.
 #pragma once
 
 #include <condition_variable>

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <semaphore>
 #include <thread>
 
 namespace varve::sys {
@@ -22,6 +23,30 @@ TEST(Priority, IsLoweredForOneThreadAndThoseThatItStarts) {
   EXPECT_GE(lowered, 10);
   EXPECT_EQ(started, lowered);
   EXPECT_EQ(Nice(), before);
+}
+
+TEST(Priority, IsRaisedAgainWhereThatIsAllowed) {
+  std::binary_semaphore lowered(0), raised(0);
+  int before = 0, after = 0, started = 0;
+  std::jthread([&] {
+    before = Nice();
+    std::jthread worker([&] {
+      LowerThreadPriority();
+      std::jthread([&] {
+        lowered.release();
+        raised.acquire();
+        started = Nice();
+      }).join();
+      after = Nice();
+    });
+    lowered.acquire();
+    RaiseLoweredThreads();
+    raised.release();
+  }).join();
+  rlimit limit{};
+  const bool allowed = geteuid() == 0 || (getrlimit(RLIMIT_NICE, &limit) == 0 && limit.rlim_cur >= 20);
+  EXPECT_EQ(after, allowed ? before : 10);
+  EXPECT_EQ(started, after);
 }
 
 }  // namespace
