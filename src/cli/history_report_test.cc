@@ -82,6 +82,17 @@ TEST(WhyReport, NamesARootOnceAndWhatFollowsBelowIt) {
             "    hint: would have hit\n");
 }
 
+TEST(WhyReport, ACacheThatDidNotAnswerIsNoReasonOfItsOwnForWhatFollows) {
+  Reason tier{Reason::Kind::kTier, "cache local:c did not answer: it is down", "local:c"};
+  Reason file{Reason::Kind::kFile, "a.c: content changed", "context"};
+  Reason parent{Reason::Kind::kParent, "because COPY . . ran"};
+  parent.step = "COPY . .";
+  EXPECT_EQ(job::WhyReport({{"COPY . .", {file, tier}}, {"RUN make", {parent, tier}}, {"RUN other", {tier}}}),
+            "  COPY . .: a.c: content changed; and 1 more\n"
+            "    then RUN make\n"
+            "  RUN other: cache local:c did not answer: it is down\n");
+}
+
 TEST(WhyReport, AStepWhoseCauseIsNotListedIsItsOwnRoot) {
   Reason parent{Reason::Kind::kParent, "because RUN gone ran"};
   parent.step = "RUN gone";

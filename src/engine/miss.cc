@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <iterator>
 #include <map>
 
 #include "base/strings.h"
@@ -30,6 +31,7 @@ class Explainer {
     if (earlier && !earlier->empty()) Take(earlier->front());
     if (!Told(earlier)) Compare(*earlier);
     for (Reason& reason : out_.reasons) Complete(reason);
+    SayWhoDidNotAnswer();
     return std::move(out_);
   }
 
@@ -91,7 +93,6 @@ class Explainer {
       return Say(std::move(reason));
     }
     if (miss_.parent_must_run) return Say({Kind::kParent, "the step before it ran again"});
-    bool failed = false;
     for (const cache::TierTrouble& trouble : stores_.records.TroubleWith(miss_.keyed->key)) {
       if (trouble.kind == cache::TierTrouble::Kind::kUntrusted) {
         Reason reason{Kind::kTier, fmt::format("cache {} has it, but is not trusted: {}", trouble.tier,
@@ -101,23 +102,29 @@ class Explainer {
       }
       Reason reason{Kind::kTier, fmt::format("cache {} did not answer: {}", trouble.tier, trouble.why)};
       reason.subject = trouble.tier;
-      failed = Say(std::move(reason));
+      unanswered_.push_back(std::move(reason));
     }
     if (miss_.look_up_error) {
       Reason reason{Kind::kTier, fmt::format("the cache did not answer: {}", miss_.look_up_error->message)};
       reason.subject = "local";
-      failed = Say(std::move(reason));
+      unanswered_.push_back(std::move(reason));
     }
     if (Dropped()) return true;
     if (!earlier) {
-      if (!failed) Say({Kind::kTier, "the cache did not answer: " + earlier.error().message, "local"});
+      if (unanswered_.empty()) Say({Kind::kTier, "the cache did not answer: " + earlier.error().message, "local"});
       return true;
     }
     if (!earlier->empty()) return false;
     if (DroppedEarlier()) return true;
-    // A tier that did not answer may well have had it.
-    if (!failed) Say({Kind::kFirstTime, "never built here"});
-    return true;
+    return Say({Kind::kFirstTime, "never built here"});
+  }
+
+  // A tier that did not answer may well have had it. Behind what did change, which is what people look for: they
+  // are told of the tier once, for the whole build.
+  void SayWhoDidNotAnswer() {
+    if (unanswered_.empty()) return;
+    std::erase_if(out_.reasons, [](const Reason& reason) { return reason.kind == Kind::kFirstTime; });
+    std::ranges::move(unanswered_, std::back_inserter(out_.reasons));
   }
 
   Reason DropReason(const cache::DroppedRecord& dropped, const std::string& what) const {
@@ -257,6 +264,7 @@ class Explainer {
   const Miss& miss_;
   const MissStores& stores_;
   ExplainedMiss out_;
+  std::vector<Reason> unanswered_;
 };
 
 // Paths that differ, with what is there now; nothing when there are too many to tell.

@@ -42,6 +42,8 @@ class Roots {
   std::optional<size_t> Behind(size_t i) const {
     const Reason* pointer = nullptr;
     for (const Reason& reason : steps_[i].reasons) {
+      // A cache that did not answer comes after what did change, and is told of for the whole build.
+      if (reason.kind == Kind::kTier && pointer != nullptr) continue;
       if (reason.kind == Kind::kParent) {
         if (pointer == nullptr) pointer = &reason;
       } else if (!reason.step.empty()) {
@@ -59,8 +61,10 @@ class Roots {
   std::map<std::string, size_t> positions_;
 };
 
+// Of what follows another step.
 bool OnlyParents(const WhyStep& step) {
-  return std::ranges::all_of(step.reasons, [](const Reason& r) { return r.kind == Kind::kParent; });
+  return std::ranges::all_of(step.reasons,
+                             [](const Reason& r) { return r.kind == Kind::kParent || r.kind == Kind::kTier; });
 }
 
 bool NeverBuilt(const WhyStep& step) {
