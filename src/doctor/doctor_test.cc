@@ -11,6 +11,7 @@
 #include "doctor/diagnose.h"
 #include "doctor/patch.h"
 #include "doctor/report.h"
+#include "sys/tempdir.h"
 
 namespace varve::doctor {
 namespace {
@@ -485,6 +486,22 @@ TEST(DoctorCorpus, SpeaksSeldomEnoughToBeRead) {
     EXPECT_LE(count * 100, files * (limit == limits.end() ? 3 : limit->second))
         << rule << " " << count;
   }
+}
+
+TEST(DoctorProject, WhatVarveStoresInAProjectIsNoPartOfIt) {
+  auto directory = *sys::TempDir::Create(testing::TempDir(), "project-");
+  const std::string layer = "/layers/ab/files/usr/src";
+  auto write = [&](const std::string& path) {
+    std::filesystem::create_directories(std::filesystem::path(directory.path() + path).parent_path());
+    ASSERT_TRUE(WriteFileAtomically(directory.path() + path, "FROM scratch\n"));
+  };
+  for (const char* folder : {"/.state", "/app"}) write(folder + layer + "/Dockerfile");
+  for (const char* of_root : {"/.state/records/x", "/.state/staging/x", "/.state/version", "/app/version"}) write(of_root);
+  auto project = OpenProject(directory.path());
+  ASSERT_TRUE(project) << project.error().message;
+  Texts paths;
+  for (const auto& file : project->files) paths.push_back(file->path);
+  EXPECT_EQ(paths, Texts{"app" + layer + "/Dockerfile"});
 }
 
 }  // namespace

@@ -24,6 +24,13 @@ constexpr int kMaxDepth = 8;
 constexpr size_t kMaxFiles = 2'000;
 constexpr uintmax_t kMaxBytes = 1 << 20;  // no such file is written by hand
 
+// varve's own, with the files of whole images in it (cache/root.h).
+bool IsStateRoot(const fs::path& directory) {
+  std::error_code absent;
+  return fs::is_regular_file(directory / "version", absent) && fs::is_directory(directory / "records", absent) &&
+         fs::is_directory(directory / "staging", absent);
+}
+
 bool IsYaml(std::string_view name) { return name.ends_with(".yml") || name.ends_with(".yaml"); }
 
 // A line that turns BuildKit off, in a shell's words or in YAML's.
@@ -252,7 +259,7 @@ Result<Project> OpenProject(const std::string& directory) {
     std::string name = it->path().filename();
     std::error_code unknown;
     if (it->is_directory(unknown) && !it->is_symlink(unknown)) {
-      bool over = std::ranges::find(kPassedOver, name) != kPassedOver.end();
+      bool over = std::ranges::find(kPassedOver, name) != kPassedOver.end() || IsStateRoot(it->path());
       if (over || it.depth() >= kMaxDepth) it.disable_recursion_pending();
       continue;
     }
