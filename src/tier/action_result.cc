@@ -1,7 +1,8 @@
 #include "tier/action_result.h"
 
-#include <cstdint>
 #include <optional>
+
+#include "base/wire.h"
 
 namespace varve::tier {
 
@@ -9,44 +10,17 @@ namespace {
 
 // https://protobuf.dev/programming-guides/encoding: a tag is the field's number and, in three bits, its wire type.
 enum WireType : uint64_t { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
-constexpr uint64_t kStdoutRaw = 5;
+constexpr uint64_t kStdoutRaw = 5 << 3 | kBytes;
 
-void AppendVarint(std::string& out, uint64_t value) {
-  for (; value >= 0x80; value >>= 7) out += static_cast<char>(value | 0x80);
-  out += static_cast<char>(value);
-}
-
-std::optional<uint64_t> TakeVarint(std::string_view& in) {
-  uint64_t value = 0;
-  for (int shift = 0; shift < 64 && !in.empty(); shift += 7) {
-    const uint64_t byte = static_cast<unsigned char>(in.front());
-    in.remove_prefix(1);
-    value |= (byte & 0x7f) << shift;
-    if (byte < 0x80) return value;
-  }
-  return std::nullopt;
-}
-
-std::optional<std::string_view> Take(std::string_view& in, uint64_t size) {
-  if (size > in.size()) return std::nullopt;
-  std::string_view taken = in.substr(0, size);
-  in.remove_prefix(size);
-  return taken;
-}
-
-// The bytes of the field after its tag.
-std::optional<std::string_view> TakeField(std::string_view& in, uint64_t wire_type) {
-  const std::string_view from = in;
+// Nothing is kept of a field that is not counted bytes.
+bool TakeField(Cursor& in, uint64_t wire_type, std::string_view* bytes) {
+  uint64_t number;
   switch (wire_type) {
-    case kVarint:
-      if (!TakeVarint(in)) return std::nullopt;
-      return from.substr(0, from.size() - in.size());
-    case kFixed64: return Take(in, 8);
-    case kFixed32: return Take(in, 4);
-    case kBytes:
-      if (auto size = TakeVarint(in)) return Take(in, *size);
-      return std::nullopt;
-    default: return std::nullopt;  // groups, which proto3 does not have
+    case kVarint: return in.Varint(&number);
+    case kFixed64: return in.Raw(8, bytes);
+    case kFixed32: return in.Raw(4, bytes);
+    case kBytes: return in.Bytes(bytes);
+    default: return false;  // groups, which proto3 does not have
   }
 }
 
@@ -54,19 +28,21 @@ std::optional<std::string_view> TakeField(std::string_view& in, uint64_t wire_ty
 
 std::string AsActionResult(std::string_view text) {
   std::string entry;
-  AppendVarint(entry, kStdoutRaw << 3 | kBytes);
-  AppendVarint(entry, text.size());
-  entry += text;
+  PutVarint(entry, kStdoutRaw);
+  PutBytes(entry, text);
   return entry;
 }
 
 Result<std::string> TextOfActionResult(std::string_view entry) {
   std::optional<std::string_view> text;
-  while (!entry.empty()) {
-    auto tag = TakeVarint(entry);
-    auto field = tag ? TakeField(entry, *tag & 7) : std::nullopt;
-    if (!field) return Invalid("an entry of the action cache is no ActionResult");
-    if (*tag == (kStdoutRaw << 3 | kBytes)) text = field;
+  Cursor in(entry);
+  while (!in.AtEnd()) {
+    uint64_t tag;
+    std::string_view field;
+    if (!in.Varint(&tag) || !TakeField(in, tag & 7, &field)) {
+      return Invalid("an entry of the action cache is no ActionResult");
+    }
+    if (tag == kStdoutRaw) text = field;
   }
   if (!text) return Invalid("an entry of the action cache has no standard output");
   return std::string(*text);
