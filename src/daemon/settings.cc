@@ -1,6 +1,8 @@
 #include "daemon/settings.h"
 
+#include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 
 #include "base/digest.h"
 #include "base/fd.h"
@@ -104,19 +106,55 @@ Status ReadPolicy(const std::string& name, const Flags& flags, const TomlConfig&
   return Ok();
 }
 
-// A registry has one file of authorities; several become one.
-Status JoinAuthorities(const TomlConfig& config, Settings& settings) {
+// What the directories of a registry's certificates hold, in the order of the names. One that is absent holds nothing, as
+// in BuildKit.
+Status ReadDirectories(RegistryCertificates& certificates) {
+  for (const std::string& directory : certificates.directories) {
+    std::error_code error;
+    std::vector<std::filesystem::path> files;
+    for (const auto& entry : std::filesystem::directory_iterator(directory, error)) files.push_back(entry.path());
+    if (error && error != std::errc::no_such_file_or_directory && error != std::errc::permission_denied) {
+      return Unavailable("cannot read {}: {}", directory, error.message());
+    }
+    std::ranges::sort(files);
+    for (const std::filesystem::path& file : files) {
+      if (file.extension() == ".crt") certificates.authorities.push_back(file);
+      if (file.extension() != ".cert") continue;
+      certificates.pairs.push_back({file, std::filesystem::path(file).replace_extension(".key")});
+    }
+  }
+  return Ok();
+}
+
+// A registry has one file of authorities, and is shown one certificate; several authorities become one file.
+Status ReadCertificates(const TomlConfig& config, Settings& settings) {
   SolvePolicy& policy = settings.server.policy;
-  for (const auto& [host, files] : config.authorities) {
+  for (auto [host, certificates] : config.certificates) {
+    TRY(ReadDirectories(certificates));
+    registry::HostOptions options = config.registries.at(host);
+    if (certificates.pairs.size() > 1) {
+      return Invalid("registry.\"{}\".keypair: {} certificates of the client, where one can be shown", host,
+                     certificates.pairs.size());
+    }
+    if (!certificates.pairs.empty()) {
+      options.certificate = certificates.pairs[0].certificate;
+      options.key = certificates.pairs[0].key;
+      for (const std::string& file : {*options.certificate, *options.key}) {
+        if (auto text = ReadFile(file, kMaxPem); !text) {
+          return Error(std::move(text).error()).With(fmt::format("registry.\"{}\".keypair", host));
+        }
+      }
+    }
     std::string all;
-    for (const std::string& file : files) {
+    for (const std::string& file : certificates.authorities) {
       auto text = ReadFile(file, kMaxPem);
       if (!text) return Error(std::move(text).error()).With(fmt::format("registry.\"{}\".ca", host));
       all += *text + "\n";
     }
-    registry::HostOptions options = config.registries.at(host);
-    options.ca = fmt::format("{}/authorities/{}.pem", policy.root, Digest::Of(host).Hex().substr(0, 16));
-    settings.files[*options.ca] = std::move(all);
+    if (!all.empty()) {
+      options.ca = fmt::format("{}/authorities/{}.pem", policy.root, Digest::Of(host).Hex().substr(0, 16));
+      settings.files[*options.ca] = std::move(all);
+    }
     policy.registries->Set(host, std::move(options));
   }
   return Ok();
@@ -147,6 +185,15 @@ Status ReadStepSettings(const Flags& flags, const TomlConfig& config, exec::Step
   return Ok();
 }
 
+// Without the levels that nothing here is of: what is wrong, and goes on, is a warning.
+Result<LogLevel> ParseLogLevel(const std::string& text) {
+  if (text == "trace" || text == "debug") return LogLevel::kDebug;
+  if (text == "info") return LogLevel::kInfo;
+  if (text == "warn" || text == "warning" || text == "error") return LogLevel::kWarn;
+  if (text == "fatal" || text == "panic") return LogLevel::kOff;
+  return Invalid("log level {}: error, warn, info, debug or trace expected", text);
+}
+
 Status ReadWorker(const Flags& flags, const TomlConfig& config, ServerOptions& options) {
   TRY_ASSIGN(options.worker_labels, WorkerLabels(flags, config));
   for (const std::string& platform : First(flags.platforms, config.platforms)) {
@@ -165,7 +212,7 @@ Result<Settings> ReadSettings(const std::string& name, const Flags& flags) {
   TRY_ASSIGN(const TomlConfig config, ReadConfig(name, flags));
   TRY(ReadAddresses(name, flags, config, settings.server));
   TRY(ReadPolicy(name, flags, config, settings.server.policy));
-  TRY(JoinAuthorities(config, settings));
+  TRY(ReadCertificates(config, settings));
   TRY(ReadStepSettings(flags, config, settings.server.policy.steps));
   TRY(ReadWorker(flags, config, settings.server));
   settings.server.debug_address = First(flags.debug_address, config.debug_address);
@@ -177,6 +224,9 @@ Result<Settings> ReadSettings(const std::string& name, const Flags& flags) {
   auto log_format = ParseLogFormat(format.empty() ? "text" : format);
   if (!log_format) return Invalid("log format {}: text or json expected", format);
   settings.log_format = *log_format;
+  if (!config.log_level.empty()) {
+    TRY_ASSIGN(settings.log_level, ParseLogLevel(config.log_level));
+  }
   // A daemon has nothing else to say what it does with; VARVE_LOG=off makes it silent.
   if (std::getenv("VARVE_LOG") != nullptr) settings.log_level = CurrentLogLevel();
   if (flags.debug || flags.trace || config.debug || config.trace) settings.log_level = LogLevel::kDebug;

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include "base/fd.h"
 #include "sys/tempdir.h"
 
@@ -90,6 +92,35 @@ TEST_F(SettingsTest, SeveralAuthoritiesOfARegistryBecomeOneFile) {
   EXPECT_EQ(settings.server.policy.registries->Origin("r.example").tls.ca, settings.files.begin()->first);
   File(fmt::format("[registry.\"r.example\"]\nca = [\"{}\", \"/none/of/these\"]\n", a));
   EXPECT_NE(ErrorOf().find("registry.\"r.example\".ca"), std::string::npos) << ErrorOf();
+}
+
+TEST_F(SettingsTest, ADirectoryOfCertificatesIsReadAsDockersIs) {
+  const std::string& at = directory.path();
+  for (const char* name : {"one.crt", "two.crt", "me.cert", "me.key", "notes.txt"}) {
+    ASSERT_TRUE(WriteFileAtomically(at + "/" + name, name));
+  }
+  const std::string registry = fmt::format("[registry.\"r.example\"]\ntlsconfigdir = [\"{}\", \"/none/here\"]\n", at);
+  File(registry);
+  Settings settings = Read();
+  const net::Tls tls = settings.server.policy.registries->Origin("r.example").tls;
+  EXPECT_EQ(tls.certificate, at + "/me.cert");
+  EXPECT_EQ(tls.key, at + "/me.key");
+  EXPECT_EQ(settings.files.at(tls.ca), "one.crt\ntwo.crt\n");
+
+  File(registry + fmt::format("keypair = [{{cert = \"{0}/me.cert\", key = \"{0}/me.key\"}}]\n", at));
+  EXPECT_EQ(ErrorOf(), "registry.\"r.example\".keypair: 2 certificates of the client, where one can be shown");
+  std::filesystem::remove(at + "/me.key");
+  File(registry);
+  EXPECT_NE(ErrorOf().find("me.key"), std::string::npos) << ErrorOf();
+}
+
+TEST_F(SettingsTest, TheFileSaysHowMuchIsLogged) {
+  File("[log]\nlevel = \"warn\"\n");
+  EXPECT_EQ(Read().log_level, LogLevel::kWarn);
+  flags.debug = true;
+  EXPECT_EQ(Read().log_level, LogLevel::kDebug);
+  File("[log]\nlevel = \"loud\"\n");
+  EXPECT_EQ(ErrorOf(), "log level loud: error, warn, info, debug or trace expected");
 }
 
 TEST_F(SettingsTest, FlagsWinOverTheFile) {

@@ -58,6 +58,22 @@ Status Take(const toml::node& node, std::string_view key, std::optional<int64_t>
   return Ok();
 }
 
+// [[keypair]] tables, each with "cert" and "key".
+Status Take(const toml::node& node, std::string_view key, std::vector<RegistryCertificates::Pair>& out) {
+  const toml::array* array = node.as_array();
+  if (array == nullptr) return WrongType(node, key, "a list of tables");
+  for (const toml::node& item : *array) {
+    const toml::table* table = item.as_table();
+    const toml::node* certificate = table == nullptr ? nullptr : table->get("cert");
+    const toml::node* secret = table == nullptr ? nullptr : table->get("key");
+    if (certificate == nullptr || secret == nullptr) return WrongType(item, key, "a table with cert and key");
+    RegistryCertificates::Pair& pair = out.emplace_back();
+    TRY(Take(*certificate, fmt::format("{}.cert", key), pair.certificate));
+    TRY(Take(*secret, fmt::format("{}.key", key), pair.key));
+  }
+  return Ok();
+}
+
 // Go's durations in a file: seconds, or "48h".
 Status Take(const toml::node& node, std::string_view key, std::optional<Nanos>& out) {
   if (const auto* seconds = node.as_integer()) {
@@ -95,6 +111,7 @@ struct Meaningless {
 constexpr Meaningless kMeaningless[] = {
     {"grpc.securityDescriptor", "it is Windows'"},
     {"otel", "set OTEL_EXPORTER_OTLP_ENDPOINT"},
+    {"proxyNetwork", "steps reach the network directly"},
     {"system", "platforms are looked at once"},
     {"worker.containerd", "there is one worker, oci"},
     {"worker.oci.apparmor-profile", "steps run without a profile"},
@@ -102,6 +119,7 @@ constexpr Meaningless kMeaningless[] = {
     {"worker.oci.cniConfigPath", "steps share this machine's network, or have none"},
     {"worker.oci.cniBinaryPath", "steps share this machine's network, or have none"},
     {"worker.oci.cniPoolSize", "steps share this machine's network, or have none"},
+    {"worker.oci.defaultCgroupParent", "steps have the parent that their client asks for"},
     {"worker.oci.enabled", "there is one worker, oci"},
     {"worker.oci.networkMode", "steps share this machine's network, or have none"},
     {"worker.oci.noProcessSandbox", "steps always have their own processes"},
@@ -140,7 +158,7 @@ class Reader {
                {"trace", Into(config_.trace)},
                {"insecure-entitlements", Into(config_.entitlements)},
                {"provenanceEnvDir", Into(config_.provenance_directory)},
-               {"log", In({{"format", Into(config_.log_format)}})},
+               {"log", In({{"format", Into(config_.log_format)}, {"level", Into(config_.log_level)}})},
                {"grpc", In({{"address", Into(config_.addresses)},
                             {"debugAddress", Into(config_.debug_address)},
                             {"uid", Into(config_.owner)},
@@ -227,24 +245,21 @@ class Reader {
     if (table == nullptr) return WrongType(node, key, "a table");
     for (const auto& [name, value] : *table) {
       registry::HostOptions& host = config_.registries[std::string(name.str())];
-      std::vector<std::string> mirrors, authorities;
+      std::vector<std::string> mirrors;
+      RegistryCertificates certificates;
       bool http = false, insecure = false;
-      const std::string prefix = fmt::format("{}.\"{}\"", key, name.str());
-      // Without its certificate a registry refuses all: that is no key to pass over.
-      auto refuse = [](const toml::node& given, const std::string& which) {
-        return Invalid("line {}: {} is not supported: registries are not shown a client's certificate",
-                       given.source().begin.line, which);
-      };
-      TRY(In({{"mirrors", Into(mirrors)}, {"ca", Into(authorities)}, {"http", Into(http)}, {"insecure", Into(insecure)},
-              {"keypair", [&](const toml::node& given, const std::string& which) -> Status { return refuse(given, which); }},
-              {"tlsconfigdir", [&](const toml::node& given, const std::string& which) -> Status { return refuse(given, which); }}})(
-          value, prefix));
+      TRY(In({{"mirrors", Into(mirrors)},
+              {"http", Into(http)},
+              {"insecure", Into(insecure)},
+              {"ca", Into(certificates.authorities)},
+              {"keypair", Into(certificates.pairs)},
+              {"tlsconfigdir", Into(certificates.directories)}})(value, fmt::format("{}.\"{}\"", key, name.str())));
       if (!mirrors.empty()) host.mirrors = std::move(mirrors);
-      if (authorities.size() == 1) {
-        host.ca = std::move(authorities[0]);
-      } else if (!authorities.empty()) {
-        config_.authorities[std::string(name.str())] = std::move(authorities);
+      if (certificates.authorities.size() == 1 && certificates.directories.empty()) {
+        host.ca = std::move(certificates.authorities[0]);
+        certificates.authorities.clear();
       }
+      config_.certificates[std::string(name.str())] = std::move(certificates);
       if (http) host.plain_http = true;
       if (insecure) host.insecure = true;
     }

@@ -19,10 +19,20 @@
 
 namespace varve::daemon {
 
+// How a registry is known, and what it is shown, where that is not one file of authorities alone.
+struct RegistryCertificates {
+  struct Pair {
+    std::string certificate, key;
+  };
+  std::vector<std::string> authorities;  // PEM files
+  std::vector<Pair> pairs;               // the client's
+  std::vector<std::string> directories;  // as docker's certs.d: *.crt authorities, NAME.cert and NAME.key a pair
+};
+
 struct TomlConfig {
   std::string root;
   bool debug = false, trace = false;
-  std::string log_format, debug_address;
+  std::string log_format, log_level, debug_address;
   std::vector<std::string> addresses;
   std::optional<int64_t> owner, group;  // of the sockets, by number
   std::string tls_ca, tls_certificate, tls_key;
@@ -40,7 +50,7 @@ struct TomlConfig {
   std::set<std::string> disabled_frontends;   // "dockerfile.v0"
   std::vector<std::string> allowed_frontends; // repositories of images that may be front ends; empty: all
   std::map<std::string, registry::HostOptions> registries;
-  std::map<std::string, std::vector<std::string>> authorities;  // by registry: PEM files, where it has several
+  std::map<std::string, RegistryCertificates> certificates;  // by registry, of those in `registries`
   std::optional<int64_t> parallelism;         // steps at once, of all builds; 0 is no limit
   std::vector<std::string> nameservers, search_domains, dns_options;  // of steps, where not this machine's
   std::vector<std::string> unused;  // "line 3: otel.socketPath has no effect here", in the order of the lines

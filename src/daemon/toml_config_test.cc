@@ -66,6 +66,24 @@ TEST(TomlConfig, ReadsRegistries) {
   EXPECT_EQ(*own.ca, "/etc/ssl/own.pem");
 }
 
+TEST(TomlConfig, ReadsTheCertificatesOfRegistries) {
+  TomlConfig config = Parsed(R"(
+[registry."r"]
+  ca = ["/a.pem", "/b.pem"]
+  tlsconfigdir = ["/etc/certs.d/r"]
+  [[registry."r".keypair]]
+    key = "/k.pem"
+    cert = "/c.pem"
+)");
+  const RegistryCertificates& certificates = config.certificates.at("r");
+  EXPECT_EQ(certificates.authorities, (std::vector<std::string>{"/a.pem", "/b.pem"}));
+  EXPECT_EQ(certificates.directories, std::vector<std::string>{"/etc/certs.d/r"});
+  ASSERT_EQ(certificates.pairs.size(), 1u);
+  EXPECT_EQ(certificates.pairs[0].certificate, "/c.pem");
+  EXPECT_EQ(certificates.pairs[0].key, "/k.pem");
+  EXPECT_TRUE(config.unused.empty());
+}
+
 TEST(TomlConfig, ReadsWhatOperatorsTune) {
   TomlConfig config = Parsed(R"(
 trace = true
@@ -128,8 +146,8 @@ TEST(TomlConfig, SaysInWhichLineWhatIsWrong) {
   EXPECT_EQ(ErrorOf("[grpc]\nuid = -1\n"), "line 2: grpc.uid is not a number from 0 on");
   EXPECT_EQ(ErrorOf("[history]\nmaxAge = \"long\"\n"), "line 2: history.maxAge is not a duration: seconds, or \"48h\"");
   EXPECT_EQ(ErrorOf("[worker.oci]\nmax-parallelism = -1\n"), "line 2: worker.oci.max-parallelism is not a number from 0 on");
-  EXPECT_EQ(ErrorOf("[registry.\"r\"]\nkeypair = []\n"),
-            "line 2: registry.\"r\".keypair is not supported: registries are not shown a client's certificate");
+  EXPECT_EQ(ErrorOf("[[registry.\"r\".keypair]]\ncert = \"c\"\n"),
+            "line 1: registry.\"r\".keypair is not a table with cert and key");
   EXPECT_TRUE(ErrorOf("a = \n").starts_with("line 1: ")) << ErrorOf("a = \n");
 }
 

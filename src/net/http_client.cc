@@ -176,6 +176,10 @@ Error CurlError(const CurlLibrary& curl, CURLcode code, const Transfer& transfer
       error.hint = "give a PEM file, or a directory made by openssl rehash";
       return error;
     }
+    case CURLE_SSL_CERTPROBLEM: {
+      const Tls& tls = transfer.request.tls;
+      return Invalid("{}: cannot use the client's certificate {} with the key {}: {}", target, tls.certificate, tls.key, text);
+    }
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_URL_MALFORMAT:
     case CURLE_COULDNT_RESOLVE_PROXY:
@@ -215,6 +219,10 @@ void SetTls(const Lane& lane, const Tls& tls) {
     lane.Set(CURLOPT_CAINFO, tls.ca.c_str());
   } else if (const char* file = std::getenv("SSL_CERT_FILE"); file != nullptr && *file != '\0') {
     lane.Set(CURLOPT_CAINFO, file);
+  }
+  if (!tls.certificate.empty()) {
+    lane.Set(CURLOPT_SSLCERT, tls.certificate.c_str());
+    lane.Set(CURLOPT_SSLKEY, tls.key.c_str());
   }
 }
 

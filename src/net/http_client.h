@@ -41,6 +41,7 @@ struct Timeouts {
 struct Tls {
   std::string ca;         // PEM file, or directory of hashed ones, besides the system's
   bool insecure = false;  // no check of the server's certificate
+  std::string certificate, key;  // PEM files, shown to servers that ask who the client is; empty: none
   bool operator==(const Tls&) const = default;
 };
 

@@ -54,6 +54,29 @@ TEST_F(TlsTest, InsecureSkipsTheCheckForThatRequestOnly) {
   EXPECT_FALSE(Get({}));
 }
 
+TEST_F(TlsTest, AServerThatAsksIsShownTheClientsCertificate) {
+  testing::HttpServer strict(
+      [](const testing::ServerRequest&) { return testing::ServerReply{.body = "welcome"}; }, testing::HttpServer::BodyLimit{},
+      testing::ServerTls{certificates_.certificate_file, certificates_.key_file, certificates_.ca_file});
+  auto get = [&](Tls tls) {
+    tls.ca = certificates_.ca_file;
+    return http_.Fetch({.url = strict.Url("/"), .tls = std::move(tls)}, 1000, {});
+  };
+  EXPECT_FALSE(get({}));
+  const Tls own{.certificate = certificates_.client_certificate_file, .key = certificates_.client_key_file};
+  auto reply = get(own);
+  ASSERT_TRUE(reply) << reply.error().message;
+  EXPECT_EQ(reply->body, "welcome");
+  EXPECT_FALSE(get({}));  // the connection that knows who asked serves nobody else
+}
+
+TEST_F(TlsTest, ACertificateThatCannotBeUsedIsNamed) {
+  auto reply = Get({.ca = certificates_.ca_file, .certificate = directory_ + "/absent.pem", .key = "/k"});
+  ASSERT_FALSE(reply);
+  EXPECT_EQ(reply.error().code, Code::kInvalid);
+  EXPECT_THAT(reply.error().message, ::testing::HasSubstr("absent.pem"));
+}
+
 TEST_F(TlsTest, AnUnreadableCaFileIsNamed) {
   auto reply = Get({.ca = directory_ + "/absent.pem"});
   ASSERT_FALSE(reply);

@@ -46,7 +46,7 @@ Result<std::vector<std::string>> ParseMirrors(const Json& json, std::string_view
 }
 
 Result<HostOptions> ParseOptions(const Json& json, std::string_view where) {
-  static constexpr std::string_view kMembers[] = {"mirrors", "plain_http", "insecure", "ca"};
+  static constexpr std::string_view kMembers[] = {"mirrors", "plain_http", "insecure", "ca", "certificate", "key"};
   if (!json.is_object()) return Invalid("registry configuration: {} is no object", where);
   HostOptions options;
   for (const auto& [name, value] : json.as_object()) {
@@ -57,12 +57,15 @@ Result<HostOptions> ParseOptions(const Json& json, std::string_view where) {
         return Invalid("registry configuration: {} of {} is neither true nor false", name, where);
       }
       (name == "insecure" ? options.insecure : options.plain_http) = value.as_bool();
-    } else if (name == "ca") {
-      if (!value.is_string()) return Invalid("registry configuration: ca of {} is no path", where);
-      options.ca = value.as_string();
+    } else if (name == "ca" || name == "certificate" || name == "key") {
+      if (!value.is_string()) return Invalid("registry configuration: {} of {} is no path", name, where);
+      (name == "ca" ? options.ca : name == "key" ? options.key : options.certificate) = value.as_string();
     } else {
       return UnknownMember(name, where, kMembers);
     }
+  }
+  if (options.certificate.has_value() != options.key.has_value()) {
+    return Invalid("registry configuration: certificate and key of {} belong together", where);
   }
   return options;
 }
@@ -106,17 +109,24 @@ HostOptions Config::OptionsOf(const std::string& host) const {
   if (own.plain_http) out.plain_http = own.plain_http;
   if (own.insecure) out.insecure = own.insecure;
   if (own.ca) out.ca = own.ca;
+  if (own.certificate) {
+    out.certificate = own.certificate;
+    out.key = own.key;
+  }
   return out;
 }
 
 Endpoint Config::Origin(const std::string& domain) const {
   HostOptions options = OptionsOf(domain);
   std::string host = domain == kHub ? std::string(kHubServer) : domain;
-  bool tls_wanted = options.ca.has_value() || options.insecure.has_value();
+  bool tls_wanted = options.ca.has_value() || options.certificate.has_value() || options.insecure.has_value();
   bool plain = options.plain_http.value_or(!tls_wanted && net::IsLoopback(HostPart(host)));
   return {.url = (plain ? "http://" : "https://") + host,
           .host = host,
-          .tls = {.ca = options.ca.value_or(""), .insecure = options.insecure.value_or(false)}};
+          .tls = {.ca = options.ca.value_or(""),
+                  .insecure = options.insecure.value_or(false),
+                  .certificate = options.certificate.value_or(""),
+                  .key = options.key.value_or("")}};
 }
 
 std::optional<Endpoint> Config::Mirror(const std::string& text, const std::string& domain) const {

@@ -9,6 +9,8 @@
 //       },
 //       "registry.example.com": {
 //         "ca": "/etc/ssl/example.pem",   a PEM file or hashed directory, besides the system's
+//         "certificate": "/etc/ssl/me.pem", "key": "/etc/ssl/me.key",
+//                                         PEM files: shown to a registry that asks who the client is
 //         "insecure": false,              true: the certificate is not checked
 //         "plain_http": false             true: http instead of https
 //       }
@@ -23,7 +25,7 @@
 // would silently send every pull elsewhere.
 //
 // http is spoken only where plain_http or a mirror's http:// says so, and to loopback hosts that
-// have neither "ca" nor "insecure".
+// have none of "ca", "certificate" and "insecure".
 #pragma once
 
 #include <map>
@@ -41,6 +43,7 @@ struct HostOptions {
   std::optional<bool> plain_http = {};
   std::optional<bool> insecure = {};
   std::optional<std::string> ca = {};
+  std::optional<std::string> certificate = {}, key = {};  // both, or neither
 };
 
 // A server that speaks the distribution protocol.

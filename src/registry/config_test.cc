@@ -62,6 +62,16 @@ TEST(Config, TheDefaultFillsWhatAnEntryLeavesOut) {
   EXPECT_EQ(config.Origin("c.example").tls.ca, "/d");
 }
 
+TEST(Config, AClientsCertificateComesWithItsKey) {
+  Config config = *Config::Parse(R"({"registries": {
+      "localhost:1": {"certificate": "/c.pem", "key": "/k.pem"}}})");
+  EXPECT_EQ(config.Origin("localhost:1").tls, (net::Tls{.certificate = "/c.pem", .key = "/k.pem"}));
+  EXPECT_THAT(Urls(config, "localhost:1"), ElementsAre("https://localhost:1"));
+  EXPECT_EQ(config.Origin("localhost:2").tls, net::Tls());
+  EXPECT_THAT(Config::Parse(R"({"registries": {"a": {"certificate": "/c"}}})").error().message,
+              HasSubstr("certificate and key of a belong together"));
+}
+
 TEST(Config, ARegistryIsNotItsOwnMirror) {
   Config config = *Config::Parse(R"({"default": {"mirrors": ["http://127.0.0.1:5000"]}})");
   EXPECT_THAT(Urls(config, "127.0.0.1:5000"), ElementsAre("http://127.0.0.1:5000"));

@@ -32,7 +32,7 @@ void AddExtension(X509* certificate, X509* issuer, int nid, const char* value) {
   X509_EXTENSION_free(extension);
 }
 
-Certificate Make(EVP_PKEY* key, const char* name, X509* issuer, EVP_PKEY* issuer_key) {
+Certificate Make(EVP_PKEY* key, const char* name, const char* usage, X509* issuer, EVP_PKEY* issuer_key) {
   Certificate certificate(X509_new());
   X509* raw = certificate.get();
   X509_set_version(raw, 2);
@@ -50,7 +50,7 @@ Certificate Make(EVP_PKEY* key, const char* name, X509* issuer, EVP_PKEY* issuer
     AddExtension(raw, signer, NID_key_usage, "critical,keyCertSign,cRLSign");
   } else {
     AddExtension(raw, signer, NID_subject_alt_name, "IP:127.0.0.1");
-    AddExtension(raw, signer, NID_ext_key_usage, "serverAuth");
+    AddExtension(raw, signer, NID_ext_key_usage, usage);
   }
   CHECK(X509_sign(raw, issuer_key, EVP_sha256()) > 0);
   return certificate;
@@ -69,15 +69,22 @@ void WritePem(const std::string& path, Function function) {
 TestCertificates MakeCertificates(const std::string& directory) {
   TestCertificates files{.ca_file = directory + "/ca.pem",
                          .certificate_file = directory + "/server.pem",
-                         .key_file = directory + "/server.key"};
-  Key ca_key(EVP_EC_gen("P-256")), key(EVP_EC_gen("P-256"));
-  Certificate ca = Make(ca_key.get(), "varve test CA", nullptr, ca_key.get());
-  Certificate server = Make(key.get(), "varve test server", ca.get(), ca_key.get());
+                         .key_file = directory + "/server.key",
+                         .client_certificate_file = directory + "/client.pem",
+                         .client_key_file = directory + "/client.key"};
+  Key ca_key(EVP_EC_gen("P-256"));
+  Certificate ca = Make(ca_key.get(), "varve test CA", nullptr, nullptr, ca_key.get());
   WritePem(files.ca_file, [&](FILE* f) { return PEM_write_X509(f, ca.get()); });
-  WritePem(files.certificate_file, [&](FILE* f) { return PEM_write_X509(f, server.get()); });
-  WritePem(files.key_file, [&](FILE* f) {
-    return PEM_write_PrivateKey(f, key.get(), nullptr, nullptr, 0, nullptr, nullptr);
-  });
+  auto issue = [&](const char* name, const char* usage, const std::string& certificate_file, const std::string& key_file) {
+    Key key(EVP_EC_gen("P-256"));
+    Certificate certificate = Make(key.get(), name, usage, ca.get(), ca_key.get());
+    WritePem(certificate_file, [&](FILE* f) { return PEM_write_X509(f, certificate.get()); });
+    WritePem(key_file, [&](FILE* f) {
+      return PEM_write_PrivateKey(f, key.get(), nullptr, nullptr, 0, nullptr, nullptr);
+    });
+  };
+  issue("varve test server", "serverAuth", files.certificate_file, files.key_file);
+  issue("varve test client", "clientAuth", files.client_certificate_file, files.client_key_file);
   return files;
 }
 

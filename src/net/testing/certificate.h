@@ -1,4 +1,4 @@
-// A certificate authority and a certificate for 127.0.0.1, made for one test.
+// A certificate authority, a certificate of it for 127.0.0.1 and one for a client, made for one test.
 #pragma once
 
 #include <string>
@@ -7,6 +7,7 @@ namespace varve::net::testing {
 
 struct TestCertificates {
   std::string ca_file, certificate_file, key_file;  // PEM, in the directory given
+  std::string client_certificate_file, client_key_file;
 };
 
 TestCertificates MakeCertificates(const std::string& directory);

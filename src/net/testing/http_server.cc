@@ -202,6 +202,10 @@ HttpServer::HttpServer(Handler handler, BodyLimit body_limit, std::optional<Serv
     impl_->tls = SSL_CTX_new(TLS_server_method());
     CHECK(SSL_CTX_use_certificate_chain_file(impl_->tls, tls->certificate_file.c_str()) == 1);
     CHECK(SSL_CTX_use_PrivateKey_file(impl_->tls, tls->key_file.c_str(), SSL_FILETYPE_PEM) == 1);
+    if (!tls->client_ca_file.empty()) {
+      CHECK(SSL_CTX_load_verify_file(impl_->tls, tls->client_ca_file.c_str()) == 1);
+      SSL_CTX_set_verify(impl_->tls, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+    }
   }
   impl_->listener.Reset(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_in address{};

@@ -43,6 +43,7 @@ struct ServerReply {
 
 struct ServerTls {
   std::string certificate_file, key_file;  // PEM
+  std::string client_ca_file = {};         // not empty: clients must have a certificate of it
 };
 
 class HttpServer {
