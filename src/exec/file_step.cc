@@ -174,15 +174,20 @@ class FileStep {
     }
     if (action.create_dest_path) return Ok();
     TRY_ASSIGN(RelPath dest, writer_.Resolve(RelPath(action.dest), true));
-    TRY_ASSIGN(auto parent, writer_.Lookup(dest.Parent()));
+    return NeedParent("copy to", dest);
+  }
+
+  Status NeedParent(std::string_view what, const RelPath& path) {
+    TRY_ASSIGN(auto parent, writer_.Lookup(path.Parent()));
     if (parent) return Ok();
-    return NotFound("copy to {}: its parent directory does not exist", dest.Absolute());
+    return NotFound("{} {}: its parent directory does not exist", what, path.Absolute());
   }
 
   Status Do(const graph::MakeFile& action) {
     TRY_ASSIGN(auto owner, OwnerOf(action.owner));
     TRY_ASSIGN(RelPath path, writer_.Resolve(RelPath(action.path), true));
-    TRY(writer_.Directory(path.Parent(), AttributesFor(0755, owner)));
+    TRY(NeedParent("mkfile", path));
+    TRY(writer_.Directory(path.Parent(), {}));
     TRY(writer_.ClearForFile(path));
     return writer_.PutText(path, AttributesFor(action.mode, owner, action.timestamp), action.data);
   }
@@ -190,10 +195,7 @@ class FileStep {
   Status Do(const graph::MakeDirectory& action) {
     TRY_ASSIGN(auto owner, OwnerOf(action.owner));
     TRY_ASSIGN(RelPath path, writer_.Resolve(RelPath(action.path), true));
-    if (!action.make_parents) {
-      TRY_ASSIGN(auto parent, writer_.Lookup(path.Parent()));
-      if (!parent) return NotFound("mkdir {}: its parent does not exist", path.Absolute());
-    }
+    if (!action.make_parents) TRY(NeedParent("mkdir", path));
     TRY_ASSIGN(auto existing, writer_.Lookup(path));
     if (existing && existing->IsDirectory()) return Ok();
     TRY(writer_.Directory(path, AttributesFor(action.mode, owner, action.timestamp)));
@@ -226,7 +228,8 @@ class FileStep {
   Status Do(const graph::MakeSymlink& action) {
     TRY_ASSIGN(auto owner, OwnerOf(action.owner));
     TRY_ASSIGN(RelPath path, writer_.Resolve(RelPath(action.path), false));
-    TRY(writer_.Directory(path.Parent(), AttributesFor(0755, owner)));
+    TRY(NeedParent("symlink", path));
+    TRY(writer_.Directory(path.Parent(), {}));
     TRY(writer_.ClearForFile(path));
     return writer_.PutSymlink(path, AttributesFor(0777, owner, action.timestamp), action.target);
   }

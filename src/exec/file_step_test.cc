@@ -88,6 +88,18 @@ TEST_F(FileSteps, ACopyMayWantItsParentDirectoryToExist) {
   EXPECT_TRUE(At(Make({MakeDirectory{.path = "/no"}, copy}, scratch_, {source}), "no/f"));
 }
 
+TEST_F(FileSteps, FilesAndLinksAreMadeInDirectoriesThatAreThere) {
+  EXPECT_EQ(Do({MakeFile{.path = "/no/f", .data = "x"}}, scratch_).error().message,
+            "mkfile /no/f: its parent directory does not exist");
+  EXPECT_EQ(Do({MakeSymlink{.target = "f", .path = "/no/l"}}, scratch_).error().message,
+            "symlink /no/l: its parent directory does not exist");
+  auto base = Make({MakeDirectory{.path = "/d", .mode = 0700}});
+  auto made = Make({MakeFile{.path = "/d/f", .data = "x", .owner = {.user = "7"}}}, base);
+  EXPECT_EQ(At(made, "d/f")->uid, 7u);
+  EXPECT_EQ(At(made, "d")->uid, 0u);
+  EXPECT_EQ(At(made, "d")->mode, 0700u);
+}
+
 TEST_F(FileSteps, ACopyWithParentsMakesItsDestinationWhereNothingMatches) {
   auto source = Make({MakeFile{.path = "/a/f", .data = "x"}});
   Copy copy{.input = 1, .from = {.path = "a/./g*", .wildcards = true, .allow_empty = true}, .dest = "/new/out/"};
@@ -132,7 +144,7 @@ TEST_F(FileSteps, MkdirOfWhatExistsIsDone) {
   auto made = Make({MakeDirectory{.path = "/d", .mode = 0755, .make_parents = false}}, base);
   EXPECT_EQ(At(made, "d")->mode, 0700u);
   EXPECT_THAT(Do({MakeDirectory{.path = "/no/d", .make_parents = false}}, base).error().message,
-              HasSubstr("its parent does not exist"));
+              HasSubstr("its parent directory does not exist"));
 }
 
 TEST_F(FileSteps, ADiffMakesTheLowerFileSystemIntoTheUpper) {

@@ -219,7 +219,9 @@ class Foreseen {
     }
     node.uid = owner.uid, node.gid = owner.gid;
     TRY_ASSIGN(RelPath path, Resolve(RelPath(to), follow));
-    TRY_ASSIGN(bool made, MakeDirectory(path.Parent(), Directory(0755, owner)));
+    TRY_ASSIGN(auto parent, merged_.Lookup(path.Parent()));
+    if (!parent) return false;
+    TRY_ASSIGN(bool made, MakeDirectory(path.Parent(), {}));
     if (!made) return false;
     return PutFile(path, std::move(node));
   }

@@ -65,7 +65,7 @@ class Foresee : public StepTest {
   cache::Rootfs Tree(int count) {
     cache::Rootfs rootfs = scratch_;
     for (FileAction& action : Files(count)) {
-      if (auto made = Do({std::move(action)}, rootfs)) rootfs = *made;
+      if (auto made = Do(WithParents({std::move(action)}), rootfs)) rootfs = *made;
     }
     return rootfs;
   }
@@ -97,6 +97,7 @@ TEST_F(Foresee, WhatAStepWillAddIsToldEntryByEntry) {
     cache::Rootfs base = Tree(Below(6)), source = Tree(Below(8));
     std::vector<FileAction> actions;
     for (int n = 1 + Below(2); n > 0; --n) actions.push_back(Action());
+    if (Below(3) != 0) actions = WithParents(actions);
     auto foreseen = Of(actions, base, {source});
     auto made = Do(actions, base, {source});
     if (!made) {

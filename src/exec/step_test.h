@@ -36,6 +36,19 @@ struct LogSink final : engine::StepSink {
   void Progress(const std::string&, uint64_t, uint64_t, bool) override {}
 };
 
+// Before a file or a link the directory that it is in, which neither makes.
+inline std::vector<FileAction> WithParents(const std::vector<FileAction>& actions) {
+  std::vector<FileAction> out;
+  for (const FileAction& action : actions) {
+    const auto* file = std::get_if<MakeFile>(&action);
+    const auto* link = std::get_if<MakeSymlink>(&action);
+    const RelPath parent = RelPath(file != nullptr ? file->path : link != nullptr ? link->path : "").Parent();
+    if (!parent.IsRoot()) out.push_back(MakeDirectory{.path = parent.Absolute()});
+    out.push_back(action);
+  }
+  return out;
+}
+
 class StepTest : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -69,7 +82,7 @@ class StepTest : public ::testing::Test {
   cache::Rootfs Make(std::vector<FileAction> actions) { return Make(std::move(actions), scratch_); }
   cache::Rootfs Make(std::vector<FileAction> actions, const cache::Rootfs& base,
                      const std::vector<cache::Rootfs>& more = {}) {
-    auto made = Do(std::move(actions), base, more);
+    auto made = Do(WithParents(actions), base, more);
     EXPECT_TRUE(made) << made.error().ToString();
     return made ? *made : scratch_;
   }

@@ -199,7 +199,7 @@ struct Copy {
 };
 
 struct MakeFile {
-  std::string path;
+  std::string path;                 // its directory is there, as a symlink's
   std::string data;
   uint32_t mode = 0644;
   Owner owner;

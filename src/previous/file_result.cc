@@ -75,7 +75,8 @@ class Editor {
     Attributes attributes;
     if (std::string unknown = Read(action.owner, &attributes); !unknown.empty()) return unknown;
     TRY_ASSIGN(RelPath path, tree::ResolveLinks(trees_, root_, RelPath(action.path), true));
-    TRY(MakeDirectories(path.Parent(), {.mode = 0755, .owner = attributes.owner}));
+    TRY_ASSIGN(auto parent, tree::Lookup(trees_, root_, path.Parent()));
+    if (!parent) return std::string("the directory of its file is not there");
     Node node{.mode = action.mode, .size = action.data.size(), .digest = Digest::Of(action.data)};
     TRY(Put(path, std::move(node), attributes));
     TRY(Commit());
