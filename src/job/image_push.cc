@@ -16,6 +16,8 @@ namespace varve::job {
 
 namespace {
 
+constexpr char kPushingLayers[] = "pushing layers";  // as BuildKit calls all of it: clients wait for the word
+
 // As many as Docker sends at once; registries count connections of one client.
 constexpr size_t kUploads = 5;
 
@@ -99,6 +101,7 @@ Status ImagePusher::Push(const exporter::ImageSet& set, const oci::Reference& na
   Guarded<std::optional<Error>> failure;
   std::stop_source give_up;
   std::stop_callback cancelled(stop, [&] { give_up.request_stop(); });
+  tell(kPushingLayers, 0, 0, false);
   Status sent = ParallelFor(wanted.size(), kUploads, [&](size_t i) -> Status {
     const oci::Descriptor& blob = wanted[i];
     std::vector<std::string> mount_from;
@@ -137,6 +140,7 @@ Status ImagePusher::Push(const exporter::ImageSet& set, const oci::Reference& na
   });
   if (auto first = failure.Lock(); *first) return **first;
   TRY(std::move(sent));
+  tell(kPushingLayers, 0, 0, true);
   auto push_manifest = [&](const oci::Reference& target, const std::string& media_type,
                            const std::string& text) -> Status {
     TRY(client->PushManifest(target, media_type, text, stop));

@@ -82,8 +82,12 @@ TEST_F(ImagePushTest, EachBlobGoesUpOnceAndTheManifestLast) {
   EXPECT_EQ(server_.CountRequests("^PUT /v2/team/app/blobs"), 3) << "two layers and a config";
   EXPECT_THAT(server_.Requests().back(), HasSubstr("/v2/team/app/manifests/v1"));
   EXPECT_EQ(server_.Manifest("team/app", "v1"), image.manifest_text);
-  EXPECT_THAT(*sink_.finished.Lock(),
-              Contains("pushing blob " + Digest::Of("one").Short()).Times(1));
+  auto finished = sink_.finished.Lock();
+  EXPECT_THAT(*finished, Contains("pushing blob " + Digest::Of("one").Short()).Times(1));
+  // All blobs, and then what names them.
+  ASSERT_GE(finished->size(), 2u);
+  EXPECT_EQ(finished->end()[-2], "pushing layers");
+  EXPECT_THAT(finished->back(), HasSubstr("pushing manifest for "));
 }
 
 exporter::ImageSet IndexOf(std::vector<exporter::Image> images, cas::BlobStore& blobs) {
