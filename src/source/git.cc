@@ -192,9 +192,10 @@ class Mirror {
     return Ok();
   }
 
+  // A tag that was made anew since it was resolved is gone with its message; the commit may still be had.
   Status Keep(const GitRef& ref) {
     TRY(git_.RunLocal({Dir(), "update-ref", MirrorRef(ref.commit), ref.commit + "^{commit}"}));
-    if (!ref.tag_object.empty()) {
+    if (!ref.tag_object.empty() && git_.RunLocal({Dir(), "cat-file", "-e", ref.tag_object})) {
       TRY(git_.RunLocal({Dir(), "update-ref", MirrorRef(ref.tag_object), ref.tag_object}));
     }
     return Ok();

@@ -132,16 +132,16 @@ Status CheckOutRepository(const GitCommand& git, const GitRef& ref,
       // What several threads pack is not the same twice.
       "--upload-pack=git -c pack.threads=1 upload-pack", "--", mirror};
   fetch.push_back(MirrorRef(ref.commit) + ":refs/varve/fetched");
-  if (!ref.tag_object.empty() && ref.name.starts_with("refs/tags/")) {
-    fetch.push_back(MirrorRef(ref.tag_object) + ":" + ref.name);
-  }
+  const bool tag_here = !ref.tag_object.empty() &&
+                        git.RunLocal({"--git-dir=" + mirror, "cat-file", "-e", MirrorRef(ref.tag_object)}).has_value();
+  if (tag_here && ref.name.starts_with("refs/tags/")) fetch.push_back(MirrorRef(ref.tag_object) + ":" + ref.name);
   TRY(git.RunLocal(fetch));
   constexpr std::string_view kHeads = "refs/heads/";
   if (ref.name.starts_with(kHeads)) {
     const std::string branch = ref.name.substr(kHeads.size());
     TRY(git.RunLocal({git_dir, "update-ref", ref.name, ref.commit}));
     TRY(git.RunLocal({git_dir, "update-ref", "refs/remotes/origin/" + branch, ref.commit}));
-  } else if (ref.name.starts_with("refs/tags/") && ref.tag_object.empty()) {
+  } else if (ref.name.starts_with("refs/tags/") && !tag_here) {
     TRY(git.RunLocal({git_dir, "update-ref", ref.name, ref.commit}));
   }
   // Of no branch, as in BuildKit: what reads the file HEAD finds the commit.

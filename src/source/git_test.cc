@@ -162,6 +162,20 @@ TEST_F(GitTest, PinHoldsThoughTheRefMovesBetweenResolveAndFetch) {
   EXPECT_EQ(*ReadFile(checkout->directory + "/readme"), "two\n");
 }
 
+TEST_F(GitTest, TheCommitOfATagThatWasMadeAnewIsStillFound) {
+  graph::GitSource source = Source("annotated");
+  auto ref = Resolve(source);
+  ASSERT_TRUE(ref);
+  Git("work", {"tag", "-f", "-a", "-m", "other notes", "annotated", second_});
+  Push();
+  Git("remote.git", {"gc", "-q", "--prune=now"});  // the tag object that was resolved is nowhere any more
+  source.keep_git_dir = true;
+  auto checkout = FetchGit({source, *ref, Path("cache"), Path("out"), access_});
+  ASSERT_TRUE(checkout) << checkout.error().ToString();
+  EXPECT_EQ(*ReadFile(checkout->directory + "/readme"), "one\n");
+  EXPECT_EQ(Git("", {"--git-dir=" + checkout->directory + "/.git", "rev-parse", "annotated"}), first_);
+}
+
 TEST_F(GitTest, ServerThatServesOnlyRefsStillGivesOldCommits) {
   // Such servers speak protocol 0; here a git in front of the real one refuses as they do.
   Write("bin/git",
