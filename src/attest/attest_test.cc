@@ -94,6 +94,19 @@ TEST_F(Provenance, TheShortOneHasNoValueThatSomebodyPassed) {
   EXPECT_THAT(text, HasSubstr("\"request\": false"));
 }
 
+TEST_F(Provenance, ABundleIsToldBesideTheRepositoryThatItStandsFor) {
+  graph::Graph with_bundle;
+  with_bundle.Add({.op = graph::GitSource{.remote = "https://example.com/r.git", .ref = "v1",
+                                          .bundle = graph::BlobSource{.repository = "docker.io/not/real",
+                                                                      .digest = Digest::Of("bundle"), .layout = true}}});
+  const SourcePins at = {{0, "sha1:" + std::string(40, 'a')}};
+  BuildFacts facts = Facts();
+  facts.besides.push_back({with_bundle, graph::Ref{0, 0}, at});
+  const std::string text = MakeProvenance({.max = false}, facts)->predicate.Dump();
+  const std::string place = "pkg:oci/not/real@latest?ref_type=bundle&vcs_url=https:%2F%2Fexample.com%2Fr.git%23v1";
+  EXPECT_THAT(text, HasSubstr(R"({"uri":")" + place + R"(","digest":{"sha256":")" + Digest::Of("bundle").Hex()));
+}
+
 TEST_F(Provenance, WhatTheFrontEndReadOnTheWayIsTold) {
   graph::Graph other;
   other.Add({.op = graph::LocalSource{.name = "dockerfile"}});
@@ -198,6 +211,8 @@ TEST(PackageUrl, IsBuildKits) {
   EXPECT_EQ(*PackageUrl("docker", "busybox@" + digest, oci::Platform{"linux", "arm64"}),
             "pkg:docker/busybox?digest=" + digest + "&platform=linux%2Farm64");
   EXPECT_EQ(*PackageUrl("docker", "localhost:5000/a", {}), "pkg:docker/localhost%3A5000/a@latest");
+  EXPECT_EQ(*PackageUrl("oci", "not/real", {}, {{"ref_type", "bundle"}, {"vcs_url", "https://h/.git#v1"}}),
+            "pkg:oci/not/real@latest?ref_type=bundle&vcs_url=https:%2F%2Fh%2F.git%23v1");
 }
 
 TEST(Request, IsReadFromFlagsAndBuildArguments) {

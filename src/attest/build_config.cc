@@ -46,6 +46,7 @@ Json SourceJson(const graph::Op& op) {
     if (!git->subdir.empty()) place += ":" + git->subdir;
     return Source("git://" + place,
                   Attributes({{"git.authheadersecret", git->auth_header_secret}, {"git.authtokensecret", git->auth_token_secret},
+                              {"git.checkoutbundle", If(git->checkout_bundle)},
                               {"git.checksum", git->checksum}, {"git.fullurl", remote},
                               {"git.keepgitdir", If(git->keep_git_dir)}, {"git.skipsubmodules", If(!git->submodules)}}));
   }

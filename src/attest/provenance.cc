@@ -63,6 +63,8 @@ void AddExec(const graph::Exec& exec, Used& used) {
   }
 }
 
+const char* TypeOf(const graph::BlobSource& blob) { return blob.layout ? "oci" : "docker"; }
+
 Status AddGraph(const UsedGraph& from, Used& used) {
   if (!from.root) return Ok();
   std::vector<bool> needed(from.root->step + 1, false);
@@ -95,11 +97,16 @@ Status AddGraph(const UsedGraph& from, Used& used) {
       AddOnce(used.images, Pinned(uri, pinned));
     } else if (const auto* blob = std::get_if<graph::BlobSource>(&step.op)) {
       const std::string reference = blob->repository + "@" + blob->digest.ToString();
-      TRY_ASSIGN(std::string uri, PackageUrl(blob->layout ? "oci" : "docker", reference, {}));
-      AddOnce(used.blobs, Pinned(uri + "&ref_type=blob", blob->digest.ToString()));
+      TRY_ASSIGN(std::string uri, PackageUrl(TypeOf(*blob), reference, {}, {{"ref_type", "blob"}}));
+      AddOnce(used.blobs, Pinned(std::move(uri), blob->digest.ToString()));
     } else if (const auto* git = std::get_if<graph::GitSource>(&step.op)) {
-      std::string uri = git->remote + (git->ref.empty() ? "" : "#" + git->ref);
-      AddOnce(used.git, Pinned(graph::WithoutCredentials(uri), pinned));
+      const std::string uri = graph::WithoutCredentials(git->remote + (git->ref.empty() ? "" : "#" + git->ref));
+      AddOnce(used.git, Pinned(uri, pinned));
+      if (const auto& bundle = git->bundle) {
+        TRY_ASSIGN(std::string place, PackageUrl(TypeOf(*bundle), bundle->repository, {},
+                                                {{"ref_type", "bundle"}, {"vcs_url", uri}}));
+        AddOnce(used.git, Pinned(std::move(place), bundle->digest.ToString()));
+      }
     } else if (const auto* http = std::get_if<graph::HttpSource>(&step.op)) {
       AddOnce(used.http, Pinned(graph::WithoutCredentials(http->url), pinned));
     } else if (const auto* local = std::get_if<graph::LocalSource>(&step.op)) {

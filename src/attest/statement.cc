@@ -48,7 +48,8 @@ std::string StatementText(const Attestation& attestation, const std::vector<Subj
 }
 
 Result<std::string> PackageUrl(std::string_view type, const std::string& reference,
-                               const std::optional<oci::Platform>& platform) {
+                               const std::optional<oci::Platform>& platform,
+                               const std::vector<std::pair<std::string, std::string>>& more) {
   TRY_ASSIGN(oci::Reference parsed, oci::ParseReference(reference));
   std::string tag = parsed.digest ? parsed.tag : parsed.WithDefaultTag().tag;
   std::optional<Digest> digest = parsed.digest;
@@ -60,6 +61,7 @@ Result<std::string> PackageUrl(std::string_view type, const std::string& referen
   std::string qualifiers;
   if (digest) qualifiers += "&digest=" + Escape(digest->ToString());
   if (platform) qualifiers += "&platform=" + Escape(oci::Normalise(*platform).ToString());
+  for (const auto& [name, value] : more) qualifiers += fmt::format("&{}={}", name, Escape(value));
   if (!qualifiers.empty()) url += "?" + qualifiers.substr(1);
   return url;
 }

@@ -43,8 +43,9 @@ struct Attestation {
 std::string StatementText(const Attestation& attestation, const std::vector<Subject>& subjects, bool indented);
 
 // "pkg:docker/node@20?platform=linux%2Famd64", with the digest where the reference has one
-// (util/purl/image.go). `type`: docker, or oci for a layout.
+// (util/purl/image.go). `type`: docker, or oci for a layout. `more`: qualifiers besides, which come last.
 Result<std::string> PackageUrl(std::string_view type, const std::string& reference,
-                               const std::optional<oci::Platform>& platform);
+                               const std::optional<oci::Platform>& platform,
+                               const std::vector<std::pair<std::string, std::string>>& more = {});
 
 }  // namespace varve::attest

@@ -2,7 +2,9 @@
 #include "daemon/server_fixture.h"
 
 #include "base/hex.h"
+#include "base/strings.h"
 #include "oci/manifest.h"
+#include "sys/process.h"
 
 namespace varve::daemon {
 namespace {
@@ -147,6 +149,36 @@ TEST_F(ContentTest, ADefinitionReadsABlobOfTheClient) {
   EXPECT_EQ((*entry)->uid, 12u);
   EXPECT_EQ(*ReadAll(reader.content(), 1 << 20), text);
   EXPECT_NE(build("another").status.error_message().find("has no blob " + Digest::Of("another").ToString()), std::string::npos);
+}
+
+TEST_F(ContentTest, AGitSourceTakesItsCommitFromABundleOfTheClient) {
+  if (!sys::FindProgram("git")) GTEST_SKIP() << "the program git is missing";
+  const std::string script = "set -e; git init -q -b main; echo hello >file; git add file;"
+                             "git -c user.name=a -c user.email=a@example.com commit -q -m one;"
+                             "git bundle create -q b main; git rev-parse HEAD";
+  auto head = sys::RunAndRead({.argv = {"/bin/sh", "-c", script}, .cwd = directory.path()});
+  ASSERT_TRUE(head) << head.error().ToString();
+  const std::string bundle = *ReadFile(directory.path() + "/b");
+  const Digest digest = Digest::Of(bundle);
+  (*content.Add("oci:bundles").Lock())[digest.ToString()] = bundle;
+  auto session = OpenSession("s");
+  graph::Graph graph;
+  graph.Add({.op = graph::GitSource{.remote = "https://git.invalid/project.git", .ref = "main", .checksum = std::string(TrimSpace(*head)),
+                                    .bundle = graph::BlobSource{.repository = "docker.io/not/real", .digest = digest,
+                                                                .layout = true, .store = "bundles"}},
+             .platform = oci::HostPlatform()});
+  auto request = Request("s");
+  request.clear_frontend();
+  *request.mutable_definition() = llb::Encode(graph, graph::Ref{0, 0});
+  request.add_exporters()->set_type("tar");
+  const Answer answer = Solve(request);
+  ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
+  StringReader in((*takes.taken.Lock())["0"]);
+  archive::TarReader reader(in);
+  auto entry = reader.Next();
+  ASSERT_TRUE(entry && *entry);
+  EXPECT_EQ((*entry)->name, "file");
+  EXPECT_EQ(*ReadAll(reader.content(), 100), "hello\n");
 }
 
 TEST_F(ContentTest, ADefinitionReadsTheLowestLayersOfALayout) {

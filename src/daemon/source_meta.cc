@@ -147,14 +147,26 @@ class Asking {
       if (started) agent = std::move(*started);
       if (agent) access.ssh_auth_sock = agent->socket();
     }
-    TRY_ASSIGN(auto ref, source::ResolveGitRef(source, access, stop_, workspace_.answers.get()));
+    sys::TempDir imported;
+    std::string bundle;
+    if (source.bundle) {
+      TRY_ASSIGN(const std::string scratch, workspace_.scratch.Path());
+      TRY_ASSIGN(imported, sys::TempDir::Create(scratch, "bundle-"));
+      bundle = imported.path() + "/bundle";
+      auto stores = job::BlobsOf([this](const std::string& store, const std::string& session) {
+        return client_.Content(store, session, stop_);
+      });
+      TRY(workspace_.images->FetchBlobTo(bundle, *source.bundle, stores, nullptr, stop_));
+    }
+    TRY_ASSIGN(auto ref, source::ResolveGitRef(source, access, stop_, workspace_.answers.get(), bundle));
     // The checksum is what the ref points at: of an annotated tag, the tag.
     const bool annotated = !ref.tag_object.empty();
     response_.mutable_git()->set_checksum(annotated ? ref.tag_object : ref.commit);
     if (annotated) response_.mutable_git()->set_commit_checksum(ref.commit);
     response_.mutable_git()->set_ref(ref.name);
     if (!request_.git().return_object()) return Ok();
-    source::GitRequest wanted{.source = source, .ref = ref, .cache_directory = workspace_.root, .access = access};
+    source::GitRequest wanted{.source = source, .ref = ref, .cache_directory = workspace_.root, .access = access,
+                              .bundle = bundle};
     TRY_ASSIGN(auto objects, source::FetchGitObjects(wanted, {}, stop_));
     response_.mutable_git()->set_commit_object(std::move(objects.commit));
     response_.mutable_git()->set_tag_object(std::move(objects.tag));

@@ -173,6 +173,10 @@ Result<engine::Pin> Runner::ResolveGit(const graph::Graph& graph, graph::StepInd
   for (const SshAgent& agent : options_.ssh) {
     if (agent.id == op.ssh_id) request.access.ssh_auth_sock = agent.socket;
   }
+  if (op.bundle) {
+    request.bundle = work.path() + "/imported.bundle";
+    TRY(stores_.images.FetchBlobTo(request.bundle, *op.bundle, options_.stores, ProgressTo(sink), stop));
+  }
   auto on_line = [&](std::string_view line) { sink.Log(2, std::string(line) + "\n"); };
   TRY_ASSIGN(auto checkout, source::FetchGit(request, on_line, stop));
   source::ContextSpec spec{.directory = checkout.directory, .reach = graph::Reach(graph, step)};
@@ -214,13 +218,7 @@ Result<engine::Pin> Runner::ResolveHttp(graph::StepIndex step, const graph::Http
 
 Result<engine::Pin> Runner::ResolveBlob(graph::StepIndex step, const graph::BlobSource& op, engine::StepSink& sink,
                                         std::stop_token stop) {
-  auto fetch = [&]() -> Result<uint64_t> {
-    if (!op.layout) return stores_.images.FetchBlob(op.repository, op.digest, ProgressTo(sink), stop);
-    if (!options_.stores) return Invalid("the blob {} is in a content store of a client, and this build has none", op.digest.ToString());
-    TRY_ASSIGN(auto store, options_.stores(op.store, op.session));
-    return stores_.images.FetchBlob(*store, op.digest, ProgressTo(sink), stop);
-  };
-  TRY_ASSIGN(uint64_t size, fetch());
+  TRY_ASSIGN(uint64_t size, stores_.images.FetchBlob(op, options_.stores, ProgressTo(sink), std::move(stop)));
   return PinFile(step, {op.digest, size, op.filename.empty() ? op.digest.Hex() : op.filename,
                         {.mode = op.mode, .uid = op.uid, .gid = op.gid, .mtime = Timestamp{0}}},
                  sink);

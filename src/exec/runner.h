@@ -41,8 +41,7 @@ using LocalDirectory = std::function<Result<std::string>(
 using LayoutImage = std::function<Result<source::ResolvedImage>(
     const graph::OciLayoutSource& layout, const oci::Platform& platform, std::stop_token stop)>;
 
-// A content store of the build's client by its name, of `session` where it is not the build's own.
-using ContentStore = std::function<Result<std::shared_ptr<RemoteBlobs>>(const std::string& store, const std::string& session)>;
+using ContentStore = source::ImageStore::ContentStores;
 
 // Writes what the build's client has piped in under a URL that it made up.
 using UploadedBody = std::function<Status(const std::string& url, Writer& out, std::stop_token stop)>;

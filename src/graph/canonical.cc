@@ -118,6 +118,7 @@ Json CanonicalGit(const GitSource& git) {
   json.SetIf(git.keep_git_dir, "keep_git_dir", true);
   json.SetIf(!git.submodules, "submodules", false);
   json.SetIf(git.commit_mtime, "mtime", "commit");
+  json.SetIf(git.checkout_bundle, "checkout", "bundle");
   return json;
 }
 

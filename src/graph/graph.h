@@ -60,6 +60,19 @@ struct LocalSource {
   bool compare_nothing = false;         // the differ "none": all files are sent again
 };
 
+// A file that is a blob of a registry or of a client's content store. LLB only.
+struct BlobSource {
+  std::string repository;               // "registry.example.com/app"; of a content store, a name for people
+  Digest digest;
+  bool layout = false;                  // in the content store of a client, `store`
+  std::string store = {};
+  std::string session = {};             // as of OciLayoutSource
+  std::string filename = {};            // name of the file in the result; empty: the digest in hex
+  uint32_t mode = 0600;
+  uint32_t uid = 0;
+  uint32_t gid = 0;
+};
+
 struct GitSource {
   std::string remote;                   // URL without fragment
   std::string ref;                      // branch, tag, commit, refs/…; empty: HEAD
@@ -73,6 +86,9 @@ struct GitSource {
   std::string auth_header_secret = "GIT_AUTH_HEADER";
   std::string ssh_id = "default";
   std::string known_hosts = {};         // text of a known_hosts file; empty: ssh's own. Not part of the key
+  // LLB only:
+  std::optional<BlobSource> bundle = {};  // has the commits, instead of the remote; `checksum` says which. Not part of the key
+  bool checkout_bundle = false;           // the result is one file, "bundle": the commit with its whole history
 };
 
 struct HttpSource {
@@ -95,19 +111,6 @@ struct OciLayoutSource {
   std::string session = {};             // of the client that has the content store; empty: the build's own
   std::string name = {};                // "docker.io/library/base": what people call it. Not part of the key
   std::optional<uint32_t> layer_limit = {};  // as of ImageSource
-};
-
-// A file that is a blob of a registry or of a client's content store. LLB only.
-struct BlobSource {
-  std::string repository;               // "registry.example.com/app"; of a content store, a name for people
-  Digest digest;
-  bool layout = false;                  // in the content store of a client, `store`
-  std::string store = {};
-  std::string session = {};             // as of OciLayoutSource
-  std::string filename = {};            // name of the file in the result; empty: the digest in hex
-  uint32_t mode = 0600;
-  uint32_t uid = 0;
-  uint32_t gid = 0;
 };
 
 // --- Exec ------------------------------------------------------------------------------------------

@@ -43,6 +43,8 @@ std::optional<Json> HowToTransfer(const LocalSource& local) {
       .Set("all", local.compare_nothing);
 }
 
+Json PlaceOf(const BlobSource& blob) { return Json().Append(blob.repository).Append(blob.store).Append(blob.session); }
+
 }  // namespace
 
 std::string Identity(const Step& step) {
@@ -56,12 +58,14 @@ std::string Identity(const Step& step) {
   if (const auto* image = std::get_if<ImageSource>(&step.op)) {
     json.Set("how", static_cast<int>(image->resolve_mode));
   } else if (const auto* git = std::get_if<GitSource>(&step.op)) {
-    json.Set("how", Json()
-                        .Append(git->auth_token_secret)
-                        .Append(git->auth_header_secret)
-                        .Append(git->ssh_id)
-                        .Append(git->known_hosts)
-                        .Append(git->fetch_by_commit));
+    Json how = Json()
+                   .Append(git->auth_token_secret)
+                   .Append(git->auth_header_secret)
+                   .Append(git->ssh_id)
+                   .Append(git->known_hosts)
+                   .Append(git->fetch_by_commit);
+    if (const auto& bundle = git->bundle) how.Append(PlaceOf(*bundle).Append(bundle->digest.ToString()));
+    json.Set("how", std::move(how));
   } else if (const auto* local = std::get_if<LocalSource>(&step.op)) {
     if (std::optional<Json> how = HowToTransfer(*local)) json.Set("how", std::move(*how));
   } else if (const auto* http = std::get_if<HttpSource>(&step.op)) {
@@ -73,7 +77,7 @@ std::string Identity(const Step& step) {
   } else if (const auto* layout = std::get_if<OciLayoutSource>(&step.op)) {
     json.SetIf(!layout->session.empty(), "how", layout->session);
   } else if (const auto* blob = std::get_if<BlobSource>(&step.op)) {
-    json.Set("how", Json().Append(blob->repository).Append(blob->store).Append(blob->session));
+    json.Set("how", PlaceOf(*blob));
   } else if (const auto* exec = std::get_if<Exec>(&step.op)) {
     json.Set("how", HowToRun(*exec));
   }

@@ -129,6 +129,43 @@ Result<Op> DecodeLocal(std::string_view name, Attributes& attributes) {
   return local;
 }
 
+constexpr std::string_view kRegistryBlob = "docker-image+blob", kLayoutBlob = "oci-layout+blob";
+
+// REPOSITORY@DIGEST; of an OCI layout NAME@DIGEST, with the content store in oci.store.
+Result<BlobSource> DecodeBlobPlace(std::string_view text, bool layout, Attributes& attributes) {
+  TRY_ASSIGN(oci::Reference reference, oci::ParseReference(text));
+  if (!reference.digest) return Invalid("the blob {} is not named by its digest", text);
+  BlobSource blob{.repository = reference.Name(), .digest = *reference.digest, .layout = layout};
+  if (layout) {
+    blob.store = attributes.Get("oci.store");
+    blob.session = attributes.Get("oci.session");
+  }
+  return blob;
+}
+
+// git.bundle, a locator as of a blob, and git.checkoutbundle.
+Status DecodeGitBundles(GitSource& git, Attributes& attributes) {
+  if (const std::string locator = attributes.Get("git.bundle"); !locator.empty()) {
+    const size_t end = locator.find("://");
+    const std::string_view scheme = std::string_view(locator).substr(0, end);
+    if (end == locator.npos || (scheme != kRegistryBlob && scheme != kLayoutBlob)) {
+      return Invalid("git.bundle is \"{}\"; it may be {}://… or {}://…", locator, kRegistryBlob, kLayoutBlob);
+    }
+    const std::string_view place = std::string_view(locator).substr(end + 3);
+    TRY_ASSIGN(git.bundle, DecodeBlobPlace(place, scheme == kLayoutBlob, attributes));
+    if (git.bundle->layout && git.bundle->store.empty()) git.bundle->store = place.substr(0, place.find('@'));
+    if (git.checksum.empty()) return Invalid("git.bundle requires git.checksum to be set");
+    if (IsCommitHash(git.ref) && !git.ref.starts_with(git.checksum)) {
+      return Invalid("expected checksum to match {}, got {}", git.checksum, git.ref);
+    }
+  }
+  git.checkout_bundle = attributes.IsTrue("git.checkoutbundle");
+  if (git.checkout_bundle && (git.keep_git_dir || !git.subdir.empty())) {
+    return Invalid("git.checkoutbundle is incompatible with {}", git.keep_git_dir ? "git.keepgitdir" : "git.subdir");
+  }
+  return Ok();
+}
+
 Result<Op> DecodeGit(std::string_view text, Attributes& attributes) {
   GitSource git;
   size_t hash = text.find('#');
@@ -157,6 +194,7 @@ Result<Op> DecodeGit(std::string_view text, Attributes& attributes) {
   git.auth_header_secret = attributes.Get("git.authheadersecret");
   git.ssh_id = attributes.Get("git.mountsshsock");
   git.known_hosts = attributes.Get("git.knownsshhosts");
+  TRY(DecodeGitBundles(git, attributes));
   return git;
 }
 
@@ -212,16 +250,9 @@ Result<Op> DecodeLayout(std::string_view text, Attributes& attributes) {
   return layout;
 }
 
-// docker-image+blob://REPOSITORY@DIGEST; oci-layout+blob://NAME@DIGEST, with the content store in oci.store.
 Result<Op> DecodeBlob(std::string_view text, bool layout, Attributes& attributes) {
-  TRY_ASSIGN(oci::Reference reference, oci::ParseReference(text));
-  if (!reference.digest) return Invalid("the blob {} is not named by its digest", text);
-  BlobSource blob{.repository = reference.Name(), .digest = *reference.digest, .layout = layout};
-  if (layout) {
-    blob.store = attributes.Get("oci.store");
-    blob.session = attributes.Get("oci.session");
-    if (blob.store.empty()) return Invalid("the blob {} names no content store", text);
-  }
+  TRY_ASSIGN(BlobSource blob, DecodeBlobPlace(text, layout, attributes));
+  if (layout && blob.store.empty()) return Invalid("the blob {} names no content store", text);
   TRY(DecodeFile(attributes, blob));
   attributes.Ignore("image.recordtype");
   return blob;
@@ -245,6 +276,10 @@ std::string GitPlace(const std::string& remote) {
   return text;
 }
 
+std::string LocatorOf(const BlobSource& blob) {
+  return fmt::format("{}://{}@{}", blob.layout ? kLayoutBlob : kRegistryBlob, blob.repository, blob.digest.ToString());
+}
+
 void NameGit(const GitSource& git, SourceName& to) {
   std::string identifier = "git://" + GitPlace(git.remote);
   if (!git.ref.empty() || !git.subdir.empty()) identifier += "#" + git.ref;
@@ -261,6 +296,11 @@ void NameGit(const GitSource& git, SourceName& to) {
   if (!git.submodules) (*attrs)["git.skipsubmodules"] = "true";
   if (git.commit_mtime) (*attrs)["git.mtime"] = "commit";
   if (git.fetch_by_commit) (*attrs)["git.fetchbycommit"] = "true";
+  if (git.checkout_bundle) (*attrs)["git.checkoutbundle"] = "true";
+  if (!git.bundle) return;
+  (*attrs)["git.bundle"] = LocatorOf(*git.bundle);
+  SetIf(attrs, "oci.store", git.bundle->store);
+  SetIf(attrs, "oci.session", git.bundle->session);
 }
 
 void NameFile(const auto& file, std::map<std::string, std::string>* attrs) {
@@ -303,7 +343,7 @@ void NameLayout(const OciLayoutSource& layout, SourceName& to) {
 }
 
 void NameBlob(const BlobSource& blob, SourceName& to) {
-  to.identifier = fmt::format("{}+blob://{}@{}", blob.layout ? "oci-layout" : "docker-image", blob.repository, blob.digest.ToString());
+  to.identifier = LocatorOf(blob);
   NameFile(blob, &to.attributes);
   SetIf(&to.attributes, "oci.store", blob.store);
   SetIf(&to.attributes, "oci.session", blob.session);
@@ -332,7 +372,7 @@ Result<Op> ParseSource(const SourceName& source) {
   if (scheme == "git") op = DecodeGit(rest, attributes);
   if (scheme == "http" || scheme == "https") op = DecodeHttp(identifier, attributes);
   if (scheme == "oci-layout") op = DecodeLayout(rest, attributes);
-  if (scheme == "docker-image+blob" || scheme == "oci-layout+blob") op = DecodeBlob(rest, scheme == "oci-layout+blob", attributes);
+  if (scheme == kRegistryBlob || scheme == kLayoutBlob) op = DecodeBlob(rest, scheme == kLayoutBlob, attributes);
   if (op) TRY(attributes.CheckAllAsked());
   return op;
 }

@@ -151,11 +151,11 @@ TEST_F(Llb, WhatAnOpAsksForMustBeThere) {
   std::string run = Add(Exec());
   auto& caps = *(*definition.mutable_metadata())[run].mutable_caps();
   caps["exec.meta.base"] = true;
-  caps["source.git.bundle"] = false;
+  caps["source.git.signatureverify"] = false;
   EXPECT_TRUE(Result_(run).has_value());
-  caps["source.git.bundle"] = true;
-  EXPECT_THAT(ErrorOf(run), HasSubstr("requested feature source.git.bundle is not supported by this builder"));
-  caps.erase("source.git.bundle");
+  caps["source.git.signatureverify"] = true;
+  EXPECT_THAT(ErrorOf(run), HasSubstr("requested feature source.git.signatureverify is not supported by this builder"));
+  caps.erase("source.git.signatureverify");
   caps["exec.teleport"] = true;
   EXPECT_THAT(ErrorOf(run), HasSubstr("unknown API capability exec.teleport"));
 }
@@ -281,7 +281,7 @@ TEST_F(Llb, SourcesThatAskForTooMuchAreRefusedByTheirAttribute) {
   EXPECT_THAT(SourceError("docker-image://alpine", {{"image.layerlimit", "0"}}), HasSubstr("invalid layer limit 0"));
   EXPECT_THAT(SourceError("local://x", {{"local.metadatatransfer", "true"}}), HasSubstr("attribute local.metadatatransfer"));
   EXPECT_THAT(SourceError("local://x", {{"local.includepattern", "[1]"}}), HasSubstr("local.includepattern is no JSON list"));
-  EXPECT_THAT(SourceError("git://h/r.git", {{"git.bundle", "x"}}), HasSubstr("attribute git.bundle"));
+  EXPECT_THAT(SourceError("git://h/r.git", {{"git.sig.pubkey", "x"}}), HasSubstr("attribute git.sig.pubkey"));
   EXPECT_THAT(SourceError("https://h/x", {{"http.sig.pubkey", "x"}}), HasSubstr("attribute http.sig.pubkey"));
   EXPECT_THAT(SourceError("https://h/x", {{"http.header.accept", "a\r\nX: y"}}), HasSubstr("control character"));
   EXPECT_THAT(SourceError("https://h/x", {{"http.filename", "../x"}}), HasSubstr("no name of a file"));

@@ -70,7 +70,16 @@ Error RefNotFound(const GitCommand& git, const graph::GitSource& source) {
   return error;
 }
 
-Result<GitRef> Resolve(const GitCommand& git, const graph::GitSource& source) {
+Result<std::string> ListRefs(const GitCommand& git, const std::vector<std::string>& names, const std::string& bundle) {
+  std::vector<std::string> arguments = {"ls-remote", "--symref", "--", bundle.empty() ? git.remote() : bundle};
+  for (const std::string& name : names) {
+    arguments.push_back(name);
+    arguments.push_back(name + "^{}");
+  }
+  return bundle.empty() ? git.Run(arguments) : git.RunLocal(arguments);
+}
+
+Result<GitRef> Resolve(const GitCommand& git, const graph::GitSource& source, const std::string& bundle) {
   TRY(graph::CheckGitRef(source.ref));
   GitRef ref;
   if (graph::IsCommitHash(source.ref)) {
@@ -83,13 +92,8 @@ Result<GitRef> Resolve(const GitCommand& git, const graph::GitSource& source) {
     error.hint = "add checksum= with all digits of the commit";
     return error;
   } else {
-    std::vector<std::string> arguments = {"ls-remote", "--symref", "--", git.remote()};
     const std::vector<std::string> candidates = Candidates(source.ref);
-    for (const std::string& name : candidates) {
-      arguments.push_back(name);
-      arguments.push_back(name + "^{}");
-    }
-    TRY_ASSIGN(const std::string text, git.Run(arguments));
+    TRY_ASSIGN(const std::string text, ListRefs(git, candidates, bundle));
     const std::map<std::string, std::string> refs = ParseRemoteRefs(text);
     for (const std::string& name : candidates) {
       const auto found = refs.find(name);
@@ -114,7 +118,7 @@ class Mirror {
   static Result<Mirror> Open(const GitCommand& git, const GitRequest& request,
                              const std::string& commit, std::stop_token stop) {
     const bool sha256 = commit.size() == 64;  // a repository has one object format
-    Mirror mirror(git);
+    Mirror mirror(git, request.bundle);
     const std::string parent = request.cache_directory + "/git";
     mirror.path_ =
         fmt::format("{}/{}{}", parent, Digest::Of(git.remote()).Hex(), sha256 ? "-sha256" : "");
@@ -132,12 +136,16 @@ class Mirror {
     return git_.RunLocal({Dir(), "cat-file", "-e", MirrorRef(object)}).has_value();
   }
 
-  // Makes the commit, and the tag object that leads to it, complete here.
+  // Makes the commit, and the tag object that leads to it, complete here; for a bundle with what it stands on.
   Status Fetch(const graph::GitSource& source, const GitRef& ref) {
-    if (Has(ref.commit) && (ref.tag_object.empty() || Has(ref.tag_object))) return Ok();
+    const bool here = Has(ref.commit) && (ref.tag_object.empty() || Has(ref.tag_object));
+    if (here && !(source.checkout_bundle && IsShallow())) return Ok();
     METRIC("source.git_fetch");
-    Status fetched = FetchShallow(source, ref);
-    if (fetched || fetched.error().code != Code::kExec) return fetched;
+    if (!bundle_.empty()) return FetchBundle(ref);
+    if (!source.checkout_bundle) {
+      Status fetched = FetchShallow(source, ref);
+      if (fetched || fetched.error().code != Code::kExec) return fetched;
+    }
     // Some servers hand out only what a ref names. Then the commit is somewhere in the history.
     TRY(FetchHistory());
     if (!git_.RunLocal({Dir(), "cat-file", "-e", ref.commit + "^{commit}"})) {
@@ -153,7 +161,7 @@ class Mirror {
   }
 
  private:
-  explicit Mirror(const GitCommand& git) : git_(git) {}
+  Mirror(const GitCommand& git, std::string bundle) : git_(git), bundle_(std::move(bundle)) {}
 
   std::string Dir() const { return "--git-dir=" + path_; }
 
@@ -181,11 +189,22 @@ class Mirror {
     return Keep(ref);
   }
 
+  bool IsShallow() const {
+    struct stat st;
+    return stat((path_ + "/shallow").c_str(), &st) == 0;
+  }
+
+  Status FetchBundle(const GitRef& ref) {
+    TRY(git_.RunLocal({Dir(), "fetch", "--no-tags", "--force", "--", bundle_, "+refs/*:refs/remotes/bundle/*"}));
+    if (!git_.RunLocal({Dir(), "cat-file", "-e", ref.commit + "^{commit}"})) {
+      return NotFound("git repository {}: commit {} not found in its bundle", git_.shown_remote(), ref.commit);
+    }
+    return Keep(ref);
+  }
+
   Status FetchHistory() {
     std::vector<std::string> fetch = {Dir(), "fetch", "--progress", "--no-tags", "--force"};
-    if (struct stat st; stat((path_ + "/shallow").c_str(), &st) == 0) {
-      fetch.push_back("--unshallow");
-    }
+    if (IsShallow()) fetch.push_back("--unshallow");
     fetch.insert(fetch.end(), {"--", git_.remote(), "+refs/heads/*:refs/remotes/heads/*",
                                "+refs/tags/*:refs/remotes/tags/*"});
     TRY(git_.Run(fetch));
@@ -202,6 +221,7 @@ class Mirror {
   }
 
   const GitCommand& git_;
+  const std::string bundle_;
   std::string path_;
   std::string format_;
   std::optional<sys::FlockGuard> lock_;
@@ -223,24 +243,25 @@ Result<std::string> Subdirectory(const GitCommand& git, const graph::GitSource& 
 }
 
 // As the build was answered before.
-Result<GitRef> ResolveOnce(const GitCommand& git, const graph::GitSource& source, BuildAnswers* answers) {
-  if (answers == nullptr) return Resolve(git, source);
+Result<GitRef> ResolveOnce(const GitCommand& git, const graph::GitSource& source, BuildAnswers* answers,
+                           const std::string& bundle) {
+  if (answers == nullptr || !bundle.empty()) return Resolve(git, source, bundle);
   if (auto known = answers->Git(source)) {
     TRY(CheckChecksum(git, source, *known));
     return *known;
   }
-  TRY_ASSIGN(GitRef ref, Resolve(git, source));
+  TRY_ASSIGN(GitRef ref, Resolve(git, source, bundle));
   answers->SetGit(source, ref);
   return ref;
 }
 
 }  // namespace
 
-Result<GitRef> ResolveGitRef(const graph::GitSource& source, const GitAccess& access,
-                             std::stop_token stop, BuildAnswers* answers) {
+Result<GitRef> ResolveGitRef(const graph::GitSource& source, const GitAccess& access, std::stop_token stop,
+                             BuildAnswers* answers, const std::string& bundle) {
   METRIC("source.git_resolve");
   TRY_ASSIGN(const GitCommand git, GitCommand::Create(source.remote, access, {}, std::move(stop)));
-  return ResolveOnce(git, source, answers);
+  return ResolveOnce(git, source, answers, bundle);
 }
 
 namespace {
@@ -249,7 +270,7 @@ namespace {
 Result<GitRef> RefOf(const GitCommand& git, const GitRequest& request) {
   GitRef ref = request.ref;
   if (ref.commit.empty()) {
-    TRY_ASSIGN(ref, ResolveOnce(git, request.source, request.answers));
+    TRY_ASSIGN(ref, ResolveOnce(git, request.source, request.answers, request.bundle));
   } else if (!graph::IsCommitHash(ref.commit)) {
     return Invalid("\"{}\" is not a commit hash", ref.commit);
   }

@@ -6,6 +6,7 @@
 // The git program does the work, without a shell, with none of the user's or the machine's
 // configuration and no hooks; nothing may ask for a password. Remotes and submodules are reached
 // over http, https, ssh and git only: "ext::" would run a command, "file://" would read this disk.
+// A bundle, which has the commits in a file, takes the place of the remote where the source has one.
 // Credentials go to git in its environment, never on a command line, and are masked in what comes
 // back.
 //
@@ -45,8 +46,10 @@ struct GitRef {
 // nobody is asked. A name without "refs/" is a branch before it is a tag. The source's checksum is
 // checked against the commit and the tag object. Errors: kNotFound (repository or ref), kInvalid
 // (credentials, checksum, protocol), kUnavailable (the host did not answer).
-Result<GitRef> ResolveGitRef(const graph::GitSource& source, const GitAccess& access,
-                             std::stop_token stop = {}, BuildAnswers* answers = nullptr);
+//
+// `bundle`: the file with the source's bundle, which is asked instead of the remote; empty: it has none.
+Result<GitRef> ResolveGitRef(const graph::GitSource& source, const GitAccess& access, std::stop_token stop = {},
+                             BuildAnswers* answers = nullptr, const std::string& bundle = {});
 
 struct GitRequest {
   graph::GitSource source;
@@ -55,6 +58,7 @@ struct GitRequest {
   std::string work_directory;   // the checkout is made in here
   GitAccess access;
   BuildAnswers* answers = nullptr;  // of the build; null: the remote is asked anew
+  std::string bundle = {};          // as of ResolveGitRef
 };
 
 struct GitCheckout {
@@ -68,7 +72,8 @@ using GitProgress = std::function<void(std::string_view line)>;
 
 // Files are owned by this process's user, of mode 0644 or 0755 whatever the umask; times are those
 // of the checkout, or all the commit's (commit_mtime). Without keep_git_dir no .git is left, not
-// those of submodules either. Only what the mirror lacks is fetched, with a depth of one commit.
+// those of submodules either. Only what the mirror lacks is fetched, with a depth of one commit. With
+// checkout_bundle there is one file, "bundle", and the whole history is fetched.
 Result<GitCheckout> FetchGit(const GitRequest& request, const GitProgress& progress = {},
                              std::stop_token stop = {});
 

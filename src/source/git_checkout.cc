@@ -151,6 +151,36 @@ Status CheckOutRepository(const GitCommand& git, const GitRef& ref,
   return Ok();
 }
 
+// Under which name a bundle has the commit, as in BuildKit: who reads it may ask for the commit itself.
+std::string NameInBundle(const std::string& ref) {
+  if (ref.empty() || graph::IsCommitHash(ref)) return "refs/heads/main";
+  if (ref.starts_with("refs/tags/")) return ref;
+  std::string_view name = ref;
+  for (std::string_view prefix : {"refs/", "heads/"}) {
+    if (name.starts_with(prefix)) name.remove_prefix(prefix.size());
+  }
+  return "refs/heads/" + std::string(name);
+}
+
+// By a repository of its own, which borrows the mirror's objects: a bundle has the names of the one it is made of.
+Status WriteBundle(const GitCommand& git, const std::string& name, const std::string& commit, const std::string& mirror,
+                   const std::string& root) {
+  const std::string repository = root + ".git", git_dir = "--git-dir=" + repository;
+  const std::string format = commit.size() == 64 ? "sha256" : "sha1";
+  auto write = [&]() -> Status {
+    TRY(git.RunLocal({"init", "--quiet", "--bare", "--template=", "--object-format=" + format, repository}));
+    TRY(sys::MkdirAll(repository + "/objects/info"));
+    TRY(WriteFileAtomically(repository + "/objects/info/alternates", mirror + "/objects\n"));
+    TRY(git.RunLocal({git_dir, "update-ref", name, commit}));
+    // What several threads pack is not the same twice.
+    TRY(git.RunLocal({git_dir, "-c", "pack.threads=1", "bundle", "create", "--quiet", root + "/bundle", name}));
+    return Ok();
+  };
+  Status status = write();
+  TRY(sys::RemoveAll(repository));
+  return status;
+}
+
 Result<bool> HasSubmodules(const GitCommand& git, const std::string& commit,
                            const std::string& mirror) {
   TRY_ASSIGN(const std::string found,
@@ -174,10 +204,12 @@ std::string MirrorRef(const std::string& commit) { return "refs/varve/" + commit
 Status CheckOutGit(const GitCommand& git, const graph::GitSource& source, const GitRef& ref,
                    const std::string& mirror, const std::string& root) {
   bool submodules = false;
-  if (source.submodules) {
+  if (source.submodules && !source.checkout_bundle) {
     TRY_ASSIGN(submodules, HasSubmodules(git, ref.commit, mirror));
   }
-  if (submodules || source.keep_git_dir) {
+  if (source.checkout_bundle) {
+    TRY(WriteBundle(git, NameInBundle(source.ref), ref.commit, mirror, root));
+  } else if (submodules || source.keep_git_dir) {
     TRY(CheckOutRepository(git, ref, mirror, root));
   } else {
     TRY(CheckOutFiles(git, ref.commit, mirror, root));

@@ -101,8 +101,8 @@ class GitTest : public testing::Test {
 
   Result<GitRef> Resolve(const graph::GitSource& source) { return ResolveGitRef(source, access_); }
 
-  Result<GitCheckout> Fetch(const graph::GitSource& source) {
-    return FetchGit({source, {}, Path("cache"), Path("out"), access_},
+  Result<GitCheckout> Fetch(const graph::GitSource& source, const std::string& bundle = {}) {
+    return FetchGit({source, {}, Path("cache"), Path("out"), access_, nullptr, bundle},
                     [this](std::string_view line) { progress_.emplace_back(line); });
   }
 

@@ -200,6 +200,46 @@ TEST_F(GitTest, ServerThatServesOnlyRefsStillGivesOldCommits) {
   EXPECT_EQ(unknown.error().code, Code::kNotFound);
 }
 
+TEST_F(GitTest, ABundleHasTheCommitWithItsHistoryUnderTheNameThatWasAskedFor) {
+  graph::GitSource source = Source("main");
+  ASSERT_TRUE(Fetch(source));  // shallow: a bundle of that would lead nowhere
+  source.checkout_bundle = true;
+  auto checkout = Fetch(source);
+  ASSERT_TRUE(checkout) << checkout.error().ToString();
+  EXPECT_EQ(Listing(checkout->directory).substr(0, 11), "bundle 644 ");
+  Git("", {"init", "-q", "--bare", Path("elsewhere")});
+  Git("elsewhere", {"fetch", "-q", checkout->directory + "/bundle", "+refs/*:refs/*"});
+  EXPECT_EQ(Git("elsewhere", {"rev-parse", "refs/heads/main"}), second_);
+  EXPECT_EQ(Git("elsewhere", {"rev-parse", "main~1"}), first_);
+
+  auto again = Fetch(source);
+  ASSERT_TRUE(again);
+  EXPECT_EQ(*ReadFile(again->directory + "/bundle"), *ReadFile(checkout->directory + "/bundle"));
+  source.ref = "refs/tags/annotated";
+  auto tag = Fetch(source);
+  ASSERT_TRUE(tag) << tag.error().ToString();
+  EXPECT_EQ(Git("", {"ls-remote", tag->directory + "/bundle"}), first_ + "\trefs/tags/annotated");
+}
+
+TEST_F(GitTest, CommitsOfABundleNeedNoRemote) {
+  Git("work", {"bundle", "create", "-q", Path("b"), "main", "annotated"});
+  graph::GitSource source = Source("main");
+  source.remote = "https://git.invalid/project.git";
+  source.checksum = second_;
+  auto checkout = Fetch(source, Path("b"));
+  ASSERT_TRUE(checkout) << checkout.error().ToString();
+  EXPECT_EQ(*ReadFile(checkout->directory + "/readme"), "two\n");
+
+  auto ref = ResolveGitRef(source, access_, {}, nullptr, Path("b"));
+  ASSERT_TRUE(ref);
+  EXPECT_EQ(ref->name, "refs/heads/main");
+  source.ref = "annotated";
+  EXPECT_EQ(Fetch(source, Path("b")).error().code, Code::kInvalid);  // another commit than the checksum says
+
+  source.ref = source.checksum = std::string(40, 'a');
+  EXPECT_NE(Fetch(source, Path("b")).error().message.find("not found in its bundle"), std::string::npos);
+}
+
 TEST_F(GitTest, SubdirectoryMustBeOneInTheCommit) {
   graph::GitSource source = Source("main");
   source.subdir = "sub/deep";

@@ -426,19 +426,30 @@ void LimitLayers(ResolvedImage& image, uint32_t layers) {
   image.chain = oci::ChainOf(image.diff_ids);
 }
 
-Result<uint64_t> ImageStore::FetchBlob(const std::string& repository, const Digest& blob, const OnProgress& on_progress,
+Result<uint64_t> ImageStore::FetchBlob(const graph::BlobSource& blob, const ContentStores& stores, const OnProgress& on_progress,
                                        std::stop_token stop) {
-  TRY(impl_->Download(repository, {.digest = blob, .size = oci::kUnknownSize}, on_progress, std::move(stop)));
-  TRY_ASSIGN(auto size, impl_->blobs.Size(blob));
-  return size.value_or(0);
+  if (!blob.layout) {
+    TRY(impl_->Download(blob.repository, {.digest = blob.digest, .size = oci::kUnknownSize}, on_progress, std::move(stop)));
+    TRY_ASSIGN(auto size, impl_->blobs.Size(blob.digest));
+    return size.value_or(0);
+  }
+  if (!stores) return Invalid("the blob {} is in a content store of a client, and this build has none", blob.digest.ToString());
+  TRY_ASSIGN(auto store, stores(blob.store, blob.session));
+  TRY_ASSIGN(auto size, store->Size(blob.digest, stop));
+  if (!size) return NotFound("the content store of the client has no blob {}", blob.digest.ToString());
+  TRY(impl_->Download({.digest = blob.digest, .size = *size}, on_progress,
+                      [&](Writer& out) { return store->Read(blob.digest, out, stop); }));
+  return *size;
 }
 
-Result<uint64_t> ImageStore::FetchBlob(RemoteBlobs& store, const Digest& blob, const OnProgress& on_progress,
-                                       std::stop_token stop) {
-  TRY_ASSIGN(auto size, store.Size(blob, stop));
-  if (!size) return NotFound("the content store of the client has no blob {}", blob.ToString());
-  TRY(impl_->Download({.digest = blob, .size = *size}, on_progress, [&](Writer& out) { return store.Read(blob, out, stop); }));
-  return *size;
+Status ImageStore::FetchBlobTo(const std::string& path, const graph::BlobSource& blob, const ContentStores& stores,
+                               const OnProgress& on_progress, std::stop_token stop) {
+  TRY(FetchBlob(blob, stores, on_progress, std::move(stop)));
+  TRY_ASSIGN(auto body, impl_->blobs.OpenVerified(blob.digest));
+  TRY_ASSIGN(Fd fd, OpenFile(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  FdWriter out(fd.get());
+  TRY(Copy(*body, out));
+  return Ok();
 }
 
 Status ImageStore::FetchLayerBlob(const cache::LayerBlob& blob, std::stop_token stop) {

@@ -89,10 +89,15 @@ class ImageStore {
   // The stack with its tree, when all layers are unpacked here and the tree is known.
   Result<std::optional<cache::Rootfs>> FindLocally(const ResolvedImage& image);
 
-  // Any blob of a repository, or of a content store, into the blob store; its size.
-  Result<uint64_t> FetchBlob(const std::string& repository, const Digest& blob, const OnProgress& on_progress,
+  // A content store of the build's client by its name, of `session` where it is not the build's own; null: it has none.
+  using ContentStores =
+      std::function<Result<std::shared_ptr<RemoteBlobs>>(const std::string& store, const std::string& session)>;
+  // Any blob of a repository, or of a client's content store, into the blob store; its size.
+  Result<uint64_t> FetchBlob(const graph::BlobSource& blob, const ContentStores& stores, const OnProgress& on_progress,
                              std::stop_token stop);
-  Result<uint64_t> FetchBlob(RemoteBlobs& store, const Digest& blob, const OnProgress& on_progress, std::stop_token stop);
+  // And from there into a new file.
+  Status FetchBlobTo(const std::string& path, const graph::BlobSource& blob, const ContentStores& stores,
+                     const OnProgress& on_progress, std::stop_token stop);
 
   // Brings a layer's blob, which came from `blob.repository`, into the blob store.
   Status FetchLayerBlob(const cache::LayerBlob& blob, std::stop_token stop);
