@@ -89,6 +89,7 @@ class ClientBuild {
 struct ResultPart {
   ClientBuild* build = nullptr;
   WantedResult wanted;
+  const LlbBuild* llb = nullptr;  // `build`, where it is of a definition
 };
 
 // The config that the client's front end gives the part.

@@ -7,6 +7,7 @@
 
 #include "job/attestations.h"
 #include "job/build_outputs.h"
+#include "job/built_together.h"
 #include "job/inline_cache.h"
 #include "job/previous_images.h"
 
@@ -129,7 +130,7 @@ std::optional<Failure> LlbBuild::Run(bool want_data, job::BuildHistory* history)
   if (Status ran = run(); !ran) return Failure{ran.error()};
   if (!outcome_.error) return std::nullopt;
   if (!place_.stop.stop_requested() && outcome_.error->code != Code::kCorrupt) {
-    auto built_for = [&](const tier::Spec&) -> job::BuiltSteps { return {decoded_.graph, outcome_, images_}; };
+    auto built_for = [&](const tier::Spec&) { return Built(); };
     tiers_->ExportFinished(built_for, Stores(), place_.board, place_.stop);
   }
   Failure failure{*outcome_.error};
@@ -190,7 +191,7 @@ Status LlbBuild::AddScan(const WantedResult& wanted) {
 
 Result<job::StepRecords> LlbBuild::Records() const {
   if (!tiers_ || outcome_.steps.empty()) return job::StepRecords();
-  return job::RecordsOf({decoded_.graph, outcome_, images_}, tiers_->chain(), *place_.workspace.local.store);
+  return job::RecordsOf(Built(), tiers_->chain(), *place_.workspace.local.store);
 }
 
 // When the layers were made: an image that comes from a cache is to be the one that went into it.
@@ -260,7 +261,12 @@ std::optional<Failure> LlbBuild::Export(const std::vector<ResultPart>& parts, co
     for (const exporter::PlatformInput& input : result.platforms) platforms.push_back(input.platform);
     const std::vector<exporter::Output> outputs = OutputsFor(targets_.outputs, parts[0].wanted);
     TRY(job::CheckOutputs(outputs, platforms, result.multi_platform, flags_.attest));
-    auto built_for = [&](const tier::Spec&) -> job::BuiltSteps { return {decoded_.graph, outcome_, images_}; };
+    job::BuiltTogether together;
+    std::set<const LlbBuild*> added;
+    for (const ResultPart& part : parts) {
+      if (part.llb != nullptr && added.insert(part.llb).second) together.Add(part.llb->Built());
+    }
+    auto built_for = [&](const tier::Spec&) { return together.steps(); };
     Status cached = Ok();
     std::jthread caches([&] { cached = tiers_->Export(built_for, Stores(), place_.board, place_.stop); });
     auto exported = job::ExportBuild(outputs, result, Stores(), place_.workspace.registries->pusher(),

@@ -32,6 +32,8 @@ class LlbBuild final : public ClientBuild {
   const engine::Outcome& outcome() const override { return outcome_; }
   const job::ExportedBuild& exported() const override { return exported_; }
   std::vector<history::TierUse> CacheUses() const override;
+  // After Run.
+  job::BuiltSteps Built() const { return {decoded_.graph, outcome_, images_}; }
 
   // The scanner of the SBOM that is asked for is to look at the result in the next Run. Once.
   Status AddScan(const WantedResult& wanted);

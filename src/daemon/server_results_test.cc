@@ -140,6 +140,48 @@ TEST_F(ResultsTest, TheConfigIsTheClients) {
   EXPECT_EQ(Label(ConfigOf(manifests[1]), "is"), "one");
 }
 
+TEST_F(ResultsTest, ACacheHoldsTheStepsOfAllDefinitionsThatTheResultIsMadeOf) {
+  Return({});
+  content.Add("local:the cache");
+  auto definition = [](const std::string& name) {
+    graph::Graph graph;
+    graph.Add({.op = graph::FileOp{.base = -1, .actions = {graph::MakeFile{.path = "/" + name, .data = "text"}}},
+               .platform = oci::HostPlatform(), .name = "make " + name});
+    return llb::Encode(graph, graph::Ref{0, 0});
+  };
+  auto exporting = RequestOfAClient("s");
+  exporting.mutable_cache()->add_exports()->set_type("local");
+  (*exporting.mutable_cache()->mutable_exports(0)->mutable_attrs())["dest"] = "the cache";
+  auto building = Begin(exporting);
+  const FakeFrontEnd both(channel, exporting.ref());
+  gateway::Result result;
+  (*result.mutable_refs()->mutable_refs())["linux/amd64"] = both.Solve(definition("one")).ref();
+  (*result.mutable_refs()->mutable_refs())["linux/arm64"] = both.Solve(definition("two")).ref();
+  ASSERT_TRUE(both.Return(result).ok());
+  const Answer built = building.get();
+  ASSERT_TRUE(built.status.ok()) << built.status.error_message();
+  auto list = Json::Parse(built.response.exporter_response().at("cache.manifest"));
+  ASSERT_TRUE(list);
+
+  session.reset();
+  StartServerOfANewRoot();
+  session = OpenSession("s");
+  for (const std::string name : {"one", "two", "three"}) {
+    auto request = Request("s");
+    request.clear_frontend();
+    *request.mutable_definition() = definition(name);
+    auto* from = request.mutable_cache()->add_imports();
+    from->set_type("local");
+    (*from->mutable_attrs())["src"] = "the cache";
+    (*from->mutable_attrs())["digest"] = list->GetString("digest");
+    const Answer again = Solve(request);
+    ASSERT_TRUE(again.status.ok()) << again.status.error_message();
+    const control::Vertex* step = Find(again.events, "make " + name);
+    ASSERT_NE(step, nullptr);
+    EXPECT_EQ(step->cached(), name != "three") << name;
+  }
+}
+
 // A build without any files of the client.
 TEST_F(ServerTest, AClientWithoutFilesBuildsADockerfileOfAnInput) {
   graph::Graph graph;

@@ -422,7 +422,7 @@ std::optional<Failure> SolveJob::RunAndExportOnce(const std::vector<Wanted>& wan
     opened.end.outcome = &build.outcome();
   }
   std::vector<ResultPart> parts;
-  for (const Wanted& one : wanted) parts.push_back({one.made.build.get(), one.result});
+  for (const Wanted& one : wanted) parts.push_back({one.made.build.get(), one.result, one.made.llb});
   if (!failure) failure = AttachAttestations(wanted, opened, parts);
   if (!failure) failure = build.Export(parts, LlbBuilds(), metadata);
   opened.end.tiers = build.CacheUses();
