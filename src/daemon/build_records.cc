@@ -175,30 +175,35 @@ Status BuildRecords::Listen(const control::BuildHistoryRequest& request,
   auto wanted = [&](const Record& record) {
     return (request.ref().empty() || record.ref() == request.ref()) && filter.Matches(record);
   };
-  std::vector<control::BuildHistoryEvent> first;
+  std::vector<control::BuildHistoryEvent> running, ended;
   uint64_t seen = 0;
   {
     auto state = state_.Lock();
     seen = state->next_event - 1;
-    auto add = [&](const std::map<std::string, Record>& records, control::BuildHistoryEventType type) {
+    // The newest first.
+    auto take = [&](const std::map<std::string, Record>& records, control::BuildHistoryEventType type) {
+      std::vector<control::BuildHistoryEvent> events;
       for (const auto& [ref, record] : records) {
         if (!wanted(record)) continue;
-        first.emplace_back().set_type(type);
-        *first.back().mutable_record() = record;
+        events.emplace_back().set_type(type);
+        *events.back().mutable_record() = record;
       }
+      std::ranges::stable_sort(events, std::greater<>(), [](const control::BuildHistoryEvent& event) {
+        return NanosOf(event.record().created_at());
+      });
+      return events;
     };
-    add(state->running, control::STARTED);
-    if (!request.active_only()) add(state->ended, control::COMPLETE);
+    running = take(state->running, control::STARTED);
+    if (!request.active_only()) ended = take(state->ended, control::COMPLETE);
   }
-  // The newest first, as far as there is a limit to their number.
-  std::ranges::stable_sort(first, std::greater<>(), [](const control::BuildHistoryEvent& event) {
-    return NanosOf(event.record().created_at());
-  });
-  if (request.limit() > 0 && first.size() > static_cast<size_t>(request.limit())) {
-    first.resize(static_cast<size_t>(request.limit()));
+  // As in BuildKit: of those that run all are told, whatever the limit.
+  if (request.limit() > 0 && ended.size() > static_cast<size_t>(request.limit())) {
+    ended.resize(static_cast<size_t>(request.limit()));
   }
-  for (const auto& event : first) {
-    if (!tell(event)) return Ok();
+  for (const auto* events : {&running, &ended}) {
+    for (const auto& event : *events) {
+      if (!tell(event)) return Ok();
+    }
   }
   if (request.early_exit()) return Ok();
   while (!gone()) {
