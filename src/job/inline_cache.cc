@@ -30,6 +30,25 @@ std::optional<std::vector<size_t>> PositionsOf(const std::vector<DiffId>& layers
   return positions;
 }
 
+// One output must be in the image; of the others it is enough to know what they were. Nothing: it is not so.
+std::optional<tier::InlineRecord> InImage(const cache::StepRecord& record, const std::vector<DiffId>& image) {
+  std::optional<tier::InlineRecord> found;
+  std::optional<size_t> kept;
+  for (size_t i = 0; i < record.outputs.size(); ++i) {
+    // Layers keep their positions when an export rewrites them.
+    auto positions = PositionsOf(record.outputs[i].layers, image);
+    if (!positions || (kept && positions->size() <= found->layers.size())) continue;
+    found = {record.key, std::move(*positions)};
+    kept = i;
+  }
+  for (size_t i = 0; kept && i < record.outputs.size(); ++i) {
+    if (i == *kept) continue;
+    if (record.outputs[i].tree_root.empty()) return std::nullopt;
+    found->besides.emplace(i, record.outputs[i].tree_root);
+  }
+  return found;
+}
+
 // The steps that the result needs; with `lineage_only`, those whose layers it is made of.
 std::set<graph::StepIndex> StepsOf(const graph::Graph& graph, const std::optional<graph::Ref>& root, bool lineage_only) {
   std::set<graph::StepIndex> steps;
@@ -98,12 +117,10 @@ Status AddInlineCache(const graph::Graph& graph, const std::optional<graph::Ref>
   std::set<graph::StepIndex> own;
   for (graph::StepIndex step : StepsOf(graph, root, true)) {
     auto known = records.find(step);
-    if (known == records.end() || known->second.outputs.size() != 1) continue;
-    const cache::StepRecord& record = known->second;
-    // Layers keep their positions when an export rewrites them.
-    auto positions = PositionsOf(record.outputs[0].layers, image.rootfs.layers);
-    if (!positions) continue;
-    found.push_back({record.key, std::move(*positions)});
+    if (known == records.end()) continue;
+    auto record = InImage(known->second, image.rootfs.layers);
+    if (!record) continue;
+    found.push_back(std::move(*record));
     own.insert(step);
   }
   return tier::SetInlineRecords(image.config, std::move(found), SeenBy(graph, root, records, own, trees));

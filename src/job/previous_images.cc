@@ -161,7 +161,7 @@ Status PreviousImages::AskSeen(const Image& image, const tier::PreviousImage& pr
     auto found = by_key.find(looked_up->record.key);
     if (found == by_key.end()) continue;
     std::vector<cache::Rootfs> outputs;
-    for (const Digest& tree : found->second->outputs) outputs.push_back({{tier::UnkeptLayer(tree)}, tree});
+    for (const Digest& tree : found->second->outputs) outputs.push_back(tier::Unkept(tree));
     Answer(image, step, std::move(outputs), Timestamp{0}, round, answers);
   }
   return Ok();
@@ -189,7 +189,11 @@ void PreviousImages::AskRecords(const Image& image, const tier::PreviousImage& p
     for (size_t layer : found->second->layers) rootfs.layers.push_back(ids[layer]);
     if (rootfs.layers.empty()) rootfs.tree_root = tree::EmptyTree();
     Timestamp created = found->second->layers.empty() ? Timestamp{0} : times[found->second->layers.back()];
-    Answer(image, step, {std::move(rootfs)}, created, round, answers);
+    std::vector<cache::Rootfs> outputs = {std::move(rootfs)};
+    for (const auto& [output, tree] : found->second->besides) {
+      outputs.insert(outputs.begin() + static_cast<ptrdiff_t>(output), tier::Unkept(tree));
+    }
+    Answer(image, step, std::move(outputs), created, round, answers);
   }
 }
 

@@ -169,6 +169,15 @@ TEST(InlineRecords, ComeBack) {
   EXPECT_THAT(*records, ::testing::UnorderedElementsAre(prefix, chain, none));
 }
 
+TEST(InlineRecords, OfAStepWithSeveralOutputsSayWhatTheOthersWere) {
+  oci::ImageConfig config = ConfigWith({"a"});
+  const InlineRecord record{Key("1"), {0}, {{0, Digest::Of("zero")}, {2, Digest::Of("two")}}};
+  ASSERT_TRUE(SetInlineRecords(config, {record}));
+  EXPECT_THAT(*GetInlineRecords(config), ElementsAre(record));
+  EXPECT_TRUE(IsUnkept(Unkept(Digest::Of("zero"))));
+  EXPECT_FALSE(IsUnkept(Unkept(tree::EmptyTree())));  // which nobody has to bring
+}
+
 TEST(InlineRecords, DoNotDependOnTheOrderInWhichTheyWereFound) {
   oci::ImageConfig one = ConfigWith({"a"}), other = ConfigWith({"a"});
   (void)SetInlineRecords(one, {{Key("1"), {0}}, {Key("2"), {}}, {Key("1"), {0}}});
@@ -216,6 +225,12 @@ TEST(InlineRecords, AreRefusedWhenTheyCannotBeRight) {
   EXPECT_FALSE(read(key + R"("chain":[2]}]})"));
   EXPECT_FALSE(read(key + R"("chain":["a"]}]})"));
   EXPECT_FALSE(read(R"({"records":[{"key":"x","layers":1}]})"));
+  const std::string tree = "\"" + Digest::Of("tree").ToString() + "\"";
+  const std::string other = R"({"several":[{"key":")" + Digest::Of("k").ToString() + "\",";
+  EXPECT_TRUE(read(other + R"("layers":1,"besides":{"1":)" + tree + "}}]}"));
+  EXPECT_FALSE(read(other + R"("layers":1,"besides":{"2":)" + tree + "}}]}"));
+  EXPECT_FALSE(read(other + R"("layers":1,"besides":{"-1":)" + tree + "}}]}"));
+  EXPECT_FALSE(read(other + R"("layers":1,"besides":{"1":"x"}}]})"));
   EXPECT_FALSE(read("not json"));
   EXPECT_THAT(*GetInlineRecords(ConfigWith({"a"})), IsEmpty());
 }

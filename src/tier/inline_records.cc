@@ -4,6 +4,8 @@
 
 #include "base/hex.h"
 #include "base/json.h"
+#include "base/strings.h"
+#include "tree/tree.h"
 
 namespace varve::tier {
 
@@ -37,7 +39,7 @@ Result<std::optional<Json>> Read(const oci::ImageConfig& config) {
 Status SetInlineRecords(oci::ImageConfig& config, std::vector<InlineRecord> records, SeenSteps seen) {
   std::ranges::sort(records, {}, &InlineRecord::key);
   records.erase(std::unique(records.begin(), records.end()), records.end());
-  Json list = Json::EmptyArray();
+  Json list = Json::EmptyArray(), several = Json::EmptyArray();
   for (const InlineRecord& record : records) {
     Json json = Json().Set("key", record.key.ToString());
     if (IsPrefix(record.layers)) {
@@ -47,9 +49,13 @@ Status SetInlineRecords(oci::ImageConfig& config, std::vector<InlineRecord> reco
       for (size_t layer : record.layers) chain.Append(static_cast<int64_t>(layer));
       json.Set("chain", std::move(chain));
     }
-    list.Append(std::move(json));
+    Json besides = Json::EmptyObject();
+    for (const auto& [output, tree] : record.besides) besides.Set(std::to_string(output), tree.ToString());
+    json.SetIf(!record.besides.empty(), "besides", std::move(besides));
+    (record.besides.empty() ? list : several).Append(std::move(json));
   }
   Json json = Json().Set("records", std::move(list));
+  if (!several.as_array().empty()) json.Set("several", std::move(several));
   if (!seen.records.empty()) {
     std::ranges::sort(seen.records, {}, &SeenSteps::Record::key);
     std::ranges::sort(seen.objects);
@@ -64,6 +70,11 @@ Status SetInlineRecords(oci::ImageConfig& config, std::vector<InlineRecord> reco
   }
   config.document().Set(kInlineRecords, Base64Encode(json.Dump({})));
   return Ok();
+}
+
+cache::Rootfs Unkept(const Digest& tree_root) {
+  if (tree_root == tree::EmptyTree()) return {{}, tree_root};
+  return {{UnkeptLayer(tree_root)}, tree_root};
 }
 
 DiffId UnkeptLayer(const Digest& tree_root) { return DiffId(Digest::Of("an unkept layer\n" + tree_root.ToString())); }
@@ -99,7 +110,9 @@ Result<std::vector<InlineRecord>> GetInlineRecords(const oci::ImageConfig& confi
   if (!json) return records;
   const size_t count = config.diff_ids().size();
   size_t positions = 0;
-  for (const Json& entry : json->GetArray("records")) {
+  auto entries = json->GetArray("records");
+  for (const Json& entry : json->GetArray("several")) entries.push_back(entry);
+  for (const Json& entry : entries) {
     auto key = Digest::Parse(entry.GetString("key"));
     if (!key) return Damaged();
     InlineRecord record{.key = StepKey(*key)};
@@ -117,7 +130,18 @@ Result<std::vector<InlineRecord>> GetInlineRecords(const oci::ImageConfig& confi
       if (layers < 0 || static_cast<uint64_t>(layers) > count) return Damaged();
       for (int64_t i = 0; i < layers; ++i) position(i);
     }
-    positions += record.layers.size();
+    if (const Json* besides = entry.Find("besides")) {
+      if (!besides->is_object()) return Damaged();
+      for (const auto& [name, text] : besides->as_object()) {
+        const auto output = ParseInt(name);
+        auto tree = text.is_string() ? Digest::Parse(text.as_string()) : Result<Digest>(Damaged());
+        if (!output || *output < 0 || !tree) return Damaged();
+        record.besides.emplace(static_cast<size_t>(*output), *tree);
+      }
+      // All but one: numbers beyond would be outputs that nobody knows.
+      if (!record.besides.empty() && record.besides.rbegin()->first > record.besides.size()) return Damaged();
+    }
+    positions += record.layers.size() + record.besides.size();
     if (positions > kMostPositions) return Damaged();
     records.push_back(std::move(record));
   }
