@@ -41,6 +41,11 @@ class Coordinator {
         }),
         io_(kIoThreads), running_(std::max<size_t>(1, request.max_running)) {
     outcome_.steps.resize(graph_.steps.size());
+    used_.resize(graph_.steps.size());
+    for (const graph::Step& step : graph_.steps) {
+      for (const graph::Ref& ref : step.inputs) used_[ref.step].insert(ref.output);
+    }
+    for (const graph::Ref& ref : request.wanted) used_[ref.step].insert(ref.output);
     auto ops = std::make_shared<std::set<Digest>>();
     std::vector<StepIndex> limited;
     for (StepIndex i = 0; i < graph_.steps.size(); ++i) {
@@ -68,6 +73,15 @@ class Coordinator {
   template <class Work, class Receive>
   void Start(ThreadPool& pool, Work work, Receive receive) {
     mail_.Start(pool, cancel_.get_token(), std::move(work), std::move(receive));
+  }
+
+  // Of a step's outputs those that something is made of. The others need not be here, and may be nowhere.
+  std::vector<cache::Rootfs> Used(StepIndex i, const std::vector<cache::Rootfs>& outputs) const {
+    std::vector<cache::Rootfs> used;
+    for (uint32_t output : used_[i]) {
+      if (output < outputs.size()) used.push_back(outputs[output]);
+    }
+    return used;
   }
 
   // --- Moving actions and facts --------------------------------------------------------------------
@@ -281,7 +295,7 @@ class Coordinator {
     outcome_.steps[i].saved = record.wall;
     outcome_.steps[i].created = record.created;
     made_[record.key] = record.created;
-    bool local = services_.runner.HasLocally(record.outputs);
+    bool local = services_.runner.HasLocally(Used(i, record.outputs));
     plan_.OnLookUp(i, record.outputs, local);
     MarkFinished(i, StepStatus::kCached, nullptr);
   }
@@ -289,12 +303,17 @@ class Coordinator {
   void Obtain(StepIndex i) {
     MarkStarted(i);
     Start(io_,
-          [this, i, outputs = *plan_.Outputs(i)](std::stop_token stop) {
+          [this, i, outputs = Used(i, *plan_.Outputs(i))](std::stop_token stop) {
             return services_.runner.Obtain(graph_, i, outputs, services_.observer.SinkOf(i), stop);
           },
           [this, i](Result<std::vector<cache::Rootfs>> outputs) {
             if (outputs) {
-              plan_.OnObtained(i, std::move(*outputs));
+              std::vector<cache::Rootfs> all = *plan_.Outputs(i);
+              auto obtained = outputs->begin();
+              for (uint32_t output : used_[i]) {
+                if (output < all.size()) all[output] = std::move(*obtained++);
+              }
+              plan_.OnObtained(i, std::move(all));
               if (pins_[i]) MarkFinished(i, StepStatus::kRan, nullptr);
               return;
             }
@@ -361,7 +380,7 @@ class Coordinator {
             if (ran->found) outcome.reasons.clear();
             else outcome.tier.clear();
             MarkFinished(i, ran->found ? StepStatus::kCached : StepStatus::kRan, nullptr);
-            bool here = inputs_here || services_.runner.HasLocally(ran->outputs);
+            bool here = inputs_here || services_.runner.HasLocally(Used(i, ran->outputs));
             for (StepIndex shared : plan_.OnRan(i, std::move(ran->outputs), here)) {
               outcome_.steps[shared].created = outcome.created;
               MarkFinished(shared, StepStatus::kCached, nullptr);
@@ -383,7 +402,7 @@ class Coordinator {
         const cache::StepRecord& record = *(*records)[0];
         if (record.created == useless) {
           Drop(request.key);
-        } else if (services_.runner.HasLocally(record.outputs)) {
+        } else if (services_.runner.HasLocally(Used(i, record.outputs))) {
           return RanOrFound{record.outputs, 0, true, record.wall, record.created};
         }
       }
@@ -533,6 +552,7 @@ class Coordinator {
   std::vector<std::optional<Pin>> pins_;
   std::vector<std::shared_ptr<const KeyedStep>> keyed_;
   std::vector<std::string> slots_;
+  std::vector<std::set<uint32_t>> used_;      // by step: outputs that others read, or that are wanted
   std::vector<Nanos> started_;
   std::vector<StepIndex> to_look_up_;
   std::set<StepIndex> restored_;              // whose trees were made again, or could not be

@@ -403,6 +403,23 @@ TEST_F(EngineTest, ALostTreeIsMadeAgainFromItsLayersAndNothingRuns) {
   EXPECT_THAT(world.ran, IsEmpty());
 }
 
+// A record of an inline cache knows what a step gave besides the image, and nobody has it.
+TEST_F(EngineTest, OutputsThatNothingIsMadeOfNeedNotBeHere) {
+  auto a = AddRun(graph, "a", AddImage(graph, "node"));
+  ASSERT_FALSE(world.Build(graph, {{a}}).error);
+  world.ran.clear();
+  ASSERT_EQ(world.records.size(), 1u);
+  cache::StepRecord& record = world.records.begin()->second;
+  record.outputs.push_back({{DiffId(Digest::Of("nowhere"))}, Digest::Of("tree")});
+  Outcome outcome = world.Build(graph, {{a}});
+  ASSERT_FALSE(outcome.error) << outcome.error->message;
+  EXPECT_THAT(world.ran, IsEmpty());
+  EXPECT_EQ(outcome.wanted[0].layers, record.outputs[0].layers);
+  // Of the other one the step would have to be done again.
+  outcome = world.Build(graph, {{a, 0}, {a, 1}});
+  EXPECT_THAT(world.ran, ElementsAre("a"));
+}
+
 // The layers are gone as well. The copy's key cannot be made, so `a` must run again: `b`, which was about
 // to run on it, waits.
 TEST_F(EngineTest, ALostTreeHoldsBackWhatWasPlannedOnIt) {
