@@ -75,7 +75,7 @@ Status ReadIgnored(Lowering& lowering) {
 
 void Finish(Lowering& lowering, StageState& target, const std::set<StageState*>& needed,
             Lowered* out) {
-  out->root = RootOf(lowering, target);
+  out->root = BaseOf(lowering, target);
   for (const auto& [key, value] : lowering.options.labels) target.config.SetLabel(key, value);
   if (lowering.options.platform_given) {
     SetResultPlatform(target.config, lowering.options.target_platform);

@@ -41,6 +41,23 @@ TEST_F(NamedContexts, LocalDirectoriesHaveTheirOwnIgnoreFile) {
   EXPECT_EQ(images.asked(), Texts{"docker.io/library/a:latest linux/amd64"});
 }
 
+TEST_F(NamedContexts, FilesThatAStageIsBuiltOnAreCopiedAndOthersAreOnlyRead) {
+  options.named_contexts = {{"src", "../src"}};
+  for (const char* text : {"FROM src\nCOPY --from=a / /\n", "FROM src\nWORKDIR /w\n", "FROM src\nRUN x\n",
+                           "FROM src\nCOPY --link --from=a / /\n", "FROM src AS s\nFROM s\nRUN x\n"}) {
+    const Lowered lowered = Do(text);
+    const Texts names = Names(lowered);
+    const auto copy = std::ranges::find(names, "[internal] [context src] load from client");
+    ASSERT_NE(copy, names.end()) << text;
+    const graph::Ref files{static_cast<graph::StepIndex>(copy - names.begin()), 0};
+    EXPECT_EQ(std::get<graph::FileOp>(lowered.graph.at(files).op).base, -1);
+    const auto& users = lowered.graph.steps.back().inputs;
+    EXPECT_NE(std::ranges::find(users, files), users.end()) << text;
+  }
+  EXPECT_EQ(Do("FROM src\n").root, (graph::Ref{1, 0}));
+  EXPECT_EQ(Do("FROM src AS s\nFROM scratch\nCOPY --from=s /x /\n").graph.steps.size(), 2u);
+}
+
 TEST_F(NamedContexts, TheOneForThePlatformWins) {
   options.named_contexts = {{"b", "docker-image://any"},
                             {"b::linux/arm64", "docker-image://arm"},

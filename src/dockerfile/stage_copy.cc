@@ -64,9 +64,9 @@ class CopyLowering {
     // A mode needs the destination's directories, so it cannot be made apart from them; BuildKit
     // ignores --link in that case too.
     link_ = request_.sources.link && request_.sources.chmod.empty();
-    if (!link_ && stage_.root) {
+    if (const auto base = BaseOf(lowering_, stage_); base && !link_) {
       op_.base = 0;
-      step_inputs_.push_back(*stage_.root);
+      step_inputs_.push_back(*base);
     }
     for (const std::string& path : request_.sources.paths) TRY(AddPath(path));
     for (const InlineFile& file : request_.sources.files) TRY(AddInlineFile(file));

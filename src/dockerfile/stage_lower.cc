@@ -182,9 +182,9 @@ class MetadataLowering {
       std::string prefix = stage_.numbers.Next(scope_.PlatformPart(), scope_.command().on_build);
       graph::Step step = scope_.NewStep(prefix, scope_.Title());
       graph::FileOp op;
-      if (stage_.root) {
+      if (const auto base = BaseOf(scope_.lowering(), stage_)) {
         op.base = 0;
-        step.inputs.push_back(*stage_.root);
+        step.inputs.push_back(*base);
       }
       op.actions.push_back(graph::MakeDirectory{.path = stage_.directory,
                                                 .mode = 0755,

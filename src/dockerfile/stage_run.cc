@@ -33,7 +33,7 @@ class RunLowering {
     exec_.cwd = stage_.directory;
     exec_.user = stage_.config.user();
     graph::Mount root{.target = "/", .output = 0};
-    if (stage_.root) root.input = Input(*stage_.root);
+    if (const auto base = BaseOf(lowering_, stage_)) root.input = Input(*base);
     root_inputs_ = inputs_.size();
     exec_.mounts.push_back(root);
     if (script.file) AddScript(*script.file);

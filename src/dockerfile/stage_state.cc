@@ -18,6 +18,18 @@ std::optional<graph::Ref> RootOf(Lowering& lowering, StageState& stage) {
   return stage.root;
 }
 
+std::optional<graph::Ref> BaseOf(Lowering& lowering, StageState& stage) {
+  const std::optional<graph::Ref> root = RootOf(lowering, stage);
+  if (!root || !graph::IsDirectory(lowering.steps.graph().at(*root).op)) return root;
+  graph::Step copy = lowering.steps.graph().at(*root);
+  copy.op = graph::FileOp{.base = -1, .actions = {graph::Copy{.input = 0, .from = {}, .dest = "/"}}};
+  copy.inputs = {*root};
+  copy.name = "[internal] " + copy.name;
+  copy.text = copy.name;
+  stage.root = lowering.steps.AddOnce(std::move(copy));
+  return stage.root;
+}
+
 graph::Ref ContextRoot(Lowering& lowering) {
   if (lowering.context) return *lowering.context;
   const MainContext& context = lowering.options.context;

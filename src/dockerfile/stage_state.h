@@ -111,6 +111,10 @@ inline std::string BuildArg(const Lowering& lowering, std::string_view name) {
 // The file system that `stage` ends with; adds its base to the graph where that is pending.
 std::optional<graph::Ref> RootOf(Lowering& lowering, StageState& stage);
 
+// The same as layers that steps may write on, and that outputs are made of: of a context of files, which is only read
+// until then and of which only what is read comes here, a copy. The stage goes on with that.
+std::optional<graph::Ref> BaseOf(Lowering& lowering, StageState& stage);
+
 // The build context, added to the graph at its first use.
 graph::Ref ContextRoot(Lowering& lowering);
 
