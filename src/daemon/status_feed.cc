@@ -77,6 +77,8 @@ class StatusFeed::Tap final : public progress::Display {
     control::StatusResponse response;
     control::VertexStatus* status = response.add_statuses();
     status->set_id(item.id);
+    // Of an item that has its object in its id, the action has a name of its own.
+    if (item.id.starts_with("transferring ")) status->set_name("transferring");
     status->set_vertex(feed_.DigestOf(vertex.id));
     status->set_current(static_cast<int64_t>(item.current));
     status->set_total(static_cast<int64_t>(item.total));

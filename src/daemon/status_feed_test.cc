@@ -51,6 +51,18 @@ TEST_F(FeedTest, ACachedVertexStartsAsItEnds) {
   EXPECT_EQ(feed.counts().cached, 1);
 }
 
+TEST_F(FeedTest, ATransferHasTheNameOfItsAction) {
+  uint32_t v = board.Add("[context src] load from client");
+  board.Start(v);
+  board.Progress(v, "transferring src:", 7, 0, false);
+  board.Progress(v, "layer", 1, 10, false);
+  auto all = All();
+  ASSERT_EQ(all.statuses_size(), 2);
+  EXPECT_EQ(all.statuses(0).id(), "transferring src:");
+  EXPECT_EQ(all.statuses(0).name(), "transferring");
+  EXPECT_EQ(all.statuses(1).name(), "");
+}
+
 TEST_F(FeedTest, ALateReaderGetsAllOfItAndOfAnItemOnlyTheLastState) {
   uint32_t v = board.Add("pull");
   board.Start(v);
