@@ -64,8 +64,9 @@ class Provenance : public ::testing::Test {
 
   BuildFacts Facts() {
     return {.graph = graph, .root = root, .pins = pins,
-            .args = {{"target", "app"}, {"build-arg:VERSION", "1.2"}, {"label:a", "b"}, {"no-cache", ""}, {"filename", "Dockerfile"},
-                     {"vcs:source", "https://u:p@example.com/repo"}, {"vcs:revision", "abc"}, {"attest:sbom", ""}, {"platform", "linux/amd64"}},
+            .asked = {.frontend = "dockerfile.v0",
+                      .args = {{"target", "app"}, {"build-arg:VERSION", "1.2"}, {"label:a", "b"}, {"no-cache", ""}, {"filename", "Dockerfile"},
+                               {"vcs:source", "https://u:p@example.com/repo"}, {"vcs:revision", "abc"}, {"attest:sbom", ""}, {"platform", "linux/amd64"}}},
             .invocation_id = "id", .started = *ParseTime("2024-01-02T03:04:05.5Z"), .finished = *ParseTime("2024-01-02T03:05:06Z"),
             .sources = {{"Dockerfile", "FROM alpine\n"}},
             .digest_of = [](graph::StepIndex step) { return step == 5 ? Digest::Of("run") : Digest(); }};
@@ -135,10 +136,37 @@ TEST_F(Provenance, AnOciLayoutHasTheNameOfItsContext) {
       Digest::Of("layout").ToString(), Digest::Of("layout").Hex())));
 }
 
+TEST_F(Provenance, HowInputsAndTheClientsFrontEndWereAskedIsTold) {
+  const Invocation inner{.frontend = "dockerfile.v0", .args = {{"target", "seed"}}};
+  const Invocation input{.frontend = "dockerfile.v0",
+                         .args = {{"target", "base"}, {"build-arg:TEXT", "value"}, {"filename", "a.Dockerfile"}, {"platform", "p"}},
+                         .inputs = {{"seed", inner}}};
+  BuildFacts facts = Facts();
+  facts.asked.args = {{"context", "https://u:p@example.com/r.git"}, {"context:linked", "input:base"}};
+  facts.asked.context_digest = {"sha1", "abc"};
+  facts.asked.inputs = {{"base", input}};
+  facts.client = Invocation{.args = {{"context", "https://u:p@example.com/r.git"}, {"label:a", "b"}, {"attest:sbom", ""}}};
+  auto request_of = [&](bool max) {
+    return MakeProvenance({.max = max}, facts)->predicate.Find("buildDefinition")->Find("externalParameters")->Find("request")->Dump();
+  };
+  EXPECT_THAT(request_of(true), HasSubstr(
+      R"("inputs":{"base":{"configSource":{"path":"a.Dockerfile"},"request":{"frontend":"dockerfile.v0",)"
+      R"("args":{"build-arg:TEXT":"value","target":"base"},)"
+      R"("inputs":{"seed":{"configSource":{},"request":{"frontend":"dockerfile.v0","args":{"target":"seed"}}}}}}})"));
+  EXPECT_THAT(request_of(true), HasSubstr(
+      R"("root":{"configSource":{"uri":"https://xxxxx:xxxxx@example.com/r.git","digest":{"sha1":"abc"}},"request":{"args":{"label:a":"b"}}}})"));
+  EXPECT_THAT(request_of(false), Not(HasSubstr("TEXT")));
+  EXPECT_THAT(MakeProvenance({.max = false}, facts)->predicate.Dump(), HasSubstr(R"("buildkit_completeness":{"request":false)"));
+  // A client that hands on what it was asked, or was asked nothing, is not told of.
+  facts.client = facts.asked;
+  EXPECT_THAT(request_of(true), Not(HasSubstr("\"root\"")));
+  facts.client = Invocation{.args = {{"attest:provenance", "mode=max"}}};
+  EXPECT_THAT(request_of(true), Not(HasSubstr("\"root\"")));
+}
+
 TEST_F(Provenance, AGraphWithoutAFrontEndIsNoCompleteRequest) {
   BuildFacts facts = Facts();
-  facts.frontend.clear();
-  facts.args.clear();
+  facts.asked = {};
   const std::string text = MakeProvenance({}, facts)->predicate.Dump();
   EXPECT_THAT(text, Not(HasSubstr("\"frontend\"")));
   EXPECT_THAT(text, HasSubstr(R"("buildkit_completeness":{"request":false)"));

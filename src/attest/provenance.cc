@@ -1,7 +1,6 @@
 #include "attest/provenance.h"
 
 #include <algorithm>
-#include <set>
 #include <span>
 
 #include "base/go_quote.h"
@@ -144,15 +143,6 @@ Json Credentials(const std::vector<Credential>& list) {
   return json;
 }
 
-// Not told: what is of the machine that built, and what asks for attestations (FilterArgs).
-bool IsToldAtAll(const std::string& name) {
-  static const std::set<std::string> kOfTheHost = {"cgroup-parent", "image-resolve-mode", "platform", "cache-imports",
-                                                   "context", "filename"};
-  return !kOfTheHost.contains(name) && !name.starts_with("attest:") && !name.starts_with("vcs:");
-}
-
-bool IsForMaxOnly(const std::string& name) { return name.starts_with("build-arg:") || name.starts_with("label:"); }
-
 // The parts of the document, the same in both versions.
 struct Parts {
   Json config_source = Json::EmptyObject();  // without its path, which has two names
@@ -172,27 +162,17 @@ Parts ReadParts(const ProvenanceRequest& asked, const BuildFacts& facts, const U
   Parts parts;
   if (facts.environment.is_object()) parts.environment = facts.environment;
   parts.environment.SetIf(!facts.frontend_version.empty(), "dockerfileVersion", facts.frontend_version);
-  if (auto context = facts.args.find("context"); context != facts.args.end()) {
-    parts.config_source.Set("uri", graph::WithoutCredentials(context->second));
-    if (facts.context_digest) {
-      parts.config_source.Set("digest", DigestSet(facts.context_digest->first, facts.context_digest->second));
-    }
+  parts.config_source = ConfigSource(facts.asked);
+  parts.path = ConfigPath(facts.asked);
+  Json vcs = Json::EmptyObject();
+  for (const auto& [name, value] : facts.asked.args) {
+    if (!name.starts_with("vcs:")) continue;
+    vcs.SetIf(!value.empty(), name.substr(4), name == "vcs:source" ? graph::WithoutCredentials(value) : value);
   }
-  if (auto file = facts.args.find("filename"); file != facts.args.end()) parts.path = file->second;
-  Json args = Json::EmptyObject(), vcs = Json::EmptyObject();
-  for (const auto& [name, value] : facts.args) {
-    if (name.starts_with("vcs:")) {
-      vcs.SetIf(!value.empty(), name.substr(4), name == "vcs:source" ? graph::WithoutCredentials(value) : value);
-    }
-    if (!IsToldAtAll(name)) continue;
-    if (!asked.max && IsForMaxOnly(name)) {
-      parts.request_complete = false;
-      continue;
-    }
-    args.Set(name, name.starts_with("context:") ? graph::WithoutCredentials(value) : value);
-  }
-  if (facts.frontend.empty()) parts.request_complete = false;
-  parts.request.SetIf(!facts.frontend.empty(), "frontend", facts.frontend).SetIf(!args.as_object().empty(), "args", args);
+  const std::string& frontend = facts.asked.frontend;
+  if (frontend.empty()) parts.request_complete = false;
+  Json args = ToldArgs(facts.asked, asked.max, parts.request_complete);
+  parts.request.SetIf(!frontend.empty(), "frontend", frontend).SetIf(!args.as_object().empty(), "args", args);
   if (asked.max) {
     parts.request.SetIf(!used.secrets.empty(), "secrets", Credentials(used.secrets));
     parts.request.SetIf(!used.ssh.empty(), "ssh", Credentials(used.ssh));
@@ -202,6 +182,17 @@ Parts ReadParts(const ProvenanceRequest& asked, const BuildFacts& facts, const U
   Json locals = Json::EmptyArray();
   for (const std::string& name : used.locals) locals.Append(Json().Set("name", name));
   parts.request.SetIf(!used.locals.empty(), "locals", locals);
+  const Json inputs = ToldInputs(facts.asked, asked.max, parts.request_complete);
+  parts.request.SetIf(!inputs.is_null(), "inputs", inputs);
+  if (facts.client) {
+    Invocation client = *facts.client;
+    // The same URL was the same commit.
+    const bool same = client.args.contains("context") && facts.asked.args.contains("context") &&
+                      client.args.at("context") == facts.asked.args.at("context");
+    if (same) client.context_digest = facts.asked.context_digest;
+    const Json told = ToldClient(client, facts.asked, asked.max, parts.request_complete);
+    parts.request.SetIf(!told.is_null(), "root", told);
+  }
   for (const Material& material : used.Materials()) parts.materials.Append(MaterialJson(material));
   parts.materials_complete = used.Complete();
   parts.hermetic = used.Complete() && !used.network;
@@ -251,7 +242,8 @@ void AddMax(const BuildFacts& facts, Parts& parts) {
   parts.build_config.SetIf(!names.empty(), "digestMapping", std::move(mapping));
   Json infos = Json::EmptyArray();
   for (const SourceFile& file : facts.sources) {
-    infos.Append(Json().Set("filename", file.name).Set("language", file.language).Set("data", Base64Encode(file.text)));
+    infos.Append(Json().Set("filename", file.name).Set("language", file.language).Set("data", Base64Encode(file.text))
+                     .SetIf(!file.read_by.is_null(), "llbDefinition", file.read_by));
   }
   if (!facts.sources.empty()) {
     Json source = Json().SetIf(!locations.as_object().empty(), "locations", locations);

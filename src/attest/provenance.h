@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "attest/invocation.h"
 #include "attest/request.h"
 #include "attest/statement.h"
 #include "base/clock.h"
@@ -37,20 +38,19 @@ struct UsedGraph {
 struct SourceFile {
   std::string name, text;
   std::string language = "Dockerfile";
+  Json read_by = {};  // the steps that brought it, BuildConfig::definition; null: nobody knows
 };
 
 struct BuildFacts {
   const graph::Graph& graph;
   std::optional<graph::Ref> root;       // of the platform's result
   SourcePins pins = {};
-  // What a front end was told, by BuildKit's names: "target", "build-arg:K", "label:K", "no-cache", "context"
-  // (a URL, or absent for a directory), "filename", "vcs:source", ….
-  std::map<std::string, std::string> args = {};
-  std::optional<std::pair<std::string, std::string>> context_digest = {};  // "sha1", hex: of args["context"]
+  // Of the front end; an empty name: the client sent the graph itself, for reasons unknown here.
+  Invocation asked = {.frontend = "dockerfile.v0"};
+  std::optional<Invocation> client = {};  // of the client, where its own front end called the one above
   std::string invocation_id;
   Timestamp started;
   Timestamp finished;
-  std::string frontend = "dockerfile.v0";  // empty: the client sent the graph itself, for reasons unknown here
   std::string frontend_version = {};       // of the one that is part of the builder
   std::vector<std::string> locals = {};    // the client's directories that the front end read, besides the graph's
   std::vector<UsedGraph> besides = {};

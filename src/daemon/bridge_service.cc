@@ -57,7 +57,7 @@ grpc::Status BridgeService::Ping(grpc::ServerContext* context, const gateway::Pi
 
 grpc::Status BridgeService::Solve(grpc::ServerContext* context, const gateway::SolveRequest* request,
                                   gateway::SolveResponse* response) {
-  return Answer(with_caller_, *context, [&](const BridgeCaller& caller) { return caller.job.Solve(*request, *response); });
+  return Answer(with_caller_, *context, [&](const BridgeCaller& caller) { return caller.job.Solve(*request, *response, caller.asked); });
 }
 
 grpc::Status BridgeService::Return(grpc::ServerContext* context, const gateway::ReturnRequest* request,

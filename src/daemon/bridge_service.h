@@ -16,6 +16,7 @@ struct BridgeCaller {
   FrontendContainers& containers;
   const llb::Definitions& inputs;
   std::function<void(const gateway::ReturnRequest&)> on_return;
+  const attest::Invocation* asked = nullptr;  // how; null: it is the client's own
 };
 
 // Calls `use` with who calls, which stays meanwhile; an error for callers that nobody knows.

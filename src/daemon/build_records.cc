@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <set>
 
 #include "base/digest.h"
 #include "base/fd.h"
@@ -28,6 +29,18 @@ int64_t NanosOf(const google::protobuf::Timestamp& time) {
 }
 
 std::string DocumentEnding(const Digest& digest) { return "." + digest.Hex().substr(0, 40); }
+
+// Of the documents that the record has of its own.
+std::set<std::string> DigestsIn(const BuildRecords::Record& record) {
+  std::set<std::string> digests = {record.external_error().digest(), record.trace().digest()};
+  auto add = [&](const control::BuildResultInfo& result) {
+    for (const control::Descriptor& attestation : result.attestations()) digests.insert(attestation.digest());
+  };
+  add(record.result());
+  for (const auto& [platform, result] : record.results()) add(result);
+  digests.erase("");
+  return digests;
+}
 
 }  // namespace
 
@@ -72,35 +85,37 @@ Status BuildRecords::Write(const Record& record) {
   return WriteFileAtomically(FileOf(record.ref(), ".build"), record.SerializeAsString());
 }
 
+bool BuildRecords::Keep(const Record& record, const std::string& document) {
+  Status kept = WriteFileAtomically(FileOf(record.ref(), DocumentEnding(Digest::Of(document)).c_str()), document);
+  if (!kept) LOG_WARN("history of build {}: {}", record.ref(), kept.error().message);
+  return static_cast<bool>(kept);
+}
+
 // Lists of builds are short: what went wrong is one line there.
 void BuildRecords::KeepError(Record& record) {
   if (!record.has_error() || record.error().code() == 0) return;
   const std::string text = WithStack(record.error()).SerializeAsString();
-  const Digest digest = Digest::Of(text);
-  Status kept = WriteFileAtomically(FileOf(record.ref(), DocumentEnding(digest).c_str()), text);
-  if (!kept) {
-    LOG_WARN("history of build {}: {}", record.ref(), kept.error().message);
-    return;
-  }
+  if (!Keep(record, text)) return;
   record.mutable_error()->clear_details();
   control::Descriptor& out = *record.mutable_external_error();
   out.set_media_type("application/vnd.googeapis.google.rpc.status+proto");  // as it is misspelt there
-  out.set_digest(digest.ToString());
+  out.set_digest(Digest::Of(text).ToString());
   out.set_size(static_cast<int64_t>(text.size()));
 }
 
 std::optional<std::string> BuildRecords::Document(const Digest& digest) {
   auto state = state_.Lock();
   for (const auto& [ref, record] : state->ended) {
-    if (record.external_error().digest() != digest.ToString()) continue;
+    if (!DigestsIn(record).contains(digest.ToString())) continue;
     auto text = ReadFile(FileOf(ref, DocumentEnding(digest).c_str()), kMaxRecord);
     if (text) return std::move(*text);
   }
   return std::nullopt;
 }
 
-void BuildRecords::Completed(Record record, StatusFeed& feed) {
+void BuildRecords::Completed(Record record, StatusFeed& feed, const std::vector<std::string>& documents) {
   KeepError(record);
+  for (const std::string& document : documents) Keep(record, document);
   auto write = [&]() -> Status {
     const std::string path = FileOf(record.ref(), ".status");
     TRY_ASSIGN(Fd fd, OpenFile(path, O_WRONLY | O_CREAT | O_TRUNC, 0600));
@@ -128,8 +143,8 @@ void BuildRecords::Forget(State& state, const std::string& ref) {
   if (it == state.ended.end()) return;
   unlink(FileOf(ref, ".build").c_str());
   unlink(FileOf(ref, ".status").c_str());
-  if (auto digest = Digest::Parse(it->second.external_error().digest())) {
-    unlink(FileOf(ref, DocumentEnding(*digest).c_str()).c_str());
+  for (const std::string& text : DigestsIn(it->second)) {
+    if (auto digest = Digest::Parse(text)) unlink(FileOf(ref, DocumentEnding(*digest).c_str()).c_str());
   }
   Record gone;
   gone.set_ref(ref);

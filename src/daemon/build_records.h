@@ -1,7 +1,8 @@
 // The history of builds as BuildKit's API tells it: which builds there were, what became of them, what they said.
 //
 //   <root>/daemon/builds/<hash>.build    api/control.proto, BuildHistoryRecord; the hash is that of the ref
-//   <root>/daemon/builds/<hash>.<digest> a document of the record: its error in full (google.rpc.Status)
+//   <root>/daemon/builds/<hash>.<digest> a document of the record: its error in full (google.rpc.Status), the provenance of
+//                                        what it made, its trace
 //   <root>/daemon/builds/<hash>.status   what Status told: StatusResponse messages, each behind its size (varint)
 //
 // Beside varve's own history (history/store.h), which has every build of the root, with its reasons, and no
@@ -40,9 +41,9 @@ class BuildRecords {
   BuildRecords(std::string root, RecordLimits limits, Clock& clock = SystemClock());
 
   void Started(const Record& record);
-  // Writes the record, with all that the feed has told, before it returns. What is wrong with the build is told in full
-  // by a document of the record's own (external_error).
-  void Completed(Record record, StatusFeed& feed);
+  // Writes the record, with all that the feed has told, before it returns, and the documents that the record names by
+  // their digests. What is wrong with the build is told in full by a document that is added here (external_error).
+  void Completed(Record record, StatusFeed& feed, const std::vector<std::string>& documents = {});
 
   // A document of one of the records; nothing: none has it.
   std::optional<std::string> Document(const Digest& digest);
@@ -73,6 +74,7 @@ class BuildRecords {
   std::string FileOf(const std::string& ref, const char* ending) const;
   void Tell(State& state, control::BuildHistoryEventType type, const Record& record);
   Status Write(const Record& record);
+  bool Keep(const Record& record, const std::string& document);
   void KeepError(Record& record);
   void Forget(State& state, const std::string& ref);
   void Prune(State& state);

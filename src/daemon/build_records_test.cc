@@ -74,6 +74,26 @@ TEST_F(RecordsTest, NewestFirstWithThoseThatRun) {
   EXPECT_EQ(List(limited), (std::vector<std::string>{"b runs", "c"}));
 }
 
+TEST_F(RecordsTest, DocumentsAreThereAsLongAsTheirRecord) {
+  auto describe = [](const std::string& text, control::Descriptor& out) { out.set_digest(Digest::Of(text).ToString()); };
+  Record record = Begin("a");
+  SetTime(clock.now, record.mutable_completed_at());
+  describe("provenance", *record.mutable_result()->add_attestations());
+  describe("of arm", *(*record.mutable_results())["linux/arm64"].add_attestations());
+  describe("trace", *record.mutable_trace());
+  StatusFeed feed("a");
+  feed.End();
+  records->Completed(record, feed, {"provenance", "of arm", "trace", "of nobody"});
+  records = std::make_unique<BuildRecords>(root.path(), limits, clock);
+  for (const char* text : {"provenance", "of arm", "trace"}) EXPECT_EQ(records->Document(Digest::Of(text)), text);
+  EXPECT_EQ(records->Document(Digest::Of("of nobody")), std::nullopt);
+  control::UpdateBuildHistoryRequest remove;
+  remove.set_ref("a");
+  remove.set_delete_(true);
+  ASSERT_TRUE(records->Update(remove));
+  EXPECT_EQ(records->Document(Digest::Of("trace")), std::nullopt);
+}
+
 TEST_F(RecordsTest, SurviveTheDaemon) {
   End(Begin("a"));
   records = std::make_unique<BuildRecords>(root.path(), limits, clock);

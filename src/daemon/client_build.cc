@@ -20,6 +20,10 @@ std::vector<exporter::Output> OutputsFor(std::vector<exporter::Output> outputs, 
   return outputs;
 }
 
+attest::ProvenanceRequest HistoryRequest(const attest::Request& asked) {
+  return {.builder_id = asked.provenance ? asked.provenance->builder_id : ""};
+}
+
 Result<oci::ImageConfig> ConfigOf(const WantedResult& wanted) {
   auto config = oci::ImageConfig::Parse(wanted.config);
   if (!config) return Error(std::move(config).error()).With("containerimage.config");

@@ -38,6 +38,12 @@ struct BuildPlace {
   std::shared_ptr<policy::SourcePolicy> policy = {};  // null: there is none
 };
 
+// The call that led to a build, for its provenance.
+struct BuildOrigin {
+  attest::Invocation asked;   // of the front end
+  attest::Invocation client;  // by which it came to be called
+};
+
 // The part of a result that the caller has to say: what the client's front end made of it.
 struct WantedResult {
   size_t platform = 0;        // which of the build's
@@ -72,6 +78,8 @@ class ClientBuild {
   // After Run: what a part of a result is made of, attested as the build was asked to. `besides`: what else the client's
   // front end had built, to look into it.
   virtual Result<exporter::PlatformInput> InputOf(const WantedResult& wanted, const std::vector<const LlbBuild*>& besides) = 0;
+  // After Run: what led to that part of a result, in full, for the history of builds.
+  virtual Result<attest::Attestation> HistoryProvenance(const WantedResult& wanted, const std::vector<const LlbBuild*>& besides) = 0;
   // After Run of all that the parts are of: writes outputs and caches as this build, the first part's, was asked to.
   // `metadata` is what clients write to --metadata-file.
   virtual std::optional<Failure> Export(const std::vector<ResultPart>& parts, const std::vector<const LlbBuild*>& besides,
@@ -91,6 +99,9 @@ struct ResultPart {
   WantedResult wanted;
   const LlbBuild* llb = nullptr;  // `build`, where it is of a definition
 };
+
+// What the history of builds has of every build: all of it, by the builder that the build itself was to name.
+attest::ProvenanceRequest HistoryRequest(const attest::Request& asked);
 
 // The config that the client's front end gives the part.
 Result<oci::ImageConfig> ConfigOf(const WantedResult& wanted);

@@ -4,9 +4,12 @@
 #include <mutex>
 #include <thread>
 
+#include "attest/statement.h"
 #include "base/log.h"
 #include "daemon/session_client.h"
 #include "daemon/usage.h"
+#include "report/otlp.h"
+#include "report/span_stubs.h"
 
 namespace varve::daemon {
 
@@ -71,8 +74,15 @@ void SetImages(const std::map<size_t, oci::Descriptor>& images, control::BuildRe
   }
 }
 
-void Complete(control::BuildHistoryRecord& record, const google::rpc::Status& status,
-              const control::SolveResponse& response, SolveJob& job) {
+void Describe(const std::string& document, std::string_view media_type, control::Descriptor& out) {
+  out.set_media_type(std::string(media_type));
+  out.set_digest(Digest::Of(document).ToString());
+  out.set_size(static_cast<int64_t>(document.size()));
+}
+
+// The documents that the record then names.
+std::vector<std::string> Complete(control::BuildHistoryRecord& record, const google::rpc::Status& status,
+                                  const control::SolveResponse& response, SolveJob& job) {
   SetTime(SystemClock().Now(), record.mutable_completed_at());
   if (status.code() != 0) *record.mutable_error() = status;
   *record.mutable_exporter_response() = response.exporter_response();
@@ -82,6 +92,19 @@ void Complete(control::BuildHistoryRecord& record, const google::rpc::Status& st
   record.set_num_cached_steps(counts.cached);
   record.set_num_completed_steps(counts.completed);
   record.set_num_warnings(counts.warnings);
+  std::vector<std::string> documents;
+  for (const auto& [platform, text] : job.provenance()) {
+    control::BuildResultInfo& result = platform.empty() ? *record.mutable_result() : (*record.mutable_results())[platform];
+    control::Descriptor& out = *result.add_attestations();
+    Describe(text, oci::kInToto, out);
+    (*out.mutable_annotations())["in-toto.io/predicate-type"] = std::string(attest::kProvenanceV1);
+    documents.push_back(text);
+  }
+  if (job.build()) {
+    documents.push_back(report::SpanStubs(report::OtlpTraces(*job.build(), {{"service.name", "varved"}}, std::nullopt)));
+    Describe(documents.back(), report::kSpanStubs, *record.mutable_trace());
+  }
+  return documents;
 }
 
 }  // namespace
@@ -100,7 +123,7 @@ grpc::Status ControlService::Build(grpc::ServerContext& context, const control::
     TRY_ASSIGN(auto session, sessions_.Find(id, std::move(stop)));
     return MakeSessionClient(std::move(session), sessions_, contexts_);
   };
-  auto job = std::make_shared<SolveJob>(request, policy_, worker_, find_client);
+  auto job = std::make_shared<SolveJob>(request, policy_, worker_, invocations_, find_client);
   if (varve::Status added = jobs_.Add(job); !added) {
     // Clients may try again elsewhere: of all errors, only this one is of the daemon and not of the build.
     if (added.error().code == Code::kUnavailable) return {grpc::StatusCode::UNAVAILABLE, added.error().message};
@@ -118,8 +141,8 @@ grpc::Status ControlService::Build(grpc::ServerContext& context, const control::
     status = job->Finish(response);
   }
   if (!request.internal()) {
-    Complete(record, status, response, *job);
-    records_.Completed(std::move(record), job->feed());
+    const std::vector<std::string> documents = Complete(record, status, response, *job);
+    records_.Completed(std::move(record), job->feed(), documents);
   }
   jobs_.Remove(job);
   LOG_INFO("build {} ends: {}", request.ref(), status.code() == 0 ? "done" : status.message());

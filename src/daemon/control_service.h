@@ -54,6 +54,7 @@ class ControlService final : public control::Control::Service {
   Telemetry& telemetry_;
   const SolvePolicy& policy_;
   const WorkerFacts& worker_;
+  Invocations invocations_;
 };
 
 }  // namespace varve::daemon

@@ -65,8 +65,8 @@ bool IsDockerfileFrontend(const std::string& frontend, const Attributes& attribu
 }
 
 DockerfileBuild::DockerfileBuild(FrontendRequest request, llb::Inputs inputs, std::vector<tier::Spec> cache_from,
-                                 BuildTargets targets, BuildPlace place)
-    : request_(std::move(request)), targets_(std::move(targets)), place_(std::move(place)),
+                                 BuildTargets targets, BuildPlace place, BuildOrigin origin)
+    : request_(std::move(request)), targets_(std::move(targets)), place_(std::move(place)), origin_(std::move(origin)),
       inputs_(std::move(inputs)) {
   request_.flags.cache_from = std::move(cache_from);
   request_.flags.cache_to = targets_.cache_to;
@@ -366,17 +366,10 @@ pb::Definition DockerfileBuild::Definition(const std::optional<graph::Ref>& resu
 }
 
 job::ClientFacts DockerfileBuild::Facts() const {
-  job::ClientFacts facts{.frontend = "dockerfile.v0", .frontend_version = kDockerfileVersion, .args = request_.attributes,
-                         .locals = read_mounts_, .environment = place_.provenance_environment};
-  // The image that a gateway front end was asked for by did not run.
-  facts.args.erase("source");
-  facts.args.erase("cmdline");
-  // A directory of the client has no address.
-  if (request_.context.empty()) facts.args.erase("context");
-  for (auto& [name, value] : facts.args) {
-    if (name == "context" || name.starts_with("context:")) value = graph::WithoutCredentials(value);
-  }
-  return facts;
+  const bool local = request_.context.empty() || request_.dockerfile_given;
+  return {.asked = origin_.asked, .client = origin_.client, .frontend_version = kDockerfileVersion, .locals = read_mounts_,
+          .read_by = local ? attest::MakeBuildConfig(ReadGraph(), graph::Ref{0, 0}).definition : Json(),
+          .environment = place_.provenance_environment};
 }
 
 cache::Rootfs DockerfileBuild::RootfsOf(size_t platform) const {
@@ -422,6 +415,11 @@ Result<exporter::PlatformInput> DockerfileBuild::InputOf(const WantedResult& wan
   return of;
 }
 
+Result<attest::Attestation> DockerfileBuild::HistoryProvenance(const WantedResult& wanted, const std::vector<const LlbBuild*>&) {
+  files_->hooks().facts = Facts();
+  return job_->Provenance(HistoryRequest(request_.flags.attest), outcome_, wanted.platform, false);
+}
+
 std::optional<Failure> DockerfileBuild::Export(const std::vector<ResultPart>& parts, const std::vector<const LlbBuild*>& besides,
                                                Json& metadata) {
   auto result = InputsOf(parts, besides);
@@ -438,11 +436,15 @@ std::optional<Failure> DockerfileBuild::Export(const std::vector<ResultPart>& pa
   return std::nullopt;
 }
 
-FailurePlace DockerfileBuild::PlaceOf(const dockerfile::Span& span, const job::BuildContext& context) const {
+graph::Graph DockerfileBuild::ReadGraph() const {
   graph::Graph read;
   read.Add({.op = graph::LocalSource{.name = request_.dockerfile_mount, .follow_paths = {request_.filename}}});
+  return read;
+}
+
+FailurePlace DockerfileBuild::PlaceOf(const dockerfile::Span& span, const job::BuildContext& context) const {
   return {.file = context.dockerfile_name, .text = context.dockerfile, .span = span,
-          .origin = llb::Encode(read, graph::Ref{0, 0})};
+          .origin = llb::Encode(ReadGraph(), graph::Ref{0, 0})};
 }
 
 Failure DockerfileBuild::At(const dockerfile::SourceError& error) const {

@@ -34,7 +34,7 @@ class DockerfileBuild final : public ClientBuild {
  public:
   // `inputs`: what contexts "input:NAME" are.
   DockerfileBuild(FrontendRequest request, llb::Inputs inputs, std::vector<tier::Spec> cache_from,
-                  BuildTargets targets, BuildPlace place);
+                  BuildTargets targets, BuildPlace place, BuildOrigin origin);
   ~DockerfileBuild() override;
 
   // Empty: all went well, or the file is for another front end.
@@ -59,6 +59,7 @@ class DockerfileBuild final : public ClientBuild {
     targets_.outputs.insert(targets_.outputs.end(), more.begin(), more.end());
   }
   Result<exporter::PlatformInput> InputOf(const WantedResult& wanted, const std::vector<const LlbBuild*>& besides) override;
+  Result<attest::Attestation> HistoryProvenance(const WantedResult& wanted, const std::vector<const LlbBuild*>& besides) override;
   std::optional<Failure> Export(const std::vector<ResultPart>& parts, const std::vector<const LlbBuild*>& besides,
                                 Json& metadata) override;
   cache::Rootfs RootfsOf(size_t platform) const override;
@@ -82,6 +83,7 @@ class DockerfileBuild final : public ClientBuild {
   Result<std::vector<std::string>> IgnorePatternsOf(const std::string& mount, const std::string& file,
                                                            std::string& found);
   job::ClientFacts Facts() const;
+  graph::Graph ReadGraph() const;  // how the Dockerfile comes from the client
   FailurePlace PlaceOf(const dockerfile::Span& span, const job::BuildContext& context) const;
   Failure At(const dockerfile::SourceError& error) const;
   Failure OfOutcome();
@@ -93,6 +95,7 @@ class DockerfileBuild final : public ClientBuild {
   std::vector<std::string> granted_;  // entitlements
   BuildTargets targets_;
   BuildPlace place_;
+  const BuildOrigin origin_;
   const llb::Inputs inputs_;
   std::unique_ptr<ClientFiles> files_;
   std::vector<std::string> read_mounts_;  // where the Dockerfile and the ignore file were looked for

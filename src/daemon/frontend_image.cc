@@ -120,7 +120,7 @@ std::optional<Failure> RunFrontend(const FrontendCall& call, const RunProgram& r
   const BridgeCaller caller{call.job, containers, call.inputs, [&](const gateway::ReturnRequest& request) {
                               auto first = returned.Lock();
                               if (!*first) *first = request;
-                            }};
+                            }, &call.asked};
   BridgeService bridge([&](grpc::ServerContext&, const UseCaller& use) { return use(caller); }, call.worker);
   sandbox::Streams streams;
   int ends[2];

@@ -43,6 +43,7 @@ struct FrontendCall {
   std::string name;  // of the image, for messages
   SolveJob& job;
   const llb::Definitions& inputs;
+  const attest::Invocation& asked;
   const WorkerFacts& worker;
   int message_bytes = 16 << 20;
 };

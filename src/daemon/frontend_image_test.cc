@@ -70,7 +70,7 @@ struct RunsAFrontend : ::testing::Test {
   using Program = std::function<int(FakeFrontEnd&)>;
 
   std::optional<Failure> Run(const Program& program, const std::string& says = {}) {
-    return RunFrontend({.name = "example.com/fe:1", .job = job, .inputs = inputs, .worker = worker},
+    return RunFrontend({.name = "example.com/fe:1", .job = job, .inputs = inputs, .asked = asked, .worker = worker},
                        [&](sandbox::Streams streams) -> Result<sandbox::Outcome> {
                          EXPECT_EQ(write(streams.err.get(), says.data(), says.size()), static_cast<ssize_t>(says.size()));
                          fcntl(streams.in.get(), F_SETFL, O_NONBLOCK);
@@ -81,8 +81,10 @@ struct RunsAFrontend : ::testing::Test {
   }
 
   WorkerFacts worker{.id = "w1", .hostname = "h", .emulated = {}};
-  SolveJob job{{}, {}, worker, [](std::stop_token) -> Result<std::shared_ptr<Client>> { return Invalid("no session"); }};
+  Invocations invocations;
+  SolveJob job{{}, {}, worker, invocations, [](std::stop_token) -> Result<std::shared_ptr<Client>> { return Invalid("no session"); }};
   llb::Definitions inputs;
+  attest::Invocation asked;
   gateway::Result result;
 };
 

@@ -20,18 +20,13 @@ bool TakePrefix(std::string_view& text, std::string_view prefix) {
   return true;
 }
 
-bool IsRemote(const std::string& value) {
-  auto git = graph::ParseGitUrl(value);
-  return (git && *git && !(*git)->looks_local) || graph::IsHttpUrl(value);
-}
-
 Status AddNamedContext(FrontendRequest& request, const std::string& name, const std::string& value) {
   std::string_view rest = value;
   if (TakePrefix(rest, "local:")) {
     request.local_contexts[name] = std::string(rest);
   } else if (TakePrefix(rest, "input:")) {
     request.input_contexts.push_back(std::string(rest));
-  } else if (!value.starts_with("docker-image:") && !value.starts_with("oci-layout:") && !IsRemote(value)) {
+  } else if (!value.starts_with("docker-image:") && !value.starts_with("oci-layout:") && !IsRemoteContext(value)) {
     return Invalid("unsupported context source {} for {}", value, name);
   }
   request.flags.build_contexts.emplace_back(name, value);
@@ -109,7 +104,7 @@ Result<bool> SetPlain(FrontendRequest& request, const std::string& key, const st
     flags.cgroup_parent = value;
   } else if (key == "context") {
     if (auto git = graph::ParseGitUrl(value); !git) return Error(std::move(git).error());
-    if (!value.empty() && !IsRemote(value)) {
+    if (!value.empty() && !IsRemoteContext(value)) {
       request.context_mount = value.starts_with("local:") ? value.substr(6) : value;
     } else {
       request.context = value;
@@ -202,6 +197,11 @@ std::string AsFlag(const std::string& type, const Attributes& attributes) {
     flag += ",\"" + ReplaceAll(key + "=" + value, "\"", "\"\"") + "\"";
   }
   return flag;
+}
+
+bool IsRemoteContext(const std::string& context) {
+  auto git = graph::ParseGitUrl(context);
+  return (git && *git && !(*git)->looks_local) || graph::IsHttpUrl(context);
 }
 
 Result<FrontendRequest> ParseFrontendRequest(const Attributes& attributes,

@@ -47,6 +47,9 @@ struct FrontendRequest {
 Result<FrontendRequest> ParseFrontendRequest(const Attributes& attributes,
                                              const std::vector<std::string>& entitlements);
 
+// Whether a "context" is an address; else it names a mount of the client.
+bool IsRemoteContext(const std::string& context);
+
 // Whether the front end here does what a client's "frontend.caps" names.
 bool IsFrontendCapability(std::string_view name);
 

@@ -36,16 +36,18 @@ Result<oci::Platform> PlatformOf(const WantedResult& wanted) {
 }  // namespace
 
 LlbBuild::LlbBuild(llb::Decoded decoded, pb::Definition definition, job::BuildFlags flags, BuildTargets targets,
-                   BuildPlace place)
+                   BuildPlace place, std::optional<BuildOrigin> origin)
     : decoded_(std::move(decoded)), definition_(std::move(definition)), flags_(std::move(flags)), targets_(std::move(targets)),
-      place_(std::move(place)),
+      place_(std::move(place)), origin_(std::move(origin)),
       files_(place_.client,
              ClientFiles::Options{.project = place_.client.project() + "\nllb",
                                   .scratch = place_.workspace.scratch, .steps = place_.steps},
              place_.stop),
       started_(SystemClock().Now()) {
   for (const pb::SourceInfo& info : definition_.source().infos()) {
-    sources_.push_back({info.filename(), info.data(), info.language()});
+    sources_.push_back({.name = info.filename(), .text = info.data(), .language = info.language()});
+    auto read_by = llb::Decode(info.definition());
+    if (read_by && read_by->root) sources_.back().read_by = attest::MakeBuildConfig(read_by->graph, read_by->root).definition;
   }
 }
 
@@ -153,11 +155,13 @@ std::vector<history::TierUse> LlbBuild::CacheUses() const {
 
 exporter::ExportStores LlbBuild::Stores() const { return job::StoresOf(place_.workspace); }
 
-// What led to the definition is the client's: its requests are not known here.
-Result<attest::Attestation> LlbBuild::ProvenanceOf(const std::vector<const LlbBuild*>& besides) const {
+Result<attest::Attestation> LlbBuild::ProvenanceOf(const attest::ProvenanceRequest& asked,
+                                                   const std::vector<const LlbBuild*>& besides, bool with_layers) const {
   attest::BuildFacts facts{.graph = decoded_.graph, .root = decoded_.root, .pins = pins_,
+                           .asked = origin_ ? origin_->asked : attest::Invocation(),
                            .invocation_id = job::RandomInvocation(), .started = started_, .finished = SystemClock().Now(),
-                           .frontend = "", .environment = place_.provenance_environment, .sources = sources_};
+                           .environment = place_.provenance_environment, .sources = sources_};
+  if (origin_) facts.client = origin_->client;
   for (const LlbBuild* other : besides) {
     facts.started = std::min(facts.started, other->started_);
     if (other != this && !other->outcome_.steps.empty()) {
@@ -167,11 +171,15 @@ Result<attest::Attestation> LlbBuild::ProvenanceOf(const std::vector<const LlbBu
   facts.digest_of = [&](graph::StepIndex step) {
     return decoded_.vertices[decoded_.vertex_of[step]].digest;  // scans are no part of the result
   };
-  if (flags_.attest.provenance->max && tiers_) {
+  if (with_layers && tiers_) {
     TRY_ASSIGN(auto records, Records());
     facts.layers_of = job::LayersOfSteps(decoded_.graph, std::move(records), images_);
   }
-  return attest::MakeProvenance(*flags_.attest.provenance, facts);
+  return attest::MakeProvenance(asked, facts);
+}
+
+Result<attest::Attestation> LlbBuild::HistoryProvenance(const WantedResult&, const std::vector<const LlbBuild*>& besides) {
+  return ProvenanceOf(HistoryRequest(flags_.attest), besides, false);
 }
 
 Status LlbBuild::AddScan(const WantedResult& wanted) {
@@ -247,7 +255,8 @@ Result<exporter::PlatformInput> LlbBuild::InputOf(const WantedResult& wanted, co
     of.attestations.insert(of.attestations.end(), std::make_move_iterator(sboms.begin()), std::make_move_iterator(sboms.end()));
   }
   if (flags_.attest.provenance) {
-    TRY_ASSIGN(auto provenance, ProvenanceOf(besides));
+    const attest::ProvenanceRequest& asked = *flags_.attest.provenance;
+    TRY_ASSIGN(auto provenance, ProvenanceOf(asked, besides, asked.max));
     of.attestations.push_back(std::move(provenance));
   }
   return of;

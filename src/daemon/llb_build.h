@@ -16,7 +16,9 @@ namespace varve::daemon {
 class LlbBuild final : public ClientBuild {
  public:
   // `definition`: what `decoded` is of, with the files that the client made it from.
-  LlbBuild(llb::Decoded decoded, pb::Definition definition, job::BuildFlags flags, BuildTargets targets, BuildPlace place);
+  // `origin`: nothing where the client sent it, for reasons unknown here.
+  LlbBuild(llb::Decoded decoded, pb::Definition definition, job::BuildFlags flags, BuildTargets targets, BuildPlace place,
+           std::optional<BuildOrigin> origin = {});
 
   void KeepFailures() override { files_.hooks().keep_failed = kept_.keeper(); }
   std::optional<Failure> Run(bool want_data, job::BuildHistory* history) override;
@@ -24,6 +26,7 @@ class LlbBuild final : public ClientBuild {
     targets_.outputs.insert(targets_.outputs.end(), more.begin(), more.end());
   }
   Result<exporter::PlatformInput> InputOf(const WantedResult& wanted, const std::vector<const LlbBuild*>& besides) override;
+  Result<attest::Attestation> HistoryProvenance(const WantedResult& wanted, const std::vector<const LlbBuild*>& besides) override;
   std::optional<Failure> Export(const std::vector<ResultPart>& parts, const std::vector<const LlbBuild*>& besides,
                                 Json& metadata) override;
   cache::Rootfs RootfsOf(size_t platform) const override;
@@ -45,7 +48,8 @@ class LlbBuild final : public ClientBuild {
   Result<job::StepRecords> Records() const;
   std::vector<std::optional<Timestamp>> TimesOf(const std::vector<DiffId>& layers,
                                                 const job::StepRecords& records) const;
-  Result<attest::Attestation> ProvenanceOf(const std::vector<const LlbBuild*>& besides) const;
+  Result<attest::Attestation> ProvenanceOf(const attest::ProvenanceRequest& asked, const std::vector<const LlbBuild*>& besides,
+                                           bool with_layers) const;
   exporter::ExportStores Stores() const;
 
   llb::Decoded decoded_;
@@ -55,6 +59,7 @@ class LlbBuild final : public ClientBuild {
   const job::BuildFlags flags_;
   BuildTargets targets_;
   BuildPlace place_;
+  const std::optional<BuildOrigin> origin_;
   ClientFiles files_;
   std::unique_ptr<job::CacheTiers> tiers_;
   std::vector<attest::SourceFile> sources_;

@@ -32,8 +32,10 @@ void PutAnswer(const Json& metadata, control::SolveResponse& response) {
 
 }  // namespace
 
-SolveJob::SolveJob(control::SolveRequest request, SolvePolicy policy, const WorkerFacts& worker, FindClient find_client)
-    : request_(std::move(request)), policy_(std::move(policy)), worker_(worker), find_client_(std::move(find_client)),
+SolveJob::SolveJob(control::SolveRequest request, SolvePolicy policy, const WorkerFacts& worker, Invocations& invocations,
+                   FindClient find_client)
+    : request_(std::move(request)), policy_(std::move(policy)), worker_(worker), invocations_(invocations),
+      find_client_(std::move(find_client)),
       feed_holder_(std::make_shared<StatusFeed>(request_.ref())), feed_(*feed_holder_) {}
 
 SolveJob::~SolveJob() = default;
@@ -80,6 +82,7 @@ void SolveJob::Close(const google::rpc::Status& status) {
   std::unique_lock calls(calls_);
   std::lock_guard running(running_);
   containers_.ReleaseAll();
+  invocations_.Forget(ref());
   std::unique_ptr<Opened> opened;
   std::map<std::string, Made> made;
   {
@@ -154,7 +157,8 @@ void SolveJob::Return(const gateway::ReturnRequest& request) {
   changed_.notify_all();
 }
 
-google::rpc::Status SolveJob::Solve(const gateway::SolveRequest& request, gateway::SolveResponse& response) {
+google::rpc::Status SolveJob::Solve(const gateway::SolveRequest& request, gateway::SolveResponse& response,
+                                    const attest::Invocation* caller) {
   if (Status good = CheckRequest(); !good) return StatusOf(good.error());
   std::optional<Failure> failure;
   if (!request.frontend().empty()) {
@@ -163,7 +167,7 @@ google::rpc::Status SolveJob::Solve(const gateway::SolveRequest& request, gatewa
                             *response.mutable_result());
   } else if (request.definition().def_size() > 0) {
     failure = SolveDefinition(request.definition(), request.source_policies(), request.evaluate(),
-                              *response.mutable_result(), WithCacheImports({}, request));
+                              *response.mutable_result(), WithCacheImports({}, request), caller);
   }
   if (failure) return ToProto(*failure);
   response.mutable_result();  // also an empty one: without it, clients look for the reference of old times
@@ -199,7 +203,7 @@ std::string SolveJob::NewRef(Made made) {
 
 std::optional<Failure> SolveJob::SolveDefinition(const pb::Definition& definition, const Policies& policies,
                                                  bool evaluate, gateway::Result& result,
-                                                 const Attributes& attributes) {
+                                                 const Attributes& attributes, const attest::Invocation* caller) {
   auto policy = PolicyOf(policies);
   if (!policy) return Failure{policy.error()};
   llb::DecodeOptions options;
@@ -226,7 +230,13 @@ std::optional<Failure> SolveJob::SolveDefinition(const pb::Definition& definitio
   flags.attest = std::move(*attest);
   auto place = Place(std::move(*policy));
   if (!place) return Failure{place.error()};
-  auto build = std::make_shared<LlbBuild>(std::move(*decoded), definition, std::move(flags), std::move(targets), std::move(*place));
+  std::optional<BuildOrigin> origin;
+  if (caller != nullptr) {
+    origin = BuildOrigin{.asked = *caller, .client = AskedByClient()};
+    invocations_.Add(ref(), definition, *caller);
+  }
+  auto build = std::make_shared<LlbBuild>(std::move(*decoded), definition, std::move(flags), std::move(targets),
+                                          std::move(*place), std::move(origin));
   result.mutable_ref()->set_id(NewRef({build, 0, build.get()}));
   *result.mutable_ref()->mutable_def() = definition;
   return evaluate ? Evaluate(*build, false) : std::nullopt;
@@ -429,6 +439,20 @@ std::optional<Failure> SolveJob::RunAndExportOnce(const std::vector<Wanted>& wan
   return failure;
 }
 
+// A build without it has been built none the less.
+void SolveJob::TellProvenance(const std::vector<Wanted>& wanted) {
+  if (request_.internal()) return;
+  const std::vector<const LlbBuild*> builds = LlbBuilds();
+  for (const Wanted& one : wanted) {
+    auto made = one.made.build->HistoryProvenance(one.result, builds);
+    if (!made) {
+      LOG_WARN("provenance of build {}: {}", ref(), made.error().message);
+      continue;
+    }
+    provenance_[one.result.id] = made->predicate.Dump({.indent = 2, .escape_html = true});
+  }
+}
+
 std::optional<Failure> SolveJob::RunAndExport(const std::vector<Wanted>& wanted, Json& metadata) {
   auto opened = Open();
   if (!opened) return Failure{opened.error()};
@@ -451,6 +475,7 @@ std::optional<Failure> SolveJob::RunAndExport(const std::vector<Wanted>& wanted,
     open.end.image = exported.image_id;
     open.end.images = exported.images;
     images_ = exported.descriptors;
+    TellProvenance(wanted);
   }
   return failure;
 }

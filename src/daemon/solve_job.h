@@ -26,6 +26,7 @@
 #include "daemon/dockerfile_build.h"
 #include "daemon/failure.h"
 #include "daemon/frontend_containers.h"
+#include "daemon/invocations.h"
 #include "daemon/job_policy.h"
 #include "daemon/llb_build.h"
 #include "daemon/status_feed.h"
@@ -51,8 +52,9 @@ class SolveJob {
   // Of a session's client, when a build begins to need it.
   using FindClient = std::function<Result<std::shared_ptr<Client>>(std::stop_token stop)>;
 
-  // `worker` outlives the job.
-  SolveJob(control::SolveRequest request, SolvePolicy policy, const WorkerFacts& worker, FindClient find_client);
+  // `worker` and `invocations` outlive the job.
+  SolveJob(control::SolveRequest request, SolvePolicy policy, const WorkerFacts& worker, Invocations& invocations,
+           FindClient find_client);
   ~SolveJob();
   SolveJob(const SolveJob&) = delete;
   SolveJob& operator=(const SolveJob&) = delete;
@@ -70,7 +72,9 @@ class SolveJob {
   // The bridge's side. Whoever calls holds what Enter gives: the job does not end under a call, it asks the call to
   // end.
   std::shared_lock<std::shared_mutex> Enter() { return std::shared_lock(calls_); }
-  google::rpc::Status Solve(const gateway::SolveRequest& request, gateway::SolveResponse& response);
+  // `caller`: how the front end was asked that calls; null: it is the client's own.
+  google::rpc::Status Solve(const gateway::SolveRequest& request, gateway::SolveResponse& response,
+                            const attest::Invocation* caller);
   google::rpc::Status ResolveImage(const gateway::ResolveImageConfigRequest& request,
                                    gateway::ResolveImageConfigResponse& response);
   google::rpc::Status ResolveSource(const gateway::ResolveSourceMetaRequest& request,
@@ -86,6 +90,8 @@ class SolveJob {
 
   // As the history has it, once Finish has returned; nothing: the build is not in it.
   const std::optional<history::Build>& build() const { return build_; }
+  // Of the parts of its result, by platform ("": the only one): SLSA provenance v1 in full, as JSON.
+  const std::map<std::string, std::string>& provenance() const { return provenance_; }
   // The images that it has made, by the position of their exporter in the request.
   const std::map<size_t, oci::Descriptor>& images() const { return images_; }
 
@@ -129,14 +135,18 @@ class SolveJob {
                                  gateway::Result& result);
   std::optional<Failure> EvaluateAll(const gateway::Result& result);
   std::optional<Failure> SolveDefinition(const pb::Definition& definition, const Policies& policies, bool evaluate,
-                                         gateway::Result& result, const Attributes& attributes = {});
+                                         gateway::Result& result, const Attributes& attributes = {},
+                                         const attest::Invocation* caller = nullptr);
+  // A call of a front end; an empty name: the client itself.
+  attest::Invocation Asked(const std::string& frontend, const Attributes& attributes, const llb::Definitions& inputs) const;
+  attest::Invocation AskedByClient() const;
   // The request's policies, then those of one call of a front end. Null: there are none.
   Result<std::shared_ptr<JobPolicy>> PolicyOf(const Policies& policies);
   // Of the request and of a front end's own attributes.
   Status ReadTargets(const Attributes& attributes, std::vector<tier::Spec>& cache_from, BuildTargets& targets) const;
   Result<BuildPlace> Place(std::shared_ptr<JobPolicy> policy);
   std::string NewRef(Made made);
-  void Describe(const std::shared_ptr<DockerfileBuild>& build, gateway::Result& result);
+  void Describe(const std::shared_ptr<DockerfileBuild>& build, const attest::Invocation& asked, gateway::Result& result);
   std::optional<Failure> FillEmptyRefs(gateway::Result& result);
   Result<std::vector<Wanted>> WantedOf(const gateway::Result& result);
   google::rpc::Status AwaitReturn(gateway::Result& result);
@@ -148,6 +158,7 @@ class SolveJob {
                                             std::vector<ResultPart>& parts);
   std::optional<Failure> AddScans(const std::vector<Wanted>& wanted);
   std::optional<Failure> RunAndExport(const std::vector<Wanted>& wanted, Json& metadata);
+  void TellProvenance(const std::vector<Wanted>& wanted);
   std::optional<Failure> RunAndExportOnce(const std::vector<Wanted>& wanted, Opened& opened, Json& metadata);
   Result<Made> FindMade(const std::string& ref);
   Result<Made> FindBuilt(const std::string& ref);  // kInvalid for what a failed step has left
@@ -167,6 +178,7 @@ class SolveJob {
   const control::SolveRequest request_;
   const SolvePolicy policy_;
   const WorkerFacts& worker_;
+  Invocations& invocations_;
   const FindClient find_client_;
   const std::shared_ptr<StatusFeed> feed_holder_;
   StatusFeed& feed_;
@@ -184,6 +196,7 @@ class SolveJob {
   FrontendContainers containers_;
   std::optional<history::Build> build_;
   std::map<size_t, oci::Descriptor> images_;
+  std::map<std::string, std::string> provenance_;
 };
 
 }  // namespace varve::daemon

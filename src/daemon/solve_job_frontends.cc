@@ -24,6 +24,12 @@ std::optional<std::string> NamedContextOf(const oci::Reference& source, const At
   return std::nullopt;
 }
 
+std::set<std::string> SortedKeys(const llb::Definitions& inputs) {
+  std::set<std::string> names;
+  for (const auto& [name, definition] : inputs) names.insert(name);
+  return names;
+}
+
 Status WriteMetadata(const std::string& rootfs, const pb::Definition& definition) {
   TRY_ASSIGN(Fd root, sys::OpenDir(rootfs));
   TRY_ASSIGN(Fd directory, sys::MkdirAllInRoot(root.get(), RelPath(kMetadataDirectory), 0755, 0, 0));
@@ -33,6 +39,27 @@ Status WriteMetadata(const std::string& rootfs, const pb::Definition& definition
 }
 
 }  // namespace
+
+attest::Invocation SolveJob::Asked(const std::string& frontend, const Attributes& attributes,
+                                   const llb::Definitions& inputs) const {
+  attest::Invocation asked{.frontend = frontend, .args = attributes};
+  if (!frontend.empty() && IsDockerfileFrontend(frontend, attributes)) {
+    asked.frontend = "dockerfile.v0";  // the image that it was asked for by did not run
+    asked.args.erase("source");
+    asked.args.erase("cmdline");
+  }
+  auto context = asked.args.find("context");
+  // A directory of the client has no address.
+  if (context != asked.args.end() && !IsRemoteContext(context->second)) asked.args.erase(context);
+  for (const std::string& name : SortedKeys(inputs)) {
+    if (auto made = invocations_.Find(inputs.at(name))) asked.inputs.push_back({name, std::move(*made)});
+  }
+  return asked;
+}
+
+attest::Invocation SolveJob::AskedByClient() const {
+  return Asked(request_.frontend(), ToAttributes(request_.frontend_attrs()), request_.frontend_inputs());
+}
 
 std::optional<Failure> SolveJob::SolveFrontend(const std::string& frontend, const Attributes& attributes,
                                                const llb::Definitions& given_inputs, const Policies& policies,
@@ -44,8 +71,11 @@ std::optional<Failure> SolveJob::SolveFrontend(const std::string& frontend, cons
     if (frontend != "gateway.v0") return Failure{.error = NotFound("unsupported frontend {}", frontend)};
     return SolveImageFrontend(attributes, given_inputs, policies, evaluate, result);
   }
-  Attributes all = ToAttributes(request_.frontend_attrs());
-  for (const auto& [key, value] : attributes) all[key] = value;
+  // What is attested is asked of the whole build; all else is this call's.
+  Attributes all = attributes;
+  for (const auto& [key, value] : request_.frontend_attrs()) {
+    if (key.starts_with("attest:")) all.try_emplace(key, value);
+  }
   std::vector<std::string> entitlements(request_.entitlements().begin(), request_.entitlements().end());
   auto request = ParseFrontendRequest(all, entitlements);
   if (!request) return Failure{request.error()};
@@ -68,8 +98,10 @@ std::optional<Failure> SolveJob::SolveFrontend(const std::string& frontend, cons
   auto place = Place(*policy);
   if (!place) return Failure{place.error()};
   const bool asks = !request->subrequest.empty();
+  const attest::Invocation asked = Asked(frontend, attributes, given_inputs);
   auto build = std::make_shared<DockerfileBuild>(std::move(*request), std::move(*inputs), std::move(cache_from),
-                                                 std::move(targets), std::move(*place));
+                                                 std::move(targets), std::move(*place),
+                                                 BuildOrigin{.asked = asked, .client = AskedByClient()});
   std::optional<Failure> failure;
   if (asks) {
     auto answer = build->Answer(failure);
@@ -86,19 +118,21 @@ std::optional<Failure> SolveJob::SolveFrontend(const std::string& frontend, cons
   if (build->other_frontend()) return Forward(*build->other_frontend(), std::move(all), given_inputs, policies, evaluate, result);
   if (failure && *policy) failure->deny_messages = (*policy)->deny_messages();
   if (failure) return failure;
-  Describe(build, result);
+  Describe(build, asked, result);
   return evaluate ? Evaluate(*build, false) : std::nullopt;
 }
 
 // The build's results as references that the client hands back, their configs, and as definitions that other
 // builds may go on with.
-void SolveJob::Describe(const std::shared_ptr<DockerfileBuild>& build, gateway::Result& result) {
+void SolveJob::Describe(const std::shared_ptr<DockerfileBuild>& build, const attest::Invocation& asked,
+                        gateway::Result& result) {
   const dockerfile::LoweredPlatforms& platforms = build->lowered();
   auto& metadata = *result.mutable_metadata();
   for (size_t i = 0; i < platforms.results.size(); ++i) {
     gateway::Ref made;
     made.set_id(NewRef({build, i, nullptr}));
     *made.mutable_def() = build->Definition(i, request_.session());
+    invocations_.Add(ref(), made.def(), asked);
     const std::string platform = platforms.results[i].platform.ToString();
     std::string config = platforms.results[i].lowered.config.Serialise();
     if (platforms.multi_platform) {
@@ -197,7 +231,8 @@ std::optional<Failure> SolveJob::SolveImageFrontend(const Attributes& attributes
     sandbox::ProcessHandle handle;
     return container->Run(program, std::move(streams), handle, stop_.get_token());
   };
-  const FrontendCall call{.name = source->second, .job = *this, .inputs = inputs, .worker = worker_};
+  const attest::Invocation asked = Asked("gateway.v0", attributes, inputs);
+  const FrontendCall call{.name = source->second, .job = *this, .inputs = inputs, .asked = asked, .worker = worker_};
   if (auto failure = RunFrontend(call, run, result)) return failure;
   return evaluate ? EvaluateAll(result) : std::nullopt;
 }

@@ -165,20 +165,27 @@ LayersOf LayersOfSteps(const graph::Graph& graph, StepRecords records, const std
   };
 }
 
-Result<std::optional<attest::Attestation>> ProvenanceOf(const BuildFlags& flags, const BuildContext& context,
-                                                        const dockerfile::Lowered& lowered,
-                                                        const engine::Outcome& outcome, const BuiltGraph& built,
-                                                        const LayersOf& layers_of, const ClientFacts* client) {
-  if (!flags.attest.provenance) return std::optional<attest::Attestation>();
+Result<attest::Attestation> ProvenanceOf(const attest::ProvenanceRequest& asked, const BuildFlags& flags,
+                                         const BuildContext& context, const dockerfile::Lowered& lowered,
+                                         const engine::Outcome& outcome, const BuiltGraph& built,
+                                         const LayersOf& layers_of, const ClientFacts* client) {
   // What a remote context is, is known by where it came from: the graph has a directory in its place, where it uses it.
   graph::Graph graph, origin;
   attest::SourcePins origin_pins = {{0, context.origin_pin}};
-  attest::BuildFacts facts{.graph = context.origin ? graph : *built.graph, .root = lowered.root, .pins = built.pins, .args = FrontendArgs(flags, context),
+  attest::BuildFacts facts{.graph = context.origin ? graph : *built.graph, .root = lowered.root, .pins = built.pins,
+                           .asked = {.frontend = "dockerfile.v0", .args = FrontendArgs(flags, context)},
                            .invocation_id = RandomInvocation(), .started = built.started, .finished = SystemClock().Now()};
   if (!context.dockerfile.empty()) facts.sources.push_back({context.dockerfile_name, context.dockerfile});
+  if (client != nullptr) {
+    facts.asked = client->asked;
+    facts.client = client->client;
+    facts.frontend_version = client->frontend_version;
+    facts.locals = client->locals;
+    facts.environment = client->environment;
+    for (attest::SourceFile& file : facts.sources) file.read_by = client->read_by;
+  }
   if (context.origin) {
-    const size_t colon = context.origin_pin.find(':');
-    facts.context_digest = {context.origin_pin.substr(0, colon), context.origin_pin.substr(colon + 1)};
+    facts.asked.context_digest = context.OriginDigest();
     graph = *built.graph;
     for (graph::StepIndex i = 0; i < graph.steps.size(); ++i) {
       const auto* local = std::get_if<graph::LocalSource>(&graph.steps[i].op);
@@ -189,17 +196,9 @@ Result<std::optional<attest::Attestation>> ProvenanceOf(const BuildFlags& flags,
     origin.Add({.op = *context.origin});
     facts.besides.push_back({origin, graph::Ref{0, 0}, origin_pins});
   }
-  if (client != nullptr) {
-    facts.frontend = client->frontend;
-    facts.frontend_version = client->frontend_version;
-    facts.args = client->args;
-    facts.locals = client->locals;
-    facts.environment = client->environment;
-  }
   facts.digest_of = [&](graph::StepIndex step) { return outcome.steps[step].key.value; };
   facts.layers_of = layers_of;
-  TRY_ASSIGN(attest::Attestation provenance, attest::MakeProvenance(*flags.attest.provenance, facts));
-  return std::optional(std::move(provenance));
+  return attest::MakeProvenance(asked, facts);
 }
 
 Result<std::vector<attest::Attestation>> SbomsOf(const cache::Rootfs& scan, const exporter::ExportStores& stores) {

@@ -27,12 +27,13 @@ struct BuiltGraph {
   Timestamp started = {};
 };
 
-// What a client knows of its build, by the names that clients use (attest/provenance.h says what each is).
+// What a client knows of its build (attest/provenance.h says what each is).
 struct ClientFacts {
-  std::string frontend;
+  attest::Invocation asked;
+  std::optional<attest::Invocation> client;
   std::string frontend_version;
-  std::map<std::string, std::string> args;
   std::vector<std::string> locals;
+  Json read_by;  // the Dockerfile: SourceFile::read_by
   Json environment;
 };
 
@@ -46,11 +47,11 @@ LayersOf LayersOfSteps(const graph::Graph& graph, StepRecords records, const std
 Result<std::vector<graph::Ref>> AddScans(const attest::Request& request, dockerfile::LoweredPlatforms& lowered,
                                          source::ImageStore& images, graph::ResolveMode mode, std::stop_token stop);
 
-// The provenance of one platform's result, if it is asked for. Without a client: of the flags.
-Result<std::optional<attest::Attestation>> ProvenanceOf(const BuildFlags& flags, const BuildContext& context,
-                                                        const dockerfile::Lowered& lowered,
-                                                        const engine::Outcome& outcome, const BuiltGraph& built,
-                                                        const LayersOf& layers_of, const ClientFacts* client = nullptr);
+// The provenance of one platform's result. Without a client: of the flags.
+Result<attest::Attestation> ProvenanceOf(const attest::ProvenanceRequest& asked, const BuildFlags& flags,
+                                         const BuildContext& context, const dockerfile::Lowered& lowered,
+                                         const engine::Outcome& outcome, const BuiltGraph& built,
+                                         const LayersOf& layers_of, const ClientFacts* client = nullptr);
 
 // Names one run of a build.
 std::string RandomInvocation();

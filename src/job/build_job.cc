@@ -428,22 +428,27 @@ Status BuildJob::Attest(const engine::Outcome& outcome, exporter::BuildResult& r
   if (!flags_.attest.Any()) return Ok();
   const exporter::ExportStores stores = Stores();
   size_t first_scan = outcome.wanted.size() - scans_.size();
-  LayersOf layers_of;
-  if (flags_.attest.provenance && flags_.attest.provenance->max) {
-    TRY_ASSIGN(auto records, RecordsOf({*built_.graph, outcome, images_}, tiers_->chain(), *workspace_.local.store));
-    layers_of = LayersOfSteps(*built_.graph, std::move(records), images_);
-  }
   for (size_t i = 0; i < result.platforms.size(); ++i) {
     std::vector<attest::Attestation>& attestations = result.platforms[i].attestations;
     if (!scans_.empty()) {
       TRY_ASSIGN(attestations, SbomsOf(outcome.wanted[first_scan + i], stores));
     }
-    const dockerfile::Lowered& lowered = lowered_.results[i].lowered;
-    const ClientFacts* facts = client_ != nullptr && client_->facts ? &*client_->facts : nullptr;
-    TRY_ASSIGN(auto provenance, ProvenanceOf(flags_, context_, lowered, outcome, built_, layers_of, facts));
-    if (provenance) attestations.push_back(std::move(*provenance));
+    if (!flags_.attest.provenance) continue;
+    TRY_ASSIGN(auto provenance, Provenance(*flags_.attest.provenance, outcome, i, flags_.attest.provenance->max));
+    attestations.push_back(std::move(provenance));
   }
   return Ok();
+}
+
+Result<attest::Attestation> BuildJob::Provenance(const attest::ProvenanceRequest& asked, const engine::Outcome& outcome,
+                                                 size_t platform, bool with_layers) {
+  LayersOf layers_of;
+  if (with_layers) {
+    TRY_ASSIGN(auto records, RecordsOf({*built_.graph, outcome, images_}, tiers_->chain(), *workspace_.local.store));
+    layers_of = LayersOfSteps(*built_.graph, std::move(records), images_);
+  }
+  const ClientFacts* facts = client_ != nullptr && client_->facts ? &*client_->facts : nullptr;
+  return ProvenanceOf(asked, flags_, context_, lowered_.results[platform].lowered, outcome, built_, layers_of, facts);
 }
 
 Result<exporter::BuildResult> BuildJob::ResultOf(const engine::Outcome& outcome) const {

@@ -144,6 +144,10 @@ class BuildJob {
                                                 exporter::Output output);
   // What a successful outcome led to, with what is attested of it.
   Result<exporter::BuildResult> AttestedResult(const engine::Outcome& outcome);
+  // What led to one platform's result, whether or not the flags ask for it. `with_layers`: exporters are to say what the
+  // steps became, which takes all of their records.
+  Result<attest::Attestation> Provenance(const attest::ProvenanceRequest& asked, const engine::Outcome& outcome,
+                                         size_t platform, bool with_layers);
   // Writes it.
   Result<ExportedBuild> Export(const engine::Outcome& outcome,
                                const std::vector<exporter::Output>& outputs);

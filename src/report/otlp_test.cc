@@ -9,6 +9,7 @@
 #include "base/fd.h"
 #include "report/example.h"
 #include "report/otlp_settings.h"
+#include "report/span_stubs.h"
 
 namespace varve::report {
 namespace {
@@ -18,14 +19,15 @@ using ::testing::IsEmpty;
 using ::testing::Pair;
 using ::testing::SizeIs;
 
-void ExpectGolden(const std::string& name, const Json& json) {
+void ExpectGoldenText(const std::string& name, const std::string& text) {
   std::string path = std::string(VARVE_GOLDEN_DIR) + "/report/" + name;
-  std::string text = json.Dump({.indent = 2}) + "\n";
   if (std::getenv("VARVE_ACCEPT") != nullptr) {
     ASSERT_TRUE(WriteFileAtomically(path, text));
   }
   EXPECT_EQ(ReadFile(path).value_or("no golden file"), text);
 }
+
+void ExpectGolden(const std::string& name, const Json& json) { ExpectGoldenText(name, json.Dump({.indent = 2}) + "\n"); }
 
 const Resource kResource = {{"service.name", "ci"}, {"host.name", "runner-1"}};
 constexpr const char* kParent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -43,6 +45,11 @@ std::string TextOf(const Json& span, const std::string& key) {
 
 TEST(Otlp, TracesArePinned) {
   ExpectGolden("otlp-traces.json", OtlpTraces(ExampleBuild(), kResource, {}));
+}
+
+TEST(Otlp, SpanStubsArePinned) {
+  const std::string text = SpanStubs(OtlpTraces(ExampleBuild(), kResource, ParseTraceParent(kParent)));
+  ExpectGoldenText("span-stubs.json", text);
 }
 
 TEST(Otlp, MetricsArePinned) {
