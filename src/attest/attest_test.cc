@@ -122,6 +122,17 @@ TEST_F(Provenance, WhatTheFrontEndReadOnTheWayIsTold) {
   EXPECT_THAT(text, HasSubstr(R"("internalParameters":{"region":"north","dockerfileVersion":"1.9")"));
 }
 
+TEST_F(Provenance, MaterialsOfAKindAreInTheOrderOfTheirNames) {
+  graph::Graph used;
+  for (const char* name : {"docker.io/library/z:1", "docker.io/a/front-end:1"}) {
+    used.Add({.op = graph::ImageSource{.reference = name}, .platform = {"linux", "amd64"}});
+  }
+  used.Add({.op = graph::Merge{}, .inputs = {{0, 0}, {1, 0}}});
+  BuildFacts facts{.graph = used, .root = graph::Ref{2, 0}, .invocation_id = "id", .started = {}, .finished = {}};
+  const std::string text = MakeProvenance({.max = false}, facts)->predicate.Dump();
+  EXPECT_LT(text.find("pkg:docker/a/front-end@1"), text.find("pkg:docker/z@1"));
+}
+
 TEST_F(Provenance, AnOciLayoutHasTheNameOfItsContext) {
   graph::Graph used;
   used.Add({.op = graph::OciLayoutSource{.path = "store", .digest = Digest::Of("layout"), .name = "docker.io/library/base"},

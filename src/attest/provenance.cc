@@ -18,6 +18,7 @@ constexpr char kBuildTypeV02[] = "https://mobyproject.org/buildkit@v1";
 
 struct Material {
   std::string uri, algorithm, hex;
+  std::string source;  // as steps name it: what the document's order is by
   bool operator==(const Material&) const = default;
 };
 
@@ -48,10 +49,10 @@ void AddOnce(auto& list, auto item) {
   if (std::ranges::find(list, item) == list.end()) list.push_back(std::move(item));
 }
 
-Material Pinned(std::string uri, const std::string& pin) {
+Material Pinned(std::string uri, const std::string& pin, std::string source) {
   size_t colon = pin.find(':');
-  if (colon == std::string::npos) return {std::move(uri), "", ""};
-  return {std::move(uri), pin.substr(0, colon), pin.substr(colon + 1)};
+  if (colon == std::string::npos) return {std::move(uri), "", "", std::move(source)};
+  return {std::move(uri), pin.substr(0, colon), pin.substr(colon + 1), std::move(source)};
 }
 
 void AddExec(const graph::Exec& exec, Used& used) {
@@ -84,7 +85,7 @@ Status AddGraph(const UsedGraph& from, Used& used) {
       // Beside a tag, the digest is what the tag turned out to be.
       if (reference.digest && !reference.tag.empty()) reference.digest.reset();
       TRY_ASSIGN(std::string uri, PackageUrl("docker", reference.String(), step.platform));
-      AddOnce(used.images, Pinned(uri, pinned));
+      AddOnce(used.images, Pinned(uri, pinned, image->reference));
     } else if (const auto* layout = std::get_if<graph::OciLayoutSource>(&step.op)) {
       if (layout->digest) pinned = layout->digest->ToString();
       oci::Reference reference;
@@ -93,21 +94,22 @@ Status AddGraph(const UsedGraph& from, Used& used) {
       reference.tag = layout->digest ? "" : layout->reference;
       reference.digest = layout->digest;
       TRY_ASSIGN(std::string uri, PackageUrl("oci", reference.String(), step.platform));
-      AddOnce(used.images, Pinned(uri, pinned));
+      AddOnce(used.images, Pinned(uri, pinned, layout->name));
     } else if (const auto* blob = std::get_if<graph::BlobSource>(&step.op)) {
       const std::string reference = blob->repository + "@" + blob->digest.ToString();
       TRY_ASSIGN(std::string uri, PackageUrl(TypeOf(*blob), reference, {}, {{"ref_type", "blob"}}));
-      AddOnce(used.blobs, Pinned(std::move(uri), blob->digest.ToString()));
+      AddOnce(used.blobs, Pinned(std::move(uri), blob->digest.ToString(), reference));
     } else if (const auto* git = std::get_if<graph::GitSource>(&step.op)) {
-      const std::string uri = graph::WithoutCredentials(git->remote + (git->ref.empty() ? "" : "#" + git->ref));
-      AddOnce(used.git, Pinned(uri, pinned));
+      const std::string source = git->remote + (git->ref.empty() ? "" : "#" + git->ref);
+      const std::string uri = graph::WithoutCredentials(source);
+      AddOnce(used.git, Pinned(uri, pinned, source));
       if (const auto& bundle = git->bundle) {
         TRY_ASSIGN(std::string place, PackageUrl(TypeOf(*bundle), bundle->repository, {},
                                                 {{"ref_type", "bundle"}, {"vcs_url", uri}}));
-        AddOnce(used.git, Pinned(std::move(place), bundle->digest.ToString()));
+        AddOnce(used.git, Pinned(std::move(place), bundle->digest.ToString(), source));
       }
     } else if (const auto* http = std::get_if<graph::HttpSource>(&step.op)) {
-      AddOnce(used.http, Pinned(graph::WithoutCredentials(http->url), pinned));
+      AddOnce(used.http, Pinned(graph::WithoutCredentials(http->url), pinned, http->url));
     } else if (const auto* local = std::get_if<graph::LocalSource>(&step.op)) {
       AddOnce(used.locals, local->name);
     } else if (const auto* exec = std::get_if<graph::Exec>(&step.op)) {
@@ -123,6 +125,7 @@ Result<Used> FindUsed(const BuildFacts& facts) {
   for (const UsedGraph& other : facts.besides) TRY(AddGraph(other, used));
   for (const std::string& name : facts.locals) AddOnce(used.locals, name);
   std::ranges::sort(used.locals);
+  for (auto* list : {&used.images, &used.blobs, &used.git, &used.http}) std::ranges::stable_sort(*list, {}, &Material::source);
   return used;
 }
 
