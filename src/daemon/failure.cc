@@ -86,6 +86,16 @@ void AddPlace(google::rpc::Status& status, const FailurePlace& place) {
   AddDetail(status, "errdefs.Source+json", Json().Set("info", std::move(info)).Set("ranges", std::move(ranges)));
 }
 
+// A host without an address, which libcurl and Go tell in words of their own: clients look for Go's.
+std::string InClientsWords(std::string message) {
+  constexpr std::string_view kUnknown = "Could not resolve host: ";
+  const size_t at = message.find(kUnknown);
+  if (at == message.npos) return message;
+  const size_t name = at + kUnknown.size();
+  const std::string host = message.substr(name, message.find_first_of(" \n", name) - name);
+  return message.replace(at, kUnknown.size() + host.size(), fmt::format("dial tcp: lookup {}: no such host", host));
+}
+
 // Not what is copied from nothing, nor from the files that are written on.
 bool Hashes(const graph::Step& step) {
   const auto* file = std::get_if<graph::FileOp>(&step.op);
@@ -118,7 +128,7 @@ google::rpc::Status ToProto(const Failure& failure) {
   if (failure.status) return *failure.status;
   google::rpc::Status status;
   status.set_code(CodeOf(failure));
-  std::string message = failure.error.message;
+  std::string message = InClientsWords(failure.error.message);
   // One line more in every client, where it is the one thing that helps.
   if (!failure.error.hint.empty()) message += "\nhint: " + failure.error.hint;
   status.set_message(std::move(message));

@@ -99,6 +99,13 @@ TEST(Failure, ACapabilityThatIsNotThereIsNamed) {
   EXPECT_EQ(status.details(0).value(), R"({"name":"x"})");
 }
 
+TEST(Failure, AHostThatNobodyKnowsIsToldInGosWords) {
+  EXPECT_EQ(ToProto({.error = Unavailable("https://a.invalid:5000/v2/: Could not resolve host: a.invalid")}).message(),
+            "https://a.invalid:5000/v2/: dial tcp: lookup a.invalid: no such host");
+  EXPECT_EQ(ToProto({.error = Unavailable("Could not resolve host: a.invalid (try again)")}).message(),
+            "dial tcp: lookup a.invalid: no such host (try again)");
+}
+
 TEST(Failure, AServiceThatDoesNotAnswerIsNoReasonToCallAgain) {
   EXPECT_EQ(ToProto({.error = Unavailable("registry")}).code(), grpc::StatusCode::UNKNOWN);
 }
