@@ -160,7 +160,7 @@ TEST_F(ProvenanceTest, TheTraceOfABuildIsBesideIt) {
   const auto record = RecordOf(request.ref());
   EXPECT_EQ(record.trace().media_type(), "application/vnd.buildkit.otlp.json.v0");
   const std::string text = Read(record.trace());
-  EXPECT_NE(text.find("\"Name\": \"[base 1/1] COPY a.txt /b\""), std::string::npos) << text;
+  EXPECT_NE(text.find("\"Name\":\"[base 1/1] COPY a.txt /b\""), std::string::npos) << text;
 }
 
 }  // namespace

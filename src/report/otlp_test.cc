@@ -49,7 +49,7 @@ TEST(Otlp, TracesArePinned) {
 
 TEST(Otlp, SpanStubsArePinned) {
   const std::string text = SpanStubs(OtlpTraces(ExampleBuild(), kResource, ParseTraceParent(kParent)));
-  ExpectGoldenText("span-stubs.json", text);
+  ExpectGoldenText("span-stubs.jsonl", text);
 }
 
 TEST(Otlp, MetricsArePinned) {

@@ -80,7 +80,7 @@ std::string SpanStubs(const Json& traces) {
       for (const Json& span : spans) ++children[span.GetString("parentSpanId")];
       for (const Json& span : spans) {
         const Json stub = Stub(span, resource, *of_scope.Find("scope"), children[span.GetString("spanId")]);
-        text += stub.Dump({.indent = 2}) + "\n";
+        text += stub.Dump() + "\n";
       }
     }
   }
