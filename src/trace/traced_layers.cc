@@ -3,24 +3,26 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
-#include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <sys/xattr.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <map>
+#include <mutex>
 #include <thread>
-#include <unordered_map>
 
 #include "base/fd.h"
 #include "base/guarded.h"
+#include "base/metric.h"
 #include "sys/mounts.h"
 
 namespace varve::trace {
@@ -40,14 +42,18 @@ using tree::kXattr;
 constexpr uint64_t kForever = UINT64_MAX / 2;  // seconds; the kernel turns more into less
 constexpr uint32_t kMaxRead = 1 << 20;
 constexpr size_t kThreads = 2;
+constexpr size_t kRequestSize = FUSE_MIN_READ_BUFFER + 4096;
 // Without these the kernel would ask to open files, and every open would look like a read.
 constexpr uint32_t kNeeded = FUSE_NO_OPEN_SUPPORT | FUSE_NO_OPENDIR_SUPPORT;
 constexpr uint32_t kWelcome = FUSE_DO_READDIRPLUS | FUSE_ASYNC_READ | FUSE_PARALLEL_DIROPS | FUSE_CACHE_SYMLINKS | FUSE_MAX_PAGES;
 
-// A step that asks about more than these gets answers to what it is likely to ask next, noted as if it had. What
-// it looked at is then kept a directory at a time anyway (tree::Coarsen, a thousand), and 20,000 files that are
-// listed, looked up and read are 20,000 questions instead of 60,000.
-constexpr size_t kExactNodes = 2000;
+// A step that asks about more than these gets answers to what it is likely to ask next, noted as if it had: what
+// it looked at is then kept a directory at a time anyway (tree::Coarsen, a thousand as well). With a listing come
+// the attributes, and with what is read of a directory the files that come next in it, so that 20,000 files that
+// are listed, looked up and read are 1,000 questions instead of 60,000.
+constexpr size_t kExactNodes = 1000;
+constexpr uint32_t kMostAhead = 64;      // files at a time; half as many as that are read in vain, at the end
+constexpr size_t kSmallFile = 64 << 10;  // what is longer is not read ahead
 
 struct Node {
   uint32_t layer = 0;
@@ -58,6 +64,7 @@ struct Node {
   std::map<std::string, bool, std::less<>> absent;
   uint8_t type = DT_UNKNOWN;
   bool listed = false;  // children holds all entries, and listing their numbers, by name
+  uint32_t ahead = 0;   // of a directory: files that were read ahead, the last time
   std::vector<uint64_t> listing;
 
   std::string_view Name() const { return std::string_view(path).substr(path.rfind('/') + 1); }
@@ -96,16 +103,24 @@ class Server final : public TracedLayers {
       nodes->push_back({.layer = i, .path = {}, .children = {}, .absent = {}, .listing = {}});
     }
     (*nodes)[FUSE_ROOT_ID].listed = true;
-    device_ = Fd(open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK));
+    device_ = Fd(open("/dev/fuse", O_RDWR | O_CLOEXEC));
     if (!device_) return ErrnoError(errno, "open /dev/fuse");
-    stop_ = Fd(eventfd(0, EFD_CLOEXEC));
-    if (!stop_) return ErrnoError(errno, "eventfd");
     std::string options = fmt::format("fd={},rootmode=40000,user_id={},group_id={},default_permissions,allow_other",
                                       device_.get(), geteuid(), getegid());
     if (mount("varve", point_.c_str(), "fuse.varve", MS_RDONLY | MS_NODEV, options.c_str()) != 0) {
       return ErrnoError(errno, "mount fuse on " + point_);
     }
     mount_ = sys::Mount(point_);
+    // The first question waits since the mount. Who asks others does so once it is answered.
+    std::vector<char> request(kRequestSize);
+    ssize_t n = read(device_.get(), request.data(), request.size());
+    const auto& head = *reinterpret_cast<fuse_in_header*>(request.data());
+    if (n < static_cast<ssize_t>(sizeof(head) + sizeof(fuse_init_in)) || head.opcode != FUSE_INIT) {
+      return Invalid("this kernel's FUSE does not begin with INIT");
+    }
+    Init(head, *reinterpret_cast<fuse_init_in*>(request.data() + sizeof(head)));
+    if (auto failure = failure_.Lock(); *failure) return **failure;
+    alive_ = kThreads;
     for (size_t i = 0; i < kThreads; ++i) threads_.emplace_back([this] { Serve(); });
     return Ok();
   }
@@ -113,9 +128,8 @@ class Server final : public TracedLayers {
   std::string Directory(size_t layer) const override { return fmt::format("{}/{}", point_, layer); }
 
   Result<Asked> Finish() override {
-    Status unmounted = mount_.target().empty() ? Ok() : mount_.Unmount();
     Stop();
-    TRY(std::move(unmounted));
+    if (!mount_.target().empty()) TRY(mount_.Unmount());
     if (auto failure = failure_.Lock(); *failure) return **failure;
     Asked asked(layers_.size());
     for (const auto& [layer, question] : Questions()) asked[layer].push_back(question);
@@ -154,10 +168,12 @@ class Server final : public TracedLayers {
     return directory.path.empty() ? std::string(name) : fmt::format("{}/{}", directory.path, name);
   }
 
+  // The threads block in the kernel, where each question wakes one of them, so they are asked until all have left. With
+  // the device closed, the unmount does not tell of each file that it forgets.
   void Stop() {
-    if (threads_.empty()) return;
-    uint64_t one = 1;
-    CHECK(write(stop_.get(), &one, sizeof(one)) == sizeof(one));
+    stopping_ = true;
+    struct statfs unused;
+    while (alive_ > 0) (void)statfs(point_.c_str(), &unused);
     threads_.clear();  // joins
     device_.Reset();
   }
@@ -167,21 +183,28 @@ class Server final : public TracedLayers {
     if (!*failure) *failure = error;
   }
 
+  // A thread that gives the kernel what is read ahead may wait there for a question that another is to answer.
+  bool MayLeave() {
+    return stopping_ && std::unique_lock(reading_ahead_, std::try_to_lock).owns_lock();
+  }
+
   void Serve() {
-    std::vector<char> request(FUSE_MIN_READ_BUFFER + 4096), reply(kMaxRead);
-    pollfd waits[] = {{device_.get(), POLLIN, 0}, {stop_.get(), POLLIN, 0}};
-    while (true) {
+    std::vector<char> request(kRequestSize), reply(kMaxRead);
+    while (!MayLeave()) {
       ssize_t n = read(device_.get(), request.data(), request.size());
       if (n >= static_cast<ssize_t>(sizeof(fuse_in_header))) {
         Handle(*reinterpret_cast<fuse_in_header*>(request.data()), request.data() + sizeof(fuse_in_header), reply);
         continue;
       }
-      if (n >= 0 || errno == ENODEV) return;  // unmounted
-      if (errno == EINTR || errno == ENOENT) continue;  // ENOENT: the question was withdrawn
-      if (errno != EAGAIN) return Fail(ErrnoError(errno, "read /dev/fuse"));
-      if (poll(waits, 2, -1) < 0 && errno != EINTR) return Fail(ErrnoError(errno, "poll"));
-      if (waits[1].revents != 0) return;
+      if (n < 0 && (errno == EINTR || errno == ENOENT)) continue;  // ENOENT: the question was withdrawn
+      Fail(ErrnoError(n < 0 ? errno : EIO, "read /dev/fuse"));
+      break;
     }
+    timespec used{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    Counter("trace.cpu_us").Add(used.tv_sec * 1'000'000 + used.tv_nsec / 1000);
+    // Whoever still waits for an answer gets an error then.
+    if (--alive_ == 0) device_.Reset();
   }
 
   // `error`: 0, or an errno. ENOENT of the write: whoever asked is gone.
@@ -200,8 +223,9 @@ class Server final : public TracedLayers {
   }
 
   void Handle(const fuse_in_header& in, const char* body, std::vector<char>& buffer) {
+    static Counter requests("trace.requests");
+    requests.Add();
     switch (in.opcode) {
-      case FUSE_INIT: return Init(in, *reinterpret_cast<const fuse_init_in*>(body));
       case FUSE_LOOKUP: return Lookup(in, body);
       case FUSE_GETATTR: return GetAttributes(in);
       case FUSE_READLINK: return ReadLink(in, buffer);
@@ -359,6 +383,45 @@ class Server final : public TracedLayers {
       if (n == 0 || got < wanted) break;  // less than asked for: the file's end
     }
     Reply(in, 0, buffer.data(), got);
+    if (read.offset == 0) ReadAhead(in.nodeid, buffer);
+  }
+
+  // Of a step that asks much, the files that come next in the listing: twice as many each time, since then the others
+  // were of use. One thread at a time: see MayLeave.
+  void ReadAhead(uint64_t number, std::vector<char>& buffer) {
+    std::unique_lock only_one(reading_ahead_, std::try_to_lock);
+    if (!only_one.owns_lock()) return;
+    std::vector<std::pair<uint64_t, Place>> files;
+    {
+      auto nodes = nodes_.Lock();
+      if (!nodes->MayAnswerMore()) return;
+      Node& parent = (*nodes)[(*nodes)[number].parent];
+      if (!parent.listed) return;
+      parent.ahead = std::min(std::max(parent.ahead * 2, 4U), kMostAhead);
+      auto name_of = [&](uint64_t of) { return (*nodes)[of].Name(); };
+      auto next = std::ranges::upper_bound(parent.listing, name_of(number), {}, name_of);
+      for (; next != parent.listing.end() && files.size() < parent.ahead; ++next) {
+        const Node& node = (*nodes)[*next];
+        // Without attributes the kernel does not know of it.
+        const bool unread = (node.facets & (kStat | kContent)) == kStat;
+        if (unread && node.type == DT_REG) files.push_back({*next, {roots_[node.layer].get(), node.path}});
+      }
+    }
+    for (const auto& [file, place] : files) Store(file, place, buffer);
+  }
+
+  // Gives the kernel a small file's content before it asks.
+  void Store(uint64_t number, const Place& place, std::vector<char>& buffer) {
+    Fd file(openat(place.root, place.path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    ssize_t n = file ? pread(file.get(), buffer.data(), kSmallFile + 1, 0) : -1;
+    if (n <= 0 || n > static_cast<ssize_t>(kSmallFile)) return;  // errors are told when it is asked for
+    Note(number, kContent);
+    fuse_notify_store_out store = {.nodeid = number, .offset = 0, .size = static_cast<uint32_t>(n), .padding = 0};
+    fuse_out_header out = {.len = static_cast<uint32_t>(sizeof(out) + sizeof(store) + store.size),
+                           .error = FUSE_NOTIFY_STORE, .unique = 0};
+    iovec parts[] = {{&out, sizeof(out)}, {&store, sizeof(store)}, {buffer.data(), store.size}};
+    // An error is that of a kernel that does without.
+    if (writev(device_.get(), parts, 3) > 0) Counter("trace.read_ahead").Add();
   }
 
   struct Name {
@@ -492,8 +555,11 @@ class Server final : public TracedLayers {
   const std::vector<Layer> layers_;
   const std::string point_;
   std::vector<Fd> roots_;
-  Fd device_, stop_;
+  Fd device_;
   sys::Mount mount_;
+  std::atomic<bool> stopping_ = false;
+  std::atomic<size_t> alive_ = 0;  // threads; the last one closes the device
+  std::mutex reading_ahead_;
   Guarded<Nodes> nodes_;
   Guarded<std::optional<Error>> failure_;
   std::vector<std::jthread> threads_;

@@ -10,9 +10,10 @@
 //   TRY_ASSIGN(Asked asked, traced->Finish());
 //
 // Each mount is used by one step: a second one would be answered from the kernel's caches and leave no
-// notes. For the same reason a listing comes without attributes, which would answer questions that nobody
-// asked, until a step has asked so many that they are noted as if it had. Files are opened by the kernel alone
-// (OPEN gets ENOSYS), so an open that reads nothing is no read. All timeouts are infinite: layers never change.
+// notes. For the same reason a listing comes without attributes, and a read without the files beside it: they
+// would answer questions that nobody asked. Of a step that has asked so many that whole directories will stand
+// for its files, they are noted as if it had. Files are opened by the kernel alone (OPEN gets ENOSYS), so an
+// open that reads nothing is no read. All timeouts are infinite: layers never change.
 //
 // The protocol is the kernel's include/uapi/linux/fuse.h, spoken directly: it is small, and libfuse's
 // defaults are the opposite of what is needed here. Needs CAP_SYS_ADMIN in the mount's user namespace

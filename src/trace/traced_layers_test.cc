@@ -117,12 +117,30 @@ TEST_F(TracedLayersTest, OfAStepThatAsksMuchAListingIsAStatOfAllThatItNames) {
   EXPECT_THAT(lines, Not(Contains("app/lib/c.txt: stat")));
 }
 
+TEST_F(TracedLayersTest, OfAStepThatAsksMuchAReadIsOneOfTheFilesBehindIt) {
+  Shell("mkdir layer/app/many && cd layer/app/many && seq 2100 | xargs touch");
+  Shell("mkdir layer/app/texts && cd layer/app/texts && for i in 1 2 3 4 5 6 7 8 9; do echo text $i > t$i; done");
+  std::vector<std::string> lines = AskedBy(std::string(kAskMuch) + "ls -U app/texts > /dev/null; cat app/texts/t2 > /dev/null");
+  EXPECT_THAT(lines, IsSupersetOf({"app/texts/t2: stat, content", "app/texts/t3: stat, content", "app/texts/t6: stat, content"}));
+  EXPECT_THAT(lines, IsSupersetOf({"app/texts/t1: stat", "app/texts/t7: stat"})) << "four at first";
+}
+
+// Reads that wait for their answer while the same page is given unasked.
+TEST_F(TracedLayersTest, ManyReadersOfManyFilesReadWhatIsThere) {
+  Shell("mkdir layer/app/many && cd layer/app/many && for d in a b c d; do mkdir $d && "
+        "for i in $(seq 600); do echo \"$d $i\" > $d/$i; done; done; find . -type f | sort | xargs cat | sort | md5sum > ../../../expected");
+  Stack();
+  Shell("cd merged/app/many && find . -type f | xargs -n 7 -P 8 cat | sort | md5sum | cmp - ../../../expected");
+  std::vector<std::string> lines = Finish();
+  EXPECT_EQ(std::ranges::count_if(lines, [](const auto& line) { return line.ends_with(": stat, content"); }), 2400);
+}
+
 TEST_F(TracedLayersTest, OfAStepThatAsksMuchNothingIsMissing) {
   Shell("mkdir layer/app/many && cd layer/app/many && seq 2100 | xargs touch");
   EXPECT_THAT(AskedBy(std::string(kAskMuch) + "ls -lU app/docs app > /dev/null; cat app/docs/d.txt app/lib/c.txt app/link > /dev/null; "
                       "! test -e app/docs/none; ! test -e app/lib/none; test -x app/tool"),
               IsSupersetOf({"app/a.txt: stat, content", "app/docs/d.txt: stat, content", "app/docs/none: absent",
-                            "app/lib/c.txt: stat, content", "app/lib/none: absent", "app/link: stat, link", "app/tool: stat"}));
+                            "app/lib/c.txt: stat, content", "app/lib/none: absent", "app/link: stat, link", "app/tool: stat, content"}));
 }
 
 TEST_F(TracedLayersTest, AListingIsTheNamesAndNothingOfWhatTheyName) {
