@@ -314,6 +314,11 @@ class Round final : public engine::NoRunner {
   std::string Fragment() {
     std::string text = OneOf(kFragments), out;
     std::string one = Below(4) == 0 ? Path() : Existing(), two = Below(2) == 0 ? Path() : Existing();
+    // cp copies into itself what has smaller inode numbers than the directory that it makes, and then gives up.
+    if (text.starts_with("cp -aT")) {
+      two = two.substr(0, two.find('/'));
+      if (one.substr(0, one.find('/')) == two) two += ".copy";
+    }
     named_.insert(named_.end(), {one, two});
     for (size_t i = 0; i < text.size(); ++i) {
       if (text[i] != '%' || i + 1 == text.size()) { out += text[i]; continue; }
