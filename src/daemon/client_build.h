@@ -36,6 +36,7 @@ struct BuildPlace {
   const DeviceRules& devices;          // as well
   std::stop_token stop;
   std::shared_ptr<policy::SourcePolicy> policy = {};  // null: there is none
+  int shadow_percent = 0;              // of the replays: build.json's
 };
 
 // The call that led to a build, for its provenance.

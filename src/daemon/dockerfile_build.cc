@@ -71,6 +71,7 @@ DockerfileBuild::DockerfileBuild(FrontendRequest request, llb::Inputs inputs, st
   request_.flags.cache_from = std::move(cache_from);
   request_.flags.cache_to = targets_.cache_to;
   request_.flags.outputs = targets_.outputs;
+  request_.flags.trace.shadow_percent = place_.shadow_percent;
   granted_ = request_.flags.allow;
   request_.flags.allow.push_back("device");  // Prepare judges them
   if (!request_.context.empty()) request_.flags.context = request_.context;
@@ -387,7 +388,7 @@ std::optional<Failure> DockerfileBuild::Run(bool want_data, job::BuildHistory* h
   engine::Observer& watched = history != nullptr ? history->Watch(*observer_, job_->graph())
                                                  : static_cast<engine::Observer&>(*observer_);
   result_.reset();
-  auto outcome = job_->Run({.want_data = want_data}, watched);
+  auto outcome = job_->Run({.want_data = want_data, .shadows_later = true}, watched);
   if (!outcome) return Failure{outcome.error()};
   outcome_ = std::move(*outcome);
   if (outcome_.error) {
@@ -425,9 +426,12 @@ std::optional<Failure> DockerfileBuild::Export(const std::vector<ResultPart>& pa
   auto result = InputsOf(parts, besides);
   if (!result) return Failure{result.error()};
   Status cached = Ok();
-  std::jthread caches([&] { cached = job_->ExportCaches(outcome_); });
+  std::optional<std::jthread> caches;
+  if (!job_->ChecksReplays()) caches.emplace([&] { cached = job_->ExportCaches(outcome_); });
   auto exported = job_->Export(*result, OutputsFor(targets_.outputs, parts.front().wanted));
-  caches.join();
+  job_->FinishShadows(outcome_);
+  if (caches) caches->join();
+  else cached = job_->ExportCaches(outcome_);
   if (!exported) return Failure{exported.error()};
   exported_ = std::move(*exported);
   metadata = exported_.metadata;

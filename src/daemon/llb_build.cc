@@ -101,6 +101,7 @@ std::optional<Failure> LlbBuild::Run(bool want_data, job::BuildHistory* history)
       observer_ = std::make_unique<job::BoardObserver>(place_.board, decoded_.graph);
       ShowAsTheClientDoes();
     }
+    checks_.Wait();  // they ask the tiers of the run before
     TRY_ASSIGN(tiers_, job::CacheTiers::Open(flags_, place_.workspace, false, place_.stop,
                                                      files_.hooks().stores));
     const job::BuildClient& client = files_.hooks();
@@ -112,9 +113,11 @@ std::optional<Failure> LlbBuild::Run(bool want_data, job::BuildHistory* history)
     options.layouts = job::LayoutsOf(client.stores, *place_.workspace.images);
     options.stores = job::BlobsOf(client.stores);
     TRY_ASSIGN(options.ssh, client.ssh(decoded_.graph));
+    engine::TraceRules trace = flags_.trace;
+    trace.shadow_percent = place_.shadow_percent;
     job::GraphRun graph_run{.graph = decoded_.graph, .wanted = {}, .runner = std::move(options),
                             .project = client.project, .salt = flags_.salt, .want_data = want_data,
-                            .tiers = tiers_.get(), .images = &images_, .pins = &pins_};
+                            .trace = trace, .tiers = tiers_.get(), .images = &images_, .pins = &pins_};
     // Definitions have no history to be laid beside images', but images may have records.
     dockerfile::LoweredPlatforms platforms{.results = std::vector<dockerfile::PlatformResult>(1)};
     platforms.results[0].lowered.config = DefaultConfig(decoded_.root ? decoded_.graph.at(*decoded_.root).platform : oci::HostPlatform());
@@ -123,9 +126,12 @@ std::optional<Failure> LlbBuild::Run(bool want_data, job::BuildHistory* history)
     if (decoded_.root) graph_run.wanted.push_back(*decoded_.root);
     graph_run.wanted.insert(graph_run.wanted.end(), decoded_.besides.begin(), decoded_.besides.end());
     if (scan_) graph_run.wanted.push_back(*scan_);
+    job::ReplayChecks::Work shadows;
+    graph_run.shadows = &shadows;
     engine::Observer& watched = history != nullptr ? history->Watch(*observer_, decoded_.graph)
                                                    : static_cast<engine::Observer&>(*observer_);
     TRY_ASSIGN(outcome_, job::RunGraph(std::move(graph_run), place_.workspace, watched, place_.stop));
+    checks_.Start(std::move(shadows));
     tiers_->WarnOfFailures(place_.board);
     return Ok();
   };
@@ -185,6 +191,7 @@ Result<attest::Attestation> LlbBuild::HistoryProvenance(const WantedResult&, con
 Status LlbBuild::AddScan(const WantedResult& wanted) {
   if (scan_ || !flags_.attest.sbom || !decoded_.root) return Ok();
   TRY_ASSIGN(oci::Platform platform, PlatformOf(wanted));
+  checks_.Wait();  // they look at the graph
   dockerfile::LoweredPlatforms lowered{.graph = std::move(decoded_.graph),
                                        .results = std::vector<dockerfile::PlatformResult>(1)};
   lowered.results[0].platform = platform;
@@ -277,11 +284,15 @@ std::optional<Failure> LlbBuild::Export(const std::vector<ResultPart>& parts, co
     }
     auto built_for = [&](const tier::Spec&) { return together.steps(); };
     Status cached = Ok();
-    std::jthread caches([&] { cached = tiers_->Export(built_for, Stores(), place_.board, place_.stop); });
+    auto export_caches = [&] { cached = tiers_->Export(built_for, Stores(), place_.board, place_.stop); };
+    std::optional<std::jthread> caches;
+    if (!checks_.running()) caches.emplace(export_caches);
     auto exported = job::ExportBuild(outputs, result, Stores(), place_.workspace.registries->pusher(),
                                      place_.workspace.scratch, place_.board, place_.stop,
                                      files_.hooks().outputs);
-    caches.join();
+    checks_.Finish(decoded_.graph, outcome_, place_.board);
+    if (caches) caches->join();
+    else export_caches();
     TRY_ASSIGN(exported_, std::move(exported));
     metadata = exported_.metadata;
     TellCacheList(tiers_->client_list(), metadata);

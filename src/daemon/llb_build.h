@@ -9,6 +9,7 @@
 #include "daemon/client_build.h"
 #include "daemon/client_files.h"
 #include "job/cache_tiers.h"
+#include "job/replay_checks.h"
 #include "llb/definition.h"
 
 namespace varve::daemon {
@@ -69,6 +70,7 @@ class LlbBuild final : public ClientBuild {
   std::unique_ptr<job::BoardObserver> observer_;
   engine::Outcome outcome_;
   job::ExportedBuild exported_;
+  job::ReplayChecks checks_;  // last: they use what the run had
 };
 
 }  // namespace varve::daemon

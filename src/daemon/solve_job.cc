@@ -191,7 +191,8 @@ Status SolveJob::ReadTargets(const Attributes& attributes, std::vector<tier::Spe
 Result<BuildPlace> SolveJob::Place(std::shared_ptr<JobPolicy> policy) {
   TRY_ASSIGN(Opened* opened, Open());
   return BuildPlace{opened->workspace, *opened->board, feed_, *opened->client, ref(), request_.session(), policy_.steps,
-                    policy_.provenance_environment, policy_.devices, stop_.get_token(), std::move(policy)};
+                    policy_.provenance_environment, policy_.devices, stop_.get_token(), std::move(policy),
+                    opened->config.trace_shadow};
 }
 
 std::string SolveJob::NewRef(Made made) {

@@ -361,6 +361,7 @@ Result<engine::Outcome> BuildJob::Run(const RunOptions& options, engine::Observe
     }
   }
   all_here_ = options.want_data;
+  checks_.Wait();  // they ask the tiers of the run before
   TRY_ASSIGN(tiers_, CacheTiers::Open(flags_, workspace_, !options.isolated.empty(), stop_,
                                       client_ != nullptr ? client_->stores : nullptr));
   TRY_ASSIGN(auto runner, MakeRunnerOptions(options.isolated));
@@ -380,23 +381,12 @@ Result<engine::Outcome> BuildJob::Run(const RunOptions& options, engine::Observe
     TRY_ASSIGN(run.must_hit, MustHit(lowered_.graph, flags_.must_hit));
   }
   if (options.must_hit_all) run.must_hit.assign(lowered_.graph.steps.size(), true);
-  std::function<std::vector<engine::ShadowResult>()> shadows;
+  ReplayChecks::Work shadows;
   if (options.shadows_later) run.shadows = &shadows;
   auto outcome = RunGraph(std::move(run), workspace_, observer, stop_);
-  if (shadows) shadow_thread_ = std::jthread([this, shadows = std::move(shadows)] { shadow_results_ = shadows(); });
+  checks_.Start(std::move(shadows));
   tiers_->WarnOfFailures(board_);
   return outcome;
-}
-
-void BuildJob::FinishShadows(engine::Outcome& outcome) {
-  if (!shadow_thread_.joinable()) return;
-  shadow_thread_.join();
-  engine::NoteShadows(shadow_results_, outcome.steps);
-  for (const engine::ShadowResult& result : shadow_results_) {
-    if (!result.differs) continue;
-    board_.Warn({.text = fmt::format("\"{}\" was replayed, but {}. It is not replayed any more on this machine; this "
-                                     "build's result has the replayed layer", lowered_.graph.steps[result.step].name, result.text)});
-  }
 }
 
 void BuildJob::Forget(const engine::Outcome& outcome, const std::string& isolated) {

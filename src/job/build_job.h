@@ -17,7 +17,6 @@
 #include "dockerfile/lower_platforms.h"
 #include "dockerfile/parser.h"
 #include "engine/engine.h"
-#include "engine/shadow.h"
 #include "exec/runner.h"
 #include "job/attestations.h"
 #include "job/build_context.h"
@@ -27,6 +26,7 @@
 #include "job/cache_tiers.h"
 #include "job/client_stores.h"
 #include "job/ssh_agents.h"
+#include "job/replay_checks.h"
 #include "job/workspace.h"
 #include "policy/source_policy.h"
 #include "progress/board.h"
@@ -52,7 +52,7 @@ struct GraphRun {
   attest::SourcePins* pins = nullptr;          // gets what git and http sources turned out to be
   // Gets the runs that check replays (--trace-shadow), to be made before the workspace goes. Without it
   // they are made before RunGraph returns.
-  std::function<std::vector<engine::ShadowResult>()>* shadows = nullptr;
+  ReplayChecks::Work* shadows = nullptr;
 };
 
 // Without what caches elsewhere could give.
@@ -130,8 +130,9 @@ class BuildJob {
   };
   Result<engine::Outcome> Run(const RunOptions& options, engine::Observer& observer);
 
-  // Waits for the runs that check replays, and tells of them in the outcome and to the user.
-  void FinishShadows(engine::Outcome& outcome);
+  // The checks of `shadows_later`. What they disown goes to no cache: ExportCaches waits for their end.
+  bool ChecksReplays() const { return checks_.running(); }
+  void FinishShadows(engine::Outcome& outcome) { checks_.Finish(lowered_.graph, outcome, board_); }
 
   // What a run needs besides the graph. Starts the agents of --ssh; they live as long as the job.
   Result<exec::RunnerOptions> MakeRunnerOptions(const std::string& isolated);
@@ -226,8 +227,7 @@ class BuildJob {
   std::vector<std::pair<std::string, const BuildJob*>> links_;
   std::shared_ptr<Guarded<std::set<std::string>>> shown_images_ =
       std::make_shared<Guarded<std::set<std::string>>>();  // "REFERENCE PLATFORM"
-  std::vector<engine::ShadowResult> shadow_results_;        // of the thread below, once it has ended
-  std::jthread shadow_thread_;                              // last: it uses the tiers and the workspace
+  ReplayChecks checks_;                                     // last: they use the tiers and the workspace
 };
 
 }  // namespace varve::job
