@@ -134,6 +134,16 @@ class SqliteStore final : public LocalStore, public StoreContents {
     TRY_ASSIGN(auto memo, GetMemo(kDisowned, weak_key.Hex()));
     return memo ? std::optional(std::move(memo->value)) : std::nullopt;
   }
+  Result<std::map<Digest, std::string>> Disowned() override {
+    std::map<Digest, std::string> disowned;
+    TRY(index_->Do([&](Database& database) {
+      return database.Run("SELECT key, value FROM memos WHERE kind=?", {Value::Text(kDisowned)},
+                          [&](const Database::Row& row) {
+                            if (auto key = Digest::ParseHex(row.Bytes(0))) disowned[*key] = row.Bytes(1);
+                          });
+    }));
+    return disowned;
+  }
 
   // --- TreeStore
   // -------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@
 
 #include <functional>
 #include <memory>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -86,6 +87,9 @@ class LocalStore : public RecordStore, public tree::TreeStore {
   };
   virtual Result<std::optional<Memo>> GetMemo(const std::string& kind, const std::string& key) = 0;
   virtual Status PutMemo(const std::string& kind, const std::string& key, const Memo& memo) = 0;
+
+  // All of WhyDisowned, by weak key.
+  virtual Result<std::map<Digest, std::string>> Disowned() = 0;
 
   // For the end of a job: writes the uses noted since the last time, and shortens what the next
   // process would have to read.

@@ -39,8 +39,8 @@ class RecordStore {
   // stand for a step of another key (engine/replay.h). Of tiers, what a look-up has loaded: no round trip
   // more than the look-up's two.
   virtual Result<std::vector<StepRecord>> Traced(const Digest& weak_key, size_t limit) = 0;
-  // Two runs of this weak key that should have been one differ: none stands for another any more, on this
-  // machine. `why` is for people.
+  // Two runs of this weak key that should have been one differ: none stands for another any more. `why` is for
+  // people.
   virtual Status Disown(const Digest& weak_key, const std::string& why) = 0;
   virtual Result<std::optional<std::string>> WhyDisowned(const Digest& weak_key) = 0;
   // After a miss of `key`: tiers that have it but are not trusted, and tiers that did not answer. For

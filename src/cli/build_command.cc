@@ -187,11 +187,11 @@ class BuildCommand final : public Command {
     }
     Status cached = Ok();
     std::optional<std::jthread> caches;
-    if (job.ExportsCaches()) caches.emplace([&] { cached = job.ExportCaches(outcome_); });
+    if (job.ExportsCaches() && !job.ChecksReplays()) caches.emplace([&] { cached = job.ExportCaches(outcome_); });
     auto made = job.Export(outcome_, outputs);
+    job.FinishShadows(outcome_);
     if (caches) caches->join();
     else cached = job.ExportCaches(outcome_);
-    job.FinishShadows(outcome_);
     caches_ = job.CacheSummary();  // counts what they cost
     WriteStats(job.graph(), outcome_);
     if (!made) return Failure{std::move(made).error()};

@@ -223,6 +223,7 @@ Result<tier::Offer> MakeOffer(const BuiltSteps& built, const tier::Spec& spec, t
     if (std::ranges::any_of(record.outputs, tier::IsUnkept)) continue;  // of an inline cache
     offer.records.push_back({record, built.outcome.steps[step].status == engine::StepStatus::kRan});
   }
+  TRY_ASSIGN(offer.disowned, stores.local.Disowned());
   TRY(ChooseLayers(built, spec.mode, stores, packed_for_caches, offer));
   TRY(NoteTrees(built, records, stores.local, offer));
   return offer;

@@ -165,6 +165,21 @@ Result<std::vector<cache::StepRecord>> Chain::Traced(const Digest& weak_key, siz
   return traced;
 }
 
+Result<std::optional<std::string>> Chain::WhyDisowned(const Digest& weak_key) {
+  TRY_ASSIGN(auto why, local_.WhyDisowned(weak_key));
+  if (why) return why;
+  {
+    auto states = members_.Lock();
+    for (const State& state : *states) {
+      if (!why && !state.failure) why = state.member.tier->WhyDisowned(weak_key);
+    }
+  }
+  if (!why) return why;
+  Counter("tier.disowned").Add();
+  if (Status kept = local_.Disown(weak_key, *why); !kept) LOG_WARN("{}", kept.error().message);
+  return why;
+}
+
 std::vector<cache::TierTrouble> Chain::TroubleWith(const StepKey& key) {
   using Trouble = cache::TierTrouble::Kind;
   std::vector<cache::TierTrouble> refused, failed;

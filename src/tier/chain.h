@@ -61,10 +61,10 @@ class Chain final : public cache::RecordStore {
                                                  size_t limit) override;
 
   Result<std::vector<cache::StepRecord>> Traced(const Digest& weak_key, size_t limit) override;
+  // In the local store; exports tell of it.
   Status Disown(const Digest& weak_key, const std::string& why) override { return local_.Disown(weak_key, why); }
-  Result<std::optional<std::string>> WhyDisowned(const Digest& weak_key) override {
-    return local_.WhyDisowned(weak_key);
-  }
+  // What a tier says of it is kept: its records may have come here before.
+  Result<std::optional<std::string>> WhyDisowned(const Digest& weak_key) override;
 
   // Tiers that have the key and are not trusted with it, then those that have failed.
   std::vector<cache::TierTrouble> TroubleWith(const StepKey& key) override;

@@ -45,6 +45,9 @@ class FakeTier final : public Tier {
     }
     return traced;
   }
+  std::optional<std::string> WhyDisowned(const Digest& weak_key) override {
+    return disowned.contains(weak_key) ? std::optional(disowned.at(weak_key)) : std::nullopt;
+  }
   std::vector<cache::StepRecord> Earlier(const std::string&, const Digest&, size_t limit) override {
     std::vector<cache::StepRecord> earlier;
     for (const auto& [key, record] : records) {
@@ -87,6 +90,7 @@ class FakeTier final : public Tier {
   std::map<DiffId, std::string> blobs;
   std::vector<size_t> asked;
   std::set<StepKey> refused;
+  std::map<Digest, std::string> disowned;
   std::optional<Error> error;
   bool slow = false, gone = false, damaged = false;
   int fetches = 0;
@@ -207,6 +211,19 @@ TEST_F(ChainTest, TracesOfAllTiersAreNewestFirstAndEachRunOnce) {
   far_->error = Unavailable("down");
   EXPECT_EQ(Hits({"x"}), "-");
   EXPECT_EQ(names(9), "a ");
+}
+
+TEST_F(ChainTest, WhatATierDisownsStaysSoWithoutIt) {
+  const Digest weak = Digest::Of("w"), other = Digest::Of("v"), late = Digest::Of("late");
+  far_->disowned = {{weak, "it differs"}, {late, "it differs as well"}};
+  Use();
+  EXPECT_EQ(*chain_->WhyDisowned(weak), "it differs");
+  EXPECT_FALSE(*chain_->WhyDisowned(other));
+  far_->error = Unavailable("down");
+  EXPECT_EQ(Hits({"x"}), "-");
+  EXPECT_EQ(*chain_->WhyDisowned(weak), "it differs");
+  EXPECT_FALSE(*chain_->WhyDisowned(late)) << "nobody asks a tier that has failed";
+  EXPECT_EQ(local_.store->Disowned()->size(), 1u);
 }
 
 TEST_F(ChainTest, WhatWasDroppedIsNotBelievedAgain) {

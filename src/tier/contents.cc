@@ -47,6 +47,9 @@ void Index(Contents& contents, const VerifyKeys* trusted) {
       const StoredMount*& known = contents.mounts[mount.key];
       if (known == nullptr || mount.created >= known->created) known = &mount;
     }
+    for (const DisownedKey& key : group.disowned) {
+      if (signed_by(group, key)) contents.disowned.try_emplace(key.weak_key, &key);
+    }
   }
   for (const auto& [key, record] : contents.records) contents.refused.erase(key);
 }

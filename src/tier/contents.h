@@ -26,6 +26,7 @@ struct Contents {
   std::map<DiffId, const StoredLayer*> layers;
   std::map<Digest, const TreePack*> trees;  // by root
   std::map<std::string, const StoredMount*> mounts;  // the newest of each key
+  std::map<Digest, const DisownedKey*> disowned;     // by weak key
   std::map<StepKey, std::string> refused;  // of which there are only records that are not trusted: why
 
   Contents() = default;

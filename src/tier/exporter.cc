@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/guarded.h"
+#include "base/redact.h"
 #include "base/strings.h"
 #include "base/thread_pool.h"
 #include "tier/chain.h"
@@ -57,6 +58,7 @@ class Exporter {
 
   Status Run() {
     TRY(FindNewRecords());
+    FindDisowned();
     TRY_ASSIGN(bool trees_missing, TreesAreMissing());
     TRY_ASSIGN(std::set<DiffId> held, KeepLayers());
     ExportBudget budget(offer_, layers_, held, to_.rates, to_.options.evicts_by_itself, to_.clock);
@@ -64,7 +66,8 @@ class Exporter {
     if (!offer_.chunked) TRY(SendBlobs(budget));
     if (offer_.chunked || !offer_.mounts.empty()) TRY(SendChunks(budget));
     left_out_ = budget.left_out();
-    if (added_.records.empty() && added_.mounts.empty() && !trees_missing && there_.damaged.empty()) {
+    if (added_.records.empty() && added_.mounts.empty() && added_.disowned.empty() && !trees_missing &&
+        there_.damaged.empty()) {
       return Ok();
     }
     if (trees_missing) TRY(SendTrees());
@@ -76,6 +79,7 @@ class Exporter {
   using LayerBlobs = std::map<DiffId, Offer::Blob>;
 
   Status FindNewRecords();
+  void FindDisowned();
   Result<bool> TreesAreMissing();
   // Those of layers_ that are there as the offer wants them, which go into added_.
   Result<std::set<DiffId>> KeepLayers();
@@ -155,6 +159,20 @@ Status Exporter::FindNewRecords() {
     }
   }
   return Ok();
+}
+
+// Those of which somebody could find a record there.
+void Exporter::FindDisowned() {
+  std::set<Digest> has_records;
+  auto note = [&](const cache::StepRecord& record) {
+    if (record.trace) has_records.insert(record.trace->weak_key);
+  };
+  for (const auto& [key, record] : there_.records) note(*record);
+  std::ranges::for_each(added_.records, note);
+  for (const auto& [weak_key, why] : offer_.disowned) {
+    if (!has_records.contains(weak_key) || there_.disowned.contains(weak_key)) continue;
+    added_.disowned.push_back({weak_key, RedactedText(why)});
+  }
 }
 
 Result<bool> Exporter::TreesAreMissing() {

@@ -95,6 +95,7 @@ Json SignaturesJson(const Group& group) {
   for (const cache::StepRecord& record : group.records) add(StatementOf(record));
   for (const StoredLayer& layer : group.layers) add(StatementOf(layer));
   for (const StoredMount& mount : group.mounts) add(StatementOf(mount));
+  for (const DisownedKey& key : group.disowned) add(StatementOf(key));
   return json;
 }
 
@@ -148,6 +149,11 @@ Result<std::string> EncodeGroup(const Group& group) {
   json.Set("records", std::move(records)).Set("layers", std::move(layers));
   json.Set("trees", std::move(trees));
   json.SetIf(!group.mounts.empty(), "mounts", mounts);
+  Json disowned = Json::EmptyArray();
+  for (const DisownedKey& key : group.disowned) {
+    disowned.Append(Json().Set("weak", key.weak_key.ToString()).Set("why", key.why));
+  }
+  json.SetIf(!group.disowned.empty(), "disowned", disowned);
   Json signatures = SignaturesJson(group);
   if (!signatures.as_array().empty()) json.Set("signatures", std::move(signatures));
   return Compressed(json.Dump());
@@ -174,6 +180,11 @@ Result<Group> DecodeGroup(std::string_view packed) {
     auto created = ParseTime(mount.GetString("created"));
     if (!created || !tar.chunked()) return Damaged("a cache mount that is none");
     group.mounts.push_back({mount.GetString("key"), *created, std::move(tar)});
+  }
+  for (const Json& disowned : json->GetArray("disowned")) {
+    auto weak_key = Digest::Parse(disowned.GetString("weak"));
+    if (!weak_key) return Damaged("a disowned key that is none");
+    group.disowned.push_back({*weak_key, disowned.GetString("why")});
   }
   for (const Json& pack : json->GetArray("trees")) {
     auto blob = oci::DescriptorFromJson(pack);

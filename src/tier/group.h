@@ -11,6 +11,7 @@
 //    "layers":[{"diffID":…,"mediaType":…,"digest":…,"size":…},…],
 //    "trees":[{"digest":…,"size":…,"roots":["sha256:…",…]},…],
 //    "mounts":[{"key":…,"created":…,"diffID":…,"mediaType":…,"digest":…,"size":…,…},…],
+//    "disowned":[{"weak":"sha256:…","why":…},…],       where there are some
 //    "signatures":[{"of":"sha256:…","key":…,"value":…},…]}     where there are some: signing.h
 //
 // What is stored as chunks has the list's media type, digest and size, and besides "tarSize" and
@@ -63,6 +64,13 @@ struct StoredMount {
   StoredLayer tar;
 };
 
+// A weak key (engine/replay.h) whose runs stand for no others: two that should have been one differ. No record
+// of it is taken away, each is right for its own key.
+struct DisownedKey {
+  Digest weak_key;
+  std::string why;  // for people
+};
+
 struct TreePack {
   oci::Descriptor blob;
   std::vector<Digest> roots;
@@ -73,6 +81,7 @@ struct Group {
   std::vector<StoredLayer> layers;
   std::vector<TreePack> trees;
   std::vector<StoredMount> mounts = {};
+  std::vector<DisownedKey> disowned = {};
   Signatures signatures = {};
 };
 

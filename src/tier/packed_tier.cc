@@ -96,6 +96,13 @@ class PackedTier final : public Tier {
     return traced;
   }
 
+  std::optional<std::string> WhyDisowned(const Digest& weak_key) override {
+    Shared contents = *loaded_.Lock();
+    if (!contents) return std::nullopt;
+    auto it = contents->disowned.find(weak_key);
+    return it == contents->disowned.end() ? std::nullopt : std::optional(it->second->why);
+  }
+
   std::optional<std::string> WhyRefused(const StepKey& key) override {
     Shared contents = *loaded_.Lock();
     if (!contents) return std::nullopt;

@@ -39,23 +39,30 @@ Group MergeGroups(const std::vector<Group>& groups) {
   std::map<std::pair<StepKey, std::string>, const cache::StepRecord*> records;
   std::map<std::pair<DiffId, std::string>, const StoredLayer*> layers;
   std::map<std::pair<std::string, std::string>, const StoredMount*> mounts;
+  std::map<std::pair<Digest, std::string>, const DisownedKey*> disowned;
+  std::set<Digest> weak_keys;
   std::map<Digest, TreePack> trees;
   for (const Group& group : groups) {
     for (const cache::StepRecord& record : group.records) {
       const cache::StepRecord*& known = records[{record.key, signers(record)}];
       if (known == nullptr || record.created >= known->created) known = &record;
+      if (record.trace) weak_keys.insert(record.trace->weak_key);
     }
     for (const StoredLayer& layer : group.layers) layers[{layer.layer, signers(layer)}] = &layer;
     for (const StoredMount& mount : group.mounts) {
       const StoredMount*& known = mounts[{mount.key, signers(mount)}];
       if (known == nullptr || mount.created >= known->created) known = &mount;
     }
+    for (const DisownedKey& key : group.disowned) disowned[{key.weak_key, signers(key)}] = &key;
     for (const TreePack& pack : group.trees) trees.insert_or_assign(pack.blob.digest, pack);
   }
   for (const auto& [key, record] : records) merged.records.push_back(*record);
   for (const auto& [key, layer] : layers) merged.layers.push_back(*layer);
   for (const auto& [digest, pack] : trees) merged.trees.push_back(pack);
   for (const auto& [key, mount] : mounts) merged.mounts.push_back(*mount);
+  for (const auto& [key, why] : disowned) {
+    if (weak_keys.contains(why->weak_key)) merged.disowned.push_back(*why);
+  }
   return merged;
 }
 

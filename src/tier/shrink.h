@@ -15,6 +15,7 @@ uint64_t BytesOf(const std::vector<Group>& groups);
 
 // Everything that the groups hold; of a key's records, and of a cache mount's contents, the newest, of
 // those that are signed the newest of each signer: whoever trusts him alone must not lose it to a newer one.
+// Of disowned keys those that some record has.
 Group MergeGroups(const std::vector<Group>& groups);
 
 // Drops the records for which `drop` holds, and the layers and tree packs that no other record needs.

@@ -44,6 +44,26 @@ TEST_P(TierContract, OnlyWhatTheKeySignedIsRead) {
   EXPECT_TRUE(tier->Traced(Digest::Of("weak"), 9).empty()) << "nor for other steps";
 }
 
+TEST_P(TierContract, OnlyWhoHasTheKeyDisowns) {
+  Keys keys;
+  const Digest weak = Digest::Of("weak");
+  Offer offer = OfferOf({"a"});
+  offer.records[0].record.trace = cache::StepTrace{.weak_key = weak, .reads = {"a"}};
+  ASSERT_TRUE(Export(offer, keys.sign));
+  auto why = [&](const PackedOptions& options) {
+    auto tier = place_->Open(options);
+    EXPECT_TRUE(tier->GetMany({Key("a")}, trees_, {}));
+    return tier->WhyDisowned(weak);
+  };
+  offer.disowned = {{weak, "somebody says so"}};
+  ASSERT_TRUE(Export(offer));
+  EXPECT_EQ(why({}), "somebody says so") << "without a key all are trusted";
+  EXPECT_FALSE(why(keys.verify));
+  offer.disowned = {{weak, "it differs"}};
+  ASSERT_TRUE(Export(offer, keys.sign));
+  EXPECT_EQ(why(keys.verify), "it differs");
+}
+
 TEST_P(TierContract, ForgedSignaturesAreRefused) {
   Keys keys;
   ASSERT_TRUE(Export(OfferOf({"a", "b"}), keys.sign));

@@ -186,6 +186,10 @@ Digest StatementOf(const StoredMount& mount) {
                                 tar.blob.digest.ToString(), tar.blob.media_type, mount.key));
 }
 
+Digest StatementOf(const DisownedKey& key) {
+  return Digest::Of(fmt::format("disowned\n{}\n{}", key.weak_key.ToString(), key.why));
+}
+
 Status SignGroup(Group& group, const SigningKey& key) {
   auto sign = [&](const Digest& statement) -> Status {
     TRY_ASSIGN(Signature signature, key.Sign(statement));
@@ -197,6 +201,7 @@ Status SignGroup(Group& group, const SigningKey& key) {
   for (const cache::StepRecord& record : group.records) TRY(sign(StatementOf(record)));
   for (const StoredLayer& layer : group.layers) TRY(sign(StatementOf(layer)));
   for (const StoredMount& mount : group.mounts) TRY(sign(StatementOf(mount)));
+  for (const DisownedKey& disowned : group.disowned) TRY(sign(StatementOf(disowned)));
   return Ok();
 }
 

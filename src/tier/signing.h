@@ -11,6 +11,7 @@
 //   record   the record's text as it travels (group.h): key, outputs, layers by diff id, preimage
 //   layer    diff id, and the digest and media type of the blob that holds it
 //   mount    key, time and tar digest of a cache mount's content, and the blob that holds it
+//   disowned a weak key whose runs stand for no others, and why
 //
 // A signature moved to another record, or to another blob, is of another statement. An old record can
 // be put back, which is no harm: it was true for its key, which names all inputs; so can an old content of
@@ -39,6 +40,7 @@ namespace varve::tier {
 struct Group;
 struct StoredLayer;
 struct StoredMount;
+struct DisownedKey;
 
 struct Signature {
   std::string key;    // which: see VerifyKeys
@@ -87,8 +89,9 @@ Result<std::string> ReadKeyText(const std::string& place);
 Digest StatementOf(const cache::StepRecord& record);
 Digest StatementOf(const StoredLayer& layer);
 Digest StatementOf(const StoredMount& mount);
+Digest StatementOf(const DisownedKey& key);
 
-// Adds a signature for each record, layer and mount.
+// Adds a signature for each record, layer, mount and disowned key.
 Status SignGroup(Group& group, const SigningKey& key);
 // The names of those who say that they signed it, for keeping theirs apart: "", "1f2e…".
 std::string SignersOf(const Signatures& signatures, const Digest& statement);

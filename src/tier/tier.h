@@ -34,6 +34,8 @@ struct Offer {
   std::set<DiffId> layers;
   // Those of `layers` that the build's result has: the last to be left out where not all fit.
   std::set<DiffId> result_layers;
+  // Weak keys that are disowned, and why. The tier is told of those that it has records of.
+  std::map<Digest, std::string> disowned;
   // The trees that keys of later steps look into, and the objects of them that a base image does not give.
   std::vector<Digest> roots;
   std::vector<std::pair<Digest, std::string>> objects;
@@ -99,6 +101,11 @@ class Tier {
   virtual std::vector<cache::StepRecord> Traced(const Digest& weak_key, size_t limit) {
     (void)weak_key, (void)limit;
     return {};
+  }
+  // Why runs of this weak key stand for no others, as cache::RecordStore has it; of what was loaded as well.
+  virtual std::optional<std::string> WhyDisowned(const Digest& weak_key) {
+    (void)weak_key;
+    return std::nullopt;
   }
   // After a look-up that did not find the key: why what the tier has of it is not trusted, if it has it.
   virtual std::optional<std::string> WhyRefused(const StepKey& key) {

@@ -99,6 +99,28 @@ TEST_P(TierContract, TracesTravelAndCostNoRequest) {
   EXPECT_EQ(tier->traffic().layers, 0u);
 }
 
+// Told of what it has records of, once, and of nothing else of that machine.
+TEST_P(TierContract, DisownedKeysTravelWithTheRecordsThatTheyAreOf) {
+  const Digest weak = Digest::Of("w"), other = Digest::Of("of another project");
+  Offer offer = OfferOf({"a"});
+  offer.records[0].record.trace = cache::StepTrace{.weak_key = weak, .reads = {"a"}};
+  ASSERT_TRUE(Export(offer));
+  EXPECT_TRUE(Stored().disowned.empty());
+  // Nothing else is new.
+  offer.disowned = {{weak, "it differs"}, {other, "/secret differs"}};
+  ASSERT_TRUE(Export(offer));
+  auto tier = place_->Open();
+  EXPECT_FALSE(tier->WhyDisowned(weak)) << "nothing was loaded";
+  ASSERT_TRUE(tier->GetMany({Key("x")}, trees_, {}));
+  EXPECT_EQ(tier->WhyDisowned(weak), "it differs");
+  EXPECT_FALSE(tier->WhyDisowned(other));
+  EXPECT_EQ(tier->traffic().layers, 0u);
+  EXPECT_EQ(Found({"a"}), "a") << "its own key still hits";
+  auto again = place_->Open();
+  ASSERT_TRUE(again->Export(offer, nullptr, {}));
+  EXPECT_EQ(again->traffic().bytes_written, 0u);
+}
+
 TEST_P(TierContract, ALookUpIsTwoRoundTripsAndMovesNoLayer) {
   std::vector<std::string> names;
   for (int i = 0; i < 100; ++i) names.push_back("step " + std::to_string(i));
