@@ -18,6 +18,7 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <span>
 #include <thread>
 
 #include "base/fd.h"
@@ -47,11 +48,9 @@ constexpr size_t kRequestSize = FUSE_MIN_READ_BUFFER + 4096;
 constexpr uint32_t kNeeded = FUSE_NO_OPEN_SUPPORT | FUSE_NO_OPENDIR_SUPPORT;
 constexpr uint32_t kWelcome = FUSE_DO_READDIRPLUS | FUSE_ASYNC_READ | FUSE_PARALLEL_DIROPS | FUSE_CACHE_SYMLINKS | FUSE_MAX_PAGES;
 
-// A step that asks about more than these gets answers to what it is likely to ask next, noted as if it had: what
-// it looked at is then kept a directory at a time anyway (tree::Coarsen, a thousand as well). With a listing come
-// the attributes, and with what is read of a directory the files that come next in it, so that 20,000 files that
-// are listed, looked up and read are 1,000 questions instead of 60,000.
-constexpr size_t kExactNodes = 1000;
+// A step that asks about more than kExactPaths gets answers to what it is likely to ask next, noted as if it had.
+// With a listing come the attributes, and with what is read of a directory the files that come next in it, so that
+// 20,000 files that are listed, looked up and read are 4,000 questions instead of 60,000.
 constexpr uint32_t kMostAhead = 64;      // files at a time; half as many as that are read in vain, at the end
 constexpr size_t kSmallFile = 64 << 10;  // what is longer is not read ahead
 
@@ -89,7 +88,10 @@ fuse_attr AttributesOf(uint64_t number, const struct stat& st) {
 
 class Server final : public TracedLayers {
  public:
-  Server(std::vector<Layer> layers, const std::string& point) : layers_(std::move(layers)), point_(point) {}
+  Server(std::vector<Layer> layers, const std::string& point, size_t exact_paths)
+      : layers_(std::move(layers)), point_(point) {
+    nodes_.Lock()->exact_paths = exact_paths;
+  }
 
   ~Server() override { Stop(); }
 
@@ -143,13 +145,14 @@ class Server final : public TracedLayers {
   // By the number that the kernel knows; only ever grows.
   struct Nodes : std::vector<Node> {
     size_t asked = 0;  // have facets
+    size_t exact_paths = 0;
 
     void Ask(uint64_t number, uint8_t facets) {
       Node& node = (*this)[number];
       asked += node.facets == 0 ? 1 : 0;
       node.facets |= facets;
     }
-    bool MayAnswerMore() const { return asked > kExactNodes; }
+    bool MayAnswerMore() const { return asked > exact_paths; }
   };
 
   std::vector<std::pair<uint32_t, Question>> Questions() {
@@ -189,11 +192,14 @@ class Server final : public TracedLayers {
   }
 
   void Serve() {
-    std::vector<char> request(kRequestSize), reply(kMaxRead);
+    std::vector<char> request(kRequestSize);
+    // Most steps get small answers: pages of it that nobody touches cost nothing.
+    auto reply = std::make_unique_for_overwrite<char[]>(kMaxRead);
     while (!MayLeave()) {
       ssize_t n = read(device_.get(), request.data(), request.size());
       if (n >= static_cast<ssize_t>(sizeof(fuse_in_header))) {
-        Handle(*reinterpret_cast<fuse_in_header*>(request.data()), request.data() + sizeof(fuse_in_header), reply);
+        Handle(*reinterpret_cast<fuse_in_header*>(request.data()), request.data() + sizeof(fuse_in_header),
+               {reply.get(), kMaxRead});
         continue;
       }
       if (n < 0 && (errno == EINTR || errno == ENOENT)) continue;  // ENOENT: the question was withdrawn
@@ -222,7 +228,7 @@ class Server final : public TracedLayers {
     Reply(in, EIO);
   }
 
-  void Handle(const fuse_in_header& in, const char* body, std::vector<char>& buffer) {
+  void Handle(const fuse_in_header& in, const char* body, std::span<char> buffer) {
     static Counter requests("trace.requests");
     requests.Add();
     switch (in.opcode) {
@@ -363,14 +369,14 @@ class Server final : public TracedLayers {
     Reply(in, 0, &out, sizeof(out));
   }
 
-  void ReadLink(const fuse_in_header& in, std::vector<char>& buffer) {
+  void ReadLink(const fuse_in_header& in, std::span<char> buffer) {
     Place place = Note(in.nodeid, kLink);
     ssize_t n = readlinkat(place.root, place.path.c_str(), buffer.data(), buffer.size());
     if (n < 0) return Refuse(in, errno, "readlink " + place.path);
     Reply(in, 0, buffer.data(), static_cast<size_t>(n));
   }
 
-  void Read(const fuse_in_header& in, const fuse_read_in& read, std::vector<char>& buffer) {
+  void Read(const fuse_in_header& in, const fuse_read_in& read, std::span<char> buffer) {
     Place place = Note(in.nodeid, kContent);
     Fd file(openat(place.root, place.path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
     if (!file) return Refuse(in, errno, "open " + place.path);
@@ -388,7 +394,7 @@ class Server final : public TracedLayers {
 
   // Of a step that asks much, the files that come next in the listing: twice as many each time, since then the others
   // were of use. One thread at a time: see MayLeave.
-  void ReadAhead(uint64_t number, std::vector<char>& buffer) {
+  void ReadAhead(uint64_t number, std::span<char> buffer) {
     std::unique_lock only_one(reading_ahead_, std::try_to_lock);
     if (!only_one.owns_lock()) return;
     std::vector<std::pair<uint64_t, Place>> files;
@@ -411,7 +417,7 @@ class Server final : public TracedLayers {
   }
 
   // Gives the kernel a small file's content before it asks.
-  void Store(uint64_t number, const Place& place, std::vector<char>& buffer) {
+  void Store(uint64_t number, const Place& place, std::span<char> buffer) {
     Fd file(openat(place.root, place.path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
     ssize_t n = file ? pread(file.get(), buffer.data(), kSmallFile + 1, 0) : -1;
     if (n <= 0 || n > static_cast<ssize_t>(kSmallFile)) return;  // errors are told when it is asked for
@@ -470,7 +476,7 @@ class Server final : public TracedLayers {
     return Ok();
   }
 
-  void ReadDirectory(const fuse_in_header& in, const fuse_read_in& read, std::vector<char>& buffer) {
+  void ReadDirectory(const fuse_in_header& in, const fuse_read_in& read, std::span<char> buffer) {
     Place place = Note(in.nodeid, kList);
     if (place.root < 0) return Reply(in, 0);  // the top: nobody but the kernel's overlay walks there
     if (Status listed = List(in.nodeid, place); !listed) {
@@ -524,7 +530,7 @@ class Server final : public TracedLayers {
   }
 
   // `name` null: the list of names. Overlayfs's own marks are its business and no facet: COPY makes none.
-  void GetXattr(const fuse_in_header& in, uint32_t size, const char* name, std::vector<char>& buffer) {
+  void GetXattr(const fuse_in_header& in, uint32_t size, const char* name, std::span<char> buffer) {
     uint32_t layer;
     {
       auto nodes = nodes_.Lock();
@@ -567,8 +573,9 @@ class Server final : public TracedLayers {
 
 }  // namespace
 
-Result<std::unique_ptr<TracedLayers>> TracedLayers::Mount(std::vector<Layer> layers, const std::string& point) {
-  auto server = std::make_unique<Server>(std::move(layers), point);
+Result<std::unique_ptr<TracedLayers>> TracedLayers::Mount(std::vector<Layer> layers, const std::string& point,
+                                                          size_t exact_paths) {
+  auto server = std::make_unique<Server>(std::move(layers), point, exact_paths);
   TRY(server->Start());
   return std::unique_ptr<TracedLayers>(std::move(server));
 }

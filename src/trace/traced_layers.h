@@ -40,10 +40,15 @@ class TracedLayers {
     bool has_xattrs = false;  // some file has an extended attribute
   };
 
+  // Of a step that has asked about more paths than these, whole directories will stand for its files:
+  // tree::Coarsen is called with the same number.
+  static constexpr size_t kExactPaths = 1000;
+
   // Mounts on `point`, an existing directory, in the calling process's mount namespace, and serves
   // until Finish or the destructor. kInvalid when there is no /dev/fuse, or the kernel lacks what the
-  // protocol needs.
-  static Result<std::unique_ptr<TracedLayers>> Mount(std::vector<Layer> layers, const std::string& point);
+  // protocol needs. `exact_paths`: fewer, for tests.
+  static Result<std::unique_ptr<TracedLayers>> Mount(std::vector<Layer> layers, const std::string& point,
+                                                     size_t exact_paths = kExactPaths);
   virtual ~TracedLayers() = default;
 
   virtual std::string Directory(size_t layer) const = 0;
