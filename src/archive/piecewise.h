@@ -34,6 +34,7 @@ class PiecewiseWriter final {
   using Pack = std::function<Status(Piece&)>;      // chunk to out and used; any thread
   using Pass = std::function<Status(const Piece&)>;  // in order, on the thread that writes
 
+  // Holds one piece for each thread, one that is ready for the next of them, and one that is being filled.
   PiecewiseWriter(size_t size, size_t threads, Pack pack, Pass pass);
 
   Status Write(std::string_view data);
@@ -45,7 +46,7 @@ class PiecewiseWriter final {
   Status Drain(size_t left);
 
   const size_t size_;
-  const size_t window_;
+  const size_t window_;  // pieces that are submitted and not passed on
   const Pack pack_;
   const Pass pass_;
   std::unique_ptr<Piece> filling_;

@@ -24,7 +24,7 @@ class BackgroundWriter final : public Writer {
  public:
   // Holds up to `limit` bytes that are not passed on yet, in pieces of an eighth of that; then Write
   // waits. `out` is used by the thread alone until Finish or the destructor has returned.
-  explicit BackgroundWriter(Writer& out, size_t limit = 4 << 20);
+  explicit BackgroundWriter(Writer& out, size_t limit = 2 << 20);
   ~BackgroundWriter() override;  // drops what was not passed on
 
   // Fails with what `out` failed with, some calls later.

@@ -23,7 +23,8 @@ namespace varve::snapshot {
 namespace {
 
 constexpr size_t kChunk = 256 << 10;
-constexpr size_t kBudget = 16 << 20;  // chunks that wait for the tar
+constexpr size_t kBudget = 4 << 20;  // bytes that wait for the tar
+constexpr size_t kChunksAhead = 8;   // of the file that the tar is at, and then of any
 const char kZeros[kChunk] = {};
 
 struct Chunk {
@@ -135,7 +136,7 @@ class ContentQueue {
       return abandoned_ || number == current_ || waiting_ + cost <= kBudget;
     });
     // Even the file at hand may not run away from the tar.
-    space_.wait(lock, [&] { return abandoned_ || SlotOf(number).chunks.size() < 16; });
+    space_.wait(lock, [&] { return abandoned_ || SlotOf(number).chunks.size() < kChunksAhead; });
     --blocked_;
     if (abandoned_) return false;
     waiting_ += cost;
