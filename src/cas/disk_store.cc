@@ -7,8 +7,10 @@
 
 #include <atomic>
 #include <cerrno>
+#include <optional>
 #include <vector>
 
+#include "base/background_writer.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "cas/content_check.h"
@@ -90,7 +92,7 @@ class DiskStore::DraftBlob final : public BlobWriter {
   }
 
   Status Write(std::string_view data) override {
-    hash_.Update(data);
+    TRY(Hash(data));
     size_ += data.size();
     if (!fd_) {
       if (head_.size() + data.size() <= kSmallBlob) {
@@ -105,6 +107,7 @@ class DiskStore::DraftBlob final : public BlobWriter {
   Result<Digest> Commit(std::optional<Digest> expected) override {
     // The digest is of what we were given; after a failed write the file has less.
     if (failed_) return Resource("blob was not written whole to {}", store_.staging_);
+    if (hashing_) TRY(hashing_->Finish());
     Digest digest = hash_.Finish();
     TRY(CheckContent(expected, digest));
     std::string target = store_.PathOf(digest);
@@ -135,6 +138,14 @@ class DiskStore::DraftBlob final : public BlobWriter {
   // config and a manifest of each build that changed nothing. ext4 moves a file that is renamed over
   // another to the disk at once, 0.2 ms each.
   static constexpr size_t kSmallBlob = 64 << 10;
+  // What is larger is hashed by a thread of its own: both the hash and the file system's new pages take a second
+  // and more for 1 GB, and where blobs are made on several threads it was their sum that the others waited for.
+  static constexpr uint64_t kLargeBlob = 8 << 20;
+
+  Status Hash(std::string_view data) {
+    if (!hashing_ && size_ >= kLargeBlob) hashing_.emplace(hash_);
+    return hashing_ ? hashing_->Write(data) : hash_.Write(data);
+  }
 
   // The same bytes are in the store; their time becomes that of a new commit.
   bool IsThereAgain(const std::string& target) const {
@@ -171,7 +182,8 @@ class DiskStore::DraftBlob final : public BlobWriter {
   std::string head_;  // what is not in the file yet; all of it until there is a file
   Fd fd_;
   std::string path_;  // of the draft; empty before it and once committed
-  Sha256 hash_;
+  HashingWriter hash_{nullptr};
+  std::optional<BackgroundWriter> hashing_;  // of a large blob: into hash_
   uint64_t size_ = 0;
   bool failed_ = false;
 };

@@ -53,6 +53,26 @@ TEST_F(DiskStoreTest, DiscardedDraftLeavesNoFile) {
   EXPECT_EQ(Drafts(), 0u);
 }
 
+// Those are hashed by another thread than writes them.
+TEST_F(DiskStoreTest, LargeBlobIsWhatItsNameSays) {
+  std::string content;
+  for (size_t i = 0; content.size() < 20'000'000; ++i) content += fmt::format("{} ", i);
+  auto write = [&](std::string_view bytes, const Digest& expected) -> Result<Digest> {
+    TRY_ASSIGN(auto writer, store->Create());
+    for (; !bytes.empty(); bytes.remove_prefix(std::min<size_t>(bytes.size(), 300'001))) {
+      TRY(writer->Write(bytes.substr(0, 300'001)));
+    }
+    return writer->Commit(expected);
+  };
+  const Digest digest = Digest::Of(content);
+  auto cut = write(std::string_view(content).substr(1), digest);
+  ASSERT_FALSE(cut);
+  EXPECT_EQ(cut.error().code, Code::kCorrupt);
+  EXPECT_EQ(Drafts(), 0u);
+  ASSERT_EQ(write(content, digest).value(), digest);
+  EXPECT_TRUE(ReadFile(store->PathOf(digest)).value() == content);
+}
+
 TEST_F(DiskStoreTest, SmallBlobThatIsThereIsNotWrittenAgain) {
   auto inode = [&](const Digest& digest) {
     struct stat st;
