@@ -106,10 +106,10 @@ Result<std::unique_ptr<Database>> Database::Open(const std::string& path) {
   sqlite3_db_config(impl->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
   auto database = std::unique_ptr<Database>(new Database(std::move(impl)));
   // NORMAL: a crash of the machine may lose the last records, never consistency. No mmap: a
-  // damaged, shortened file would be a SIGBUS rather than an error.
+  // damaged, shortened file would be a SIGBUS rather than an error. 4 MB of pages: the kernel has the rest.
   TRY(
       database->RunScript("PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY; "
-                          "PRAGMA cache_size=-16000;"));
+                          "PRAGMA cache_size=-4000;"));
   return database;
 }
 

@@ -41,8 +41,9 @@ class TreeRows {
   std::string Notice();
   Status ShortenLog();
 
-  static constexpr size_t kMemoryLimit = 32 << 20;  // encoded bytes of decoded directories, about a
-                                                    // third of what they take when decoded
+  // Encoded bytes of decoded directories, about a third of what they take when decoded. A tree of more is walked
+  // once, as a copy does, whatever is kept of it; what is asked for again and again is at the top.
+  static constexpr size_t kMemoryLimit = 2 << 20;
 
  private:
   using Decoded = std::shared_ptr<const tree::Directory>;
