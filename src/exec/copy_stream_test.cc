@@ -32,6 +32,7 @@ class CopyStreamTest : public ::testing::Test {
   struct Made {
     cache::Rootfs rootfs;
     bool streamed = false;
+    bool index_in_file = false;  // a part of it
     uint64_t linked = 0;
   };
 
@@ -51,6 +52,8 @@ class CopyStreamTest : public ::testing::Test {
   // Between the walk that names the files and the copy.
   std::function<void()> meanwhile = [] {};
 
+  size_t index_in_memory = 150;  // bytes of a streamed layer's index: what is more goes through a file
+
   Result<Made> Copy(const cache::Rootfs& base, const std::vector<Source>& sources,
                     const DiffId* earlier, bool with_stream,
                     TreeCopy::Files files = TreeCopy::Files::kWhole) {
@@ -66,9 +69,9 @@ class CopyStreamTest : public ::testing::Test {
       similar = SimilarLayer{std::move(earlier_files), std::move(index)};
     }
     tree::LayerTree tree(trees_, base.tree_root);
-    snapshot::LayerStream stream([&](snapshot::StreamedEntry entry) {
-      return tree.Add(std::move(entry.index), entry.fresh);
-    });
+    snapshot::LayerStream stream(
+        [&](snapshot::StreamedEntry entry) { return tree.Add(std::move(entry.index), entry.fresh); },
+        {.path = draft->work() + "/index", .from = index_in_memory});
     {
       LayerWriter writer(*layers_, trees_, base, *draft);
       TreeCopy copy(writer, trees_, similar ? &*similar : nullptr, with_stream ? &stream : nullptr,
@@ -91,6 +94,7 @@ class CopyStreamTest : public ::testing::Test {
     if (made.streamed) {
       TRY_ASSIGN(auto written, stream.Finish());
       if (lazy) written.rest = similar->files.whole;
+      made.index_in_file = !written.index_file.empty();
       TRY_ASSIGN(layer, layers_->CommitWritten(std::move(draft), std::move(written), {}));
       TRY_ASSIGN(made.rootfs.tree_root, tree.Finish());
     } else {
@@ -170,6 +174,25 @@ TEST_F(CopyStreamTest, ATreeOfManyKindsOfEntries) {
   Made made = CopyBothWays(scratch_, {{"s", "/"}});
   EXPECT_TRUE(made.streamed);
   EXPECT_TRUE(*tree::Lookup(trees_, made.rootfs.tree_root, RelPath("bare/in/bare")));
+}
+
+TEST_F(CopyStreamTest, IndexIsTheSameWhetherItWasKeptInMemoryOrNot) {
+  for (int i = 0; i < 600; ++i) Write(fmt::format("s/d{}/f{}", i / 9, i), std::to_string(i));
+  auto index_of = [&](size_t in_memory, bool in_file) {
+    index_in_memory = in_memory;
+    auto made = Copy(scratch_, {{"s", "/"}}, nullptr, true);
+    EXPECT_TRUE(made && made->streamed);
+    EXPECT_EQ(made->index_in_file, in_file);
+    const DiffId layer = made->rootfs.layers.back();
+    EXPECT_TRUE(*layers_->Verify(layer, true));
+    EXPECT_FALSE(fs::exists(directory_.path() + "/store/layers/" + layer.Hex() + "/work"));
+    std::string index = layers_->EncodedIndex(layer).value();
+    EXPECT_TRUE(layers_->Remove(layer));
+    return index;
+  };
+  const std::string in_memory = index_of(1 << 20, false);
+  EXPECT_EQ(index_of(20'000, true), in_memory);
+  EXPECT_EQ(index_of(0, true), in_memory) << "nothing is left for memory";
 }
 
 TEST_F(CopyStreamTest, DirectoriesOfTheBaseAreCopiedUpAndMerged) {

@@ -325,9 +325,9 @@ Result<std::optional<Written>> Write(const Job& job, const engine::RunRequest& r
   tree::LayerTree tree(job.trees, below.empty() ? tree::EmptyTree() : below);
   std::optional<snapshot::LayerStream> stream;
   if (OnlyCopies(op)) {
-    stream.emplace([&](snapshot::StreamedEntry entry) {
-      return tree.Add(std::move(entry.index), entry.fresh);
-    });
+    stream.emplace(
+        [&](snapshot::StreamedEntry entry) { return tree.Add(std::move(entry.index), entry.fresh); },
+        snapshot::LayerStream::IndexFile{.path = written.draft->work() + "/index"});
   }
   uint64_t linked = 0;
   {

@@ -76,7 +76,7 @@ class LayerDraft {
   std::function<Result<bool>(const RelPath&)> has_directory;
 
   virtual const std::string& upper() const = 0;  // directory to write into: overlay's upperdir
-  virtual const std::string& work() const = 0;   // on the same file system: overlay's workdir
+  virtual const std::string& work() const = 0;   // on the same file system: overlay's workdir; goes with the draft
 };
 
 // What LayerStream makes of a draft: everything that Commit would find out by reading it.
@@ -85,6 +85,7 @@ struct WrittenLayer {
   uint64_t tar_size = 0;
   size_t entries = 0;
   std::vector<std::string> index;  // encoded entries, in pieces, without what an index begins with
+  std::string index_file = {};     // those that come before them, in a file that goes with the draft; empty: none
   std::vector<std::string> times;  // of the same entries, as in lazy_layers.h
   // The draft has only the regular files that this layer does not have; see lazy_layers.h. The caller
   // has leased it, and holds the LayerFiles by which it found it.

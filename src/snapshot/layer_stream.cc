@@ -1,5 +1,7 @@
 #include "snapshot/layer_stream.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
 
 #include "archive/tar.h"
@@ -15,8 +17,8 @@ constexpr char kZeros[kTarBlock] = {};
 
 }  // namespace
 
-LayerStream::LayerStream(OnEntry on_entry)
-    : on_entry_(std::move(on_entry)), thread_([this] { Work(); }) {}
+LayerStream::LayerStream(OnEntry on_entry, IndexFile index_file)
+    : on_entry_(std::move(on_entry)), index_file_(std::move(index_file)), thread_([this] { Work(); }) {}
 
 LayerStream::~LayerStream() { Break(); }
 
@@ -84,9 +86,23 @@ void LayerStream::Work() {
 Status LayerStream::Consume(Piece piece) {
   TRY(tar_.Write(piece.tar));
   layer_.entries += piece.entries.size();
+  index_bytes_ += piece.index.size();
   if (!piece.index.empty()) layer_.index.push_back(std::move(piece.index));
+  if (!index_file_.path.empty() && index_bytes_ > index_file_.from) TRY(MoveIndexToFile());
   if (!piece.times.empty()) layer_.times.push_back(std::move(piece.times));
   for (StreamedEntry& entry : piece.entries) TRY(on_entry_(std::move(entry)));
+  return Ok();
+}
+
+Status LayerStream::MoveIndexToFile() {
+  if (!index_fd_) {
+    TRY_ASSIGN(index_fd_, OpenFile(index_file_.path, O_WRONLY | O_CREAT | O_EXCL, 0600));
+    layer_.index_file = index_file_.path;
+  }
+  FdWriter file(index_fd_.get());
+  for (const std::string& piece : layer_.index) TRY(file.Write(piece));
+  layer_.index.clear();
+  index_bytes_ = 0;
   return Ok();
 }
 

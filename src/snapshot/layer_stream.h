@@ -29,6 +29,7 @@
 #include <vector>
 
 #include "base/digest.h"
+#include "base/fd.h"
 #include "base/result.h"
 #include "snapshot/layer_store.h"
 #include "snapshot/upper_walk.h"
@@ -45,7 +46,14 @@ class LayerStream {
   // Called with each entry, in order, by the stream's own thread.
   using OnEntry = std::function<Status(StreamedEntry entry)>;
 
-  explicit LayerStream(OnEntry on_entry);
+  // Where encoded entries of the index go when there are more than `from` bytes of them: 100,000 take 11 MB.
+  struct IndexFile {
+    std::string path;  // empty: nowhere; must not exist
+    size_t from = 1 << 20;
+  };
+
+  explicit LayerStream(OnEntry on_entry) : LayerStream(std::move(on_entry), IndexFile()) {}
+  LayerStream(OnEntry on_entry, IndexFile index_file);
   ~LayerStream();
 
   // The number of the next segment. One thread.
@@ -75,14 +83,18 @@ class LayerStream {
   void Write(size_t segment, Piece piece, bool last);
   void Work();
   Status Consume(Piece piece);
+  Status MoveIndexToFile();
 
   const OnEntry on_entry_;
+  const IndexFile index_file_;
   size_t begun_ = 0;
   std::atomic<bool> broken_{false};
 
   // The stream's thread's.
   HashingWriter tar_{nullptr};
   WrittenLayer layer_;
+  size_t index_bytes_ = 0;  // in memory
+  Fd index_fd_;             // once it is needed
   std::optional<Error> error_;
 
   std::mutex mutex_;  // guards what follows

@@ -68,12 +68,20 @@ Error PartMissing(Error error, const DiffId& layer) {
 
 namespace {
 
-// The digest of what was written. The draft is nobody's but ours: no need for a rename.
-Result<Digest> WriteIndex(const std::string& path, const std::vector<std::string>& pieces) {
+// The digest of what was written: `begin`, what is in the file `first` (empty: nothing), the pieces. The draft is
+// nobody's but ours: no need for a rename.
+Result<Digest> WriteIndex(const std::string& path, const std::string& begin, const std::string& first,
+                          const std::vector<std::string>& pieces) {
   TRY_ASSIGN(Fd fd, OpenFile(path, O_WRONLY | O_CREAT | O_EXCL, 0644));
   FdWriter file(fd.get());
   HashingWriter hashed(&file);
-  std::string buffer;
+  std::string buffer = begin;
+  if (!first.empty()) {
+    TRY(hashed.Write(std::exchange(buffer, {})));
+    TRY_ASSIGN(Fd from, OpenFile(first, O_RDONLY));
+    FdReader reader(from.get());
+    TRY(Copy(reader, hashed));
+  }
   for (const std::string& piece : pieces) {
     buffer += piece;
     if (buffer.size() < 1 << 20) continue;
@@ -423,7 +431,9 @@ Result<std::unique_ptr<LayerDraft>> LocalLayerStore::NewDraft() {
 struct LocalLayerStore::Contents {
   uint64_t tar_size = 0;
   size_t entries = 0;
-  std::vector<std::string> index;  // encoded, in pieces
+  std::string index_begin = {};    // of the encoded index,
+  std::string index_file = {};     // what follows, if not empty,
+  std::vector<std::string> index;  // and the rest, in pieces
   std::vector<std::string> implicit = {};
   bool reproducible = true;
   std::vector<std::string> times = {};    // of a lazy layer
@@ -445,7 +455,8 @@ Result<Layer> LocalLayerStore::Publish(Draft& draft, const DiffId& diff_id,
   if (there) return layer;
   LayerMeta meta{.entries = contents.entries, .tar_size = contents.tar_size,
                  .reproducible = contents.reproducible, .boot = boot_};
-  TRY_ASSIGN(meta.index, WriteIndex(draft.path() + "/index", contents.index));
+  TRY_ASSIGN(meta.index, WriteIndex(draft.path() + "/index", contents.index_begin,
+                                    contents.index_file, contents.index));
   TRY(WriteMeta(draft.path(), meta));
   if (!contents.implicit.empty()) TRY(WriteImplicit(draft.path(), contents.implicit));
   TRY(WriteFileAtomically(draft.path() + "/size", fmt::format("{}\n", contents.tar_size)));
@@ -545,11 +556,11 @@ Result<Layer> LocalLayerStore::CommitWritten(std::unique_ptr<LayerDraft> draft,
                                              WrittenLayer written, const OnNamed& on_named) {
   METRIC("snapshot.commit_written");
   if (on_named) TRY(on_named(written.diff_id));
-  written.index.insert(written.index.begin(), tree::LayerIndexHeader(written.entries));
   return Publish(static_cast<Draft&>(*draft), written.diff_id,
                  {.tar_size = written.tar_size, .entries = written.entries,
-                  .index = std::move(written.index), .times = std::move(written.times),
-                  .rest = written.rest});
+                  .index_begin = tree::LayerIndexHeader(written.entries),
+                  .index_file = std::move(written.index_file), .index = std::move(written.index),
+                  .times = std::move(written.times), .rest = written.rest});
 }
 
 Result<Layer> LocalLayerStore::Unpack(const DiffId& expected, const std::vector<DiffId>& below,
