@@ -2,9 +2,11 @@
 
 #include <fcntl.h>
 #include <linux/bpf.h>
+#include <linux/magic.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -85,9 +87,17 @@ class FilterProgram {
   std::vector<bpf_insn> code_;
 };
 
-// The root of the cgroup2 hierarchy (or of this process's cgroup namespace), without depending on
-// where, or whether, the host has mounted it.
+// The root of the cgroup2 hierarchy (or of this process's cgroup namespace). Where the host has it mounted as usual, that
+// mount: in Linux 6.18 a new one waits for an RCU grace period (cgroup_favor_dynmods), and its end for another, 8 to 15 ms
+// each. It may be read-only, or nowhere.
 Result<Fd> OpenCgroup2() {
+  for (const char* path : {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}) {
+    Fd mounted(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    struct statfs fs;
+    if (mounted && fstatfs(mounted.get(), &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC && access(path, W_OK) == 0) {
+      return mounted;
+    }
+  }
   Fd fs(fsopen("cgroup2", FSOPEN_CLOEXEC));
   if (!fs || fsconfig(fs.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) {
     return ErrnoError(errno, "open the cgroup2 hierarchy");

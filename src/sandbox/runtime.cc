@@ -142,11 +142,10 @@ sys::SpawnSpec RuntimeCommand(const Runtime& runtime, const Host& host, const st
   command.new_namespaces = CLONE_NEWNS | CLONE_NEWPID;
   constexpr unsigned long kFlags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
   command.mounts.push_back({"proc", "/proc", "proc", kFlags});
-  if (host.user_namespace) {
-    // A cgroup2 mount takes rights over the cgroup namespace.
+  if (host.user_namespace || (runtime.kind == RuntimeKind::kCrun && host.cgroup2_mount)) {
+    // A cgroup2 mount takes rights over the cgroup namespace; and in the first of them Linux 6.18 lets it wait for an
+    // RCU grace period, 8 to 15 ms (cgroup_favor_dynmods).
     command.new_namespaces |= CLONE_NEWCGROUP;
-    command.mounts.push_back({"cgroup2", "/sys/fs/cgroup", "cgroup2", kFlags});
-  } else if (runtime.kind == RuntimeKind::kCrun && host.cgroup2_mount) {
     command.mounts.push_back({"cgroup2", "/sys/fs/cgroup", "cgroup2", kFlags});
   }
   if (host.make_user_namespace) command.new_namespaces |= CLONE_NEWUSER;

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -37,6 +38,19 @@ using ::testing::Contains;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
+
+TEST(RuntimeCommand, MountsCgroup2InACgroupNamespaceOfItsOwn) {
+  const Runtime crun{RuntimeKind::kCrun, "/usr/bin/crun"};
+  for (bool user_namespace : {false, true}) {
+    for (bool cgroup2_mount : {false, true}) {
+      const Host host{.user_namespace = user_namespace, .cgroup2_mount = cgroup2_mount};
+      sys::SpawnSpec command = RuntimeCommand(crun, host, "/root", "/bundle", "id");
+      const bool mounts = std::ranges::any_of(command.mounts, [](const auto& m) { return m.type == "cgroup2"; });
+      EXPECT_EQ(mounts, user_namespace || cgroup2_mount);
+      EXPECT_EQ((command.new_namespaces & CLONE_NEWCGROUP) != 0, mounts);
+    }
+  }
+}
 
 TEST_P(SandboxTest, ReportsExitCodeAndSeparatesStreams) {
   auto outcome = Shell("echo out; echo err >&2; exit 7");
