@@ -29,8 +29,7 @@ void WriteTarOfSmallFiles(benchmark::State& state) {
   const std::string content(static_cast<size_t>(state.range(0)), 'x');
   NullWriter out;
   TarWriter tar(out);
-  TarEntry entry{.name = "src/packages/some-package/lib/module.js", .mode = 0644,
-                 .size = content.size()};
+  TarEntry entry{.name = "src/packages/some-package/lib/module.js", .mode = 0644, .size = content.size()};
   for (auto _ : state) {
     if (!tar.Add(entry) || !tar.Content(content)) state.SkipWithError("tar");
   }

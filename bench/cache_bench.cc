@@ -22,8 +22,12 @@ class Store {
     Open();
     for (int64_t i = 0; i < records && store; ++i) {
       // The preimage is the key's: a record whose preimage has another digest is damaged.
-      StepRecord record{.key = KeyOf(i), .preimage = std::to_string(i), .slot = "stage/" + std::to_string(i),
-                        .op_digest = Digest::Of("op"), .name = "RUN make", .created = SystemClock().Now()};
+      StepRecord record{.key = KeyOf(i),
+                        .preimage = std::to_string(i),
+                        .slot = "stage/" + std::to_string(i),
+                        .op_digest = Digest::Of("op"),
+                        .name = "RUN make",
+                        .created = SystemClock().Now()};
       record.outputs = {{{DiffId(Digest::Of("layer"))}, Digest::Of("tree")}};
       if (!store->Put(record)) store.reset();
     }

@@ -24,7 +24,8 @@ std::string MakeTar(bool changed) {
     std::mt19937 random(static_cast<unsigned>(i + (changed && i % 100 == 50 ? 1'000'000 : 0)));
     for (char& c : content) c = static_cast<char>(random());
     archive::TarEntry entry{.name = "lib/p" + std::to_string(i / 11) + "/m" + std::to_string(i) + ".js",
-                            .mode = 0644, .size = content.size(),
+                            .mode = 0644,
+                            .size = content.size(),
                             .mtime = Timestamp{changed ? 2'000'000'000 : 1'000'000'000}};
     if (!tar.Add(entry) || !tar.Content(content)) std::abort();
   }

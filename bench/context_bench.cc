@@ -27,8 +27,7 @@ class Context {
 
   std::string First() const { return directory_.path() + "/ctx/p0/lib/m0.js"; }
   ContextSpec Spec(bool remember) const {
-    return {.directory = directory_.path() + "/ctx",
-            .stat_cache_file = remember ? directory_.path() + "/stat" : ""};
+    return {.directory = directory_.path() + "/ctx", .stat_cache_file = remember ? directory_.path() + "/stat" : ""};
   }
   void Walk(benchmark::State& state, bool remember) {
     auto tree = WalkContext(Spec(remember), trees_, {}, clock_);

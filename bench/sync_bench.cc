@@ -1,5 +1,5 @@
-// How long a client's context takes through a session: the first transfer, one in which nothing changed, and one in which
-// one file did. Client and daemon are in this process, as two ends of a unix socket, so CPU time is that of both.
+// How long a client's context takes through a session: the first transfer, one in which nothing changed, and one in
+// which one file did. Client and daemon are in this process, as two ends of a unix socket, so CPU time is that of both.
 //
 //   sync_bench [FILES [BYTES_PER_FILE [DIRECTORY]]]     (100000 4000 $TMPDIR)
 //

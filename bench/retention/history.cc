@@ -100,10 +100,9 @@ class Generator {
   }
 
   // Sizes and seconds are the project's, the same for each version of a step up to a tenth.
-  HistoryStep Step(const Project& project, const std::string& name, const std::string& inputs,
-                   double seconds, double megabytes) {
-    std::mt19937_64 own(
-        std::hash<std::string>{}(fmt::format("{} {} {}", team_.seed, name, inputs)));
+  HistoryStep Step(const Project& project, const std::string& name, const std::string& inputs, double seconds,
+                   double megabytes) {
+    std::mt19937_64 own(std::hash<std::string>{}(fmt::format("{} {} {}", team_.seed, name, inputs)));
     double factor = project.scale * std::uniform_real_distribution<double>(0.9, 1.1)(own);
     return {.key = fmt::format("{} {}", name, inputs),
             .slot = fmt::format("{}", name),
@@ -133,8 +132,8 @@ class Generator {
                  -1);
     };
     auto step = [&](const char* name, int version, double seconds, double megabytes) {
-      return Step(project, fmt::format("p{} {}", project.number, name), fmt::format("v{}", version),
-                  seconds, megabytes);
+      return Step(project, fmt::format("p{} {}", project.number, name), fmt::format("v{}", version), seconds,
+                  megabytes);
     };
     int sdk = base("sdk", 350);
     int system = add(step("apt", branch.system, 25, 180), sdk);
@@ -172,8 +171,7 @@ Status Check(const HistoryBuild& build) {
     if (!good) return Invalid("step {} uses a step that does not come before it", i);
   }
   for (int wanted : build.wanted) {
-    if (!in(wanted, build.steps.size()))
-      return Invalid("step {} is wanted and is not there", wanted);
+    if (!in(wanted, build.steps.size())) return Invalid("step {} is wanted and is not there", wanted);
   }
   return Ok();
 }

@@ -23,9 +23,8 @@ double Fewer(double mine, double other) { return other > 0 ? 100 * (1 - mine / o
 void Compare(const std::string& name, const History& history, Sums& sums) {
   Replayed all = Replay(history, Policy::kLru, UINT64_MAX);
   uint64_t weekly = WeeklyBytes(history);
-  fmt::print("{}: {} builds, {:.0f} s of first builds; {} made, a week needs {}\n", name,
-             history.size(), all.first_seconds, FormatBytes(all.unlimited_bytes),
-             FormatBytes(weekly));
+  fmt::print("{}: {} builds, {:.0f} s of first builds; {} made, a week needs {}\n", name, history.size(),
+             all.first_seconds, FormatBytes(all.unlimited_bytes), FormatBytes(weekly));
   fmt::print("  {:>8} {:>9}", "budget", "");
   for (Policy policy : kPolicies) fmt::print(" {:>12}", NameOf(policy) + " s");
   fmt::print("   fewer than LRU, BuildKit\n");
@@ -38,8 +37,7 @@ void Compare(const std::string& name, const History& history, Sums& sums) {
       sums[i] += seconds[i];
       fmt::print(" {:>12.0f}", seconds[i]);
     }
-    fmt::print("   {:>5.0f} % {:>8.0f} %\n", Fewer(seconds[0], seconds[1]),
-               Fewer(seconds[0], seconds[2]));
+    fmt::print("   {:>5.0f} % {:>8.0f} %\n", Fewer(seconds[0], seconds[1]), Fewer(seconds[0], seconds[2]));
     std::fflush(stdout);
   }
   fmt::print("\n");

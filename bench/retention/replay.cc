@@ -121,12 +121,10 @@ class Replayer {
     };
     std::map<int64_t, double> time_rank;
     for (int64_t time : times) {
-      time_rank[time] =
-          static_cast<double>(time_rank.size() + 2) / static_cast<double>(times.size() + 1);
+      time_rank[time] = static_cast<double>(time_rank.size() + 2) / static_cast<double>(times.size() + 1);
     }
-    return *std::ranges::min_element(tops, {}, [&](size_t i) {
-      return time_rank.at(made_[i].last_used) + rank(counts, made_[i].builds);
-    });
+    return *std::ranges::min_element(
+        tops, {}, [&](size_t i) { return time_rank.at(made_[i].last_used) + rank(counts, made_[i].builds); });
   }
 
   void EvictByValue() {
@@ -140,15 +138,12 @@ class Replayer {
       if (!made.present) continue;
       number[i] = static_cast<uint32_t>(back.size());
       back.push_back(i);
-      input.layers.push_back({.bytes = made.bytes,
-                              .created = At(made.created),
-                              .last_used = At(made.last_used),
-                              .uses = made.uses});
+      input.layers.push_back(
+          {.bytes = made.bytes, .created = At(made.created), .last_used = At(made.last_used), .uses = made.uses});
     }
     for (size_t i : back) {
       if (made_[i].is_base) continue;
-      cache::RetentionResult stack{
-          .layers = {}, .slot = Slot(slots, made_[i].slot), .seconds = made_[i].seconds};
+      cache::RetentionResult stack{.layers = {}, .slot = Slot(slots, made_[i].slot), .seconds = made_[i].seconds};
       for (int at = static_cast<int>(i); at >= 0; at = made_[static_cast<size_t>(at)].below) {
         stack.layers.push_back(number[static_cast<size_t>(at)]);
       }

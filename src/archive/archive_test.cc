@@ -1,7 +1,5 @@
 #include <bzlib.h>
 #include <gmock/gmock.h>
-#include <lzma.h>
-#include <bzlib.h>
 #include <gtest/gtest.h>
 #include <lzma.h>
 
@@ -25,8 +23,8 @@ std::string SomeText(size_t size, unsigned seed = 1) {
   return text;
 }
 
-std::string Compress(const std::string& text, Compression compression,
-                     std::optional<int> level = {}, size_t threads = 2, size_t step = 100'000) {
+std::string Compress(const std::string& text, Compression compression, std::optional<int> level = {},
+                     size_t threads = 2, size_t step = 100'000) {
   StringWriter out;
   auto writer = *MakeCompressor(out, compression, level, threads);
   for (size_t at = 0; at < text.size(); at += step) {
@@ -46,12 +44,10 @@ TEST(Codec, RoundTripsAtEverySizeAndLevel) {
   for (size_t size : {0u, 1u, 1000u, 1u << 20, (1u << 20) + 1, 3'500'000u}) {
     std::string text = SomeText(size);
     for (int level : {0, 1, 3, 6, 9}) {
-      EXPECT_EQ(*Decompress(Compress(text, Compression::kGzip, level)), text)
-          << size << " " << level;
+      EXPECT_EQ(*Decompress(Compress(text, Compression::kGzip, level)), text) << size << " " << level;
     }
     for (int level : {1, 3, 5, 6, 19}) {
-      EXPECT_EQ(*Decompress(Compress(text, Compression::kZstd, level)), text)
-          << size << " " << level;
+      EXPECT_EQ(*Decompress(Compress(text, Compression::kZstd, level)), text) << size << " " << level;
     }
     EXPECT_EQ(*Decompress(Compress(text, Compression::kNone)), text) << size;
   }
@@ -61,8 +57,7 @@ TEST(Codec, OutputDependsNeitherOnThreadsNorOnWrites) {
   std::string text = SomeText(5'000'000);
   for (Compression compression : {Compression::kGzip, Compression::kZstd}) {
     for (std::optional<int> level : {std::optional<int>(), std::optional(1), std::optional(9)}) {
-      EXPECT_EQ(Compress(text, compression, level, 1, 1000),
-                Compress(text, compression, level, 4, 1 << 20));
+      EXPECT_EQ(Compress(text, compression, level, 1, 1000), Compress(text, compression, level, 4, 1 << 20));
     }
   }
 }
@@ -110,15 +105,13 @@ std::string Tar(const std::vector<std::pair<TarEntry, std::string>>& entries) {
 
 TEST(Tar, EntriesRoundTrip) {
   std::string long_name = "d/" + std::string(150, 'n') + "/é";
-  std::string tar = Tar(
-      {{{.name = "dir/", .type = EntryType::kDirectory, .mode = 01777, .mtime = {5'000'000'000}},
-        ""},
-       {{.name = "dir/file", .mode = 04755, .uid = 5'000'000, .gid = 7}, "content"},
-       {{.name = "dir/hard", .type = EntryType::kHardLink, .link = "dir/file"}, ""},
-       {{.name = "link", .type = EntryType::kSymlink, .mode = 0777, .link = std::string(120, 't')},
-        ""},
-       {{.name = "null", .type = EntryType::kCharDevice, .mode = 0666, .major = 1, .minor = 3}, ""},
-       {{.name = long_name, .xattrs = {{"security.capability", std::string("\1\0\2", 3)}}}, ""}});
+  std::string tar =
+      Tar({{{.name = "dir/", .type = EntryType::kDirectory, .mode = 01777, .mtime = {5'000'000'000}}, ""},
+           {{.name = "dir/file", .mode = 04755, .uid = 5'000'000, .gid = 7}, "content"},
+           {{.name = "dir/hard", .type = EntryType::kHardLink, .link = "dir/file"}, ""},
+           {{.name = "link", .type = EntryType::kSymlink, .mode = 0777, .link = std::string(120, 't')}, ""},
+           {{.name = "null", .type = EntryType::kCharDevice, .mode = 0666, .major = 1, .minor = 3}, ""},
+           {{.name = long_name, .xattrs = {{"security.capability", std::string("\1\0\2", 3)}}}, ""}});
   EXPECT_EQ(tar.size() % 512, 0u);
   StringReader in(tar);
   TarReader reader(in);
@@ -145,15 +138,23 @@ TEST(Tar, EntriesRoundTrip) {
 TEST(Tar, HeaderBytesArePinned) {
   std::string tar = Tar({{{.name = "f", .mode = 0644, .mtime = {1'700'000'000'000'000'000}}, "x"}});
   ASSERT_EQ(tar.size(), 4 * 512u);
-  EXPECT_EQ(tar.substr(100, 57), std::string("0000644\0" "0000000\0" "0000000\0" "00000000001\0"
-                                             "14524770400\0" "007406\0 0", 57));
-  EXPECT_EQ(tar.substr(257, 8), std::string("ustar\0" "00", 8));
-  EXPECT_EQ(tar.substr(329, 16), std::string("0000000\0" "0000000\0", 16));
+  EXPECT_EQ(tar.substr(100, 57), std::string("0000644\0"
+                                             "0000000\0"
+                                             "0000000\0"
+                                             "00000000001\0"
+                                             "14524770400\0"
+                                             "007406\0 0",
+                                             57));
+  EXPECT_EQ(tar.substr(257, 8), std::string("ustar\0"
+                                            "00",
+                                            8));
+  EXPECT_EQ(tar.substr(329, 16), std::string("0000000\0"
+                                             "0000000\0",
+                                             16));
 }
 
 TEST(Tar, EmptyArchiveIsTheWellKnownLayer) {
-  EXPECT_EQ(Digest::Of(Tar({})).ToString(),
-            "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef");
+  EXPECT_EQ(Digest::Of(Tar({})).ToString(), "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef");
 }
 
 TEST(Tar, DamagedInputIsCorrupt) {
@@ -172,9 +173,7 @@ TEST(Tar, DamagedInputIsCorrupt) {
   }
 }
 
-
-Result<std::vector<std::pair<TarEntry, std::string>>> ReadTar(const std::string& tar,
-                                                              TarReader::Limits limits = {}) {
+Result<std::vector<std::pair<TarEntry, std::string>>> ReadTar(const std::string& tar, TarReader::Limits limits = {}) {
   StringReader in(tar);
   TarReader reader(in, limits);
   std::vector<std::pair<TarEntry, std::string>> out;
@@ -189,7 +188,9 @@ Result<std::vector<std::pair<TarEntry, std::string>>> ReadTar(const std::string&
 // A header block by hand: what other programs write and ours does not.
 std::string Block(const std::string& name, char type, const std::string& size_octal,
                   const std::vector<std::pair<size_t, std::string>>& more = {},
-                  std::string_view magic = std::string_view("ustar\0" "00", 8)) {
+                  std::string_view magic = std::string_view("ustar\0"
+                                                            "00",
+                                                            8)) {
   std::string block(512, '\0');
   auto put = [&](size_t at, std::string_view text) { block.replace(at, text.size(), text); };
   put(0, name);
@@ -218,11 +219,10 @@ constexpr std::string_view kGnuMagic("ustar  \0", 8);
 
 TEST(Tar, GnuLongNamesAndLinksAreRead) {
   std::string name = std::string(200, 'n') + "/file", link = std::string(150, 'l');
-  std::string tar =
-      Block("././@LongLink", 'L', fmt::format("{:011o}", name.size() + 1), {}, kGnuMagic) +
-      Padded(name + '\0') +
-      Block("././@LongLink", 'K', fmt::format("{:011o}", link.size() + 1), {}, kGnuMagic) +
-      Padded(link + '\0') + Block("short", '2', "0", {{157, "short"}}, kGnuMagic) + kEnd;
+  std::string tar = Block("././@LongLink", 'L', fmt::format("{:011o}", name.size() + 1), {}, kGnuMagic) +
+                    Padded(name + '\0') +
+                    Block("././@LongLink", 'K', fmt::format("{:011o}", link.size() + 1), {}, kGnuMagic) +
+                    Padded(link + '\0') + Block("short", '2', "0", {{157, "short"}}, kGnuMagic) + kEnd;
   auto entries = ReadTar(tar);
   ASSERT_TRUE(entries) << entries.error().ToString();
   EXPECT_EQ((*entries)[0].first.name, name);
@@ -231,9 +231,9 @@ TEST(Tar, GnuLongNamesAndLinksAreRead) {
 
 TEST(Tar, GnuSparseFilesAreRead) {
   // Segments 1024+5 and 4096+3 of a file of 5000 bytes; the second in an extension block.
-  std::string header = Block(
-      "sparse", 'S', "00000000010",
-      {{386, "00000002000"}, {398, "00000000005"}, {482, "\1"}, {483, "00000011610"}}, kGnuMagic);
+  std::string header =
+      Block("sparse", 'S', "00000000010",
+            {{386, "00000002000"}, {398, "00000000005"}, {482, "\1"}, {483, "00000011610"}}, kGnuMagic);
   std::string extension(512, '\0');
   extension.replace(0, 11, "00000010000").replace(12, 11, "00000000003");
   auto entries = ReadTar(header + extension + Padded("ABCDEFGH") + kEnd);
@@ -255,21 +255,24 @@ std::string Pax(char type, const std::vector<std::pair<std::string, std::string>
 }
 
 TEST(Tar, PaxSparseFilesAreRead) {
-  std::string expected =
-      std::string(10, '\0') + "AB" + std::string(8, '\0') + "C" + std::string(9, '\0');
-  std::string v00 = Pax('x', {{"GNU.sparse.size", "30"}, {"GNU.sparse.numblocks", "2"},
-                              {"GNU.sparse.offset", "10"}, {"GNU.sparse.numbytes", "2"},
-                              {"GNU.sparse.offset", "20"}, {"GNU.sparse.numbytes", "1"}}) +
+  std::string expected = std::string(10, '\0') + "AB" + std::string(8, '\0') + "C" + std::string(9, '\0');
+  std::string v00 = Pax('x', {{"GNU.sparse.size", "30"},
+                              {"GNU.sparse.numblocks", "2"},
+                              {"GNU.sparse.offset", "10"},
+                              {"GNU.sparse.numbytes", "2"},
+                              {"GNU.sparse.offset", "20"},
+                              {"GNU.sparse.numbytes", "1"}}) +
                     Block("f", '0', "00000000003") + Padded("ABC");
-  std::string v01 = Pax('x', {{"GNU.sparse.name", "f"}, {"GNU.sparse.size", "30"},
-                              {"GNU.sparse.map", "10,2,20,1"}, {"GNU.sparse.numblocks", "2"}}) +
+  std::string v01 = Pax('x', {{"GNU.sparse.name", "f"},
+                              {"GNU.sparse.size", "30"},
+                              {"GNU.sparse.map", "10,2,20,1"},
+                              {"GNU.sparse.numblocks", "2"}}) +
                     Block("GNUSparseFile.0/f", '0', "00000000003") + Padded("ABC");
   std::string v10 = Pax('x', {{"GNU.sparse.major", "1"},
                               {"GNU.sparse.minor", "0"},
                               {"GNU.sparse.name", "f"},
                               {"GNU.sparse.realsize", "30"}}) +
-                    Block("GNUSparseFile.0/f", '0', "00000001003") + Padded("2\n10\n2\n20\n1\n") +
-                    Padded("ABC");
+                    Block("GNUSparseFile.0/f", '0', "00000001003") + Padded("2\n10\n2\n20\n1\n") + Padded("ABC");
   for (const std::string& tar : {v00, v01, v10}) {
     auto entries = ReadTar(tar + kEnd);
     ASSERT_TRUE(entries) << entries.error().ToString();
@@ -279,11 +282,9 @@ TEST(Tar, PaxSparseFilesAreRead) {
 }
 
 TEST(Tar, SparseMapsThatLieAreCorrupt) {
-  for (const char* map :
-       {"20,1,10,2", "10,2,11,1", "29,2,0,1", "10,3", "0,1,5", "x,3", "9223372036854775807,3"}) {
-    std::string tar =
-        Pax('x', {{"GNU.sparse.name", "f"}, {"GNU.sparse.size", "30"}, {"GNU.sparse.map", map}}) +
-        Block("f", '0', "00000000003") + Padded("ABC") + kEnd;
+  for (const char* map : {"20,1,10,2", "10,2,11,1", "29,2,0,1", "10,3", "0,1,5", "x,3", "9223372036854775807,3"}) {
+    std::string tar = Pax('x', {{"GNU.sparse.name", "f"}, {"GNU.sparse.size", "30"}, {"GNU.sparse.map", map}}) +
+                      Block("f", '0', "00000000003") + Padded("ABC") + kEnd;
     auto entries = ReadTar(tar);
     if (std::string_view(map) == "10,3") {
       EXPECT_TRUE(entries);
@@ -295,10 +296,9 @@ TEST(Tar, SparseMapsThatLieAreCorrupt) {
 }
 
 TEST(Tar, GlobalAndLocalPaxRecords) {
-  std::string tar = Pax('g', {{"uid", "77"}, {"path", "ignored"}, {"comment", "c"}}) +
-                    Block("a", '0', "0") +
-                    Pax('x', {{"uid", "88"}, {"mtime", "-1.25"}, {"gid", ""}}) +
-                    Block("b", '0', "0") + Block("c", '0', "0") + kEnd;
+  std::string tar = Pax('g', {{"uid", "77"}, {"path", "ignored"}, {"comment", "c"}}) + Block("a", '0', "0") +
+                    Pax('x', {{"uid", "88"}, {"mtime", "-1.25"}, {"gid", ""}}) + Block("b", '0', "0") +
+                    Block("c", '0', "0") + kEnd;
   auto entries = *ReadTar(tar);
   ASSERT_EQ(entries.size(), 3u);
   EXPECT_EQ(entries[0].first.name, "a");
@@ -310,11 +310,9 @@ TEST(Tar, GlobalAndLocalPaxRecords) {
 
 TEST(Tar, OldAndOddHeadersAreRead) {
   std::string big("\x80\0\0\0\0\0\0\0\0\0\0\x03", 12);  // base-256
-  std::string tar = Block("v7dir/", '\0', "0", {}, "\0") +
-                    Block("v7", '\0', "00000000003", {}, "\0") + Padded("abc") +
-                    Block("b", '0', big, {}) + Padded("xyz") + Block("odd", 'Z', "00000000002") +
-                    Padded("zz") + Block("file", '0', "0", {{345, "pre/fix"}}) +
-                    Block("cont", '7', "00000000001") + Padded("c");
+  std::string tar = Block("v7dir/", '\0', "0", {}, "\0") + Block("v7", '\0', "00000000003", {}, "\0") + Padded("abc") +
+                    Block("b", '0', big, {}) + Padded("xyz") + Block("odd", 'Z', "00000000002") + Padded("zz") +
+                    Block("file", '0', "0", {{345, "pre/fix"}}) + Block("cont", '7', "00000000001") + Padded("c");
   auto entries = ReadTar(tar);  // no end marker, as Go accepts
   ASSERT_TRUE(entries) << entries.error().ToString();
   ASSERT_EQ(entries->size(), 5u) << "the unknown type is skipped";
@@ -330,13 +328,12 @@ TEST(Tar, HostileHeadersAreRefused) {
   std::string huge("\x80\x7f\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", 12);
   std::string flipped = Block("f", '0', "0");
   flipped[5] ^= 1;
-  for (const std::string& tar :
-       {Block("f", '0', negative), Block("f", '0', huge), Block("f", '0', "notoctal"), flipped,
-        Pax('x', {{"size", "99999999999999999999"}}) + Block("f", '0', "0"),
-        Pax('x', {{"path", std::string("a\0b", 3)}}) + Block("f", '0', "0"),
-        Pax('x', {{"uid", "-1"}}) + Block("f", '0', "0"), Pax('x', {{"path", "x"}}),
-        Block("p", 'x', "00000000010") + Padded("99 a=b\n\n") + Block("f", '0', "0"),
-        std::string(512, '\0') + Block("f", '0', "0"), Block("", '0', "0")}) {
+  for (const std::string& tar : {Block("f", '0', negative), Block("f", '0', huge), Block("f", '0', "notoctal"), flipped,
+                                 Pax('x', {{"size", "99999999999999999999"}}) + Block("f", '0', "0"),
+                                 Pax('x', {{"path", std::string("a\0b", 3)}}) + Block("f", '0', "0"),
+                                 Pax('x', {{"uid", "-1"}}) + Block("f", '0', "0"), Pax('x', {{"path", "x"}}),
+                                 Block("p", 'x', "00000000010") + Padded("99 a=b\n\n") + Block("f", '0', "0"),
+                                 std::string(512, '\0') + Block("f", '0', "0"), Block("", '0', "0")}) {
     auto entries = ReadTar(tar + kEnd);
     ASSERT_FALSE(entries);
     EXPECT_EQ(entries.error().code, Code::kCorrupt) << entries.error().ToString();
@@ -349,16 +346,19 @@ TEST(Tar, LimitsStopBombs) {
   EXPECT_EQ(ReadTar(tar, {.bytes = 50'000}).error().code, Code::kInvalid);
   EXPECT_EQ(ReadTar(tar, {.entries = 1}).error().code, Code::kInvalid);
   // A sparse file of an exabyte in a few blocks.
-  std::string sparse = Pax('x', {{"GNU.sparse.name", "f"},
-                                 {"GNU.sparse.size", "1000000000000000000"},
-                                 {"GNU.sparse.map", "0,3"}}) +
-                       Block("f", '0', "00000000003") + Padded("ABC") + kEnd;
+  std::string sparse =
+      Pax('x', {{"GNU.sparse.name", "f"}, {"GNU.sparse.size", "1000000000000000000"}, {"GNU.sparse.map", "0,3"}}) +
+      Block("f", '0', "00000000003") + Padded("ABC") + kEnd;
   EXPECT_EQ(ReadTar(sparse).error().code, Code::kInvalid);
 }
 
 TEST(Tar, RawHeaderIsWhatTheWriterWrites) {
-  TarEntry entry{.name = "d/" + std::string(120, 'n'), .mode = 0600, .uid = 1 << 22, .size = 3,
-                 .mtime = {9'000'000'000}, .xattrs = {{"security.capability", "c"}}};
+  TarEntry entry{.name = "d/" + std::string(120, 'n'),
+                 .mode = 0600,
+                 .uid = 1 << 22,
+                 .size = 3,
+                 .mtime = {9'000'000'000},
+                 .xattrs = {{"security.capability", "c"}}};
   std::string tar = EncodeTarHeader(entry) + Padded("abc") + kEnd;
   StringReader in(tar);
   TarReader reader(in);
@@ -377,33 +377,21 @@ TEST(Tar, LongWhiteoutsUseTheUstarPrefixWhereTheyFit) {
   EXPECT_EQ(header.substr(345, 91), std::string(90, 'p') + std::string(1, '\0'));
   EXPECT_EQ((*ReadTar(header + kEnd))[0].first.name, name);
   std::string unsplittable(150, 'u');
-  EXPECT_EQ(EncodeTarHeader({.name = unsplittable}, LongNames::kUstarIfFits),
-            EncodeTarHeader({.name = unsplittable}));
+  EXPECT_EQ(EncodeTarHeader({.name = unsplittable}, LongNames::kUstarIfFits), EncodeTarHeader({.name = unsplittable}));
 }
 
 // Every kind of entry; the file is checked with GNU tar when it is made anew.
 TEST(Tar, BytesAreThoseOfTheGoldenFile) {
   std::string tar = Tar(
-      {{{.name = "dir/",
-         .type = EntryType::kDirectory,
-         .mode = 0755,
-         .mtime = {1'700'000'000'000'000'000}},
-        ""},
-       {{.name = "dir/file",
-         .mode = 04755,
-         .uid = 1000,
-         .gid = 1000,
-         .mtime = {1'700'000'000'500'000'000}},
-        "hi\n"},
+      {{{.name = "dir/", .type = EntryType::kDirectory, .mode = 0755, .mtime = {1'700'000'000'000'000'000}}, ""},
+       {{.name = "dir/file", .mode = 04755, .uid = 1000, .gid = 1000, .mtime = {1'700'000'000'500'000'000}}, "hi\n"},
        {{.name = "dir/hard", .type = EntryType::kHardLink, .mode = 04755, .link = "dir/file"}, ""},
        {{.name = "dir/sym", .type = EntryType::kSymlink, .mode = 0777, .link = "/target"}, ""},
-       {{.name = "dir/null", .type = EntryType::kCharDevice, .mode = 0666, .major = 1, .minor = 3},
-        ""},
+       {{.name = "dir/null", .type = EntryType::kCharDevice, .mode = 0666, .major = 1, .minor = 3}, ""},
        {{.name = "dir/fifo", .type = EntryType::kFifo, .mode = 0600}, ""},
        {{.name = "dir/.wh.gone", .mode = 0}, ""},
        {{.name = "dir/é", .mode = 0644, .mtime = {-5'000'000'000}}, "non-ASCII"},
-       {{.name = "dir/" + std::string(100, 'l') + "/", .type = EntryType::kDirectory, .mode = 0700},
-        ""},
+       {{.name = "dir/" + std::string(100, 'l') + "/", .type = EntryType::kDirectory, .mode = 0700}, ""},
        {{.name = "dir/ping",
          .mode = 0755,
          .uid = 3'000'000,
@@ -445,8 +433,7 @@ TEST(Codec, GzipIsReadInPiecesOfAnySize) {
 
 TEST(Codec, ZstdFramesAndSkippableFramesAreOneStream) {
   std::string skippable("\x51\x2a\x4d\x18\x03\0\0\0abc", 11);
-  std::string data = skippable + Compress("one", Compression::kZstd) + skippable +
-                     Compress("two", Compression::kZstd);
+  std::string data = skippable + Compress("one", Compression::kZstd) + skippable + Compress("two", Compression::kZstd);
   EXPECT_EQ(*Decompress(data), "onetwo");
   EXPECT_EQ(Decompress(data + "trash").error().code, Code::kCorrupt);
 }
@@ -506,9 +493,8 @@ TEST(Foreign, XzAndBzip2StreamsFollowOneAnother) {
   bzip2.resize(size);
   size_t end = 0;
   std::string xz(half.size(), '\0');
-  ASSERT_EQ(lzma_easy_buffer_encode(0, LZMA_CHECK_CRC64, nullptr,
-                                    reinterpret_cast<const uint8_t*>(half.data()), half.size(),
-                                    reinterpret_cast<uint8_t*>(xz.data()), &end, xz.size()),
+  ASSERT_EQ(lzma_easy_buffer_encode(0, LZMA_CHECK_CRC64, nullptr, reinterpret_cast<const uint8_t*>(half.data()),
+                                    half.size(), reinterpret_cast<uint8_t*>(xz.data()), &end, xz.size()),
             LZMA_OK);
   xz.resize(end);
   for (const std::string& one : {bzip2, xz}) {
@@ -544,8 +530,7 @@ TEST(Foreign, ErrorsOfTheSourceAreNoAnswer) {
 }
 
 TEST(Foreign, CompressedTarsAreOneStreamOfEntries) {
-  std::string data =
-      Compress(Tar({{{.name = "f"}, "x"}, {{.name = "g"}, "yy"}}), Compression::kGzip);
+  std::string data = Compress(Tar({{{.name = "f"}, "x"}, {{.name = "g"}, "yy"}}), Compression::kGzip);
   StringReader in(data);
   auto archive = *ForeignArchive::Open(in);
   EXPECT_EQ((**archive->tar().Next()).name, "f");

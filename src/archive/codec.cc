@@ -55,11 +55,20 @@ class Decompressor final : public Reader {
     TRY(peeked_.Peek());
     Compression compression = Detect(peeked_.head());
     switch (compression) {
-      case Compression::kGzip: codec_ = MakeGzipReader(peeked_); break;
-      case Compression::kZstd: codec_ = MakeZstdReader(peeked_); break;
-      case Compression::kBzip2: codec_ = MakeBzip2Reader(peeked_); break;
-      case Compression::kXz: codec_ = MakeXzReader(peeked_); break;
-      case Compression::kNone: break;
+      case Compression::kGzip:
+        codec_ = MakeGzipReader(peeked_);
+        break;
+      case Compression::kZstd:
+        codec_ = MakeZstdReader(peeked_);
+        break;
+      case Compression::kBzip2:
+        codec_ = MakeBzip2Reader(peeked_);
+        break;
+      case Compression::kXz:
+        codec_ = MakeXzReader(peeked_);
+        break;
+      case Compression::kNone:
+        break;
     }
     return Ok();
   }
@@ -70,11 +79,9 @@ class Decompressor final : public Reader {
     TRY_ASSIGN(size_t n, codec_->Read(buffer));
     written_ += n;
     if (written_ > limits_.bytes) {
-      return Invalid("compressed data expands to more than the {} bytes that are accepted",
-                     limits_.bytes);
+      return Invalid("compressed data expands to more than the {} bytes that are accepted", limits_.bytes);
     }
-    if (written_ > kRatioFrom &&
-        static_cast<double>(written_) > limits_.ratio * static_cast<double>(peeked_.count())) {
+    if (written_ > kRatioFrom && static_cast<double>(written_) > limits_.ratio * static_cast<double>(peeked_.count())) {
       return Invalid("compressed data expands to more than {:.0f} times its size", limits_.ratio);
     }
     return n;
@@ -97,8 +104,7 @@ class PassThrough final : public Compressor {
   Writer& out_;
 };
 
-Result<int> CheckLevel(Compression compression, std::optional<int> level, int usual, int least,
-                       int most) {
+Result<int> CheckLevel(Compression compression, std::optional<int> level, int usual, int least, int most) {
   int chosen = level.value_or(usual);
   if (chosen >= least && chosen <= most) return chosen;
   Error error = Invalid("compression level {} is out of range", chosen);
@@ -110,11 +116,16 @@ Result<int> CheckLevel(Compression compression, std::optional<int> level, int us
 
 std::string_view CompressionName(Compression compression) {
   switch (compression) {
-    case Compression::kNone: return "uncompressed";
-    case Compression::kGzip: return "gzip";
-    case Compression::kZstd: return "zstd";
-    case Compression::kBzip2: return "bzip2";
-    case Compression::kXz: return "xz";
+    case Compression::kNone:
+      return "uncompressed";
+    case Compression::kGzip:
+      return "gzip";
+    case Compression::kZstd:
+      return "zstd";
+    case Compression::kBzip2:
+      return "bzip2";
+    case Compression::kXz:
+      return "xz";
   }
   return "uncompressed";
 }
@@ -124,14 +135,16 @@ Compression Detect(std::string_view head) {
   if (head.starts_with("\x1f\x8b\x08")) return Compression::kGzip;
   if (head.starts_with("\x28\xb5\x2f\xfd")) return Compression::kZstd;
   // A skippable frame (RFC 8878 §3.1.2) may come first: 0x184D2A50 to 0x184D2A5F.
-  if (head.size() >= 4 && (static_cast<unsigned char>(head[0]) & 0xf0) == 0x50 &&
-      head.substr(1, 3) == "\x2a\x4d\x18") {
+  if (head.size() >= 4 && (static_cast<unsigned char>(head[0]) & 0xf0) == 0x50 && head.substr(1, 3) == "\x2a\x4d\x18") {
     return Compression::kZstd;
   }
   if (head.starts_with("BZh") && head.size() > 3 && head[3] >= '1' && head[3] <= '9') {
     return Compression::kBzip2;
   }
-  if (head.starts_with(std::string_view("\xfd" "7zXZ\0", 6))) return Compression::kXz;
+  if (head.starts_with(std::string_view("\xfd"
+                                        "7zXZ\0",
+                                        6)))
+    return Compression::kXz;
   return Compression::kNone;
 }
 
@@ -141,8 +154,8 @@ Result<std::unique_ptr<Reader>> MakeDecompressor(Reader& in, ExpansionLimits lim
   return std::unique_ptr<Reader>(std::move(decompressor));
 }
 
-Result<std::unique_ptr<Compressor>> MakeCompressor(Writer& out, Compression compression,
-                                                   std::optional<int> level, size_t threads) {
+Result<std::unique_ptr<Compressor>> MakeCompressor(Writer& out, Compression compression, std::optional<int> level,
+                                                   size_t threads) {
   if (threads == 0) threads = CpuCount();
   switch (compression) {
     case Compression::kGzip: {
@@ -153,9 +166,11 @@ Result<std::unique_ptr<Compressor>> MakeCompressor(Writer& out, Compression comp
       TRY_ASSIGN(int chosen, CheckLevel(compression, level, 3, 1, 22));
       return MakeZstdWriter(out, chosen, threads);
     }
-    case Compression::kNone: return std::unique_ptr<Compressor>(std::make_unique<PassThrough>(out));
+    case Compression::kNone:
+      return std::unique_ptr<Compressor>(std::make_unique<PassThrough>(out));
     case Compression::kBzip2:
-    case Compression::kXz: break;
+    case Compression::kXz:
+      break;
   }
   Error error = Invalid("cannot compress with {}", CompressionName(compression));
   error.hint = "use uncompressed, gzip or zstd";

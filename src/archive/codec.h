@@ -50,8 +50,7 @@ class Compressor : public Writer {
 // Default levels: gzip 6, zstd 3. gzip 1 to 6 are ISA-L's 1 to 3; 7 to 9 are zlib's own; 0 only
 // stores. Measured on 1 GiB, half random, half C headers, 4 busy cores: gzip 6 1.4 s to 59.6 % in
 // 33 MB of memory (gzip(1): -1 20 s to 60.5 %, -6 40 s to 58.2 %); zstd 3 1.9 s to 55.7 % in 32 MB.
-Result<std::unique_ptr<Compressor>> MakeCompressor(Writer& out, Compression compression,
-                                                   std::optional<int> level = {},
+Result<std::unique_ptr<Compressor>> MakeCompressor(Writer& out, Compression compression, std::optional<int> level = {},
                                                    size_t threads = 0);
 
 }  // namespace varve::archive

@@ -45,8 +45,6 @@ Status GunzipWriter::Write(std::string_view data) {
   return Ok();
 }
 
-Status GunzipWriter::Finish() {
-  return at_end_ ? Status(Ok()) : Corrupt("its gzip ends too early");
-}
+Status GunzipWriter::Finish() { return at_end_ ? Status(Ok()) : Corrupt("its gzip ends too early"); }
 
 }  // namespace varve::archive

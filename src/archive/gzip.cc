@@ -27,8 +27,8 @@ int IsalLevel(int level) { return level <= 1 ? 1 : level <= 3 ? 2 : 3; }
 
 // Raw deflate of one chunk, ended by a full flush on a byte boundary.
 Status DeflateIsal(Piece& piece, int level) {
-  static constexpr uint32_t kBufferSize[] = {ISAL_DEF_LVL0_DEFAULT, ISAL_DEF_LVL1_DEFAULT,
-                                             ISAL_DEF_LVL2_DEFAULT, ISAL_DEF_LVL3_DEFAULT};
+  static constexpr uint32_t kBufferSize[] = {ISAL_DEF_LVL0_DEFAULT, ISAL_DEF_LVL1_DEFAULT, ISAL_DEF_LVL2_DEFAULT,
+                                             ISAL_DEF_LVL3_DEFAULT};
   const std::string& chunk = piece.chunk;
   std::vector<uint8_t>& work = piece.work;
   std::string& out = piece.out;
@@ -78,8 +78,9 @@ Status DeflateZlib(Piece& piece, int level) {
 class GzipWriter final : public Compressor {
  public:
   GzipWriter(Writer& out, int level, size_t threads)
-      : out_(out), pieces_(kChunk, threads, [level](Piece& piece) { return Deflate(piece, level); },
-                           [this](const Piece& piece) { return Pass(piece); }) {}
+      : out_(out), pieces_(
+                       kChunk, threads, [level](Piece& piece) { return Deflate(piece, level); },
+                       [this](const Piece& piece) { return Pass(piece); }) {}
 
   Status Write(std::string_view data) override { return pieces_.Write(data); }
 
@@ -96,10 +97,8 @@ class GzipWriter final : public Compressor {
 
  private:
   static Status Deflate(Piece& piece, int level) {
-    piece.crc = crc32_gzip_refl(0, reinterpret_cast<const unsigned char*>(piece.chunk.data()),
-                                piece.chunk.size());
-    return level >= 1 && level <= 6 ? DeflateIsal(piece, IsalLevel(level))
-                                    : DeflateZlib(piece, level);
+    piece.crc = crc32_gzip_refl(0, reinterpret_cast<const unsigned char*>(piece.chunk.data()), piece.chunk.size());
+    return level >= 1 && level <= 6 ? DeflateIsal(piece, IsalLevel(level)) : DeflateZlib(piece, level);
   }
 
   Status Header() {

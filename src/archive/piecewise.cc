@@ -5,8 +5,7 @@
 namespace varve::archive {
 
 PiecewiseWriter::PiecewiseWriter(size_t size, size_t threads, Pack pack, Pass pass)
-    : size_(size), window_(threads + 1), pack_(std::move(pack)), pass_(std::move(pass)),
-      pool_(threads) {}
+    : size_(size), window_(threads + 1), pack_(std::move(pack)), pass_(std::move(pass)), pool_(threads) {}
 
 Status PiecewiseWriter::Write(std::string_view data) {
   while (!data.empty()) {

@@ -31,7 +31,7 @@ struct Piece {
 // Used by one thread.
 class PiecewiseWriter final {
  public:
-  using Pack = std::function<Status(Piece&)>;      // chunk to out and used; any thread
+  using Pack = std::function<Status(Piece&)>;        // chunk to out and used; any thread
   using Pass = std::function<Status(const Piece&)>;  // in order, on the thread that writes
 
   // Holds one piece for each thread, one that is ready for the next of them, and one that is being filled.

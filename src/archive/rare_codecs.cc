@@ -100,10 +100,14 @@ class XzReader final : public Reader {
     size_t n = buffer.size() - stream_.avail_out;
     if (n > 0 || code_ == LZMA_STREAM_END) return n;
     switch (code_) {
-      case LZMA_MEM_ERROR: return Resource("xz: out of memory");
-      case LZMA_BUF_ERROR: return Damaged(Compression::kXz, "truncated stream");
-      case LZMA_OPTIONS_ERROR: return Damaged(Compression::kXz, "a filter that liblzma lacks");
-      default: return Damaged(Compression::kXz, "damaged stream");
+      case LZMA_MEM_ERROR:
+        return Resource("xz: out of memory");
+      case LZMA_BUF_ERROR:
+        return Damaged(Compression::kXz, "truncated stream");
+      case LZMA_OPTIONS_ERROR:
+        return Damaged(Compression::kXz, "a filter that liblzma lacks");
+      default:
+        return Damaged(Compression::kXz, "damaged stream");
     }
   }
 

@@ -21,14 +21,14 @@ namespace varve::archive {
 enum class EntryType { kFile, kHardLink, kSymlink, kCharDevice, kBlockDevice, kDirectory, kFifo };
 
 struct TarEntry {
-  std::string name;                 // relative; as read: not cleaned, may be hostile
+  std::string name;  // relative; as read: not cleaned, may be hostile
   EntryType type = EntryType::kFile;
-  uint32_t mode = 0;                // 07777 bits
+  uint32_t mode = 0;  // 07777 bits
   uint64_t uid = 0;
   uint64_t gid = 0;
-  uint64_t size = 0;                // kFile
+  uint64_t size = 0;  // kFile
   Timestamp mtime;
-  std::string link;                 // kSymlink: target; kHardLink: name of the other entry
+  std::string link;  // kSymlink: target; kHardLink: name of the other entry
   uint32_t major = 0;
   uint32_t minor = 0;
   std::map<std::string, std::string> xattrs;
@@ -45,12 +45,12 @@ class TarWriter {
   // Writes the header. For a file with a size, exactly that many bytes of Content() follow.
   Status Add(const TarEntry& entry, LongNames names = LongNames::kPax);
   Status Content(std::string_view data);
-  Status Finish();                  // padding and the end marker
+  Status Finish();  // padding and the end marker
 
  private:
   Status Pad();
   Writer& out_;
-  uint64_t left_ = 0;               // content bytes that must still come
+  uint64_t left_ = 0;  // content bytes that must still come
   uint64_t padding_ = 0;
 };
 

@@ -64,8 +64,7 @@ Result<TarFormat> CheckHeader(const TarBlock& block) {
   }
   std::string_view magic = Field(block, 257, 6), version = Field(block, 263, 2);
   if (magic == std::string_view("ustar\0", 6)) {
-    return Field(block, 508, 4) == std::string_view("tar\0", 4) ? TarFormat::kStar
-                                                                 : TarFormat::kUstar;
+    return Field(block, 508, 4) == std::string_view("tar\0", 4) ? TarFormat::kStar : TarFormat::kUstar;
   }
   if (magic == "ustar " && version == std::string_view(" \0", 2)) return TarFormat::kGnu;
   return TarFormat::kV7;
@@ -88,8 +87,8 @@ Status ParsePaxRecords(std::string_view data, PaxRecords& into) {
     size_t length = 0;
     const char* digits_end = data.data() + std::min(space, data.size());
     auto [end, error] = std::from_chars(data.data(), digits_end, length);
-    if (space == data.npos || error != std::errc() || end != digits_end || length > data.size() ||
-        length < space + 3 || data[length - 1] != '\n') {
+    if (space == data.npos || error != std::errc() || end != digits_end || length > data.size() || length < space + 3 ||
+        data[length - 1] != '\n') {
       return Corrupt("tar: damaged pax record");
     }
     std::string_view record = data.substr(space + 1, length - space - 2);
@@ -145,8 +144,7 @@ Result<Timestamp> ParsePaxTime(std::string_view text) {
 Result<uint64_t> ParseDecimal(std::string_view text) {
   uint64_t value = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (text.empty() || error != std::errc() || end != text.data() + text.size() ||
-      value > uint64_t{1} << 62) {
+  if (text.empty() || error != std::errc() || end != text.data() + text.size() || value > uint64_t{1} << 62) {
     return Corrupt("tar: a pax record is no decimal number");
   }
   return value;

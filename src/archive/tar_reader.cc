@@ -16,17 +16,26 @@ bool HasNoContent(char flag) { return flag >= '1' && flag <= '6'; }
 
 std::optional<EntryType> TypeOf(char flag, const std::string& name) {
   switch (flag) {
-    case '\0': return name.ends_with('/') ? EntryType::kDirectory : EntryType::kFile;  // v7
+    case '\0':
+      return name.ends_with('/') ? EntryType::kDirectory : EntryType::kFile;  // v7
     case '0':
     case '7':  // contiguous file: an ordinary one everywhere since
-    case 'S': return EntryType::kFile;
-    case '1': return EntryType::kHardLink;
-    case '2': return EntryType::kSymlink;
-    case '3': return EntryType::kCharDevice;
-    case '4': return EntryType::kBlockDevice;
-    case '5': return EntryType::kDirectory;
-    case '6': return EntryType::kFifo;
-    default: return {};
+    case 'S':
+      return EntryType::kFile;
+    case '1':
+      return EntryType::kHardLink;
+    case '2':
+      return EntryType::kSymlink;
+    case '3':
+      return EntryType::kCharDevice;
+    case '4':
+      return EntryType::kBlockDevice;
+    case '5':
+      return EntryType::kDirectory;
+    case '6':
+      return EntryType::kFifo;
+    default:
+      return {};
   }
 }
 
@@ -88,8 +97,8 @@ struct TarReader::Impl final : Reader {
 
   Result<std::string> ReadMeta(uint64_t bytes) {
     if (bytes > limits.header_bytes) {
-      return Invalid("tar: an extended header has {} bytes, more than the {} that are accepted",
-                     bytes, limits.header_bytes);
+      return Invalid("tar: an extended header has {} bytes, more than the {} that are accepted", bytes,
+                     limits.header_bytes);
     }
     std::string text((bytes + kTarBlock - 1) / kTarBlock * kTarBlock, '\0');
     for (size_t have = 0; have < text.size();) {
@@ -133,8 +142,7 @@ struct TarReader::Impl final : Reader {
     if (format == TarFormat::kV7) return entry;
     TRY_ASSIGN(uint64_t major, ParseUnsigned(Field(block, 329, 8), "device number"));
     TRY_ASSIGN(uint64_t minor, ParseUnsigned(Field(block, 337, 8), "device number"));
-    if (major > UINT32_MAX || minor > UINT32_MAX)
-      return Corrupt("tar: device number is out of range");
+    if (major > UINT32_MAX || minor > UINT32_MAX) return Corrupt("tar: device number is out of range");
     entry.major = static_cast<uint32_t>(major);
     entry.minor = static_cast<uint32_t>(minor);
     std::string_view prefix;
@@ -142,8 +150,8 @@ struct TarReader::Impl final : Reader {
     if (format == TarFormat::kStar) prefix = CString(Field(block, 345, 131));
     // Go before 1.8 wrote a prefix where GNU has times; such layers are still around. As Go: a
     // prefix if the times make no sense and the text does.
-    if (format == TarFormat::kGnu && (!ParseTarNumber(Field(block, 345, 12)) ||
-                                      !ParseTarNumber(Field(block, 357, 12)))) {
+    if (format == TarFormat::kGnu &&
+        (!ParseTarNumber(Field(block, 345, 12)) || !ParseTarNumber(Field(block, 357, 12)))) {
       std::string_view text = CString(Field(block, 345, 155));
       if (IsPlainAscii(text)) prefix = text;
     }
@@ -182,10 +190,8 @@ struct TarReader::Impl final : Reader {
     while (true) {
       for (size_t i = 0; i < count && block[offset + 24 * i] != 0; ++i) {
         SparseSegment segment;
-        TRY_ASSIGN(segment.offset,
-                   ParseUnsigned(Field(block, offset + 24 * i, 12), "sparse offset"));
-        TRY_ASSIGN(segment.length,
-                   ParseUnsigned(Field(block, offset + 24 * i + 12, 12), "sparse length"));
+        TRY_ASSIGN(segment.offset, ParseUnsigned(Field(block, offset + 24 * i, 12), "sparse offset"));
+        TRY_ASSIGN(segment.length, ParseUnsigned(Field(block, offset + 24 * i + 12, 12), "sparse length"));
         segments.push_back(segment);
       }
       if (segments.size() > kMaxSparseSegments) return Corrupt("tar: sparse map is too long");
@@ -242,12 +248,10 @@ struct TarReader::Impl final : Reader {
     };
     std::string version = get("GNU.sparse.major") + "." + get("GNU.sparse.minor");
     bool v1 = version == "1.0";
-    bool v0 = version == "0.0" || version == "0.1" ||
-              (version == "." && records.contains("GNU.sparse.map"));
+    bool v0 = version == "0.0" || version == "0.1" || (version == "." && records.contains("GNU.sparse.map"));
     if (!v1 && !v0) return Ok();
     if (std::string name = get("GNU.sparse.name"); !name.empty()) entry.name = name;
-    std::string size = get("GNU.sparse.size").empty() ? get("GNU.sparse.realsize")
-                                                      : get("GNU.sparse.size");
+    std::string size = get("GNU.sparse.size").empty() ? get("GNU.sparse.realsize") : get("GNU.sparse.size");
     sparse = true;
     if (v1) {
       TRY(ReadSparseMap10());
@@ -265,15 +269,13 @@ struct TarReader::Impl final : Reader {
   Result<size_t> Read(std::span<char> out) override {
     uint64_t left = file_size - file_at;
     if (left == 0 || out.empty()) return size_t{0};
-    while (next_segment < segments.size() &&
-           file_at >= segments[next_segment].offset + segments[next_segment].length) {
+    while (next_segment < segments.size() && file_at >= segments[next_segment].offset + segments[next_segment].length) {
       ++next_segment;
     }
     if (sparse) {
       bool in_hole = next_segment == segments.size() || file_at < segments[next_segment].offset;
-      uint64_t stop =
-          in_hole ? (next_segment == segments.size() ? file_size : segments[next_segment].offset)
-                  : segments[next_segment].offset + segments[next_segment].length;
+      uint64_t stop = in_hole ? (next_segment == segments.size() ? file_size : segments[next_segment].offset)
+                              : segments[next_segment].offset + segments[next_segment].length;
       left = stop - file_at;
       if (in_hole) {
         size_t n = std::min<uint64_t>(left, out.size());
@@ -292,7 +294,7 @@ struct TarReader::Impl final : Reader {
   Reader& in;
   const Limits limits;
   std::vector<char> buffer;
-  size_t at = 0, end = 0;           // what of the buffer is unread
+  size_t at = 0, end = 0;  // what of the buffer is unread
   PaxRecords global;
   std::string raw;
   bool ended = false, saw_end_marker = false;
@@ -379,8 +381,7 @@ Result<std::optional<TarEntry>> TarReader::Next() {
     }
     if (my.sparse) TRY(CheckSparseMap(my.segments, entry.size, my.stored_left));
     if (entry.size > my.limits.bytes - my.total) {
-      return Invalid("archive expands to more than the {} bytes that are accepted",
-                     my.limits.bytes);
+      return Invalid("archive expands to more than the {} bytes that are accepted", my.limits.bytes);
     }
     my.total += entry.size;
     my.file_size = entry.size;

@@ -29,9 +29,7 @@ void PutString(TarBlock& block, size_t offset, size_t length, std::string_view t
   }
 }
 
-bool FitsOctal(uint64_t value, size_t length) {
-  return value < uint64_t{1} << (3 * (length - 1));
-}
+bool FitsOctal(uint64_t value, size_t length) { return value < uint64_t{1} << (3 * (length - 1)); }
 
 void PutOctal(TarBlock& block, size_t offset, size_t length, uint64_t value) {
   if (!FitsOctal(value, length)) value = 0;
@@ -43,20 +41,30 @@ void PutOctal(TarBlock& block, size_t offset, size_t length, uint64_t value) {
 
 char TypeFlag(EntryType type) {
   switch (type) {
-    case EntryType::kFile: return '0';
-    case EntryType::kHardLink: return '1';
-    case EntryType::kSymlink: return '2';
-    case EntryType::kCharDevice: return '3';
-    case EntryType::kBlockDevice: return '4';
-    case EntryType::kDirectory: return '5';
-    case EntryType::kFifo: return '6';
+    case EntryType::kFile:
+      return '0';
+    case EntryType::kHardLink:
+      return '1';
+    case EntryType::kSymlink:
+      return '2';
+    case EntryType::kCharDevice:
+      return '3';
+    case EntryType::kBlockDevice:
+      return '4';
+    case EntryType::kDirectory:
+      return '5';
+    case EntryType::kFifo:
+      return '6';
   }
   return '0';
 }
 
 void Seal(TarBlock& block, char type) {
   block[156] = type;
-  std::memcpy(block.data() + 257, "ustar\0" "00", 8);
+  std::memcpy(block.data() + 257,
+              "ustar\0"
+              "00",
+              8);
   std::memset(block.data() + 148, ' ', 8);
   uint64_t sum = 0;
   for (unsigned char c : block) sum += c;
@@ -67,9 +75,8 @@ void Seal(TarBlock& block, char type) {
 // directory, whose name ends in a slash, counts as the directory part itself.
 std::string PaxName(const std::string& name) {
   size_t slash = name.rfind('/');
-  std::string out = slash == name.npos
-                        ? "PaxHeaders.0/" + name
-                        : name.substr(0, slash) + "/PaxHeaders.0/" + name.substr(slash + 1);
+  std::string out =
+      slash == name.npos ? "PaxHeaders.0/" + name : name.substr(0, slash) + "/PaxHeaders.0/" + name.substr(slash + 1);
   out = ToAscii(out).substr(0, kNameSize);
   while (out.ends_with('/')) out.pop_back();
   return out;
@@ -167,8 +174,7 @@ Status TarWriter::Add(const TarEntry& entry, LongNames names) {
   TRY(Pad());
   // Go would write a zero and the archive would lie; no file system gives such numbers.
   if (!FitsOctal(entry.major, 8) || !FitsOctal(entry.minor, 8)) {
-    return Invalid("device {} has the numbers {}:{}, which a tar cannot say", entry.name,
-                   entry.major, entry.minor);
+    return Invalid("device {} has the numbers {}:{}, which a tar cannot say", entry.name, entry.major, entry.minor);
   }
   TRY(out_.Write(EncodeTarHeader(entry, names)));
   left_ = entry.type == EntryType::kFile ? entry.size : 0;

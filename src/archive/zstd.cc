@@ -34,11 +34,12 @@ Error Failed(size_t code) { return Internal("zstd: {}", ZSTD_getErrorName(code))
 class FramedZstdWriter final : public Compressor {
  public:
   FramedZstdWriter(Writer& out, int level, size_t threads)
-      : pieces_(kFrame, threads, [this, level](Piece& piece) { return Pack(piece, level); },
-                [this, &out](const Piece& piece) {
-                  any_ = true;
-                  return out.Write(std::string_view(piece.out).substr(0, piece.used));
-                }),
+      : pieces_(
+            kFrame, threads, [this, level](Piece& piece) { return Pack(piece, level); },
+            [this, &out](const Piece& piece) {
+              any_ = true;
+              return out.Write(std::string_view(piece.out).substr(0, piece.used));
+            }),
         out_(out), level_(level) {}
 
   Status Write(std::string_view data) override { return pieces_.Write(data); }
@@ -55,8 +56,8 @@ class FramedZstdWriter final : public Compressor {
   Status Pack(Piece& piece, int level) {
     Context context = Take(level);
     piece.out.resize(std::max(piece.out.size(), ZSTD_compressBound(piece.chunk.size())));
-    size_t used = ZSTD_compress2(context.get(), piece.out.data(), piece.out.size(),
-                                 piece.chunk.data(), piece.chunk.size());
+    size_t used =
+        ZSTD_compress2(context.get(), piece.out.data(), piece.out.size(), piece.chunk.data(), piece.chunk.size());
     if (ZSTD_isError(used)) return Failed(used);
     piece.used = used;
     contexts_.Lock()->push_back(std::move(context));
@@ -119,8 +120,7 @@ class ZstdWriter final : public Compressor {
 
 class ZstdReader final : public Reader {
  public:
-  explicit ZstdReader(Reader& in)
-      : in_(in), context_(ZSTD_createDCtx()), input_(ZSTD_DStreamInSize()) {}
+  explicit ZstdReader(Reader& in) : in_(in), context_(ZSTD_createDCtx()), input_(ZSTD_DStreamInSize()) {}
   ~ZstdReader() override { ZSTD_freeDCtx(context_); }
 
   Result<size_t> Read(std::span<char> buffer) override {

@@ -45,29 +45,46 @@ class Provenance : public ::testing::Test {
     graph::Ref git = add(graph::GitSource{.remote = "https://user:word@example.com/r.git", .ref = "v1"}, {}, "git", 2);
     graph::Ref http = add(graph::HttpSource{.url = "https://example.com/f", .filename = "f"}, {}, "http", 3);
     graph::FileOp files{.base = 0};
-    files.actions = {graph::Copy{.input = 1, .from = {.path = "src"}, .dest = "/src/", .owner = {"node", "7"}, .mode = "755"},
-                     graph::Copy{.input = 2, .from = {.path = ""}, .dest = "/git"},
-                     graph::Copy{.input = 3, .from = {.path = "f"}, .dest = "/f"},
-                     graph::MakeFile{.path = "/t", .data = "text"}, graph::Remove{.path = "/x"}};
+    files.actions = {
+        graph::Copy{.input = 1, .from = {.path = "src"}, .dest = "/src/", .owner = {"node", "7"}, .mode = "755"},
+        graph::Copy{.input = 2, .from = {.path = ""}, .dest = "/git"},
+        graph::Copy{.input = 3, .from = {.path = "f"}, .dest = "/f"}, graph::MakeFile{.path = "/t", .data = "text"},
+        graph::Remove{.path = "/x"}};
     graph::Ref copied = add(files, {image, local, git, http}, "files", 4);
     graph::Exec exec{.args = {"/bin/sh", "-c", "make"}, .env = {"PATH=/bin"}, .user = "node"};
     exec.mounts = {graph::Mount{.target = "/", .input = 0, .output = 0},
-                   graph::Mount{.type = graph::MountType::kSecret, .target = "/run/secrets/token", .readonly = true,
-                                .secret_id = "token", .required = true, .mode = 0400},
+                   graph::Mount{.type = graph::MountType::kSecret,
+                                .target = "/run/secrets/token",
+                                .readonly = true,
+                                .secret_id = "token",
+                                .required = true,
+                                .mode = 0400},
                    graph::Mount{.type = graph::MountType::kSsh, .target = "/ssh", .secret_id = "default"},
                    graph::Mount{.type = graph::MountType::kCache, .target = "/c", .cache_id = "c"}};
     root = add(exec, {copied}, "run", 5);
     pins = {{git.step, "sha1:" + std::string(40, 'a')}, {http.step, Digest::Of("f").ToString()}};
     // Nothing of it is needed, so nothing of it is told.
-    add(graph::ImageSource{.reference = "docker.io/library/unused:1@" + Digest::Of("unused").ToString()}, {}, "unused", 9);
+    add(graph::ImageSource{.reference = "docker.io/library/unused:1@" + Digest::Of("unused").ToString()}, {}, "unused",
+        9);
   }
 
   BuildFacts Facts() {
-    return {.graph = graph, .root = root, .pins = pins,
+    return {.graph = graph,
+            .root = root,
+            .pins = pins,
             .asked = {.frontend = "dockerfile.v0",
-                      .args = {{"target", "app"}, {"build-arg:VERSION", "1.2"}, {"label:a", "b"}, {"no-cache", ""}, {"filename", "Dockerfile"},
-                               {"vcs:source", "https://u:p@example.com/repo"}, {"vcs:revision", "abc"}, {"attest:sbom", ""}, {"platform", "linux/amd64"}}},
-            .invocation_id = "id", .started = *ParseTime("2024-01-02T03:04:05.5Z"), .finished = *ParseTime("2024-01-02T03:05:06Z"),
+                      .args = {{"target", "app"},
+                               {"build-arg:VERSION", "1.2"},
+                               {"label:a", "b"},
+                               {"no-cache", ""},
+                               {"filename", "Dockerfile"},
+                               {"vcs:source", "https://u:p@example.com/repo"},
+                               {"vcs:revision", "abc"},
+                               {"attest:sbom", ""},
+                               {"platform", "linux/amd64"}}},
+            .invocation_id = "id",
+            .started = *ParseTime("2024-01-02T03:04:05.5Z"),
+            .finished = *ParseTime("2024-01-02T03:05:06Z"),
             .sources = {{"Dockerfile", "FROM alpine\n"}},
             .digest_of = [](graph::StepIndex step) { return step == 5 ? Digest::Of("run") : Digest(); }};
   }
@@ -75,7 +92,8 @@ class Provenance : public ::testing::Test {
     auto made = MakeProvenance(request, Facts());
     EXPECT_TRUE(made) << made.error().ToString();
     AddLayers({{.media_type = std::string(oci::kOciLayerGzip), .digest = Digest::Of("layer"), .size = 7}}, &*made);
-    return Portable(StatementText(*made, {{"pkg:docker/app@1?platform=linux%2Famd64", Digest::Of("manifest")}}, true)) + "\n";
+    return Portable(StatementText(*made, {{"pkg:docker/app@1?platform=linux%2Famd64", Digest::Of("manifest")}}, true)) +
+           "\n";
   }
 
   graph::Graph graph;
@@ -83,10 +101,16 @@ class Provenance : public ::testing::Test {
   SourcePins pins;
 };
 
-TEST_F(Provenance, OfVersionOneInFull) { ExpectGolden("provenance-v1-max.json", Text({.builder_id = "https://ci.example/1"})); }
+TEST_F(Provenance, OfVersionOneInFull) {
+  ExpectGolden("provenance-v1-max.json", Text({.builder_id = "https://ci.example/1"}));
+}
 TEST_F(Provenance, OfVersionOneInShort) { ExpectGolden("provenance-v1-min.json", Text({.max = false})); }
-TEST_F(Provenance, OfVersionZeroTwoInFull) { ExpectGolden("provenance-v02-max.json", Text({.reproducible = true, .v1 = false})); }
-TEST_F(Provenance, OfVersionZeroTwoInShort) { ExpectGolden("provenance-v02-min.json", Text({.max = false, .v1 = false})); }
+TEST_F(Provenance, OfVersionZeroTwoInFull) {
+  ExpectGolden("provenance-v02-max.json", Text({.reproducible = true, .v1 = false}));
+}
+TEST_F(Provenance, OfVersionZeroTwoInShort) {
+  ExpectGolden("provenance-v02-min.json", Text({.max = false, .v1 = false}));
+}
 
 TEST_F(Provenance, TheShortOneHasNoValueThatSomebodyPassed) {
   std::string text = Text({.max = false});
@@ -97,9 +121,11 @@ TEST_F(Provenance, TheShortOneHasNoValueThatSomebodyPassed) {
 
 TEST_F(Provenance, ABundleIsToldBesideTheRepositoryThatItStandsFor) {
   graph::Graph with_bundle;
-  with_bundle.Add({.op = graph::GitSource{.remote = "https://example.com/r.git", .ref = "v1",
-                                          .bundle = graph::BlobSource{.repository = "docker.io/not/real",
-                                                                      .digest = Digest::Of("bundle"), .layout = true}}});
+  with_bundle.Add({.op = graph::GitSource{
+                       .remote = "https://example.com/r.git",
+                       .ref = "v1",
+                       .bundle = graph::BlobSource{
+                           .repository = "docker.io/not/real", .digest = Digest::Of("bundle"), .layout = true}}});
   const SourcePins at = {{0, "sha1:" + std::string(40, 'a')}};
   BuildFacts facts = Facts();
   facts.besides.push_back({with_bundle, graph::Ref{0, 0}, at});
@@ -135,39 +161,52 @@ TEST_F(Provenance, MaterialsOfAKindAreInTheOrderOfTheirNames) {
 
 TEST_F(Provenance, AnOciLayoutHasTheNameOfItsContext) {
   graph::Graph used;
-  used.Add({.op = graph::OciLayoutSource{.path = "store", .digest = Digest::Of("layout"), .name = "docker.io/library/base"},
-            .platform = {"linux", "amd64"}});
+  used.Add(
+      {.op = graph::OciLayoutSource{.path = "store", .digest = Digest::Of("layout"), .name = "docker.io/library/base"},
+       .platform = {"linux", "amd64"}});
   const SourcePins none;
   BuildFacts facts = Facts();
   facts.besides.push_back({used, graph::Ref{0, 0}, none});
   auto made = MakeProvenance({}, facts);
   ASSERT_TRUE(made);
-  EXPECT_THAT(made->predicate.Dump(), testing::HasSubstr(fmt::format(
-      R"({{"uri":"pkg:oci/base?digest={}&platform=linux%2Famd64","digest":{{"sha256":"{}"}}}})",
-      Digest::Of("layout").ToString(), Digest::Of("layout").Hex())));
+  EXPECT_THAT(made->predicate.Dump(),
+              testing::HasSubstr(
+                  fmt::format(R"({{"uri":"pkg:oci/base?digest={}&platform=linux%2Famd64","digest":{{"sha256":"{}"}}}})",
+                              Digest::Of("layout").ToString(), Digest::Of("layout").Hex())));
 }
 
 TEST_F(Provenance, HowInputsAndTheClientsFrontEndWereAskedIsTold) {
   const Invocation inner{.frontend = "dockerfile.v0", .args = {{"target", "seed"}}};
-  const Invocation input{.frontend = "dockerfile.v0",
-                         .args = {{"target", "base"}, {"build-arg:TEXT", "value"}, {"filename", "a.Dockerfile"}, {"platform", "p"}},
-                         .inputs = {{"seed", inner}}};
+  const Invocation input{
+      .frontend = "dockerfile.v0",
+      .args = {{"target", "base"}, {"build-arg:TEXT", "value"}, {"filename", "a.Dockerfile"}, {"platform", "p"}},
+      .inputs = {{"seed", inner}}};
   BuildFacts facts = Facts();
   facts.asked.args = {{"context", "https://u:p@example.com/r.git"}, {"context:linked", "input:base"}};
   facts.asked.context_digest = {"sha1", "abc"};
   facts.asked.inputs = {{"base", input}};
-  facts.client = Invocation{.args = {{"context", "https://u:p@example.com/r.git"}, {"label:a", "b"}, {"attest:sbom", ""}}};
+  facts.client =
+      Invocation{.args = {{"context", "https://u:p@example.com/r.git"}, {"label:a", "b"}, {"attest:sbom", ""}}};
   auto request_of = [&](bool max) {
-    return MakeProvenance({.max = max}, facts)->predicate.Find("buildDefinition")->Find("externalParameters")->Find("request")->Dump();
+    return MakeProvenance({.max = max}, facts)
+        ->predicate.Find("buildDefinition")
+        ->Find("externalParameters")
+        ->Find("request")
+        ->Dump();
   };
-  EXPECT_THAT(request_of(true), HasSubstr(
-      R"("inputs":{"base":{"configSource":{"path":"a.Dockerfile"},"request":{"frontend":"dockerfile.v0",)"
-      R"("args":{"build-arg:TEXT":"value","target":"base"},)"
-      R"("inputs":{"seed":{"configSource":{},"request":{"frontend":"dockerfile.v0","args":{"target":"seed"}}}}}}})"));
-  EXPECT_THAT(request_of(true), HasSubstr(
-      R"("root":{"configSource":{"uri":"https://xxxxx:xxxxx@example.com/r.git","digest":{"sha1":"abc"}},"request":{"args":{"label:a":"b"}}}})"));
+  EXPECT_THAT(
+      request_of(true),
+      HasSubstr(
+          R"("inputs":{"base":{"configSource":{"path":"a.Dockerfile"},"request":{"frontend":"dockerfile.v0",)"
+          R"("args":{"build-arg:TEXT":"value","target":"base"},)"
+          R"("inputs":{"seed":{"configSource":{},"request":{"frontend":"dockerfile.v0","args":{"target":"seed"}}}}}}})"));
+  EXPECT_THAT(
+      request_of(true),
+      HasSubstr(
+          R"("root":{"configSource":{"uri":"https://xxxxx:xxxxx@example.com/r.git","digest":{"sha1":"abc"}},"request":{"args":{"label:a":"b"}}}})"));
   EXPECT_THAT(request_of(false), Not(HasSubstr("TEXT")));
-  EXPECT_THAT(MakeProvenance({.max = false}, facts)->predicate.Dump(), HasSubstr(R"("buildkit_completeness":{"request":false)"));
+  EXPECT_THAT(MakeProvenance({.max = false}, facts)->predicate.Dump(),
+              HasSubstr(R"("buildkit_completeness":{"request":false)"));
   // A client that hands on what it was asked, or was asked nothing, is not told of.
   facts.client = facts.asked;
   EXPECT_THAT(request_of(true), Not(HasSubstr("\"root\"")));
@@ -222,7 +261,9 @@ TEST_F(Provenance, NoPasswordOfAUrlIsTold) {
 TEST_F(Provenance, WithPinnedSourcesAndNoNetworkItIsHermetic) {
   graph::Graph small;
   small.Add({.op = graph::ImageSource{.reference = "docker.io/library/alpine:3"}, .platform = {"linux", "amd64"}});
-  graph::Exec exec{.args = {"true"}, .mounts = {graph::Mount{.target = "/", .input = 0, .output = 0}}, .network = graph::NetworkMode::kNone};
+  graph::Exec exec{.args = {"true"},
+                   .mounts = {graph::Mount{.target = "/", .input = 0, .output = 0}},
+                   .network = graph::NetworkMode::kNone};
   small.Add({.op = exec, .inputs = {{0, 0}}});
   BuildFacts facts{.graph = small, .root = graph::Ref{1, 0}, .invocation_id = "id", .started = {}, .finished = {}};
   auto made = MakeProvenance({.max = false}, facts);
@@ -233,10 +274,12 @@ TEST_F(Provenance, WithPinnedSourcesAndNoNetworkItIsHermetic) {
 }
 
 TEST(Statement, IsOneLineWithGoEscapes) {
-  Attestation sbom{.predicate_type = std::string(kSpdx), .predicate = Json().Set("name", "<a>"), .file = "sbom.spdx.json"};
-  EXPECT_EQ(StatementText(sbom, {{"n", Digest::Of("x")}}, false),
-            R"({"_type":"https://in-toto.io/Statement/v1","predicateType":"https://spdx.dev/Document","subject":[{"name":"n","digest":{"sha256":")" +
-                Digest::Of("x").Hex() + R"("}}],"predicate":{"name":"\u003ca\u003e"}})");
+  Attestation sbom{
+      .predicate_type = std::string(kSpdx), .predicate = Json().Set("name", "<a>"), .file = "sbom.spdx.json"};
+  EXPECT_EQ(
+      StatementText(sbom, {{"n", Digest::Of("x")}}, false),
+      R"({"_type":"https://in-toto.io/Statement/v1","predicateType":"https://spdx.dev/Document","subject":[{"name":"n","digest":{"sha256":")" +
+          Digest::Of("x").Hex() + R"("}}],"predicate":{"name":"\u003ca\u003e"}})");
 }
 
 // util/purl/image_test.go has these.
@@ -255,7 +298,8 @@ TEST(PackageUrl, IsBuildKits) {
 }
 
 TEST(Request, IsReadFromFlagsAndBuildArguments) {
-  auto request = ParseRequest({"type=provenance,mode=min,builder-id=b,version=v0.2,inline-only=true", "type=sbom,generator=x,K=v"}, {});
+  auto request = ParseRequest(
+      {"type=provenance,mode=min,builder-id=b,version=v0.2,inline-only=true", "type=sbom,generator=x,K=v"}, {});
   ASSERT_TRUE(request) << request.error().ToString();
   EXPECT_FALSE(request->provenance->max);
   EXPECT_FALSE(request->provenance->v1);
@@ -263,7 +307,8 @@ TEST(Request, IsReadFromFlagsAndBuildArguments) {
   EXPECT_EQ(request->provenance->builder_id, "b");
   EXPECT_EQ(request->sbom->generator, "x");
   EXPECT_EQ(request->sbom->parameters.at("k"), "v");
-  request = ParseRequest({"type=provenance,disabled=true"}, {{"BUILDKIT_ATTEST_PROVENANCE", "mode=max"}, {"BUILDKIT_ATTEST_SBOM", ""}});
+  request = ParseRequest({"type=provenance,disabled=true"},
+                         {{"BUILDKIT_ATTEST_PROVENANCE", "mode=max"}, {"BUILDKIT_ATTEST_SBOM", ""}});
   ASSERT_TRUE(request);
   EXPECT_FALSE(request->provenance);
   EXPECT_EQ(request->sbom->generator, kDefaultScanner);

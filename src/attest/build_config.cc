@@ -44,15 +44,18 @@ Json SourceJson(const graph::Op& op) {
     std::string place = scheme == std::string::npos ? remote : remote.substr(scheme + 3);
     if (!git->ref.empty() || !git->subdir.empty()) place += "#" + git->ref;
     if (!git->subdir.empty()) place += ":" + git->subdir;
-    return Source("git://" + place,
-                  Attributes({{"git.authheadersecret", git->auth_header_secret}, {"git.authtokensecret", git->auth_token_secret},
-                              {"git.checkoutbundle", If(git->checkout_bundle)},
-                              {"git.checksum", git->checksum}, {"git.fullurl", remote},
-                              {"git.keepgitdir", If(git->keep_git_dir)}, {"git.skipsubmodules", If(!git->submodules)}}));
+    return Source("git://" + place, Attributes({{"git.authheadersecret", git->auth_header_secret},
+                                                {"git.authtokensecret", git->auth_token_secret},
+                                                {"git.checkoutbundle", If(git->checkout_bundle)},
+                                                {"git.checksum", git->checksum},
+                                                {"git.fullurl", remote},
+                                                {"git.keepgitdir", If(git->keep_git_dir)},
+                                                {"git.skipsubmodules", If(!git->submodules)}}));
   }
   if (const auto* http = std::get_if<graph::HttpSource>(&op)) {
-    return Source(graph::WithoutCredentials(http->url), Attributes({{"http.checksum", http->checksum ? http->checksum->ToString() : ""},
-                                         {"http.filename", http->filename}}));
+    return Source(graph::WithoutCredentials(http->url),
+                  Attributes({{"http.checksum", http->checksum ? http->checksum->ToString() : ""},
+                              {"http.filename", http->filename}}));
   }
   if (std::holds_alternative<graph::BlobSource>(op)) {
     graph::SourceName name = graph::NameOfSource(op);
@@ -75,7 +78,10 @@ Json MountJson(const graph::Mount& mount) {
       .SetIf(mount.output != 0, "output", mount.output)
       .SetIf(mount.readonly, "readonly", true)
       .SetIf(type != 0, "mountType", type);
-  Json credential = Json().Set("ID", mount.secret_id).SetIf(mount.mode != 0, "mode", mount.mode).SetIf(!mount.required, "optional", true);
+  Json credential = Json()
+                        .Set("ID", mount.secret_id)
+                        .SetIf(mount.mode != 0, "mode", mount.mode)
+                        .SetIf(!mount.required, "optional", true);
   if (mount.type == graph::MountType::kCache) {
     auto sharing = static_cast<int>(mount.sharing);
     json.Set("cacheOpt", Json().Set("ID", mount.cache_id).SetIf(sharing != 0, "sharing", sharing));
@@ -95,7 +101,8 @@ Json ExecJson(const graph::Exec& exec) {
   Json mounts = Json::EmptyArray(), secrets = Json::EmptyArray();
   for (const graph::Mount& mount : exec.mounts) {
     if (!mount.env_name.empty()) {
-      secrets.Append(Json().Set("ID", mount.secret_id).Set("name", mount.env_name).SetIf(!mount.required, "optional", true));
+      secrets.Append(
+          Json().Set("ID", mount.secret_id).Set("name", mount.env_name).SetIf(!mount.required, "optional", true));
       if (mount.target.empty()) continue;
     }
     mounts.Append(MountJson(mount));
@@ -232,10 +239,11 @@ BuildConfig MakeBuildConfig(const graph::Graph& graph, const std::optional<graph
                                  .SetIf(!inputs.empty(), "inputs", Json::Strings(inputs)));
   }
   // A definition ends with an Op that is nothing but the result as its input.
-  config.definition.Append(Json()
-                               .Set("id", fmt::format("step{}", config.numbers.size()))
-                               .Set("op", Json().Set("Op", Json()))
-                               .Set("inputs", Json::Strings({fmt::format("step{}:{}", config.numbers[root->step], root->output)})));
+  config.definition.Append(
+      Json()
+          .Set("id", fmt::format("step{}", config.numbers.size()))
+          .Set("op", Json().Set("Op", Json()))
+          .Set("inputs", Json::Strings({fmt::format("step{}:{}", config.numbers[root->step], root->output)})));
   return config;
 }
 

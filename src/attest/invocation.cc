@@ -10,8 +10,8 @@ namespace {
 
 // Not told: what is of the machine that built, and what asks for attestations (FilterArgs).
 bool IsToldAtAll(const std::string& name) {
-  static const std::set<std::string> kOfTheHost = {"cgroup-parent", "image-resolve-mode", "platform", "cache-imports",
-                                                   "context", "filename"};
+  static const std::set<std::string> kOfTheHost = {
+      "cgroup-parent", "image-resolve-mode", "platform", "cache-imports", "context", "filename"};
   return !kOfTheHost.contains(name) && !name.starts_with("attest:") && !name.starts_with("vcs:");
 }
 
@@ -33,7 +33,8 @@ Json Told(const Invocation& invocation, bool max, bool& complete) {
 }  // namespace
 
 bool Invocation::operator==(const Invocation& other) const {
-  return frontend == other.frontend && args == other.args && context_digest == other.context_digest && inputs == other.inputs;
+  return frontend == other.frontend && args == other.args && context_digest == other.context_digest &&
+         inputs == other.inputs;
 }
 
 Json ToldArgs(const Invocation& invocation, bool max, bool& complete) {

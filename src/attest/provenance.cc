@@ -104,8 +104,8 @@ Status AddGraph(const UsedGraph& from, Used& used) {
       const std::string uri = graph::WithoutCredentials(source);
       AddOnce(used.git, Pinned(uri, pinned, source));
       if (const auto& bundle = git->bundle) {
-        TRY_ASSIGN(std::string place, PackageUrl(TypeOf(*bundle), bundle->repository, {},
-                                                {{"ref_type", "bundle"}, {"vcs_url", uri}}));
+        TRY_ASSIGN(std::string place,
+                   PackageUrl(TypeOf(*bundle), bundle->repository, {}, {{"ref_type", "bundle"}, {"vcs_url", uri}}));
         AddOnce(used.git, Pinned(std::move(place), bundle->digest.ToString(), source));
       }
     } else if (const auto* http = std::get_if<graph::HttpSource>(&step.op)) {
@@ -125,7 +125,8 @@ Result<Used> FindUsed(const BuildFacts& facts) {
   for (const UsedGraph& other : facts.besides) TRY(AddGraph(other, used));
   for (const std::string& name : facts.locals) AddOnce(used.locals, name);
   std::ranges::sort(used.locals);
-  for (auto* list : {&used.images, &used.blobs, &used.git, &used.http}) std::ranges::stable_sort(*list, {}, &Material::source);
+  for (auto* list : {&used.images, &used.blobs, &used.git, &used.http})
+    std::ranges::stable_sort(*list, {}, &Material::source);
   return used;
 }
 
@@ -152,11 +153,11 @@ struct Parts {
   std::string path;
   Json request = Json::EmptyObject();
   bool request_complete = true;
-  Json environment = Json::EmptyObject();    // sorted by name
+  Json environment = Json::EmptyObject();  // sorted by name
   Json materials = Json::EmptyArray();
-  Json build_config;                         // mode=max
-  Json metadata = Json::EmptyObject();       // BuildKit's own
-  std::map<std::string, size_t> layers;      // mode=max
+  Json build_config;                     // mode=max
+  Json metadata = Json::EmptyObject();   // BuildKit's own
+  std::map<std::string, size_t> layers;  // mode=max
   bool materials_complete = false;
   bool hermetic = false;
 };
@@ -213,7 +214,8 @@ std::map<std::string, size_t> LayersBelow(const BuildFacts& facts, const std::ma
   std::map<std::string, size_t> layers;
   auto add = [&](const graph::Ref& ref) {
     const std::vector<DiffId> own = facts.layers_of(ref);
-    const bool begins = !own.empty() && own.size() <= all.size() && std::ranges::equal(own, std::span(all).first(own.size()));
+    const bool begins =
+        !own.empty() && own.size() <= all.size() && std::ranges::equal(own, std::span(all).first(own.size()));
     if (begins) layers[name_of(ref)] = own.size();
   };
   add(*facts.root);
@@ -245,7 +247,10 @@ void AddMax(const BuildFacts& facts, Parts& parts) {
   parts.build_config.SetIf(!names.empty(), "digestMapping", std::move(mapping));
   Json infos = Json::EmptyArray();
   for (const SourceFile& file : facts.sources) {
-    infos.Append(Json().Set("filename", file.name).Set("language", file.language).Set("data", Base64Encode(file.text))
+    infos.Append(Json()
+                     .Set("filename", file.name)
+                     .Set("language", file.language)
+                     .Set("data", Base64Encode(file.text))
                      .SetIf(!file.read_by.is_null(), "llbDefinition", file.read_by));
   }
   if (!facts.sources.empty()) {
@@ -266,7 +271,8 @@ Json VersionOne(const ProvenanceRequest& asked, const BuildFacts& facts, Parts p
   definition.Set("buildType", kBuildTypeV1);
   bool materials = !parts.materials.as_array().empty();
   definition.SetIf(materials, "resolvedDependencies", parts.materials);
-  definition.Set("externalParameters", Json().Set("configSource", std::move(source)).Set("request", std::move(parts.request)));
+  definition.Set("externalParameters",
+                 Json().Set("configSource", std::move(source)).Set("request", std::move(parts.request)));
   definition.Set("internalParameters", std::move(internal));
   Json metadata;
   metadata.Set("invocationId", facts.invocation_id)
@@ -274,9 +280,8 @@ Json VersionOne(const ProvenanceRequest& asked, const BuildFacts& facts, Parts p
       .Set("finishedOn", FormatTime(facts.finished))
       .Set("buildkit_metadata", std::move(parts.metadata))
       .SetIf(parts.hermetic, "buildkit_hermetic", true)
-      .Set("buildkit_completeness", Json()
-                                        .Set("request", parts.request_complete)
-                                        .Set("resolvedDependencies", parts.materials_complete))
+      .Set("buildkit_completeness",
+           Json().Set("request", parts.request_complete).Set("resolvedDependencies", parts.materials_complete))
       .SetIf(asked.reproducible, "buildkit_reproducible", true);
   Json run;
   run.Set("builder", Json().Set("id", asked.builder_id)).Set("metadata", std::move(metadata));
@@ -337,9 +342,13 @@ Result<Attestation> MakeProvenance(const ProvenanceRequest& asked, const BuildFa
   TRY_ASSIGN(Used used, FindUsed(facts));
   Parts parts = ReadParts(asked, facts, used);
   if (asked.max) AddMax(facts, parts);
-  Attestation out{.predicate_type = std::string(asked.v1 ? kProvenanceV1 : kProvenanceV02), .predicate = {},
-                  .file = asked.filename, .inline_only = asked.inline_only, .layers = parts.layers};
-  out.predicate = asked.v1 ? VersionOne(asked, facts, std::move(parts)) : VersionZeroTwo(asked, facts, std::move(parts));
+  Attestation out{.predicate_type = std::string(asked.v1 ? kProvenanceV1 : kProvenanceV02),
+                  .predicate = {},
+                  .file = asked.filename,
+                  .inline_only = asked.inline_only,
+                  .layers = parts.layers};
+  out.predicate =
+      asked.v1 ? VersionOne(asked, facts, std::move(parts)) : VersionZeroTwo(asked, facts, std::move(parts));
   return out;
 }
 

@@ -43,7 +43,7 @@ struct SourceFile {
 
 struct BuildFacts {
   const graph::Graph& graph;
-  std::optional<graph::Ref> root;       // of the platform's result
+  std::optional<graph::Ref> root;  // of the platform's result
   SourcePins pins = {};
   // Of the front end; an empty name: the client sent the graph itself, for reasons unknown here.
   Invocation asked = {.frontend = "dockerfile.v0"};
@@ -51,10 +51,10 @@ struct BuildFacts {
   std::string invocation_id;
   Timestamp started;
   Timestamp finished;
-  std::string frontend_version = {};       // of the one that is part of the builder
-  std::vector<std::string> locals = {};    // the client's directories that the front end read, besides the graph's
+  std::string frontend_version = {};     // of the one that is part of the builder
+  std::vector<std::string> locals = {};  // the client's directories that the front end read, besides the graph's
   std::vector<UsedGraph> besides = {};
-  Json environment = {};                   // an object: what the builder's operator has every build say
+  Json environment = {};  // an object: what the builder's operator has every build say
   // mode=max:
   std::vector<SourceFile> sources = {};
   std::function<Digest(graph::StepIndex)> digest_of = {};  // names the step elsewhere: its key; empty: nothing
@@ -69,7 +69,7 @@ void AddLayers(const std::vector<oci::Descriptor>& layers, Attestation* provenan
 // The steps that `root` needs, inputs before users, in the JSON that BuildKit's Ops have
 // (solver/pb/json.go), and the number of each; for mode=max.
 struct BuildConfig {
-  Json definition;                                // [{"id": "step0", "op", "inputs"}]
+  Json definition;  // [{"id": "step0", "op", "inputs"}]
   std::map<graph::StepIndex, size_t> numbers;
 };
 BuildConfig MakeBuildConfig(const graph::Graph& graph, const std::optional<graph::Ref>& root);

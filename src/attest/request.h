@@ -19,17 +19,17 @@ namespace varve::attest {
 inline constexpr std::string_view kDefaultScanner = "docker/buildkit-syft-scanner:stable-1";
 
 struct ProvenanceRequest {
-  bool max = true;              // mode=max: also the build's definition, its sources and layers
+  bool max = true;  // mode=max: also the build's definition, its sources and layers
   std::string builder_id;
   std::string filename = "provenance.json";
-  bool reproducible = false;    // said by who asks: nobody has checked
-  bool inline_only = false;     // for images alone
-  bool v1 = true;               // SLSA provenance v1; else v0.2
+  bool reproducible = false;  // said by who asks: nobody has checked
+  bool inline_only = false;   // for images alone
+  bool v1 = true;             // SLSA provenance v1; else v0.2
 };
 
 struct SbomRequest {
-  std::string generator{kDefaultScanner};            // image of the scanner
-  std::map<std::string, std::string> parameters;     // for it, as BUILDKIT_SCAN_<name>
+  std::string generator{kDefaultScanner};         // image of the scanner
+  std::map<std::string, std::string> parameters;  // for it, as BUILDKIT_SCAN_<name>
 };
 
 struct Request {

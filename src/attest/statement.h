@@ -31,10 +31,10 @@ struct Subject {
 struct Attestation {
   std::string predicate_type;
   Json predicate;
-  std::string file;          // where it goes beside files: "provenance.json"
-  bool inline_only = false;  // for images alone
+  std::string file;           // where it goes beside files: "provenance.json"
+  bool inline_only = false;   // for images alone
   std::string core = "sbom";  // how the file, without its endings, is named where it is the SBOM of the result itself
-  Json subjects = {};        // an array: what it is about, said by who made it; null or empty: the result
+  Json subjects = {};         // an array: what it is about, said by who made it; null or empty: the result
   // Provenance with mode=max: with how many of the result's layers each of its steps begins, {"step5:0", 3}.
   std::map<std::string, size_t> layers = {};
 };

@@ -27,7 +27,10 @@ Result<std::map<std::string, std::string>> FieldsOf(const Value& value, const At
 
 Result<Entries> EntriesOf(EntryKind kind, const Value& value, const Attribute& attribute) {
   Entries all;
-  if (!value.is_sequence()) return ErrorAt(attribute.value->range, "Unsuitable value type", fmt::format("Unsuitable value: list of {} required", kind == EntryKind::kSsh ? "texts or objects" : "CSV texts or objects"));
+  if (!value.is_sequence())
+    return ErrorAt(attribute.value->range, "Unsuitable value type",
+                   fmt::format("Unsuitable value: list of {} required",
+                               kind == EntryKind::kSsh ? "texts or objects" : "CSV texts or objects"));
   for (const Value& item : value.items()) {
     if (item.is_null()) continue;
     if (item.is_mapping()) {

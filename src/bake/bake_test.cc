@@ -7,9 +7,13 @@
 namespace varve::bake {
 namespace {
 
-ReadOptions Options() { return {.working_directory = "/work", .environment = {{"FROM_ENV", "env"}}, .built_in = {{"BAKE_CMD_CONTEXT", "cwd://"}}}; }
+ReadOptions Options() {
+  return {
+      .working_directory = "/work", .environment = {{"FROM_ENV", "env"}}, .built_in = {{"BAKE_CMD_CONTEXT", "cwd://"}}};
+}
 
-Result<Selection> Bake(const std::string& text, Strings names = {}, const Strings& set = {}, const ReadOptions& options = Options()) {
+Result<Selection> Bake(const std::string& text, Strings names = {}, const Strings& set = {},
+                       const ReadOptions& options = Options()) {
   TRY_ASSIGN(auto definition, Read({{"f.hcl", text}}, options));
   return Select(definition, std::move(names), set, options.environment);
 }
@@ -19,14 +23,15 @@ std::string FirstLine(const Error& error) { return error.message.substr(0, error
 TEST(Bake, AnUnknownAttributeIsAnErrorWithItsPlace) {
   auto selection = Bake("target \"default\" {\n  tagz = [\"a\"]\n}\n");
   ASSERT_FALSE(selection);
-  EXPECT_EQ(selection.error().message,
-            "f.hcl:2,3-7: Unsupported argument; An argument named \"tagz\" is not expected here. Did you mean \"tags\"?\n"
-            "--------------------\n"
-            "   1 |     target \"default\" {\n"
-            "   2 | >>>   tagz = [\"a\"]\n"
-            "     |       ^~~~\n"
-            "   3 |     }\n"
-            "--------------------");
+  EXPECT_EQ(
+      selection.error().message,
+      "f.hcl:2,3-7: Unsupported argument; An argument named \"tagz\" is not expected here. Did you mean \"tags\"?\n"
+      "--------------------\n"
+      "   1 |     target \"default\" {\n"
+      "   2 | >>>   tagz = [\"a\"]\n"
+      "     |       ^~~~\n"
+      "   3 |     }\n"
+      "--------------------");
 }
 
 TEST(Bake, CommandLineVariablesWinOverTheEnvironment) {
@@ -50,13 +55,16 @@ TEST(Bake, BuiltInVariablesCannotBeOverridden) {
 TEST(Bake, CyclesAreSaid) {
   auto variables = Bake("variable \"A\" { default = B }\nvariable \"B\" { default = A }\ntarget \"default\" {}\n");
   EXPECT_NE(FirstLine(variables.error()).find("variable cycle not allowed for A"), std::string::npos);
-  auto targets = Bake("target \"a\" { context = target.b.context }\ntarget \"b\" { context = target.a.context }\n", {"a"});
+  auto targets =
+      Bake("target \"a\" { context = target.b.context }\ntarget \"b\" { context = target.a.context }\n", {"a"});
   EXPECT_NE(FirstLine(targets.error()).find("reference cycle not allowed for target.a.context"), std::string::npos);
 }
 
 TEST(Bake, ResourcesMergePerField) {
-  auto selection = Bake("target \"p\" { resources = { memory = \"1g\", cpu-shares = 2 } }\n"
-                        "target \"default\" {\n inherits = [\"p\"]\n resources = { memory = \"2g\" }\n}\n", {}, {"default.resources.cpuset-cpus=0"});
+  auto selection = Bake(
+      "target \"p\" { resources = { memory = \"1g\", cpu-shares = 2 } }\n"
+      "target \"default\" {\n inherits = [\"p\"]\n resources = { memory = \"2g\" }\n}\n",
+      {}, {"default.resources.cpuset-cpus=0"});
   ASSERT_TRUE(selection) << selection.error().message;
   std::map<std::string, std::string> expected = {{"memory", "2g"}, {"cpu-shares", "2"}, {"cpuset-cpus", "0"}};
   EXPECT_EQ(selection->targets.at("default").resources, expected);
@@ -74,7 +82,8 @@ TEST(Bake, ASecretIsOverriddenByItsId) {
 
 // Both end empty in the reference's implementation (its defect, B13).
 TEST(Bake, ListsThatTheReferenceLosesAreSet) {
-  auto selection = Bake("target \"default\" { no-cache-filter = [\"a\"] }\n", {}, {"default.no-cache-filter+=b", "default.network=host", "default.ulimits=nofile=1"});
+  auto selection = Bake("target \"default\" { no-cache-filter = [\"a\"] }\n", {},
+                        {"default.no-cache-filter+=b", "default.network=host", "default.ulimits=nofile=1"});
   EXPECT_EQ(*selection->targets.at("default").no_cache_filter, (Strings{"a", "b"}));
   EXPECT_EQ(*selection->targets.at("default").ulimits, Strings{"nofile=1"});
   EXPECT_EQ(selection->targets.at("default").network, "host");
@@ -83,7 +92,8 @@ TEST(Bake, ListsThatTheReferenceLosesAreSet) {
 TEST(Bake, PathsMayStartAtTheirFile) {
   ReadOptions options = Options();
   options.file_relative_paths = true;
-  auto definition = Read({{"sub/a.hcl", "target \"a\" { contexts = { n = \"./d\" } }\ntarget \"b\" { context = \"x\" }\n"}}, options);
+  auto definition =
+      Read({{"sub/a.hcl", "target \"a\" { contexts = { n = \"./d\" } }\ntarget \"b\" { context = \"x\" }\n"}}, options);
   ASSERT_TRUE(definition) << definition.error().message;
   auto selection = Select(*definition, {"a", "b"}, {}, {});
   EXPECT_EQ(selection->targets.at("a").context, "sub");

@@ -31,7 +31,8 @@ const std::map<std::string, EntryKind> kEntryAttributes = {
 
 // What an attribute's value is converted to; Any for those that take texts and objects.
 Type TypeOfAttribute(const std::string& name) {
-  static const std::set<std::string> lists = {"annotations", "entitlements", "inherits", "no-cache-filter", "platforms", "tags", "targets", "ulimits"};
+  static const std::set<std::string> lists = {"annotations", "entitlements", "inherits", "no-cache-filter",
+                                              "platforms",   "tags",         "targets",  "ulimits"};
   static const std::set<std::string> maps = {"args", "contexts", "extra-hosts", "labels"};
   if (lists.contains(name)) return Type::List(Type::String());
   if (maps.contains(name)) return Type::Map(Type::String());
@@ -123,22 +124,29 @@ class Reader final : public hcl::Scope {
     for (const hcl::Body& body : bodies_) {
       for (const Block& block : body.blocks) {
         if (std::ranges::find(types, block.type) == types.end()) {
-          return ErrorAt(block.header, "Unsupported block type", fmt::format("Blocks of type \"{}\" are not expected here: use target, group, variable or function.{}", block.type, DidYouMean(block.type, types)));
+          return ErrorAt(
+              block.header, "Unsupported block type",
+              fmt::format("Blocks of type \"{}\" are not expected here: use target, group, variable or function.{}",
+                          block.type, DidYouMean(block.type, types)));
         }
         if (block.labels.size() != 1) {
-          return ErrorAt(block.header, block.labels.empty() ? "Missing name for " + block.type : "Extraneous label for " + block.type,
-                         block.labels.empty() ? fmt::format("All {} blocks must have 1 labels (name).", block.type) : "Only 1 labels (name) are expected for " + block.type + " blocks.");
+          return ErrorAt(block.header,
+                         block.labels.empty() ? "Missing name for " + block.type : "Extraneous label for " + block.type,
+                         block.labels.empty() ? fmt::format("All {} blocks must have 1 labels (name).", block.type)
+                                              : "Only 1 labels (name) are expected for " + block.type + " blocks.");
         }
         if (block.type == "variable") variables_[block.labels[0]] = &block;
         if (block.type == "function") functions_[block.labels[0]] = &block;
         if (block.type == "target" || block.type == "group") {
-          if (Status good = CheckName(block.labels[0]); !good) return ErrorAt(block.label_ranges[0], "Invalid name", good.error().message);
+          if (Status good = CheckName(block.labels[0]); !good)
+            return ErrorAt(block.label_ranges[0], "Invalid name", good.error().message);
           blocks_.push_back(&block);
         }
       }
       for (const Attribute& attribute : body.attributes) {
         if (std::ranges::find(types, attribute.name) != types.end()) {
-          return ErrorAt(attribute.range, "Invalid attribute", fmt::format("\"{}\" is a block: write {} \"name\" {{ … }}.", attribute.name, attribute.name));
+          return ErrorAt(attribute.range, "Invalid attribute",
+                         fmt::format("\"{}\" is a block: write {} \"name\" {{ … }}.", attribute.name, attribute.name));
         }
         attributes_.emplace(attribute.name, &attribute);  // the first file's stays
       }
@@ -149,12 +157,18 @@ class Reader final : public hcl::Scope {
   static Status CheckBody(const Block& block, const Strings& attributes, const Strings& blocks = {}) {
     for (const Attribute& attribute : block.body.attributes) {
       if (std::ranges::find(attributes, attribute.name) != attributes.end()) continue;
-      return ErrorAt(attribute.name_range, "Unsupported argument", fmt::format("An argument named \"{}\" is not expected here.{}", attribute.name, DidYouMean(attribute.name, attributes)));
+      return ErrorAt(attribute.name_range, "Unsupported argument",
+                     fmt::format("An argument named \"{}\" is not expected here.{}", attribute.name,
+                                 DidYouMean(attribute.name, attributes)));
     }
     for (const Block& inner : block.body.blocks) {
       if (std::ranges::find(blocks, inner.type) != blocks.end()) continue;
       bool argument = std::ranges::find(attributes, inner.type) != attributes.end();
-      return ErrorAt(inner.header, "Unsupported block type", argument ? fmt::format("Blocks of type \"{0}\" are not expected here. Did you mean to define argument \"{0}\"? If so, use the equals sign to assign it a value.", inner.type) : fmt::format("Blocks of type \"{}\" are not expected here.", inner.type));
+      return ErrorAt(inner.header, "Unsupported block type",
+                     argument ? fmt::format("Blocks of type \"{0}\" are not expected here. Did you mean to define "
+                                            "argument \"{0}\"? If so, use the equals sign to assign it a value.",
+                                            inner.type)
+                              : fmt::format("Blocks of type \"{}\" are not expected here.", inner.type));
     }
     return Ok();
   }
@@ -164,7 +178,9 @@ class Reader final : public hcl::Scope {
   // Marks a name as being worked out, for as long as it lives.
   class Working {
    public:
-    Working(std::set<std::string>& names, std::string name) : names_(names), name_(std::move(name)) { fresh_ = names_.insert(name_).second; }
+    Working(std::set<std::string>& names, std::string name) : names_(names), name_(std::move(name)) {
+      fresh_ = names_.insert(name_).second;
+    }
     ~Working() {
       if (fresh_) names_.erase(name_);
     }
@@ -198,7 +214,8 @@ class Reader final : public hcl::Scope {
 
   Result<std::optional<Type>> DeclaredType(const Block& block) const {
     const Attribute* type = block.body.Find("type");
-    if (type == nullptr || (type->value->kind == Expression::Kind::kLiteral && type->value->value.is_null())) return std::optional<Type>();
+    if (type == nullptr || (type->value->kind == Expression::Kind::kLiteral && type->value->value.is_null()))
+      return std::optional<Type>();
     TRY_ASSIGN(Type declared, hcl::TypeOf(*type->value));
     return declared;
   }
@@ -213,7 +230,10 @@ class Reader final : public hcl::Scope {
       TRY_ASSIGN(Value value, hcl::Evaluate(*written->value, *this));
       if (type) {
         auto converted = hcl::Convert(value, *type);
-        if (!converted) return ErrorAt(written->value->range, "Invalid value", fmt::format("invalid type {} for variable {} default value: {}", type->Name(), name, converted.error().message));
+        if (!converted)
+          return ErrorAt(written->value->range, "Invalid value",
+                         fmt::format("invalid type {} for variable {} default value: {}", type->Name(), name,
+                                     converted.error().message));
         value = std::move(*converted);
       }
       fallback = std::move(value);
@@ -256,11 +276,15 @@ class Reader final : public hcl::Scope {
     TRY(CheckBody(validation, {"condition", "error_message"}));
     const Attribute *condition = validation.body.Find("condition"), *message = validation.body.Find("error_message");
     if (condition == nullptr || message == nullptr) {
-      return ErrorAt(validation.header, "Missing required argument", fmt::format("The argument \"{}\" is required, but no definition was found.", condition == nullptr ? "condition" : "error_message"));
+      return ErrorAt(validation.header, "Missing required argument",
+                     fmt::format("The argument \"{}\" is required, but no definition was found.",
+                                 condition == nullptr ? "condition" : "error_message"));
     }
     TRY_ASSIGN(Value value, hcl::Evaluate(*condition->value, *this));
     auto holds = hcl::Convert(value, Type::Bool());
-    if (value.is_null() || !holds) return ErrorAt(condition->value->range, "Invalid condition result", "Condition expression must return either true or false, not null.");
+    if (value.is_null() || !holds)
+      return ErrorAt(condition->value->range, "Invalid condition result",
+                     "Condition expression must return either true or false, not null.");
     if (holds->as_bool()) return Ok();
     TRY_ASSIGN(std::string text, TextOf(validation, "error_message"));
     return ErrorAt(condition->range, "Validation failed", text);
@@ -279,15 +303,19 @@ class Reader final : public hcl::Scope {
 
   Result<std::optional<hcl::Function>> UserFunction(const std::string& name, const Block& block) const {
     TRY(CheckBody(block, {"params", "variadic_params", "result"}));
-    const Attribute *params = block.body.Find("params"), *rest = block.body.Find("variadic_params"), *result = block.body.Find("result");
+    const Attribute *params = block.body.Find("params"), *rest = block.body.Find("variadic_params"),
+                    *result = block.body.Find("result");
     if (params == nullptr || result == nullptr) {
-      return ErrorAt(block.header, "Missing required argument", fmt::format("The argument \"{}\" is required, but no definition was found.", params == nullptr ? "params" : "result"));
+      return ErrorAt(block.header, "Missing required argument",
+                     fmt::format("The argument \"{}\" is required, but no definition was found.",
+                                 params == nullptr ? "params" : "result"));
     }
     TRY_ASSIGN(auto list, hcl::ListOf(*params->value));
     Strings names;
     auto add = [&](const Expression& expression) -> Status {
       auto keyword = hcl::Keyword(expression);
-      if (!keyword) return ErrorAt(expression.range, "Invalid param element", "Each parameter name must be an identifier.");
+      if (!keyword)
+        return ErrorAt(expression.range, "Invalid param element", "Each parameter name must be an identifier.");
       names.push_back(*keyword);
       return Ok();
     };
@@ -300,7 +328,8 @@ class Reader final : public hcl::Scope {
       if (!working.fresh()) return Invalid("function cycle not allowed for {}", name);
       std::map<std::string, Value> values;
       for (size_t i = 0; i < fixed; ++i) values[names[i]] = arguments[i];
-      if (names.size() > fixed) values[names[fixed]] = Value::Tuple({arguments.begin() + static_cast<ptrdiff_t>(fixed), arguments.end()});
+      if (names.size() > fixed)
+        values[names[fixed]] = Value::Tuple({arguments.begin() + static_cast<ptrdiff_t>(fixed), arguments.end()});
       return hcl::Evaluate(*result->value, hcl::InnerScope(*this, std::move(values)));
     };
     return function;
@@ -330,9 +359,12 @@ class Reader final : public hcl::Scope {
           TRY_ASSIGN(Value text, ConvertAt(value, Type::String(), *name));
           if (text.is_null()) return ErrorAt(name->value->range, "Invalid name", "the name is null");
           instance.name = text.as_string();
-          if (Status good = CheckName(instance.name); !good) return ErrorAt(name->value->range, "Invalid name", good.error().message);
+          if (Status good = CheckName(instance.name); !good)
+            return ErrorAt(name->value->range, "Invalid name", good.error().message);
         }
-        if (!seen.insert(instance.name).second) return ErrorAt(block->label_ranges[0], "Invalid name", "duplicate matrix block names " + DuplicateHint(*block, name));
+        if (!seen.insert(instance.name).second)
+          return ErrorAt(block->label_ranges[0], "Invalid name",
+                         "duplicate matrix block names " + DuplicateHint(*block, name));
         generated.push_back(instance.name);
         Add(std::move(instance));
       }
@@ -341,7 +373,8 @@ class Reader final : public hcl::Scope {
   }
 
   static std::string DuplicateHint(const Block& block, const Attribute* name) {
-    return fmt::format("of target \"{}\"{}", block.labels[0], name == nullptr ? ": a matrix of more than one element needs a name attribute" : "");
+    return fmt::format("of target \"{}\"{}", block.labels[0],
+                       name == nullptr ? ": a matrix of more than one element needs a name attribute" : "");
   }
 
   // All combinations; the keys in order, the last one the slowest.
@@ -350,12 +383,15 @@ class Reader final : public hcl::Scope {
     if (!value.is_mapping()) return ErrorAt(matrix.value->range, "Invalid matrix", "matrix must be a map");
     std::vector<std::map<std::string, Value>> rows{{}};
     for (const auto& [key, list] : value.members()) {
-      if (!list.is_sequence() && !list.is_mapping()) return ErrorAt(matrix.value->range, "Invalid matrix", "matrix values must be a list");
+      if (!list.is_sequence() && !list.is_mapping())
+        return ErrorAt(matrix.value->range, "Invalid matrix", "matrix values must be a list");
       Value::Items items;
       if (list.is_sequence()) items = list.items();
-      else for (const auto& [name, member] : list.members()) items.push_back(member);
+      else
+        for (const auto& [name, member] : list.members()) items.push_back(member);
       std::vector<std::map<std::string, Value>> longer;
-      if (rows.size() * items.size() > 10'000) return ErrorAt(matrix.value->range, "Invalid matrix", "the matrix has more than 10000 elements");
+      if (rows.size() * items.size() > 10'000)
+        return ErrorAt(matrix.value->range, "Invalid matrix", "the matrix has more than 10000 elements");
       for (const Value& item : items) {
         for (const auto& row : rows) {
           longer.push_back(row);
@@ -376,8 +412,10 @@ class Reader final : public hcl::Scope {
   Result<Value> AttributeOf(const Instance& instance, const Attribute& attribute) {
     auto [at, fresh] = evaluated_.try_emplace({&instance, attribute.name});
     if (!fresh && at->second) return *at->second;
-    Working working(working_, fmt::format("{}.{}.{} {}", instance.block->type, instance.name, attribute.name, static_cast<const void*>(instance.block)));
-    if (!working.fresh()) return NotFound("reference cycle not allowed for {}.{}.{}", instance.block->type, instance.name, attribute.name);
+    Working working(working_, fmt::format("{}.{}.{} {}", instance.block->type, instance.name, attribute.name,
+                                          static_cast<const void*>(instance.block)));
+    if (!working.fresh())
+      return NotFound("reference cycle not allowed for {}.{}.{}", instance.block->type, instance.name, attribute.name);
     TRY_ASSIGN(Value value, hcl::Evaluate(*attribute.value, hcl::InnerScope(*this, instance.matrix)));
     TRY_ASSIGN(value, ConvertAt(value, TypeOfAttribute(attribute.name), attribute));
     if (auto kind = kEntryAttributes.find(attribute.name); kind != kEntryAttributes.end() && !value.is_null()) {
@@ -394,7 +432,8 @@ class Reader final : public hcl::Scope {
     auto found = named == by_name_.end() ? decltype(named->second.find(""))() : named->second.find(steps[0]);
     if (named == by_name_.end() || found == named->second.end()) {
       Strings names;
-      if (named != by_name_.end()) for (const auto& [name, all] : named->second) names.push_back(name);
+      if (named != by_name_.end())
+        for (const auto& [name, all] : named->second) names.push_back(name);
       return NotFound("there is no {} named \"{}\".{}", type, steps[0], DidYouMean(steps[0], names));
     }
     auto* self = const_cast<Reader*>(this);
@@ -418,7 +457,8 @@ class Reader final : public hcl::Scope {
     const Strings& known = TargetAttributes();
     static const Strings group = {"description", "targets"};
     const Strings& all = type == "group" ? group : known;
-    if (std::ranges::find(all, steps[1]) == all.end()) return NotFound("a {} has no attribute \"{}\".{}", type, steps[1], DidYouMean(steps[1], all));
+    if (std::ranges::find(all, steps[1]) == all.end())
+      return NotFound("a {} has no attribute \"{}\".{}", type, steps[1], DidYouMean(steps[1], all));
     return Found{Value::Null(TypeOfAttribute(steps[1])), 2};
   }
 
@@ -427,7 +467,8 @@ class Reader final : public hcl::Scope {
   Result<Strings> StringsOf(const Value& value, const Attribute& attribute) const {
     Strings strings;
     for (const Value& item : value.items()) {
-      if (item.is_null()) return ErrorAt(attribute.value->range, "Unsuitable value type", "Unsuitable value: an element is null");
+      if (item.is_null())
+        return ErrorAt(attribute.value->range, "Unsuitable value type", "Unsuitable value: an element is null");
       strings.push_back(item.as_string());
     }
     return strings;
@@ -439,7 +480,8 @@ class Reader final : public hcl::Scope {
     TRY_ASSIGN(group.description, TextOf(*instance.block, "description"));
     const Attribute* targets = instance.block->body.Find("targets");
     if (targets == nullptr) {
-      return ErrorAt(instance.block->body.end, "Missing required argument", "The argument \"targets\" is required, but no definition was found.");
+      return ErrorAt(instance.block->body.end, "Missing required argument",
+                     "The argument \"targets\" is required, but no definition was found.");
     }
     TRY_ASSIGN(Value value, AttributeOf(instance, *targets));
     if (!value.is_null()) {
@@ -484,27 +526,37 @@ class Reader final : public hcl::Scope {
 
   Status SetAttribute(Target& target, const Attribute& attribute, const Value& value) {
     const std::string& name = attribute.name;
-    std::map<std::string, std::optional<std::string>*> texts = {
-        {"context", &target.context}, {"dockerfile", &target.dockerfile}, {"dockerfile-inline", &target.dockerfile_inline},
-        {"target", &target.target}, {"network", &target.network}, {"shm-size", &target.shm_size}, {"call", &target.call}};
+    std::map<std::string, std::optional<std::string>*> texts = {{"context", &target.context},
+                                                                {"dockerfile", &target.dockerfile},
+                                                                {"dockerfile-inline", &target.dockerfile_inline},
+                                                                {"target", &target.target},
+                                                                {"network", &target.network},
+                                                                {"shm-size", &target.shm_size},
+                                                                {"call", &target.call}};
     std::map<std::string, std::optional<Strings>*> lists = {
-        {"annotations", &target.annotations}, {"tags", &target.tags}, {"platforms", &target.platforms},
-        {"no-cache-filter", &target.no_cache_filter}, {"ulimits", &target.ulimits}, {"entitlements", &target.entitlements}};
-    std::map<std::string, NullableMap*> maps = {{"args", &target.args}, {"labels", &target.labels}, {"extra-hosts", &target.extra_hosts}};
+        {"annotations", &target.annotations}, {"tags", &target.tags},
+        {"platforms", &target.platforms},     {"no-cache-filter", &target.no_cache_filter},
+        {"ulimits", &target.ulimits},         {"entitlements", &target.entitlements}};
+    std::map<std::string, NullableMap*> maps = {
+        {"args", &target.args}, {"labels", &target.labels}, {"extra-hosts", &target.extra_hosts}};
     std::map<std::string, std::optional<Entries>*> entries = {
-        {"attest", &target.attest}, {"cache-from", &target.cache_from}, {"cache-to", &target.cache_to}, {"output", &target.output},
-        {"policy", &target.policy}, {"secret", &target.secret}, {"ssh", &target.ssh}};
+        {"attest", &target.attest}, {"cache-from", &target.cache_from}, {"cache-to", &target.cache_to},
+        {"output", &target.output}, {"policy", &target.policy},         {"secret", &target.secret},
+        {"ssh", &target.ssh}};
     if (auto text = texts.find(name); text != texts.end()) {
       *text->second = value.as_string();
     } else if (auto list = lists.find(name); list != lists.end()) {
       TRY_ASSIGN(*list->second, StringsOf(value, attribute));
     } else if (auto map = maps.find(name); map != maps.end()) {
-      for (const auto& [key, member] : value.members()) (*map->second)[key] = member.is_null() ? std::nullopt : std::optional(member.as_string());
+      for (const auto& [key, member] : value.members())
+        (*map->second)[key] = member.is_null() ? std::nullopt : std::optional(member.as_string());
     } else if (auto entry = entries.find(name); entry != entries.end()) {
       TRY_ASSIGN(*entry->second, EntriesOf(kEntryAttributes.at(name), value, attribute));
     } else if (name == "contexts") {
       for (const auto& [key, member] : value.members()) {
-        if (member.is_null()) return ErrorAt(attribute.value->range, "Unsuitable value type", fmt::format("Unsuitable value: the context \"{}\" is null", key));
+        if (member.is_null())
+          return ErrorAt(attribute.value->range, "Unsuitable value type",
+                         fmt::format("Unsuitable value: the context \"{}\" is null", key));
         target.contexts[key] = member.as_string();
       }
     } else if (name == "inherits") {
@@ -516,11 +568,14 @@ class Reader final : public hcl::Scope {
     } else if (name == "no-cache") {
       target.no_cache = value.as_bool();
     } else if (name == "resources") {
-      if (!value.is_mapping()) return ErrorAt(attribute.value->range, "Unsuitable value type", "Unsuitable value: object required");
+      if (!value.is_mapping())
+        return ErrorAt(attribute.value->range, "Unsuitable value type", "Unsuitable value: object required");
       TRY_ASSIGN(target.resources, FieldsOf(value, attribute));
       for (const auto& [key, amount] : target.resources) {
         if (std::ranges::find(ResourceNames(), key) == ResourceNames().end()) {
-          return ErrorAt(attribute.value->range, "Unsupported argument", fmt::format("\"{}\" is not a resource: use {}.{}", key, Join(ResourceNames(), ", "), DidYouMean(key, ResourceNames())));
+          return ErrorAt(attribute.value->range, "Unsupported argument",
+                         fmt::format("\"{}\" is not a resource: use {}.{}", key, Join(ResourceNames(), ", "),
+                                     DidYouMean(key, ResourceNames())));
         }
       }
     }

@@ -14,8 +14,8 @@ namespace {
 namespace fs = std::filesystem;
 using compose::Node;
 
-// Bake looks at nothing else of a service: it may depend on one of a file that is not here, and its `platform` is that of
-// the container.
+// Bake looks at nothing else of a service: it may depend on one of a file that is not here, and its `platform` is that
+// of the container.
 void KeepWhatIsBuilt(Node& model) {
   Node* services = model.Find("services");
   if (services == nullptr) return;
@@ -32,7 +32,8 @@ Result<compose::Project> LoadProject(const std::vector<File>& files, const ReadO
   load.project_name = "bake";
   load.project_directory = options.working_directory;
   load.environment = options.environment;
-  if (auto name = options.environment.find("COMPOSE_PROJECT_NAME"); name != options.environment.end() && !name->second.empty()) {
+  if (auto name = options.environment.find("COMPOSE_PROJECT_NAME");
+      name != options.environment.end() && !name->second.empty()) {
     load.project_name = name->second;
   }
   for (const auto& [name, value] : options.variables) load.environment[name] = value;

@@ -11,13 +11,16 @@ namespace {
 
 const std::map<std::string, hcl::BlockType>& BlockTypes() {
   static const std::map<std::string, hcl::BlockType> types = {
-      {"target", {.labels = 1}}, {"group", {.labels = 1}}, {"function", {.labels = 1}},
+      {"target", {.labels = 1}},
+      {"group", {.labels = 1}},
+      {"function", {.labels = 1}},
       {"variable", {.labels = 1, .nested = {{"validation", {}}}}}};
   return types;
 }
 
 // By its name's ending; one with another ending is whatever it can be read as.
-Status ReadOne(const File& file, const ReadOptions& options, std::vector<File>& compose, std::vector<hcl::Body>& bodies) {
+Status ReadOne(const File& file, const ReadOptions& options, std::vector<File>& compose,
+               std::vector<hcl::Body>& bodies) {
   std::string name = ToLower(file.name);
   auto native = [&]() -> Result<hcl::Body> { return hcl::ParseNative({file.name, file.text}); };
   auto json = [&]() -> Result<hcl::Body> { return hcl::ParseJson({file.name, file.text}, BlockTypes()); };
@@ -43,21 +46,23 @@ Status ReadOne(const File& file, const ReadOptions& options, std::vector<File>& 
   if (as_json) return take(std::move(as_json));
   bool looks_json = TrimSpace(file.text).starts_with('{');
   Error error = looks_json ? as_json.error() : as_native.error();
-  error.hint = fmt::format("its name says no format, so that it was tried as Compose ({}), HCL and JSON", is_compose.error().message);
+  error.hint = fmt::format("its name says no format, so that it was tried as Compose ({}), HCL and JSON",
+                           is_compose.error().message);
   return error;
 }
 
 // A relative path of a file in a folder, from there.
 void Rebase(Target& target) {
   auto rebased = [](const std::string& base, const std::string& path) {
-    bool special = path.empty() || path.starts_with('/') || path.find("://") != path.npos || path.starts_with("target:") ||
-                   path.starts_with("docker-image:") || path.starts_with("git@");
+    bool special = path.empty() || path.starts_with('/') || path.find("://") != path.npos ||
+                   path.starts_with("target:") || path.starts_with("docker-image:") || path.starts_with("git@");
     if (special || base == ".") return path;
     return path == "." ? base : base + "/" + path;
   };
   if (target.context_base) target.context = rebased(*target.context_base, target.context.value_or("."));
   for (auto& [name, path] : target.contexts) {
-    if (auto base = target.contexts_base.find(name); base != target.contexts_base.end()) path = rebased(base->second, path);
+    if (auto base = target.contexts_base.find(name); base != target.contexts_base.end())
+      path = rebased(base->second, path);
   }
 }
 
@@ -75,7 +80,7 @@ const Target* Definition::FindTarget(std::string_view name) const {
 
 const std::vector<std::string>& DefaultFileNames() {
   static const std::vector<std::string> names = {
-      "compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml",
+      "compose.yaml",     "compose.yml",     "docker-compose.yml",        "docker-compose.yaml",
       "docker-bake.json", "docker-bake.hcl", "docker-bake.override.json", "docker-bake.override.hcl"};
   return names;
 }

@@ -33,11 +33,11 @@ struct Definition {
 };
 
 struct ReadOptions {
-  std::string working_directory;                    // absolute
-  std::map<std::string, std::string> environment;   // of the process; empty when it is not to be asked
-  std::map<std::string, std::string> variables;     // --var: win over the environment
-  std::map<std::string, std::string> built_in;      // BAKE_CMD_CONTEXT, BAKE_LOCAL_PLATFORM: win over all
-  bool file_relative_paths = false;                 // BUILDX_BAKE_FILE_RELATIVE_PATHS
+  std::string working_directory;                   // absolute
+  std::map<std::string, std::string> environment;  // of the process; empty when it is not to be asked
+  std::map<std::string, std::string> variables;    // --var: win over the environment
+  std::map<std::string, std::string> built_in;     // BAKE_CMD_CONTEXT, BAKE_LOCAL_PLATFORM: win over all
+  bool file_relative_paths = false;                // BUILDX_BAKE_FILE_RELATIVE_PATHS
 };
 
 // The names that are looked for without -f, in the order in which they are merged.

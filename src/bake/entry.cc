@@ -45,7 +45,8 @@ Result<Entry> MakeEntry(EntryKind kind, std::map<std::string, std::string> field
     }
     all.erase("type");
     for (const auto& [name, value] : all) {
-      if (name != "id" && name != "src" && name != "env") return Invalid("unexpected key '{}' in '{}={}'", name, name, value);
+      if (name != "id" && name != "src" && name != "env")
+        return Invalid("unexpected key '{}' in '{}={}'", name, name, value);
     }
     std::erase_if(all, [](const auto& field) { return field.second.empty(); });
   } else if (kind == EntryKind::kCache && type.empty()) {

@@ -30,8 +30,7 @@ using Entries = std::vector<Entry>;
 // One text may be several caches: "a/b,c/d". kInvalid quotes the text.
 Result<Entries> ParseEntries(EntryKind kind, const std::string& text);
 // An object's; kInvalid for a key that such an entry cannot have.
-Result<Entry> MakeEntry(EntryKind kind, std::map<std::string, std::string> fields,
-                        std::vector<std::string> paths = {});
+Result<Entry> MakeEntry(EntryKind kind, std::map<std::string, std::string> fields, std::vector<std::string> paths = {});
 
 // Each once: by id, by type, or as a whole. The last of those with an id stays, at the first's place.
 Entries WithoutDuplicates(EntryKind kind, const Entries& entries);

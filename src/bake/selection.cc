@@ -12,7 +12,9 @@ namespace varve::bake {
 namespace {
 
 // Go's path.Match over names without slashes; its one difference is that a backslash escapes there too.
-bool Matches(const std::string& pattern, const std::string& name) { return fnmatch(pattern.c_str(), name.c_str(), 0) == 0; }
+bool Matches(const std::string& pattern, const std::string& name) {
+  return fnmatch(pattern.c_str(), name.c_str(), 0) == 0;
+}
 
 bool IsPattern(const std::string& text) { return text.find_first_of("*?[]") != text.npos; }
 
@@ -110,8 +112,9 @@ class Selector {
   }
 
   Status ReadOverrides(const Strings& overrides) {
-    static const std::set<std::string> lists = {"output", "cache-to", "cache-from", "tags", "platform", "secrets", "ssh", "attest",
-                                                "entitlements", "annotations", "policy", "no-cache-filter", "ulimits"};
+    static const std::set<std::string> lists = {
+        "output", "cache-to",     "cache-from",  "tags",   "platform",        "secrets", "ssh",
+        "attest", "entitlements", "annotations", "policy", "no-cache-filter", "ulimits"};
     for (const std::string& text : overrides) {
       size_t eq = text.find('=');
       std::string path = text.substr(0, eq);
@@ -125,7 +128,8 @@ class Selector {
       for (const char* named : {"args", "contexts", "resources", "secret"}) {
         if (first == named && !sub) return Invalid("invalid key {}, {} requires name", path, first);
       }
-      if (append && (first == "resources" || first == "secret")) return Invalid("invalid key {}+, {} does not support append", path, first);
+      if (append && (first == "resources" || first == "secret"))
+        return Invalid("invalid key {}+, {} does not support append", path, first);
       std::string value = eq == text.npos ? "" : text.substr(eq + 1);
       if (eq == text.npos) {
         auto it = environment_.find(key.substr(key.find('.') + 1));
@@ -154,12 +158,14 @@ class Selector {
     }
     if (!names.empty()) return names;
     Error error = NotFound("could not find any target matching '{}'", pattern);
-    if (definition_.FindGroup(pattern) != nullptr) error.hint = fmt::format("{} is a group: --set takes targets and patterns of them", pattern);
+    if (definition_.FindGroup(pattern) != nullptr)
+      error.hint = fmt::format("{} is a group: --set takes targets and patterns of them", pattern);
     return error;
   }
 
   // Nothing where it is being resolved already: a circle of inherits is cut.
-  Result<std::optional<Target>> Inherited(const std::string& name, std::map<std::string, std::optional<Target>>& visited) const {
+  Result<std::optional<Target>> Inherited(const std::string& name,
+                                          std::map<std::string, std::optional<Target>>& visited) const {
     if (auto known = visited.find(name); known != visited.end()) return known->second;
     visited[name] = std::nullopt;
     const Target* own = definition_.FindTarget(name);
@@ -172,7 +178,8 @@ class Selector {
     merged.Merge(*own);
     merged.name = name;
     if (auto overrides = overrides_.find(name); overrides != overrides_.end()) {
-      if (Status good = merged.Apply(overrides->second); !good) return Error(std::move(good).error()).With("target " + name);
+      if (Status good = merged.Apply(overrides->second); !good)
+        return Error(std::move(good).error()).With("target " + name);
     }
     merged.Normalise();
     visited[name] = merged;
@@ -196,10 +203,12 @@ class Selector {
       if (!value.starts_with("target:")) continue;
       const std::string other = value.substr(7);
       if (other == name) return Invalid("target {} cannot link to itself", other);
-      if (std::ranges::find(visited, other) != visited.end()) return Invalid("infinite loop from {} to {}", name, other);
+      if (std::ranges::find(visited, other) != visited.end())
+        return Invalid("infinite loop from {} to {}", name, other);
       if (!selection_.targets.contains(other)) {
         auto linked = Resolve(other);
-        if (!linked) return Error(std::move(linked).error()).With(fmt::format("target {}: context \"{}\"", name, context));
+        if (!linked)
+          return Error(std::move(linked).error()).With(fmt::format("target {}: context \"{}\"", name, context));
         linked->output = Entries{{.fields = {{"type", "cacheonly"}}}};
         linked->linked = true;
         selection_.targets[other] = std::move(*linked);
@@ -215,7 +224,8 @@ class Selector {
       if (!user.platforms || !used.platforms || user.platforms->size() < 2 || used.platforms->size() < 2) continue;
       for (const std::string& platform : *user.platforms) {
         if (std::ranges::find(*used.platforms, platform) != used.platforms->end()) continue;
-        return Invalid("target {} can't be used by {} because its platforms [{}] are not a subset of [{}]", other, name, Join(*user.platforms, " "), Join(*used.platforms, " "));
+        return Invalid("target {} can't be used by {} because its platforms [{}] are not a subset of [{}]", other, name,
+                       Join(*user.platforms, " "), Join(*used.platforms, " "));
       }
     }
     return Ok();
@@ -229,7 +239,8 @@ class Selector {
 
 }  // namespace
 
-Result<Selection> Select(const Definition& definition, std::vector<std::string> names, const std::vector<std::string>& overrides,
+Result<Selection> Select(const Definition& definition, std::vector<std::string> names,
+                         const std::vector<std::string>& overrides,
                          const std::map<std::string, std::string>& environment) {
   return Selector(definition, environment).Run(std::move(names), overrides);
 }

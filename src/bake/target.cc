@@ -95,16 +95,43 @@ Result<bool> BoolOf(const Override& o) {
 }  // namespace
 
 const Strings& TargetAttributes() {
-  static const Strings names = {
-      "annotations", "args", "attest", "cache-from", "cache-to", "call", "context", "contexts", "description",
-      "dockerfile", "dockerfile-inline", "entitlements", "extra-hosts", "inherits", "labels", "matrix", "name",
-      "network", "no-cache", "no-cache-filter", "output", "platforms", "policy", "pull", "resources", "secret",
-      "shm-size", "ssh", "tags", "target", "ulimits"};
+  static const Strings names = {"annotations",
+                                "args",
+                                "attest",
+                                "cache-from",
+                                "cache-to",
+                                "call",
+                                "context",
+                                "contexts",
+                                "description",
+                                "dockerfile",
+                                "dockerfile-inline",
+                                "entitlements",
+                                "extra-hosts",
+                                "inherits",
+                                "labels",
+                                "matrix",
+                                "name",
+                                "network",
+                                "no-cache",
+                                "no-cache-filter",
+                                "output",
+                                "platforms",
+                                "policy",
+                                "pull",
+                                "resources",
+                                "secret",
+                                "shm-size",
+                                "ssh",
+                                "tags",
+                                "target",
+                                "ulimits"};
   return names;
 }
 
 const Strings& ResourceNames() {
-  static const Strings names = {"memory", "memory-swap", "cpu-shares", "cpu-period", "cpu-quota", "cpuset-cpus", "cpuset-mems"};
+  static const Strings names = {"memory",    "memory-swap", "cpu-shares", "cpu-period",
+                                "cpu-quota", "cpuset-cpus", "cpuset-mems"};
   return names;
 }
 
@@ -151,8 +178,12 @@ void Target::Merge(const Target& upper) {
 
 void Target::Normalise() {
   for (auto* list : {&annotations, &tags, &platforms, &no_cache_filter, &ulimits}) Unique(*list);
-  for (auto [kind, list] : {std::pair{EntryKind::kAttest, &attest}, {EntryKind::kCache, &cache_from}, {EntryKind::kCache, &cache_to},
-                            {EntryKind::kSecret, &secret}, {EntryKind::kSsh, &ssh}, {EntryKind::kOutput, &output}}) {
+  for (auto [kind, list] : {std::pair{EntryKind::kAttest, &attest},
+                            {EntryKind::kCache, &cache_from},
+                            {EntryKind::kCache, &cache_to},
+                            {EntryKind::kSecret, &secret},
+                            {EntryKind::kSsh, &ssh},
+                            {EntryKind::kOutput, &output}}) {
     if (*list) *list = WithoutDuplicates(kind, **list);
   }
   if (network == "host") Append(entitlements, std::optional(Strings{"network.host"}));
@@ -164,7 +195,9 @@ Status Target::Apply(const std::vector<Override>& overrides) {
   // --push and --load are about outputs, whatever order they were said in.
   std::vector<const Override*> ordered;
   for (const Override& o : overrides) ordered.push_back(&o);
-  auto rank = [](const Override* o) { return o->key == "push" ? 1 : o->key == "load" ? 2 : o->key.starts_with("secret.") ? 3 : 0; };
+  auto rank = [](const Override* o) {
+    return o->key == "push" ? 1 : o->key == "load" ? 2 : o->key.starts_with("secret.") ? 3 : 0;
+  };
   std::ranges::stable_sort(ordered, {}, rank);
   for (const Override* at : ordered) {
     const Override& o = *at;
@@ -198,16 +231,25 @@ Status Target::Apply(const std::vector<Override>& overrides) {
     else if (key == "call") call = o.value;
     else if (key == "shm-size") shm_size = o.value;
     else if (key == "network") network = o.value;
-    else if (key == "args") { TRY(named()); args[sub] = o.value; }
-    else if (key == "labels") { TRY(named()); labels[sub] = o.value; }
-    else if (key == "extra-hosts") { TRY(named()); extra_hosts[sub] = o.value; }
-    else if (key == "contexts") { TRY(named()); contexts[sub] = o.value; contexts_base.erase(sub); }
-    else if (key == "resources") {
+    else if (key == "args") {
       TRY(named());
-      if (std::ranges::find(ResourceNames(), sub) == ResourceNames().end()) return Invalid("unknown resource \"{}\": use {}", sub, Join(ResourceNames(), ", "));
+      args[sub] = o.value;
+    } else if (key == "labels") {
+      TRY(named());
+      labels[sub] = o.value;
+    } else if (key == "extra-hosts") {
+      TRY(named());
+      extra_hosts[sub] = o.value;
+    } else if (key == "contexts") {
+      TRY(named());
+      contexts[sub] = o.value;
+      contexts_base.erase(sub);
+    } else if (key == "resources") {
+      TRY(named());
+      if (std::ranges::find(ResourceNames(), sub) == ResourceNames().end())
+        return Invalid("unknown resource \"{}\": use {}", sub, Join(ResourceNames(), ", "));
       resources[sub] = o.value;
-    }
-    else if (key == "tags") list(tags, o.append);
+    } else if (key == "tags") list(tags, o.append);
     else if (key == "platform") list(platforms, o.append);
     else if (key == "annotations") list(annotations, true);
     else if (key == "entitlements") list(entitlements, true);
@@ -222,23 +264,33 @@ Status Target::Apply(const std::vector<Override>& overrides) {
     else if (key == "policy") TRY(entries(EntryKind::kPolicy, policy, o.append));
     else if (key == "secret") {
       TRY(named());
-      auto found = secret ? std::ranges::find_if(*secret, [&](const Entry& e) { return e.Get("id") == sub; }) : Entries::iterator();
-      if (!secret || found == secret->end()) return Invalid("secret \"{}\" must be declared before it can be overridden", sub);
+      auto found = secret ? std::ranges::find_if(*secret, [&](const Entry& e) { return e.Get("id") == sub; })
+                          : Entries::iterator();
+      if (!secret || found == secret->end())
+        return Invalid("secret \"{}\" must be declared before it can be overridden", sub);
       TRY_ASSIGN(Entries next, ParseEntries(EntryKind::kSecret, o.value));
-      if (!next[0].Get("id").empty() && next[0].Get("id") != sub) return Invalid("secret override id \"{}\" does not match declared secret \"{}\"", next[0].Get("id"), sub);
+      if (!next[0].Get("id").empty() && next[0].Get("id") != sub)
+        return Invalid("secret override id \"{}\" does not match declared secret \"{}\"", next[0].Get("id"), sub);
       next[0].fields["id"] = sub;
       *found = std::move(next[0]);
-    }
-    else if (key == "no-cache") { TRY_ASSIGN(no_cache, BoolOf(o)); }
-    else if (key == "pull") { TRY_ASSIGN(pull, BoolOf(o)); }
-    else if (key == "push") { TRY_ASSIGN(bool push, BoolOf(o)); SetPush(output, push); }
-    else if (key == "load") { TRY_ASSIGN(bool load, BoolOf(o)); SetLoad(output, load); }
-    else {
+    } else if (key == "no-cache") {
+      TRY_ASSIGN(no_cache, BoolOf(o));
+    } else if (key == "pull") {
+      TRY_ASSIGN(pull, BoolOf(o));
+    } else if (key == "push") {
+      TRY_ASSIGN(bool push, BoolOf(o));
+      SetPush(output, push);
+    } else if (key == "load") {
+      TRY_ASSIGN(bool load, BoolOf(o));
+      SetLoad(output, load);
+    } else {
       Error error = Invalid("unknown key: {}", key);
       static const std::vector<std::string_view> known = {
-          "annotations", "args", "attest", "cache-from", "cache-to", "call", "context", "contexts", "dockerfile", "entitlements",
-          "extra-hosts", "labels", "load", "network", "no-cache", "no-cache-filter", "output", "platform", "policy", "pull",
-          "push", "resources", "secret", "secrets", "shm-size", "ssh", "tags", "target", "ulimits"};
+          "annotations", "args",     "attest",     "cache-from",      "cache-to",    "call",
+          "context",     "contexts", "dockerfile", "entitlements",    "extra-hosts", "labels",
+          "load",        "network",  "no-cache",   "no-cache-filter", "output",      "platform",
+          "policy",      "pull",     "push",       "resources",       "secret",      "secrets",
+          "shm-size",    "ssh",      "tags",       "target",          "ulimits"};
       if (auto near = NearestWord(key, known)) error.hint = fmt::format("did you mean {}?", *near);
       return error;
     }

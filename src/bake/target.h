@@ -19,7 +19,7 @@ using NullableMap = std::map<std::string, std::optional<std::string>>;
 struct Override {
   std::string key;  // without the target: "args.VERSION"
   std::string value;
-  Strings values;   // of a list, in order
+  Strings values;  // of a list, in order
   bool append = false;
 };
 

@@ -58,7 +58,8 @@ Result<Value> FromCsv(const std::string& name, const std::string& text, const Ty
     items.push_back(std::move(item));
   }
   if (type.kind == Kind::kTuple) return Value::Tuple(std::move(items));
-  return type.kind == Kind::kSet ? Value::Set(type.element(), std::move(items)) : Value::List(type.element(), std::move(items));
+  return type.kind == Kind::kSet ? Value::Set(type.element(), std::move(items))
+                                 : Value::List(type.element(), std::move(items));
 }
 
 }  // namespace
@@ -72,19 +73,23 @@ Result<Value> VariableValue(const std::string& name, const std::optional<Type>& 
   }
   auto unsupported = [&](const Type& of) {
     Error error = Invalid("unsupported type {} for variable {}", of.Name(), name);
-    error.hint = type ? fmt::format("set {}_JSON to a JSON value", name) : "give the variable a type: then the environment can set it";
+    error.hint = type ? fmt::format("set {}_JSON to a JSON value", name)
+                      : "give the variable a type: then the environment can set it";
     return error;
   };
   if (type) {
     if (given->json) {
       auto json = Json::Parse(given->text);
       auto value = json ? hcl::Convert(hcl::FromJson(*json), *type) : Result<Value>(json.error());
-      if (!value) return Error(std::move(value).error()).With(fmt::format("failed to convert variable {} from JSON", name));
+      if (!value)
+        return Error(std::move(value).error()).With(fmt::format("failed to convert variable {} from JSON", name));
       return value;
     }
-    if (type->kind == Kind::kList || type->kind == Kind::kSet || type->kind == Kind::kTuple || type->kind == Kind::kMap) {
+    if (type->kind == Kind::kList || type->kind == Kind::kSet || type->kind == Kind::kTuple ||
+        type->kind == Kind::kMap) {
       auto value = FromCsv(name, given->text, *type);
-      if (!value) return Error(std::move(value).error()).With(fmt::format("failed to convert variable {} from CSV", name));
+      if (!value)
+        return Error(std::move(value).error()).With(fmt::format("failed to convert variable {} from CSV", name));
       return value;
     }
     if (type->is_primitive()) return Primitive(name, given->text, *type);

@@ -18,8 +18,7 @@ struct Given {
 // `type`: what the file declares; nothing for an untyped variable. `fallback`: the default, converted
 // already; nothing without one.
 Result<hcl::Value> VariableValue(const std::string& name, const std::optional<hcl::Type>& type,
-                                 const std::optional<hcl::Value>& fallback,
-                                 const std::optional<Given>& given);
+                                 const std::optional<hcl::Value>& fallback, const std::optional<Given>& given);
 
 // As `--list=variables` shows a value; nothing for null.
 std::optional<std::string> ShownValue(const hcl::Value& value, const std::optional<hcl::Type>& type);

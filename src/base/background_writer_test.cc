@@ -54,7 +54,10 @@ TEST(BackgroundWriter, DestructorDropsTheRest) {
     }
     std::atomic<int> calls = 0;
   } slow;
-  { BackgroundWriter background(slow); ASSERT_TRUE(background.Write("never passed on")); }
+  {
+    BackgroundWriter background(slow);
+    ASSERT_TRUE(background.Write("never passed on"));
+  }
   EXPECT_EQ(slow.calls, 0);
 }
 

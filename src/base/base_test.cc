@@ -17,8 +17,7 @@ namespace varve {
 namespace {
 
 TEST(Digest, OfTheEmptyStringIsTheKnownValue) {
-  EXPECT_EQ(Digest::Of("").ToString(),
-            "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  EXPECT_EQ(Digest::Of("").ToString(), "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
 }
 
 TEST(Digest, ParsesItsOwnTextAndNothingElse) {
@@ -72,8 +71,7 @@ TEST(CleanPath, FollowsGo) {
 }
 
 TEST(Strings, CsvQuotesProtectCommas) {
-  EXPECT_EQ(*ParseCsvRecord(R"(a=1,"b=2,3","c=""q""")"),
-            (std::vector<std::string>{"a=1", "b=2,3", "c=\"q\""}));
+  EXPECT_EQ(*ParseCsvRecord(R"(a=1,"b=2,3","c=""q""")"), (std::vector<std::string>{"a=1", "b=2,3", "c=\"q\""}));
   EXPECT_FALSE(ParseCsvRecord("\"a"));
 }
 
@@ -96,8 +94,7 @@ TEST(Strings, SizesReadAndPrint) {
 TEST(Clock, TimesPrintAsGoPrintsThem) {
   EXPECT_EQ(FormatTime({0}), "1970-01-01T00:00:00Z");
   EXPECT_EQ(FormatTime({1'500'000'000}), "1970-01-01T00:00:01.5Z");
-  EXPECT_EQ(ParseTime("2024-02-03T04:05:06.7+01:00")->nanos,
-            ParseTime("2024-02-03T03:05:06.7Z")->nanos);
+  EXPECT_EQ(ParseTime("2024-02-03T04:05:06.7+01:00")->nanos, ParseTime("2024-02-03T03:05:06.7Z")->nanos);
   EXPECT_FALSE(ParseTime("yesterday"));
 }
 

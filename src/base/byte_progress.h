@@ -14,8 +14,7 @@ namespace varve {
 
 // Bytes so far of a part of the work named `id`, of `total` (0: unknown). Called on the thread that
 // does the work, several of them at once for different parts.
-using OnProgress =
-    std::function<void(const std::string& id, uint64_t current, uint64_t total, bool done)>;
+using OnProgress = std::function<void(const std::string& id, uint64_t current, uint64_t total, bool done)>;
 
 // Counts, and tells every mebibyte; never that it is done, which only the caller knows. An empty
 // function is told nothing. The function must outlive it.

@@ -34,18 +34,16 @@ struct FreeContext {
 
 Result<Checksum> Checksum::Parse(std::string_view text) {
   const size_t colon = text.find(':');
-  const Algorithm* algorithm =
-      colon == text.npos ? nullptr : FindAlgorithm(text.substr(0, colon));
+  const Algorithm* algorithm = colon == text.npos ? nullptr : FindAlgorithm(text.substr(0, colon));
   if (algorithm == nullptr) {
     Error error = Invalid("checksum \"{}\" names no known algorithm", text.substr(0, 200));
     error.hint = "write sha256:<hex digits>, sha384:… or sha512:…";
     return error;
   }
   const std::string_view hex = text.substr(colon + 1);
-  if (hex.size() != algorithm->hex_digits ||
-      hex.find_first_not_of("0123456789abcdef") != hex.npos) {
-    return Invalid("\"{}\" is no {} checksum: {} lower-case hex digits expected",
-                   hex.substr(0, 200), algorithm->name, algorithm->hex_digits);
+  if (hex.size() != algorithm->hex_digits || hex.find_first_not_of("0123456789abcdef") != hex.npos) {
+    return Invalid("\"{}\" is no {} checksum: {} lower-case hex digits expected", hex.substr(0, 200), algorithm->name,
+                   algorithm->hex_digits);
   }
   return Checksum(std::string(text));
 }

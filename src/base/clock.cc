@@ -52,9 +52,8 @@ std::string FormatTime(Timestamp time) {
   int64_t fraction = time.nanos - static_cast<int64_t>(seconds) * 1'000'000'000;
   tm parts;
   gmtime_r(&seconds, &parts);
-  std::string out = fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", parts.tm_year + 1900,
-                                parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min,
-                                parts.tm_sec);
+  std::string out = fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", parts.tm_year + 1900, parts.tm_mon + 1,
+                                parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec);
   if (fraction != 0) {
     std::string digits = fmt::format("{:09}", fraction);
     digits.erase(digits.find_last_not_of('0') + 1);
@@ -67,12 +66,10 @@ Result<Timestamp> ParseTime(std::string_view rfc3339) {
   std::string_view text = rfc3339;
   auto bad = [&] { return Invalid("\"{}\" is not an RFC 3339 time", rfc3339); };
   tm parts{};
-  if (!TakeDigits(text, 4, &parts.tm_year) || !Take(text, '-') ||
-      !TakeDigits(text, 2, &parts.tm_mon) || !Take(text, '-') ||
-      !TakeDigits(text, 2, &parts.tm_mday) || !(Take(text, 'T') || Take(text, 't')) ||
-      !TakeDigits(text, 2, &parts.tm_hour) || !Take(text, ':') ||
-      !TakeDigits(text, 2, &parts.tm_min) || !Take(text, ':') ||
-      !TakeDigits(text, 2, &parts.tm_sec)) {
+  if (!TakeDigits(text, 4, &parts.tm_year) || !Take(text, '-') || !TakeDigits(text, 2, &parts.tm_mon) ||
+      !Take(text, '-') || !TakeDigits(text, 2, &parts.tm_mday) || !(Take(text, 'T') || Take(text, 't')) ||
+      !TakeDigits(text, 2, &parts.tm_hour) || !Take(text, ':') || !TakeDigits(text, 2, &parts.tm_min) ||
+      !Take(text, ':') || !TakeDigits(text, 2, &parts.tm_sec)) {
     return bad();
   }
   int64_t fraction = 0;
@@ -92,8 +89,7 @@ Result<Timestamp> ParseTime(std::string_view rfc3339) {
   } else {
     int sign = Take(text, '+') ? 1 : Take(text, '-') ? -1 : 0;
     int hours = 0, minutes = 0;
-    if (sign == 0 || !TakeDigits(text, 2, &hours) || !Take(text, ':') ||
-        !TakeDigits(text, 2, &minutes)) {
+    if (sign == 0 || !TakeDigits(text, 2, &hours) || !Take(text, ':') || !TakeDigits(text, 2, &minutes)) {
       return bad();
     }
     offset = sign * (hours * 3600 + minutes * 60);
@@ -117,9 +113,7 @@ std::string FormatDuration(Nanos duration) {
 
 std::string FormatAge(Nanos age) {
   int64_t seconds = std::max<int64_t>(0, age.count() / 1'000'000'000);
-  auto text = [](int64_t n, const char* unit) {
-    return fmt::format("{} {}{}", n, unit, n == 1 ? "" : "s");
-  };
+  auto text = [](int64_t n, const char* unit) { return fmt::format("{} {}{}", n, unit, n == 1 ? "" : "s"); };
   if (seconds < 60) return text(seconds, "second");
   if (seconds < 3600) return text(seconds / 60, "minute");
   if (seconds < 48 * 3600) return text(seconds / 3600, "hour");
@@ -153,8 +147,8 @@ Result<Nanos> ParseGoDuration(std::string_view text) {
       rest.remove_prefix(1);
     }
     if (!digits) return bad();
-    static constexpr std::pair<std::string_view, double> kUnits[] = {
-        {"ns", 1}, {"us", 1e3}, {"µs", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"m", 60e9}, {"h", 3600e9}};
+    static constexpr std::pair<std::string_view, double> kUnits[] = {{"ns", 1},  {"us", 1e3}, {"µs", 1e3},  {"ms", 1e6},
+                                                                     {"s", 1e9}, {"m", 60e9}, {"h", 3600e9}};
     bool found = false;
     for (auto [unit, nanos] : kUnits) {
       if (unit == "m" && rest.starts_with("ms")) continue;

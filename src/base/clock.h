@@ -23,8 +23,8 @@ struct Timestamp {
 class Clock {
  public:
   virtual ~Clock() = default;
-  virtual Timestamp Now() = 0;          // wall clock
-  virtual Nanos Monotonic() = 0;        // for durations
+  virtual Timestamp Now() = 0;    // wall clock
+  virtual Nanos Monotonic() = 0;  // for durations
 };
 
 Clock& SystemClock();

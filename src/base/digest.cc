@@ -31,8 +31,7 @@ Result<Digest> Digest::ParseHex(std::string_view hex) {
   std::string raw;
   bool lower = hex.find_first_of("ABCDEF") == hex.npos;
   if (hex.size() != 2 * kSize || !lower || !HexDecode(hex, &raw)) {
-    return Invalid("\"{}\" is not a sha256 digest: 64 lower-case hex digits expected",
-                   hex.substr(0, 100));
+    return Invalid("\"{}\" is not a sha256 digest: 64 lower-case hex digits expected", hex.substr(0, 100));
   }
   return FromBytes(raw);
 }

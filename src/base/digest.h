@@ -31,14 +31,14 @@ class Digest {
   explicit Digest(const Bytes& bytes) : bytes_(bytes) {}
 
   static Digest Of(std::string_view data);
-  static Result<Digest> Parse(std::string_view text);       // "sha256:<64 hex>"
-  static Result<Digest> ParseHex(std::string_view hex);     // "<64 hex>"
-  static Digest FromBytes(std::string_view raw);            // CHECKs that raw is 32 bytes
+  static Result<Digest> Parse(std::string_view text);    // "sha256:<64 hex>"
+  static Result<Digest> ParseHex(std::string_view hex);  // "<64 hex>"
+  static Digest FromBytes(std::string_view raw);         // CHECKs that raw is 32 bytes
 
   bool empty() const { return *this == Digest(); }
   std::string ToString() const;  // "sha256:<hex>"
   std::string Hex() const;
-  std::string Short() const;     // first 12 hex digits, for people
+  std::string Short() const;  // first 12 hex digits, for people
   std::string_view raw() const { return {reinterpret_cast<const char*>(bytes_.data()), kSize}; }
   const Bytes& bytes() const { return bytes_; }
 
@@ -81,7 +81,9 @@ class Sha256 {
   Digest Finish();  // resets: the object may be used for a next digest
 
  private:
-  struct Free { void operator()(void* ctx) const; };
+  struct Free {
+    void operator()(void* ctx) const;
+  };
   std::unique_ptr<void, Free> ctx_;
 };
 
@@ -97,7 +99,5 @@ struct std::hash<varve::Digest> {
 };
 template <class Tag>
 struct std::hash<varve::DigestOf<Tag>> {
-  size_t operator()(const varve::DigestOf<Tag>& d) const noexcept {
-    return std::hash<varve::Digest>()(d.value);
-  }
+  size_t operator()(const varve::DigestOf<Tag>& d) const noexcept { return std::hash<varve::Digest>()(d.value); }
 };

@@ -11,14 +11,22 @@ namespace varve {
 
 std::string_view CodeName(Code code) {
   switch (code) {
-    case Code::kInvalid: return "invalid";
-    case Code::kNotFound: return "not-found";
-    case Code::kUnavailable: return "unavailable";
-    case Code::kCorrupt: return "corrupt";
-    case Code::kExec: return "exec";
-    case Code::kCancelled: return "cancelled";
-    case Code::kResource: return "resource";
-    case Code::kInternal: return "internal";
+    case Code::kInvalid:
+      return "invalid";
+    case Code::kNotFound:
+      return "not-found";
+    case Code::kUnavailable:
+      return "unavailable";
+    case Code::kCorrupt:
+      return "corrupt";
+    case Code::kExec:
+      return "exec";
+    case Code::kCancelled:
+      return "cancelled";
+    case Code::kResource:
+      return "resource";
+    case Code::kInternal:
+      return "internal";
   }
   return "internal";
 }
@@ -28,23 +36,45 @@ Error&& Error::With(std::string_view context) && {
   return std::move(*this);
 }
 
-std::string Error::ToString() const {
-  return hint.empty() ? message : fmt::format("{}\n{}", message, hint);
-}
+std::string Error::ToString() const { return hint.empty() ? message : fmt::format("{}\n{}", message, hint); }
 
 static Code CodeOfErrno(int value) {
   switch (value) {
-    case ENOENT: case ENOTDIR: case ESRCH: return Code::kNotFound;
-    case ENOSPC: case EDQUOT: case EMFILE: case ENFILE: case ENOMEM: case EFBIG:
+    case ENOENT:
+    case ENOTDIR:
+    case ESRCH:
+      return Code::kNotFound;
+    case ENOSPC:
+    case EDQUOT:
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case EFBIG:
       return Code::kResource;
-    case ECANCELED: return Code::kCancelled;
-    case EIO: case EBADMSG: case EUCLEAN: return Code::kCorrupt;
-    case ECONNREFUSED: case ECONNRESET: case ETIMEDOUT: case EHOSTUNREACH: case ENETUNREACH:
+    case ECANCELED:
+      return Code::kCancelled;
+    case EIO:
+    case EBADMSG:
+    case EUCLEAN:
+      return Code::kCorrupt;
+    case ECONNREFUSED:
+    case ECONNRESET:
+    case ETIMEDOUT:
+    case EHOSTUNREACH:
+    case ENETUNREACH:
       return Code::kUnavailable;
-    case EACCES: case EPERM: case EROFS: case EISDIR: case EEXIST: case ENOTEMPTY: case ELOOP:
-    case ENAMETOOLONG: case EXDEV:
+    case EACCES:
+    case EPERM:
+    case EROFS:
+    case EISDIR:
+    case EEXIST:
+    case ENOTEMPTY:
+    case ELOOP:
+    case ENAMETOOLONG:
+    case EXDEV:
       return Code::kInvalid;
-    default: return Code::kInternal;
+    default:
+      return Code::kInternal;
   }
 }
 

@@ -43,10 +43,10 @@ Error MakeError(Code code, fmt::format_string<Args...> format, Args&&... args) {
   return Error{code, fmt::format(format, std::forward<Args>(args)...), {}};
 }
 
-#define VARVE_DEFINE_ERROR_FUNCTION(name, value)                     \
-  template <class... Args>                                           \
-  Error name(fmt::format_string<Args...> format, Args&&... args) {   \
-    return MakeError(value, format, std::forward<Args>(args)...);    \
+#define VARVE_DEFINE_ERROR_FUNCTION(name, value)                   \
+  template <class... Args>                                         \
+  Error name(fmt::format_string<Args...> format, Args&&... args) { \
+    return MakeError(value, format, std::forward<Args>(args)...);  \
   }
 VARVE_DEFINE_ERROR_FUNCTION(Invalid, Code::kInvalid)
 VARVE_DEFINE_ERROR_FUNCTION(NotFound, Code::kNotFound)

@@ -48,8 +48,7 @@ Result<std::string> ReadFile(const std::string& path, uint64_t limit) {
   return text;
 }
 
-Status WriteFileAtomically(const std::string& path, std::string_view data, unsigned mode,
-                           bool sync) {
+Status WriteFileAtomically(const std::string& path, std::string_view data, unsigned mode, bool sync) {
   // A device, pipe or socket is written to: renaming over /dev/null would leave the machine without.
   struct stat st;
   if (stat(path.c_str(), &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) {

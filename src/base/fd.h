@@ -57,7 +57,6 @@ Result<std::string> ReadFile(const std::string& path, uint64_t limit = 64 << 20)
 
 // Replaces a file by writing a sibling and renaming it: readers see the old or the new content,
 // never a part. Not durable against power loss unless `sync`.
-Status WriteFileAtomically(const std::string& path, std::string_view data, unsigned mode = 0644,
-                           bool sync = false);
+Status WriteFileAtomically(const std::string& path, std::string_view data, unsigned mode = 0644, bool sync = false);
 
 }  // namespace varve

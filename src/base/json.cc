@@ -22,8 +22,7 @@ class Builder final : public nlohmann::json_sax<nlohmann::json> {
   bool boolean(bool value) override { return Add(Json(value)); }
   bool number_integer(int64_t value) override { return Add(Json(value)); }
   bool number_unsigned(uint64_t value) override {
-    return value <= INT64_MAX ? Add(Json(static_cast<int64_t>(value)))
-                              : Add(Json(static_cast<double>(value)));
+    return value <= INT64_MAX ? Add(Json(static_cast<int64_t>(value))) : Add(Json(static_cast<double>(value)));
   }
   bool number_float(double value, const std::string&) override { return Add(Json(value)); }
   bool string(std::string& value) override {
@@ -41,8 +40,7 @@ class Builder final : public nlohmann::json_sax<nlohmann::json> {
     keys_.back() = value;
     return true;
   }
-  bool parse_error(size_t position, const std::string&,
-                   const nlohmann::detail::exception& e) override {
+  bool parse_error(size_t position, const std::string&, const nlohmann::detail::exception& e) override {
     std::string_view what = e.what();  // "[json.exception.parse_error.101] parse error at …: why"
     if (size_t at = what.find("] "); at != what.npos) what.remove_prefix(at + 2);
     error_ = fmt::format("malformed JSON at byte {}: {}", position, what);
@@ -144,8 +142,8 @@ void DumpString(std::string_view s, const Json::Format& format, std::string& out
       out += "\\t";
     } else if (point < 0x20) {
       escape(point);
-    } else if (format.escape_html && (point == '<' || point == '>' || point == '&' ||
-                                      point == 0x2028 || point == 0x2029)) {
+    } else if (format.escape_html &&
+               (point == '<' || point == '>' || point == '&' || point == 0x2028 || point == 0x2029)) {
       escape(point);
     } else {
       out.append(s.substr(0, length));
@@ -165,8 +163,8 @@ void NewLine(int indent, int depth, std::string& out) {
 void DumpValue(const Json& value, const Json::Format& format, int depth, std::string& out);
 
 template <class Items, class F>
-void DumpItems(const Items& items, char open, char close, const Json::Format& format, int depth,
-               std::string& out, F&& dump_item) {
+void DumpItems(const Items& items, char open, char close, const Json::Format& format, int depth, std::string& out,
+               F&& dump_item) {
   out += open;
   bool first = true;
   for (const auto& item : items) {
@@ -179,14 +177,12 @@ void DumpItems(const Items& items, char open, char close, const Json::Format& fo
   out += close;
 }
 
-void DumpObject(const Json::Object& object, const Json::Format& format, int depth,
-                std::string& out) {
+void DumpObject(const Json::Object& object, const Json::Format& format, int depth, std::string& out) {
   std::vector<const Json::Member*> members;
   members.reserve(object.size());
   for (const auto& member : object) members.push_back(&member);
   if (format.sort_keys) {
-    std::stable_sort(members.begin(), members.end(),
-                     [](const auto* a, const auto* b) { return a->first < b->first; });
+    std::stable_sort(members.begin(), members.end(), [](const auto* a, const auto* b) { return a->first < b->first; });
   }
   DumpItems(members, '{', '}', format, depth, out, [&](const Json::Member* member) {
     DumpString(member->first, format, out);
@@ -231,9 +227,7 @@ Result<Json> Json::Parse(std::string_view text) {
   return std::move(builder.result());
 }
 
-Json Json::Strings(const std::vector<std::string>& items) {
-  return Json(Array(items.begin(), items.end()));
-}
+Json Json::Strings(const std::vector<std::string>& items) { return Json(Array(items.begin(), items.end())); }
 
 int64_t Json::as_int() const {
   if (is_int()) return std::get<int64_t>(value_);
@@ -257,9 +251,7 @@ const Json* Json::Find(std::string_view key) const {
   return nullptr;
 }
 
-Json* Json::Find(std::string_view key) {
-  return const_cast<Json*>(static_cast<const Json*>(this)->Find(key));
-}
+Json* Json::Find(std::string_view key) { return const_cast<Json*>(static_cast<const Json*>(this)->Find(key)); }
 
 std::string Json::GetString(std::string_view key, std::string_view fallback) const {
   const Json* value = Find(key);

@@ -29,18 +29,17 @@ class Json {
   using Member = std::pair<std::string, Json>;
   using Object = std::vector<Member>;
 
-  Json() = default;  // null
-  Json(std::nullptr_t) {}                                     // NOLINT
-  Json(bool value) : value_(value) {}                         // NOLINT
+  Json() = default;                    // null
+  Json(std::nullptr_t) {}              // NOLINT
+  Json(bool value) : value_(value) {}  // NOLINT
   template <std::integral T>
-    requires(!std::same_as<T, bool>)
-  Json(T value) : value_(static_cast<int64_t>(value)) {}      // NOLINT
-  Json(double value) : value_(value) {}                       // NOLINT
-  Json(std::string value) : value_(std::move(value)) {}       // NOLINT
-  Json(std::string_view value) : value_(std::string(value)) {}  // NOLINT
-  Json(const char* value) : value_(std::string(value)) {}     // NOLINT
-  Json(Array value) : value_(std::move(value)) {}             // NOLINT
-  Json(Object value) : value_(std::move(value)) {}            // NOLINT
+  requires(!std::same_as<T, bool>) Json(T value) : value_(static_cast<int64_t>(value)) {}  // NOLINT
+  Json(double value) : value_(value) {}                                                    // NOLINT
+  Json(std::string value) : value_(std::move(value)) {}                                    // NOLINT
+  Json(std::string_view value) : value_(std::string(value)) {}                             // NOLINT
+  Json(const char* value) : value_(std::string(value)) {}                                  // NOLINT
+  Json(Array value) : value_(std::move(value)) {}                                          // NOLINT
+  Json(Object value) : value_(std::move(value)) {}                                         // NOLINT
 
   static Json EmptyArray() { return Json(Array()); }
   static Json EmptyObject() { return Json(Object()); }

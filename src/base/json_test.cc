@@ -15,8 +15,7 @@ TEST(Json, KeepsTheOrderOfMembers) {
 TEST(Json, IndentsLikeGo) {
   Json json;
   json.Set("a", Json::EmptyArray()).Set("b", Json().Append(1).Append(Json().Set("c", "d")));
-  EXPECT_EQ(json.Dump({.indent = 2}),
-            "{\n  \"a\": [],\n  \"b\": [\n    1,\n    {\n      \"c\": \"d\"\n    }\n  ]\n}");
+  EXPECT_EQ(json.Dump({.indent = 2}), "{\n  \"a\": [],\n  \"b\": [\n    1,\n    {\n      \"c\": \"d\"\n    }\n  ]\n}");
 }
 
 TEST(Json, BytesThatAreNotUtf8StayDistinct) {

@@ -57,8 +57,13 @@ std::string FormatLogLine(LogFormat format, LogLevel level, Timestamp time, std:
   const auto index = static_cast<size_t>(level);
   if (format == LogFormat::kJson) {
     static constexpr const char* kLevels[] = {"debug", "info", "warning"};
-    return Json().Set("level", kLevels[index]).Set("msg", text).Set("time", FormatTime(time))
-               .Set("pid", getpid()).Dump() + "\n";
+    return Json()
+               .Set("level", kLevels[index])
+               .Set("msg", text)
+               .Set("time", FormatTime(time))
+               .Set("pid", getpid())
+               .Dump() +
+           "\n";
   }
   static constexpr const char* kNames[] = {"DEBUG", "INFO", "WARN"};
   return fmt::format("{} varve[{}] {} {}\n", FormatTime(time), getpid(), kNames[index], OneLine(text));

@@ -16,11 +16,11 @@ void SetLogLevel(LogLevel level);
 LogLevel CurrentLogLevel();
 void LogLine(LogLevel level, std::string_view text);
 
-#define VARVE_LOG(level, ...)                                                    \
-  do {                                                                           \
-    if (::varve::CurrentLogLevel() <= (level)) {                                 \
-      ::varve::LogLine((level), ::fmt::format(__VA_ARGS__));                     \
-    }                                                                            \
+#define VARVE_LOG(level, ...)                                \
+  do {                                                       \
+    if (::varve::CurrentLogLevel() <= (level)) {             \
+      ::varve::LogLine((level), ::fmt::format(__VA_ARGS__)); \
+    }                                                        \
   } while (false)
 #define LOG_DEBUG(...) VARVE_LOG(::varve::LogLevel::kDebug, __VA_ARGS__)
 #define LOG_INFO(...) VARVE_LOG(::varve::LogLevel::kInfo, __VA_ARGS__)

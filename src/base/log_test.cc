@@ -1,9 +1,8 @@
-#include "base/log_format.h"
-
 #include <gtest/gtest.h>
 #include <unistd.h>
 
 #include "base/json.h"
+#include "base/log_format.h"
 
 namespace varve {
 namespace {

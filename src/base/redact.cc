@@ -26,16 +26,15 @@ std::vector<std::string> WordsOf(std::string_view name) {
 }
 
 constexpr std::string_view kSecretWords[] = {
-    "token",      "tokens",  "secret",     "secrets", "password", "passwd",  "pass",
-    "passphrase", "pwd",     "credential", "credentials", "cred", "creds",   "key",
-    "apikey",     "privatekey", "auth",    "authorization", "bearer", "cookie", "pat",
-    "dsn",        "webhook"};
+    "token", "tokens",        "secret",      "secrets", "password", "passwd", "pass",   "passphrase",
+    "pwd",   "credential",    "credentials", "cred",    "creds",    "key",    "apikey", "privatekey",
+    "auth",  "authorization", "bearer",      "cookie",  "pat",      "dsn",    "webhook"};
 constexpr std::string_view kSecretEndings[] = {"token", "secret", "password", "passwd", "apikey"};
 
 constexpr std::string_view kSecretPrefixes[] = {
-    "ghp_", "gho_", "ghs_", "ghu_", "ghr_", "github_pat_", "glpat-", "npm_", "pypi-", "xoxb-", "xoxp-",
-    "xoxa-", "sk-", "sk_live_", "rk_live_", "AKIA", "ASIA", "AIza", "eyJ", "dckr_pat_", "hf_", "SG.",
-    "Bearer ", "Basic ", "-----BEGIN"};
+    "ghp_",  "gho_",      "ghs_",  "ghu_", "ghr_",     "github_pat_", "glpat-",    "npm_", "pypi-",
+    "xoxb-", "xoxp-",     "xoxa-", "sk-",  "sk_live_", "rk_live_",    "AKIA",      "ASIA", "AIza",
+    "eyJ",   "dckr_pat_", "hf_",   "SG.",  "Bearer ",  "Basic ",      "-----BEGIN"};
 
 // Of letters and digits mixed without order: keys and tokens, but neither words nor digests of
 // content (those have a prefix or are hexadecimal of a usual length and say nothing secret).

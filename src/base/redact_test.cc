@@ -16,9 +16,8 @@ TEST(Redact, NamesOfSecretsAreKnown) {
 }
 
 TEST(Redact, ValuesThatLookSecretAreKnown) {
-  for (const char* value :
-       {"ghp_abcdefgh1234", "-----BEGIN RSA PRIVATE KEY-----", "https://me:hunter2@example.com/x",
-        "eyJhbGciOiJIUzI1NiJ9.e30", "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY9"}) {
+  for (const char* value : {"ghp_abcdefgh1234", "-----BEGIN RSA PRIVATE KEY-----", "https://me:hunter2@example.com/x",
+                            "eyJhbGciOiJIUzI1NiJ9.e30", "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY9"}) {
     EXPECT_TRUE(ValueLooksSecret(value)) << value;
   }
   for (const char* value :

@@ -18,13 +18,13 @@ class RelPath {
   explicit RelPath(std::string_view path);
 
   bool IsRoot() const { return text_.empty(); }
-  const std::string& str() const { return text_; }       // "usr/bin/env"
-  std::string Absolute() const { return "/" + text_; }   // "/usr/bin/env"
-  std::string_view Name() const;                         // last part; empty for the root
-  RelPath Parent() const;                                // the root's parent is the root
-  RelPath Join(std::string_view more) const;             // normalises; ".." climbs; "/x" is below us
-  bool IsWithin(const RelPath& directory) const;         // equal, or below
-  std::vector<std::string_view> Parts() const;           // views into this object
+  const std::string& str() const { return text_; }      // "usr/bin/env"
+  std::string Absolute() const { return "/" + text_; }  // "/usr/bin/env"
+  std::string_view Name() const;                        // last part; empty for the root
+  RelPath Parent() const;                               // the root's parent is the root
+  RelPath Join(std::string_view more) const;            // normalises; ".." climbs; "/x" is below us
+  bool IsWithin(const RelPath& directory) const;        // equal, or below
+  std::vector<std::string_view> Parts() const;          // views into this object
 
   auto operator<=>(const RelPath&) const = default;
 

@@ -25,8 +25,7 @@ class RemoteBlobs {
   // Writes the whole blob to `out`. kCorrupt, after the bytes, when they are not what the digest names; kNotFound.
   virtual Status Read(const Digest& blob, Writer& out, std::stop_token stop) = 0;
   // `size` bytes from `offset` on; they cannot be verified. kCorrupt when there are fewer.
-  virtual Result<std::string> ReadPart(const Digest& blob, uint64_t offset, uint64_t size,
-                                       std::stop_token stop) = 0;
+  virtual Result<std::string> ReadPart(const Digest& blob, uint64_t offset, uint64_t size, std::stop_token stop) = 0;
 
   // Gives a blob of that size. One that is there already is fine, and nothing is sent then. What is sent is verified
   // there, and shown to nobody before.

@@ -35,25 +35,24 @@ inline Status Ok() { return Status(); }
 #define VARVE_CONCAT(a, b) VARVE_CONCAT_INNER(a, b)
 
 // Evaluates an expression of type Result<…> and returns its error, if any, from this function.
-#define TRY(expr)                                                        \
-  do {                                                                   \
-    if (auto try_result = (expr); !try_result) {                         \
-      return ::varve::Error(std::move(try_result).error());              \
-    }                                                                    \
+#define TRY(expr)                                           \
+  do {                                                      \
+    if (auto try_result = (expr); !try_result) {            \
+      return ::varve::Error(std::move(try_result).error()); \
+    }                                                       \
   } while (false)
 
 // TRY_ASSIGN(auto x, F()): declares or assigns x from the value, or returns the error.
-#define TRY_ASSIGN(lhs, ...) \
-  VARVE_TRY_ASSIGN(VARVE_CONCAT(try_assign_result_, __LINE__), lhs, (__VA_ARGS__))
-#define VARVE_TRY_ASSIGN(result, lhs, expr)                       \
-  auto result = expr;                                             \
-  if (!result) return ::varve::Error(std::move(result).error());  \
+#define TRY_ASSIGN(lhs, ...) VARVE_TRY_ASSIGN(VARVE_CONCAT(try_assign_result_, __LINE__), lhs, (__VA_ARGS__))
+#define VARVE_TRY_ASSIGN(result, lhs, expr)                      \
+  auto result = expr;                                            \
+  if (!result) return ::varve::Error(std::move(result).error()); \
   lhs = std::move(result).value()
 
 // Broken invariants abort, in every build type. Never used to judge input from user, network, disk.
-#define CHECK(cond)                                                       \
-  do {                                                                    \
-    if (!(cond)) ::varve::CheckFailed(__FILE__, __LINE__, #cond);         \
+#define CHECK(cond)                                               \
+  do {                                                            \
+    if (!(cond)) ::varve::CheckFailed(__FILE__, __LINE__, #cond); \
   } while (false)
 
 namespace varve {

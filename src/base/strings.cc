@@ -121,8 +121,7 @@ Result<std::vector<std::string>> ParseCsvRecord(std::string_view line) {
   }
 }
 
-std::optional<std::string> NearestWord(std::string_view word,
-                                       std::span<const std::string_view> candidates) {
+std::optional<std::string> NearestWord(std::string_view word, std::span<const std::string_view> candidates) {
   std::optional<std::string> best;
   // Two letters that changed places are two edits, and the slip that is made most.
   size_t best_distance = std::max<size_t>(word.size() < 5 ? 1 : 2, word.size() / 3) + 1;

@@ -33,8 +33,8 @@ struct Document {
 };
 
 Error ParseError(const yaml_parser_t& parser) {
-  return Invalid("line {}, column {}: {}", parser.problem_mark.line + 1,
-                 parser.problem_mark.column + 1, parser.problem ? parser.problem : "malformed YAML");
+  return Invalid("line {}, column {}: {}", parser.problem_mark.line + 1, parser.problem_mark.column + 1,
+                 parser.problem ? parser.problem : "malformed YAML");
 }
 
 class Converter {
@@ -74,8 +74,7 @@ class Converter {
     return {reinterpret_cast<const char*>(node.data.scalar.value), node.data.scalar.length};
   }
   static Error At(const yaml_node_t& node, std::string_view what) {
-    return Invalid("line {}, column {}: {}", node.start_mark.line + 1, node.start_mark.column + 1,
-                   what);
+    return Invalid("line {}, column {}: {}", node.start_mark.line + 1, node.start_mark.column + 1, what);
   }
 
   yaml_document_t& document_;
@@ -130,8 +129,7 @@ Json ResolveYamlScalar(const std::string& text) {
 
 Result<Json> ParseYaml(std::string_view text) {
   Parser parser;
-  yaml_parser_set_input_string(&parser.parser, reinterpret_cast<const unsigned char*>(text.data()),
-                               text.size());
+  yaml_parser_set_input_string(&parser.parser, reinterpret_cast<const unsigned char*>(text.data()), text.size());
   Document first;
   if (yaml_parser_load(&parser.parser, &first.document) != 1) return ParseError(parser.parser);
   first.loaded = true;

@@ -11,8 +11,7 @@ std::string Parsed(std::string_view text) {
 }
 
 TEST(Yaml, CollectionsAndScalars) {
-  EXPECT_EQ(Parsed("a: 1\nb:\n- x\n- {c: d, e: [f]}\n"),
-            R"({"a":1,"b":["x",{"c":"d","e":["f"]}]})");
+  EXPECT_EQ(Parsed("a: 1\nb:\n- x\n- {c: d, e: [f]}\n"), R"({"a":1,"b":["x",{"c":"d","e":["f"]}]})");
   EXPECT_EQ(Parsed(R"({"json": [true, null, "x"]})"), R"({"json":[true,null,"x"]})");
   EXPECT_EQ(Parsed("a: |\n  two\n  lines\n"), R"({"a":"two\nlines\n"})");
   EXPECT_EQ(Parsed(""), "null");
@@ -23,7 +22,8 @@ TEST(Yaml, PlainScalarsAreWhatGoReads) {
   EXPECT_EQ(Parsed("[1, -2, 0o17, 0x1F, 1.5, 1e3, 007, ~, yes, no, on, 1:30, 0.6.0, '1', \"true\"]"),
             R"([1,-2,15,31,1.5,1000,7,null,"yes","no","on","1:30","0.6.0","1","true"])");
   // As a file's mode is written.
-  EXPECT_EQ(Parsed("[0755, -010, +010, 0b101, -0x10, 0O7, 1_000, 0x1_F, 1_000.5, 0_7]"), "[493,-8,8,5,-16,7,1000,31,1000.5,7]");
+  EXPECT_EQ(Parsed("[0755, -010, +010, 0b101, -0x10, 0O7, 1_000, 0x1_F, 1_000.5, 0_7]"),
+            "[493,-8,8,5,-16,7,1000,31,1000.5,7]");
   EXPECT_EQ(Parsed("[08, 0, -0, 00, 9223372036854775807]"), "[8,0,0,0,9223372036854775807]");
   EXPECT_EQ(Parsed("[0x, 0xg, _1, 1e400, 0b2, '0755', 18446744073709551615]"),
             R"(["0x","0xg","_1","1e400","0b2","0755","18446744073709551615"])");

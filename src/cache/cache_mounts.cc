@@ -30,16 +30,14 @@ Status SweepRemoved(const std::string& mounts) {
     if (!name.name.starts_with(kRemoved)) continue;
     // Another process may be at it too: what it removes first is not missed.
     Status removed = sys::RemoveAll(mounts + "/" + name.name);
-    if (!removed && removed.error().code != Code::kNotFound)
-      LOG_INFO("{}", removed.error().message);
+    if (!removed && removed.error().code != Code::kNotFound) LOG_INFO("{}", removed.error().message);
   }
   return Ok();
 }
 
 }  // namespace
 
-std::string MountKey(const std::string& name_space, const std::string& id,
-                     const std::string& origin) {
+std::string MountKey(const std::string& name_space, const std::string& id, const std::string& origin) {
   return name_space + "/" + id + (origin.empty() ? "" : ":" + origin);
 }
 
@@ -65,8 +63,7 @@ Status CacheMounts::NoteUse(const Request& request, const std::string& directory
   return Ok();
 }
 
-Result<std::optional<CacheMounts::Use>> CacheMounts::TryAcquire(const Request& request,
-                                                                const std::string& directory,
+Result<std::optional<CacheMounts::Use>> CacheMounts::TryAcquire(const Request& request, const std::string& directory,
                                                                 bool* busy) {
   *busy = false;
   TRY(sys::MkdirAll(directory, 0700));
@@ -79,8 +76,7 @@ Result<std::optional<CacheMounts::Use>> CacheMounts::TryAcquire(const Request& r
   bool shared = request.sharing == MountSharing::kShared;
   // Whoever fills a new directory does so alone.
   bool exclusive = !shared || !Exists(ready);
-  auto lock = LockFile::Try(directory + "/lock",
-                            exclusive ? sys::LockMode::kExclusive : sys::LockMode::kShared);
+  auto lock = LockFile::Try(directory + "/lock", exclusive ? sys::LockMode::kExclusive : sys::LockMode::kShared);
   if (!lock) return std::move(lock).error();
   *busy = !*lock;
   if (!*lock) return std::optional<Use>();

@@ -28,8 +28,7 @@ namespace varve::cache {
 
 // Names the content: BUILDKIT_CACHE_MOUNT_NS, the id, and a digest of what it is initialised from
 // (empty: nothing).
-std::string MountKey(const std::string& name_space, const std::string& id,
-                     const std::string& origin);
+std::string MountKey(const std::string& name_space, const std::string& id, const std::string& origin);
 
 enum class MountSharing { kShared, kPrivate, kLocked };
 
@@ -56,12 +55,8 @@ class CacheMounts {
    private:
     friend class CacheMounts;
     Use(LockFile users, LockFile lock, std::string directory, bool is_new, bool shared)
-        : users_(std::move(users)),
-          lock_(std::move(lock)),
-          directory_(std::move(directory)),
-          path_(directory_ + "/data"),
-          is_new_(is_new),
-          shared_(shared) {}
+        : users_(std::move(users)), lock_(std::move(lock)), directory_(std::move(directory)),
+          path_(directory_ + "/data"), is_new_(is_new), shared_(shared) {}
     // Two locks, because an exclusive flock becomes a shared one by way of none: in between a locked
     // user may come first, which does no harm, but nobody may remove the directory.
     LockFile users_;
@@ -94,8 +89,7 @@ class CacheMounts {
 
  private:
   // Nothing: somebody uses it (`busy`), or it is being looked at or removed.
-  Result<std::optional<Use>> TryAcquire(const Request& request, const std::string& directory,
-                                        bool* busy);
+  Result<std::optional<Use>> TryAcquire(const Request& request, const std::string& directory, bool* busy);
   Status NoteUse(const Request& request, const std::string& directory);
   const std::string root_;
   Clock& clock_;

@@ -205,8 +205,7 @@ TEST_F(CacheMountsTest, LeftoverOfAKilledRemoveIsNoMountAndGoesWithTheNext) {
 TEST_F(CacheMountsTest, ManyProcessesInAllModesWhileItIsRemovedAgainAndAgain) {
   constexpr int kProcesses = 6, kRounds = 80;
   auto use_once = [&](unsigned round) -> int {
-    auto sharing = std::array{MountSharing::kShared, MountSharing::kPrivate,
-                              MountSharing::kLocked}[round % 3];
+    auto sharing = std::array{MountSharing::kShared, MountSharing::kPrivate, MountSharing::kLocked}[round % 3];
     auto use = mounts.Acquire(Ask(sharing), {});
     if (!use) return 10;
     std::string content = use->path() + "/content", owner = use->path() + "/owner";

@@ -26,14 +26,8 @@ class Collection {
  public:
   Collection(const std::string& root, LocalStore& store, cas::BlobStore& blobs, LayerData& layers,
              const CollectionPolicy& policy, Clock& clock, std::stop_token stop)
-      : root_(root),
-        store_(store),
-        contents_(store.contents()),
-        blobs_(blobs),
-        layers_(layers),
-        policy_(policy),
-        began_(clock.Now()),
-        stop_(stop) {}
+      : root_(root), store_(store), contents_(store.contents()), blobs_(blobs), layers_(layers), policy_(policy),
+        began_(clock.Now()), stop_(stop) {}
 
   Result<Collected> Run() {
     TRY(RefreshLeases());
@@ -68,8 +62,7 @@ class Collection {
 
   // Runs `remove` on the items in batches, each with the leases and marks of that moment.
   template <class Item>
-  Status InBatches(const std::vector<Item>& items,
-                   const std::function<Status(std::span<const Item>)>& remove) {
+  Status InBatches(const std::vector<Item>& items, const std::function<Status(std::span<const Item>)>& remove) {
     for (size_t at = 0; at < items.size(); at += kBatch) {
       if (stop_.stop_requested()) return Cancelled("collection was cancelled");
       TRY_ASSIGN(CollectionLock lock, CollectionLock::Take(root_, stop_));
@@ -316,9 +309,8 @@ class Collection {
 
 }  // namespace
 
-Result<Collected> Collect(const std::string& root, LocalStore& store, cas::BlobStore& blobs,
-                          LayerData& layers, const CollectionPolicy& policy, Clock& clock,
-                          std::stop_token stop) {
+Result<Collected> Collect(const std::string& root, LocalStore& store, cas::BlobStore& blobs, LayerData& layers,
+                          const CollectionPolicy& policy, Clock& clock, std::stop_token stop) {
   METRIC("cache.collect");
   return Collection(root, store, blobs, layers, policy, clock, stop).Run();
 }

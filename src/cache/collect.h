@@ -73,8 +73,7 @@ struct Collected {
 
 // Fails with the first thing that cannot be removed; what went before is gone. `clock` is the one
 // that stamped the root's files.
-Result<Collected> Collect(const std::string& root, LocalStore& store, cas::BlobStore& blobs,
-                          LayerData& layers, const CollectionPolicy& policy, Clock& clock,
-                          std::stop_token stop = {});
+Result<Collected> Collect(const std::string& root, LocalStore& store, cas::BlobStore& blobs, LayerData& layers,
+                          const CollectionPolicy& policy, Clock& clock, std::stop_token stop = {});
 
 }  // namespace varve::cache

@@ -222,25 +222,19 @@ TEST_F(CollectTest, LeaseWaitsForTheBatchAndThenTellsTheTruth) {
 
 TEST_F(CollectTest, ImagesKeepTheirManifestsBlobsAndLayers) {
   DiffId layer = Layer("of image");
-  Digest config = blobs
-                      ->Put(fmt::format(R"({{"rootfs":{{"type":"layers","diff_ids":["{}"]}}}})",
-                                        layer.ToString()))
-                      .value();
+  Digest config =
+      blobs->Put(fmt::format(R"({{"rootfs":{{"type":"layers","diff_ids":["{}"]}}}})", layer.ToString())).value();
   Digest compressed = blobs->Put("gzip").value();
-  Digest manifest =
-      blobs
-          ->Put(fmt::format(R"({{"config":{{"digest":"{}"}},"layers":[{{"digest":"{}"}}]}})",
-                            config.ToString(), compressed.ToString()))
-          .value();
-  Digest index =
-      blobs->Put(fmt::format(R"({{"manifests":[{{"digest":"{}"}}]}})", manifest.ToString()))
-          .value();
+  Digest manifest = blobs
+                        ->Put(fmt::format(R"({{"config":{{"digest":"{}"}},"layers":[{{"digest":"{}"}}]}})",
+                                          config.ToString(), compressed.ToString()))
+                        .value();
+  Digest index = blobs->Put(fmt::format(R"({{"manifests":[{{"digest":"{}"}}]}})", manifest.ToString())).value();
   ASSERT_TRUE(store->PutImage({"docker.io/library/app:1", index, clock.Now()}));
   WeekPasses();
   EXPECT_TRUE(Run().removed.empty());
   ASSERT_TRUE(store->RemoveImage("docker.io/library/app:1"));
-  EXPECT_THAT(Dropped(Run(), Removal::Kind::kBlob),
-              UnorderedElementsAre(config, compressed, manifest, index));
+  EXPECT_THAT(Dropped(Run(), Removal::Kind::kBlob), UnorderedElementsAre(config, compressed, manifest, index));
   EXPECT_TRUE(layers.layers.empty());
 }
 
@@ -274,8 +268,7 @@ TEST_F(CollectTest, StacksKeepTheirTreesUntilThePolicyDropsThem) {
   ASSERT_TRUE(store->PutChainTree(chain, tree));
   WeekPasses();
   EXPECT_TRUE(Run().removed.empty());
-  Collected collected =
-      Run({.drop_chain = [](const ChainId&) { return std::optional<std::string>("x"); }});
+  Collected collected = Run({.drop_chain = [](const ChainId&) { return std::optional<std::string>("x"); }});
   EXPECT_THAT(Dropped(collected, Removal::Kind::kChain), ElementsAre(chain.value));
   EXPECT_FALSE(HasTree(tree, "base"));
 }

@@ -47,8 +47,7 @@ Error SqlError(sqlite3* db, int code) {
     case SQLITE_CANTOPEN:
     case SQLITE_PERM:
     case SQLITE_AUTH:
-      return with_hint(Invalid("index: {}", text),
-                       "pass --root with a directory that you may write to");
+      return with_hint(Invalid("index: {}", text), "pass --root with a directory that you may write to");
     default:
       return Internal("index: {} (code {})", text, code);
   }
@@ -79,8 +78,8 @@ struct Database::Impl {
     auto it = statements.find(sql);
     if (it == statements.end()) {
       sqlite3_stmt* statement = nullptr;
-      int code = sqlite3_prepare_v3(db, sql.data(), static_cast<int>(sql.size()),
-                                    SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
+      int code = sqlite3_prepare_v3(db, sql.data(), static_cast<int>(sql.size()), SQLITE_PREPARE_PERSISTENT, &statement,
+                                    nullptr);
       // Our statements are right, so that a table that is not there means a damaged schema.
       if (code == SQLITE_ERROR) return Corrupt("index: {}", sqlite3_errmsg(db));
       if (code != SQLITE_OK) return SqlError(db, code);
@@ -162,9 +161,7 @@ Status Database::Run(std::string_view sql, const std::vector<Value>& values, con
   return status;
 }
 
-Status Database::Transaction(const std::function<Status()>& body) {
-  return Between("BEGIN IMMEDIATE", body);
-}
+Status Database::Transaction(const std::function<Status()>& body) { return Between("BEGIN IMMEDIATE", body); }
 
 Status Database::Reading(const std::function<Status()>& body) { return Between("BEGIN", body); }
 

@@ -91,8 +91,8 @@ TEST_F(IndexTest, LongLogIsEmptiedUnlessSomebodyReadsIt) {
   ASSERT_TRUE(index->ShortenLog());
   EXPECT_GT(log(), Index::kLongLog) << "a reader needs it";
   int64_t rows = 0;
-  ASSERT_TRUE(reader->Run("SELECT count(*) FROM t WHERE n=7", {},
-                          [&](const Database::Row& row) { rows = row.Int(0); }));
+  ASSERT_TRUE(
+      reader->Run("SELECT count(*) FROM t WHERE n=7", {}, [&](const Database::Row& row) { rows = row.Int(0); }));
   EXPECT_EQ(rows, 2);
 }
 
@@ -178,8 +178,7 @@ TEST_F(IndexTest, ProcessesThatMakeItAtOnceMakeItOnce) {
   for (int p = 0; p < 6; ++p) {
     if (fork() == 0) {
       auto index = Index::Open(Spec(), clock);
-      bool ok =
-          index && (*index)->Do([&](Database& d) { return Add(d, fmt::format("p{}", p), p); });
+      bool ok = index && (*index)->Do([&](Database& d) { return Add(d, fmt::format("p{}", p), p); });
       _exit(ok ? 0 : 1);
     }
   }

@@ -52,9 +52,8 @@ Status RemoveImageFile(const std::string& root, const std::string& name) {
 
 namespace {
 
-Status ForEachImageFile(
-    const std::string& root,
-    const std::function<void(const std::string& path, std::optional<StoredImage>)>& visit) {
+Status ForEachImageFile(const std::string& root,
+                        const std::function<void(const std::string& path, std::optional<StoredImage>)>& visit) {
   auto dir = sys::OpenDir(root + "/images");
   if (!dir && dir.error().code == Code::kNotFound) return Ok();
   if (!dir) return std::move(dir).error();

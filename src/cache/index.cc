@@ -22,26 +22,23 @@ std::string Index::Notice() { return connection_.Lock()->notice; }
 
 bool Index::IsCurrent(const Connection& connection) const {
   struct stat st;
-  return stat(spec_.path.c_str(), &st) == 0 && st.st_ino == connection.inode &&
-         st.st_dev == connection.device;
+  return stat(spec_.path.c_str(), &st) == 0 && st.st_ino == connection.inode && st.st_dev == connection.device;
 }
 
 Result<int64_t> Index::OpenAndReadVersion(Connection& connection) {
   connection.database.reset();
   TRY_ASSIGN(connection.database, Database::Open(spec_.path));
-  TRY(connection.database->RunScript(
-      fmt::format("PRAGMA wal_autocheckpoint={}", spec_.checkpoint_pages)));
+  TRY(connection.database->RunScript(fmt::format("PRAGMA wal_autocheckpoint={}", spec_.checkpoint_pages)));
   struct stat st;
   if (stat(spec_.path.c_str(), &st) != 0) return ErrnoError(errno, spec_.path);
   connection.device = st.st_dev;
   connection.inode = st.st_ino;
   int64_t version = 0;
-  TRY(connection.database->Run("PRAGMA user_version", {},
-                               [&](const Database::Row& row) { version = row.Int(0); }));
+  TRY(connection.database->Run("PRAGMA user_version", {}, [&](const Database::Row& row) { version = row.Int(0); }));
   auto known = static_cast<int64_t>(spec_.migrations.size());
   if (version > known) {
-    Error error = Invalid("{} {} was made by a newer varve (schema {}, this one knows {})",
-                          spec_.name, spec_.path, version, known);
+    Error error = Invalid("{} {} was made by a newer varve (schema {}, this one knows {})", spec_.name, spec_.path,
+                          version, known);
     error.hint = "use that varve, or pass --root with another directory";
     return error;
   }
@@ -96,8 +93,8 @@ Status Index::MoveAside(Connection& connection, const Error& damage) {
       return ErrnoError(errno, "move the damaged " + from + " aside");
     }
   }
-  connection.notice = fmt::format("{} was damaged ({}) and has been made anew; the old file is {}",
-                                  spec_.name, damage.message, aside);
+  connection.notice =
+      fmt::format("{} was damaged ({}) and has been made anew; the old file is {}", spec_.name, damage.message, aside);
   LOG_WARN("{}", connection.notice);
   return Ok();
 }

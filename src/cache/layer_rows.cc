@@ -24,9 +24,7 @@ Status LayerRows::Note(const DiffId& layer, uint64_t tar_size) {
   });
 }
 
-void LayerRows::Used(const DiffId& layer) {
-  uses_.Lock()->insert_or_assign(layer, clock_.Now().nanos);
-}
+void LayerRows::Used(const DiffId& layer) { uses_.Lock()->insert_or_assign(layer, clock_.Now().nanos); }
 
 Status LayerRows::Flush() {
   std::map<DiffId, int64_t> uses = std::exchange(*uses_.Lock(), {});
@@ -35,10 +33,9 @@ Status LayerRows::Flush() {
     std::vector<std::pair<DiffId, int64_t>> due;
     auto find_due = [&]() -> Status {
       for (const auto& [layer, time] : uses) {
-        TRY(database.Run("SELECT last_used FROM layers WHERE layer=?", {Key(layer)},
-                         [&](const Database::Row& row) {
-                           if (time - row.Int(0) >= kUseInterval) due.emplace_back(layer, time);
-                         }));
+        TRY(database.Run("SELECT last_used FROM layers WHERE layer=?", {Key(layer)}, [&](const Database::Row& row) {
+          if (time - row.Int(0) >= kUseInterval) due.emplace_back(layer, time);
+        }));
       }
       return Ok();
     };
@@ -58,20 +55,18 @@ Result<std::vector<LayerUse>> LayerRows::List() {
   std::vector<LayerUse> out;
   TRY(index_.Do([&](Database& database) {
     out.clear();
-    return database.Run(
-        "SELECT layer, tar_size, created, last_used, uses, disk_bytes FROM layers ORDER BY layer",
-        {},
-        [&](const Database::Row& row) {
-          auto layer = DigestAt(row, 0);
-          if (!layer) return;
-          out.push_back({.layer = DiffId(*layer),
-                         .tar_size = static_cast<uint64_t>(row.Int(1)),
-                         .created = {row.Int(2)},
-                         .last_used = {row.Int(3)},
-                         .uses = static_cast<uint64_t>(row.Int(4)),
-                         .disk_bytes = std::nullopt});
-          if (row.Int(5) >= 0) out.back().disk_bytes = static_cast<uint64_t>(row.Int(5));
-        });
+    return database.Run("SELECT layer, tar_size, created, last_used, uses, disk_bytes FROM layers ORDER BY layer", {},
+                        [&](const Database::Row& row) {
+                          auto layer = DigestAt(row, 0);
+                          if (!layer) return;
+                          out.push_back({.layer = DiffId(*layer),
+                                         .tar_size = static_cast<uint64_t>(row.Int(1)),
+                                         .created = {row.Int(2)},
+                                         .last_used = {row.Int(3)},
+                                         .uses = static_cast<uint64_t>(row.Int(4)),
+                                         .disk_bytes = std::nullopt});
+                          if (row.Int(5) >= 0) out.back().disk_bytes = static_cast<uint64_t>(row.Int(5));
+                        });
   }));
   return out;
 }
@@ -102,14 +97,13 @@ Result<std::vector<std::vector<LayerBlob>>> LayerRows::Blobs(const std::vector<D
   std::vector<std::vector<LayerBlob>> out;
   auto read_all = [&](Database& database) -> Status {
     for (size_t i = 0; i < layers.size(); ++i) {
-      TRY(database.Run(
-          "SELECT blob, media_type, size, repository FROM layer_blobs WHERE layer=?", {Key(layers[i])},
-          [&](const Database::Row& row) {
-            auto blob = DigestAt(row, 0);
-            if (!blob) return;
-            out[i].push_back({*blob, std::string(row.Bytes(1)), static_cast<uint64_t>(row.Int(2)),
-                              std::string(row.Bytes(3))});
-          }));
+      TRY(database.Run("SELECT blob, media_type, size, repository FROM layer_blobs WHERE layer=?", {Key(layers[i])},
+                       [&](const Database::Row& row) {
+                         auto blob = DigestAt(row, 0);
+                         if (!blob) return;
+                         out[i].push_back({*blob, std::string(row.Bytes(1)), static_cast<uint64_t>(row.Int(2)),
+                                           std::string(row.Bytes(3))});
+                       }));
     }
     return Ok();
   };
@@ -123,10 +117,9 @@ Result<std::vector<std::vector<LayerBlob>>> LayerRows::Blobs(const std::vector<D
 
 Status LayerRows::PutBlob(const DiffId& layer, const LayerBlob& blob) {
   return index_.Do([&](Database& database) {
-    return database.Run(
-        "INSERT OR REPLACE INTO layer_blobs VALUES(?,?,?,?,?)",
-        {Key(layer), Value::Blob(blob.blob.raw()), Value::Text(blob.media_type),
-         Value::Int(static_cast<int64_t>(blob.size)), Value::Text(blob.repository)});
+    return database.Run("INSERT OR REPLACE INTO layer_blobs VALUES(?,?,?,?,?)",
+                        {Key(layer), Value::Blob(blob.blob.raw()), Value::Text(blob.media_type),
+                         Value::Int(static_cast<int64_t>(blob.size)), Value::Text(blob.repository)});
   });
 }
 
@@ -171,9 +164,7 @@ Result<std::vector<std::pair<ChainId, Digest>>> LayerRows::ChainTrees() {
 }
 
 Status LayerRows::ForgetChainTree(const ChainId& chain) {
-  return index_.Do([&](Database& database) {
-    return database.Run("DELETE FROM chains WHERE chain=?", {Key(chain)});
-  });
+  return index_.Do([&](Database& database) { return database.Run("DELETE FROM chains WHERE chain=?", {Key(chain)}); });
 }
 
 }  // namespace varve::cache

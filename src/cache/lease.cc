@@ -68,8 +68,7 @@ Result<std::unique_ptr<JobLease>> JobLease::Begin(const std::string& root, Clock
   std::string path = fmt::format("{}/jobs/{}", root, id);
   TRY_ASSIGN(std::optional<LockFile> file, LockFile::Try(path, sys::LockMode::kExclusive));
   if (!file) return Internal("the job file {} is taken", path);
-  if (Status written = FdWriter(file->fd()).Write(fmt::format("{}{}\n", kHeader, now.nanos));
-      !written) {
+  if (Status written = FdWriter(file->fd()).Write(fmt::format("{}{}\n", kHeader, now.nanos)); !written) {
     file->RemoveAndUnlock();
     return LeaseError(std::move(written).error());
   }

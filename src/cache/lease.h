@@ -83,8 +83,7 @@ class CollectionLock {
   Result<LiveLeases> Read(std::string_view except = {});
 
  private:
-  CollectionLock(std::string root, LockFile lock)
-      : root_(std::move(root)), lock_(std::move(lock)) {}
+  CollectionLock(std::string root, LockFile lock) : root_(std::move(root)), lock_(std::move(lock)) {}
   std::string root_;
   LockFile lock_;
 };

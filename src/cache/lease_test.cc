@@ -146,8 +146,7 @@ TEST_F(LeaseTest, JobsOfManyThreadsAndProcessesAreAllSeen) {
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&, t] {
       for (int i = 0; i < 50; ++i) {
-        EXPECT_TRUE(
-            jobs[static_cast<size_t>(t % 3)]->Add(DiffId(Digest::Of(fmt::format("{}-{}", t, i)))));
+        EXPECT_TRUE(jobs[static_cast<size_t>(t % 3)]->Add(DiffId(Digest::Of(fmt::format("{}-{}", t, i)))));
       }
     });
   }

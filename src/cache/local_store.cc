@@ -65,8 +65,7 @@ constexpr const char* kDisowned = "disowned-trace";  // kind of memos
 
 Status PutImageRow(Database& database, const StoredImage& image) {
   return database.Run("INSERT OR REPLACE INTO images VALUES(?,?,?)",
-                      {Value::Text(image.name), Value::Blob(image.manifest.raw()),
-                       Value::Int(image.updated.nanos)});
+                      {Value::Text(image.name), Value::Blob(image.manifest.raw()), Value::Int(image.updated.nanos)});
 }
 
 // Layers as module snapshot leaves them: <root>/layers/<hex>/size, decimal.
@@ -102,17 +101,12 @@ Status Fill(Database& database, const std::string& root) {
 class SqliteStore final : public LocalStore, public StoreContents {
  public:
   SqliteStore(const std::string& root, Clock& clock, std::unique_ptr<Index> index)
-      : root_(root),
-        clock_(clock),
-        index_(std::move(index)),
-        records_(root, *index_, clock),
-        trees_(root, clock),
+      : root_(root), clock_(clock), index_(std::move(index)), records_(root, *index_, clock), trees_(root, clock),
         layers_(*index_, clock) {}
 
   // --- RecordStore
   // -----------------------------------------------------------------------------------
-  Result<std::vector<std::optional<StepRecord>>> GetMany(
-      const std::vector<StepKey>& keys) override {
+  Result<std::vector<std::optional<StepRecord>>> GetMany(const std::vector<StepKey>& keys) override {
     return records_.GetMany(keys);
   }
   Status Put(const StepRecord& record) override {
@@ -120,8 +114,7 @@ class SqliteStore final : public LocalStore, public StoreContents {
     return records_.Put(record);
   }
   Status Drop(const StepKey& key) override { return records_.Drop(key, "its data is gone"); }
-  Result<std::vector<StepRecord>> Earlier(const std::string& slot, const Digest& op_digest,
-                                          size_t limit) override {
+  Result<std::vector<StepRecord>> Earlier(const std::string& slot, const Digest& op_digest, size_t limit) override {
     return records_.Earlier(slot, op_digest, limit);
   }
   Result<std::vector<StepRecord>> Traced(const Digest& weak_key, size_t limit) override {
@@ -147,21 +140,15 @@ class SqliteStore final : public LocalStore, public StoreContents {
 
   // --- TreeStore
   // -------------------------------------------------------------------------------------
-  Result<std::shared_ptr<const tree::Directory>> Get(const Digest& digest) override {
-    return trees_.Get(digest);
-  }
-  Status Put(const std::vector<std::pair<Digest, std::string>>& objects) override {
-    return trees_.Put(objects);
-  }
+  Result<std::shared_ptr<const tree::Directory>> Get(const Digest& digest) override { return trees_.Get(digest); }
+  Status Put(const std::vector<std::pair<Digest, std::string>>& objects) override { return trees_.Put(objects); }
   Status PutLater(std::vector<std::pair<Digest, std::string>> objects) override {
     return trees_.PutLater(std::move(objects));
   }
 
   // --- Layers and chains
   // -----------------------------------------------------------------------------
-  Result<std::optional<Digest>> GetChainTree(const ChainId& chain) override {
-    return layers_.ChainTree(chain);
-  }
+  Result<std::optional<Digest>> GetChainTree(const ChainId& chain) override { return layers_.ChainTree(chain); }
   Status PutChainTree(const ChainId& chain, const Digest& tree_root) override {
     TRY(trees_.PutDue());
     return layers_.PutChainTree(chain, tree_root);
@@ -173,12 +160,8 @@ class SqliteStore final : public LocalStore, public StoreContents {
   Result<std::vector<std::vector<LayerBlob>>> FindBlobsOfLayers(const std::vector<DiffId>& layers) override {
     return layers_.Blobs(layers);
   }
-  Status PutLayerBlob(const DiffId& layer, const LayerBlob& blob) override {
-    return layers_.PutBlob(layer, blob);
-  }
-  Status NoteLayer(const DiffId& layer, uint64_t tar_size) override {
-    return layers_.Note(layer, tar_size);
-  }
+  Status PutLayerBlob(const DiffId& layer, const LayerBlob& blob) override { return layers_.PutBlob(layer, blob); }
+  Status NoteLayer(const DiffId& layer, uint64_t tar_size) override { return layers_.Note(layer, tar_size); }
   void UsedLayer(const DiffId& layer) override { layers_.Used(layer); }
 
   // --- Images and memos
@@ -219,16 +202,15 @@ class SqliteStore final : public LocalStore, public StoreContents {
 
   Status RemoveImage(const std::string& name) override {
     TRY(RemoveImageFile(root_, name));
-    return index_->Do([&](Database& database) {
-      return database.Run("DELETE FROM images WHERE name=?", {Value::Text(name)});
-    });
+    return index_->Do(
+        [&](Database& database) { return database.Run("DELETE FROM images WHERE name=?", {Value::Text(name)}); });
   }
 
   Result<std::optional<Memo>> GetMemo(const std::string& kind, const std::string& key) override {
     std::optional<Memo> memo;
     TRY(index_->Do([&](Database& database) {
-      return database.Run("SELECT value, time FROM memos WHERE kind=? AND key=?",
-                          {Value::Text(kind), Value::Text(key)}, [&](const Database::Row& row) {
+      return database.Run("SELECT value, time FROM memos WHERE kind=? AND key=?", {Value::Text(kind), Value::Text(key)},
+                          [&](const Database::Row& row) {
                             memo = Memo{std::string(row.Bytes(0)), {row.Int(1)}};
                           });
     }));
@@ -238,8 +220,7 @@ class SqliteStore final : public LocalStore, public StoreContents {
   Status PutMemo(const std::string& kind, const std::string& key, const Memo& memo) override {
     return index_->Do([&](Database& database) {
       return database.Run("INSERT OR REPLACE INTO memos VALUES(?,?,?,?)",
-                          {Value::Text(kind), Value::Text(key), Value::Blob(memo.value),
-                           Value::Int(memo.time.nanos)});
+                          {Value::Text(kind), Value::Text(key), Value::Blob(memo.value), Value::Int(memo.time.nanos)});
     });
   }
 
@@ -259,16 +240,10 @@ class SqliteStore final : public LocalStore, public StoreContents {
 
   // --- StoreContents
   // ---------------------------------------------------------------------------------
-  Result<std::vector<RecordUse>> Records(int64_t after_sequence) override {
-    return records_.List(after_sequence);
-  }
+  Result<std::vector<RecordUse>> Records(int64_t after_sequence) override { return records_.List(after_sequence); }
   Result<std::optional<StepRecord>> Read(const StepKey& key) override { return records_.Read(key); }
-  Status DropRecord(const StepKey& key, const std::string& rule) override {
-    return records_.Drop(key, rule);
-  }
-  Result<std::optional<DroppedRecord>> WhyDropped(const StepKey& key) override {
-    return records_.WhyDropped(key);
-  }
+  Status DropRecord(const StepKey& key, const std::string& rule) override { return records_.Drop(key, rule); }
+  Result<std::optional<DroppedRecord>> WhyDropped(const StepKey& key) override { return records_.WhyDropped(key); }
   Result<std::vector<DroppedRecord>> DroppedOf(const std::string& slot, size_t limit) override {
     return records_.DroppedOf(slot, limit);
   }
@@ -280,9 +255,7 @@ class SqliteStore final : public LocalStore, public StoreContents {
     return records_.NoteEvicted(keys, rule);
   }
   Status ForgetLayer(const DiffId& layer) override { return layers_.Forget(layer); }
-  Result<std::vector<std::pair<DiffId, Digest>>> StoredLayerBlobs() override {
-    return layers_.StoredBlobs();
-  }
+  Result<std::vector<std::pair<DiffId, Digest>>> StoredLayerBlobs() override { return layers_.StoredBlobs(); }
   Result<std::vector<StoredMemo>> Memos() override {
     std::vector<StoredMemo> out;
     TRY(index_->Do([&](Database& database) {
@@ -307,22 +280,16 @@ class SqliteStore final : public LocalStore, public StoreContents {
     return problems;
   }
   Result<std::vector<Digest>> DamagedTrees() override { return trees_.Damaged(); }
-  Result<std::vector<std::pair<ChainId, Digest>>> ChainTrees() override {
-    return layers_.ChainTrees();
-  }
+  Result<std::vector<std::pair<ChainId, Digest>>> ChainTrees() override { return layers_.ChainTrees(); }
   Status ForgetChainTree(const ChainId& chain) override { return layers_.ForgetChainTree(chain); }
   Result<std::vector<std::pair<Digest, uint64_t>>> TreesPutBefore(Timestamp time) override {
     return trees_.PutBefore(time);
   }
   Status Compact() override {
-    TRY(index_->Do([](Database& database) {
-      return database.RunScript("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)");
-    }));
+    TRY(index_->Do([](Database& database) { return database.RunScript("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)"); }));
     return trees_.Compact();
   }
-  Status RemoveTrees(std::span<const Digest> digests, Timestamp time) override {
-    return trees_.Remove(digests, time);
-  }
+  Status RemoveTrees(std::span<const Digest> digests, Timestamp time) override { return trees_.Remove(digests, time); }
 
  private:
   const std::string root_;

@@ -26,8 +26,8 @@
 #pragma once
 
 #include <functional>
-#include <memory>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -51,8 +51,8 @@ struct LayerBlob {
 };
 
 struct StoredImage {
-  std::string name;  // "docker.io/library/app:latest"
-  Digest manifest;   // in the blob store
+  std::string name;   // "docker.io/library/app:latest"
+  Digest manifest;    // in the blob store
   Timestamp updated;  // when the name came to mean this manifest
 };
 

@@ -31,9 +31,7 @@ StepRecord Record(const std::string& name, const std::string& slot, int64_t crea
 
 class LocalStoreTest : public testing::Test {
  protected:
-  LocalStoreTest() : directory(*sys::TempDir::Create(testing::TempDir(), "root-")) {
-    EXPECT_TRUE(PrepareRoot(root()));
-  }
+  LocalStoreTest() : directory(*sys::TempDir::Create(testing::TempDir(), "root-")) { EXPECT_TRUE(PrepareRoot(root())); }
   std::string root() const { return directory.path(); }
   std::unique_ptr<LocalStore> Open(std::string* notice = nullptr) {
     auto opened = OpenLocalStore(root(), clock);
@@ -358,7 +356,9 @@ TEST_F(LocalStoreTest, TreesPutLaterAreStoredBeforeWhatMayNameThem) {
   for (auto& write : std::vector<std::function<Status(LocalStore&)>>{
            [](LocalStore& store) { return store.Put(Record("a", "s")); },
            [](LocalStore& store) { return store.PutChainTree(ChainId(Digest::Of("c")), Digest::Of("t")); },
-           [](LocalStore& store) { return store.Put({{tree::EmptyTree(), tree::Encode({})}}); }}) {
+           [](LocalStore& store) {
+             return store.Put({{tree::EmptyTree(), tree::Encode({})}});
+           }}) {
     fs::remove(root() + "/trees.db");
     auto store = Open();
     ASSERT_TRUE(store->PutLater({{digest, object}}));

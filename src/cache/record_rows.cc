@@ -39,18 +39,18 @@ Status PutRow(Database& database, const StepRecord& record) {
       "INSERT OR REPLACE INTO records"
       "(key, slot, op, created, last_used, uses, wall, new_bytes, body, preimage, log, weak, run) "
       "VALUES(?,?,?,?,?,0,?,?,?,?,?,?,?)",
-      {Value::Blob(record.key.value.raw()), Value::Text(record.slot),
-       Value::Blob(record.op_digest.raw()), Value::Int(record.created.nanos),
-       Value::Int(record.created.nanos), Value::Int(record.wall.count()),
-       Value::Int(static_cast<int64_t>(record.new_bytes)), Value::Blob(parts.body),
-       Value::Blob(parts.preimage), Value::Blob(parts.log),
-       Value::Blob(record.trace ? record.trace->weak_key.raw() : ""), Value::Blob(record.trace ? RunOf(record).raw() : "")});
+      {Value::Blob(record.key.value.raw()), Value::Text(record.slot), Value::Blob(record.op_digest.raw()),
+       Value::Int(record.created.nanos), Value::Int(record.created.nanos), Value::Int(record.wall.count()),
+       Value::Int(static_cast<int64_t>(record.new_bytes)), Value::Blob(parts.body), Value::Blob(parts.preimage),
+       Value::Blob(parts.log), Value::Blob(record.trace ? record.trace->weak_key.raw() : ""),
+       Value::Blob(record.trace ? RunOf(record).raw() : "")});
 }
 
 // Removes the row and notes why.
 Status DropRow(Database& database, const StepKey& key, const std::string& rule, int64_t now) {
   // Where a collection took its layers before, that is the reason to tell.
-  TRY(database.Run("INSERT OR IGNORE INTO dropped(key, slot, rule, time) "
+  TRY(
+      database.Run("INSERT OR IGNORE INTO dropped(key, slot, rule, time) "
                    "SELECT key, slot, ?, ? FROM records WHERE key=?",
                    {Value::Text(rule), Value::Int(now), Value::Blob(key.value.raw())}));
   return database.Run("DELETE FROM records WHERE key=?", {Value::Blob(key.value.raw())});
@@ -87,13 +87,12 @@ std::optional<StepRecord> RecordRows::Repair(Database& database, const StepKey& 
   return std::nullopt;
 }
 
-Result<RecordRows::RowState> RecordRows::ReadRow(Database& database, const StepKey& key,
-                                                 std::optional<StepRecord>& out,
+Result<RecordRows::RowState> RecordRows::ReadRow(Database& database, const StepKey& key, std::optional<StepRecord>& out,
                                                  int64_t* last_used) {
   bool found = false;
   Result<StepRecord> record = Internal("no row");
-  TRY(database.Run("SELECT body, preimage, log, last_used FROM records WHERE key=?",
-                   {Value::Blob(key.value.raw())}, [&](const Database::Row& row) {
+  TRY(database.Run("SELECT body, preimage, log, last_used FROM records WHERE key=?", {Value::Blob(key.value.raw())},
+                   [&](const Database::Row& row) {
                      found = true;
                      record = JoinRecord(row.Bytes(0), row.Bytes(1), row.Bytes(2));
                      *last_used = row.Int(3);
@@ -104,8 +103,7 @@ Result<RecordRows::RowState> RecordRows::ReadRow(Database& database, const StepK
   return RowState::kSound;
 }
 
-Result<std::vector<std::optional<StepRecord>>> RecordRows::GetMany(
-    const std::vector<StepKey>& keys) {
+Result<std::vector<std::optional<StepRecord>>> RecordRows::GetMany(const std::vector<StepKey>& keys) {
   METRIC("cache.get_many");
   std::vector<std::optional<StepRecord>> out;
   int64_t now = clock_.Now().nanos;
@@ -145,11 +143,11 @@ Result<std::optional<StepRecord>> RecordRows::Read(const StepKey& key) {
 Status NoteLayers(Database& database, const StepRecord& record, int64_t now) {
   for (const Rootfs& output : record.outputs) {
     if (output.layers.empty()) continue;
-    TRY(database.Run(
-        "INSERT INTO layers(layer, tar_size, created, last_used) VALUES(?,?,?,?) "
-        "ON CONFLICT DO UPDATE SET last_used=max(last_used, excluded.last_used)",
-        {Value::Blob(output.layers.back().value.raw()),
-         Value::Int(static_cast<int64_t>(record.new_bytes)), Value::Int(now), Value::Int(now)}));
+    TRY(
+        database.Run("INSERT INTO layers(layer, tar_size, created, last_used) VALUES(?,?,?,?) "
+                     "ON CONFLICT DO UPDATE SET last_used=max(last_used, excluded.last_used)",
+                     {Value::Blob(output.layers.back().value.raw()), Value::Int(static_cast<int64_t>(record.new_bytes)),
+                      Value::Int(now), Value::Int(now)}));
   }
   return Ok();
 }
@@ -189,7 +187,8 @@ Status RecordRows::NoteEvicted(std::span<const StepKey> keys, const std::string&
   return index_.Do([&](Database& database) {
     return database.Transaction([&]() -> Status {
       for (const StepKey& key : keys) {
-        TRY(database.Run("INSERT OR IGNORE INTO dropped(key, slot, rule, time) "
+        TRY(
+            database.Run("INSERT OR IGNORE INTO dropped(key, slot, rule, time) "
                          "SELECT key, slot, ?, ? FROM records WHERE key=?",
                          {Value::Text(rule), Value::Int(now), Value::Blob(key.value.raw())}));
       }
@@ -198,8 +197,7 @@ Status RecordRows::NoteEvicted(std::span<const StepKey> keys, const std::string&
   });
 }
 
-Result<std::vector<StepRecord>> RecordRows::Earlier(const std::string& slot,
-                                                    const Digest& op_digest, size_t limit) {
+Result<std::vector<StepRecord>> RecordRows::Earlier(const std::string& slot, const Digest& op_digest, size_t limit) {
   std::vector<StepRecord> out;
   Status read = index_.Do([&](Database& database) -> Status {
     out.clear();
@@ -284,8 +282,7 @@ Result<std::vector<RecordUse>> RecordRows::List(int64_t after_sequence) {
 Result<std::optional<DroppedRecord>> RecordRows::WhyDropped(const StepKey& key) {
   std::optional<DroppedRecord> dropped;
   TRY(index_.Do([&](Database& database) {
-    return database.Run("SELECT key, slot, rule, time FROM dropped WHERE key=?",
-                        {Value::Blob(key.value.raw())},
+    return database.Run("SELECT key, slot, rule, time FROM dropped WHERE key=?", {Value::Blob(key.value.raw())},
                         [&](const Database::Row& row) { dropped = DroppedIn(row); });
   }));
   return dropped;

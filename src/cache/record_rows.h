@@ -16,14 +16,12 @@ namespace varve::cache {
 // Safe from any thread.
 class RecordRows {
  public:
-  RecordRows(std::string root, Index& index, Clock& clock)
-      : root_(std::move(root)), index_(index), clock_(clock) {}
+  RecordRows(std::string root, Index& index, Clock& clock) : root_(std::move(root)), index_(index), clock_(clock) {}
 
   Result<std::vector<std::optional<StepRecord>>> GetMany(const std::vector<StepKey>& keys);
   Status Put(const StepRecord& record);
   Status Drop(const StepKey& key, const std::string& rule);
-  Result<std::vector<StepRecord>> Earlier(const std::string& slot, const Digest& op_digest,
-                                          size_t limit);
+  Result<std::vector<StepRecord>> Earlier(const std::string& slot, const Digest& op_digest, size_t limit);
   Result<std::vector<StepRecord>> Traced(const Digest& weak_key, size_t limit);
   Status NoteEvicted(std::span<const StepKey> keys, const std::string& rule);
   Status Flush();
@@ -39,8 +37,7 @@ class RecordRows {
  private:
   struct Row;
   enum class RowState { kAbsent, kSound, kDamaged };
-  Result<RowState> ReadRow(Database& database, const StepKey& key, std::optional<StepRecord>& out,
-                           int64_t* last_used);
+  Result<RowState> ReadRow(Database& database, const StepKey& key, std::optional<StepRecord>& out, int64_t* last_used);
   std::optional<StepRecord> Repair(Database& database, const StepKey& key);
 
   const std::string root_;

@@ -58,8 +58,7 @@ class Stacks {
       history.age_days = Days(layer.created, input_.now);
       history.idle_days = std::min(history.age_days, Days(layer.last_used, input_.now));
       history.uses = static_cast<double>(layer.uses);
-      stack.value = layer.held ? std::numeric_limits<double>::infinity()
-                               : seconds * ExpectedUsesPerDay(history);
+      stack.value = layer.held ? std::numeric_limits<double>::infinity() : seconds * ExpectedUsesPerDay(history);
       // Bytes that several stacks share go when the last of them goes: each bears its part. One
       // more for the directory itself, so that no price is zero.
       stack.bytes = static_cast<double>(layer.bytes + 4096) / sharers_[stack.layer];
@@ -128,17 +127,14 @@ double ExpectedUsesPerDay(const UseHistory& h) {
   constexpr double kPriorDeaths = 2, kPriorUses = 2;  // of a slot
   constexpr double kSlotWeight = 4;                   // uses that the slot's experience counts for
   constexpr double kBurst = 2, kBurstDays = 0.1;
-  double dies =
-      (h.slot_deaths + kPriorDeaths) / (h.slot_deaths + h.slot_uses + kPriorDeaths + kPriorUses);
+  double dies = (h.slot_deaths + kPriorDeaths) / (h.slot_deaths + h.slot_uses + kPriorDeaths + kPriorUses);
   double until_last_use = h.age_days - h.idle_days;
-  double odds_dead =
-      kSlotWeight * dies / (kSlotWeight * (1 - dies) + h.uses) *
-      std::pow((kScaleDays + h.age_days) / (kScaleDays + until_last_use), kShape + h.uses);
+  double odds_dead = kSlotWeight * dies / (kSlotWeight * (1 - dies) + h.uses) *
+                     std::pow((kScaleDays + h.age_days) / (kScaleDays + until_last_use), kShape + h.uses);
   // Others of its slot were used instead.
   odds_dead *= (1 + h.missed) * (1 + h.missed);
   double alive = 1 / (1 + odds_dead);
-  return alive *
-         ((kShape + h.uses) / (kScaleDays + h.age_days) + kBurst / (kBurstDays + h.idle_days));
+  return alive * ((kShape + h.uses) / (kScaleDays + h.age_days) + kBurst / (kBurstDays + h.idle_days));
 }
 
 std::vector<Eviction> EvictionOrder(const RetentionInput& input) {
@@ -177,8 +173,7 @@ std::vector<Eviction> EvictionOrder(const RetentionInput& input) {
   std::priority_queue<Entry> queue;
   auto push = [&](uint32_t i) {
     const Block& block = blocks[i];
-    queue.push({block.value / block.bytes, input.layers[stacks[i].layer].last_used.nanos, i,
-                block.version});
+    queue.push({block.value / block.bytes, input.layers[stacks[i].layer].last_used.nanos, i, block.version});
   };
   for (uint32_t i = 0; i < stacks.size(); ++i) {
     blocks.push_back({stacks[i].parent, stacks[i].value, stacks[i].bytes, {i}});

@@ -17,12 +17,9 @@ constexpr uint64_t kMB = 1'000'000;
 class RetentionTest : public testing::Test {
  protected:
   RetentionTest() { input.now = Timestamp{1000 * kDay}; }
-  Timestamp Ago(double days) {
-    return {input.now.nanos - static_cast<int64_t>(days * static_cast<double>(kDay))};
-  }
+  Timestamp Ago(double days) { return {input.now.nanos - static_cast<int64_t>(days * static_cast<double>(kDay))}; }
   uint32_t Layer(uint64_t bytes, double made, double used, uint64_t uses) {
-    input.layers.push_back(
-        {.bytes = bytes, .created = Ago(made), .last_used = Ago(used), .uses = uses});
+    input.layers.push_back({.bytes = bytes, .created = Ago(made), .last_used = Ago(used), .uses = uses});
     return static_cast<uint32_t>(input.layers.size() - 1);
   }
   uint32_t Fresh(uint64_t bytes) { return Layer(bytes, 1, 0.5, 1); }
@@ -137,11 +134,10 @@ TEST_F(RetentionTest, EveryPrefixLeavesTheMostThatItsBytesCanHold) {
     }
     auto worth = [&](uint32_t i) {
       const RetentionLayer& layer = input.layers[i];
-      return input.results[i].seconds *
-             ExpectedUsesPerDay({.age_days = 5,
-                                 .idle_days = 1,
-                                 .uses = static_cast<double>(layer.uses),
-                                 .slot_uses = static_cast<double>(layer.uses)});
+      return input.results[i].seconds * ExpectedUsesPerDay({.age_days = 5,
+                                                            .idle_days = 1,
+                                                            .uses = static_cast<double>(layer.uses),
+                                                            .slot_uses = static_cast<double>(layer.uses)});
     };
     auto value = [&](uint32_t set) {
       double sum = 0;

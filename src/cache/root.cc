@@ -46,12 +46,11 @@ Status PrepareRoot(const std::string& root) {
   if (version) {
     auto number = ParseInt(TrimSpace(*version));
     if (!number) {
-      return unusable(
-          Invalid("its version file does not hold a number; it is not varve's, or damaged"));
+      return unusable(Invalid("its version file does not hold a number; it is not varve's, or damaged"));
     }
     if (*number > kRootVersion) {
-      return unusable(Invalid("it has layout {}, and this varve knows {}: a newer varve made it",
-                              *number, kRootVersion));
+      return unusable(
+          Invalid("it has layout {}, and this varve knows {}: a newer varve made it", *number, kRootVersion));
     }
     if (access(root.c_str(), W_OK) != 0) return unusable(ErrnoError(errno, "it cannot be written"));
     return Ok();

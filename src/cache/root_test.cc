@@ -67,10 +67,8 @@ TEST_F(RootTest, FlagThenVariableChooseTheDirectory) {
   EXPECT_EQ(RootDirectory("relative"), std::filesystem::current_path() / "relative");
   setenv("VARVE_ROOT", "./relative", 1);
   EXPECT_EQ(RootDirectory(""), std::filesystem::current_path() / "./relative");
-  if (before == nullptr)
-    unsetenv("VARVE_ROOT");
-  else
-    setenv("VARVE_ROOT", saved.c_str(), 1);
+  if (before == nullptr) unsetenv("VARVE_ROOT");
+  else setenv("VARVE_ROOT", saved.c_str(), 1);
 }
 
 TEST_F(RootTest, ReadOnlyRootSaysWhatToDo) {
@@ -83,9 +81,8 @@ TEST_F(RootTest, ReadOnlyRootSaysWhatToDo) {
     auto bind = sys::BindMount(root, root, sys::BindOptions{{.read_only = true}, false});
     if (!bind) _exit(77);
     Status old = PrepareRoot(root), fresh = PrepareRoot(root + "/new");
-    bool told = !old && old.error().code == Code::kInvalid &&
-                old.error().hint.find("--root") != std::string::npos && !fresh &&
-                fresh.error().code == Code::kInvalid &&
+    bool told = !old && old.error().code == Code::kInvalid && old.error().hint.find("--root") != std::string::npos &&
+                !fresh && fresh.error().code == Code::kInvalid &&
                 fresh.error().hint.find("--root") != std::string::npos;
     bind->Unmount().value();
     _exit(told ? 0 : 1);

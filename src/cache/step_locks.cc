@@ -18,8 +18,7 @@ class FileKeyLock final : public KeyLock {
 }  // namespace
 
 Result<std::unique_ptr<KeyLock>> LockKey(const std::string& root, const StepKey& key, bool* waited,
-                                         std::stop_token stop,
-                                         const std::function<void()>& on_wait) {
+                                         std::stop_token stop, const std::function<void()>& on_wait) {
   *waited = false;
   std::string path = fmt::format("{}/locks/{}", root, key.Hex());
   TRY_ASSIGN(LockFile lock, LockFile::Wait(path, sys::LockMode::kExclusive, stop, [&] {

@@ -23,7 +23,6 @@ class KeyLock {
 // Blocks until the lock is free or `stop` (kCancelled). `waited` tells whether somebody else held
 // it; `on_wait` is called once, when the wait begins: "waiting for another varve".
 Result<std::unique_ptr<KeyLock>> LockKey(const std::string& root, const StepKey& key, bool* waited,
-                                         std::stop_token stop,
-                                         const std::function<void()>& on_wait = {});
+                                         std::stop_token stop, const std::function<void()>& on_wait = {});
 
 }  // namespace varve::cache

@@ -46,8 +46,7 @@ TEST_F(StepLocksTest, WaitIsAnnouncedOnceAndEndsWithTheHolder) {
   auto lock = LockKey(root, key, &waited, {}).value();
   std::atomic<int> announced{0};
   bool they_waited = false;
-  std::jthread other(
-      [&] { EXPECT_TRUE(LockKey(root, key, &they_waited, {}, [&] { ++announced; })); });
+  std::jthread other([&] { EXPECT_TRUE(LockKey(root, key, &they_waited, {}, [&] { ++announced; })); });
   while (announced == 0) std::this_thread::yield();
   lock.reset();
   other.join();

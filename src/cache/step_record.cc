@@ -70,10 +70,9 @@ Result<StepTrace> TraceFromJson(const Json& json) {
 }
 
 // All that this version knows; the rest goes to StepRecord::unknown.
-constexpr std::string_view kMembers[] = {"version",   "key", "outputs",    "preimage", "inputs",
-                                         "images",    "slot", "op",        "name",     "created",
-                                         "wall_ns",   "new_bytes", "log",  "log_digest", "trace",
-                                         "checksum"};
+constexpr std::string_view kMembers[] = {"version", "key",        "outputs", "preimage", "inputs",  "images",
+                                         "slot",    "op",         "name",    "created",  "wall_ns", "new_bytes",
+                                         "log",     "log_digest", "trace",   "checksum"};
 
 Result<StepRecord> FromJson(const Json& json) {
   StepRecord record;
@@ -202,12 +201,9 @@ Result<StepRecord> DecodeRecord(std::string_view text) {
   return Checked(std::move(record));
 }
 
-RecordParts SplitRecord(const StepRecord& record) {
-  return {EncodeBody(record), record.preimage, record.log};
-}
+RecordParts SplitRecord(const StepRecord& record) { return {EncodeBody(record), record.preimage, record.log}; }
 
-Result<StepRecord> JoinRecord(std::string_view body, std::string_view preimage,
-                              std::string_view log) {
+Result<StepRecord> JoinRecord(std::string_view body, std::string_view preimage, std::string_view log) {
   auto record = IsBinaryBody(body) ? DecodeBody(body, log) : FromJsonBody(body, log);
   if (record) {
     record->preimage = preimage;

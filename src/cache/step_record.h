@@ -64,7 +64,7 @@ struct StepRecord {
   uint64_t new_bytes = 0;  // size of the layers that it added
   std::string log;         // output, at most the last 256 KiB
   std::optional<StepTrace> trace;
-  std::string unknown;     // members of a later version: a JSON object, or empty
+  std::string unknown;  // members of a later version: a JSON object, or empty
 };
 
 // Names what a record with a trace stands on: its weak key, what was looked at, and the layer. The records

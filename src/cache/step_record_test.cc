@@ -59,9 +59,7 @@ std::string Sealed(std::string object) {
   return object + ",\"checksum\":\"" + Digest::Of(object).ToString() + "\"}";
 }
 
-std::string WithoutChecksum(const std::string& text) {
-  return text.substr(0, text.rfind(",\"checksum\"")) + "}";
-}
+std::string WithoutChecksum(const std::string& text) { return text.substr(0, text.rfind(",\"checksum\"")) + "}"; }
 
 TEST(StepRecord, RoundTripsWholeAndInParts) {
   StepRecord record = Example();
@@ -77,8 +75,7 @@ TEST(StepRecord, ATraceIsKeptByteForByte) {
   for (const std::vector<std::string>& times : {std::vector<std::string>(), {std::string(8, '\0'), ""}}) {
     record.trace->times = times;
     RecordParts parts = SplitRecord(record);
-    for (const auto& read : {DecodeRecord(EncodeRecord(record)),
-                             JoinRecord(parts.body, parts.preimage, parts.log)}) {
+    for (const auto& read : {DecodeRecord(EncodeRecord(record)), JoinRecord(parts.body, parts.preimage, parts.log)}) {
       ASSERT_TRUE(read && read->trace);
       EXPECT_EQ(read->trace->weak_key, record.trace->weak_key);
       EXPECT_EQ(read->trace->reads, record.trace->reads);
@@ -133,7 +130,7 @@ TEST(StepRecord, ABodyThatLacksAnythingIsCorrupt) {
     std::string part = parts.body.substr(0, n);
     ASSERT_FALSE(JoinRecord(part, parts.preimage, parts.log)) << n;
     if (n + Digest::kSize == parts.body.size()) continue;  // the whole of it
-    part.append(Digest::Of(part).raw());  // its checksum is right
+    part.append(Digest::Of(part).raw());                   // its checksum is right
     ASSERT_FALSE(JoinRecord(part, parts.preimage, parts.log)) << n;
   }
 }
@@ -159,8 +156,7 @@ TEST(StepRecord, EveryFlippedBitIsCorrupt) {
   for (std::string* part : {&text, &parts.body, &parts.preimage, &parts.log}) {
     for (size_t bit = 0; bit < part->size() * 8; ++bit) {
       (*part)[bit / 8] = static_cast<char>((*part)[bit / 8] ^ (1 << bit % 8));
-      auto record =
-          part == &text ? DecodeRecord(text) : JoinRecord(parts.body, parts.preimage, parts.log);
+      auto record = part == &text ? DecodeRecord(text) : JoinRecord(parts.body, parts.preimage, parts.log);
       ASSERT_FALSE(record) << bit;
       ASSERT_EQ(record.error().code, Code::kCorrupt);
       (*part)[bit / 8] = static_cast<char>((*part)[bit / 8] ^ (1 << bit % 8));

@@ -36,9 +36,7 @@ StepRecord Record(int i, size_t log_size = 100) {
 class StoreFaultsTest : public testing::Test {
  protected:
   StoreFaultsTest() { EXPECT_TRUE(PrepareRoot(root)); }
-  std::unique_ptr<LocalStore> Open() {
-    return std::move(OpenLocalStore(root, SystemClock()).value().store);
-  }
+  std::unique_ptr<LocalStore> Open() { return std::move(OpenLocalStore(root, SystemClock()).value().store); }
   // Every record is what was put, or absent.
   size_t CountAndCheck(LocalStore& store, int n) {
     size_t found = 0;

@@ -33,8 +33,7 @@ class RecordStore {
   // Forgets a record whose data is gone; absent is fine.
   virtual Status Drop(const StepKey& key) = 0;
   // Earlier records of the same step, newest first, for explanations; by slot, then by op digest.
-  virtual Result<std::vector<StepRecord>> Earlier(const std::string& slot, const Digest& op_digest,
-                                                  size_t limit) = 0;
+  virtual Result<std::vector<StepRecord>> Earlier(const std::string& slot, const Digest& op_digest, size_t limit) = 0;
   // The records whose traces have this weak key, newest first, one of each run (RunOf): those that may
   // stand for a step of another key (engine/replay.h). Of tiers, what a look-up has loaded: no round trip
   // more than the look-up's two.

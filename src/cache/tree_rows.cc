@@ -31,11 +31,9 @@ Status DeleteTree(Database& database, const Digest& digest, int64_t put_before) 
                       {Value::Blob(digest.raw()), Value::Int(put_before)});
 }
 
-Status InsertTree(Database& database, const Digest& digest, const std::string& object,
-                  int64_t now) {
+Status InsertTree(Database& database, const Digest& digest, const std::string& object, int64_t now) {
   bool renewed = false;  // somebody put it since we looked, or it was there and old
-  TRY(database.Run("UPDATE trees SET put=? WHERE digest=? RETURNING 1",
-                   {Value::Int(now), Value::Blob(digest.raw())},
+  TRY(database.Run("UPDATE trees SET put=? WHERE digest=? RETURNING 1", {Value::Int(now), Value::Blob(digest.raw())},
                    [&](const Database::Row&) { renewed = true; }));
   if (renewed) return Ok();
   TRY(database.Run("INSERT INTO tree_objects(object) VALUES(?)", {Value::Blob(object)}));
@@ -48,11 +46,11 @@ Status InsertTree(Database& database, const Digest& digest, const std::string& o
 Result<Index*> TreeRows::Open() {
   auto index = index_.Lock();
   if (!*index) {
-    TRY_ASSIGN(*index, Index::Open({.path = root_ + "/trees.db",
-                                    .name = "the tree index",
-                                    .migrations = {kSchema},
-                                    .checkpoint_pages = 8000},
-                                   clock_));
+    TRY_ASSIGN(
+        *index,
+        Index::Open(
+            {.path = root_ + "/trees.db", .name = "the tree index", .migrations = {kSchema}, .checkpoint_pages = 8000},
+            clock_));
   }
   return index->get();
 }
@@ -100,8 +98,8 @@ Result<std::shared_ptr<const tree::Directory>> TreeRows::Get(const Digest& diges
   bool found = false;
   Status read = index->Do([&](Database& database) -> Status {
     found = false;
-    TRY(database.Run("SELECT object FROM trees JOIN tree_objects USING(id) WHERE digest=?",
-                     {Value::Blob(digest.raw())}, [&](const Database::Row& row) {
+    TRY(database.Run("SELECT object FROM trees JOIN tree_objects USING(id) WHERE digest=?", {Value::Blob(digest.raw())},
+                     [&](const Database::Row& row) {
                        found = true;
                        object = row.Bytes(0);
                      }));
@@ -152,10 +150,9 @@ Status TreeRows::Put(const std::vector<std::pair<Digest, std::string>>& objects)
     Status looked = database.Reading([&]() -> Status {
       for (const auto* item : sorted) {
         bool fresh = false;
-        TRY(database.Run("SELECT put FROM trees WHERE digest=?", {Value::Blob(item->first.raw())},
-                         [&](const Database::Row& row) {
-                           fresh = now - row.Int(0) <= StoreContents::kTreeRenewal.count();
-                         }));
+        TRY(database.Run(
+            "SELECT put FROM trees WHERE digest=?", {Value::Blob(item->first.raw())},
+            [&](const Database::Row& row) { fresh = now - row.Int(0) <= StoreContents::kTreeRenewal.count(); }));
         if (!fresh) due.push_back(item);
       }
       return Ok();
@@ -181,12 +178,11 @@ Result<std::vector<std::pair<Digest, uint64_t>>> TreeRows::PutBefore(Timestamp t
   TRY_ASSIGN(Index * index, Open());
   TRY(index->Do([&](Database& database) {
     out.clear();
-    return database.Run(
-        "SELECT digest, length(object) FROM trees JOIN tree_objects USING(id) WHERE put<?",
-        {Value::Int(time.nanos)}, [&](const Database::Row& row) {
-          auto digest = DigestAt(row, 0);
-          if (digest) out.emplace_back(*digest, static_cast<uint64_t>(row.Int(1)));
-        });
+    return database.Run("SELECT digest, length(object) FROM trees JOIN tree_objects USING(id) WHERE put<?",
+                        {Value::Int(time.nanos)}, [&](const Database::Row& row) {
+                          auto digest = DigestAt(row, 0);
+                          if (digest) out.emplace_back(*digest, static_cast<uint64_t>(row.Int(1)));
+                        });
   }));
   return out;
 }
@@ -230,9 +226,7 @@ Result<std::vector<Digest>> TreeRows::Damaged() {
 
 Status TreeRows::Compact() {
   TRY_ASSIGN(Index * index, Open());
-  return index->Do([](Database& database) {
-    return database.RunScript("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)");
-  });
+  return index->Do([](Database& database) { return database.RunScript("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)"); });
 }
 
 }  // namespace varve::cache

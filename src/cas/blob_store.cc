@@ -30,9 +30,7 @@ class VerifyingReader final : public Reader {
   }
 
  private:
-  Error Damaged() const {
-    return Corrupt("blob {} is damaged: its bytes have another digest", digest_.ToString());
-  }
+  Error Damaged() const { return Corrupt("blob {} is damaged: its bytes have another digest", digest_.ToString()); }
 
   BlobStore& store_;
   std::unique_ptr<Reader> in_;

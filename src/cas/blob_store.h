@@ -84,8 +84,7 @@ struct DiskOptions {
 
 // <root>/blobs/sha256/ab/<hex>; unfinished writes are in <root>/staging/ (see disk_store.h).
 // Missing directories are made; kInvalid with a hint where they cannot be.
-Result<std::unique_ptr<BlobStore>> OpenDiskStore(const std::string& root,
-                                                 const DiskOptions& options = {});
+Result<std::unique_ptr<BlobStore>> OpenDiskStore(const std::string& root, const DiskOptions& options = {});
 
 // Fails the n-th call (from 1) of the given kind with kResource, for fault tests; 0: never. A write
 // that fails has passed on half of its data. faulty_store.h has more.

@@ -147,8 +147,7 @@ TYPED_TEST(BlobStoreContract, ForEachVisitsAllInOrderAndStopsAtAnError) {
 
 TYPED_TEST(BlobStoreContract, ForEachMayRemoveWhatItVisits) {
   for (int i = 0; i < 20; ++i) ASSERT_TRUE(this->store.Put(std::to_string(i)));
-  ASSERT_TRUE(
-      this->store.ForEachStat([&](const BlobStat& s) { return this->store.Remove(s.digest); }));
+  ASSERT_TRUE(this->store.ForEachStat([&](const BlobStat& s) { return this->store.Remove(s.digest); }));
   EXPECT_THAT(this->All(), ElementsAre());
 }
 

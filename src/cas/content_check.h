@@ -9,8 +9,7 @@ namespace varve::cas {
 
 inline Status CheckContent(const std::optional<Digest>& expected, const Digest& actual) {
   if (!expected || *expected == actual) return Ok();
-  return Corrupt("blob {} arrived with other content: its digest is {}", expected->ToString(),
-                 actual.ToString());
+  return Corrupt("blob {} arrived with other content: its digest is {}", expected->ToString(), actual.ToString());
 }
 
 }  // namespace varve::cas

@@ -191,8 +191,7 @@ class DiskStore::DraftBlob final : public BlobWriter {
 DiskStore::DiskStore(const std::string& root, const DiskOptions& options)
     : blobs_(root + "/blobs/sha256"), staging_(root + "/staging"), options_(options) {}
 
-Result<std::unique_ptr<DiskStore>> DiskStore::Open(const std::string& root,
-                                                   const DiskOptions& options) {
+Result<std::unique_ptr<DiskStore>> DiskStore::Open(const std::string& root, const DiskOptions& options) {
   std::unique_ptr<DiskStore> store(new DiskStore(root, options));
   for (const std::string& directory : {store->blobs_, store->staging_}) {
     struct stat st;
@@ -227,9 +226,7 @@ Result<std::unique_ptr<Reader>> DiskStore::Open(const Digest& digest) {
   return StoreError(errno, "open blob " + digest.ToString());
 }
 
-Result<std::unique_ptr<BlobWriter>> DiskStore::Create() {
-  return std::make_unique<DraftBlob>(*this);
-}
+Result<std::unique_ptr<BlobWriter>> DiskStore::Create() { return std::make_unique<DraftBlob>(*this); }
 
 Status DiskStore::Remove(const Digest& digest) {
   std::string path = PathOf(digest);
@@ -276,8 +273,7 @@ Status RemoveDeadDrafts(const std::string& staging) {
   return Ok();
 }
 
-Result<std::unique_ptr<BlobStore>> OpenDiskStore(const std::string& root,
-                                                 const DiskOptions& options) {
+Result<std::unique_ptr<BlobStore>> OpenDiskStore(const std::string& root, const DiskOptions& options) {
   return DiskStore::Open(root, options);
 }
 

@@ -17,8 +17,7 @@ namespace varve::cas {
 class DiskStore final : public BlobStore {
  public:
   // Missing directories are made. kInvalid, with a hint, where they cannot be.
-  static Result<std::unique_ptr<DiskStore>> Open(const std::string& root,
-                                                 const DiskOptions& options = {});
+  static Result<std::unique_ptr<DiskStore>> Open(const std::string& root, const DiskOptions& options = {});
 
   Result<std::optional<BlobStat>> Stat(const Digest& digest) override;
   Result<std::unique_ptr<Reader>> Open(const Digest& digest) override;

@@ -208,8 +208,7 @@ TEST_F(DiskStoreTest, FullDiskIsAClearErrorAndLeavesNothing) {
 TEST_F(DiskStoreTest, ReadOnlyStoreReadsAndSaysWhyItCannotWrite) {
   Digest digest = store->Put("x").value();
   int result = RunInMountNamespace([&]() -> int {
-    auto bind =
-        sys::BindMount(dir.path(), dir.path(), sys::BindOptions{{.read_only = true}, false});
+    auto bind = sys::BindMount(dir.path(), dir.path(), sys::BindOptions{{.read_only = true}, false});
     if (!bind) return 77;
     auto frozen = DiskStore::Open(dir.path());
     if (!frozen) return 1;

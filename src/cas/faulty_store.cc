@@ -7,8 +7,7 @@ namespace varve::cas {
 
 class FaultyStore::FaultyWriter final : public BlobWriter {
  public:
-  FaultyWriter(FaultyStore& store, std::unique_ptr<BlobWriter> writer)
-      : store_(store), writer_(std::move(writer)) {}
+  FaultyWriter(FaultyStore& store, std::unique_ptr<BlobWriter> writer) : store_(store), writer_(std::move(writer)) {}
 
   Status Write(std::string_view data) override {
     if (Status status = store_.Enter(StoreCall::kWrite); !status) {
@@ -74,9 +73,7 @@ void FaultyStore::FailCall(StoreCall call, uint64_t nth, Error error) {
   plan.error = std::move(error);
 }
 
-uint64_t FaultyStore::Calls(StoreCall call) {
-  return state_.Lock()->plans[static_cast<size_t>(call)].calls;
-}
+uint64_t FaultyStore::Calls(StoreCall call) { return state_.Lock()->plans[static_cast<size_t>(call)].calls; }
 
 void FaultyStore::Sync() { state_.Lock()->unsynced.clear(); }
 
@@ -123,8 +120,7 @@ std::unique_ptr<BlobStore> MakeFaultyStore(BlobStore& inner, Faults faults) {
   auto store = std::make_unique<FaultyStore>(inner);
   auto plan = [&](StoreCall call, int nth, const char* what) {
     if (nth > 0) {
-      store->FailCall(call, static_cast<uint64_t>(nth),
-                      Resource("{} blob: no space left on device", what));
+      store->FailCall(call, static_cast<uint64_t>(nth), Resource("{} blob: no space left on device", what));
     }
   };
   plan(StoreCall::kCreate, faults.create, "create");

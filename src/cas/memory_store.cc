@@ -23,8 +23,7 @@ struct Shared {
 
 class MemoryReader final : public Reader {
  public:
-  explicit MemoryReader(std::shared_ptr<const std::string> bytes)
-      : bytes_(std::move(bytes)), reader_(*bytes_) {}
+  explicit MemoryReader(std::shared_ptr<const std::string> bytes) : bytes_(std::move(bytes)), reader_(*bytes_) {}
   Result<size_t> Read(std::span<char> buffer) override { return reader_.Read(buffer); }
 
  private:
@@ -77,9 +76,7 @@ class MemoryStore final : public BlobStore {
     return std::make_unique<MemoryReader>(it->second.bytes);
   }
 
-  Result<std::unique_ptr<BlobWriter>> Create() override {
-    return std::make_unique<MemoryWriter>(shared_);
-  }
+  Result<std::unique_ptr<BlobWriter>> Create() override { return std::make_unique<MemoryWriter>(shared_); }
 
   Status Remove(const Digest& digest) override {
     shared_.blobs.Lock()->erase(digest);
@@ -99,8 +96,6 @@ class MemoryStore final : public BlobStore {
 
 }  // namespace
 
-std::unique_ptr<BlobStore> MakeMemoryStore(Clock& clock) {
-  return std::make_unique<MemoryStore>(clock);
-}
+std::unique_ptr<BlobStore> MakeMemoryStore(Clock& clock) { return std::make_unique<MemoryStore>(clock); }
 
 }  // namespace varve::cas

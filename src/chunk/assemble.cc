@@ -19,8 +19,7 @@ constexpr uint64_t kLeastGap = 128 << 10;
 // One part of the stream, chunk by chunk, out of the scratch file.
 class PartReader {
  public:
-  PartReader(const ChunkList& list, const std::vector<uint32_t>& numbers,
-             const std::vector<uint64_t>& offsets, int fd)
+  PartReader(const ChunkList& list, const std::vector<uint32_t>& numbers, const std::vector<uint64_t>& offsets, int fd)
       : list_(list), numbers_(numbers), offsets_(offsets), fd_(fd) {}
 
   // What is left of the current chunk; empty at the end.
@@ -29,8 +28,8 @@ class PartReader {
       uint32_t number = numbers_[next_++];
       buffer_.resize(list_.chunks[number].size);
       for (size_t done = 0; done < buffer_.size();) {
-        ssize_t n = pread(fd_, buffer_.data() + done, buffer_.size() - done,
-                          static_cast<off_t>(offsets_[number] + done));
+        ssize_t n =
+            pread(fd_, buffer_.data() + done, buffer_.size() - done, static_cast<off_t>(offsets_[number] + done));
         if (n < 0 && errno == EINTR) continue;
         if (n <= 0) return ErrnoError(n < 0 ? errno : EIO, "read of chunks");
         done += static_cast<size_t>(n);
@@ -53,8 +52,7 @@ class PartReader {
 
 }  // namespace
 
-Assembly::Assembly(const ChunkList& list)
-    : list_(list), here_(list.chunks.size()), chunks_of_(list.frames.size()) {
+Assembly::Assembly(const ChunkList& list) : list_(list), here_(list.chunks.size()), chunks_of_(list.frames.size()) {
   uint64_t offset = 0;
   for (size_t i = 0; i < list.chunks.size(); ++i) {
     const Chunk& chunk = list.chunks[i];
@@ -76,8 +74,8 @@ Result<std::unique_ptr<Assembly>> Assembly::Start(const ChunkList& list, const s
 
 Status Assembly::Store(uint32_t chunk, std::string_view bytes) {
   for (size_t done = 0; done < bytes.size();) {
-    ssize_t n = pwrite(file_.get(), bytes.data() + done, bytes.size() - done,
-                       static_cast<off_t>(offsets_[chunk] + done));
+    ssize_t n =
+        pwrite(file_.get(), bytes.data() + done, bytes.size() - done, static_cast<off_t>(offsets_[chunk] + done));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return ErrnoError(errno, "write of chunks");
     done += static_cast<size_t>(n);
@@ -88,12 +86,11 @@ Status Assembly::Store(uint32_t chunk, std::string_view bytes) {
 }
 
 std::unique_ptr<Splitter> Assembly::TakeFrom() {
-  return std::make_unique<Splitter>(
-      [this](Part, const Digest& digest, std::string_view bytes) -> Status {
-        auto it = numbers_.find(digest);
-        if (it == numbers_.end() || here_[it->second]) return Ok();
-        return Store(it->second, bytes);
-      });
+  return std::make_unique<Splitter>([this](Part, const Digest& digest, std::string_view bytes) -> Status {
+    auto it = numbers_.find(digest);
+    if (it == numbers_.end() || here_[it->second]) return Ok();
+    return Store(it->second, bytes);
+  });
 }
 
 std::vector<Range> Assembly::Missing() const {
@@ -102,8 +99,7 @@ std::vector<Range> Assembly::Missing() const {
     const Frame& frame = list_.frames[i];
     auto [first, end] = chunks_of_[i];
     bool wanted = std::any_of(here_.begin() + static_cast<ptrdiff_t>(first),
-                              here_.begin() + static_cast<ptrdiff_t>(end),
-                              [](char here) { return here == 0; });
+                              here_.begin() + static_cast<ptrdiff_t>(end), [](char here) { return here == 0; });
     if (!wanted) continue;
     Range* last = ranges.empty() ? nullptr : &ranges.back();
     bool joins = last != nullptr && last->pack == frame.pack &&

@@ -9,12 +9,8 @@ namespace {
 
 constexpr std::string_view kMagic = "vcl1\n";
 
-uint64_t ZigZag(int64_t value) {
-  return static_cast<uint64_t>(value) << 1 ^ static_cast<uint64_t>(value >> 63);
-}
-int64_t UnZigZag(uint64_t value) {
-  return static_cast<int64_t>(value >> 1) ^ -static_cast<int64_t>(value & 1);
-}
+uint64_t ZigZag(int64_t value) { return static_cast<uint64_t>(value) << 1 ^ static_cast<uint64_t>(value >> 63); }
+int64_t UnZigZag(uint64_t value) { return static_cast<int64_t>(value >> 1) ^ -static_cast<int64_t>(value & 1); }
 
 // Where the item before ended.
 struct Place {
@@ -37,9 +33,9 @@ class ListReader {
   explicit ListReader(std::string_view text) : in_(text) {}
 
   bool Read(ChunkList* list) {
-    return ReadDigest(&list->digest) && in_.Varint(&list->size) && ReadPacks(list) &&
-           ReadFrames(list) && ReadChunks(list) && ReadSequence(list, &list->headers) &&
-           ReadSequence(list, &list->contents) && in_.AtEnd() && SizesAgree(*list);
+    return ReadDigest(&list->digest) && in_.Varint(&list->size) && ReadPacks(list) && ReadFrames(list) &&
+           ReadChunks(list) && ReadSequence(list, &list->headers) && ReadSequence(list, &list->contents) &&
+           in_.AtEnd() && SizesAgree(*list);
   }
 
  private:
@@ -52,9 +48,7 @@ class ListReader {
 
   // `least`: bytes that each of them takes at least, so that no count makes us allocate more than
   // the text is long.
-  bool ReadCount(size_t least, uint64_t* count) {
-    return in_.Varint(count) && *count <= in_.remaining() / least;
-  }
+  bool ReadCount(size_t least, uint64_t* count) { return in_.Varint(count) && *count <= in_.remaining() / least; }
 
   bool ReadPacks(ChunkList* list) {
     uint64_t count;
@@ -88,8 +82,9 @@ class ListReader {
     }
     Place place;
     for (size_t i = 0; i < count; ++i) {
-      if (!Advance(steps[i], gaps[i], list->frames[i].packed, list->packs.size(),
-                   [&](uint32_t pack) { return list->packs[pack].size; }, &place)) {
+      if (!Advance(
+              steps[i], gaps[i], list->frames[i].packed, list->packs.size(),
+              [&](uint32_t pack) { return list->packs[pack].size; }, &place)) {
         return false;
       }
       list->frames[i].pack = place.container;
@@ -112,8 +107,9 @@ class ListReader {
     if (!ReadColumn(&steps, count) || !ReadColumn(&gaps, count)) return false;
     Place place;
     for (size_t i = 0; i < count; ++i) {
-      if (!Advance(steps[i], gaps[i], list->chunks[i].size, list->frames.size(),
-                   [&](uint32_t frame) { return uint64_t{list->frames[frame].raw}; }, &place)) {
+      if (!Advance(
+              steps[i], gaps[i], list->chunks[i].size, list->frames.size(),
+              [&](uint32_t frame) { return uint64_t{list->frames[frame].raw}; }, &place)) {
         return false;
       }
       list->chunks[i].frame = place.container;
@@ -124,8 +120,7 @@ class ListReader {
 
   // To the end of the next item, which takes `size` bytes of its container.
   template <class Room>
-  static bool Advance(uint64_t step, uint64_t gap, uint64_t size, size_t containers, Room room,
-                      Place* place) {
+  static bool Advance(uint64_t step, uint64_t gap, uint64_t size, size_t containers, Room room, Place* place) {
     if (step > 0) {
       if (step >= containers - place->container) return false;
       *place = {.container = place->container + static_cast<uint32_t>(step), .end = 0};

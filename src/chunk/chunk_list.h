@@ -44,8 +44,8 @@ struct Pack {
 };
 
 struct Frame {
-  uint32_t pack = 0;    // number in ChunkList::packs
-  uint64_t offset = 0;  // in the pack
+  uint32_t pack = 0;             // number in ChunkList::packs
+  uint64_t offset = 0;           // in the pack
   uint32_t packed = 0, raw = 0;  // bytes
   bool operator==(const Frame&) const = default;
 };

@@ -50,8 +50,7 @@ struct Place {
   std::map<Digest, std::string> packs;
   uint64_t sent = 0;
 
-  Result<ChunkList> Send(const std::string& stream, const std::vector<ChunkList>& known,
-                         PackOptions options = {}) {
+  Result<ChunkList> Send(const std::string& stream, const std::vector<ChunkList>& known, PackOptions options = {}) {
     Guarded<int> lock;
     Packer packer(options, [&](const Pack& pack, std::string bytes) -> Status {
       auto locked = lock.Lock();
@@ -92,8 +91,8 @@ struct Place {
 TEST(Chunks, AStreamComesBackAsItWas) {
   Place place;
   for (const std::string& stream :
-       {TarOf(300, 0, 1), std::string(), std::string("x"), Random(2'000'000, 1),
-        TarOf(3, 0, 1, 900'000), TarOf(20, 0, 1).substr(0, 33'333), std::string(700'000, '\0')}) {
+       {TarOf(300, 0, 1), std::string(), std::string("x"), Random(2'000'000, 1), TarOf(3, 0, 1, 900'000),
+        TarOf(20, 0, 1).substr(0, 33'333), std::string(700'000, '\0')}) {
     auto list = place.Send(stream, {});
     ASSERT_TRUE(list) << list.error().message;
     EXPECT_TRUE(place.Read(*list) == stream) << stream.size();

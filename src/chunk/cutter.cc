@@ -33,9 +33,7 @@ uint64_t Mask(int bits) { return ~uint64_t{0} << (64 - bits); }
 }  // namespace
 
 Cutter::Cutter(Sizes sizes, Sink sink)
-    : sizes_(sizes),
-      sink_(std::move(sink)),
-      before_(Mask(std::countr_zero(sizes.normal) + kNormalisation)),
+    : sizes_(sizes), sink_(std::move(sink)), before_(Mask(std::countr_zero(sizes.normal) + kNormalisation)),
       after_(Mask(std::countr_zero(sizes.normal) - kNormalisation)) {
   CHECK(std::has_single_bit(sizes.normal) && std::has_single_bit(sizes.object));
   CHECK(sizes.min < sizes.normal && sizes.normal < sizes.max);

@@ -48,9 +48,7 @@ Status Splitter::Collect(Part part, std::string_view bytes) {
 }
 
 Status Splitter::Flush() {
-  auto bytes = [&](const Cut& cut) {
-    return std::string_view(collected_).substr(cut.offset, cut.size);
-  };
+  auto bytes = [&](const Cut& cut) { return std::string_view(collected_).substr(cut.offset, cut.size); };
   TRY(ParallelFor(cuts_.size(), CpuCount(), [&](size_t i) -> Status {
     cuts_[i].digest = Digest::Of(bytes(cuts_[i]));
     return Ok();

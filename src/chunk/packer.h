@@ -18,9 +18,9 @@
 namespace varve::chunk {
 
 struct PackOptions {
-  std::optional<int> level;      // of zstd; none: 3
-  size_t frame = 512 << 10;      // a frame is closed when it has that many raw bytes
-  size_t pack = 8 << 20;         // and a pack, when it has that many packed ones
+  std::optional<int> level;  // of zstd; none: 3
+  size_t frame = 512 << 10;  // a frame is closed when it has that many raw bytes
+  size_t pack = 8 << 20;     // and a pack, when it has that many packed ones
 };
 
 // A stream as numbers of chunks of a packer.
@@ -68,10 +68,13 @@ class Packer {
   std::map<Digest, uint32_t> known_packs_;
   std::map<std::pair<uint32_t, uint64_t>, uint32_t> known_frames_;  // by pack and offset
 
-  std::string frame_;                    // raw, being filled
-  struct Waiting { uint32_t number; std::string raw; };
-  std::vector<Waiting> waiting_;         // closed, to be compressed
-  std::string pack_;                     // being filled
+  std::string frame_;  // raw, being filled
+  struct Waiting {
+    uint32_t number;
+    std::string raw;
+  };
+  std::vector<Waiting> waiting_;  // closed, to be compressed
+  std::string pack_;              // being filled
   std::optional<uint32_t> pack_number_;
   std::vector<std::pair<uint32_t, std::string>> closed_;  // packs to be put
 };

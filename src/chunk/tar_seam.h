@@ -30,14 +30,14 @@ class TarSeam {
  private:
   void EndOfHeader();
 
-  std::string block_;         // of a header, as far as it is there
-  uint64_t payload_ = 0;      // bytes of payload and padding that still belong to the headers
-  std::string pax_;           // of an x, while it is collected
-  uint64_t pax_size_ = 0;     // without its padding
+  std::string block_;      // of a header, as far as it is there
+  uint64_t payload_ = 0;   // bytes of payload and padding that still belong to the headers
+  std::string pax_;        // of an x, while it is collected
+  uint64_t pax_size_ = 0;  // without its padding
   bool in_pax_ = false;
   std::optional<uint64_t> next_size_;  // as the last x said
   uint64_t contents_ = 0;
-  bool lost_ = false;         // no tar, or one that is not understood
+  bool lost_ = false;  // no tar, or one that is not understood
 };
 
 }  // namespace varve::chunk

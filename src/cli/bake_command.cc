@@ -47,8 +47,10 @@ class BakeCommand final : public Command {
     app.add_option("TARGET", arguments_,
                    "Targets and groups, also patterns (default: default). A git or HTTP URL first is where the "
                    "definition is, a second one the context");
-    app.add_option("-f,--file", files_, "Bake file: HCL, JSON or Compose; - is stdin (repeatable)")->allow_extra_args(false);
-    app.add_option("--set", set_, "Override TARGET.KEY[+]=VALUE; TARGET may be a pattern (repeatable)")->allow_extra_args(false);
+    app.add_option("-f,--file", files_, "Bake file: HCL, JSON or Compose; - is stdin (repeatable)")
+        ->allow_extra_args(false);
+    app.add_option("--set", set_, "Override TARGET.KEY[+]=VALUE; TARGET may be a pattern (repeatable)")
+        ->allow_extra_args(false);
     app.add_option("--var", variables_, "Value of a variable, NAME=VALUE (repeatable)")->allow_extra_args(false);
     app.add_flag("--print", print_, "Print the resolved definition as JSON, and build nothing");
     app.add_option("--list", list_, "List targets or variables: targets, type=variables,format=json");
@@ -60,7 +62,10 @@ class BakeCommand final : public Command {
     app.add_flag("--load", load_, "Load all images into docker or podman; same as --set *.load=true");
     app.add_option("--call", call_, "build, check, outline or targets[,format=json]");
     app.add_flag("--check", check_, "Same as --call=check");
-    app.add_option("--allow", allow_, "Grant what the file asks for: network.host, security.insecure, fs.read=PATH, fs.write=PATH, fs=PATH, ssh, device")->allow_extra_args(false);
+    app.add_option("--allow", allow_,
+                   "Grant what the file asks for: network.host, security.insecure, fs.read=PATH, fs.write=PATH, "
+                   "fs=PATH, ssh, device")
+        ->allow_extra_args(false);
     app.add_option("--provenance", provenance_, "Same as --set *.attest=type=provenance");
     app.add_option("--sbom", sbom_, "Same as --set *.attest=type=sbom");
     app.add_option("--policy", policy_, "Policy options; disabled=true turns policies off")->allow_extra_args(false);
@@ -77,7 +82,8 @@ class BakeCommand final : public Command {
     TRY_ASSIGN(shown_.progress, job::ParseProgressMode(progress_.empty() ? "auto" : progress_));
     TRY(job::FinishReportFlags(reports_));
     TRY_ASSIGN(call_flag_, job::ParseCall(check_ ? "check" : call_.empty() ? "build" : call_));
-    if (print_ && (!list_.empty() || list_targets_ || list_variables_)) return Invalid("--print and --list are mutually exclusive");
+    if (print_ && (!list_.empty() || list_targets_ || list_variables_))
+      return Invalid("--print and --list are mutually exclusive");
     if (list_.empty() && (list_targets_ || list_variables_)) list_ = list_targets_ ? "targets" : "variables";
     for (const std::string& text : variables_) {
       size_t eq = text.find('=');
@@ -130,7 +136,10 @@ class BakeCommand final : public Command {
       if (!flags) return Fail(flags.error());
       if (call_flag_.name != "build") flags->flags.call = call_flag_;
       allowed->Need(flags->flags);
-      request.parts.push_back({.name = target->name, .image = Join(flags->flags.tags, " "), .flags = std::move(flags->flags), .links = std::move(flags->links)});
+      request.parts.push_back({.name = target->name,
+                               .image = Join(flags->flags.tags, " "),
+                               .flags = std::move(flags->flags),
+                               .links = std::move(flags->links)});
     }
     if (Status granted = AskFor(*allowed, !url.empty()); !granted) return Fail(granted.error());
     for (JoinedJob::Part& part : request.parts) {
@@ -206,10 +215,14 @@ class BakeCommand final : public Command {
         for (const bake::Entry& entry : entries) each(entry);
         return Ok();
       };
-      if (key == "cache-from") TRY(all(bake::EntryKind::kCache, [&](const auto& e) { allowed.AllowRead(e.Get("src")); }));
-      if (key == "cache-to") TRY(all(bake::EntryKind::kCache, [&](const auto& e) { allowed.AllowWrite(e.Get("dest")); }));
-      if (key == "output") TRY(all(bake::EntryKind::kOutput, [&](const auto& e) { allowed.AllowWrite(e.Get("dest")); }));
-      if (key == "secrets" || key.starts_with("secret.")) TRY(all(bake::EntryKind::kSecret, [&](const auto& e) { allowed.AllowRead(e.Get("src")); }));
+      if (key == "cache-from")
+        TRY(all(bake::EntryKind::kCache, [&](const auto& e) { allowed.AllowRead(e.Get("src")); }));
+      if (key == "cache-to")
+        TRY(all(bake::EntryKind::kCache, [&](const auto& e) { allowed.AllowWrite(e.Get("dest")); }));
+      if (key == "output")
+        TRY(all(bake::EntryKind::kOutput, [&](const auto& e) { allowed.AllowWrite(e.Get("dest")); }));
+      if (key == "secrets" || key.starts_with("secret."))
+        TRY(all(bake::EntryKind::kSecret, [&](const auto& e) { allowed.AllowRead(e.Get("src")); }));
       if (key == "ssh") {
         TRY(all(bake::EntryKind::kSsh, [&](const auto& e) {
           for (const std::string& path : e.paths) allowed.AllowRead(path);
@@ -228,7 +241,8 @@ class BakeCommand final : public Command {
     }
     auto missing = allowed.FindMissing(files);
     if (missing.said.empty()) return Ok();
-    std::string text = "Your build is requesting privileges for following possibly insecure capabilities:\n\n" + Join(missing.said, "\n") + "\n\n";
+    std::string text = "Your build is requesting privileges for following possibly insecure capabilities:\n\n" +
+                       Join(missing.said, "\n") + "\n\n";
     text += fmt::format("Pass \"{}\" to grant requested privileges.\n", Join(missing.flags, " "));
     job::ToStderr(text);
     if (isatty(STDIN_FILENO) != 0 && shown_.progress != job::ProgressMode::kRawJson) {

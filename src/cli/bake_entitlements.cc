@@ -41,8 +41,11 @@ Result<Entitlements> Entitlements::Parse(const std::vector<std::string>& allowed
   Entitlements all;
   all.read_.push_back(".");
   all.write_.push_back(".");
-  static constexpr std::string_view kPlain[] = {"network.host", "security.insecure", "ssh", "device", "buildx.local.delete"};
-  static constexpr std::string_view kKeys[] = {"network.host", "security.insecure", "ssh", "device", "buildx.local.delete", "fs", "fs.read", "fs.write", "image", "image.push", "image.load"};
+  static constexpr std::string_view kPlain[] = {"network.host", "security.insecure", "ssh", "device",
+                                                "buildx.local.delete"};
+  static constexpr std::string_view kKeys[] = {
+      "network.host", "security.insecure", "ssh",   "device",     "buildx.local.delete", "fs",
+      "fs.read",      "fs.write",          "image", "image.push", "image.load"};
   for (const std::string& text : allowed) {
     size_t eq = text.find('=');
     std::string key = text.substr(0, eq), value = eq == text.npos ? "" : text.substr(eq + 1);
@@ -116,7 +119,8 @@ Entitlements::Missing Entitlements::FindMissing(bool check_files) const {
   if (!check_files) return missing;
   for (const std::string& path : needed_read_) {
     bool both = needed_write_.contains(path);
-    add(fmt::format("{} access to path {}", both ? "Read and write" : "Read", Shown(path)), (both ? "fs=" : "fs.read=") + Shown(path));
+    add(fmt::format("{} access to path {}", both ? "Read and write" : "Read", Shown(path)),
+        (both ? "fs=" : "fs.read=") + Shown(path));
   }
   for (const std::string& path : needed_write_) {
     if (!needed_read_.contains(path)) add("Write access to path " + Shown(path), "fs.write=" + Shown(path));

@@ -42,7 +42,8 @@ Result<std::string> ReadNamed(const std::string& name) {
   auto text = ReadFile(name, kMaxFile);
   if (text) return text;
   Error error = std::move(text).error();
-  error.message = fmt::format("cannot read the bake file {}: {}", name, error.code == Code::kNotFound ? "there is none" : error.message);
+  error.message = fmt::format("cannot read the bake file {}: {}", name,
+                              error.code == Code::kNotFound ? "there is none" : error.message);
   return error;
 }
 
@@ -52,7 +53,8 @@ void AddGitAccess(const std::string& url, job::BuildFlags& flags) {
   if (host_at == url.npos) return;
   std::string host = url.substr(host_at + 3);
   host = host.substr(0, host.find('/'));
-  for (auto [variable, id] : {std::pair{"BUILDX_BAKE_GIT_AUTH_TOKEN", "GIT_AUTH_TOKEN."}, {"BUILDX_BAKE_GIT_AUTH_HEADER", "GIT_AUTH_HEADER."}}) {
+  for (auto [variable, id] : {std::pair{"BUILDX_BAKE_GIT_AUTH_TOKEN", "GIT_AUTH_TOKEN."},
+                              {"BUILDX_BAKE_GIT_AUTH_HEADER", "GIT_AUTH_HEADER."}}) {
     if (!Environment(variable).empty()) flags.secrets.push_back({.id = id + host, .path = {}, .variable = variable});
   }
 }
@@ -90,7 +92,8 @@ Result<std::optional<std::string>> ReadFetched(const std::string& directory, con
 
 }  // namespace
 
-Result<BakeFiles> ReadBakeFiles(std::vector<std::string> names, const std::string& url, const job::GlobalFlags& global, std::stop_token stop) {
+Result<BakeFiles> ReadBakeFiles(std::vector<std::string> names, const std::string& url, const job::GlobalFlags& global,
+                                std::stop_token stop) {
   BakeFiles out;
   if (!url.empty()) TRY(Fetch(url, global, out, stop));
   if (names.empty()) names = NamesFromEnvironment();

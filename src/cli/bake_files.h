@@ -24,7 +24,7 @@ struct BakeFiles {
 
 // `names`: of -f; empty: BUILDX_BAKE_FILE, else those that are there of the default names. `url`: of a
 // remote definition, or empty. kNotFound when there is none.
-Result<BakeFiles> ReadBakeFiles(std::vector<std::string> names, const std::string& url,
-                                const job::GlobalFlags& global, std::stop_token stop);
+Result<BakeFiles> ReadBakeFiles(std::vector<std::string> names, const std::string& url, const job::GlobalFlags& global,
+                                std::stop_token stop);
 
 }  // namespace varve::cli

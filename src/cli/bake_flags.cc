@@ -25,7 +25,9 @@ std::string Cleaned(const std::string& path) {
 // A path of a named context, as this machine finds it.
 std::string NamedPath(const std::string& value, const BakeOrigin& origin) {
   if (value.starts_with("cwd://")) return Cleaned(value.substr(6));
-  if (origin.url.empty() || IsRemoteUrl(value) || value.starts_with("docker-image:") || value.starts_with("oci-layout:")) return value;
+  if (origin.url.empty() || IsRemoteUrl(value) || value.starts_with("docker-image:") ||
+      value.starts_with("oci-layout:"))
+    return value;
   return value == "." ? origin.url : Cleaned(origin.directory + "/" + value);
 }
 
@@ -55,7 +57,8 @@ Status AddSecrets(const bake::Target& target, job::BuildFlags& flags) {
 
 Status AddOutputs(const bake::Target& target, job::BuildFlags& flags) {
   for (const Entry& entry : target.output.value_or(Entries())) {
-    TRY_ASSIGN(auto output, exporter::ParseOutput(bake::EntryText(EntryKind::kOutput, entry), isatty(STDOUT_FILENO) != 0));
+    TRY_ASSIGN(auto output,
+               exporter::ParseOutput(bake::EntryText(EntryKind::kOutput, entry), isatty(STDOUT_FILENO) != 0));
     flags.outputs.push_back(std::move(output));
   }
   for (const std::string& text : target.annotations.value_or(bake::Strings())) {
@@ -139,7 +142,8 @@ Result<TargetFlags> MakeFlags(const bake::Target& target, const BakeOrigin& orig
   }
   flags.target = target.target.value_or("");
   flags.platforms = target.platforms.value_or(bake::Strings());
-  if (const char* platform = std::getenv("DOCKER_DEFAULT_PLATFORM"); flags.platforms.empty() && platform != nullptr && *platform != '\0') {
+  if (const char* platform = std::getenv("DOCKER_DEFAULT_PLATFORM");
+      flags.platforms.empty() && platform != nullptr && *platform != '\0') {
     flags.platforms = {platform};
   }
   flags.no_cache = target.no_cache.value_or(false);
@@ -153,7 +157,8 @@ Result<TargetFlags> MakeFlags(const bake::Target& target, const BakeOrigin& orig
   TRY(AddSecrets(target, flags));
   TRY(AddOutputs(target, flags));
   std::vector<std::string> attest;
-  for (const Entry& entry : target.attest.value_or(Entries())) attest.push_back(bake::EntryText(EntryKind::kAttest, entry));
+  for (const Entry& entry : target.attest.value_or(Entries()))
+    attest.push_back(bake::EntryText(EntryKind::kAttest, entry));
   TRY_ASSIGN(flags.attest, attest::ParseRequest(attest, flags.build_args));
   TRY(AddCaches(target, flags));
   return out;
@@ -183,7 +188,8 @@ Status PlaceContext(bake::Target& target, const BakeOrigin& origin) {
     std::string dockerfile = target.dockerfile.value_or("Dockerfile");
     bool theirs = !dockerfile.starts_with("cwd://") && !IsRemoteUrl(dockerfile) && !target.dockerfile_inline;
     if (!origin.url.empty() && theirs) {
-      Error error = Invalid("target {}: reading a dockerfile for a remote build invocation is currently not supported", target.name);
+      Error error = Invalid("target {}: reading a dockerfile for a remote build invocation is currently not supported",
+                            target.name);
       error.hint = "a local context needs a local Dockerfile: dockerfile = \"cwd://Dockerfile\"";
       return error;
     }

@@ -46,7 +46,10 @@ std::string Targets(const bake::Definition& definition, bool json) {
   std::vector<Row> rows{{"TARGET", "DESCRIPTION"}};
   for (const Item& item : items) {
     rows.push_back({item.name, item.description});
-    array.Append(Json().Set("name", item.name).SetIf(!item.description.empty(), "description", item.description).SetIf(item.group, "group", true));
+    array.Append(Json()
+                     .Set("name", item.name)
+                     .SetIf(!item.description.empty(), "description", item.description)
+                     .SetIf(item.group, "group", true));
   }
   return json ? array.Dump({.indent = 2, .escape_html = true}) + "\n" : Table(rows);
 }
@@ -58,7 +61,8 @@ std::string Variables(const bake::Definition& definition, bool json) {
   std::vector<Row> rows{{"VARIABLE", "TYPE", "VALUE", "DESCRIPTION"}};
   for (const bake::Variable& variable : variables) {
     rows.push_back({variable.name, variable.type, variable.value.value_or("<null>"), variable.description});
-    array.Append(Json().Set("name", variable.name)
+    array.Append(Json()
+                     .Set("name", variable.name)
                      .SetIf(!variable.description.empty(), "description", variable.description)
                      .SetIf(!variable.type.empty(), "type", variable.type)
                      .SetIf(variable.value.has_value(), "value", variable.value.value_or("")));

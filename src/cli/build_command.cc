@@ -49,7 +49,8 @@ class BuildCommand final : public Command {
     if (!outputs) return Fail(outputs.error());
     if (Status good = job::BuildJob::CheckFlags(flags_, *outputs); !good) return Fail(good.error());
     const bool build = flags_.call.name == "build";
-    Status writable = job::CheckDestinations(build ? *outputs : std::vector<exporter::Output>(), {flags_.iidfile, flags_.metadata_file});
+    Status writable = job::CheckDestinations(build ? *outputs : std::vector<exporter::Output>(),
+                                             {flags_.iidfile, flags_.metadata_file});
     if (!writable) return Fail(writable.error());
     if (flags_.call.name == "subrequests.describe") {
       auto code = job::Deliver(job::DescribeResult(), flags_);
@@ -143,8 +144,8 @@ class BuildCommand final : public Command {
     if (!IsSilent()) {
       job::PrintSummary(job.graph(), outcome_, outputs, SystemClock().Monotonic() - begin_);
       job::ToStderr(caches_);
-      std::string hints = dockerfile::HintsSummary(
-          FindHints(job.file(), flags_, job.context(), job.lowered().images, false));
+      std::string hints =
+          dockerfile::HintsSummary(FindHints(job.file(), flags_, job.context(), job.lowered().images, false));
       if (!hints.empty()) job::ToStderr(hints + "\n");
     }
     if (flags_.stats) job::PrintStats();
@@ -218,9 +219,8 @@ class BuildCommand final : public Command {
     const job::BuildContext& context = job.context();
     if (!so_far && context.dockerfile_name.empty()) return FailAt(job, so_far.error());
     if (so_far) so_far = job.Lower();
-    dockerfile::CheckReport report{.file_name = context.dockerfile_name,
-                                   .source = context.dockerfile,
-                                   .warnings = job.warnings()};
+    dockerfile::CheckReport report{
+        .file_name = context.dockerfile_name, .source = context.dockerfile, .warnings = job.warnings()};
     if (!so_far) report.error = so_far.error();
     if (flags_.call.hints != job::CallFlag::Hints::kHide && !job.file().stages.empty()) {
       report.hints = FindHints(job.file(), flags_, context, job.lowered().images, true);
@@ -244,7 +244,9 @@ class BuildCommand final : public Command {
     if (job.file().stages.empty()) return out;
     for (const dockerfile::CacheHint& hint :
          FindHints(job.file(), flags_, job.context(), job.lowered().images, false)) {
-      out.push_back({.text = hint.reason, .remedy = hint.remedy, .file = job.context().dockerfile_name,
+      out.push_back({.text = hint.reason,
+                     .remedy = hint.remedy,
+                     .file = job.context().dockerfile_name,
                      .line = hint.spans.empty() ? 0 : static_cast<uint32_t>(hint.spans[0].start_line),
                      .hint = true});
     }
@@ -261,8 +263,7 @@ class BuildCommand final : public Command {
       TRY(WriteFileAtomically(flags_.iidfile, exported.image_id));
     }
     if (!flags_.metadata_file.empty()) {
-      TRY(WriteFileAtomically(flags_.metadata_file,
-                              exported.metadata.Dump({.indent = 2, .sort_keys = true}) + "\n"));
+      TRY(WriteFileAtomically(flags_.metadata_file, exported.metadata.Dump({.indent = 2, .sort_keys = true}) + "\n"));
     }
     return Ok();
   }

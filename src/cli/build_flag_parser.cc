@@ -14,9 +14,10 @@ namespace varve::cli {
 // The flags as text, before their grammars are applied.
 struct BuildFlagTexts {
   job::BuildFlags flags;  // those whose text is their value
-  std::vector<std::string> build_args, build_contexts, labels, annotations, outputs, platforms,
-      no_cache_filter, max_age, must_hit, secrets, ssh, add_hosts, ulimits, resources, cache_from, cache_to, attest;
-  std::string trace_shadow, trace_max_age, network, shm_size, progress = "auto", context_mode, call = "build", provenance, sbom, builder, cache_from_trust;
+  std::vector<std::string> build_args, build_contexts, labels, annotations, outputs, platforms, no_cache_filter,
+      max_age, must_hit, secrets, ssh, add_hosts, ulimits, resources, cache_from, cache_to, attest;
+  std::string trace_shadow, trace_max_age, network, shm_size, progress = "auto", context_mode, call = "build",
+                                                              provenance, sbom, builder, cache_from_trust;
   bool check = false, output_given = false;
   std::string memory, memory_swap, cpu_shares, cpu_period, cpu_quota, cpuset_cpus, cpuset_mems;
 };
@@ -33,8 +34,7 @@ Status AddKeyValue(const std::string& text, bool from_environment,
                    std::vector<std::pair<std::string, std::string>>& out) {
   size_t eq = text.find('=');
   if (eq == 0 || text.empty()) {
-    return Invalid("invalid {} \"{}\": it has no name", from_environment ? "--build-arg" : "--label",
-                   text);
+    return Invalid("invalid {} \"{}\": it has no name", from_environment ? "--build-arg" : "--label", text);
   }
   if (eq != text.npos) {
     out.emplace_back(text.substr(0, eq), text.substr(eq + 1));
@@ -58,8 +58,9 @@ Result<source::ContextMode> ParseContextMode(const std::string& text) {
 void DefineInputs(NamedFlags& app, BuildFlagTexts& raw) {
   job::BuildFlags& flags = raw.flags;
   app.begin_group("What to build");
-  app.add_option("context", flags.context, "Build context: directory, URL of a git repository or "
-                                           "archive, or - for a tar or Dockerfile on stdin");
+  app.add_option("context", flags.context,
+                 "Build context: directory, URL of a git repository or "
+                 "archive, or - for a tar or Dockerfile on stdin");
   app.add_option("-f,--file", flags.file, "Dockerfile (default: CONTEXT/Dockerfile; - for stdin)");
   app.add_option("--target", flags.target, "Stage to build");
   app.add_option("--build-arg", raw.build_args, "Build argument K=V, or K from the environment")
@@ -81,8 +82,7 @@ void DefineInputs(NamedFlags& app, BuildFlagTexts& raw) {
 void DefineResult(NamedFlags& app, BuildFlagTexts& raw) {
   job::BuildFlags& flags = raw.flags;
   app.begin_group("Result");
-  app.add_option("-t,--tag", flags.tags, "Name of the image, NAME[:TAG] (repeatable)")
-      ->allow_extra_args(false);
+  app.add_option("-t,--tag", flags.tags, "Name of the image, NAME[:TAG] (repeatable)")->allow_extra_args(false);
   app.add_option_function<std::vector<std::string>>(
          "-o,--output",
          [&raw](const std::vector<std::string>& values) {
@@ -94,10 +94,8 @@ void DefineResult(NamedFlags& app, BuildFlagTexts& raw) {
   app.add_flag("--push", flags.push, "Push the image to its registry");
   app.add_flag("--load", flags.load, "Load the image into docker or podman, whichever answers");
   app.add_option("--label", raw.labels, "Label K=V of the image")->allow_extra_args(false);
-  app.add_option("--annotation", raw.annotations, "Annotation [TYPE:]K=V of the image")
-      ->allow_extra_args(false);
-  app.add_option("--attest", raw.attest, "Attestation: type=sbom|provenance,…")
-      ->allow_extra_args(false);
+  app.add_option("--annotation", raw.annotations, "Annotation [TYPE:]K=V of the image")->allow_extra_args(false);
+  app.add_option("--attest", raw.attest, "Attestation: type=sbom|provenance,…")->allow_extra_args(false);
   app.add_option("--provenance", raw.provenance, "Same as --attest=type=provenance");
   app.add_option("--sbom", raw.sbom, "Same as --attest=type=sbom");
   app.add_flag("--reproducible", flags.reproducible,
@@ -149,19 +147,17 @@ void DefineCache(NamedFlags& app, BuildFlagTexts& raw) {
 void DefineSteps(NamedFlags& app, BuildFlagTexts& raw) {
   job::BuildFlags& flags = raw.flags;
   app.begin_group("RUN steps");
-  app.add_option("--secret", raw.secrets, "Secret for RUN: id=ID[,src=FILE|env=VARIABLE]")
-      ->allow_extra_args(false);
+  app.add_option("--secret", raw.secrets, "Secret for RUN: id=ID[,src=FILE|env=VARIABLE]")->allow_extra_args(false);
   app.add_option("--ssh", raw.ssh, "SSH agent or keys for RUN: default|ID[=SOCKET|KEY,…]")
-      ->allow_extra_args(false)->expected(1);
+      ->allow_extra_args(false)
+      ->expected(1);
   app.add_option("--network", raw.network, "Network of RUN: default, none, host");
-  app.add_option("--add-host", raw.add_hosts, "Entry of /etc/hosts in RUN, HOST:IP")
-      ->allow_extra_args(false);
+  app.add_option("--add-host", raw.add_hosts, "Entry of /etc/hosts in RUN, HOST:IP")->allow_extra_args(false);
   app.add_option("--allow", flags.allow, "Entitlement: network.host, security.insecure, device")
       ->allow_extra_args(false);
   app.add_option("--shm-size", raw.shm_size, "Size of /dev/shm in RUN (default 64m)");
   app.add_option("--ulimit", raw.ulimits, "Limit in RUN, NAME=SOFT[:HARD]")->allow_extra_args(false);
-  app.add_option("--resource", raw.resources, "Limit of RUN: memory=1g, cpu-shares=512, …")
-      ->allow_extra_args(false);
+  app.add_option("--resource", raw.resources, "Limit of RUN: memory=1g, cpu-shares=512, …")->allow_extra_args(false);
   app.add_option("--cgroup-parent", flags.cgroup_parent, "Parent cgroup of RUN");
 }
 
@@ -179,9 +175,8 @@ void DefineHidden(NamedFlags& app, BuildFlagTexts& raw) {
   app.add_option("--builder", raw.builder)->group("");
   for (const char* name : {"--rm", "--force-rm", "--compress", "--squash"}) app.add_flag(name)->group("");
   const std::pair<const char*, std::string*> limits[] = {
-      {"-m,--memory", &raw.memory},         {"--memory-swap", &raw.memory_swap},
-      {"-c,--cpu-shares", &raw.cpu_shares}, {"--cpu-period", &raw.cpu_period},
-      {"--cpu-quota", &raw.cpu_quota},      {"--cpuset-cpus", &raw.cpuset_cpus},
+      {"-m,--memory", &raw.memory},       {"--memory-swap", &raw.memory_swap}, {"-c,--cpu-shares", &raw.cpu_shares},
+      {"--cpu-period", &raw.cpu_period},  {"--cpu-quota", &raw.cpu_quota},     {"--cpuset-cpus", &raw.cpuset_cpus},
       {"--cpuset-mems", &raw.cpuset_mems}};
   for (auto [name, value] : limits) app.add_option(name, *value)->group("");
 }
@@ -189,7 +184,7 @@ void DefineHidden(NamedFlags& app, BuildFlagTexts& raw) {
 // --- what they say
 
 Status ApplyResources(job::BuildFlags& flags, const BuildFlagTexts& raw) {
-  static constexpr std::string_view kNames[] = {"memory", "memory-swap", "cpu-shares", "cpu-period",
+  static constexpr std::string_view kNames[] = {"memory",    "memory-swap", "cpu-shares", "cpu-period",
                                                 "cpu-quota", "cpuset-cpus", "cpuset-mems"};
   const std::string* hidden[] = {&raw.memory,    &raw.memory_swap, &raw.cpu_shares, &raw.cpu_period,
                                  &raw.cpu_quota, &raw.cpuset_cpus, &raw.cpuset_mems};
@@ -201,8 +196,7 @@ Status ApplyResources(job::BuildFlags& flags, const BuildFlagTexts& raw) {
     std::string name = text.substr(0, eq);
     if (eq == text.npos || std::ranges::find(kNames, name) == std::end(kNames)) {
       auto near = NearestWord(name, kNames);
-      return Invalid("invalid resource \"{}\"{}", text,
-                     near ? fmt::format(": did you mean {}=…?", *near) : "");
+      return Invalid("invalid resource \"{}\"{}", text, near ? fmt::format(": did you mean {}=…?", *near) : "");
     }
     flags.resources[name] = text.substr(eq + 1);
   }
@@ -238,7 +232,8 @@ Status CheckEntitlements(const std::vector<std::string>& allowed) {
     if (std::ranges::find(kKnown, text) != std::end(kKnown) || text.starts_with("device=")) continue;
     Error error = Invalid("unknown entitlement \"{}\"", text);
     auto near = NearestWord(text, kKnown);
-    error.hint = near ? fmt::format("did you mean {}?", *near) : "use network.host, security.insecure, device or device=NAME";
+    error.hint =
+        near ? fmt::format("did you mean {}?", *near) : "use network.host, security.insecure, device or device=NAME";
     return error;
   }
   return Ok();
@@ -295,7 +290,8 @@ Status ApplyInputs(job::BuildFlags& flags, const BuildFlagTexts& raw) {
     TRY_ASSIGN(auto context, job::ParseBuildContext(text));
     flags.build_contexts.push_back(std::move(context));
   }
-  flags.platforms = SplitItems(raw.platforms.empty() ? std::vector{Environment("DOCKER_DEFAULT_PLATFORM")} : raw.platforms);
+  flags.platforms =
+      SplitItems(raw.platforms.empty() ? std::vector{Environment("DOCKER_DEFAULT_PLATFORM")} : raw.platforms);
   TRY_ASSIGN(flags.context_mode,
              ParseContextMode(raw.context_mode.empty() ? Environment("VARVE_CONTEXT_MODE") : raw.context_mode));
   TRY_ASSIGN(flags.call, job::ParseCall(raw.check ? "check" : raw.call));
@@ -312,12 +308,14 @@ Status ApplyRuns(job::BuildFlags& flags, const BuildFlagTexts& raw) {
   TRY(ApplyTraceAge(raw.trace_max_age, flags.trace));
   if (!raw.trace_shadow.empty()) {
     auto percent = job::ParsePercent(raw.trace_shadow);
-    if (!percent) return Invalid("invalid --trace-shadow \"{}\": a part of the replayed steps, 0% to 100%", raw.trace_shadow);
+    if (!percent)
+      return Invalid("invalid --trace-shadow \"{}\": a part of the replayed steps, 0% to 100%", raw.trace_shadow);
     flags.trace_shadow = flags.trace.shadow_percent = *percent;
   }
   for (const auto& text : raw.must_hit) flags.must_hit.push_back(text == "*" ? "" : text);
   if ((flags.rebuild_cache || flags.no_cache) && !flags.no_cache_filter.empty()) {
-    return Invalid("{} and --no-cache-filter exclude each other", flags.rebuild_cache ? "--rebuild-cache" : "--no-cache");
+    return Invalid("{} and --no-cache-filter exclude each other",
+                   flags.rebuild_cache ? "--rebuild-cache" : "--no-cache");
   }
   flags.no_cache = flags.no_cache || flags.rebuild_cache;
   return Ok();

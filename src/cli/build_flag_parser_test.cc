@@ -45,9 +45,9 @@ TEST(BuildFlags, AMissingContextSaysWhatToType) {
 
 TEST(BuildFlags, BuildArgsWithoutValueComeFromTheEnvironment) {
   setenv("VARVE_TEST_ARG", "from env", 1);
-  EXPECT_THAT(Build({"--build-arg", "A=1", "--build-arg", "VARVE_TEST_ARG", "--build-arg",
-                     "VARVE_TEST_UNSET", "."}).build_args,
-              ElementsAre(Pair("A", "1"), Pair("VARVE_TEST_ARG", "from env")));
+  EXPECT_THAT(
+      Build({"--build-arg", "A=1", "--build-arg", "VARVE_TEST_ARG", "--build-arg", "VARVE_TEST_UNSET", "."}).build_args,
+      ElementsAre(Pair("A", "1"), Pair("VARVE_TEST_ARG", "from env")));
 }
 
 TEST(BuildFlags, NoCacheAndItsFilterExcludeEachOther) {
@@ -56,16 +56,15 @@ TEST(BuildFlags, NoCacheAndItsFilterExcludeEachOther) {
 }
 
 TEST(BuildFlags, ScriptsForDockerBuildRun) {
-  job::BuildFlags flags = Build({"--rm", "--force-rm", "-m", "1g", "--provenance=false", "--builder", "x",
-                            "--label", "a=b", "--add-host", "db:1.2.3.4", "."});
+  job::BuildFlags flags = Build({"--rm", "--force-rm", "-m", "1g", "--provenance=false", "--builder", "x", "--label",
+                                 "a=b", "--add-host", "db:1.2.3.4", "."});
   EXPECT_EQ(flags.resources["memory"], "1g");
   EXPECT_THAT(flags.labels, ElementsAre(Pair("a", "b")));
   EXPECT_THAT(flags.extra_hosts, ElementsAre(Pair("db", "1.2.3.4")));
 }
 
 TEST(BuildFlags, WhatIsNotThereIsRefused) {
-  EXPECT_THAT(Parse({"--cache-to", "type=nowhere", "."}).error().message,
-              HasSubstr("--cache-to"));
+  EXPECT_THAT(Parse({"--cache-to", "type=nowhere", "."}).error().message, HasSubstr("--cache-to"));
   EXPECT_THAT(Parse({"--attest=type=vex", "."}).error().message, HasSubstr("unknown attestation type"));
 }
 
@@ -120,13 +119,10 @@ TEST(CallFlag, NameFormatAndStatus) {
 }
 
 TEST(CallFlag, MistakesAreNamed) {
-  EXPECT_EQ(job::ParseCall("outlin").error().ToString(),
-            "invalid --call \"outlin\"\ndid you mean outline?");
+  EXPECT_EQ(job::ParseCall("outlin").error().ToString(), "invalid --call \"outlin\"\ndid you mean outline?");
   EXPECT_THAT(job::ParseCall("x").error().hint, HasSubstr("use build, check"));
-  EXPECT_EQ(job::ParseCall("check,outline").error().message,
-            "invalid --call \"check,outline\": it has two names");
-  EXPECT_EQ(job::ParseCall("check,format=yaml").error().message,
-            "invalid --call format \"yaml\": use json or text");
+  EXPECT_EQ(job::ParseCall("check,outline").error().message, "invalid --call \"check,outline\": it has two names");
+  EXPECT_EQ(job::ParseCall("check,format=yaml").error().message, "invalid --call format \"yaml\": use json or text");
   EXPECT_EQ(job::ParseCall("check,ignorestatus=maybe").error().message,
             "invalid --call ignorestatus \"maybe\": use true or false");
   EXPECT_EQ(job::ParseCall("check,colour=red").error().message,

@@ -60,7 +60,8 @@ class CacheCommand final : public Command {
     CLI::App* inspect = add(Action::kInspect, "inspect", "Show everything about a step's results, as JSON");
     inspect->add_option("STEP", step_, "The beginning of a key, or a part of the step's name")->required();
     with_format(add(Action::kDu, "du", "Say what takes how much"));
-    with_format(add(Action::kVerify, "verify", "Fetch every blob and check its digest; with verify-key signatures too"));
+    with_format(
+        add(Action::kVerify, "verify", "Fetch every blob and check its digest; with verify-key signatures too"));
     CLI::App* copy = with_format(add(Action::kCopy, "copy", "Copy everything to another cache"));
     copy->add_option("--to", to_text_, "The other cache")->required();
     CLI::App* prune = with_format(add(Action::kPrune, "prune", "Make it smaller"));
@@ -169,7 +170,8 @@ class CacheCommand final : public Command {
   // The list itself cannot be read. A build with --cache-to would begin anew; so does clear.
   Result<bool> LookAtDamage(Error damage) {
     if (action_ != Action::kClear) {
-      damage.hint = fmt::format("a build with --cache-to begins anew there, and so does varve cache clear --tier {}", tier_text_);
+      damage.hint =
+          fmt::format("a build with --cache-to begins anew there, and so does varve cache clear --tier {}", tier_text_);
       return damage;
     }
     job::ToStderr(fmt::format("WARNING: {}: what is there can only be removed as a whole\n", damage.message));
@@ -193,12 +195,13 @@ class CacheCommand final : public Command {
       TRY_ASSIGN(keys, tier::VerifyKeys::Parse(text));
     }
     TRY_ASSIGN(auto damage, tier::CheckBlobs(*storage_, group, nullptr, stop_));
-    CheckedCache checked{.blobs = tier::BlobsOf(group).size(), .damage = std::move(damage),
-                         .damaged_groups = stored.damaged, .unsigned_steps = {}};
+    CheckedCache checked{.blobs = tier::BlobsOf(group).size(),
+                         .damage = std::move(damage),
+                         .damaged_groups = stored.damaged,
+                         .unsigned_steps = {}};
     for (const cache::StepRecord& record : group.records) {
       if (!keys || keys->Signed(group.signatures, tier::StatementOf(record))) continue;
-      checked.unsigned_steps.emplace_back(
-          record.name, keys->WhyNot(group.signatures, tier::StatementOf(record)));
+      checked.unsigned_steps.emplace_back(record.name, keys->WhyNot(group.signatures, tier::StatementOf(record)));
     }
     job::ToStdout(json() ? CheckedJson(checked) : CheckedText(checked, spec_.Name()));
     return checked.sound();
@@ -210,19 +213,20 @@ class CacheCommand final : public Command {
     TRY_ASSIGN(auto copied, tier::CopyGroups(*storage_, *to, scratch.path(), nullptr, stop_));
     for (const tier::BlobDamage& damage : copied.left_out) {
       job::ToStderr(fmt::format("WARNING: {} was not copied: {}{}\n", damage.blob.digest.ToString(), damage.why,
-                           NeededBy(damage)));
+                                NeededBy(damage)));
     }
     if (json()) {
       job::ToStdout(Json()
-                   .Set("Records", copied.records)
-                   .Set("BlobsSent", copied.blobs)
-                   .Set("BytesSent", copied.bytes)
-                   .Set("BlobsThere", copied.there)
-                   .Set("BlobsLeftOut", copied.left_out.size())
-                   .Dump() + "\n");
+                        .Set("Records", copied.records)
+                        .Set("BlobsSent", copied.blobs)
+                        .Set("BytesSent", copied.bytes)
+                        .Set("BlobsThere", copied.there)
+                        .Set("BlobsLeftOut", copied.left_out.size())
+                        .Dump() +
+                    "\n");
     } else {
       job::ToStdout(fmt::format("copied {} steps to {}: {} blobs sent ({}), {} were there\n", copied.records,
-                           to_.Name(), copied.blobs, FormatBytes(copied.bytes), copied.there));
+                                to_.Name(), copied.blobs, FormatBytes(copied.bytes), copied.there));
     }
     return copied.left_out.empty();
   }
@@ -245,8 +249,10 @@ class CacheCommand final : public Command {
     uint64_t removed = bytes - tier::BytesOf({left});
     bool nothing = gone == 0 && removed == 0 && stored.damaged.empty() && !begin_anew;
     if (!nothing && !force_) {
-      std::string question = fmt::format("WARNING! This will remove {} steps and {} from {}. Are you sure you want "
-                                         "to continue?", gone, FormatBytes(removed), spec_.Name());
+      std::string question = fmt::format(
+          "WARNING! This will remove {} steps and {} from {}. Are you sure you want "
+          "to continue?",
+          gone, FormatBytes(removed), spec_.Name());
       if (!job::Confirm(question)) return Ok();
     }
     tier::Freed freed;
@@ -256,17 +262,18 @@ class CacheCommand final : public Command {
     }
     if (json()) {
       job::ToStdout(Json()
-                   .Set("RecordsRemoved", gone)
-                   .Set("BytesRemoved", removed)
-                   .Set("BytesFreed", freed.bytes)
-                   .Set("ManifestsDeleted", freed.how == tier::Freed::How::kCollected ? freed.count : 0)
-                   .Set("Records", left.records.size())
-                   .Set("Bytes", tier::BytesOf({left}))
-                   .Dump() + "\n");
+                        .Set("RecordsRemoved", gone)
+                        .Set("BytesRemoved", removed)
+                        .Set("BytesFreed", freed.bytes)
+                        .Set("ManifestsDeleted", freed.how == tier::Freed::How::kCollected ? freed.count : 0)
+                        .Set("Records", left.records.size())
+                        .Set("Bytes", tier::BytesOf({left}))
+                        .Dump() +
+                    "\n");
       return Ok();
     }
     job::ToStdout(fmt::format("removed {} steps and {}; {} steps and {} are left\n", gone, FormatBytes(removed),
-                         left.records.size(), FormatBytes(tier::BytesOf({left}))));
+                              left.records.size(), FormatBytes(tier::BytesOf({left}))));
     if (!nothing) job::ToStdout(TextOf(freed));
     return Ok();
   }
@@ -294,9 +301,10 @@ class CacheCommand final : public Command {
     TRY_ASSIGN(std::string public_pem, key.PublicPem());
     TRY(WriteNew(key_file_, private_pem, 0600));
     TRY(WriteNew(key_file_ + ".pub", public_pem, 0644));
-    job::ToStdout(fmt::format("key {}\n{}      keep it secret: --cache-to …,sign-key={}\n"
-                         "{}.pub  for everybody: --cache-from …,verify-key={}.pub\n",
-                         key.name(), key_file_, key_file_, key_file_, key_file_));
+    job::ToStdout(
+        fmt::format("key {}\n{}      keep it secret: --cache-to …,sign-key={}\n"
+                    "{}.pub  for everybody: --cache-from …,verify-key={}.pub\n",
+                    key.name(), key_file_, key_file_, key_file_, key_file_));
     return Ok();
   }
 

@@ -97,15 +97,13 @@ std::string ListingTable(const tier::Group& group, Timestamp now) {
   std::string out;
   for (const cache::StepRecord* record : NewestFirst(group)) {
     if (out.empty()) {
-      out = fmt::format("{:<14} {:<16} {:>8} {:>10} {:<18} {}\n", "KEY", "MADE", "TOOK", "LAYER", "SIGNED BY",
-                        "STEP");
+      out = fmt::format("{:<14} {:<16} {:>8} {:>10} {:<18} {}\n", "KEY", "MADE", "TOOK", "LAYER", "SIGNED BY", "STEP");
     }
     auto bytes = BytesHere(blobs, *record);
     auto signers = SignersOf(group, *record);
     out += fmt::format("{:<14} {:<16} {:>8} {:>10} {:<18} {}\n", record->key.value.Short(),
                        FormatTimeAgo(record->created, now), FormatDuration(record->wall),
-                       bytes ? FormatBytes(*bytes) : "-", signers.empty() ? "-" : Join(signers, ","),
-                       record->name);
+                       bytes ? FormatBytes(*bytes) : "-", signers.empty() ? "-" : Join(signers, ","), record->name);
   }
   return out.empty() ? "there are no records\n" : out;
 }
@@ -155,13 +153,10 @@ std::string UseText(const tier::StoredGroups& stored, const tier::Group& merged)
   auto line = [](std::string_view what, size_t count, uint64_t bytes) {
     return fmt::format("{:<16} {:>8} {:>12}\n", what, count, FormatBytes(bytes));
   };
-  return fmt::format("{:<16} {:>8} {:>12}\n", "WHAT", "COUNT", "SIZE") +
-         line("layers", use.layers, use.layer_bytes) +
+  return fmt::format("{:<16} {:>8} {:>12}\n", "WHAT", "COUNT", "SIZE") + line("layers", use.layers, use.layer_bytes) +
          (use.mounts > 0 ? line("cache mounts", use.mounts, use.mount_bytes) : "") +
-         line("file trees", use.packs, use.pack_bytes) +
-         line("step records", use.records, use.record_bytes) +
-         fmt::format("total {:>32}, {} group{}\n",
-                     FormatBytes(use.Total()), use.groups, use.groups == 1 ? "" : "s");
+         line("file trees", use.packs, use.pack_bytes) + line("step records", use.records, use.record_bytes) +
+         fmt::format("total {:>32}, {} group{}\n", FormatBytes(use.Total()), use.groups, use.groups == 1 ? "" : "s");
 }
 
 std::string UseJson(const tier::StoredGroups& stored, const tier::Group& merged) {

@@ -25,9 +25,7 @@ namespace {
 
 using Entry = cache::CacheMounts::Entry;
 
-std::string DirectoryName(const Entry& entry) {
-  return entry.directory.substr(entry.directory.rfind('/') + 1);
-}
+std::string DirectoryName(const Entry& entry) { return entry.directory.substr(entry.directory.rfind('/') + 1); }
 
 // The first twelve digits, and the number of a private one.
 std::string ShortName(const Entry& entry) {
@@ -57,13 +55,9 @@ class CacheMountCommand final : public Command {
     CLI::App* ls = app.add_subcommand("ls", "List them");
     ls->add_option("--format", format_, "table or json")->check(CLI::IsMember({"table", "json"}));
     CLI::App* inspect = app.add_subcommand("inspect", "Show one, as JSON");
-    inspect->add_option("MOUNT", names_, "Its id, or the beginning of its directory's name")
-        ->required()
-        ->expected(1);
+    inspect->add_option("MOUNT", names_, "Its id, or the beginning of its directory's name")->required()->expected(1);
     CLI::App* out = app.add_subcommand("export", "Write its content as a tar");
-    out->add_option("MOUNT", names_, "Its id, or the beginning of its directory's name")
-        ->required()
-        ->expected(1);
+    out->add_option("MOUNT", names_, "Its id, or the beginning of its directory's name")->required()->expected(1);
     out->add_option("-o,--output", file_, "The file; - is stdout")->default_str("-");
     CLI::App* in = app.add_subcommand("import", "Replace its content by that of a tar");
     in->add_option("ID", names_, "The id, as in --mount=type=cache,id=…")->required()->expected(1);
@@ -111,12 +105,11 @@ class CacheMountCommand final : public Command {
         out += EntryJson(entry, bytes).Dump() + "\n";
       } else {
         if (out.empty()) {
-          out = fmt::format("{:<30} {:<16} {:<12} {:<10} {:<16} {}\n", "ID", "NAMESPACE",
-                            "DIRECTORY", "SIZE", "LAST USED", "IN USE");
+          out = fmt::format("{:<30} {:<16} {:<12} {:<10} {:<16} {}\n", "ID", "NAMESPACE", "DIRECTORY", "SIZE",
+                            "LAST USED", "IN USE");
         }
-        out += fmt::format("{:<30} {:<16} {:<12} {:<10} {:<16} {}\n", entry.id, NamespaceOf(entry),
-                           ShortName(entry), FormatBytes(bytes), FormatTimeAgo(entry.last_used, now),
-                           entry.busy ? "yes" : "no");
+        out += fmt::format("{:<30} {:<16} {:<12} {:<10} {:<16} {}\n", entry.id, NamespaceOf(entry), ShortName(entry),
+                           FormatBytes(bytes), FormatTimeAgo(entry.last_used, now), entry.busy ? "yes" : "no");
       }
     }
     job::ToStdout(out);
@@ -208,7 +201,7 @@ class CacheMountCommand final : public Command {
       TRY_ASSIGN(uint64_t bytes, upkeep::DiskBytes(entry.directory));
       TRY_ASSIGN(bool removed, mounts_->Remove(entry));
       job::ToStdout(removed ? fmt::format("removed {} ({})\n", entry.id, FormatBytes(bytes))
-                       : fmt::format("kept {}: a build uses it\n", entry.id));
+                            : fmt::format("kept {}: a build uses it\n", entry.id));
       busy += removed ? 0 : 1;
     }
     if (busy > 0 && !all_) return Unavailable("a build uses it; try again when it is done");

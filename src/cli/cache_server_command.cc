@@ -1,7 +1,6 @@
-#include <CLI/CLI.hpp>
-
 #include <sys/random.h>
 
+#include <CLI/CLI.hpp>
 #include <condition_variable>
 #include <cstdlib>
 #include <filesystem>
@@ -70,9 +69,11 @@ class CacheServerCommand final : public Command {
     app.add_option("--url", url_, "Address of this service as clients see it, for the URLs it hands out");
     app.add_option("--url-life", url_life_text_, "Life of the URLs it hands out")->capture_default_str();
     app.add_option("--uploads-per-minute", uploads_per_minute_, "Answer 429 beyond; 0 is no limit")
-        ->check(CLI::NonNegativeNumber)->capture_default_str();
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
     app.add_option("--lookups-per-minute", lookups_per_minute_, "Answer 429 beyond; 0 is no limit")
-        ->check(CLI::NonNegativeNumber)->capture_default_str();
+        ->check(CLI::NonNegativeNumber)
+        ->capture_default_str();
     app.add_flag("--log", log_, "Print each request");
   }
 
@@ -108,8 +109,7 @@ class CacheServerCommand final : public Command {
   Status Serve() {
     job::StopSignals signals;
     TRY_ASSIGN(std::string secret, SecretOf(folder_));
-    Credentials credentials({.secret = secret, .tokens = tokens_, .trust_any_token = trust_any_token_},
-                            SystemClock());
+    Credentials credentials({.secret = secret, .tokens = tokens_, .trust_any_token = trust_any_token_}, SystemClock());
     TRY_ASSIGN(auto store, EntryStore::Open({.dir = folder_, .max_size = max_size_}, SystemClock()));
     CacheService service(*store, credentials, SystemClock(),
                          {.public_url = url_,
@@ -123,17 +123,16 @@ class CacheServerCommand final : public Command {
       }
       if (log_) job::ToStdout(fmt::format("{} {} {}\n", request.method, request.path, code));
     };
-    TRY_ASSIGN(auto daemon, HttpDaemon::Start(address_, [&](HttpRequest request) {
-      return service.Accept(std::move(request));
-    }));
+    TRY_ASSIGN(auto daemon,
+               HttpDaemon::Start(address_, [&](HttpRequest request) { return service.Accept(std::move(request)); }));
     std::string base = url_.empty() ? "http://" + daemon->Address() : url_;
-    job::ToStdout(fmt::format("varve cache-server: {} of {} used in {}\n"
-                         "listening on http://{}\n"
-                         "  export ACTIONS_CACHE_URL={}/ ACTIONS_RESULTS_URL={}/ ACTIONS_CACHE_SERVICE_V2=1\n"
-                         "  export ACTIONS_RUNTIME_TOKEN=$(varve cache-server --dir {} "
-                         "--issue-token refs/heads/main:rw)\n",
-                         FormatBytes(store->size()), FormatBytes(store->max_size()), folder_,
-                         daemon->Address(), base, base, folder_));
+    job::ToStdout(fmt::format(
+        "varve cache-server: {} of {} used in {}\n"
+        "listening on http://{}\n"
+        "  export ACTIONS_CACHE_URL={}/ ACTIONS_RESULTS_URL={}/ ACTIONS_CACHE_SERVICE_V2=1\n"
+        "  export ACTIONS_RUNTIME_TOKEN=$(varve cache-server --dir {} "
+        "--issue-token refs/heads/main:rw)\n",
+        FormatBytes(store->size()), FormatBytes(store->max_size()), folder_, daemon->Address(), base, base, folder_));
     std::mutex mutex;
     std::condition_variable_any stopped;
     std::unique_lock lock(mutex);

@@ -44,8 +44,10 @@ void CacheWarm::Define(CLI::App& app) {
   parser_.Define(app);
   for (const char* name : {"context", "--file", "--target"}) app.remove_option(app.get_option(name));
   app.add_option("--tier", tier_, "The cache to bring it to, as --cache-to names it; without: this machine");
-  app.add_option("--bake", bake_files_, "Bake file, whose targets are to be warm (repeatable)")->allow_extra_args(false);
-  app.add_option("--compose", compose_files_, "Compose file, whose services are to be warm (repeatable)")->allow_extra_args(false);
+  app.add_option("--bake", bake_files_, "Bake file, whose targets are to be warm (repeatable)")
+      ->allow_extra_args(false);
+  app.add_option("--compose", compose_files_, "Compose file, whose services are to be warm (repeatable)")
+      ->allow_extra_args(false);
   app.add_option("context", contexts_, "Build contexts; with --bake targets, with --compose services");
   app.add_option("-f,--file", files_, "Dockerfiles: of one context, or one of each")->allow_extra_args(false);
   app.add_option("--target", targets_, "Stages; of each Dockerfile")->allow_extra_args(false);
@@ -210,10 +212,11 @@ int CacheWarm::Run(const job::GlobalFlags& global) {
     }
     board.Close();
     all = all && warmed->not_built.empty() && warmed->without_layer.empty();
-    job::ToStdout(fmt::format("{}: {} step{} warm{}\n", plan.name, warmed->steps, warmed->steps == 1 ? " is" : "s are",
-                         warmed->not_built.empty() ? "" : fmt::format(", {} not built", warmed->not_built.size())));
+    job::ToStdout(
+        fmt::format("{}: {} step{} warm{}\n", plan.name, warmed->steps, warmed->steps == 1 ? " is" : "s are",
+                    warmed->not_built.empty() ? "" : fmt::format(", {} not built", warmed->not_built.size())));
     job::ToStdout(Listed("not built anywhere", warmed->not_built) +
-             Listed("its layer is nowhere to be had", warmed->without_layer));
+                  Listed("its layer is nowhere to be had", warmed->without_layer));
     job::ToStderr(warmed->caches);
   }
   if (Status flushed = workspace->local.store->Flush(); !flushed) return fail(flushed.error());

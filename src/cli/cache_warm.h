@@ -34,10 +34,10 @@ class CacheWarm {
  private:
   // What became of one.
   struct Warmed {
-    size_t steps = 0;                         // whose results are there now
-    std::vector<std::string> not_built;       // steps that a build would run
-    std::vector<std::string> without_layer;   // steps whose records are known, and their layers nowhere
-    std::string caches;                       // a line per tier
+    size_t steps = 0;                        // whose results are there now
+    std::vector<std::string> not_built;      // steps that a build would run
+    std::vector<std::string> without_layer;  // steps whose records are known, and their layers nowhere
+    std::string caches;                      // a line per tier
   };
   Status MakePlans(const job::BuildFlags& flags);
   // Of a bake or Compose file: what the command line says of caches and platforms wins.

@@ -41,7 +41,7 @@ class Command {
 
 struct CommandEntry {
   const char* name;
-  const char* alias;                         // empty: none
+  const char* alias;  // empty: none
   const char* description;
   std::unique_ptr<Command> (*make)();
 };

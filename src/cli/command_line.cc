@@ -13,8 +13,9 @@ namespace varve::cli {
 namespace {
 
 void AddGlobals(CLI::App& app, job::GlobalFlags& global) {
-  app.add_option("--root", global.root, "State directory (default: $VARVE_ROOT, else "
-                                        "/var/lib/varve for root)");
+  app.add_option("--root", global.root,
+                 "State directory (default: $VARVE_ROOT, else "
+                 "/var/lib/varve for root)");
   app.add_flag("-D,--debug", global.debug, "Log what varve does to stderr");
 }
 
@@ -55,8 +56,8 @@ Error UsageError(const CLI::ParseError& e, const CLI::App& app, int argc, char**
       return error;
     }
   }
-  bool unknown = dynamic_cast<const CLI::ExtrasError*>(&e) != nullptr ||
-                 dynamic_cast<const CLI::RequiredError*>(&e) != nullptr;
+  bool unknown =
+      dynamic_cast<const CLI::ExtrasError*>(&e) != nullptr || dynamic_cast<const CLI::RequiredError*>(&e) != nullptr;
   if (!commands.empty() && unknown) {
     std::vector<std::string_view> views(commands.begin(), commands.end());
     // With fallthrough the words that a subcommand does not know are its parents'.
@@ -64,8 +65,8 @@ Error UsageError(const CLI::ParseError& e, const CLI::App& app, int argc, char**
       if (word.starts_with('-')) continue;
       Error error = Invalid("unknown command \"{}\"", word);
       auto near = NearestWord(word, views);
-      error.hint = near ? fmt::format("did you mean {}?", *near)
-                        : fmt::format("{} --help lists the commands", PathOf(chosen));
+      error.hint =
+          near ? fmt::format("did you mean {}?", *near) : fmt::format("{} --help lists the commands", PathOf(chosen));
       return error;
     }
   }

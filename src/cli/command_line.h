@@ -10,8 +10,8 @@ namespace varve::cli {
 
 struct CommandLine {
   job::GlobalFlags global;
-  std::unique_ptr<Command> command;          // none: print `message` and leave with success
-  std::string message;                       // help or version
+  std::unique_ptr<Command> command;  // none: print `message` and leave with success
+  std::string message;               // help or version
 };
 
 // A usage error is kInvalid; its message and hint are complete.

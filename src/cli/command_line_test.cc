@@ -48,10 +48,14 @@ TEST(NamedWords, TellWhichFlagsALineMayHave) {
 
 // Each flag alone, so that only it is defined.
 TEST(CommandLine, AFlagThatIsNotNamedTakesNothingFromOneThatIs) {
-  for (std::vector<std::string> words : std::vector<std::vector<std::string>>{
-           {"build", "--label", "--push", "."},       // a value that looks like a flag
-           {"build", "-ttag", "."}, {"build", "--quiet", "."}, {"build", "-qt", "tag", "."},
-           {"b", "-f", "Dockerfile", "."}, {"plan", "--target=x", "."}, {"verify", "--build-arg", "A=1", "."}}) {
+  for (std::vector<std::string> words :
+       std::vector<std::vector<std::string>>{{"build", "--label", "--push", "."},  // a value that looks like a flag
+                                             {"build", "-ttag", "."},
+                                             {"build", "--quiet", "."},
+                                             {"build", "-qt", "tag", "."},
+                                             {"b", "-f", "Dockerfile", "."},
+                                             {"plan", "--target=x", "."},
+                                             {"verify", "--build-arg", "A=1", "."}}) {
     EXPECT_TRUE(Parse(words)) << words[1] << ": " << Parse(words).error().message;
   }
 }

@@ -32,15 +32,14 @@ Result<job::ProgressMode> ModeOf(const std::string& text) {
   if (text == "quiet") return job::ProgressMode::kQuiet;
   if (text == "json" || text == "rawjson") return job::ProgressMode::kRawJson;
   if (text == "none") return job::ProgressMode::kNone;
-  return Invalid("invalid progress mode \"{}\": use auto, tty, plain, quiet, rawjson or none",
-                 text);
+  return Invalid("invalid progress mode \"{}\": use auto, tty, plain, quiet, rawjson or none", text);
 }
 
 // docker compose's commands that varve leaves to it.
 constexpr const char* kOfDockerCompose[] = {
-    "attach", "bridge", "commit",  "cp",      "create", "down", "events",  "exec",    "export", "images", "kill",
-    "logs",   "ls",     "pause",   "port",    "ps",     "publish", "pull", "push",    "restart", "rm",    "run",
-    "scale",  "start",  "stats",   "stop",    "top",    "unpause", "up",   "version", "volumes", "wait",  "watch"};
+    "attach", "bridge", "commit", "cp",   "create", "down",    "events", "exec",    "export",  "images", "kill",
+    "logs",   "ls",     "pause",  "port", "ps",     "publish", "pull",   "push",    "restart", "rm",     "run",
+    "scale",  "start",  "stats",  "stop", "top",    "unpause", "up",     "version", "volumes", "wait",   "watch"};
 
 // What to type instead of it.
 std::string InsteadOf(const std::string& command) {
@@ -59,25 +58,18 @@ class ComposeCommand final : public Command {
  public:
   void Define(CLI::App& app) override {
     app.require_subcommand(1);
-    app.add_option("-f,--file", load_.files,
-                   "Compose file; - is stdin (repeatable: later ones merge onto earlier)")
+    app.add_option("-f,--file", load_.files, "Compose file; - is stdin (repeatable: later ones merge onto earlier)")
         ->allow_extra_args(false);
-    app.add_option("--env-file", load_.env_files,
-                   "Environment file (default: .env of the project's directory)")
+    app.add_option("--env-file", load_.env_files, "Environment file (default: .env of the project's directory)")
         ->allow_extra_args(false);
-    app.add_option("--project-directory", load_.project_directory,
-                   "Default: that of the first Compose file");
+    app.add_option("--project-directory", load_.project_directory, "Default: that of the first Compose file");
     app.add_option("-p,--project-name", load_.project_name, "Name of the project");
-    app.add_option("--profile", profiles_, "Profile to activate (repeatable; * is all)")
-        ->allow_extra_args(false);
+    app.add_option("--profile", profiles_, "Profile to activate (repeatable; * is all)")->allow_extra_args(false);
     app.add_option("--progress", progress_, "auto, tty, plain, quiet, rawjson or none");
 
     CLI::App* build = app.add_subcommand("build", "Build the services' images, all as one graph");
-    build->add_option("SERVICE", named_,
-                      "Services to build (default: all that have a build section)");
-    build
-        ->add_option("--build-arg", build_args_,
-                     "Build argument K=V for every service, or K from the environment")
+    build->add_option("SERVICE", named_, "Services to build (default: all that have a build section)");
+    build->add_option("--build-arg", build_args_, "Build argument K=V for every service, or K from the environment")
         ->allow_extra_args(false);
     build->add_flag("--no-cache", all_.no_cache, "Run every step again");
     build->add_flag("--pull", all_.pull, "Ask the registry for base images even if they are here");
@@ -90,16 +82,11 @@ class ComposeCommand final : public Command {
     build->add_option("--sbom", all_.sbom, "A list of the packages for the images: true or false");
     build->add_flag("--print", print_, "Print the build as a bake file, and build nothing");
     build->add_flag("-q,--quiet", quiet_, "Print errors only");
-    build->add_flag("--with-dependencies", with_dependencies_,
-                    "Also build what the services depend on");
+    build->add_flag("--with-dependencies", with_dependencies_, "Also build what the services depend on");
     DefineReportFlags(*build, reports_);
     build->add_option("-m,--memory", all_.memory, "Memory limit of a step");
-    build
-        ->add_option("--builder", ignored_,
-                     "Accepted for scripts written for Compose; has no effect")
-        ->group("");
-    for (const char* name : {"--compress", "--force-rm", "--no-rm", "--parallel"})
-      build->add_flag(name)->group("");
+    build->add_option("--builder", ignored_, "Accepted for scripts written for Compose; has no effect")->group("");
+    for (const char* name : {"--compress", "--force-rm", "--no-rm", "--parallel"}) build->add_flag(name)->group("");
     for (const char* name : {"--ansi", "--parallel"}) app.add_option(name, ignored_)->group("");
     for (const char* name : {"--compatibility", "--verbose", "--all-resources"}) app.add_flag(name)->group("");
     for (const char* name : kOfDockerCompose) {
@@ -109,8 +96,7 @@ class ComposeCommand final : public Command {
     config_ = app.add_subcommand("config", "Print the files as one resolved model");
     config_->alias("convert");
     config_->add_option("SERVICE", named_, "Services to show");
-    config_->add_option("--format", format_, "yaml (default) or json")
-        ->check(CLI::IsMember({"yaml", "json"}));
+    config_->add_option("--format", format_, "yaml (default) or json")->check(CLI::IsMember({"yaml", "json"}));
     config_->add_flag("--services", list_services_, "The names of the services, one a line");
     config_->add_flag("--images", list_images_, "The names of the images, one a line");
     config_->add_flag("--profiles", list_profiles_, "The names of the profiles, one a line");
@@ -137,8 +123,7 @@ class ComposeCommand final : public Command {
     TRY(job::FinishReportFlags(reports_));
     for (const std::string& text : build_args_) {
       size_t eq = text.find('=');
-      if (eq == 0 || text.empty())
-        return Invalid("invalid --build-arg \"{}\": it has no name", text);
+      if (eq == 0 || text.empty()) return Invalid("invalid --build-arg \"{}\": it has no name", text);
       if (eq != text.npos) {
         all_.build_args.emplace_back(text.substr(0, eq), text.substr(eq + 1));
       } else if (const char* value = std::getenv(text.c_str())) {
@@ -168,8 +153,7 @@ class ComposeCommand final : public Command {
   // --- config
 
   int Config(const compose::Project& project) {
-    for (const std::string& warning : project.loaded.warnings)
-      job::ToStderr("WARNING: " + warning + "\n");
+    for (const std::string& warning : project.loaded.warnings) job::ToStderr("WARNING: " + warning + "\n");
     if (quiet_) return job::kSuccess;
     std::string text;
     if (list_services_ || list_images_) {
@@ -187,8 +171,7 @@ class ComposeCommand final : public Command {
     } else {
       auto model = compose::ResolvedModel(project, named_, !no_interpolate_ && !no_env_resolution_);
       if (!model) return Fail(model.error());
-      text = format_ == "json" ? model->Dump({.indent = 2, .sort_keys = true}) + "\n"
-                               : compose::ToYaml(*model);
+      text = format_ == "json" ? model->Dump({.indent = 2, .sort_keys = true}) + "\n" : compose::ToYaml(*model);
       // What comes out can be read in again: its dollars are no variables.
       if (!no_interpolate_) text = ReplaceAll(text, "$", "$$");
     }

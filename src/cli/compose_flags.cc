@@ -15,8 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 
 bool IsRemote(const std::string& context) {
-  return context.find("://") != context.npos || context.starts_with("git@") ||
-         context.starts_with("github.com/");
+  return context.find("://") != context.npos || context.starts_with("git@") || context.starts_with("github.com/");
 }
 
 // From where the user stands, when it is below: it is shown in messages.
@@ -28,8 +27,7 @@ std::string Shown(const std::string& path) {
 
 std::string DockerfileOf(const compose::Build& build) {
   if (IsRemote(build.context) || build.dockerfile_inline) return build.dockerfile;
-  if (!build.dockerfile.empty())
-    return Shown((fs::path(build.context) / build.dockerfile).lexically_normal());
+  if (!build.dockerfile.empty()) return Shown((fs::path(build.context) / build.dockerfile).lexically_normal());
   // The default name is left to the context's opener when it is not there: "dockerfile" is tried
   // too.
   std::string path = build.context + "/Dockerfile";
@@ -122,9 +120,8 @@ void WarnOfPassedOver(const compose::Service& service, std::vector<std::string>&
   std::vector<std::string> keys;
   if (!build.isolation.empty() && build.isolation != "default") keys.push_back("isolation");
   if (keys.empty()) return;
-  warnings.push_back(
-      fmt::format("service {}: {} not supported by compose build in this version and passed over",
-                  service.name, Join(keys, ", ") + (keys.size() == 1 ? " is" : " are")));
+  warnings.push_back(fmt::format("service {}: {} not supported by compose build in this version and passed over",
+                                 service.name, Join(keys, ", ") + (keys.size() == 1 ? " is" : " are")));
 }
 
 Result<ServiceFlags> MakeFlags(const compose::Project& project, const compose::Service& service,
@@ -147,8 +144,7 @@ Result<ServiceFlags> MakeFlags(const compose::Project& project, const compose::S
   flags.target = build.target;
   flags.platforms = build.platforms;
   const char* platform = std::getenv("DOCKER_DEFAULT_PLATFORM");
-  if (flags.platforms.empty() && platform != nullptr && *platform != '\0')
-    flags.platforms = {platform};
+  if (flags.platforms.empty() && platform != nullptr && *platform != '\0') flags.platforms = {platform};
   flags.no_cache = build.no_cache || all.no_cache;
   if (!flags.no_cache) flags.no_cache_filter = build.no_cache_filter;
   flags.pull = build.pull || all.pull;
@@ -164,8 +160,7 @@ Result<ServiceFlags> MakeFlags(const compose::Project& project, const compose::S
   flags.push = all.push && (!service.image.empty() || !build.tags.empty());
   if (flags.push && service.image.empty()) flags.tags = build.tags;
   if (all.push && !flags.push) {
-    out.warnings.push_back(
-        fmt::format("service {} has no image: name, and is not pushed", service.name));
+    out.warnings.push_back(fmt::format("service {} has no image: name, and is not pushed", service.name));
   }
   WarnOfPassedOver(service, out.warnings);
   return out;
@@ -175,15 +170,14 @@ std::string TargetName(const std::string& service) { return ReplaceAll(service, 
 
 Json Strings(const compose::Pairs& pairs, bool escape) {
   Json json = Json::EmptyObject();
-  for (const auto& [name, value] : pairs)
-    json.Set(name, escape ? ReplaceAll(value, "${", "$${") : value);
+  for (const auto& [name, value] : pairs) json.Set(name, escape ? ReplaceAll(value, "${", "$${") : value);
   return json;
 }
 
 }  // namespace
 
-Result<ServiceFlags> FlagsOfService(const compose::Project& project,
-                                    const compose::Service& service, const ComposeBuildFlags& all) {
+Result<ServiceFlags> FlagsOfService(const compose::Project& project, const compose::Service& service,
+                                    const ComposeBuildFlags& all) {
   auto made = MakeFlags(project, service, all);
   if (!made) return Error(std::move(made).error()).With("service " + service.name);
   return made;
@@ -233,8 +227,7 @@ Json BakeFile(const compose::Project& project, const std::vector<const compose::
     target.SetIf(!build.platforms.empty(), "platforms", Json::Strings(build.platforms));
     target.SetIf(build.pull || all.pull, "pull", true);
     target.SetIf(build.no_cache || all.no_cache, "no-cache", true);
-    target.SetIf(!build.no_cache_filter.empty(), "no-cache-filter",
-                 Json::Strings(build.no_cache_filter));
+    target.SetIf(!build.no_cache_filter.empty(), "no-cache-filter", Json::Strings(build.no_cache_filter));
     target.SetIf(!build.network.empty(), "network", build.network);
     target.SetIf(!build.shm_size.empty(), "shm-size", build.shm_size);
     target.SetIf(!build.ulimits.empty(), "ulimits", Json::Strings(build.ulimits));

@@ -14,7 +14,7 @@ namespace varve::cli {
 // Flags of `varve compose build`, for all services.
 struct ComposeBuildFlags {
   std::vector<std::pair<std::string, std::string>> build_args;  // win over those of the files
-  std::vector<std::string> ssh;                                  // added to those of the files
+  std::vector<std::string> ssh;                                 // added to those of the files
   std::string memory;
   std::string provenance, sbom;  // empty: what the files say
   bool no_cache = false;
@@ -31,8 +31,8 @@ struct ServiceFlags {
 };
 
 // kInvalid, naming the service, for values that the build flags refuse.
-Result<ServiceFlags> FlagsOfService(const compose::Project& project,
-                                    const compose::Service& service, const ComposeBuildFlags& all);
+Result<ServiceFlags> FlagsOfService(const compose::Project& project, const compose::Service& service,
+                                    const ComposeBuildFlags& all);
 
 // The services as a bake file (`--print`).
 Json BakeFile(const compose::Project& project, const std::vector<const compose::Service*>& services,

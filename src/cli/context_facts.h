@@ -10,8 +10,8 @@
 namespace varve::cli {
 
 // `images`: those that lowering resolved. `measure`: say what lies in the context for nothing.
-std::vector<dockerfile::CacheHint> FindHints(
-    const dockerfile::Dockerfile& file, const job::BuildFlags& flags, const job::BuildContext& context,
-    const std::vector<dockerfile::UsedImage>& images, bool measure);
+std::vector<dockerfile::CacheHint> FindHints(const dockerfile::Dockerfile& file, const job::BuildFlags& flags,
+                                             const job::BuildContext& context,
+                                             const std::vector<dockerfile::UsedImage>& images, bool measure);
 
 }  // namespace varve::cli

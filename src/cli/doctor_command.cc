@@ -34,34 +34,27 @@ class DoctorCommand final : public Command {
  public:
   void Define(CLI::App& app) override {
     app.add_option("directory", directory_, "The project; default: this folder")->type_name("DIR");
-    app.add_option("--format", format_, "text, json or sarif")
-        ->check(CLI::IsMember({"text", "json", "sarif"}));
+    app.add_option("--format", format_, "text, json or sarif")->check(CLI::IsMember({"text", "json", "sarif"}));
     app.add_option("-o,--output", output_, "Write the report to a file")->type_name("FILE");
-    app.add_option("--fail-on", fail_on_,
-                   "Exit with 1 when something of this severity, or worse, was found")
+    app.add_option("--fail-on", fail_on_, "Exit with 1 when something of this severity, or worse, was found")
         ->check(CLI::IsMember({"never", "error", "warning", "note"}));
     app.add_option("--skip", skip_, "Leave out a rule")->type_name("RULE")->allow_extra_args(false);
-    app.add_flag("--estimate", estimate_,
-                 "Take costs from the history of builds on this machine where there is one");
+    app.add_flag("--estimate", estimate_, "Take costs from the history of builds on this machine where there is one");
     app.add_flag("--rules", rules_, "List the rules");
-    app.add_flag(
-        "--fix", fix_,
-        "Show what can be fixed by rote as a patch, ask, build before and after, and change "
-        "the files of images that stay the same");
+    app.add_flag("--fix", fix_,
+                 "Show what can be fixed by rote as a patch, ask, build before and after, and change "
+                 "the files of images that stay the same");
     app.add_flag("-y,--yes", yes_, "With --fix: do not ask");
     app.add_flag("--no-verify", no_verify_, "With --fix: change the files without building");
     app.add_flag("--image-may-change", image_may_change_,
                  "With --fix: also fixes by which the image changes; what differs is shown");
-    app.add_option("--build-arg", build_args_,
-                   "With --fix: a build argument that the project does not say")
+    app.add_option("--build-arg", build_args_, "With --fix: a build argument that the project does not say")
         ->type_name("NAME=VALUE")
         ->allow_extra_args(false);
-    app.add_option("--secret", secrets_,
-                   "With --fix: a secret that a build needs, as of varve build")
+    app.add_option("--secret", secrets_, "With --fix: a secret that a build needs, as of varve build")
         ->type_name("id=NAME,src=FILE")
         ->allow_extra_args(false);
-    app.add_option("--progress", progress_, "With --fix: auto, plain, tty or quiet")
-        ->type_name("MODE");
+    app.add_option("--progress", progress_, "With --fix: auto, plain, tty or quiet")->type_name("MODE");
   }
 
   Status Check() override {
@@ -79,8 +72,7 @@ class DoctorCommand final : public Command {
     }
     for (const std::string& text : build_args_) {
       size_t equals = text.find('=');
-      if (equals == text.npos)
-        return Invalid("invalid --build-arg \"{}\": NAME=VALUE is expected", text);
+      if (equals == text.npos) return Invalid("invalid --build-arg \"{}\": NAME=VALUE is expected", text);
       proof_.build_args.emplace_back(text.substr(0, equals), text.substr(equals + 1));
     }
     if (fix_ && (format_ != "text" || !output_.empty())) {
@@ -89,8 +81,7 @@ class DoctorCommand final : public Command {
     for (const std::string& list : skip_) {
       for (const std::string& name : Split(list, ',')) {
         if (doctor::FindRule(name) == nullptr) {
-          return Hinted(Invalid("there is no rule \"{}\"", name),
-                        "varve doctor --rules lists them");
+          return Hinted(Invalid("there is no rule \"{}\"", name), "varve doctor --rules lists them");
         }
         options_.skip.insert(name);
       }
@@ -106,9 +97,9 @@ class DoctorCommand final : public Command {
     auto project = doctor::OpenProject(directory_);
     if (!project) return job::FailWith(project.error());
     if (project->files.empty()) {
-      return job::FailWith(Hinted(
-          NotFound("{} has no Dockerfile, Compose or Bake file, workflow or script", directory_),
-          "varve doctor DIR looks at another folder"));
+      return job::FailWith(
+          Hinted(NotFound("{} has no Dockerfile, Compose or Bake file, workflow or script", directory_),
+                 "varve doctor DIR looks at another folder"));
     }
     std::map<std::string, double> seconds;
     if (estimate_) {
@@ -125,8 +116,7 @@ class DoctorCommand final : public Command {
     };
     std::vector<doctor::Finding> findings = doctor::Diagnose(*project, options_);
     if (fix_) return Fix(global, *project, findings);
-    if (Status written = Write(Render(*project, findings)); !written)
-      return job::FailWith(written.error());
+    if (Status written = Write(Render(*project, findings)); !written) return job::FailWith(written.error());
     if (estimate_ && seconds.empty() && format_ == "text") {
       job::ToStdout("No build has run here yet: all costs are typical ones.\n");
     }
@@ -139,12 +129,10 @@ class DoctorCommand final : public Command {
     return error;
   }
 
-  std::string Render(const doctor::Project& project,
-                     const std::vector<doctor::Finding>& findings) const {
+  std::string Render(const doctor::Project& project, const std::vector<doctor::Finding>& findings) const {
     if (format_ == "json") return doctor::ToJson(project, findings).Dump({.indent = 2}) + "\n";
     if (format_ == "sarif") return doctor::ToSarif(findings, job::kVersion).Dump({.indent = 2}) + "\n";
-    bool color =
-        output_.empty() && isatty(STDOUT_FILENO) != 0 && std::getenv("NO_COLOR") == nullptr;
+    bool color = output_.empty() && isatty(STDOUT_FILENO) != 0 && std::getenv("NO_COLOR") == nullptr;
     return doctor::ToText(project, findings, {.color = color});
   }
 
@@ -155,8 +143,7 @@ class DoctorCommand final : public Command {
   }
 
   // The fixes that are not refused, as a patch. Findings without one are left out.
-  static doctor::Patch PatchOf(const doctor::Project& project,
-                               const std::vector<doctor::Finding>& findings,
+  static doctor::Patch PatchOf(const doctor::Project& project, const std::vector<doctor::Finding>& findings,
                                const std::set<std::string>& refused_files, bool may_change) {
     std::vector<doctor::Finding> chosen;
     for (const doctor::Finding& finding : findings) {
@@ -171,23 +158,20 @@ class DoctorCommand final : public Command {
     doctor::Patch patch = PatchOf(project, findings, {}, image_may_change_);
     std::set<std::string> changing;
     for (const doctor::Finding& finding : findings) {
-      if (finding.fix && finding.fix->changes_image && !image_may_change_)
-        changing.insert(finding.rule);
+      if (finding.fix && finding.fix->changes_image && !image_may_change_) changing.insert(finding.rule);
     }
     if (!changing.empty()) {
-      job::ToStderr(
-          fmt::format("Left out, since the image changes: {}. --image-may-change takes them in.\n",
-                      Join(std::vector<std::string>(changing.begin(), changing.end()), ", ")));
+      job::ToStderr(fmt::format("Left out, since the image changes: {}. --image-may-change takes them in.\n",
+                                Join(std::vector<std::string>(changing.begin(), changing.end()), ", ")));
     }
     if (patch.files.empty()) {
       job::ToStdout(changing.empty() ? "There is nothing that can be fixed by rote.\n"
-                                : "There is nothing else that can be fixed by rote.\n");
+                                     : "There is nothing else that can be fixed by rote.\n");
       return job::kSuccess;
     }
     job::ToStdout(doctor::ToUnifiedDiff(patch));
     auto images = doctor::ImagesTouchedBy(project, patch);
-    if (!yes_ && !job::Confirm(Question(patch.files.size(), no_verify_ ? 0 : images.size())))
-      return job::kSuccess;
+    if (!yes_ && !job::Confirm(Question(patch.files.size(), no_verify_ ? 0 : images.size()))) return job::kSuccess;
     if (no_verify_) {
       job::ToStderr("Nothing was built: that images stay the same is not proven.\n");
     } else if (!images.empty()) {
@@ -202,8 +186,8 @@ class DoctorCommand final : public Command {
   static std::string Question(size_t files, size_t images) {
     std::string question = fmt::format("Change {} file{}", files, files == 1 ? "" : "s");
     if (images > 0) {
-      question += fmt::format(", where building {} image{} before and after shows no difference",
-                              images, images == 1 ? "" : "s");
+      question += fmt::format(", where building {} image{} before and after shows no difference", images,
+                              images == 1 ? "" : "s");
     }
     return question + "?";
   }
@@ -212,8 +196,7 @@ class DoctorCommand final : public Command {
   int Prove(const job::GlobalFlags& global, const doctor::Project& project,
             const std::vector<doctor::Finding>& findings, doctor::Patch& patch) {
     if (sys::CanMount()) {
-      if (Status entered = sys::EnterPrivateMountNamespace(); !entered)
-        return job::FailWith(entered.error());
+      if (Status entered = sys::EnterPrivateMountNamespace(); !entered) return job::FailWith(entered.error());
     }
     job::StopSignals signals;
     auto workspace = job::Workspace::Open(global);
@@ -241,8 +224,7 @@ class DoctorCommand final : public Command {
       }
       if (again) patch = PatchOf(project, findings, refused_, image_may_change_);
     }
-    if (Status flushed = workspace->local.store->Flush(); !flushed)
-      LOG_WARN("{}", flushed.error().message);
+    if (Status flushed = workspace->local.store->Flush(); !flushed) LOG_WARN("{}", flushed.error().message);
     board->Close();
     if (!said.empty() && !patch.files.empty()) job::ToStderr("\n" + said);
     return job::kSuccess;
@@ -259,16 +241,15 @@ class DoctorCommand final : public Command {
     size_t files = patch.files.size();
     if (files > 0) {
       job::ToStderr(fmt::format("{} finding{} fixed in {} file{}.\n", patch.fixed.size(),
-                           patch.fixed.size() == 1 ? "" : "s", files, files == 1 ? "" : "s"));
+                                patch.fixed.size() == 1 ? "" : "s", files, files == 1 ? "" : "s"));
     }
     if (!patch.postponed.empty()) {
-      job::ToStderr(fmt::format("{} more wait{} for these: varve doctor --fix once more.\n",
-                           patch.postponed.size(), patch.postponed.size() == 1 ? "s" : ""));
+      job::ToStderr(fmt::format("{} more wait{} for these: varve doctor --fix once more.\n", patch.postponed.size(),
+                                patch.postponed.size() == 1 ? "s" : ""));
     }
     if (refused_.empty()) return job::kSuccess;
     job::ToStderr(fmt::format("Not changed: {}.\n{}",
-                         Join(std::vector<std::string>(refused_.begin(), refused_.end()), ", "),
-                         refusals_));
+                              Join(std::vector<std::string>(refused_.begin(), refused_.end()), ", "), refusals_));
     job::ToStderr(
         "hint: --skip RULE leaves out a fix; --secret and --build-arg give a build what it needs; "
         "--no-verify changes files without building\n");

@@ -74,7 +74,8 @@ Result<std::optional<doctor::CopyUse>> CompareRecords(job::UpkeepStores& stores,
       }
     }
   }
-  return std::optional(doctor::CopyUse{.copied = files.size(), .looked_at = {looked_at.begin(), looked_at.end()},
+  return std::optional(doctor::CopyUse{.copied = files.size(),
+                                       .looked_at = {looked_at.begin(), looked_at.end()},
                                        .listed = {listed.begin(), listed.end()}});
 }
 

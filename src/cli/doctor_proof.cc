@@ -27,8 +27,7 @@ class PatchedView {
  public:
   static Result<PatchedView> Open(const std::string& project, const doctor::Patch& patch) {
     PatchedView view;
-    TRY_ASSIGN(view.files_,
-               sys::TempDir::Create(fs::temp_directory_path().string(), "varve-doctor-"));
+    TRY_ASSIGN(view.files_, sys::TempDir::Create(fs::temp_directory_path().string(), "varve-doctor-"));
     // The folders that lead to a changed file are those of the upper layer: they look like the
     // project's.
     TRY(LookLike(project, view.files_.path()));
@@ -53,12 +52,9 @@ class PatchedView {
  private:
   static Status LookLike(const std::string& original, const std::string& copy) {
     struct stat st;
-    if (stat(original.c_str(), &st) != 0)
-      return ErrnoError(errno, fmt::format("stat {}", original));
-    if (lchown(copy.c_str(), st.st_uid, st.st_gid) != 0)
-      return ErrnoError(errno, fmt::format("chown {}", copy));
-    if (chmod(copy.c_str(), st.st_mode & 07777) != 0)
-      return ErrnoError(errno, fmt::format("chmod {}", copy));
+    if (stat(original.c_str(), &st) != 0) return ErrnoError(errno, fmt::format("stat {}", original));
+    if (lchown(copy.c_str(), st.st_uid, st.st_gid) != 0) return ErrnoError(errno, fmt::format("chown {}", copy));
+    if (chmod(copy.c_str(), st.st_mode & 07777) != 0) return ErrnoError(errno, fmt::format("chmod {}", copy));
     return Ok();
   }
 
@@ -73,8 +69,7 @@ std::string RandomName() {
 
 Error Unbuildable(const engine::Outcome& outcome, const graph::Graph& graph) {
   Error error = *outcome.error;
-  if (outcome.failed_step)
-    error.message = graph.steps[*outcome.failed_step].name + ": " + error.message;
+  if (outcome.failed_step) error.message = graph.steps[*outcome.failed_step].name + ": " + error.message;
   return error;
 }
 
@@ -93,19 +88,15 @@ job::BuildFlags ImageProver::FlagsOf(const doctor::TouchedImage& image) const {
   flags.file = (fs::path(project_) / image.dockerfile).string();
   flags.target = image.target;
   flags.build_args = image.args;
-  flags.build_args.insert(flags.build_args.end(), flags_.build_args.begin(),
-                          flags_.build_args.end());
+  flags.build_args.insert(flags.build_args.end(), flags_.build_args.begin(), flags_.build_args.end());
   flags.secrets = flags_.secrets;
   flags.reproducible = true;
   return flags;
 }
 
-Result<ImageProver::Built> ImageProver::Build(const doctor::TouchedImage& image,
-                                              const std::string& how, bool dry_run, bool isolated) {
-  Built built{.flags = std::make_unique<job::BuildFlags>(FlagsOf(image)),
-              .job = {},
-              .outcome = {},
-              .configs = {}};
+Result<ImageProver::Built> ImageProver::Build(const doctor::TouchedImage& image, const std::string& how, bool dry_run,
+                                              bool isolated) {
+  Built built{.flags = std::make_unique<job::BuildFlags>(FlagsOf(image)), .job = {}, .outcome = {}, .configs = {}};
   uint32_t heading = board_.Add(fmt::format("[doctor] {}, {}", image.name, how));
   board_.Start(heading);
   built.job = std::make_unique<job::BuildJob>(*built.flags, workspace_, board_, stop_);
@@ -119,28 +110,25 @@ Result<ImageProver::Built> ImageProver::Build(const doctor::TouchedImage& image,
   if (isolated) built.job->Forget(built.outcome, name);
   if (built.outcome.error) return Unbuildable(built.outcome, built.job->graph());
   if (!dry_run) {
-    TRY_ASSIGN(auto configs,
-               built.job->Configs(built.outcome, {.timestamps = exporter::Timestamps::kSet}));
+    TRY_ASSIGN(auto configs, built.job->Configs(built.outcome, {.timestamps = exporter::Timestamps::kSet}));
     for (const oci::ImageConfig& config : configs) built.configs.push_back(config.Serialise());
   }
   board_.Finish(heading, {});
   return built;
 }
 
-Result<bool> ImageProver::IsSameBuild(const doctor::TouchedImage& image,
-                                      const doctor::Patch& patch) {
+Result<bool> ImageProver::IsSameBuild(const doctor::TouchedImage& image, const doctor::Patch& patch) {
   // Another Dockerfile is another graph, and what an ignore file lets in is not in all keys yet.
   if (image.definition) return false;
   TRY_ASSIGN(Built before, Build(image, "as it is: what it reads", true, false));
   TRY_ASSIGN(PatchedView view, PatchedView::Open(project_, patch));
   TRY_ASSIGN(Built after, Build(image, "with the fixes: what it reads", true, false));
   // Keys that are not known yet are those of steps that read the results of others in this graph.
-  return std::ranges::equal(before.outcome.steps, after.outcome.steps, {},
-                            &engine::StepOutcome::key, &engine::StepOutcome::key);
+  return std::ranges::equal(before.outcome.steps, after.outcome.steps, {}, &engine::StepOutcome::key,
+                            &engine::StepOutcome::key);
 }
 
-Result<std::map<std::string, std::string>> ImageProver::Differences(const Built& a,
-                                                                    const Built& b) {
+Result<std::map<std::string, std::string>> ImageProver::Differences(const Built& a, const Built& b) {
   std::map<std::string, std::string> out;
   for (size_t i = 0; i < std::min(a.configs.size(), b.configs.size()); ++i) {
     for (const std::string& member : ConfigDifferences(a.configs[i], b.configs[i])) {
@@ -150,10 +138,8 @@ Result<std::map<std::string, std::string>> ImageProver::Differences(const Built&
   for (size_t i = 0; i < std::min(a.outcome.wanted.size(), b.outcome.wanted.size()); ++i) {
     const cache::Rootfs &x = a.outcome.wanted[i], &y = b.outcome.wanted[i];
     if (x == y) continue;
-    if (x.tree_root.empty() || y.tree_root.empty())
-      return Internal("the files of the image are not known");
-    TRY_ASSIGN(auto found, tree::Compare(*workspace_.local.store, x.tree_root, y.tree_root, {},
-                                         kMaxDifferences));
+    if (x.tree_root.empty() || y.tree_root.empty()) return Internal("the files of the image are not known");
+    TRY_ASSIGN(auto found, tree::Compare(*workspace_.local.store, x.tree_root, y.tree_root, {}, kMaxDifferences));
     for (const tree::Difference& one : found) {
       std::string detail = one.detail.empty() ? "" : " " + one.detail;
       out[one.path.str()] += fmt::format("{}{}", tree::DifferenceName(one.kind), detail);
@@ -162,8 +148,7 @@ Result<std::map<std::string, std::string>> ImageProver::Differences(const Built&
   return out;
 }
 
-Result<Verdict> ImageProver::Compare(const doctor::TouchedImage& image,
-                                     const doctor::Patch& patch) {
+Result<Verdict> ImageProver::Compare(const doctor::TouchedImage& image, const doctor::Patch& patch) {
   TRY_ASSIGN(bool same, IsSameBuild(image, patch));
   if (same) return Verdict{.kind = Verdict::Kind::kSameBuild};
   TRY_ASSIGN(Built before, Build(image, "as it is", false, false));
@@ -190,8 +175,7 @@ Result<Verdict> ImageProver::Compare(const doctor::TouchedImage& image,
   }
   for (const auto& [where, how] : differences) {
     if (verdict.kind == Verdict::Kind::kDiffers && noise.contains(where)) continue;
-    verdict.differences.push_back(where == "configuration" ? "configuration:" + how
-                                                           : where + ": " + how);
+    verdict.differences.push_back(where == "configuration" ? "configuration:" + how : where + ": " + how);
   }
   return verdict;
 }

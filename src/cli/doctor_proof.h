@@ -46,10 +46,7 @@ class ImageProver {
   // All must outlive it. The process is in a mount namespace of its own.
   ImageProver(std::string project, ProofFlags flags, job::Workspace& workspace, progress::Board& board,
               std::stop_token stop)
-      : project_(std::move(project)),
-        flags_(std::move(flags)),
-        workspace_(workspace),
-        board_(board),
+      : project_(std::move(project)), flags_(std::move(flags)), workspace_(workspace), board_(board),
         stop_(std::move(stop)) {}
 
   // An error is a cancelled build; everything else is the verdict's.
@@ -59,8 +56,7 @@ class ImageProver {
   struct Built;
   Result<Verdict> Compare(const doctor::TouchedImage& image, const doctor::Patch& patch);
   Result<bool> IsSameBuild(const doctor::TouchedImage& image, const doctor::Patch& patch);
-  Result<Built> Build(const doctor::TouchedImage& image, const std::string& how, bool dry_run,
-                      bool isolated);
+  Result<Built> Build(const doctor::TouchedImage& image, const std::string& how, bool dry_run, bool isolated);
   // Path or member → how it differs.
   Result<std::map<std::string, std::string>> Differences(const Built& a, const Built& b);
   job::BuildFlags FlagsOf(const doctor::TouchedImage& image) const;

@@ -15,11 +15,9 @@ namespace {
 class DuCommand final : public Command {
  public:
   void Define(CLI::App& app) override {
-    app.add_option("-f,--filter", filters_,
-                   "Only what matches: type=exec.cachemount, id=…, inuse, shared, until=24h …")
+    app.add_option("-f,--filter", filters_, "Only what matches: type=exec.cachemount, id=…, inuse, shared, until=24h …")
         ->allow_extra_args(false);
-    app.add_option("--format", format_,
-                   "table, pretty, json, or a template such as '{{.ID}} {{.Size}}'");
+    app.add_option("--format", format_, "table, pretty, json, or a template such as '{{.ID}} {{.Size}}'");
     app.add_flag("-v,--verbose", verbose_, "Everything about each line: --format pretty");
   }
 
@@ -39,8 +37,7 @@ class DuCommand final : public Command {
     Timestamp now = SystemClock().Now();
     std::vector<upkeep::UsageRow> rows;
     for (upkeep::UsageRow& row : inventory->rows) {
-      bool recent = filter_.until() && row.last_used &&
-                    now.nanos - row.last_used->nanos < filter_.until()->count();
+      bool recent = filter_.until() && row.last_used && now.nanos - row.last_used->nanos < filter_.until()->count();
       if (!recent && filter_.Matches(row)) rows.push_back(std::move(row));
     }
     SortForPeople(rows);
@@ -54,11 +51,9 @@ class DuCommand final : public Command {
     }
     if (shown_.is_for_people()) {
       if (shared > 0) {
-        out += fmt::format("Shared:\t\t{}\nPrivate:\t{}\n", FormatBytes(shared),
-                           FormatBytes(total - shared));
+        out += fmt::format("Shared:\t\t{}\nPrivate:\t{}\n", FormatBytes(shared), FormatBytes(total - shared));
       }
-      out += fmt::format("Reclaimable:\t{}\nTotal:\t\t{}\n", FormatBytes(reclaimable),
-                         FormatBytes(total));
+      out += fmt::format("Reclaimable:\t{}\nTotal:\t\t{}\n", FormatBytes(reclaimable), FormatBytes(total));
     }
     job::ToStdout(out);
     return job::kSuccess;

@@ -72,8 +72,7 @@ class ExplainCommand final : public Command {
     }
     if (chosen.empty()) {
       history::Ratios ratios = RatiosOf(build);
-      return out + (ratios.cached > 0 ? fmt::format("\nall {} steps were cached\n", ratios.cached)
-                                      : "\nno step ran\n");
+      return out + (ratios.cached > 0 ? fmt::format("\nall {} steps were cached\n", ratios.cached) : "\nno step ran\n");
     }
     if (!step_.empty() || why.empty()) return out + (why.empty() ? "" : "\n") + job::WhyInFull(why);
     return out + "\n" + job::WhyReport(why) + "\n" + job::WhyInFull(why);
@@ -88,9 +87,12 @@ class ExplainCommand final : public Command {
         }
         if (!step.tier.empty()) return "cached: from " + step.tier;
         return fmt::format("cached: it saved {}", FormatDuration(step.saved));
-      case history::Fate::kSkipped: return "not needed: what uses it was cached";
-      case history::Fate::kCancelled: return "cancelled";
-      default: return std::string(FateName(step.fate));
+      case history::Fate::kSkipped:
+        return "not needed: what uses it was cached";
+      case history::Fate::kCancelled:
+        return "cancelled";
+      default:
+        return std::string(FateName(step.fate));
     }
   }
 
@@ -103,8 +105,12 @@ class ExplainCommand final : public Command {
       json.SetIf(!step->shadow.empty(), "shadow", step->shadow);
       steps.Append(json.Set("reasons", step->reasons.is_null() ? Json::EmptyArray() : step->reasons));
     }
-    return Json().Set("build", build.id).Set("status", StatusName(build.status))
-        .Set("steps", std::move(steps)).Dump({.indent = 2}) + "\n";
+    return Json()
+               .Set("build", build.id)
+               .Set("status", StatusName(build.status))
+               .Set("steps", std::move(steps))
+               .Dump({.indent = 2}) +
+           "\n";
   }
 
   static int Fail(const Error& error) {

@@ -36,8 +36,7 @@ class FsckCommand final : public Command {
     auto report = upkeep::Fsck(stores->view(), options_, signals.token());
     if (!report) return job::FailWith(report.error());
     if (!stores->local.notice.empty()) {
-      report->findings.insert(report->findings.begin(),
-                              {"database", stores->local.notice, "made anew"});
+      report->findings.insert(report->findings.begin(), {"database", stores->local.notice, "made anew"});
     }
     job::ToStdout(format_ == "json" ? AsJson(*report) : AsText(*report));
     return report->findings.empty() ? job::kSuccess : kFound;
@@ -52,11 +51,10 @@ class FsckCommand final : public Command {
                          finding.mended.empty() ? "" : "; " + finding.mended);
       left += finding.mended.empty();
     }
-    out += fmt::format("{} records, {} layers, {} blobs, {} trees, {} images: ", report.records,
-                       report.layers, report.blobs, report.trees, report.images);
+    out += fmt::format("{} records, {} layers, {} blobs, {} trees, {} images: ", report.records, report.layers,
+                       report.blobs, report.trees, report.images);
     if (report.findings.empty()) return out + "nothing is wrong\n";
-    out +=
-        fmt::format("{} found, {} mended\n", report.findings.size(), report.findings.size() - left);
+    out += fmt::format("{} found, {} mended\n", report.findings.size(), report.findings.size() - left);
     if (left > 0 && !options_.repair) out += "varve fsck --repair drops what is damaged\n";
     return out;
   }

@@ -89,8 +89,7 @@ class HistoryCommand final : public Command {
     Timestamp now = SystemClock().Now();
     TRY_ASSIGN(auto builds, history_->List());
     TRY_ASSIGN(builds, Filtered(std::move(builds), filters_, now));
-    job::ToStdout(format_ == "json" ? ListJson(builds).Dump({.indent = 2}) + "\n"
-                               : ListText(builds, now, whole_));
+    job::ToStdout(format_ == "json" ? ListJson(builds).Dump({.indent = 2}) + "\n" : ListText(builds, now, whole_));
     return Ok();
   }
 
@@ -104,8 +103,8 @@ class HistoryCommand final : public Command {
     TRY_ASSIGN(auto build, Chosen());
     TRY_ASSIGN(auto lines, history_->Log(build.id));
     static Stdout out;
-    Replay(build, lines, progress_ == "rawjson" ? progress::MakeRawJsonDisplay(out)
-                                                : progress::MakePlainDisplay(out, {}));
+    Replay(build, lines,
+           progress_ == "rawjson" ? progress::MakeRawJsonDisplay(out) : progress::MakePlainDisplay(out, {}));
     return Ok();
   }
 

@@ -70,8 +70,7 @@ Result<Test> TextFilter(const std::string& key, const std::string& op, const std
   });
 }
 
-Result<Test> NumberFilter(const std::string& key, const std::string& op, const std::string& value,
-                          Timestamp now) {
+Result<Test> NumberFilter(const std::string& key, const std::string& op, const std::string& value, Timestamp now) {
   auto age = job::ParseAge(value);
   if (key == "duration") {
     if (!age) return std::move(age).error().With("--filter duration");
@@ -89,8 +88,7 @@ Result<Test> NumberFilter(const std::string& key, const std::string& op, const s
     return Test([=](const Summary& b) { return Compare(op, b.started.nanos, when); });
   }
   return Test([=](const Summary& b) {
-    return b.status != history::BuildStatus::kRunning &&
-           Compare(op, b.started.nanos + b.duration.count(), when);
+    return b.status != history::BuildStatus::kRunning && Compare(op, b.started.nanos + b.duration.count(), when);
   });
 }
 
@@ -139,8 +137,7 @@ std::string BuildLine(const Build& build) {
   history::Ratios ratios = RatiosOf(build);
   std::string line = fmt::format("build {} of {}, {}", build.id, build.name, StatusName(build.status));
   line += " " + FormatTimeAgo(build.started, SystemClock().Now());
-  return line + fmt::format(": {} cached, {} run in {}", ratios.cached, ratios.ran,
-                            FormatDuration(build.Duration()));
+  return line + fmt::format(": {} cached, {} run in {}", ratios.cached, ratios.ran, FormatDuration(build.Duration()));
 }
 
 Result<std::vector<Summary>> Filtered(std::vector<Summary> builds, const std::vector<std::string>& filters,
@@ -204,8 +201,8 @@ std::string InspectText(const Build& build) {
   add("Image:", build.image);
   history::Ratios ratios = RatiosOf(build);
   add("Steps:", fmt::format("{} cached, {} run ({} hit)", ratios.cached, ratios.ran, Percent(ratios.BySteps())));
-  add("Time:", fmt::format("{} saved, {} spent ({} hit)", FormatDuration(ratios.saved),
-                           FormatDuration(ratios.spent), Percent(ratios.ByTime())));
+  add("Time:", fmt::format("{} saved, {} spent ({} hit)", FormatDuration(ratios.saved), FormatDuration(ratios.spent),
+                           Percent(ratios.ByTime())));
   add("New:", ratios.new_bytes == 0 ? "" : FormatBytes(ratios.new_bytes));
   std::string out = Table(head) + "\n";
   std::vector<std::vector<std::string>> rows = {{"OUTCOME", "TIME", "STEP"}};
@@ -246,8 +243,11 @@ Json InspectJson(const Build& build) {
   json.SetIf(!build.tags.empty(), "Tags", Json::Strings(build.tags));
   json.SetIf(!build.image.empty(), "Image", build.image);
   json.Set("Command", Json::Strings(build.arguments));
-  json.Set("Cache", Json().Set("HitRatioBySteps", ratios.BySteps()).Set("HitRatioByTime", ratios.ByTime())
-                        .Set("SavedNs", ratios.saved.count()).Set("SpentNs", ratios.spent.count())
+  json.Set("Cache", Json()
+                        .Set("HitRatioBySteps", ratios.BySteps())
+                        .Set("HitRatioByTime", ratios.ByTime())
+                        .Set("SavedNs", ratios.saved.count())
+                        .Set("SpentNs", ratios.spent.count())
                         .Set("NewBytes", ratios.new_bytes));
   Json steps = Json::EmptyArray();
   for (const Step& step : build.steps) steps.Append(history::ToJson(step));
@@ -290,9 +290,8 @@ void Replay(const Build& build, const std::vector<history::LogLine>& lines,
                         board.Log(vertex, line.stream, line.text);
                       }});
   }
-  std::ranges::stable_sort(events, [](const Event& a, const Event& b) {
-    return std::pair(a.time, a.order) < std::pair(b.time, b.order);
-  });
+  std::ranges::stable_sort(
+      events, [](const Event& a, const Event& b) { return std::pair(a.time, a.order) < std::pair(b.time, b.order); });
   ReplayClock clock;
   clock.Set(build.started);
   progress::Board board(std::move(display), clock);
@@ -307,7 +306,10 @@ void Replay(const Build& build, const std::vector<history::LogLine>& lines,
 Json ExportJson(const Build& build, const std::vector<history::LogLine>& lines) {
   Json log = Json::EmptyArray();
   for (const history::LogLine& line : lines) {
-    log.Append(Json().Set("step", line.step).Set("time", FormatTime(line.time)).Set("stream", line.stream)
+    log.Append(Json()
+                   .Set("step", line.step)
+                   .Set("time", FormatTime(line.time))
+                   .Set("stream", line.stream)
                    .Set("text", line.text));
   }
   return Json().Set("build", history::ToJson(build)).Set("log", std::move(log)).Set("trace", Trace(build));

@@ -18,7 +18,10 @@ constexpr int64_t kSecond = 1'000'000'000;
 constexpr Timestamp kNow{1'700'000'000 * kSecond};
 
 history::Summary Build(const std::string& id, BuildStatus status, int64_t age, int64_t duration) {
-  return {.id = id, .name = "app", .status = status, .started = {kNow.nanos - age * kSecond},
+  return {.id = id,
+          .name = "app",
+          .status = status,
+          .started = {kNow.nanos - age * kSecond},
           .duration = Nanos(duration * kSecond)};
 }
 
@@ -56,8 +59,8 @@ TEST(HistoryFilters, AreReadStrictly) {
 
 TEST(ShownArguments, HideWhatLooksSecret) {
   EXPECT_THAT(job::ShownArguments({"build", "--build-arg", "NPM_TOKEN=abc", "--build-arg=API_KEY=abc",
-                              "--build-arg=V=1", "-t", "app:1", "--cache-to=type=s3,secret_access_key=x",
-                              "--cache-from", "type=gha,token=ab,ghtoken=cd,scope=s", "."}),
+                                   "--build-arg=V=1", "-t", "app:1", "--cache-to=type=s3,secret_access_key=x",
+                                   "--cache-from", "type=gha,token=ab,ghtoken=cd,scope=s", "."}),
               ElementsAre("build", "--build-arg", "NPM_TOKEN=(hidden)", "--build-arg=API_KEY=(hidden)",
                           "--build-arg=V=1", "-t", "app:1", "--cache-to=type=s3,secret_access_key=(hidden)",
                           "--cache-from", "type=gha,token=(hidden),ghtoken=(hidden),scope=s", "."));
@@ -72,9 +75,9 @@ TEST(WhyReport, NamesARootOnceAndWhatFollowsBelowIt) {
   Reason argument{Reason::Kind::kEnvironment, "ARG V was \"1\", is \"2\"", "V"};
   argument.hint = "would have hit";
   EXPECT_EQ(job::WhyReport({{"COPY . .", {file}},
-                       {"RUN make", {parent}},
-                       {"COPY --from=b", {stage, parent}},
-                       {"RUN own", {argument, parent}}}),
+                            {"RUN make", {parent}},
+                            {"COPY --from=b", {stage, parent}},
+                            {"RUN own", {argument, parent}}}),
             "  COPY . .: a.c: content changed\n"
             "    then RUN make\n"
             "    then COPY --from=b: out: content changed in stage b; and 1 more\n"

@@ -66,9 +66,8 @@ class ImageCommand final : public Command {
     rm->add_option("IMAGE", names_, "Names, or beginnings of digests");
     rm->add_flag("-a,--all", all_, "All of them");
     // Noted now: the parser is gone when the command runs.
-    for (auto [sub, action] : {std::pair{ls, &ImageCommand::List},
-                               {inspect, &ImageCommand::Inspect},
-                               {rm, &ImageCommand::Remove}}) {
+    for (auto [sub, action] :
+         {std::pair{ls, &ImageCommand::List}, {inspect, &ImageCommand::Inspect}, {rm, &ImageCommand::Remove}}) {
       sub->callback([this, action] { action_ = action; });
     }
   }

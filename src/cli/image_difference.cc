@@ -17,8 +17,7 @@ std::vector<std::string> ConfigDifferences(const std::string& a, const std::stri
     }
     for (const std::string& name : members) {
       const Json *m = p.Find(name), *n = q.Find(name);
-      if ((m == nullptr) != (n == nullptr) || (m != nullptr && !(*m == *n)))
-        names.push_back(prefix + name);
+      if ((m == nullptr) != (n == nullptr) || (m != nullptr && !(*m == *n))) names.push_back(prefix + name);
     }
   };
   compare(*x, *y, "");

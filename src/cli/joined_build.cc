@@ -30,8 +30,7 @@ class JoinedBuild {
     if (Status good = job::CheckDestinations({}, {request_.metadata_file}); !good) return Fail(good.error());
     // Before the first thread, as for a single build.
     if (sys::CanMount()) {
-      if (Status entered = sys::EnterPrivateMountNamespace(); !entered)
-        return Fail(entered.error());
+      if (Status entered = sys::EnterPrivateMountNamespace(); !entered) return Fail(entered.error());
     }
     job::StopSignals signals;
     auto workspace = job::Workspace::Open(global);
@@ -56,8 +55,7 @@ class JoinedBuild {
     }
     history::Build built = history.Finish(end_, *board_, *config);
     const std::string root = workspace->root;
-    if (Status flushed = workspace->local.store->Flush(); !flushed)
-      LOG_WARN("{}", flushed.error().message);
+    if (Status flushed = workspace->local.store->Flush(); !flushed) LOG_WARN("{}", flushed.error().message);
     job::EndBuild(*workspace);
     job::Collected collected;
     if (Counter("snapshot.layers").value() > 0)
@@ -87,8 +85,7 @@ class JoinedBuild {
     board_->Close();
     if (!IsSilent()) {
       PrintParts(job);
-      job::PrintSummary(job.graph(), outcome_, job.parts()[0].outputs,
-                   SystemClock().Monotonic() - begin_);
+      job::PrintSummary(job.graph(), outcome_, job.parts()[0].outputs, SystemClock().Monotonic() - begin_);
       job::ToStderr(caches_);
     }
     return job::kSuccess;
@@ -97,8 +94,7 @@ class JoinedBuild {
   // The engine, then images, then caches.
   std::optional<Error> RunAndExport(JoinedJob& job, const job::BuildConfig& config, job::BuildHistory& history) {
     job::BoardObserver observer(*board_, job.graph());
-    auto outcome =
-        job.Run(request_.project, config.max_age, history.Watch(observer, job.graph()));
+    auto outcome = job.Run(request_.project, config.max_age, history.Watch(observer, job.graph()));
     if (!outcome) return std::move(outcome).error();
     outcome_ = std::move(*outcome);
     end_.graph = &job.graph();
@@ -166,8 +162,8 @@ class JoinedBuild {
         cached += outcome_.steps[step].status == engine::StepStatus::kCached;
         ran += outcome_.steps[step].status == engine::StepStatus::kRan;
       }
-      text += fmt::format("{:<{}}  {:<{}}  {}  {} cached, {} run\n", part.name, name_width,
-                          part.image, image_width, part.image_id.substr(0, 19), cached, ran);
+      text += fmt::format("{:<{}}  {:<{}}  {}  {} cached, {} run\n", part.name, name_width, part.image, image_width,
+                          part.image_id.substr(0, 19), cached, ran);
     }
     job::ToStderr(text);
   }
@@ -180,14 +176,13 @@ class JoinedBuild {
   }
 
   void WriteStats(const JoinedJob& job) const {
-    if (const char* path = std::getenv("VARVE_STATS_FILE"))
-      job::WriteStatsFile(path, job.graph(), outcome_);
+    if (const char* path = std::getenv("VARVE_STATS_FILE")) job::WriteStatsFile(path, job.graph(), outcome_);
   }
 
   bool IsSilent() const {
     const job::BuildFlags& shown = request_.shown;
-    return shown.quiet || shown.progress == job::ProgressMode::kRawJson ||
-           shown.progress == job::ProgressMode::kNone || shown.progress == job::ProgressMode::kQuiet;
+    return shown.quiet || shown.progress == job::ProgressMode::kRawJson || shown.progress == job::ProgressMode::kNone ||
+           shown.progress == job::ProgressMode::kQuiet;
   }
 
   int Fail(const Error& error) {

@@ -13,13 +13,13 @@ namespace varve::cli {
 
 struct JoinedRequest {
   Wording wording;
-  std::string command;                     // for history: "compose build"
-  std::string project;                     // what tells its builds from others': a directory
-  std::string name, definition;            // for history: the project's name, the file
-  std::vector<JoinedJob::Part> parts;      // name, image, flags, links; in the order of their links
+  std::string command;                 // for history: "compose build"
+  std::string project;                 // what tells its builds from others': a directory
+  std::string name, definition;        // for history: the project's name, the file
+  std::vector<JoinedJob::Part> parts;  // name, image, flags, links; in the order of their links
   std::vector<std::string> warnings;
-  job::BuildFlags shown;                        // progress, quiet
-  std::string metadata_file;               // metadata by part
+  job::BuildFlags shown;      // progress, quiet
+  std::string metadata_file;  // metadata by part
   job::ReportFlags reports;
 };
 

@@ -18,7 +18,8 @@ namespace {
 
 job::CallResult CheckOf(job::BuildJob& job, const job::BuildFlags& flags, const dockerfile::Parsed<void>& lowered) {
   const job::BuildContext& context = job.context();
-  dockerfile::CheckReport report{.file_name = context.dockerfile_name, .source = context.dockerfile, .warnings = job.warnings()};
+  dockerfile::CheckReport report{
+      .file_name = context.dockerfile_name, .source = context.dockerfile, .warnings = job.warnings()};
   if (!lowered) report.error = lowered.error();
   if (flags.call.hints != job::CallFlag::Hints::kHide && !job.file().stages.empty()) {
     report.hints = FindHints(job.file(), flags, context, job.lowered().images, true);
@@ -41,7 +42,8 @@ dockerfile::Parsed<job::CallResult> Answer(job::BuildJob& job, const job::BuildF
 
 }  // namespace
 
-int CallJoined(JoinedRequest request, const bake::Selection& selection, const job::CallFlag& call, const job::GlobalFlags& global) {
+int CallJoined(JoinedRequest request, const bake::Selection& selection, const job::CallFlag& call,
+               const job::GlobalFlags& global) {
   if (sys::CanMount()) {
     if (Status entered = sys::EnterPrivateMountNamespace(); !entered) return job::FailWith(entered.error(), nullptr);
   }

@@ -1,9 +1,9 @@
 #include "cli/joined_job.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <climits>
 #include <cstdlib>
+#include <filesystem>
 #include <map>
 #include <set>
 
@@ -40,7 +40,8 @@ Status JoinedJob::Add(Part part) {
   if (Status good = job::BuildJob::CheckFlags(part.flags, part.outputs); !good) {
     return Error(std::move(good).error()).With(NameOf(part));
   }
-  if (Status good = job::CheckDestinations(part.outputs); !good) return Error(std::move(good).error()).With(NameOf(part));
+  if (Status good = job::CheckDestinations(part.outputs); !good)
+    return Error(std::move(good).error()).With(NameOf(part));
   WarnOfSharedFiles(part);
   parts_.push_back(std::move(part));
   return Ok();
@@ -57,7 +58,9 @@ void JoinedJob::WarnOfSharedFiles(const Part& part) {
       bool same = is_file(mine) && std::ranges::any_of(other.outputs, [&](const exporter::Output& output) {
                     return is_file(output) && path(output) == path(mine);
                   });
-      if (same) board_.Warn({.text = fmt::format("{} and {} both write {}: one image is lost", NameOf(other), NameOf(part), mine.dest)});
+      if (same)
+        board_.Warn({.text = fmt::format("{} and {} both write {}: one image is lost", NameOf(other), NameOf(part),
+                                         mine.dest)});
     }
   }
 }
@@ -135,8 +138,7 @@ Status JoinedJob::CollectRunnerOptions(exec::RunnerOptions& all) {
     TRY_ASSIGN(auto own, part.job->MakeRunnerOptions(""));
     const bool first = &part == &parts_.front();
     auto conflict = [&](std::string_view what) {
-      Error error = Invalid("{}: {} has another value than in the {}s before", NameOf(part),
-                            what, wording_.part);
+      Error error = Invalid("{}: {} has another value than in the {}s before", NameOf(part), what, wording_.part);
       error.hint = wording_.conflict;
       return error;
     };
@@ -162,19 +164,16 @@ Status JoinedJob::CollectRunnerOptions(exec::RunnerOptions& all) {
       };
       for (const Part& before : parts_) {
         if (&before == &part) break;
-        if (paths(before) && paths(before) != paths(part))
-          return conflict("the ssh agent " + agent.id);
+        if (paths(before) && paths(before) != paths(part)) return conflict("the ssh agent " + agent.id);
       }
-      if (std::ranges::find(all.ssh, agent.id, &exec::SshAgent::id) == all.ssh.end())
-        all.ssh.push_back(agent);
+      if (std::ranges::find(all.ssh, agent.id, &exec::SshAgent::id) == all.ssh.end()) all.ssh.push_back(agent);
     }
   }
   return Ok();
 }
 
-Result<engine::Outcome> JoinedJob::Run(const std::string& project,
-                                        const std::vector<job::AgeRule>& max_age,
-                                        engine::Observer& observer) {
+Result<engine::Outcome> JoinedJob::Run(const std::string& project, const std::vector<job::AgeRule>& max_age,
+                                       engine::Observer& observer) {
   exec::RunnerOptions options;
   TRY(CollectRunnerOptions(options));
   job::GraphRun run{.graph = graph_, .wanted = {}, .runner = std::move(options), .project = project, .salt = {}};
@@ -201,9 +200,8 @@ Result<engine::Outcome> JoinedJob::Run(const std::string& project,
   run.share_for = [this](const tier::Spec& spec) {
     job::CacheTiers::Share share{.steps = std::vector<char>(graph_.steps.size()), .wanted = {}};
     for (const Part& part : parts_) {
-      bool names_it = std::ranges::any_of(part.flags.cache_to, [&](const tier::Spec& to) {
-        return IsSamePlace(to, spec);
-      });
+      bool names_it =
+          std::ranges::any_of(part.flags.cache_to, [&](const tier::Spec& to) { return IsSamePlace(to, spec); });
       if (!names_it) continue;
       for (graph::StepIndex step : part.steps) share.steps[step] = true;
       std::vector<graph::Ref> wanted = part.job->Wanted();
@@ -280,15 +278,15 @@ job::BuiltSteps JoinedJob::Built(const Shares& shares, const tier::Spec& spec) c
 
 Status JoinedJob::ExportCaches(const engine::Outcome& outcome) {
   const Shares shares = SharesOf(outcome);
-  return tiers_->Export([&](const tier::Spec& spec) { return Built(shares, spec); },
-                        job::StoresOf(workspace_), board_, stop_);
+  return tiers_->Export([&](const tier::Spec& spec) { return Built(shares, spec); }, job::StoresOf(workspace_), board_,
+                        stop_);
 }
 
 void JoinedJob::ExportFinished(const engine::Outcome& outcome) {
   if (tiers_ == nullptr || stop_.stop_requested() || outcome.error->code == Code::kCorrupt) return;
   const Shares shares = SharesOf(outcome);
-  tiers_->ExportFinished([&](const tier::Spec& spec) { return Built(shares, spec); },
-                         job::StoresOf(workspace_), board_, stop_);
+  tiers_->ExportFinished([&](const tier::Spec& spec) { return Built(shares, spec); }, job::StoresOf(workspace_), board_,
+                         stop_);
 }
 
 std::vector<const JoinedJob::Part*> JoinedJob::PartsOf(graph::StepIndex step) const {

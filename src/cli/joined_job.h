@@ -32,7 +32,7 @@ class JoinedJob {
     std::vector<graph::StepIndex> steps;  // of the joined graph
     size_t first_wanted = 0;              // of the run's wanted outputs
     std::string image_id;
-    Json metadata;                        // of --metadata-file
+    Json metadata;  // of --metadata-file
     std::vector<history::Image> images;
   };
 
@@ -55,9 +55,7 @@ class JoinedJob {
   Status ExportCaches(const engine::Outcome& outcome);
   void ExportFinished(const engine::Outcome& outcome);  // after a failed build, as BuildJob's
   std::string CacheSummary() { return tiers_ ? tiers_->Summary() : ""; }
-  std::vector<history::TierUse> CacheUses() const {
-    return tiers_ ? tiers_->Uses() : std::vector<history::TierUse>();
-  }
+  std::vector<history::TierUse> CacheUses() const { return tiers_ ? tiers_->Uses() : std::vector<history::TierUse>(); }
 
   const graph::Graph& graph() const { return graph_; }
   const std::vector<Part>& parts() const { return parts_; }

@@ -65,8 +65,8 @@ class NamedFlags {
   }
   template <class Value, class... Arguments>
   NamedFlag add_option_function(const char* names, Arguments&&... arguments) {
-    return NamedFlag(
-        Wanted(names) ? app_.add_option_function<Value>(names, std::forward<Arguments>(arguments)...) : nullptr);
+    return NamedFlag(Wanted(names) ? app_.add_option_function<Value>(names, std::forward<Arguments>(arguments)...)
+                                   : nullptr);
   }
   template <class... Arguments>
   NamedFlag add_flag(const char* names, Arguments&&... arguments) {

@@ -84,25 +84,24 @@ class PlanCommand final : public Command {
     board_->Close();
     auto steps = PlanSteps(job.graph(), *outcome, PastTimes(workspace->root, job.project()));
     job::ToStdout(format_ == "json" ? PlanJson(job.graph(), *outcome, steps).Dump({.indent = 2}) + "\n"
-                               : PlanText(job.graph(), *outcome, steps));
+                                    : PlanText(job.graph(), *outcome, steps));
     return CheckHits(job.graph(), *outcome, *must_hit);
   }
 
  private:
   // A step that waits for another one counts as that one: only what surely runs is a miss.
-  static int CheckHits(const graph::Graph& graph, const engine::Outcome& outcome,
-                       const std::vector<bool>& must_hit) {
+  static int CheckHits(const graph::Graph& graph, const engine::Outcome& outcome, const std::vector<bool>& must_hit) {
     int missed = 0;
     for (size_t i = 0; i < must_hit.size(); ++i) {
       bool runs = outcome.forecast[i] == engine::Plan::Forecast::kRun;
       if (!must_hit[i] || !runs) continue;
       ++missed;
       job::ToStderr(fmt::format("step \"{}\" is not cached: {}\n", graph.steps[i].name,
-                           engine::Summarise(outcome.steps[i].reasons)));
+                                engine::Summarise(outcome.steps[i].reasons)));
     }
     if (missed == 0) return job::kSuccess;
     job::ToStderr(fmt::format("ERROR: {} step{} not cached, and --fail-on-cache-miss is given\n", missed,
-                         missed == 1 ? " is" : "s are"));
+                              missed == 1 ? " is" : "s are"));
     return job::kCacheMiss;
   }
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <map>
 
-
 namespace varve::cli {
 
 namespace {
@@ -14,12 +13,18 @@ using Forecast = engine::Plan::Forecast;
 std::string_view ForecastName(const graph::Step& step, Forecast forecast) {
   bool source = graph::IsSource(step.op);
   switch (forecast) {
-    case Forecast::kNotNeeded: return "not needed";
-    case Forecast::kHit: return source ? "here" : "hit";
-    case Forecast::kFetch: return source ? "pull" : "hit, fetch";
-    case Forecast::kReplay: return "replay";
-    case Forecast::kRun: return "run";
-    case Forecast::kUnknown: return "may run";
+    case Forecast::kNotNeeded:
+      return "not needed";
+    case Forecast::kHit:
+      return source ? "here" : "hit";
+    case Forecast::kFetch:
+      return source ? "pull" : "hit, fetch";
+    case Forecast::kReplay:
+      return "replay";
+    case Forecast::kRun:
+      return "run";
+    case Forecast::kUnknown:
+      return "may run";
   }
   return "not needed";
 }
@@ -65,16 +70,14 @@ PlanTotals TotalsOf(const graph::Graph& graph, const std::vector<PlannedStep>& s
   return totals;
 }
 
-std::string PlanText(const graph::Graph& graph, const engine::Outcome& outcome,
-                     const std::vector<PlannedStep>& steps) {
+std::string PlanText(const graph::Graph& graph, const engine::Outcome& outcome, const std::vector<PlannedStep>& steps) {
   std::string out;
   for (const PlannedStep& planned : steps) {
     const graph::Step& step = graph.steps[planned.index];
     if (planned.forecast == Forecast::kNotNeeded) continue;
     const engine::StepOutcome& known = outcome.steps[planned.index];
     std::string what(ForecastName(step, planned.forecast));
-    std::string time = planned.expected ? FormatDuration(*planned.expected)
-                       : Runs(planned.forecast) ? "?" : "";
+    std::string time = planned.expected ? FormatDuration(*planned.expected) : Runs(planned.forecast) ? "?" : "";
     out += fmt::format("{:<10} {:>7}  {}\n", what, time, step.name.substr(0, step.name.find('\n')));
     if (!known.reasons.empty()) out += fmt::format("{:20}{}\n", "", engine::Summarise(known.reasons));
     if (planned.forecast == Forecast::kReplay) out += fmt::format("{:20}{}\n", "", known.replayed);
@@ -97,15 +100,13 @@ std::string PlanText(const graph::Graph& graph, const engine::Outcome& outcome,
       if (totals.open > 0) out += " at most";
     }
     if (totals.unknown_times > 0) {
-      out += fmt::format(" · {} step{} never timed", totals.unknown_times,
-                         totals.unknown_times == 1 ? "" : "s");
+      out += fmt::format(" · {} step{} never timed", totals.unknown_times, totals.unknown_times == 1 ? "" : "s");
     }
   }
   return out + "\n";
 }
 
-Json PlanJson(const graph::Graph& graph, const engine::Outcome& outcome,
-              const std::vector<PlannedStep>& steps) {
+Json PlanJson(const graph::Graph& graph, const engine::Outcome& outcome, const std::vector<PlannedStep>& steps) {
   Json list = Json::EmptyArray();
   for (const PlannedStep& planned : steps) {
     const graph::Step& step = graph.steps[planned.index];
@@ -133,7 +134,8 @@ Json PlanJson(const graph::Graph& graph, const engine::Outcome& outcome,
     list.Append(std::move(json));
   }
   PlanTotals totals = TotalsOf(graph, steps);
-  Json sum = Json().Set("hit", totals.hits).Set("replay", totals.replays).Set("run", totals.runs).Set("may_run", totals.open);
+  Json sum =
+      Json().Set("hit", totals.hits).Set("replay", totals.replays).Set("run", totals.runs).Set("may_run", totals.open);
   sum.Set("expected_ns", totals.expected.count()).Set("expected_sum_ns", totals.expected_sum.count());
   sum.Set("never_timed", totals.unknown_times);
   return Json().Set("steps", std::move(list)).Set("totals", std::move(sum));

@@ -20,9 +20,9 @@ struct PlannedStep {
 
 struct PlanTotals {
   int hits = 0, replays = 0, runs = 0, open = 0;
-  Nanos expected{0};              // of the steps that run, on the longest path: the build's end
-  Nanos expected_sum{0};          // of all of them
-  int unknown_times = 0;          // steps that run and were never timed
+  Nanos expected{0};      // of the steps that run, on the longest path: the build's end
+  Nanos expected_sum{0};  // of all of them
+  int unknown_times = 0;  // steps that run and were never timed
 };
 
 // `past`: what steps cost in earlier builds, by slot, for those whose records are gone.
@@ -30,9 +30,7 @@ std::vector<PlannedStep> PlanSteps(const graph::Graph& graph, const engine::Outc
                                    const std::map<std::string, Nanos>& past);
 PlanTotals TotalsOf(const graph::Graph& graph, const std::vector<PlannedStep>& steps);
 
-std::string PlanText(const graph::Graph& graph, const engine::Outcome& outcome,
-                     const std::vector<PlannedStep>& steps);
-Json PlanJson(const graph::Graph& graph, const engine::Outcome& outcome,
-              const std::vector<PlannedStep>& steps);
+std::string PlanText(const graph::Graph& graph, const engine::Outcome& outcome, const std::vector<PlannedStep>& steps);
+Json PlanJson(const graph::Graph& graph, const engine::Outcome& outcome, const std::vector<PlannedStep>& steps);
 
 }  // namespace varve::cli

@@ -29,10 +29,8 @@ void PrintPruned(const upkeep::Pruned& pruned, const UsageFormat& format, bool w
 class PruneCommand final : public Command {
  public:
   void Define(CLI::App& app) override {
-    app.add_flag("-a,--all", all_,
-                 "Also step records and trees, which are small and make later keys known");
-    app.add_option("--filter", filters_,
-                   "Only what matches: until=24h, type=exec.cachemount, id=…, …")
+    app.add_flag("-a,--all", all_, "Also step records and trees, which are small and make later keys known");
+    app.add_option("--filter", filters_, "Only what matches: until=24h, type=exec.cachemount, id=…, …")
         ->allow_extra_args(false);
     app.add_flag("-f,--force", force_, "Do not ask");
     app.add_option("--max-used-space", max_used_, "Remove until the root takes no more: 20GB, 50%");
@@ -57,10 +55,9 @@ class PruneCommand final : public Command {
   }
 
   int Run(const job::GlobalFlags& global) override {
-    const char* question =
-        all_ ? "WARNING! This will remove all build cache. Are you sure you want to continue?"
-             : "WARNING! This will remove all dangling build cache. Are you sure you want to "
-               "continue?";
+    const char* question = all_ ? "WARNING! This will remove all build cache. Are you sure you want to continue?"
+                                : "WARNING! This will remove all dangling build cache. Are you sure you want to "
+                                  "continue?";
     if (!force_ && !job::Confirm(question)) return job::kSuccess;
     job::StopSignals signals;
     auto stores = job::UpkeepStores::Open(global);
@@ -115,24 +112,21 @@ class ClearCommand final : public Command {
   }
 
   int Run(const job::GlobalFlags& global) override {
-    const char* question =
-        images_
-            ? "WARNING! This will remove all that builds have left here, images included. Are you "
-              "sure you want to continue?"
-            : "WARNING! This will remove all that could make a build faster. Are you sure you want "
-              "to continue?";
+    const char* question = images_
+                               ? "WARNING! This will remove all that builds have left here, images included. Are you "
+                                 "sure you want to continue?"
+                               : "WARNING! This will remove all that could make a build faster. Are you sure you want "
+                                 "to continue?";
     if (!force_ && !job::Confirm(question)) return job::kSuccess;
     job::StopSignals signals;
     auto stores = job::UpkeepStores::Open(global);
     if (!stores) return job::FailWith(stores.error());
     auto cleared = upkeep::Clear(stores->view(), {.images = images_}, signals.token());
     if (!cleared) return job::FailWith(cleared.error());
-    std::string out =
-        fmt::format("Removed {} step records and {} other things: {}\n", cleared->records,
-                    cleared->rows.size(), FormatBytes(cleared->bytes));
+    std::string out = fmt::format("Removed {} step records and {} other things: {}\n", cleared->records,
+                                  cleared->rows.size(), FormatBytes(cleared->bytes));
     if (cleared->spared > 0) {
-      out += fmt::format("Kept {} that a running build uses: clear again when it is done\n",
-                         cleared->spared);
+      out += fmt::format("Kept {} that a running build uses: clear again when it is done\n", cleared->spared);
     }
     job::ToStdout(out);
     return job::kSuccess;

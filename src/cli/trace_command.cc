@@ -52,8 +52,7 @@ std::string InJson(const history::Build& build, const std::vector<TracedStep>& s
     for (const tree::ReadSet& set : traced.layers) {
       Json paths = Json::EmptyArray();
       for (const tree::Entry& entry : set) {
-        paths.Append(Json().Set("path", "/" + entry.path)
-                         .Set("asked", Json::Strings(Asked(entry.facets))));
+        paths.Append(Json().Set("path", "/" + entry.path).Set("asked", Json::Strings(Asked(entry.facets))));
       }
       layers.Append(Json().Set("paths", std::move(paths)));
     }
@@ -111,8 +110,9 @@ class TraceCommand final : public Command {
     if (traced.empty()) {
       Error error = NotFound("nothing is known of what {} looked at",
                              step_.empty() ? "steps of build " + build.id : "\"" + step_ + "\"");
-      error.hint = "RUN steps are traced unless --no-trace, a comment or their powers say otherwise; their records "
-                   "may have left the cache";
+      error.hint =
+          "RUN steps are traced unless --no-trace, a comment or their powers say otherwise; their records "
+          "may have left the cache";
       return error;
     }
     return format_ == "json" ? InJson(build, traced) : InText(traced);

@@ -11,9 +11,9 @@ namespace {
 
 using upkeep::UsageRow;
 
-constexpr std::array<std::string_view, 11> kFields = {
-    "ID",   "Parents",     "CreatedAt",  "Mutable",    "Reclaimable", "Shared",
-    "Size", "Description", "UsageCount", "LastUsedAt", "Type"};
+constexpr std::array<std::string_view, 11> kFields = {"ID",          "Parents",    "CreatedAt", "Mutable",
+                                                      "Reclaimable", "Shared",     "Size",      "Description",
+                                                      "UsageCount",  "LastUsedAt", "Type"};
 
 // Digests by their first twelve digits, as everywhere where people read them; of a cache mount's
 // directory with the number that a private one has.
@@ -61,8 +61,7 @@ std::string Pretty(const UsageRow& row, Timestamp now) {
 }
 
 // Every {{.Field}} of `text` through `value`; kInvalid for other actions.
-Result<std::string> Expand(std::string_view text,
-                           const std::function<Result<std::string>(std::string_view)>& value) {
+Result<std::string> Expand(std::string_view text, const std::function<Result<std::string>(std::string_view)>& value) {
   std::string out;
   while (true) {
     size_t open = text.find("{{");
@@ -112,8 +111,7 @@ Result<UsageFormat> UsageFormat::Parse(const std::string& text, Timestamp now) {
 std::string UsageFormat::Header() const {
   if (kind_ == Kind::kTemplate) return header_;
   if (kind_ != Kind::kTable) return "";
-  return fmt::format("{:<16} {:<12} {:<10} {:<16} {}\n", "ID", "RECLAIMABLE", "SIZE",
-                     "LAST ACCESSED", "DESCRIPTION");
+  return fmt::format("{:<16} {:<12} {:<10} {:<16} {}\n", "ID", "RECLAIMABLE", "SIZE", "LAST ACCESSED", "DESCRIPTION");
 }
 
 std::string UsageFormat::Row(const UsageRow& row) const {
@@ -123,10 +121,10 @@ std::string UsageFormat::Row(const UsageRow& row) const {
     case Kind::kPretty:
       return Pretty(row, now_);
     case Kind::kTable: {
-      std::string line = fmt::format(
-          "{:<16} {:<12} {:<10} {:<16} {}", ShownId(row) + (row.is_mutable ? "*" : ""),
-          IsReclaimable(row) ? "true" : "false", FormatBytes(row.bytes) + (row.shared ? "*" : ""),
-          row.last_used ? FormatTimeAgo(*row.last_used, now_) : "", row.description);
+      std::string line =
+          fmt::format("{:<16} {:<12} {:<10} {:<16} {}", ShownId(row) + (row.is_mutable ? "*" : ""),
+                      IsReclaimable(row) ? "true" : "false", FormatBytes(row.bytes) + (row.shared ? "*" : ""),
+                      row.last_used ? FormatTimeAgo(*row.last_used, now_) : "", row.description);
       line.erase(line.find_last_not_of(' ') + 1);
       return line + "\n";
     }
@@ -142,18 +140,15 @@ std::string UsageFormat::Row(const UsageRow& row) const {
 }
 
 void SortForPeople(std::vector<UsageRow>& rows) {
-  std::ranges::stable_sort(rows, [](const UsageRow& a, const UsageRow& b) {
-    return a.in_use != b.in_use ? a.in_use : a.bytes > b.bytes;
-  });
+  std::ranges::stable_sort(
+      rows, [](const UsageRow& a, const UsageRow& b) { return a.in_use != b.in_use ? a.in_use : a.bytes > b.bytes; });
 }
 
 Json UsageJson(const UsageRow& row) {
   Json json;
   json.Set("ID", row.id).SetIf(!row.parents.empty(), "Parents", Json::Strings(row.parents));
   if (row.created) json.Set("CreatedAt", FormatTime(*row.created));
-  json.Set("Mutable", row.is_mutable)
-      .Set("Reclaimable", IsReclaimable(row))
-      .Set("Shared", row.shared);
+  json.Set("Mutable", row.is_mutable).Set("Reclaimable", IsReclaimable(row)).Set("Shared", row.shared);
   json.Set("Size", std::to_string(row.bytes)).Set("Description", row.description);
   json.Set("UsageCount", row.uses);
   if (row.last_used) json.Set("LastUsedAt", FormatTime(*row.last_used));

@@ -131,10 +131,10 @@ class StepComparison {
     for (const tree::Difference& entry : found) {
       using From = tree::Difference::Kind;
       using To = FileDifference::Kind;
-      static const std::map<From, To> kKinds = {
-          {From::kAdded, To::kOnlySecond}, {From::kRemoved, To::kOnlyFirst}, {From::kContent, To::kContent},
-          {From::kMode, To::kMode},        {From::kOwner, To::kOwner},       {From::kType, To::kType},
-          {From::kLink, To::kTarget},      {From::kXattr, To::kXattr}};
+      static const std::map<From, To> kKinds = {{From::kAdded, To::kOnlySecond}, {From::kRemoved, To::kOnlyFirst},
+                                                {From::kContent, To::kContent},  {From::kMode, To::kMode},
+                                                {From::kOwner, To::kOwner},      {From::kType, To::kType},
+                                                {From::kLink, To::kTarget},      {From::kXattr, To::kXattr}};
       difference.files.push_back({.path = entry.path.str(), .kind = kKinds.at(entry.kind)});
     }
     return Ok();
@@ -204,7 +204,7 @@ class VerifyCommand final : public Command {
     board_->Close();
     if (!result) return Fail(result.error());
     job::ToStdout(format_ == "json" ? ToJson(*result, job.graph()).Dump({.indent = 2}) + "\n"
-                               : ToText(*result, job.graph(), all_));
+                                    : ToText(*result, job.graph(), all_));
     return result->equal() ? job::kSuccess : job::kBuildFailed;
   }
 
@@ -245,12 +245,11 @@ class VerifyCommand final : public Command {
       all_first += a;
       all_second += b;
     }
-    VerifyResult result{.cached = Digest::Of(all_first), .fresh = Digest::Of(all_second),
-                        .config = std::move(differing)};
+    VerifyResult result{
+        .cached = Digest::Of(all_first), .fresh = Digest::Of(all_second), .config = std::move(differing)};
     TRY_ASSIGN(auto cached_records, RecordsOf(cached, *workspace.local.store));
     TRY_ASSIGN(auto fresh_records, RecordsOf(fresh, *workspace.local.store));
-    TRY_ASSIGN(result.steps,
-               StepComparison(job.graph(), workspace, stop).Run(cached_records, fresh_records));
+    TRY_ASSIGN(result.steps, StepComparison(job.graph(), workspace, stop).Run(cached_records, fresh_records));
     return result;
   }
 

@@ -25,18 +25,24 @@ std::string Title(const graph::Step& step) {
 std::string Describe(const FileDifference& difference) {
   using Kind = FileDifference::Kind;
   switch (difference.kind) {
-    case Kind::kOnlyFirst: return fmt::format("only in the cached result ({})", difference.first);
-    case Kind::kOnlySecond: return fmt::format("only in the fresh result ({})", difference.second);
-    case Kind::kContent: break;
-    case Kind::kRemoval: return fmt::format("{} / {}", difference.first, difference.second);
+    case Kind::kOnlyFirst:
+      return fmt::format("only in the cached result ({})", difference.first);
+    case Kind::kOnlySecond:
+      return fmt::format("only in the fresh result ({})", difference.second);
+    case Kind::kContent:
+      break;
+    case Kind::kRemoval:
+      return fmt::format("{} / {}", difference.first, difference.second);
     default:
       return fmt::format("{}: {} / {}", verify::KindName(difference.kind), difference.first, difference.second);
   }
   if (!difference.content) return "content";
-  static constexpr std::pair<Cause, const char*> kWords[] = {
-      {Cause::kTime, "a time"},           {Cause::kPath, "a path"},
-      {Cause::kIdentifier, "a random or hashed name"}, {Cause::kOrder, "the same lines in another order"},
-      {Cause::kLength, "one is longer"},  {Cause::kOther, "other bytes"}};
+  static constexpr std::pair<Cause, const char*> kWords[] = {{Cause::kTime, "a time"},
+                                                             {Cause::kPath, "a path"},
+                                                             {Cause::kIdentifier, "a random or hashed name"},
+                                                             {Cause::kOrder, "the same lines in another order"},
+                                                             {Cause::kLength, "one is longer"},
+                                                             {Cause::kOther, "other bytes"}};
   const char* words = "";
   for (const auto& [cause, text] : kWords) {
     if (cause == difference.content->cause) words = text;
@@ -55,8 +61,9 @@ std::string Remedies(const std::vector<StepDifference>& steps) {
   }
   std::string text;
   if (causes.contains(Cause::kTime)) {
-    text += "  times   many tools write SOURCE_DATE_EPOCH instead of the clock: declare ARG SOURCE_DATE_EPOCH\n"
-            "          in the stage; remove logs and caches in the RUN that writes them\n";
+    text +=
+        "  times   many tools write SOURCE_DATE_EPOCH instead of the clock: declare ARG SOURCE_DATE_EPOCH\n"
+        "          in the stage; remove logs and caches in the RUN that writes them\n";
   }
   if (causes.contains(Cause::kPath)) {
     text += "  paths   work in a fixed directory instead of one of mktemp's\n";
@@ -132,8 +139,12 @@ Json ToJson(const VerifyResult& result, const graph::Graph& graph) {
   }
   Json config = Json::EmptyArray();
   for (const std::string& name : result.config) config.Append(name);
-  return Json().Set("equal", result.equal()).Set("cached", result.cached.ToString())
-      .Set("fresh", result.fresh.ToString()).Set("steps", std::move(steps)).Set("config", std::move(config));
+  return Json()
+      .Set("equal", result.equal())
+      .Set("cached", result.cached.ToString())
+      .Set("fresh", result.fresh.ToString())
+      .Set("steps", std::move(steps))
+      .Set("config", std::move(config));
 }
 
 }  // namespace varve::cli

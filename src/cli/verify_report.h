@@ -24,8 +24,8 @@ struct StepDifference {
 struct VerifyResult {
   // Image IDs, every time in them set to the epoch; of several platforms, of all configs together.
   Digest cached, fresh;
-  std::vector<StepDifference> steps;       // in the order of the graph
-  std::vector<std::string> config;         // members of the image config that differ
+  std::vector<StepDifference> steps;  // in the order of the graph
+  std::vector<std::string> config;    // members of the image config that differ
   bool equal() const { return cached == fresh; }
 };
 

@@ -24,8 +24,7 @@ Result<std::string> WorkingDirectory() {
 
 }  // namespace
 
-Result<std::vector<WarmPlan>> PlansOfBake(const std::vector<std::string>& files,
-                                          const std::vector<std::string>& names,
+Result<std::vector<WarmPlan>> PlansOfBake(const std::vector<std::string>& files, const std::vector<std::string>& names,
                                           const std::vector<std::string>& allow, const job::GlobalFlags& global) {
   TRY_ASSIGN(auto read, ReadBakeFiles(files, "", global, {}));
   bake::ReadOptions options;
@@ -40,7 +39,9 @@ Result<std::vector<WarmPlan>> PlansOfBake(const std::vector<std::string>& files,
   for (const bake::Target* target : selection.InOrder()) {
     TRY_ASSIGN(auto of, FlagsOfTarget(*target, read.origin));
     allowed.Need(of.flags);
-    plans.push_back({.name = "target " + target->name, .flags = std::move(of.flags), .part = target->name,
+    plans.push_back({.name = "target " + target->name,
+                     .flags = std::move(of.flags),
+                     .part = target->name,
                      .links = std::move(of.links)});
   }
   auto missing = allowed.FindMissing(true);
@@ -62,7 +63,9 @@ Result<std::vector<WarmPlan>> PlansOfCompose(const std::vector<std::string>& fil
   std::vector<WarmPlan> plans;
   for (const compose::Service* service : services) {
     TRY_ASSIGN(auto of, FlagsOfService(project, *service, {}));
-    plans.push_back({.name = "service " + service->name, .flags = std::move(of.flags), .part = service->name,
+    plans.push_back({.name = "service " + service->name,
+                     .flags = std::move(of.flags),
+                     .part = service->name,
                      .links = std::move(of.services)});
   }
   return plans;

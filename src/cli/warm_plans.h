@@ -15,15 +15,14 @@ namespace varve::cli {
 struct WarmPlan {
   std::string name;  // for people
   job::BuildFlags flags;
-  std::string part = {};                                         // the target or service
-  std::vector<std::pair<std::string, std::string>> links = {};   // named context, part; of an earlier plan
+  std::string part = {};                                        // the target or service
+  std::vector<std::pair<std::string, std::string>> links = {};  // named context, part; of an earlier plan
 };
 
 // Plans come after those that their links name. Empty `files`: those of the default names; empty `names`: what
 // `varve bake` and `varve compose build` build. kInvalid too where a bake file asks for what `allow` does not
 // grant.
-Result<std::vector<WarmPlan>> PlansOfBake(const std::vector<std::string>& files,
-                                          const std::vector<std::string>& names,
+Result<std::vector<WarmPlan>> PlansOfBake(const std::vector<std::string>& files, const std::vector<std::string>& names,
                                           const std::vector<std::string>& allow, const job::GlobalFlags& global);
 Result<std::vector<WarmPlan>> PlansOfCompose(const std::vector<std::string>& files,
                                              const std::vector<std::string>& names);

@@ -134,8 +134,7 @@ constexpr std::string_view kBuildKeys[] = {"additional_contexts",
                                            "target",
                                            "ulimits"};
 
-Status CheckKeys(const Node& mapping, std::string_view what,
-                 std::span<const std::string_view> known) {
+Status CheckKeys(const Node& mapping, std::string_view what, std::span<const std::string_view> known) {
   for (const Node::Member& member : mapping.members) {
     if (member.key.starts_with("x-")) continue;
     if (std::ranges::find(known, member.key) != known.end()) continue;
@@ -178,9 +177,8 @@ Status ListToMapping(Node& node, std::string_view what) {
     TRY(WantScalar(item, fmt::format("an item of {}", what)));
     std::string text = item.Text();
     size_t eq = text.find('=');
-    mapping.Set(text.substr(0, eq), eq == text.npos
-                                        ? Node::Null(item.place)
-                                        : Node::String(text.substr(eq + 1), item.place));
+    mapping.Set(text.substr(0, eq),
+                eq == text.npos ? Node::Null(item.place) : Node::String(text.substr(eq + 1), item.place));
   }
   node = std::move(mapping);
   return Ok();
@@ -194,10 +192,8 @@ Status HostsToMapping(Node& node) {
     Node* list = mapping.Find(host);
     if (list == nullptr) list = &mapping.Set(host, Node::Sequence(place));
     for (std::string address : Split(addresses, ',')) {
-      if (address.starts_with('[') && address.ends_with(']'))
-        address = address.substr(1, address.size() - 2);
-      bool known =
-          std::ranges::any_of(list->items, [&](const Node& n) { return n.Text() == address; });
+      if (address.starts_with('[') && address.ends_with(']')) address = address.substr(1, address.size() - 2);
+      bool known = std::ranges::any_of(list->items, [&](const Node& n) { return n.Text() == address; });
       if (!known) list->items.push_back(Node::String(std::move(address), place));
     }
   };
@@ -256,8 +252,7 @@ Status SecretsToMappings(Node& node) {
     }
     TRY(WantMapping(item, "a secret"));
     TRY(CheckKeys(item, "a service's secret", kKeys));
-    if (item.Find("source") == nullptr)
-      return ErrorAt(item.place, "a service's secret needs a source");
+    if (item.Find("source") == nullptr) return ErrorAt(item.place, "a service's secret needs a source");
     // As docker compose writes it: the octal digits as a text.
     if (Node* mode = item.Find("mode"); mode != nullptr && mode->is_scalar() && mode->scalar.is_int())
       mode->scalar = fmt::format("0{:o}", mode->scalar.as_int());
@@ -320,8 +315,7 @@ Status CanonicalizeBuild(const std::string& service, Node& build, const std::str
     if (key == "ssh") {
       for (Node::Member& agent : value.members) {
         if (agent.value.is_null() && agent.key != "default") {
-          return ErrorAt(agent.place,
-                         fmt::format("build.ssh \"{}\": default or ID=PATH expected", agent.key));
+          return ErrorAt(agent.place, fmt::format("build.ssh \"{}\": default or ID=PATH expected", agent.key));
         }
         if (!agent.value.Text().empty()) ResolveIn(agent.value, directory);
       }
@@ -402,16 +396,15 @@ std::string PathOfEnvFile(const Node& item) {
 
 // The sequences of a service whose items have keys (A10).
 void Unique(Node& service) {
-  auto apply = [](Node& in, std::string_view key,
-                  const std::function<std::string(const Node&)>& of) {
+  auto apply = [](Node& in, std::string_view key, const std::function<std::string(const Node&)>& of) {
     if (Node* list = in.Find(key); list != nullptr && list->is_sequence()) KeepLast(*list, of);
   };
   apply(service, "volumes", VolumeTarget);
   apply(service, "secrets", TargetOf);
   apply(service, "configs", TargetOf);
   apply(service, "env_file", PathOfEnvFile);
-  for (const char* key : {"ports", "profiles", "expose", "cap_add", "cap_drop", "dns", "dns_opt",
-                          "dns_search", "devices", "security_opt", "tmpfs"}) {
+  for (const char* key : {"ports", "profiles", "expose", "cap_add", "cap_drop", "dns", "dns_opt", "dns_search",
+                          "devices", "security_opt", "tmpfs"}) {
     apply(service, key, WholeItem);
   }
   if (Node* build = service.Find("build"); build != nullptr && build->is_mapping()) {
@@ -488,8 +481,7 @@ Status CanonicalizeService(const std::string& name, Node& service, const std::st
     if (value.tag == Node::Tag::kReset) continue;
     if (key == "build") {
       TRY(CanonicalizeBuild(name, value, directory));
-    } else if (key == "environment" || key == "labels" || key == "annotations" ||
-               key == "sysctls") {
+    } else if (key == "environment" || key == "labels" || key == "annotations" || key == "sysctls") {
       TRY(ListToMapping(value, key));
     } else if (key == "extra_hosts") {
       TRY(HostsToMapping(value));
@@ -526,9 +518,8 @@ Status Canonicalize(Node& file, const std::string& directory) {
   if (Node* services = file.Find("services"); services != nullptr && !services->is_null()) {
     TRY(WantMapping(*services, "services"));
     for (Node::Member& member : services->members) {
-      if (member.key.find_first_not_of(
-              "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-              "._-") != member.key.npos) {
+      if (member.key.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                       "._-") != member.key.npos) {
         if (member.key.starts_with("x-")) continue;
         return ErrorAt(member.place, fmt::format("\"{}\" is no name of a service", member.key));
       }
@@ -580,8 +571,7 @@ void Merge(Node& lower, const Node& upper) {
 }
 
 void DropResets(Node& node) {
-  std::erase_if(node.members,
-                [](const Node::Member& m) { return m.value.tag == Node::Tag::kReset; });
+  std::erase_if(node.members, [](const Node::Member& m) { return m.value.tag == Node::Tag::kReset; });
   std::erase_if(node.items, [](const Node& item) { return item.tag == Node::Tag::kReset; });
   node.tag = Node::Tag::kNone;
   for (Node& item : node.items) DropResets(item);

@@ -9,8 +9,8 @@ namespace varve::compose {
 namespace {
 
 bool IsKeyPart(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-         c == '.' || c == '-' || c == '[' || c == ']';
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' ||
+         c == '-' || c == '[' || c == ']';
 }
 
 // Of a double-quoted value. A backslash before a dollar keeps the dollar from being a variable.
@@ -78,8 +78,7 @@ class Reader {
   void SkipLine() { at_ = std::min(LineEnd() + 1, text_.size()); }
 
   Status Line() {
-    while (at_ < text_.size() &&
-           std::string_view(" \t\r").find(text_[at_]) != std::string_view::npos) {
+    while (at_ < text_.size() && std::string_view(" \t\r").find(text_[at_]) != std::string_view::npos) {
       ++at_;
     }
     if (at_ == text_.size()) return Ok();
@@ -118,8 +117,7 @@ class Reader {
 
   Result<std::string> Quoted(char quote) {
     size_t end = at_ + 1;
-    while (end < text_.size() && text_[end] != quote)
-      end += quote == '"' && text_[end] == '\\' ? 2 : 1;
+    while (end < text_.size() && text_[end] != quote) end += quote == '"' && text_[end] == '\\' ? 2 : 1;
     if (end >= text_.size()) return Bad("the quote is not closed");
     std::string_view inner = text_.substr(at_ + 1, end - at_ - 1);
     std::string value(inner);
@@ -144,8 +142,7 @@ class Reader {
 
 }  // namespace
 
-Status ReadDotenv(std::string_view text, const std::string& file, const Lookup& outer,
-                  Environment& out) {
+Status ReadDotenv(std::string_view text, const std::string& file, const Lookup& outer, Environment& out) {
   return Reader(text, file, outer, out).Run();
 }
 

@@ -17,8 +17,7 @@ using Environment = std::map<std::string, std::string>;
 // those of `outer` first, then those read so far. A name alone takes its value from `outer`, and is
 // left out where that has none. kInvalid with "FILE:LINE: " for a name that is none and an open
 // quote.
-Status ReadDotenv(std::string_view text, const std::string& file, const Lookup& outer,
-                  Environment& out);
+Status ReadDotenv(std::string_view text, const std::string& file, const Lookup& outer, Environment& out);
 
 // The same of an `env_file` with `format: raw`: what is after the first = is the value as it stands.
 void ReadRawEnv(std::string_view text, const Lookup& outer, Environment& out);

@@ -34,9 +34,7 @@ TEST(Dotenv, QuotesDecideWhatIsExpanded) {
   EXPECT_EQ(Read("A=\"\\0101\"", "A"), "[A]");
 }
 
-TEST(Dotenv, OuterValuesWinInsideOfValues) {
-  EXPECT_EQ(Read("OUTER=inner\nA=${OUTER}${X:-d}", "A"), "[od]");
-}
+TEST(Dotenv, OuterValuesWinInsideOfValues) { EXPECT_EQ(Read("OUTER=inner\nA=${OUTER}${X:-d}", "A"), "[od]"); }
 
 TEST(Dotenv, NameAloneIsInherited) {
   EXPECT_EQ(Read("OUTER\nNOT\n", "OUTER"), "[o]");

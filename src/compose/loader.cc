@@ -101,9 +101,7 @@ class Loader {
     return fs::is_regular_file(path) ? std::vector{path} : std::vector<std::string>();
   }
 
-  std::string Absolute(const std::string& path) const {
-    return ResolvePath(path, options_.working_directory);
-  }
+  std::string Absolute(const std::string& path) const { return ResolvePath(path, options_.working_directory); }
 
   void SplitFiles(const Environment& environment, const std::string& directory) {
     std::string separator = ValueOf(environment, "COMPOSE_PATH_SEPARATOR");
@@ -127,11 +125,10 @@ class Loader {
   }
 
   Status SearchUpward() {
-    static constexpr std::string_view kNames[] = {"compose.yaml", "compose.yml",
-                                                  "docker-compose.yml", "docker-compose.yaml"};
-    static constexpr std::string_view kOverrides[] = {
-        "compose.override.yml", "compose.override.yaml", "docker-compose.override.yml",
-        "docker-compose.override.yaml"};
+    static constexpr std::string_view kNames[] = {"compose.yaml", "compose.yml", "docker-compose.yml",
+                                                  "docker-compose.yaml"};
+    static constexpr std::string_view kOverrides[] = {"compose.override.yml", "compose.override.yaml",
+                                                      "docker-compose.override.yml", "docker-compose.override.yaml"};
     auto first_of = [this](const fs::path& directory, std::span<const std::string_view> names) {
       std::vector<std::string> found;
       for (std::string_view name : names) {
@@ -143,9 +140,8 @@ class Loader {
       }
       return found.empty() ? std::string() : found[0];
     };
-    fs::path start = options_.project_directory.empty()
-                         ? fs::path(options_.working_directory)
-                         : fs::path(Absolute(options_.project_directory));
+    fs::path start = options_.project_directory.empty() ? fs::path(options_.working_directory)
+                                                        : fs::path(Absolute(options_.project_directory));
     for (fs::path directory = start;; directory = directory.parent_path()) {
       std::string file = first_of(directory, kNames);
       if (!file.empty()) {
@@ -204,8 +200,7 @@ class Loader {
         result_.name = NormalName(*text);
       }
     }
-    if (result_.name.empty())
-      result_.name = NormalName(fs::path(result_.directory).filename().string());
+    if (result_.name.empty()) result_.name = NormalName(fs::path(result_.directory).filename().string());
     if (result_.name.empty()) {
       Error error = Invalid("the project has no name: none can be made of {}", result_.directory);
       error.hint = "pass -p NAME, or write name: NAME";
@@ -248,8 +243,7 @@ class Loader {
     }
     TRY_ASSIGN(auto documents, ParseDocuments(text, ShownPath(path)));
     for (const Node& document : documents) {
-      if (!document.is_mapping())
-        return ErrorAt(document.place, "a Compose file must be a mapping");
+      if (!document.is_mapping()) return ErrorAt(document.place, "a Compose file must be a mapping");
     }
     return &parsed_.emplace(path, std::move(documents)).first->second;
   }
@@ -269,13 +263,13 @@ class Loader {
 
   void NoteUnset(const std::string& name) {
     if (!unset_.insert(name).second) return;
-    result_.warnings.push_back(fmt::format(
-        "the variable {} is not set and stands for nothing; its default: ${{{}:-…}}", name, name));
+    result_.warnings.push_back(
+        fmt::format("the variable {} is not set and stands for nothing; its default: ${{{}:-…}}", name, name));
   }
 
   // One file onto the model: its includes below it, its extends written out.
-  Status LoadInto(Node& model, const std::string& path, const std::string& directory,
-                  const Environment& environment, std::vector<std::string> including) {
+  Status LoadInto(Node& model, const std::string& path, const std::string& directory, const Environment& environment,
+                  std::vector<std::string> including) {
     if (std::ranges::find(including, path) != including.end()) {
       return Invalid("include makes a circle: {} includes itself", ShownPath(path));
     }
@@ -285,8 +279,8 @@ class Loader {
       TRY(InterpolateNode(file, environment));
       if (const Node* version = file.Find("version"); version != nullptr && !version_said_) {
         version_said_ = true;
-        result_.warnings.push_back(fmt::format("{}: version has no meaning any more; leave it out",
-                                               version->place.ToString()));
+        result_.warnings.push_back(
+            fmt::format("{}: version has no meaning any more; leave it out", version->place.ToString()));
       }
       const Node* include = file.Find("include");
       if (include != nullptr && !include->is_null()) {
@@ -299,8 +293,8 @@ class Loader {
     return Ok();
   }
 
-  Status Include(Node& model, const Node& include, const std::string& directory,
-                 const Environment& environment, const std::vector<std::string>& including) {
+  Status Include(Node& model, const Node& include, const std::string& directory, const Environment& environment,
+                 const std::vector<std::string>& including) {
     if (!include.is_sequence()) return ErrorAt(include.place, "include must be a list");
     for (const Node& item : include.items) {
       auto strings = [&](const char* key) {
@@ -311,24 +305,20 @@ class Loader {
         for (const Node& each : node->items) out.push_back(each.Text());
         return out;
       };
-      std::vector<std::string> paths =
-          item.is_scalar() ? std::vector{item.Text()} : strings("path");
+      std::vector<std::string> paths = item.is_scalar() ? std::vector{item.Text()} : strings("path");
       if (paths.empty()) return ErrorAt(item.place, "include needs a path");
       for (std::string& path : paths) {
         if (path.find("://") != path.npos || path.starts_with("git@")) {
-          return ErrorAt(item.place,
-                         "include of a remote file is not supported by this version of varve");
+          return ErrorAt(item.place, "include of a remote file is not supported by this version of varve");
         }
         path = ResolvePath(path, directory);
         if (!Exists(path)) return ErrorAt(item.place, fmt::format("include: there is no {}", path));
       }
       auto given = strings("project_directory");
-      std::string base = given.empty() ? fs::path(paths[0]).parent_path().string()
-                                       : ResolvePath(given[0], directory);
+      std::string base = given.empty() ? fs::path(paths[0]).parent_path().string() : ResolvePath(given[0], directory);
       std::vector<std::string> env_files = strings("env_file");
       for (std::string& path : env_files) path = ResolvePath(path, directory);
-      if (env_files.empty() && fs::is_regular_file(base + "/.env"))
-        env_files.push_back(base + "/.env");
+      if (env_files.empty() && fs::is_regular_file(base + "/.env")) env_files.push_back(base + "/.env");
       auto inner = WithEnvFiles(env_files, environment);
       if (!inner) return At(item.place, inner.error());
       Node included = Node::Mapping(item.place);
@@ -341,29 +331,26 @@ class Loader {
     return Ok();
   }
 
-  Status ExtendAll(Node& file, const Node& model, const std::string& path,
-                   const std::string& directory, const Environment& environment) {
+  Status ExtendAll(Node& file, const Node& model, const std::string& path, const std::string& directory,
+                   const Environment& environment) {
     Node* services = file.Find("services");
     if (services == nullptr || !services->is_mapping()) return Ok();
     const Node before = *services;
     for (Node::Member& member : services->members) {
       if (member.value.Find("extends") == nullptr) continue;
       const Node* known = model.Find("services");
-      TRY_ASSIGN(member.value,
-                 Extended(member.key, before, known, path, directory, environment, {}));
+      TRY_ASSIGN(member.value, Extended(member.key, before, known, path, directory, environment, {}));
     }
     return Ok();
   }
 
   // The service `name` of `services` (of the file `path`) with what it extends below it.
-  Result<Node> Extended(const std::string& name, const Node& services, const Node* known,
-                        const std::string& path, const std::string& directory,
-                        const Environment& environment, std::vector<std::string> chain) {
+  Result<Node> Extended(const std::string& name, const Node& services, const Node* known, const std::string& path,
+                        const std::string& directory, const Environment& environment, std::vector<std::string> chain) {
     Node service = *services.Find(name);
     std::string link = path + "\n" + name;
     if (std::ranges::find(chain, link) != chain.end()) {
-      return ErrorAt(service.place,
-                     fmt::format("extends makes a circle: service {} extends itself", name));
+      return ErrorAt(service.place, fmt::format("extends makes a circle: service {} extends itself", name));
     }
     chain.push_back(link);
     const Node* extends = service.Find("extends");
@@ -379,8 +366,7 @@ class Loader {
       if (const Node* node = extends->Find("service")) base_name = node->Text();
       if (const Node* node = extends->Find("file")) file = node->Text();
     }
-    if (base_name.empty())
-      return ErrorAt(place, fmt::format("extends of service {} names no service", name));
+    if (base_name.empty()) return ErrorAt(place, fmt::format("extends of service {} names no service", name));
     service.Erase("extends");
     Node base;
     if (file.empty()) {
@@ -393,8 +379,7 @@ class Loader {
       }
     } else {
       std::string other = ResolvePath(file, directory);
-      if (!Exists(other))
-        return ErrorAt(place, fmt::format("extends of service {}: there is no {}", name, other));
+      if (!Exists(other)) return ErrorAt(place, fmt::format("extends of service {}: there is no {}", name, other));
       std::string other_directory = fs::path(other).parent_path().string();
       Node others = Node::Mapping(place);
       TRY_ASSIGN(const auto* documents, Parsed(other));
@@ -406,8 +391,7 @@ class Loader {
         for (const Node::Member& member : theirs->members) others.Set(member.key, member.value);
       }
       if (others.Find(base_name) == nullptr) return Missing(place, name, base_name, others, other);
-      TRY_ASSIGN(base,
-                 Extended(base_name, others, nullptr, other, other_directory, environment, chain));
+      TRY_ASSIGN(base, Extended(base_name, others, nullptr, other, other_directory, environment, chain));
     }
     base.tag = service.tag;
     DropResets(base);
@@ -415,10 +399,10 @@ class Loader {
     return base;
   }
 
-  Error Missing(const Place& place, const std::string& name, const std::string& wanted,
-                const Node& services, const std::string& path) const {
-    Error error = ErrorAt(place, fmt::format("service {} extends {}, which {} does not have", name,
-                                             wanted, ShownPath(path)));
+  Error Missing(const Place& place, const std::string& name, const std::string& wanted, const Node& services,
+                const std::string& path) const {
+    Error error =
+        ErrorAt(place, fmt::format("service {} extends {}, which {} does not have", name, wanted, ShownPath(path)));
     std::vector<std::string_view> names;
     for (const Node::Member& member : services.members) names.push_back(member.key);
     if (auto near = NearestWord(wanted, names)) error.hint = fmt::format("did you mean {}?", *near);

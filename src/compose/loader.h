@@ -15,13 +15,13 @@
 namespace varve::compose {
 
 struct LoadOptions {
-  std::string working_directory;       // absolute
-  std::vector<std::string> files;      // -f; "-" is standard input; empty: COMPOSE_FILE, else found
+  std::string working_directory;             // absolute
+  std::vector<std::string> files;            // -f; "-" is standard input; empty: COMPOSE_FILE, else found
   std::map<std::string, std::string> texts;  // files that were read already, by absolute path or "-"
-  std::string project_directory;       // --project-directory; empty: of the first file
-  std::string project_name;            // -p
-  std::vector<std::string> env_files;  // --env-file; empty: .env
-  Environment environment;             // of the process: wins over the files
+  std::string project_directory;             // --project-directory; empty: of the first file
+  std::string project_name;                  // -p
+  std::vector<std::string> env_files;        // --env-file; empty: .env
+  Environment environment;                   // of the process: wins over the files
   bool interpolate = true;
 };
 

@@ -17,11 +17,9 @@ constexpr size_t kMaxValues = 100'000;
 
 class Reader {
  public:
-  Reader(std::string_view text, const std::string& file)
-      : file_(std::make_shared<const std::string>(file)) {
+  Reader(std::string_view text, const std::string& file) : file_(std::make_shared<const std::string>(file)) {
     CHECK(yaml_parser_initialize(&parser_) == 1);
-    yaml_parser_set_input_string(&parser_, reinterpret_cast<const unsigned char*>(text.data()),
-                                 text.size());
+    yaml_parser_set_input_string(&parser_, reinterpret_cast<const unsigned char*>(text.data()), text.size());
   }
   ~Reader() { yaml_parser_delete(&parser_); }
 
@@ -29,11 +27,9 @@ class Reader {
     std::vector<Node> documents;
     for (;;) {
       if (yaml_parser_load(&parser_, &document_) != 1) {
-        return ErrorAt(At(parser_.problem_mark),
-                       parser_.problem ? parser_.problem : "malformed YAML");
+        return ErrorAt(At(parser_.problem_mark), parser_.problem ? parser_.problem : "malformed YAML");
       }
-      std::unique_ptr<yaml_document_t, void (*)(yaml_document_t*)> owner(&document_,
-                                                                         yaml_document_delete);
+      std::unique_ptr<yaml_document_t, void (*)(yaml_document_t*)> owner(&document_, yaml_document_delete);
       if (yaml_document_get_root_node(&document_) == nullptr) return documents;
       TRY_ASSIGN(Node node, Convert(1, 0));
       if (!node.is_null()) documents.push_back(std::move(node));
@@ -51,15 +47,13 @@ class Reader {
     const yaml_node_t& from = *yaml_document_get_node(&document_, id);
     Node node{.place = At(from.start_mark)};
     if (depth > kMaxDepth) return ErrorAt(node.place, "nested too deeply");
-    if (++values_ > kMaxValues)
-      return ErrorAt(node.place, "too many values: aliases may repeat them");
+    if (++values_ > kMaxValues) return ErrorAt(node.place, "too many values: aliases may repeat them");
     std::string_view tag = from.tag ? reinterpret_cast<const char*>(from.tag) : "";
     if (tag == "!reset") node.tag = Node::Tag::kReset;
     if (tag == "!override") node.tag = Node::Tag::kOverride;
     if (from.type == YAML_SEQUENCE_NODE) {
       node.kind = Node::Kind::kSequence;
-      for (auto* item = from.data.sequence.items.start; item < from.data.sequence.items.top;
-           ++item) {
+      for (auto* item = from.data.sequence.items.start; item < from.data.sequence.items.top; ++item) {
         TRY_ASSIGN(Node value, Convert(*item, depth + 1));
         node.items.push_back(std::move(value));
       }
@@ -106,11 +100,9 @@ class Reader {
       return Ok();
     }
     if (value.is_null()) return Ok();
-    if (!value.is_sequence())
-      return ErrorAt(value.place, "<< needs a mapping or a list of mappings");
+    if (!value.is_sequence()) return ErrorAt(value.place, "<< needs a mapping or a list of mappings");
     for (Node& item : value.items) {
-      if (!item.is_mapping())
-        return ErrorAt(item.place, "<< needs a mapping or a list of mappings");
+      if (!item.is_mapping()) return ErrorAt(item.place, "<< needs a mapping or a list of mappings");
       merged.push_back(std::move(item));
     }
     return Ok();
@@ -122,8 +114,8 @@ class Reader {
   size_t values_ = 0;
 };
 
-// As Go's strconv writes it with 'g' and -1: the shortest digits that give it back, and an exponent where that is below -4
-// or above 5. Docker Compose hands over such build arguments, so 1e6 is "1e+06" there and here.
+// As Go's strconv writes it with 'g' and -1: the shortest digits that give it back, and an exponent where that is below
+// -4 or above 5. Docker Compose hands over such build arguments, so 1e6 is "1e+06" there and here.
 std::string GoFloat(double value) {
   if (std::isnan(value)) return "NaN";
   if (std::isinf(value)) return value < 0 ? "-Inf" : "+Inf";

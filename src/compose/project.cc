@@ -31,8 +31,7 @@ std::vector<std::string> ListOf(const Node& node, std::string_view key) {
 Pairs PairsOf(const Node& node, std::string_view key) {
   Pairs out;
   if (const Node* found = node.Find(key)) {
-    for (const Node::Member& member : found->members)
-      out.emplace_back(member.key, member.value.Text());
+    for (const Node::Member& member : found->members) out.emplace_back(member.key, member.value.Text());
   }
   return out;
 }
@@ -45,16 +44,14 @@ Result<bool> BoolOf(const Node& node, std::string_view key) {
   if (text == "yes" || text == "y" || text == "on") return true;
   if (text == "no" || text == "n" || text == "off" || text.empty()) return false;
   if (auto value = ParseBool(text)) return *value;
-  return ErrorAt(found->place,
-                 fmt::format("{} \"{}\": true or false expected", key, found->Text()));
+  return ErrorAt(found->place, fmt::format("{} \"{}\": true or false expected", key, found->Text()));
 }
 
 class Maker {
  public:
   explicit Maker(Loaded loaded) { project_.loaded = std::move(loaded); }
 
-  Result<Project> Run(const std::vector<std::string>& profiles,
-                      const std::vector<std::string>& named) {
+  Result<Project> Run(const std::vector<std::string>& profiles, const std::vector<std::string>& named) {
     std::set<std::string> active(profiles.begin(), profiles.end());
     const Environment& environment = project_.loaded.environment;
     if (auto it = environment.find("COMPOSE_PROFILES"); it != environment.end()) {
@@ -77,9 +74,8 @@ class Maker {
       active.insert(service->profiles.begin(), service->profiles.end());
     }
     for (Service& service : project_.services) {
-      service.active =
-          service.profiles.empty() || active.contains("*") ||
-          std::ranges::any_of(service.profiles, [&](const auto& p) { return active.contains(p); });
+      service.active = service.profiles.empty() || active.contains("*") ||
+                       std::ranges::any_of(service.profiles, [&](const auto& p) { return active.contains(p); });
     }
     TRY(CheckReferences());
     TRY(CheckCircles(project_.services));
@@ -105,14 +101,12 @@ class Maker {
       for (const Node::Member& member : depends->members) {
         service.depends_on.push_back(member.key);
         const Node* required = member.value.Find("required");
-        if (required != nullptr && required->Text() == "false")
-          optional_.insert(name + "\n" + member.key);
+        if (required != nullptr && required->Text() == "false") optional_.insert(name + "\n" + member.key);
       }
     }
     const Node* build = node.Find("build");
     if (build == nullptr && service.image.empty() && node.Find("provider") == nullptr) {
-      Error error =
-          ErrorAt(place, fmt::format("service {} has neither an image nor a build context", name));
+      Error error = ErrorAt(place, fmt::format("service {} has neither an image nor a build context", name));
       error.hint = "give it image: or build:";
       return error;
     }
@@ -141,10 +135,8 @@ class Maker {
     if (build.context.empty()) build.context = project_.loaded.directory;
     if (const Node* text = node.Find("dockerfile_inline"); text != nullptr && !text->is_null()) {
       if (!build.dockerfile.empty()) {
-        return ErrorAt(
-            text->place,
-            fmt::format("service {}: dockerfile and dockerfile_inline exclude each other",
-                        service.name));
+        return ErrorAt(text->place,
+                       fmt::format("service {}: dockerfile and dockerfile_inline exclude each other", service.name));
       }
       build.dockerfile_inline = text->Text();
     }
@@ -155,8 +147,7 @@ class Maker {
       for (const Node::Member& member : args->members) {
         if (!member.value.is_null()) {
           build.args.emplace_back(member.key, member.value.Text());
-        } else if (auto it = project_.loaded.environment.find(member.key);
-                   it != project_.loaded.environment.end()) {
+        } else if (auto it = project_.loaded.environment.find(member.key); it != project_.loaded.environment.end()) {
           build.args.emplace_back(member.key, it->second);
         }
       }
@@ -169,15 +160,13 @@ class Maker {
     }
     if (const Node* hosts = node.Find("extra_hosts")) {
       for (const Node::Member& member : hosts->members) {
-        for (const Node& address : member.value.items)
-          build.extra_hosts.emplace_back(member.key, address.Text());
+        for (const Node& address : member.value.items) build.extra_hosts.emplace_back(member.key, address.Text());
       }
     }
     if (const Node* limits = node.Find("ulimits")) {
       for (const Node::Member& member : limits->members) {
-        std::string both = member.value.is_mapping()
-                               ? TextOf(member.value, "soft") + ":" + TextOf(member.value, "hard")
-                               : member.value.Text();
+        std::string both = member.value.is_mapping() ? TextOf(member.value, "soft") + ":" + TextOf(member.value, "hard")
+                                                     : member.value.Text();
         build.ulimits.push_back(member.key + "=" + both);
       }
     }
@@ -185,10 +174,9 @@ class Maker {
       if (build.platforms.empty()) {
         build.platforms = {service.platform};
       } else if (std::ranges::find(build.platforms, service.platform) == build.platforms.end()) {
-        return ErrorAt(
-            node.Find("platforms")->place,
-            fmt::format("service {}: build.platforms does not have the service's platform {}",
-                        service.name, service.platform));
+        return ErrorAt(node.Find("platforms")->place,
+                       fmt::format("service {}: build.platforms does not have the service's platform {}", service.name,
+                                   service.platform));
       }
     }
     if (const Node* secrets = node.Find("secrets")) {
@@ -205,9 +193,8 @@ class Maker {
     const Node* all = project_.loaded.model.Find("secrets");
     const Node* declared = all == nullptr ? nullptr : all->Find(source);
     if (declared == nullptr) {
-      Error error =
-          ErrorAt(item.place, fmt::format("service {} uses the secret {}, which is not declared",
-                                          service.name, source));
+      Error error = ErrorAt(item.place,
+                            fmt::format("service {} uses the secret {}, which is not declared", service.name, source));
       error.hint = fmt::format("add it to the top-level secrets: {}: {{file: PATH}}", source);
       return error;
     }
@@ -219,8 +206,7 @@ class Maker {
       auto it = project_.loaded.environment.find(name);
       if (it != project_.loaded.environment.end()) secret.value = it->second;
     } else {
-      Error error = ErrorAt(
-          item.place, fmt::format("the secret {} is external: a build cannot read it", source));
+      Error error = ErrorAt(item.place, fmt::format("the secret {} is external: a build cannot read it", source));
       error.hint = "declare it with file: or environment:";
       return error;
     }
@@ -233,14 +219,12 @@ class Maker {
         if (optional_.contains(service.name + "\n" + other)) continue;
         const Service* found = project_.Find(other);
         if (found == nullptr) {
-          return ErrorAt(
-              service.place,
-              fmt::format("service {} depends on the undefined service {}", service.name, other));
+          return ErrorAt(service.place,
+                         fmt::format("service {} depends on the undefined service {}", service.name, other));
         }
         if (service.active && !found->active) {
-          Error error = ErrorAt(
-              service.place, fmt::format("service {} depends on {}, whose profiles are not active",
-                                         service.name, other));
+          Error error = ErrorAt(service.place, fmt::format("service {} depends on {}, whose profiles are not active",
+                                                           service.name, other));
           error.hint = fmt::format("pass --profile {}", found->profiles[0]);
           return error;
         }
@@ -250,10 +234,9 @@ class Maker {
         if (!value.starts_with("service:")) continue;
         const Service* found = project_.Find(value.substr(8));
         if (found == nullptr || !found->build) {
-          return ErrorAt(
-              service.place,
-              fmt::format("service {}: additional_contexts.{} names {}, which {}", service.name,
-                          name, value, found == nullptr ? "is not defined" : "has no build"));
+          return ErrorAt(service.place,
+                         fmt::format("service {}: additional_contexts.{} names {}, which {}", service.name, name, value,
+                                     found == nullptr ? "is not defined" : "has no build"));
         }
       }
     }
@@ -280,8 +263,7 @@ Result<Project> MakeProject(Loaded loaded, const std::vector<std::string>& profi
   return Maker(std::move(loaded)).Run(profiles, named);
 }
 
-Result<std::vector<const Service*>> ServicesToBuild(const Project& project,
-                                                    const std::vector<std::string>& named,
+Result<std::vector<const Service*>> ServicesToBuild(const Project& project, const std::vector<std::string>& named,
                                                     bool with_dependencies) {
   std::vector<const Service*> wanted;
   std::map<const Service*, int> state;  // 1: on the way, 2: there
@@ -310,9 +292,8 @@ Result<std::vector<const Service*>> ServicesToBuild(const Project& project,
     int& now = state[&service];
     if (now == 2) return Ok();
     if (now == 1) {
-      return ErrorAt(
-          service.place,
-          fmt::format("additional_contexts make a circle: service {} needs itself", service.name));
+      return ErrorAt(service.place,
+                     fmt::format("additional_contexts make a circle: service {} needs itself", service.name));
     }
     now = 1;
     for (const auto& [name, value] : service.build->additional_contexts) {
@@ -341,7 +322,8 @@ Result<Environment> EnvironmentOfService(const Project& project, const Service& 
       const std::string path = item.is_mapping() ? TextOf(item, "path") : item.Text();
       auto text = ReadFile(path, kMaxEnvFile);
       if (!text) {
-        const bool optional = item.is_mapping() && item.Find("required") != nullptr && TextOf(item, "required") == "false";
+        const bool optional =
+            item.is_mapping() && item.Find("required") != nullptr && TextOf(item, "required") == "false";
         if (optional && text.error().code == Code::kNotFound) continue;
         return Error(std::move(text).error()).With("env_file of service " + service.name);
       }

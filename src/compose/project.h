@@ -66,12 +66,12 @@ Result<Project> MakeProject(Loaded loaded, const std::vector<std::string>& profi
 // The services to build, those that others take files from first. `named` empty: all active ones
 // with a build section. `with_dependencies`: also those that the named ones depend on. What
 // additional_contexts names is always among them.
-Result<std::vector<const Service*>> ServicesToBuild(const Project& project,
-                                                    const std::vector<std::string>& named,
+Result<std::vector<const Service*>> ServicesToBuild(const Project& project, const std::vector<std::string>& named,
                                                     bool with_dependencies);
 
-// The variables of the service's containers: those of its `env_file`s, later ones over earlier ones, under `environment`. A
-// variable there without a value has that of the project's environment. kNotFound for a file that is required and not there.
+// The variables of the service's containers: those of its `env_file`s, later ones over earlier ones, under
+// `environment`. A variable there without a value has that of the project's environment. kNotFound for a file that is
+// required and not there.
 Result<Environment> EnvironmentOfService(const Project& project, const Service& service);
 
 }  // namespace varve::compose

@@ -30,8 +30,7 @@ class Compose : public testing::Test {
     std::ofstream(file) << text;
   }
 
-  Result<Project> Make(const std::vector<std::string>& profiles = {},
-                       const std::vector<std::string>& named = {}) {
+  Result<Project> Make(const std::vector<std::string>& profiles = {}, const std::vector<std::string>& named = {}) {
     auto loaded = Load(options_);
     if (!loaded) return Error(loaded.error());
     return MakeProject(std::move(*loaded), profiles, named);
@@ -129,12 +128,20 @@ services:
 
 TEST_F(Compose, NumbersAreArgumentsAsGoReadsAndWritesThem) {
   File("compose.yaml",
-       "services:\n  a:\n    build:\n      args: {MODE: 0755, ID: 1_000, BIG: 1000000.0, NUMBER: 123456.50, SMALL: 0.00001, TEXT: '0755',"
+       "services:\n  a:\n    build:\n      args: {MODE: 0755, ID: 1_000, BIG: 1000000.0, NUMBER: 123456.50, SMALL: "
+       "0.00001, TEXT: '0755',"
        " HUGE: 18446744073709551615, NONE: .nan, END: -.inf}\n");
   auto project = Make();
   ASSERT_TRUE(project) << project.error().message;
-  const Pairs expected = {{"MODE", "493"}, {"ID", "1000"}, {"BIG", "1e+06"}, {"NUMBER", "123456.5"}, {"SMALL", "1e-05"}, {"TEXT", "0755"},
-                          {"HUGE", "18446744073709551615"}, {"NONE", "NaN"}, {"END", "-Inf"}};
+  const Pairs expected = {{"MODE", "493"},
+                          {"ID", "1000"},
+                          {"BIG", "1e+06"},
+                          {"NUMBER", "123456.5"},
+                          {"SMALL", "1e-05"},
+                          {"TEXT", "0755"},
+                          {"HUGE", "18446744073709551615"},
+                          {"NONE", "NaN"},
+                          {"END", "-Inf"}};
   EXPECT_EQ(project->services[0].build->args, expected);
 }
 
@@ -271,8 +278,7 @@ web:
 TEST(Render, LineBreaksThatOnlyYamlKnowsAreEscaped) {
   Json model = Json::EmptyObject();
   model.Set("a", "x\u0085y\nz").Set("b", "C:\\path \"q\"").Set("c", "a \"q\"\nb\\\n");
-  EXPECT_EQ(ToYaml(model),
-            "a: \"x\\u0085y\\nz\"\nb: \"C:\\\\path \\\"q\\\"\"\nc: |\n  a \"q\"\n  b\\\n");
+  EXPECT_EQ(ToYaml(model), "a: \"x\\u0085y\\nz\"\nb: \"C:\\\\path \\\"q\\\"\"\nc: |\n  a \"q\"\n  b\\\n");
 }
 
 TEST_F(Compose, AnchorsAndMergeKeys) {
@@ -304,8 +310,7 @@ TEST_F(Compose, ProcessEnvironmentWinsOverEnvFile) {
 TEST_F(Compose, ProjectNameByPrecedence) {
   File("compose.yaml", "services: {s: {image: i}}\n");
   EXPECT_EQ(Make()->loaded.name, "app");
-  File("compose.yaml",
-       "name: ${N:-From_File}\nservices: {s: {image: \"$COMPOSE_PROJECT_NAME\"}}\n");
+  File("compose.yaml", "name: ${N:-From_File}\nservices: {s: {image: \"$COMPOSE_PROJECT_NAME\"}}\n");
   EXPECT_EQ(Make()->loaded.name, "from_file");
   EXPECT_EQ(Make()->services[0].image, "from_file");
   options_.environment["COMPOSE_PROJECT_NAME"] = "env";
@@ -327,8 +332,7 @@ services:
 )");
   auto active = [](const Project& project) {
     std::string names;
-    for (const Service& service : project.services)
-      names += service.active ? service.name + " " : "";
+    for (const Service& service : project.services) names += service.active ? service.name + " " : "";
     return names;
   };
   EXPECT_EQ(active(*Make()), "always ");
@@ -403,9 +407,8 @@ TEST_F(Compose, ErrorsSayWhereAndWhatWasMeant) {
   EXPECT_EQ(error_of("services:\n  a: {build: {secrets: [s]}}\n"),
             "compose.yaml:2:25: service a uses the secret s, which is not declared\n"
             "add it to the top-level secrets: s: {file: PATH}");
-  EXPECT_EQ(
-      error_of("services:\n  a: {build: {additional_contexts: {b: 'service:b'}}}\n"),
-      "compose.yaml:2:3: service a: additional_contexts.b names service:b, which is not defined");
+  EXPECT_EQ(error_of("services:\n  a: {build: {additional_contexts: {b: 'service:b'}}}\n"),
+            "compose.yaml:2:3: service a: additional_contexts.b names service:b, which is not defined");
   EXPECT_EQ(error_of("services:\n  a: {build: {tags: x}}\n"),
             "compose.yaml:2:21: build.tags must be a list\nwrite [x]");
   EXPECT_EQ(error_of("services:\n  a: {image: i, profiles: p}\n"),

@@ -47,8 +47,7 @@ bool NeedsQuotes(const std::string& text) {
   if (kIndicators.find(text.front()) != std::string_view::npos) return true;
   if (text.find(": ") != text.npos || text.find(" #") != text.npos) return true;
   // What readers of YAML 1.1 take for booleans, sexagesimal numbers and dates.
-  for (std::string_view word :
-       {"y", "n", "yes", "no", "on", "off", "Yes", "No", "On", "Off", "Y", "N"}) {
+  for (std::string_view word : {"y", "n", "yes", "no", "on", "off", "Yes", "No", "On", "Off", "Y", "N"}) {
     if (text == word) return true;
   }
   if (text.find_first_not_of("0123456789:-+_") == text.npos) return true;
@@ -62,8 +61,7 @@ std::string Scalar(const Json& value) {
 }
 
 bool IsEmpty(const Json& value) {
-  return (value.is_array() && value.as_array().empty()) ||
-         (value.is_object() && value.as_object().empty());
+  return (value.is_array() && value.as_array().empty()) || (value.is_object() && value.as_object().empty());
 }
 
 // A text of several lines as a literal block, where one can say it.
@@ -171,9 +169,8 @@ Result<Json> ResolvedModel(const Project& project, const std::vector<std::string
   for (const Service& service : project.services) {
     bool wanted = named.empty() || std::ranges::find(named, service.name) != named.end();
     if (!service.active || !wanted) continue;
-    Json json = all.Find("services")->Find(service.name)->is_null()
-                    ? Json::EmptyObject()
-                    : *all.Find("services")->Find(service.name);
+    Json json = all.Find("services")->Find(service.name)->is_null() ? Json::EmptyObject()
+                                                                    : *all.Find("services")->Find(service.name);
     if (service.build) {
       Json* build = json.Find("build");
       build->Set("context", service.build->context);

@@ -87,8 +87,7 @@ class Expander {
     if (rest.empty()) return ValueOf(name);
     const bool colon = rest[0] == ':';
     if (colon) rest.remove_prefix(1);
-    if (rest.empty() || (rest[0] != '-' && rest[0] != '+' && rest[0] != '?'))
-      return BadTemplate(whole);
+    if (rest.empty() || (rest[0] != '-' && rest[0] != '+' && rest[0] != '?')) return BadTemplate(whole);
     const char op = rest[0];
     const std::string_view word = rest.substr(1);
     auto value = lookup_(name);
@@ -97,8 +96,7 @@ class Expander {
     if (op == '+') return present ? Run(word, depth + 1) : Result<std::string>(value.value_or(""));
     if (present) return *value;
     TRY_ASSIGN(std::string message, Run(word, depth + 1));
-    Error error = Invalid("required variable {} is missing a value{}{}", name,
-                          message.empty() ? "" : ": ", message);
+    Error error = Invalid("required variable {} is missing a value{}{}", name, message.empty() ? "" : ": ", message);
     error.hint = fmt::format("set {} in the environment or in .env", name);
     return error;
   }

@@ -32,8 +32,7 @@ TEST(Template, EveryOperator) {
   EXPECT_EQ(Expand("${A:+x} ${EMPTY:+x} ${NOT:+x}"), "x  ");
   EXPECT_EQ(Expand("${A+x} ${EMPTY+x} ${NOT+x}"), "x x ");
   EXPECT_EQ(Expand("${A:?bad} ${EMPTY?bad}"), "a ");
-  EXPECT_EQ(Expand("${EMPTY:?say why}"),
-            "ERROR required variable EMPTY is missing a value: say why");
+  EXPECT_EQ(Expand("${EMPTY:?say why}"), "ERROR required variable EMPTY is missing a value: say why");
   EXPECT_EQ(Expand("${NOT?}"), "ERROR required variable NOT is missing a value");
 }
 

@@ -43,17 +43,15 @@ google::rpc::Status SolveJob::WithFiles(const std::string& ref, Use use) {
   return used ? google::rpc::Status() : StatusOf(used.error());
 }
 
-google::rpc::Status SolveJob::ReadFile(const gateway::ReadFileRequest& request,
-                                       gateway::ReadFileResponse& response) {
+google::rpc::Status SolveJob::ReadFile(const gateway::ReadFileRequest& request, gateway::ReadFileResponse& response) {
   return WithFiles(request.ref(), [&](RefFiles& files) -> Status {
-    TRY_ASSIGN(*response.mutable_data(), files.Read(request.file_path(), request.range().offset(),
-                                                    request.range().length()));
+    TRY_ASSIGN(*response.mutable_data(),
+               files.Read(request.file_path(), request.range().offset(), request.range().length()));
     return Ok();
   });
 }
 
-google::rpc::Status SolveJob::ReadDir(const gateway::ReadDirRequest& request,
-                                      gateway::ReadDirResponse& response) {
+google::rpc::Status SolveJob::ReadDir(const gateway::ReadDirRequest& request, gateway::ReadDirResponse& response) {
   return WithFiles(request.ref(), [&](RefFiles& files) -> Status {
     TRY_ASSIGN(auto entries, files.List(request.dir_path(), request.include_pattern()));
     for (auto& entry : entries) *response.add_entries() = std::move(entry);
@@ -61,8 +59,7 @@ google::rpc::Status SolveJob::ReadDir(const gateway::ReadDirRequest& request,
   });
 }
 
-google::rpc::Status SolveJob::StatFile(const gateway::StatFileRequest& request,
-                                       gateway::StatFileResponse& response) {
+google::rpc::Status SolveJob::StatFile(const gateway::StatFileRequest& request, gateway::StatFileResponse& response) {
   return WithFiles(request.ref(), [&](RefFiles& files) -> Status {
     TRY_ASSIGN(*response.mutable_stat(), files.Stat(request.path()));
     return Ok();
@@ -78,7 +75,7 @@ google::rpc::Status SolveJob::NewContainer(const gateway::NewContainerRequest& r
     if (auto failure = RootfsOf(mount.result_id(), inputs.back().emplace())) return ToProto(*failure);
   }
   auto create = [&]() -> Status {
-    TRY_ASSIGN(Opened* opened, Open());
+    TRY_ASSIGN(Opened * opened, Open());
     std::set<std::string> granted(request_.entitlements().begin(), request_.entitlements().end());
     TRY_ASSIGN(auto container, FrontendContainer::Create(request, inputs, std::move(granted), policy_.steps,
                                                          opened->workspace, *opened->client, stop_.get_token()));

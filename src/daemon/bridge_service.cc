@@ -57,7 +57,8 @@ grpc::Status BridgeService::Ping(grpc::ServerContext* context, const gateway::Pi
 
 grpc::Status BridgeService::Solve(grpc::ServerContext* context, const gateway::SolveRequest* request,
                                   gateway::SolveResponse* response) {
-  return Answer(with_caller_, *context, [&](const BridgeCaller& caller) { return caller.job.Solve(*request, *response, caller.asked); });
+  return Answer(with_caller_, *context,
+                [&](const BridgeCaller& caller) { return caller.job.Solve(*request, *response, caller.asked); });
 }
 
 grpc::Status BridgeService::Return(grpc::ServerContext* context, const gateway::ReturnRequest* request,
@@ -79,33 +80,39 @@ grpc::Status BridgeService::Inputs(grpc::ServerContext* context, const gateway::
 grpc::Status BridgeService::ResolveImageConfig(grpc::ServerContext* context,
                                                const gateway::ResolveImageConfigRequest* request,
                                                gateway::ResolveImageConfigResponse* response) {
-  return Answer(with_caller_, *context, [&](const BridgeCaller& caller) { return caller.job.ResolveImage(*request, *response); });
+  return Answer(with_caller_, *context,
+                [&](const BridgeCaller& caller) { return caller.job.ResolveImage(*request, *response); });
 }
 
 grpc::Status BridgeService::ResolveSourceMeta(grpc::ServerContext* context,
                                               const gateway::ResolveSourceMetaRequest* request,
                                               gateway::ResolveSourceMetaResponse* response) {
-  return Answer(with_caller_, *context, [&](const BridgeCaller& caller) { return caller.job.ResolveSource(*request, *response); });
+  return Answer(with_caller_, *context,
+                [&](const BridgeCaller& caller) { return caller.job.ResolveSource(*request, *response); });
 }
 
 grpc::Status BridgeService::Evaluate(grpc::ServerContext* context, const gateway::EvaluateRequest* request,
                                      gateway::EvaluateResponse*) {
-  return Answer(with_caller_, *context, [&](const BridgeCaller& caller) { return caller.job.Evaluate(request->ref()); });
+  return Answer(with_caller_, *context,
+                [&](const BridgeCaller& caller) { return caller.job.Evaluate(request->ref()); });
 }
 
 grpc::Status BridgeService::ReadFile(grpc::ServerContext* context, const gateway::ReadFileRequest* request,
                                      gateway::ReadFileResponse* response) {
-  return Answer(with_caller_, *context, [&](const BridgeCaller& caller) { return caller.job.ReadFile(*request, *response); });
+  return Answer(with_caller_, *context,
+                [&](const BridgeCaller& caller) { return caller.job.ReadFile(*request, *response); });
 }
 
 grpc::Status BridgeService::ReadDir(grpc::ServerContext* context, const gateway::ReadDirRequest* request,
                                     gateway::ReadDirResponse* response) {
-  return Answer(with_caller_, *context, [&](const BridgeCaller& caller) { return caller.job.ReadDir(*request, *response); });
+  return Answer(with_caller_, *context,
+                [&](const BridgeCaller& caller) { return caller.job.ReadDir(*request, *response); });
 }
 
 grpc::Status BridgeService::StatFile(grpc::ServerContext* context, const gateway::StatFileRequest* request,
                                      gateway::StatFileResponse* response) {
-  return Answer(with_caller_, *context, [&](const BridgeCaller& caller) { return caller.job.StatFile(*request, *response); });
+  return Answer(with_caller_, *context,
+                [&](const BridgeCaller& caller) { return caller.job.StatFile(*request, *response); });
 }
 
 grpc::Status BridgeService::Warn(grpc::ServerContext* context, const gateway::WarnRequest* request,
@@ -118,13 +125,15 @@ grpc::Status BridgeService::Warn(grpc::ServerContext* context, const gateway::Wa
 
 grpc::Status BridgeService::NewContainer(grpc::ServerContext* context, const gateway::NewContainerRequest* request,
                                          gateway::NewContainerResponse*) {
-  return Answer(with_caller_, *context, [&](const BridgeCaller& caller) { return caller.job.NewContainer(*request, caller.containers); });
+  return Answer(with_caller_, *context,
+                [&](const BridgeCaller& caller) { return caller.job.NewContainer(*request, caller.containers); });
 }
 
 grpc::Status BridgeService::ReleaseContainer(grpc::ServerContext* context,
                                              const gateway::ReleaseContainerRequest* request,
                                              gateway::ReleaseContainerResponse*) {
-  return with_caller_(*context, [&](const BridgeCaller& caller) { return ToGrpc(caller.containers.Release(request->container_id())); });
+  return with_caller_(
+      *context, [&](const BridgeCaller& caller) { return ToGrpc(caller.containers.Release(request->container_id())); });
 }
 
 grpc::Status BridgeService::ExecProcess(grpc::ServerContext* context, ExecMessages* stream) {
@@ -138,8 +147,8 @@ grpc::Status BridgeService::ExecProcess(grpc::ServerContext* context, ExecMessag
 grpc::Status BridgeService::ReadFileContainer(grpc::ServerContext* context, const gateway::ReadFileRequest* request,
                                               gateway::ReadFileResponse* response) {
   return WithMount(with_caller_, *context, request->ref(), request->mount_index(), [&](RefFiles& files) -> Status {
-    TRY_ASSIGN(*response->mutable_data(), files.Read(request->file_path(), request->range().offset(),
-                                                     request->range().length()));
+    TRY_ASSIGN(*response->mutable_data(),
+               files.Read(request->file_path(), request->range().offset(), request->range().length()));
     return Ok();
   });
 }

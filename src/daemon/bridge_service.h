@@ -31,8 +31,7 @@ class BridgeService final : public gateway::LLBBridge::Service {
   BridgeService(WithCaller with_caller, const WorkerFacts& worker)
       : with_caller_(std::move(with_caller)), worker_(worker) {}
 
-  grpc::Status ResolveImageConfig(grpc::ServerContext* context,
-                                  const gateway::ResolveImageConfigRequest* request,
+  grpc::Status ResolveImageConfig(grpc::ServerContext* context, const gateway::ResolveImageConfigRequest* request,
                                   gateway::ResolveImageConfigResponse* response) override;
   grpc::Status Solve(grpc::ServerContext* context, const gateway::SolveRequest* request,
                      gateway::SolveResponse* response) override;

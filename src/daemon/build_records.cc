@@ -24,9 +24,7 @@ constexpr size_t kMaxEvents = 1000;
 constexpr uint64_t kMaxRecord = 16 << 20;
 constexpr Nanos kPoll{100'000'000};
 
-int64_t NanosOf(const google::protobuf::Timestamp& time) {
-  return time.seconds() * 1'000'000'000 + time.nanos();
-}
+int64_t NanosOf(const google::protobuf::Timestamp& time) { return time.seconds() * 1'000'000'000 + time.nanos(); }
 
 std::string DocumentEnding(const Digest& digest) { return "." + digest.Hex().substr(0, 40); }
 
@@ -244,8 +242,7 @@ Status BuildRecords::Listen(const control::BuildHistoryRequest& request,
 
 bool BuildRecords::HasEnded(const std::string& ref) { return state_.Lock()->ended.contains(ref); }
 
-Status BuildRecords::Replay(const std::string& ref,
-                            const std::function<bool(const control::StatusResponse&)>& tell) {
+Status BuildRecords::Replay(const std::string& ref, const std::function<bool(const control::StatusResponse&)>& tell) {
   if (!HasEnded(ref)) return NotFound("no such job {}", ref);
   TRY_ASSIGN(Fd fd, OpenFile(FileOf(ref, ".status"), O_RDONLY));
   google::protobuf::io::FileInputStream in(fd.get());

@@ -1,7 +1,8 @@
 // The history of builds as BuildKit's API tells it: which builds there were, what became of them, what they said.
 //
 //   <root>/daemon/builds/<hash>.build    api/control.proto, BuildHistoryRecord; the hash is that of the ref
-//   <root>/daemon/builds/<hash>.<digest> a document of the record: its error in full (google.rpc.Status), the provenance of
+//   <root>/daemon/builds/<hash>.<digest> a document of the record: its error in full (google.rpc.Status), the
+//   provenance of
 //                                        what it made, its trace
 //   <root>/daemon/builds/<hash>.status   what Status told: StatusResponse messages, each behind its size (varint)
 //
@@ -54,8 +55,7 @@ class BuildRecords {
   // Tells the builds that there are and, unless the request asks for an early exit, those that begin, end and go
   // from then on. Returns when `tell` says false, or `gone` does, which is asked ten times a second.
   Status Listen(const control::BuildHistoryRequest& request,
-                const std::function<bool(const control::BuildHistoryEvent&)>& tell,
-                const std::function<bool()>& gone);
+                const std::function<bool(const control::BuildHistoryEvent&)>& tell, const std::function<bool()>& gone);
 
   bool HasEnded(const std::string& ref);
   // What a build that has ended told: false from `tell` ends it. kNotFound: nothing is known of it.

@@ -75,7 +75,9 @@ TEST_F(RecordsTest, NewestFirstWithThoseThatRun) {
 }
 
 TEST_F(RecordsTest, DocumentsAreThereAsLongAsTheirRecord) {
-  auto describe = [](const std::string& text, control::Descriptor& out) { out.set_digest(Digest::Of(text).ToString()); };
+  auto describe = [](const std::string& text, control::Descriptor& out) {
+    out.set_digest(Digest::Of(text).ToString());
+  };
   Record record = Begin("a");
   SetTime(clock.now, record.mutable_completed_at());
   describe("provenance", *record.mutable_result()->add_attestations());

@@ -8,8 +8,8 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdlib>
-#include <map>
 #include <cstring>
+#include <map>
 
 #include "api/control.grpc.pb.h"
 #include "base/strings.h"

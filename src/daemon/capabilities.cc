@@ -9,10 +9,7 @@
 
 namespace varve::daemon {
 
-namespace {
-
-
-}  // namespace
+namespace {}  // namespace
 
 void FillVersion(moby::buildkit::v1::types::BuildkitVersion& version) {
   version.set_package(kPackage);

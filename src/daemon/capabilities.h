@@ -18,9 +18,9 @@ inline constexpr char kDockerfileVersion[] = "1.26";  // of the language
 inline constexpr char kPackage[] = "github.com/moby/buildkit";
 
 struct WorkerFacts {
-  std::string id;                      // of the state root; stays when the daemon starts again
+  std::string id;  // of the state root; stays when the daemon starts again
   std::string hostname;
-  std::set<std::string> emulated;      // platforms besides this machine's, "linux/arm64"
+  std::set<std::string> emulated;           // platforms besides this machine's, "linux/arm64"
   std::vector<std::string> platforms = {};  // instead of those; of the operator's configuration
   std::vector<moby::buildkit::v1::types::GcPolicy> policies = {};
   std::map<std::string, std::string> labels = {};  // the operator's

@@ -29,8 +29,8 @@ struct WantedFiles {
   std::string shared_key;            // of the client's attributes: what tells directories of one name apart
   std::vector<std::string> include;  // patterns; empty: all
   std::vector<std::string> exclude;
-  std::vector<std::string> follow;   // paths, with what links on their way lead to; empty: all
-  bool all_again = false;            // files that look the same are sent too
+  std::vector<std::string> follow;  // paths, with what links on their way lead to; empty: all
+  bool all_again = false;           // files that look the same are sent too
   bool operator==(const WantedFiles&) const = default;
 };
 
@@ -62,8 +62,7 @@ class Client {
   virtual Status Upload(const std::string& url, Writer& out, std::stop_token stop) = 0;
 
   virtual Result<std::optional<std::string>> Secret(const std::string& id, std::stop_token stop) = 0;
-  virtual Result<std::optional<registry::Credential>> Credentials(const std::string& host,
-                                                                  std::stop_token stop) = 0;
+  virtual Result<std::optional<registry::Credential>> Credentials(const std::string& host, std::stop_token stop) = 0;
   // Fetched by the client, with a password that it keeps. Nothing: it has only Credentials.
   virtual Result<std::optional<registry::BearerToken>> Token(const registry::TokenRequest& request,
                                                              std::stop_token stop) = 0;

@@ -30,7 +30,8 @@ Result<oci::ImageConfig> ConfigOf(const WantedResult& wanted) {
   return config;
 }
 
-Result<exporter::BuildResult> InputsOf(const std::vector<ResultPart>& parts, const std::vector<const LlbBuild*>& besides) {
+Result<exporter::BuildResult> InputsOf(const std::vector<ResultPart>& parts,
+                                       const std::vector<const LlbBuild*>& besides) {
   exporter::BuildResult result{.multi_platform = parts.size() > 1 || !parts[0].wanted.id.empty()};
   for (const ResultPart& part : parts) {
     TRY_ASSIGN(auto input, part.build->InputOf(part.wanted, besides));

@@ -36,7 +36,7 @@ struct BuildPlace {
   const DeviceRules& devices;          // as well
   std::stop_token stop;
   std::shared_ptr<policy::SourcePolicy> policy = {};  // null: there is none
-  int shadow_percent = 0;              // of the replays: build.json's
+  int shadow_percent = 0;                             // of the replays: build.json's
 };
 
 // The call that led to a build, for its provenance.
@@ -47,10 +47,10 @@ struct BuildOrigin {
 
 // The part of a result that the caller has to say: what the client's front end made of it.
 struct WantedResult {
-  size_t platform = 0;        // which of the build's
-  std::string id;             // "linux/arm64"; empty: the only one
-  std::string config;         // JSON; empty: the build's own
-  std::optional<int64_t> epoch = {};  // SOURCE_DATE_EPOCH, seconds
+  size_t platform = 0;                                 // which of the build's
+  std::string id;                                      // "linux/arm64"; empty: the only one
+  std::string config;                                  // JSON; empty: the build's own
+  std::optional<int64_t> epoch = {};                   // SOURCE_DATE_EPOCH, seconds
   std::vector<attest::Attestation> attestations = {};  // of the client's front end
   // Of all platforms together, in the first of them:
   std::vector<exporter::Output::Annotation> annotations = {};
@@ -76,15 +76,17 @@ class ClientBuild {
   virtual std::optional<Failure> Run(bool want_data, job::BuildHistory* history) = 0;
   // Outputs beside those that the build was made with.
   virtual void AddOutputs(const std::vector<exporter::Output>& more) = 0;
-  // After Run: what a part of a result is made of, attested as the build was asked to. `besides`: what else the client's
-  // front end had built, to look into it.
-  virtual Result<exporter::PlatformInput> InputOf(const WantedResult& wanted, const std::vector<const LlbBuild*>& besides) = 0;
+  // After Run: what a part of a result is made of, attested as the build was asked to. `besides`: what else the
+  // client's front end had built, to look into it.
+  virtual Result<exporter::PlatformInput> InputOf(const WantedResult& wanted,
+                                                  const std::vector<const LlbBuild*>& besides) = 0;
   // After Run: what led to that part of a result, in full, for the history of builds.
-  virtual Result<attest::Attestation> HistoryProvenance(const WantedResult& wanted, const std::vector<const LlbBuild*>& besides) = 0;
+  virtual Result<attest::Attestation> HistoryProvenance(const WantedResult& wanted,
+                                                        const std::vector<const LlbBuild*>& besides) = 0;
   // After Run of all that the parts are of: writes outputs and caches as this build, the first part's, was asked to.
   // `metadata` is what clients write to --metadata-file.
-  virtual std::optional<Failure> Export(const std::vector<ResultPart>& parts, const std::vector<const LlbBuild*>& besides,
-                                        Json& metadata) = 0;
+  virtual std::optional<Failure> Export(const std::vector<ResultPart>& parts,
+                                        const std::vector<const LlbBuild*>& besides, Json& metadata) = 0;
   // After Run: the layers of a platform's result.
   virtual cache::Rootfs RootfsOf(size_t platform) const = 0;
   virtual const graph::Graph& graph() const = 0;
@@ -108,6 +110,7 @@ attest::ProvenanceRequest HistoryRequest(const attest::Request& asked);
 Result<oci::ImageConfig> ConfigOf(const WantedResult& wanted);
 
 // `besides`: as of ClientBuild::InputOf.
-Result<exporter::BuildResult> InputsOf(const std::vector<ResultPart>& parts, const std::vector<const LlbBuild*>& besides);
+Result<exporter::BuildResult> InputsOf(const std::vector<ResultPart>& parts,
+                                       const std::vector<const LlbBuild*>& besides);
 
 }  // namespace varve::daemon

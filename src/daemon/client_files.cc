@@ -51,8 +51,7 @@ class ClientFiles::Outputs final : public job::OutputReceiver {
   Result<std::shared_ptr<RemoteBlobs>> TakesBlobs(size_t, std::stop_token stop) override {
     return client_.Content("export", "", std::move(stop));  // one for all outputs: clients have no more
   }
-  Status TakeFiles(size_t output, const std::string& directory, engine::StepSink& sink,
-                   std::stop_token stop) override {
+  Status TakeFiles(size_t output, const std::string& directory, engine::StepSink& sink, std::stop_token stop) override {
     return client_.SendFiles(output, directory, ProgressTo(sink), stop);
   }
 
@@ -68,9 +67,8 @@ ClientFiles::ClientFiles(Client& client, Options options, std::stop_token stop)
   hooks_.secrets = [this](const std::string& id) { return client_.Secret(id, stop_); };
   hooks_.ssh = [this](const graph::Graph& graph) { return StartAgents(graph); };
   hooks_.directories = [this](const graph::LocalSource& source, const std::vector<tree::Selector>& reach,
-                              engine::StepSink& sink, std::stop_token token) {
-    return DirectoryOf(source, reach, sink, std::move(token));
-  };
+                              engine::StepSink& sink,
+                              std::stop_token token) { return DirectoryOf(source, reach, sink, std::move(token)); };
   hooks_.uploads = [this](const std::string& url, Writer& out, std::stop_token token) {
     return client_.Upload(url, out, std::move(token));
   };
@@ -82,11 +80,14 @@ ClientFiles::ClientFiles(Client& client, Options options, std::stop_token stop)
 
 ClientFiles::~ClientFiles() = default;
 
-Result<std::string> ClientFiles::DirectoryOf(const graph::LocalSource& source,
-                                             const std::vector<tree::Selector>& reach,
+Result<std::string> ClientFiles::DirectoryOf(const graph::LocalSource& source, const std::vector<tree::Selector>& reach,
                                              engine::StepSink& sink, std::stop_token stop) {
-  WantedFiles wanted{.mount = source.name, .session = source.session, .shared_key = source.shared_key_hint,
-                     .include = source.include, .exclude = source.exclude, .follow = source.follow_paths,
+  WantedFiles wanted{.mount = source.name,
+                     .session = source.session,
+                     .shared_key = source.shared_key_hint,
+                     .include = source.include,
+                     .exclude = source.exclude,
+                     .follow = source.follow_paths,
                      .all_again = source.compare_nothing};
   // A front end that names paths knows best; for others, what the steps select is what is wanted.
   if (wanted.follow.empty() && wanted.include.empty()) wanted.follow = FollowPaths(reach);

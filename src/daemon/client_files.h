@@ -20,7 +20,7 @@ OnProgress ProgressTo(engine::StepSink& sink);
 class ClientFiles {
  public:
   struct Options {
-    std::string project;      // job::BuildClient::project
+    std::string project;              // job::BuildClient::project
     const sys::LazyTempDir& scratch;  // where sockets of agents may be made
     exec::StepSettings steps = {};
     // The mount and the shared key of a local source, where the graph names them otherwise.

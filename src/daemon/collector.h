@@ -23,7 +23,7 @@ class Collector {
  public:
   struct Options {
     std::chrono::milliseconds interval = std::chrono::minutes(1);
-    bool measure = false;  // for storage()
+    bool measure = false;       // for storage()
     std::string policies = {};  // of ReadPolicies
   };
   Collector(std::string root, Options options);

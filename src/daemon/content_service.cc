@@ -9,8 +9,8 @@ namespace varve::daemon {
 
 namespace {
 
-constexpr size_t kListed = 256;       // infos a message
-constexpr size_t kPiece = 1 << 20;    // bytes a message
+constexpr size_t kListed = 256;     // infos a message
+constexpr size_t kPiece = 1 << 20;  // bytes a message
 
 void Fill(const cas::BlobStat& stat, content::Info& info) {
   info.set_digest(stat.digest.ToString());
@@ -79,7 +79,8 @@ grpc::Status ContentService::Read(grpc::ServerContext*, const content::ReadConte
     std::string piece(kPiece, '\0');
     // A blob store reads from the beginning; ranges of large blobs are rare enough.
     for (int64_t at = 0; at < end;) {
-      TRY_ASSIGN(size_t n, reader->Read(std::span(piece.data(), std::min<size_t>(kPiece, static_cast<size_t>(end - at)))));
+      TRY_ASSIGN(size_t n,
+                 reader->Read(std::span(piece.data(), std::min<size_t>(kPiece, static_cast<size_t>(end - at)))));
       if (n == 0) return Corrupt("content {}: the file is shorter than it was", request->digest());
       const int64_t skip = std::clamp<int64_t>(request->offset() - at, 0, static_cast<int64_t>(n));
       content::ReadContentResponse message;

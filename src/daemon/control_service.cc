@@ -43,8 +43,7 @@ void SendClock(grpc::ServerContext& context) {
   gmtime_r(&seconds, &utc);
   char text[32];
   strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
-  context.AddInitialMetadata("buildkit-current-timestamp",
-                             fmt::format("{}.{:09}Z", text, now % 1'000'000'000));
+  context.AddInitialMetadata("buildkit-current-timestamp", fmt::format("{}.{:09}Z", text, now % 1'000'000'000));
 }
 
 std::string HeaderOf(const grpc::ServerContext& context, const std::string& name) {
@@ -94,14 +93,16 @@ std::vector<std::string> Complete(control::BuildHistoryRecord& record, const goo
   record.set_num_warnings(counts.warnings);
   std::vector<std::string> documents;
   for (const auto& [platform, text] : job.provenance()) {
-    control::BuildResultInfo& result = platform.empty() ? *record.mutable_result() : (*record.mutable_results())[platform];
+    control::BuildResultInfo& result =
+        platform.empty() ? *record.mutable_result() : (*record.mutable_results())[platform];
     control::Descriptor& out = *result.add_attestations();
     Describe(text, oci::kInToto, out);
     (*out.mutable_annotations())["in-toto.io/predicate-type"] = std::string(attest::kProvenanceV1);
     documents.push_back(text);
   }
   if (job.build()) {
-    documents.push_back(report::SpanStubs(report::OtlpTraces(*job.build(), {{"service.name", "varved"}}, std::nullopt)));
+    documents.push_back(
+        report::SpanStubs(report::OtlpTraces(*job.build(), {{"service.name", "varved"}}, std::nullopt)));
     Describe(documents.back(), report::kSpanStubs, *record.mutable_trace());
   }
   return documents;
@@ -160,8 +161,8 @@ grpc::Status ControlService::Status(grpc::ServerContext* context, const control:
   const std::string& ref = request->ref();
   std::shared_ptr<StatusFeed> feed = jobs_.FindFeedNow(ref);
   if (feed == nullptr && records_.HasEnded(ref)) {
-    varve::Status replayed = records_.Replay(
-        ref, [&](const control::StatusResponse& response) { return writer->Write(response); });
+    varve::Status replayed =
+        records_.Replay(ref, [&](const control::StatusResponse& response) { return writer->Write(response); });
     return replayed ? grpc::Status::OK : ToGrpc(replayed.error());
   }
   if (feed == nullptr) feed = jobs_.FindFeed(ref);
@@ -170,8 +171,10 @@ grpc::Status ControlService::Status(grpc::ServerContext* context, const control:
   control::StatusResponse response;
   while (!context->IsCancelled()) {
     switch (feed->Next(place, response, kPoll)) {
-      case StatusFeed::More::kEnd: return grpc::Status::OK;
-      case StatusFeed::More::kNotYet: break;
+      case StatusFeed::More::kEnd:
+        return grpc::Status::OK;
+      case StatusFeed::More::kNotYet:
+        break;
       case StatusFeed::More::kYes:
         if (!writer->Write(response)) return grpc::Status::CANCELLED;
     }
@@ -179,9 +182,8 @@ grpc::Status ControlService::Status(grpc::ServerContext* context, const control:
   return grpc::Status::CANCELLED;
 }
 
-grpc::Status ControlService::Session(
-    grpc::ServerContext* context,
-    grpc::ServerReaderWriter<control::BytesMessage, control::BytesMessage>* stream) {
+grpc::Status ControlService::Session(grpc::ServerContext* context,
+                                     grpc::ServerReaderWriter<control::BytesMessage, control::BytesMessage>* stream) {
   return sessions_.Serve(*context, *stream);
 }
 
@@ -191,8 +193,7 @@ grpc::Status ControlService::ListWorkers(grpc::ServerContext*, const control::Li
   return grpc::Status::OK;
 }
 
-grpc::Status ControlService::Info(grpc::ServerContext*, const control::InfoRequest*,
-                                  control::InfoResponse* response) {
+grpc::Status ControlService::Info(grpc::ServerContext*, const control::InfoRequest*, control::InfoResponse* response) {
   FillVersion(*response->mutable_buildkit_version());
   return grpc::Status::OK;
 }
@@ -208,8 +209,7 @@ grpc::Status ControlService::Prune(grpc::ServerContext* context, const control::
   std::stop_source stop;
   CallWatch watch(*context, [&] { stop.request_stop(); });
   varve::Status pruned = daemon::Prune(
-      policy_.root, *request, [&](const control::UsageRecord& record) { writer->Write(record); },
-      stop.get_token());
+      policy_.root, *request, [&](const control::UsageRecord& record) { writer->Write(record); }, stop.get_token());
   return pruned ? grpc::Status::OK : ToGrpc(pruned.error());
 }
 
@@ -224,8 +224,7 @@ grpc::Status ControlService::ListenBuildHistory(grpc::ServerContext* context,
   return listened ? grpc::Status::OK : ToGrpc(listened.error());
 }
 
-grpc::Status ControlService::UpdateBuildHistory(grpc::ServerContext*,
-                                                const control::UpdateBuildHistoryRequest* request,
+grpc::Status ControlService::UpdateBuildHistory(grpc::ServerContext*, const control::UpdateBuildHistoryRequest* request,
                                                 control::UpdateBuildHistoryResponse*) {
   varve::Status updated = records_.Update(*request);
   return updated ? grpc::Status::OK : ToGrpc(updated.error());

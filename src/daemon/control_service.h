@@ -16,9 +16,8 @@ namespace varve::daemon {
 class ControlService final : public control::Control::Service {
  public:
   // All must outlive the service.
-  ControlService(Jobs& jobs, session::Sessions& sessions, session::Contexts& contexts,
-                 BuildRecords& records, Metrics& metrics, Telemetry& telemetry, const SolvePolicy& policy,
-                 const WorkerFacts& worker)
+  ControlService(Jobs& jobs, session::Sessions& sessions, session::Contexts& contexts, BuildRecords& records,
+                 Metrics& metrics, Telemetry& telemetry, const SolvePolicy& policy, const WorkerFacts& worker)
       : jobs_(jobs), sessions_(sessions), contexts_(contexts), records_(records), metrics_(metrics),
         telemetry_(telemetry), policy_(policy), worker_(worker) {}
 
@@ -38,8 +37,7 @@ class ControlService final : public control::Control::Service {
                     control::InfoResponse* response) override;
   grpc::Status ListenBuildHistory(grpc::ServerContext* context, const control::BuildHistoryRequest* request,
                                   grpc::ServerWriter<control::BuildHistoryEvent>* writer) override;
-  grpc::Status UpdateBuildHistory(grpc::ServerContext* context,
-                                  const control::UpdateBuildHistoryRequest* request,
+  grpc::Status UpdateBuildHistory(grpc::ServerContext* context, const control::UpdateBuildHistoryRequest* request,
                                   control::UpdateBuildHistoryResponse* response) override;
 
  private:

@@ -58,7 +58,8 @@ Result<std::unique_ptr<DebugServer>> DebugServer::Start(const std::string& addre
 HttpReply DebugServer::Reply(const HttpRequest& request) const {
   if (request.method != "GET" && request.method != "HEAD") return Text(405, "GET is all there is here\n");
   if (request.path == "/metrics") {
-    return {.status = 200, .headers = {{"Content-Type", "text/plain; version=0.0.4; charset=utf-8"}},
+    return {.status = 200,
+            .headers = {{"Content-Type", "text/plain; version=0.0.4; charset=utf-8"}},
             .body = pages_.metrics()};
   }
   if (request.path == "/healthz") {

@@ -9,10 +9,10 @@ namespace {
 
 struct DebugServerTest : ::testing::Test {
   std::string unhealthy;
-  std::unique_ptr<DebugServer> server = std::move(*DebugServer::Start(
-      "localhost:0", {.unhealthy = [this] { return unhealthy; },
-                      .metrics = [] { return "a_metric 1\n"; },
-                      .requests = [] { return "build-1\n"; }}));
+  std::unique_ptr<DebugServer> server =
+      std::move(*DebugServer::Start("localhost:0", {.unhealthy = [this] { return unhealthy; },
+                                                    .metrics = [] { return "a_metric 1\n"; },
+                                                    .requests = [] { return "build-1\n"; }}));
 
   std::pair<int, std::string> Ask(const std::string& path, const std::string& method = "GET") {
     net::HttpClient http;
@@ -37,7 +37,8 @@ TEST_F(DebugServerTest, HealthIsAskedForEachTime) {
 }
 
 TEST_F(DebugServerTest, AnythingElseIsNotFound) {
-  EXPECT_EQ(Ask("/"), Answer(404, "there is nothing here; there are:\n/metrics\n/healthz\n/debug/requests\n/debug/gc\n"));
+  EXPECT_EQ(Ask("/"),
+            Answer(404, "there is nothing here; there are:\n/metrics\n/healthz\n/debug/requests\n/debug/gc\n"));
   EXPECT_EQ(Ask("/debug/pprof/heap").first, 404);
   EXPECT_EQ(Ask("/metrics", "POST").first, 405);
 }

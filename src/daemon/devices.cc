@@ -34,7 +34,8 @@ Result<Grants> ReadGrants(const std::vector<std::string>& granted) {
     const std::vector<std::string> fields = Split(std::string_view(entitlement).substr(7), ',');
     std::string alias;
     for (size_t i = 1; i < fields.size(); ++i) {
-      if (!fields[i].starts_with("alias=")) return Invalid("unknown device config key \"{}\"", fields[i].substr(0, fields[i].find('=')));
+      if (!fields[i].starts_with("alias="))
+        return Invalid("unknown device config key \"{}\"", fields[i].substr(0, fields[i].find('=')));
       alias = fields[i].substr(6);
     }
     if (alias.empty()) grants.names.push_back(fields[0]);
@@ -72,8 +73,8 @@ Status GrantDevices(graph::Graph& graph, const std::vector<std::string>& granted
     }
     if (forbidden.empty()) continue;
     const bool one = forbidden.size() == 1;
-    Error error = Invalid("device{} {} {} requested by the build but not allowed", one ? "" : "s", Join(forbidden, ", "),
-                          one ? "is" : "are");
+    Error error = Invalid("device{} {} {} requested by the build but not allowed", one ? "" : "s",
+                          Join(forbidden, ", "), one ? "is" : "are");
     error.hint = fmt::format("pass --allow device={}", forbidden[0]);
     return error;
   }

@@ -15,8 +15,9 @@ struct Devices : ::testing::Test {
   DeviceRules rules;
 
   void SetUp() override {
-    std::ofstream(directory.path() + "/a.yaml") << "cdiVersion: '0.6.0'\nkind: a.com/gpu\ndevices:\n- name: '0'\n- name: '1'\n"
-                                                   "  annotations:\n    org.mobyproject.buildkit.device.class: fast\n";
+    std::ofstream(directory.path() + "/a.yaml")
+        << "cdiVersion: '0.6.0'\nkind: a.com/gpu\ndevices:\n- name: '0'\n- name: '1'\n"
+           "  annotations:\n    org.mobyproject.buildkit.device.class: fast\n";
     std::ofstream(directory.path() + "/b.yaml") << "cdiVersion: '0.6.0'\nkind: b.com/disk\ndevices:\n- name: any\n"
                                                    "annotations:\n  org.mobyproject.buildkit.device.autoallow: true\n";
     registry = sandbox::CdiRegistry::Load({directory.path()});

@@ -88,8 +88,8 @@ DockerfileBuild::DockerfileBuild(FrontendRequest request, llb::Inputs inputs, st
   };
   files_ = std::make_unique<ClientFiles>(
       place_.client,
-      ClientFiles::Options{.project = std::move(project), .scratch = place_.workspace.scratch,
-                           .steps = place_.steps, .rename = rename},
+      ClientFiles::Options{
+          .project = std::move(project), .scratch = place_.workspace.scratch, .steps = place_.steps, .rename = rename},
       place_.stop);
   files_->hooks().inputs = inputs_.Lowered();
   files_->hooks().policy = place_.policy.get();
@@ -113,11 +113,15 @@ Status DockerfileBuild::ReadDockerfile(job::BuildContext& context) {
   const std::string& file = request_.filename;
   const std::string lower = LowerName(file);
   uint32_t vertex = 0;
-  auto read = job::Shown(
-      place_.board, "[internal] load build definition from " + file, [&](job::VertexSink& sink) -> Status {
+  auto read =
+      job::Shown(place_.board, "[internal] load build definition from " + file, [&](job::VertexSink& sink) -> Status {
         vertex = sink.vertex();
-        WantedFiles wanted{.mount = request_.dockerfile_mount, .session = SessionOf(request_.dockerfile_mount),
-                           .shared_key = SharedKeyOf(request_.dockerfile_mount), .include = {}, .exclude = {}, .follow = {file, file + ".dockerignore"}};
+        WantedFiles wanted{.mount = request_.dockerfile_mount,
+                           .session = SessionOf(request_.dockerfile_mount),
+                           .shared_key = SharedKeyOf(request_.dockerfile_mount),
+                           .include = {},
+                           .exclude = {},
+                           .follow = {file, file + ".dockerignore"}};
         // Of the usual name other spellings are found too, as on a file system that knows no case.
         if (lower != file) wanted.follow.push_back(lower);
         TRY_ASSIGN(auto files, place_.client.Sync(wanted, ProgressTo(sink), place_.stop));
@@ -145,11 +149,14 @@ Result<std::unique_ptr<SyncedFiles>> DockerfileBuild::SyncIfOffered(const Wanted
   return files;
 }
 
-Result<std::vector<std::string>> DockerfileBuild::IgnorePatternsOf(const std::string& mount,
-                                                                   const std::string& file,
+Result<std::vector<std::string>> DockerfileBuild::IgnorePatternsOf(const std::string& mount, const std::string& file,
                                                                    std::string& found) {
-  WantedFiles wanted{.mount = mount, .session = SessionOf(mount),
-                     .shared_key = SharedKeyOf(mount) + "\nignore file", .include = {}, .exclude = {}, .follow = {file}};
+  WantedFiles wanted{.mount = mount,
+                     .session = SessionOf(mount),
+                     .shared_key = SharedKeyOf(mount) + "\nignore file",
+                     .include = {},
+                     .exclude = {},
+                     .follow = {file}};
   return job::Shown(place_.board, "[" + mount + "] load " + file,
                     [&](engine::StepSink& sink) -> Result<std::vector<std::string>> {
                       TRY_ASSIGN(auto files, SyncIfOffered(wanted, sink));
@@ -169,9 +176,12 @@ Status DockerfileBuild::ReadIgnoreFiles(job::BuildContext& context) {
       context.ignore_file = request_.filename + ".dockerignore";
     } else {
       const std::string mount = request_.context_mount == "context" ? "internal" : request_.context_mount;
-      WantedFiles wanted{.mount = request_.context_mount, .session = SessionOf(request_.context_mount),
+      WantedFiles wanted{.mount = request_.context_mount,
+                         .session = SessionOf(request_.context_mount),
                          .shared_key = SharedKeyOf(request_.context_mount) + "\nignore file",
-                         .include = {}, .exclude = {}, .follow = {file}};
+                         .include = {},
+                         .exclude = {},
+                         .follow = {file}};
       Status read = job::Shown(place_.board, "[" + mount + "] load " + file, [&](engine::StepSink& sink) -> Status {
         TRY_ASSIGN(auto files, SyncIfOffered(wanted, sink));
         if (files == nullptr) return Ok();
@@ -296,9 +306,11 @@ std::optional<Failure> DockerfileBuild::Prepare() {
   if (!context) return Failure{context.error()};
   for (const std::string& warning : context->warnings) place_.board.Warn({.text = warning});
   if (!request_.attributes.contains("cmdline")) {  // of a front end that was asked for by the file
-    auto wanted = dockerfile::FrontendOf(context->dockerfile, {request_.flags.build_args.begin(), request_.flags.build_args.end()});
+    auto wanted = dockerfile::FrontendOf(context->dockerfile,
+                                         {request_.flags.build_args.begin(), request_.flags.build_args.end()});
     if (wanted && !dockerfile::IsDockersFrontend(wanted->frontend)) {
-      other_frontend_ = {*wanted, wanted->span.start_line > 0 ? std::optional(PlaceOf(wanted->span, *context)) : std::nullopt};
+      other_frontend_ = {*wanted,
+                         wanted->span.start_line > 0 ? std::optional(PlaceOf(wanted->span, *context)) : std::nullopt};
       return std::nullopt;
     }
   }
@@ -312,7 +324,8 @@ std::optional<Failure> DockerfileBuild::Prepare() {
   // A question about checks is answered with them; they are no warnings then.
   if (request_.subrequest.empty()) job::ShowWarnings(job_->warnings(), place_.board, job_->context());
   if (!lowered) return At(lowered.error());
-  if (Status granted = GrantDevices(job_->platforms().graph, granted_, place_.devices); !granted) return Failure{granted.error()};
+  if (Status granted = GrantDevices(job_->platforms().graph, granted_, place_.devices); !granted)
+    return Failure{granted.error()};
   if (Status good = job::BuildJob::CheckFlags(request_.flags, targets_.outputs); !good) {
     return Failure{good.error()};
   }
@@ -325,18 +338,19 @@ Result<job::CallResult> DockerfileBuild::Answer(std::optional<Failure>& failure)
   request_.flags.call.name = name;
   if (name == "subrequests.describe") return job::DescribeResult();
   if (name != "lint" && name != "outline" && name != "targets") {
-    failure = Failure{.error = Invalid("unsupported request {}", request_.subrequest),
-                      .subrequest = request_.subrequest};
+    failure =
+        Failure{.error = Invalid("unsupported request {}", request_.subrequest), .subrequest = request_.subrequest};
     return failure->error;
   }
   failure = Prepare();
   if (other_frontend_) return Invalid("the file is for the front end {}", other_frontend_->syntax.frontend);
   if (name == "lint" && !job_->context().dockerfile_name.empty()) {
     dockerfile::CheckReport report{.file_name = job_->context().dockerfile_name,
-                                   .source = job_->context().dockerfile, .warnings = job_->warnings()};
+                                   .source = job_->context().dockerfile,
+                                   .warnings = job_->warnings()};
     if (failure) {
-      report.error = dockerfile::SourceError{failure->error, failure->place ? failure->place->span
-                                                                           : dockerfile::Span{}};
+      report.error =
+          dockerfile::SourceError{failure->error, failure->place ? failure->place->span : dockerfile::Span{}};
     }
     failure.reset();
     return job::CheckResult(report);
@@ -368,7 +382,10 @@ pb::Definition DockerfileBuild::Definition(const std::optional<graph::Ref>& resu
 
 job::ClientFacts DockerfileBuild::Facts() const {
   const bool local = request_.context.empty() || request_.dockerfile_given;
-  return {.asked = origin_.asked, .client = origin_.client, .frontend_version = kDockerfileVersion, .locals = read_mounts_,
+  return {.asked = origin_.asked,
+          .client = origin_.client,
+          .frontend_version = kDockerfileVersion,
+          .locals = read_mounts_,
           .read_by = local ? attest::MakeBuildConfig(ReadGraph(), graph::Ref{0, 0}).definition : Json(),
           .environment = place_.provenance_environment};
 }
@@ -385,8 +402,8 @@ std::optional<Failure> DockerfileBuild::Run(bool want_data, job::BuildHistory* h
   if (!observer_ || outcome_.error) {
     observer_ = std::make_unique<job::BoardObserver>(place_.board, job_->graph());
   }
-  engine::Observer& watched = history != nullptr ? history->Watch(*observer_, job_->graph())
-                                                 : static_cast<engine::Observer&>(*observer_);
+  engine::Observer& watched =
+      history != nullptr ? history->Watch(*observer_, job_->graph()) : static_cast<engine::Observer&>(*observer_);
   result_.reset();
   auto outcome = job_->Run({.want_data = want_data, .shadows_later = true}, watched);
   if (!outcome) return Failure{outcome.error()};
@@ -398,14 +415,16 @@ std::optional<Failure> DockerfileBuild::Run(bool want_data, job::BuildHistory* h
   return std::nullopt;
 }
 
-Result<exporter::PlatformInput> DockerfileBuild::InputOf(const WantedResult& wanted, const std::vector<const LlbBuild*>&) {
+Result<exporter::PlatformInput> DockerfileBuild::InputOf(const WantedResult& wanted,
+                                                         const std::vector<const LlbBuild*>&) {
   if (!result_) {
     files_->hooks().facts = Facts();
     TRY_ASSIGN(result_, job_->AttestedResult(outcome_));
   }
   exporter::PlatformInput of = result_->platforms[wanted.platform];
   // The client's front end may have changed it.
-  const bool changed = !wanted.config.empty() && wanted.config != lowered().results[wanted.platform].lowered.config.Serialise();
+  const bool changed =
+      !wanted.config.empty() && wanted.config != lowered().results[wanted.platform].lowered.config.Serialise();
   if (changed) {
     TRY_ASSIGN(of.input.config, ConfigOf(wanted));
   }
@@ -416,13 +435,14 @@ Result<exporter::PlatformInput> DockerfileBuild::InputOf(const WantedResult& wan
   return of;
 }
 
-Result<attest::Attestation> DockerfileBuild::HistoryProvenance(const WantedResult& wanted, const std::vector<const LlbBuild*>&) {
+Result<attest::Attestation> DockerfileBuild::HistoryProvenance(const WantedResult& wanted,
+                                                               const std::vector<const LlbBuild*>&) {
   files_->hooks().facts = Facts();
   return job_->Provenance(HistoryRequest(request_.flags.attest), outcome_, wanted.platform, false);
 }
 
-std::optional<Failure> DockerfileBuild::Export(const std::vector<ResultPart>& parts, const std::vector<const LlbBuild*>& besides,
-                                               Json& metadata) {
+std::optional<Failure> DockerfileBuild::Export(const std::vector<ResultPart>& parts,
+                                               const std::vector<const LlbBuild*>& besides, Json& metadata) {
   auto result = InputsOf(parts, besides);
   if (!result) return Failure{result.error()};
   Status cached = Ok();
@@ -447,7 +467,9 @@ graph::Graph DockerfileBuild::ReadGraph() const {
 }
 
 FailurePlace DockerfileBuild::PlaceOf(const dockerfile::Span& span, const job::BuildContext& context) const {
-  return {.file = context.dockerfile_name, .text = context.dockerfile, .span = span,
+  return {.file = context.dockerfile_name,
+          .text = context.dockerfile,
+          .span = span,
           .origin = llb::Encode(ReadGraph(), graph::Ref{0, 0})};
 }
 
@@ -466,12 +488,11 @@ Failure DockerfileBuild::OfOutcome() {
   const graph::Step& step = job_->graph().steps[*outcome_.failed_step];
   failure.vertex = place_.feed.DigestOf(observer_->VertexOf(*outcome_.failed_step));
   if (step.location.first_line > 0) {
-    failure.place = PlaceOf(dockerfile::Span::Lines(static_cast<int>(step.location.first_line),
-                                                    static_cast<int>(step.location.last_line)),
-                            job_->context());
+    failure.place = PlaceOf(
+        dockerfile::Span::Lines(static_cast<int>(step.location.first_line), static_cast<int>(step.location.last_line)),
+        job_->context());
   }
-  if (failure.error.code == Code::kNotFound && !job_->context().ignore_file.empty() &&
-      failure.error.hint.empty()) {
+  if (failure.error.code == Code::kNotFound && !job_->context().ignore_file.empty() && failure.error.hint.empty()) {
     failure.error.hint = fmt::format("if the file exists, {} may exclude it", job_->context().ignore_file);
   }
   NameMissingFile(step, failure);

@@ -33,8 +33,8 @@ namespace varve::daemon {
 class DockerfileBuild final : public ClientBuild {
  public:
   // `inputs`: what contexts "input:NAME" are.
-  DockerfileBuild(FrontendRequest request, llb::Inputs inputs, std::vector<tier::Spec> cache_from,
-                  BuildTargets targets, BuildPlace place, BuildOrigin origin);
+  DockerfileBuild(FrontendRequest request, llb::Inputs inputs, std::vector<tier::Spec> cache_from, BuildTargets targets,
+                  BuildPlace place, BuildOrigin origin);
   ~DockerfileBuild() override;
 
   // Empty: all went well, or the file is for another front end.
@@ -58,8 +58,10 @@ class DockerfileBuild final : public ClientBuild {
   void AddOutputs(const std::vector<exporter::Output>& more) override {
     targets_.outputs.insert(targets_.outputs.end(), more.begin(), more.end());
   }
-  Result<exporter::PlatformInput> InputOf(const WantedResult& wanted, const std::vector<const LlbBuild*>& besides) override;
-  Result<attest::Attestation> HistoryProvenance(const WantedResult& wanted, const std::vector<const LlbBuild*>& besides) override;
+  Result<exporter::PlatformInput> InputOf(const WantedResult& wanted,
+                                          const std::vector<const LlbBuild*>& besides) override;
+  Result<attest::Attestation> HistoryProvenance(const WantedResult& wanted,
+                                                const std::vector<const LlbBuild*>& besides) override;
   std::optional<Failure> Export(const std::vector<ResultPart>& parts, const std::vector<const LlbBuild*>& besides,
                                 Json& metadata) override;
   cache::Rootfs RootfsOf(size_t platform) const override;
@@ -81,7 +83,7 @@ class DockerfileBuild final : public ClientBuild {
   // Builds an input, and copies what it gives to a directory that lives as long as `context`.
   Result<std::string> FilesOfInput(const std::string& name, job::BuildContext& context);
   Result<std::vector<std::string>> IgnorePatternsOf(const std::string& mount, const std::string& file,
-                                                           std::string& found);
+                                                    std::string& found);
   job::ClientFacts Facts() const;
   graph::Graph ReadGraph() const;  // how the Dockerfile comes from the client
   FailurePlace PlaceOf(const dockerfile::Span& span, const job::BuildContext& context) const;

@@ -181,8 +181,8 @@ class Process {
       *exit.mutable_error() = StatusOf(outcome.error());
     } else if (outcome->exit_code != 0) {
       exit.set_code(static_cast<uint32_t>(outcome->exit_code));
-      *exit.mutable_error() = ToProto({.error = MakeError(Code::kExec, "exit code: {}", outcome->exit_code),
-                                       .exit_code = outcome->exit_code});
+      *exit.mutable_error() = ToProto(
+          {.error = MakeError(Code::kExec, "exit code: {}", outcome->exit_code), .exit_code = outcome->exit_code});
     }
     sender_.Send(message);
     message = Message();
@@ -244,7 +244,9 @@ class Process {
         timeout = static_cast<int>(left.count());
       }
       pollfd fds[] = {{now.has_input && !now.ended ? in : -1, POLLOUT, 0},
-                      {now.told ? out : -1, POLLIN, 0}, {now.told ? err : -1, POLLIN, 0}, {wake_.get(), POLLIN, 0}};
+                      {now.told ? out : -1, POLLIN, 0},
+                      {now.told ? err : -1, POLLIN, 0},
+                      {wake_.get(), POLLIN, 0}};
       if (poll(fds, 4, timeout) < 0 && errno != EINTR) return;
       if (fds[3].revents != 0) {
         eventfd_t ignored;

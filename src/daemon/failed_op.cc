@@ -43,7 +43,8 @@ Result<FailedOp> FindOp(const pb::Definition& definition, const std::string& dig
 
 Result<FailedOp> LastOp(const pb::Definition& definition) {
   pb::Op last;
-  if (definition.def_size() == 0 || !last.ParseFromString(definition.def(definition.def_size() - 1)) || last.inputs_size() != 1) {
+  if (definition.def_size() == 0 || !last.ParseFromString(definition.def(definition.def_size() - 1)) ||
+      last.inputs_size() != 1) {
     return NotFound("the definition has no result");
   }
   return FindOp(definition, last.inputs(0).digest());

@@ -30,8 +30,8 @@ pb::Definition InputOf(const FailedOp& failed, int input);
 // What the file action number `action` has made; of an ExecOp nothing.
 pb::Definition ResultOfAction(const FailedOp& failed, int action);
 
-// The input whose file was asked for by the operation and is not there, which `message` says; nothing: it says something
-// else.
+// The input whose file was asked for by the operation and is not there, which `message` says; nothing: it says
+// something else.
 std::optional<int> MissingInput(const FailedOp& failed, const std::string& message);
 
 // What failed processes of one run of a build have left. Safe from any thread.

@@ -11,9 +11,11 @@ namespace {
 FailedOp Files() {
   graph::Graph graph;
   graph.Add({.op = graph::FileOp{.base = -1, .actions = {graph::MakeFile{.path = "/base"}}}, .name = "base"});
-  graph.Add({.op = graph::FileOp{.base = 0, .actions = {graph::MakeDirectory{.path = "/one"}, graph::MakeDirectory{.path = "/two"},
-                                                       graph::MakeDirectory{.path = "/three"}}},
-             .inputs = {{0, 0}}, .name = "three"});
+  graph.Add({.op = graph::FileOp{.base = 0,
+                                 .actions = {graph::MakeDirectory{.path = "/one"}, graph::MakeDirectory{.path = "/two"},
+                                             graph::MakeDirectory{.path = "/three"}}},
+             .inputs = {{0, 0}},
+             .name = "three"});
   return *LastOp(llb::Encode(graph, graph::Ref{1, 0}));
 }
 

@@ -21,11 +21,16 @@ constexpr std::string_view kTypePrefix = "github.com/moby/buildkit/";
 grpc::StatusCode CodeOf(const Failure& failure) {
   if (!failure.subrequest.empty() || !failure.capability.empty()) return grpc::StatusCode::UNIMPLEMENTED;
   switch (failure.error.code) {
-    case Code::kCancelled: return grpc::StatusCode::CANCELLED;
-    case Code::kNotFound: return grpc::StatusCode::NOT_FOUND;
-    case Code::kResource: return grpc::StatusCode::RESOURCE_EXHAUSTED;
-    case Code::kInternal: return grpc::StatusCode::INTERNAL;
-    default: return grpc::StatusCode::UNKNOWN;
+    case Code::kCancelled:
+      return grpc::StatusCode::CANCELLED;
+    case Code::kNotFound:
+      return grpc::StatusCode::NOT_FOUND;
+    case Code::kResource:
+      return grpc::StatusCode::RESOURCE_EXHAUSTED;
+    case Code::kInternal:
+      return grpc::StatusCode::INTERNAL;
+    default:
+      return grpc::StatusCode::UNKNOWN;
   }
 }
 
@@ -187,12 +192,21 @@ grpc::Status ToGrpc(const Error& error) { return ToGrpc(ToProto({.error = error}
 Error FromGrpc(const grpc::Status& status) {
   Code code = Code::kInvalid;
   switch (status.error_code()) {
-    case grpc::StatusCode::CANCELLED: code = Code::kCancelled; break;
-    case grpc::StatusCode::NOT_FOUND: code = Code::kNotFound; break;
+    case grpc::StatusCode::CANCELLED:
+      code = Code::kCancelled;
+      break;
+    case grpc::StatusCode::NOT_FOUND:
+      code = Code::kNotFound;
+      break;
     case grpc::StatusCode::UNAVAILABLE:
-    case grpc::StatusCode::DEADLINE_EXCEEDED: code = Code::kUnavailable; break;
-    case grpc::StatusCode::RESOURCE_EXHAUSTED: code = Code::kResource; break;
-    default: break;
+    case grpc::StatusCode::DEADLINE_EXCEEDED:
+      code = Code::kUnavailable;
+      break;
+    case grpc::StatusCode::RESOURCE_EXHAUSTED:
+      code = Code::kResource;
+      break;
+    default:
+      break;
   }
   return {code, status.error_message(), {}};
 }

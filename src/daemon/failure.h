@@ -35,14 +35,14 @@ struct FailurePlace {
 struct Failure {
   Error error;
   std::optional<FailurePlace> place = {};
-  std::vector<FailurePlace> more_places = {};  // that it is about as well
-  std::string vertex = {};                 // digest of the one that failed; may be empty
-  std::string subrequest = {};             // a question that this front end does not answer
-  std::vector<std::string> deny_messages = {};  // of the client's source policy, for its user
-  std::string capability = {};             // that the client's front end needs and this one has not
-  std::optional<int> exit_code = {};       // of a process that failed
-  std::shared_ptr<const FailedOp> op = {};  // of `vertex`
-  std::optional<errdefs::Solve> solve = {}; // `op` with names by which its front end may look into it
+  std::vector<FailurePlace> more_places = {};      // that it is about as well
+  std::string vertex = {};                         // digest of the one that failed; may be empty
+  std::string subrequest = {};                     // a question that this front end does not answer
+  std::vector<std::string> deny_messages = {};     // of the client's source policy, for its user
+  std::string capability = {};                     // that the client's front end needs and this one has not
+  std::optional<int> exit_code = {};               // of a process that failed
+  std::shared_ptr<const FailedOp> op = {};         // of `vertex`
+  std::optional<errdefs::Solve> solve = {};        // `op` with names by which its front end may look into it
   std::optional<google::rpc::Status> status = {};  // as a front end has told it, with its details: instead of all else
 };
 

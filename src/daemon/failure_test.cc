@@ -35,13 +35,15 @@ TEST(Failure, AQuestionThatIsNotAnsweredIsUnimplemented) {
 }
 
 TEST(Failure, EveryLineOfThePlaceIsARange) {
-  Failure failure{.error = Invalid("no"), .place = FailurePlace{"Dockerfile", "FROM a\nRUN b\\\nc\n", dockerfile::Span::Lines(2, 3)}};
+  Failure failure{.error = Invalid("no"),
+                  .place = FailurePlace{"Dockerfile", "FROM a\nRUN b\\\nc\n", dockerfile::Span::Lines(2, 3)}};
   pb::Definition origin;
   origin.add_def("op");
   failure.place->origin = origin;
   const std::string detail = ToProto(failure).details(0).value();
   EXPECT_NE(detail.find(R"("ranges":[{"start":{"line":2},"end":{"line":2}},{"start":{"line":3},"end":{"line":3}}])"),
-            std::string::npos) << detail;
+            std::string::npos)
+      << detail;
   EXPECT_NE(detail.find(R"("definition":{"def":["b3A="]})"), std::string::npos) << detail;
 }
 
@@ -52,7 +54,8 @@ TEST(Failure, SeveralPlacesAreToldAsTheClientSaidThem) {
   range.mutable_start()->set_line(3);
   range.mutable_start()->set_character(1);
   range.mutable_end()->set_line(4);
-  const auto status = ToProto({.error = Invalid("no"), .more_places = {first, second, FailurePlace{.file = "nowhere"}}});
+  const auto status =
+      ToProto({.error = Invalid("no"), .more_places = {first, second, FailurePlace{.file = "nowhere"}}});
   ASSERT_EQ(status.details_size(), 2);
   EXPECT_EQ(status.details(0).value(), R"({"info":{"filename":"a","data":"eA=="},"ranges":[{"start":{"line":9}}]})");
   EXPECT_EQ(status.details(1).value(), R"({"info":{"filename":"b","data":"eQ==","language":"mylang"},)"
@@ -77,8 +80,9 @@ TEST(Failure, AMissingFileIsToldAsClientsKnowIt) {
   NameMissingFile(CopyStep(0, 1), failure);
   auto status = ToProto(failure);
   EXPECT_EQ(status.code(), grpc::StatusCode::UNKNOWN);
-  EXPECT_EQ(status.message(), "failed to compute cache key: failed to calculate checksum of ref 0123456789abcdef012345678: "
-                              "\"/a\": not found");
+  EXPECT_EQ(status.message(),
+            "failed to compute cache key: failed to calculate checksum of ref 0123456789abcdef012345678: "
+            "\"/a\": not found");
   Failure other{.error = NotFound("no such thing")};
   NameMissingFile(CopyStep(0, 1), other);
   EXPECT_EQ(other.error.message, "no such thing");

@@ -31,10 +31,16 @@ Result<std::shared_ptr<FrontendContainer>> FrontendContainer::Create(
   exec::ContainerSpec spec{.hostname = request.hostname()};
   for (const pb::HostIp& host : request.extra_hosts()) spec.extra_hosts.emplace_back(host.host(), host.ip());
   switch (request.network()) {
-    case pb::UNSET: break;
-    case pb::HOST: spec.network = graph::NetworkMode::kHost; break;
-    case pb::NONE: spec.network = graph::NetworkMode::kNone; break;
-    default: return Invalid("invalid network mode {}", static_cast<int>(request.network()));
+    case pb::UNSET:
+      break;
+    case pb::HOST:
+      spec.network = graph::NetworkMode::kHost;
+      break;
+    case pb::NONE:
+      spec.network = graph::NetworkMode::kNone;
+      break;
+    default:
+      return Invalid("invalid network mode {}", static_cast<int>(request.network()));
   }
   if (request.network() == pb::HOST && !made->granted_.contains("network.host")) {
     return Invalid("network.host is not allowed");
@@ -54,8 +60,11 @@ Result<std::shared_ptr<FrontendContainer>> FrontendContainer::Create(
   shown.steps.push_back(std::move(step));
   made->files_ = std::make_unique<ClientFiles>(
       client, ClientFiles::Options{.project = client.project(), .scratch = workspace.scratch}, stop);
-  exec::RunnerOptions options{.root = workspace.root, .directories = {}, .secrets = {},
-                              .secrets_elsewhere = made->files_->hooks().secrets, .steps = settings};
+  exec::RunnerOptions options{.root = workspace.root,
+                              .directories = {},
+                              .secrets = {},
+                              .secrets_elsewhere = made->files_->hooks().secrets,
+                              .steps = settings};
   TRY_ASSIGN(options.ssh, made->files_->hooks().ssh(shown));
   TRY_ASSIGN(made->runner_, exec::Runner::Create(std::move(options), job::RunnerStoresOf(workspace)));
   TRY_ASSIGN(made->container_, exec::Container::Create(made->runner_->job(), std::move(spec), stop));
@@ -79,9 +88,13 @@ Result<exec::ContainerProcess> FrontendContainer::ProcessOf(const gateway::InitM
     process.env.push_back(wanted.name() + "=" + value.value_or(""));
   }
   switch (init.security()) {
-    case pb::SANDBOX: break;
-    case pb::INSECURE: process.security = graph::SecurityMode::kInsecure; break;
-    default: return Invalid("invalid security mode {}", static_cast<int>(init.security()));
+    case pb::SANDBOX:
+      break;
+    case pb::INSECURE:
+      process.security = graph::SecurityMode::kInsecure;
+      break;
+    default:
+      return Invalid("invalid security mode {}", static_cast<int>(init.security()));
   }
   if (init.security() == pb::INSECURE && !granted_.contains("security.insecure")) {
     return Invalid("security.insecure is not allowed");
@@ -111,7 +124,8 @@ Result<sandbox::Outcome> FrontendContainer::Run(const gateway::InitMessage& init
   auto state = state_.Lock();
   --state->running;
   if (!state->ended_by && !outcome) state->ended_by = outcome.error();
-  if (!state->ended_by && outcome->exit_code != 0) state->ended_by = MakeError(Code::kExec, "exit code: {}", outcome->exit_code);
+  if (!state->ended_by && outcome->exit_code != 0)
+    state->ended_by = MakeError(Code::kExec, "exit code: {}", outcome->exit_code);
   changed_.notify_all();
   return outcome;
 }

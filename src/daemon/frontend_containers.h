@@ -30,8 +30,9 @@ class FrontendContainer {
   static Result<std::shared_ptr<FrontendContainer>> Create(const gateway::NewContainerRequest& request,
                                                            const std::vector<std::optional<cache::Rootfs>>& inputs,
                                                            std::set<std::string> granted,
-                                                           const exec::StepSettings& settings, job::Workspace& workspace,
-                                                           Client& client, std::stop_token stop);
+                                                           const exec::StepSettings& settings,
+                                                           job::Workspace& workspace, Client& client,
+                                                           std::stop_token stop);
 
   // sandbox::Container::Run of the process that the message asks for; kCancelled, "context canceled", once the
   // container is released.
@@ -56,7 +57,7 @@ class FrontendContainer {
     bool released = false;
   };
   std::set<std::string> granted_;
-  std::string default_path_;  // of the platform
+  std::string default_path_;          // of the platform
   std::vector<std::string> targets_;  // by mount of the request
   std::unique_ptr<ClientFiles> files_;
   std::unique_ptr<exec::Runner> runner_;

@@ -36,15 +36,23 @@ std::string WorkersJson(const WorkerFacts& facts) {
   for (const auto& [name, value] : std::map(record.labels().begin(), record.labels().end())) labels.Set(name, value);
   for (const pb::Platform& platform : record.platforms()) platforms.Append(oci::ToJson(llb::PlatformOf(platform)));
   for (const auto& policy : record.gc_policy()) {
-    policies.Append(Json().Set("all", policy.all())
+    policies.Append(Json()
+                        .Set("all", policy.all())
                         .Set("filter", Json::Strings({policy.filters().begin(), policy.filters().end()}))
-                        .Set("keepDuration", policy.keep_duration()).Set("reservedSpace", policy.reserved_space())
-                        .Set("maxUsedSpace", policy.max_used_space()).Set("minFreeSpace", policy.min_free_space()));
+                        .Set("keepDuration", policy.keep_duration())
+                        .Set("reservedSpace", policy.reserved_space())
+                        .Set("maxUsedSpace", policy.max_used_space())
+                        .Set("minFreeSpace", policy.min_free_space()));
   }
   const auto& version = record.buildkit_version();
-  Json worker = Json().Set("id", record.id()).Set("labels", std::move(labels)).Set("platforms", std::move(platforms))
+  Json worker = Json()
+                    .Set("id", record.id())
+                    .Set("labels", std::move(labels))
+                    .Set("platforms", std::move(platforms))
                     .Set("gcPolicy", std::move(policies))
-                    .Set("buildkitVersion", Json().Set("package", version.package()).Set("version", version.version())
+                    .Set("buildkitVersion", Json()
+                                                .Set("package", version.package())
+                                                .Set("version", version.version())
                                                 .Set("revision", version.revision()))
                     .Set("cdiDevices", Json::EmptyArray());
   Json workers = Json::EmptyArray();
@@ -73,7 +81,8 @@ Error EndOf(const std::string& name, const Result<sandbox::Outcome>& outcome, co
   Error error = outcome ? MakeError(Code::kExec, "the front end {} did not complete successfully: exit code: {}", name,
                                     outcome->exit_code)
                         : outcome.error();
-  if (!outcome && error.code != Code::kCancelled) error.message = fmt::format("the front end {}: {}", name, error.message);
+  if (!outcome && error.code != Code::kCancelled)
+    error.message = fmt::format("the front end {}: {}", name, error.message);
   if (!last_words.empty()) error.message += "\n" + last_words;
   return error;
 }
@@ -81,8 +90,10 @@ Error EndOf(const std::string& name, const Result<sandbox::Outcome>& outcome, co
 }  // namespace
 
 FrontendImage FrontendImageOf(const oci::ImageConfig& config) {
-  FrontendImage image{.args = config.entrypoint().value_or(std::vector<std::string>()), .env = config.env(),
-                      .cwd = config.working_dir(), .capabilities = {}};
+  FrontendImage image{.args = config.entrypoint().value_or(std::vector<std::string>()),
+                      .env = config.env(),
+                      .cwd = config.working_dir(),
+                      .capabilities = {}};
   if (image.args.empty()) image.args = {"/run"};
   if (image.cwd.empty()) image.cwd = "/";
   image.no_network = ParseBool(config.GetLabel("moby.buildkit.frontend.network.none").value_or("")).value_or(false);
@@ -117,10 +128,12 @@ std::vector<std::string> EnvironmentOf(const FrontendImage& image, const Attribu
 std::optional<Failure> RunFrontend(const FrontendCall& call, const RunProgram& run, gateway::Result& result) {
   Guarded<std::optional<gateway::ReturnRequest>> returned;
   FrontendContainers containers;
-  const BridgeCaller caller{call.job, containers, call.inputs, [&](const gateway::ReturnRequest& request) {
+  const BridgeCaller caller{call.job, containers, call.inputs,
+                            [&](const gateway::ReturnRequest& request) {
                               auto first = returned.Lock();
                               if (!*first) *first = request;
-                            }, &call.asked};
+                            },
+                            &call.asked};
   BridgeService bridge([&](grpc::ServerContext&, const UseCaller& use) { return use(caller); }, call.worker);
   sandbox::Streams streams;
   int ends[2];
@@ -141,7 +154,8 @@ std::optional<Failure> RunFrontend(const FrontendCall& call, const RunProgram& r
   if (*answer && (*answer)->error().code() != 0) return Failure{.error = {}, .status = (*answer)->error()};
   if (!outcome || outcome->exit_code != 0) return Failure{EndOf(call.name, outcome, last_words)};
   if (!*answer) {
-    return Failure{Invalid("the front end {} ended without a result{}{}", call.name, last_words.empty() ? "" : ":\n", last_words)};
+    return Failure{
+        Invalid("the front end {} ended without a result{}{}", call.name, last_words.empty() ? "" : ":\n", last_words)};
   }
   result = (*answer)->result();
   return std::nullopt;

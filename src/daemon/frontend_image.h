@@ -24,10 +24,10 @@ namespace varve::daemon {
 
 // What an image's config says of the front end in it.
 struct FrontendImage {
-  std::vector<std::string> args, env;   // /run where it has no entrypoint
+  std::vector<std::string> args, env;  // /run where it has no entrypoint
   std::string cwd;
-  bool no_network = false;              // label moby.buildkit.frontend.network.none
-  std::set<std::string> capabilities;   // label moby.buildkit.frontend.caps
+  bool no_network = false;             // label moby.buildkit.frontend.network.none
+  std::set<std::string> capabilities;  // label moby.buildkit.frontend.caps
 };
 FrontendImage FrontendImageOf(const oci::ImageConfig& config);
 
@@ -51,8 +51,8 @@ struct FrontendCall {
 // Starts the program with these streams and returns at its end.
 using RunProgram = std::function<Result<sandbox::Outcome>(sandbox::Streams streams)>;
 
-// Blocks until the program has ended. The result is what it has returned; a failure is, in this order, the error that it
-// has returned, how it ended, or that it returned nothing.
+// Blocks until the program has ended. The result is what it has returned; a failure is, in this order, the error that
+// it has returned, how it ended, or that it returned nothing.
 std::optional<Failure> RunFrontend(const FrontendCall& call, const RunProgram& run, gateway::Result& result);
 
 }  // namespace varve::daemon

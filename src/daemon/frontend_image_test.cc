@@ -46,11 +46,17 @@ TEST(FrontendImage, IsAskedOnlyForWhatItSaysItCan) {
 
 TEST(FrontendImage, FindsItsCallInTheEnvironment) {
   FrontendImage image{.args = {}, .env = {"PATH=/bin"}, .cwd = "/", .capabilities = {}};
-  WorkerFacts worker{.id = "w1", .hostname = "h", .emulated = {}, .platforms = {"linux/arm64"}, .policies = {}, .labels = {{"a", "b"}}};
+  WorkerFacts worker{.id = "w1",
+                     .hostname = "h",
+                     .emulated = {},
+                     .platforms = {"linux/arm64"},
+                     .policies = {},
+                     .labels = {{"a", "b"}}};
   worker.policies.emplace_back().set_keep_duration(5);
   auto env = EnvironmentOf(image, {{"filename", "x=y"}, {"build-arg:A", "1"}}, "s1", worker);
-  EXPECT_THAT(env, IsSupersetOf({"PATH=/bin", "BUILDKIT_FRONTEND_OPT_0=build-arg:A=1", "BUILDKIT_FRONTEND_OPT_1=filename=x=y",
-                                 "BUILDKIT_SESSION_ID=s1", "BUILDKIT_EXPORTEDPRODUCT="}));
+  EXPECT_THAT(
+      env, IsSupersetOf({"PATH=/bin", "BUILDKIT_FRONTEND_OPT_0=build-arg:A=1", "BUILDKIT_FRONTEND_OPT_1=filename=x=y",
+                         "BUILDKIT_SESSION_ID=s1", "BUILDKIT_EXPORTEDPRODUCT="}));
   std::string workers;
   for (const std::string& entry : env) {
     if (entry.starts_with("BUILDKIT_WORKERS=")) workers = entry.substr(17);
@@ -70,19 +76,22 @@ struct RunsAFrontend : ::testing::Test {
   using Program = std::function<int(FakeFrontEnd&)>;
 
   std::optional<Failure> Run(const Program& program, const std::string& says = {}) {
-    return RunFrontend({.name = "example.com/fe:1", .job = job, .inputs = inputs, .asked = asked, .worker = worker},
-                       [&](sandbox::Streams streams) -> Result<sandbox::Outcome> {
-                         EXPECT_EQ(write(streams.err.get(), says.data(), says.size()), static_cast<ssize_t>(says.size()));
-                         fcntl(streams.in.get(), F_SETFL, O_NONBLOCK);
-                         FakeFrontEnd front_end(grpc::CreateInsecureChannelFromFd("stdio", streams.in.Release()), "");
-                         return sandbox::Outcome{.exit_code = program(front_end), .mount_point_parents = {}};
-                       },
-                       result);
+    return RunFrontend(
+        {.name = "example.com/fe:1", .job = job, .inputs = inputs, .asked = asked, .worker = worker},
+        [&](sandbox::Streams streams) -> Result<sandbox::Outcome> {
+          EXPECT_EQ(write(streams.err.get(), says.data(), says.size()), static_cast<ssize_t>(says.size()));
+          fcntl(streams.in.get(), F_SETFL, O_NONBLOCK);
+          FakeFrontEnd front_end(grpc::CreateInsecureChannelFromFd("stdio", streams.in.Release()), "");
+          return sandbox::Outcome{.exit_code = program(front_end), .mount_point_parents = {}};
+        },
+        result);
   }
 
   WorkerFacts worker{.id = "w1", .hostname = "h", .emulated = {}};
   Invocations invocations;
-  SolveJob job{{}, {}, worker, invocations, [](std::stop_token) -> Result<std::shared_ptr<Client>> { return Invalid("no session"); }};
+  SolveJob job{{}, {}, worker, invocations, [](std::stop_token) -> Result<std::shared_ptr<Client>> {
+                 return Invalid("no session");
+               }};
   llb::Definitions inputs;
   attest::Invocation asked;
   gateway::Result result;

@@ -137,8 +137,8 @@ Result<bool> SetPlain(FrontendRequest& request, const std::string& key, const st
 
 void SetResource(job::BuildFlags& flags, const std::string& key, const std::string& value) {
   static constexpr std::pair<std::string_view, std::string_view> kNames[] = {
-      {"memory", "memory"},         {"memswap", "memory-swap"},     {"cpushares", "cpu-shares"},
-      {"cpuperiod", "cpu-period"},  {"cpuquota", "cpu-quota"},      {"cpusetcpus", "cpuset-cpus"},
+      {"memory", "memory"},         {"memswap", "memory-swap"}, {"cpushares", "cpu-shares"},
+      {"cpuperiod", "cpu-period"},  {"cpuquota", "cpu-quota"},  {"cpusetcpus", "cpuset-cpus"},
       {"cpusetmems", "cpuset-mems"}};
   for (const auto& [attribute, flag] : kNames) {
     if (key == attribute) flags.resources[std::string(flag)] = value;
@@ -233,7 +233,8 @@ Result<FrontendRequest> ParseFrontendRequest(const Attributes& attributes,
 
 bool IsFrontendCapability(std::string_view name) {
   static constexpr std::string_view kHere[] = {"moby.buildkit.frontend.inputs", "moby.buildkit.frontend.subrequests",
-                                               "moby.buildkit.frontend.contexts", "moby.buildkit.frontend.gitquerystring"};
+                                               "moby.buildkit.frontend.contexts",
+                                               "moby.buildkit.frontend.gitquerystring"};
   // "…+forward": the one who asks goes without it, too.
   if (name.ends_with("+forward")) name.remove_suffix(8);
   return std::ranges::find(kHere, name) != std::end(kHere);
@@ -285,8 +286,7 @@ Result<std::vector<exporter::Output>> ParseExporters(const SolveRequest& request
   return outputs;
 }
 
-Result<std::vector<tier::Spec>> ParseCacheImports(const SolveRequest& request,
-                                                  const Attributes& attributes) {
+Result<std::vector<tier::Spec>> ParseCacheImports(const SolveRequest& request, const Attributes& attributes) {
   std::vector<tier::Spec> specs;
   for (const auto& entry : request.cache().imports()) {
     TRY_ASSIGN(auto parsed, tier::ParseCacheFrom(AsFlag(entry.type(), ToAttributes(entry.attrs()))));

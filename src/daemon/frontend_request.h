@@ -26,20 +26,20 @@ inline Attributes ToAttributes(const google::protobuf::Map<std::string, std::str
 }
 
 struct FrontendRequest {
-  Attributes attributes;            // all of them, as they came
-  job::BuildFlags flags;            // no context, file, secrets, outputs or caches in it
-  std::string context;              // a URL; empty: the local mount `context_mount`
+  Attributes attributes;  // all of them, as they came
+  job::BuildFlags flags;  // no context, file, secrets, outputs or caches in it
+  std::string context;    // a URL; empty: the local mount `context_mount`
   std::string context_mount = "context";
   std::string dockerfile_mount = "dockerfile";
-  bool dockerfile_given = false;    // the mount was named: beside a context from a URL too
+  bool dockerfile_given = false;  // the mount was named: beside a context from a URL too
   std::string filename = "Dockerfile";
   // Named contexts that are local mounts, name to mount; those from elsewhere are in `flags`.
   std::map<std::string, std::string> local_contexts;
   std::vector<std::string> input_contexts;       // "input:NAME" values
-  Attributes shared_keys;           // by mount: "sharedkey:localdir:NAME"
-  Attributes sessions;              // by mount, of the clients that have it: "local-sessionid:NAME"
-  std::string context_subdir;       // of a context that is no local mount: only this directory of it
-  std::string subrequest;           // "frontend.lint"; empty: a build
+  Attributes shared_keys;                        // by mount: "sharedkey:localdir:NAME"
+  Attributes sessions;                           // by mount, of the clients that have it: "local-sessionid:NAME"
+  std::string context_subdir;                    // of a context that is no local mount: only this directory of it
+  std::string subrequest;                        // "frontend.lint"; empty: a build
   std::vector<std::string> wanted_capabilities;  // "frontend.caps"
 };
 

@@ -68,8 +68,7 @@ TEST(FrontendRequest, NoCacheOfStagesIsAFilter) {
 }
 
 TEST(FrontendRequest, AContextIsAUrlOrAMountAndNeverADirectoryHere) {
-  EXPECT_EQ(ParseFrontendRequest({{"context", "https://host/a.git#main"}}, {})->context,
-            "https://host/a.git#main");
+  EXPECT_EQ(ParseFrontendRequest({{"context", "https://host/a.git#main"}}, {})->context, "https://host/a.git#main");
   auto mount = ParseFrontendRequest({{"context", "/etc"}}, {});
   ASSERT_TRUE(mount);
   EXPECT_EQ(mount->context, "");
@@ -97,7 +96,8 @@ TEST(FrontendRequest, AttestationsAreAskedForByAttributesAndBuildArguments) {
 
 TEST(FrontendRequest, AHostnameIsThatOfTheBuildArgumentFirst) {
   using Args = std::vector<std::pair<std::string, std::string>>;
-  EXPECT_EQ(ParseFrontendRequest({{"hostname", "a"}}, {})->flags.build_args, (Args{{"BUILDKIT_SANDBOX_HOSTNAME", "a"}}));
+  EXPECT_EQ(ParseFrontendRequest({{"hostname", "a"}}, {})->flags.build_args,
+            (Args{{"BUILDKIT_SANDBOX_HOSTNAME", "a"}}));
   auto both = ParseFrontendRequest({{"hostname", "a"}, {"build-arg:BUILDKIT_SANDBOX_HOSTNAME", "b"}}, {});
   EXPECT_EQ(both->flags.build_args, (Args{{"BUILDKIT_SANDBOX_HOSTNAME", "b"}}));
 }
@@ -202,8 +202,7 @@ TEST(Caches, ComeFromTheRequestAndFromTheFrontEndsAttribute) {
   auto* one = request.mutable_cache()->add_imports();
   one->set_type("registry");
   (*one->mutable_attrs())["ref"] = "host/app:cache";
-  auto specs = ParseCacheImports(
-      request, {{"cache-imports", R"([{"Type":"registry","Attrs":{"ref":"host/app:cache"}},
+  auto specs = ParseCacheImports(request, {{"cache-imports", R"([{"Type":"registry","Attrs":{"ref":"host/app:cache"}},
                                       {"Type":"registry","Attrs":{"ref":"host/app:main"}}])"}});
   ASSERT_TRUE(specs) << specs.error().message;
   EXPECT_EQ(specs->size(), 2u);  // each once

@@ -21,7 +21,8 @@ void SetSource(const graph::SourceName& name, pb::SourceOp* to) {
 Status CheckSameSource(const graph::SourceName& asked, const pb::SourceOp& wanted) {
   const graph::SourceName other = llb::SourceNameOf(wanted);
   if (other.identifier != asked.identifier) {
-    return Invalid("policy requested different source identifier: \"{}\" != \"{}\"", other.identifier, asked.identifier);
+    return Invalid("policy requested different source identifier: \"{}\" != \"{}\"", other.identifier,
+                   asked.identifier);
   }
   if (other.attributes != asked.attributes) return Invalid("policy requested different source attrs");
   return Ok();
@@ -49,7 +50,8 @@ Result<policy::SourceRules> RulesOf(const proto::Policy& from) {
       if (!proto::AttrMatch_IsValid(constraint.condition())) {
         return Invalid("unknown attr condition: {}", static_cast<int>(constraint.condition()));
       }
-      to.constraints.push_back({.attribute = constraint.key(), .value = constraint.value(),
+      to.constraints.push_back({.attribute = constraint.key(),
+                                .value = constraint.value(),
                                 .condition = static_cast<policy::Condition>(constraint.condition())});
     }
     if (rule.has_updates()) {
@@ -116,7 +118,8 @@ Result<std::map<std::string, graph::SourceName>> ReplacedSources(const pb::Defin
   for (const std::string& bytes : definition.def()) {
     pb::Op op;
     if (!op.ParseFromString(bytes) || !op.has_source()) continue;  // decoding says what is wrong with it
-    items.push_back({.digest = Digest::Of(bytes).ToString(), .source = llb::SourceNameOf(op.source()),
+    items.push_back({.digest = Digest::Of(bytes).ToString(),
+                     .source = llb::SourceNameOf(op.source()),
                      .platform = op.has_platform() ? llb::PlatformOf(op.platform()) : oci::HostPlatform()});
   }
   TRY(ParallelFor(items.size(), kThreads, [&](size_t i) -> Status {

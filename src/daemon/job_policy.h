@@ -31,7 +31,8 @@ class JobPolicy final : public policy::SourcePolicy {
         resolve;
   };
   // Without Client::check the rules alone decide.
-  JobPolicy(std::vector<policy::SourceRules> lists, Client client) : lists_(std::move(lists)), client_(std::move(client)) {}
+  JobPolicy(std::vector<policy::SourceRules> lists, Client client)
+      : lists_(std::move(lists)), client_(std::move(client)) {}
 
   Result<bool> Evaluate(graph::SourceName& source, const oci::Platform& platform) override;
   // What the client has to say about the sources that it denied, for its user.

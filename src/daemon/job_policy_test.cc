@@ -35,21 +35,21 @@ struct FakeClient {
   std::vector<ResolveSourceMetaRequest> resolved;
 
   JobPolicy Policy(std::vector<policy::SourceRules> rules = {}) {
-    return JobPolicy(std::move(rules), {
-        .check = [this](const auto& request) -> Result<policysession::CheckPolicyResponse> {
-          questions.push_back(request);
-          if (answers.empty()) return Invalid("asked once too often");
-          auto answer = answers.front();
-          answers.pop_front();
-          return answer;
-        },
-        .resolve = [this](const auto& request) -> Result<ResolveSourceMetaResponse> {
-          resolved.push_back(request);
-          ResolveSourceMetaResponse response;
-          *response.mutable_source() = request.source();
-          response.mutable_image()->set_digest("sha256:1");
-          return response;
-        }});
+    return JobPolicy(std::move(rules),
+                     {.check = [this](const auto& request) -> Result<policysession::CheckPolicyResponse> {
+                        questions.push_back(request);
+                        if (answers.empty()) return Invalid("asked once too often");
+                        auto answer = answers.front();
+                        answers.pop_front();
+                        return answer;
+                      },
+                      .resolve = [this](const auto& request) -> Result<ResolveSourceMetaResponse> {
+                        resolved.push_back(request);
+                        ResolveSourceMetaResponse response;
+                        *response.mutable_source() = request.source();
+                        response.mutable_image()->set_digest("sha256:1");
+                        return response;
+                      }});
   }
 };
 

@@ -29,8 +29,7 @@ void Jobs::Remove(const std::shared_ptr<SolveJob>& job) {
 
 void Jobs::Forget(State& state) {
   const int64_t oldest = clock_.Now().nanos - Nanos(limits_.remembered_for).count();
-  while (!state.ended.empty() &&
-         (state.ended.size() > limits_.remembered || state.ended.front().at.nanos < oldest)) {
+  while (!state.ended.empty() && (state.ended.size() > limits_.remembered || state.ended.front().at.nanos < oldest)) {
     state.ended.pop_front();
   }
 }

@@ -19,9 +19,9 @@
 namespace varve::daemon {
 
 struct JobLimits {
-  size_t running = 1000;                              // more are refused
+  size_t running = 1000;                                     // more are refused
   std::chrono::milliseconds wait = std::chrono::seconds(3);  // of a call that comes before its Solve
-  size_t remembered = 100;                            // feeds of builds that have ended
+  size_t remembered = 100;                                   // feeds of builds that have ended
   std::chrono::seconds remembered_for = std::chrono::seconds(15);
 };
 

@@ -16,8 +16,8 @@
 
 namespace varve::daemon {
 
-// Mode 0660, of `owner` (none: this user) and `group` (a name or number; empty: this process's). What a dead daemon left there is
-// replaced; kInvalid when somebody listens at the path. The directory is made where it is missing.
+// Mode 0660, of `owner` (none: this user) and `group` (a name or number; empty: this process's). What a dead daemon
+// left there is replaced; kInvalid when somebody listens at the path. The directory is made where it is missing.
 Result<Fd> ListenUnix(const std::string& path, std::optional<uid_t> owner, const std::string& group);
 
 class Acceptor {

@@ -37,17 +37,19 @@ Result<oci::Platform> PlatformOf(const WantedResult& wanted) {
 
 LlbBuild::LlbBuild(llb::Decoded decoded, pb::Definition definition, job::BuildFlags flags, BuildTargets targets,
                    BuildPlace place, std::optional<BuildOrigin> origin)
-    : decoded_(std::move(decoded)), definition_(std::move(definition)), flags_(std::move(flags)), targets_(std::move(targets)),
-      place_(std::move(place)), origin_(std::move(origin)),
-      files_(place_.client,
-             ClientFiles::Options{.project = place_.client.project() + "\nllb",
-                                  .scratch = place_.workspace.scratch, .steps = place_.steps},
-             place_.stop),
+    : decoded_(std::move(decoded)), definition_(std::move(definition)), flags_(std::move(flags)),
+      targets_(std::move(targets)), place_(std::move(place)), origin_(std::move(origin)),
+      files_(
+          place_.client,
+          ClientFiles::Options{
+              .project = place_.client.project() + "\nllb", .scratch = place_.workspace.scratch, .steps = place_.steps},
+          place_.stop),
       started_(SystemClock().Now()) {
   for (const pb::SourceInfo& info : definition_.source().infos()) {
     sources_.push_back({.name = info.filename(), .text = info.data(), .language = info.language()});
     auto read_by = llb::Decode(info.definition());
-    if (read_by && read_by->root) sources_.back().read_by = attest::MakeBuildConfig(read_by->graph, read_by->root).definition;
+    if (read_by && read_by->root)
+      sources_.back().read_by = attest::MakeBuildConfig(read_by->graph, read_by->root).definition;
   }
 }
 
@@ -102,34 +104,45 @@ std::optional<Failure> LlbBuild::Run(bool want_data, job::BuildHistory* history)
       ShowAsTheClientDoes();
     }
     checks_.Wait();  // they ask the tiers of the run before
-    TRY_ASSIGN(tiers_, job::CacheTiers::Open(flags_, place_.workspace, false, place_.stop,
-                                                     files_.hooks().stores));
+    TRY_ASSIGN(tiers_, job::CacheTiers::Open(flags_, place_.workspace, false, place_.stop, files_.hooks().stores));
     const job::BuildClient& client = files_.hooks();
-    exec::RunnerOptions options{.root = place_.workspace.root, .directories = {},
-                                .other_directories = client.directories, .uploads = client.uploads,
+    exec::RunnerOptions options{.root = place_.workspace.root,
+                                .directories = {},
+                                .other_directories = client.directories,
+                                .uploads = client.uploads,
                                 .secrets = {},
                                 .secrets_elsewhere = client.secrets,
-                                .steps = client.steps, .keep_failed = client.keep_failed};
+                                .steps = client.steps,
+                                .keep_failed = client.keep_failed};
     options.layouts = job::LayoutsOf(client.stores, *place_.workspace.images);
     options.stores = job::BlobsOf(client.stores);
     TRY_ASSIGN(options.ssh, client.ssh(decoded_.graph));
     engine::TraceRules trace = flags_.trace;
     trace.shadow_percent = place_.shadow_percent;
-    job::GraphRun graph_run{.graph = decoded_.graph, .wanted = {}, .runner = std::move(options),
-                            .project = client.project, .salt = flags_.salt, .want_data = want_data,
-                            .trace = trace, .tiers = tiers_.get(), .images = &images_, .pins = &pins_};
+    job::GraphRun graph_run{.graph = decoded_.graph,
+                            .wanted = {},
+                            .runner = std::move(options),
+                            .project = client.project,
+                            .salt = flags_.salt,
+                            .want_data = want_data,
+                            .trace = trace,
+                            .tiers = tiers_.get(),
+                            .images = &images_,
+                            .pins = &pins_};
     // Definitions have no history to be laid beside images', but images may have records.
     dockerfile::LoweredPlatforms platforms{.results = std::vector<dockerfile::PlatformResult>(1)};
-    platforms.results[0].lowered.config = DefaultConfig(decoded_.root ? decoded_.graph.at(*decoded_.root).platform : oci::HostPlatform());
-    job::PreviousImages previous(tiers_->images(), tiers_->chain(), place_.workspace, place_.board, {{.lowered = platforms}}, false);
+    platforms.results[0].lowered.config =
+        DefaultConfig(decoded_.root ? decoded_.graph.at(*decoded_.root).platform : oci::HostPlatform());
+    job::PreviousImages previous(tiers_->images(), tiers_->chain(), place_.workspace, place_.board,
+                                 {{.lowered = platforms}}, false);
     if (!tiers_->images().empty()) graph_run.previous = &previous;
     if (decoded_.root) graph_run.wanted.push_back(*decoded_.root);
     graph_run.wanted.insert(graph_run.wanted.end(), decoded_.besides.begin(), decoded_.besides.end());
     if (scan_) graph_run.wanted.push_back(*scan_);
     job::ReplayChecks::Work shadows;
     graph_run.shadows = &shadows;
-    engine::Observer& watched = history != nullptr ? history->Watch(*observer_, decoded_.graph)
-                                                   : static_cast<engine::Observer&>(*observer_);
+    engine::Observer& watched =
+        history != nullptr ? history->Watch(*observer_, decoded_.graph) : static_cast<engine::Observer&>(*observer_);
     TRY_ASSIGN(outcome_, job::RunGraph(std::move(graph_run), place_.workspace, watched, place_.stop));
     checks_.Start(std::move(shadows));
     tiers_->WarnOfFailures(place_.board);
@@ -162,11 +175,17 @@ std::vector<history::TierUse> LlbBuild::CacheUses() const {
 exporter::ExportStores LlbBuild::Stores() const { return job::StoresOf(place_.workspace); }
 
 Result<attest::Attestation> LlbBuild::ProvenanceOf(const attest::ProvenanceRequest& asked,
-                                                   const std::vector<const LlbBuild*>& besides, bool with_layers) const {
-  attest::BuildFacts facts{.graph = decoded_.graph, .root = decoded_.root, .pins = pins_,
+                                                   const std::vector<const LlbBuild*>& besides,
+                                                   bool with_layers) const {
+  attest::BuildFacts facts{.graph = decoded_.graph,
+                           .root = decoded_.root,
+                           .pins = pins_,
                            .asked = origin_ ? origin_->asked : attest::Invocation(),
-                           .invocation_id = job::RandomInvocation(), .started = started_, .finished = SystemClock().Now(),
-                           .environment = place_.provenance_environment, .sources = sources_};
+                           .invocation_id = job::RandomInvocation(),
+                           .started = started_,
+                           .finished = SystemClock().Now(),
+                           .environment = place_.provenance_environment,
+                           .sources = sources_};
   if (origin_) facts.client = origin_->client;
   for (const LlbBuild* other : besides) {
     facts.started = std::min(facts.started, other->started_);
@@ -184,7 +203,8 @@ Result<attest::Attestation> LlbBuild::ProvenanceOf(const attest::ProvenanceReque
   return attest::MakeProvenance(asked, facts);
 }
 
-Result<attest::Attestation> LlbBuild::HistoryProvenance(const WantedResult&, const std::vector<const LlbBuild*>& besides) {
+Result<attest::Attestation> LlbBuild::HistoryProvenance(const WantedResult&,
+                                                        const std::vector<const LlbBuild*>& besides) {
   return ProvenanceOf(HistoryRequest(flags_.attest), besides, false);
 }
 
@@ -196,7 +216,8 @@ Status LlbBuild::AddScan(const WantedResult& wanted) {
                                        .results = std::vector<dockerfile::PlatformResult>(1)};
   lowered.results[0].platform = platform;
   lowered.results[0].lowered.root = decoded_.root;
-  auto scans = job::AddScans(flags_.attest, lowered, *place_.workspace.images, graph::ResolveMode::kDefault, place_.stop);
+  auto scans =
+      job::AddScans(flags_.attest, lowered, *place_.workspace.images, graph::ResolveMode::kDefault, place_.stop);
   decoded_.graph = std::move(lowered.graph);
   observer_.reset();  // it knows the steps that there were
   if (!scans) return Error(std::move(scans).error());
@@ -234,7 +255,8 @@ std::vector<std::optional<Timestamp>> LlbBuild::TimesOf(const std::vector<DiffId
   return made;
 }
 
-Result<exporter::PlatformInput> LlbBuild::InputOf(const WantedResult& wanted, const std::vector<const LlbBuild*>& besides) {
+Result<exporter::PlatformInput> LlbBuild::InputOf(const WantedResult& wanted,
+                                                  const std::vector<const LlbBuild*>& besides) {
   exporter::PlatformInput of;
   TRY_ASSIGN(of.platform, PlatformOf(wanted));
   if (wanted.config.empty()) {
@@ -259,7 +281,8 @@ Result<exporter::PlatformInput> LlbBuild::InputOf(const WantedResult& wanted, co
   of.attestations = wanted.attestations;
   if (scan_) {
     TRY_ASSIGN(auto sboms, job::SbomsOf(outcome_.wanted.back(), Stores()));
-    of.attestations.insert(of.attestations.end(), std::make_move_iterator(sboms.begin()), std::make_move_iterator(sboms.end()));
+    of.attestations.insert(of.attestations.end(), std::make_move_iterator(sboms.begin()),
+                           std::make_move_iterator(sboms.end()));
   }
   if (flags_.attest.provenance) {
     const attest::ProvenanceRequest& asked = *flags_.attest.provenance;
@@ -269,8 +292,8 @@ Result<exporter::PlatformInput> LlbBuild::InputOf(const WantedResult& wanted, co
   return of;
 }
 
-std::optional<Failure> LlbBuild::Export(const std::vector<ResultPart>& parts, const std::vector<const LlbBuild*>& besides,
-                                        Json& metadata) {
+std::optional<Failure> LlbBuild::Export(const std::vector<ResultPart>& parts,
+                                        const std::vector<const LlbBuild*>& besides, Json& metadata) {
   auto work = [&]() -> Status {
     TRY_ASSIGN(exporter::BuildResult result, InputsOf(parts, besides));
     std::vector<oci::Platform> platforms;
@@ -288,8 +311,7 @@ std::optional<Failure> LlbBuild::Export(const std::vector<ResultPart>& parts, co
     std::optional<std::jthread> caches;
     if (!checks_.running()) caches.emplace(export_caches);
     auto exported = job::ExportBuild(outputs, result, Stores(), place_.workspace.registries->pusher(),
-                                     place_.workspace.scratch, place_.board, place_.stop,
-                                     files_.hooks().outputs);
+                                     place_.workspace.scratch, place_.board, place_.stop, files_.hooks().outputs);
     checks_.Finish(decoded_.graph, outcome_, place_.board);
     if (caches) caches->join();
     else export_caches();

@@ -18,16 +18,18 @@ class LlbBuild final : public ClientBuild {
  public:
   // `definition`: what `decoded` is of, with the files that the client made it from.
   // `origin`: nothing where the client sent it, for reasons unknown here.
-  LlbBuild(llb::Decoded decoded, pb::Definition definition, job::BuildFlags flags, BuildTargets targets, BuildPlace place,
-           std::optional<BuildOrigin> origin = {});
+  LlbBuild(llb::Decoded decoded, pb::Definition definition, job::BuildFlags flags, BuildTargets targets,
+           BuildPlace place, std::optional<BuildOrigin> origin = {});
 
   void KeepFailures() override { files_.hooks().keep_failed = kept_.keeper(); }
   std::optional<Failure> Run(bool want_data, job::BuildHistory* history) override;
   void AddOutputs(const std::vector<exporter::Output>& more) override {
     targets_.outputs.insert(targets_.outputs.end(), more.begin(), more.end());
   }
-  Result<exporter::PlatformInput> InputOf(const WantedResult& wanted, const std::vector<const LlbBuild*>& besides) override;
-  Result<attest::Attestation> HistoryProvenance(const WantedResult& wanted, const std::vector<const LlbBuild*>& besides) override;
+  Result<exporter::PlatformInput> InputOf(const WantedResult& wanted,
+                                          const std::vector<const LlbBuild*>& besides) override;
+  Result<attest::Attestation> HistoryProvenance(const WantedResult& wanted,
+                                                const std::vector<const LlbBuild*>& besides) override;
   std::optional<Failure> Export(const std::vector<ResultPart>& parts, const std::vector<const LlbBuild*>& besides,
                                 Json& metadata) override;
   cache::Rootfs RootfsOf(size_t platform) const override;
@@ -49,8 +51,8 @@ class LlbBuild final : public ClientBuild {
   Result<job::StepRecords> Records() const;
   std::vector<std::optional<Timestamp>> TimesOf(const std::vector<DiffId>& layers,
                                                 const job::StepRecords& records) const;
-  Result<attest::Attestation> ProvenanceOf(const attest::ProvenanceRequest& asked, const std::vector<const LlbBuild*>& besides,
-                                           bool with_layers) const;
+  Result<attest::Attestation> ProvenanceOf(const attest::ProvenanceRequest& asked,
+                                           const std::vector<const LlbBuild*>& besides, bool with_layers) const;
   exporter::ExportStores Stores() const;
 
   llb::Decoded decoded_;

@@ -24,7 +24,9 @@ using report::Sample;
 constexpr size_t kMaxTiers = 100;
 
 Family One(std::string name, std::string type, std::string help, double value, Labels labels = {}) {
-  return {.name = std::move(name), .help = std::move(help), .type = std::move(type),
+  return {.name = std::move(name),
+          .help = std::move(help),
+          .type = std::move(type),
           .samples = {{.suffix = {}, .labels = std::move(labels), .value = value}}};
 }
 
@@ -67,9 +69,8 @@ void Anonymise(history::Build& build, const std::vector<Family>& known) {
   auto hits = std::ranges::find(known, "varve_tier_hits_total", &Family::name);
   if (hits == known.end() || hits->samples.size() < kMaxTiers) return;
   for (history::TierUse& tier : build.tiers) {
-    bool seen = std::ranges::any_of(hits->samples, [&](const Sample& sample) {
-      return sample.labels[0].second == tier.name;
-    });
+    bool seen =
+        std::ranges::any_of(hits->samples, [&](const Sample& sample) { return sample.labels[0].second == tier.name; });
     if (!seen) tier.name = "other";
   }
 }
@@ -90,19 +91,23 @@ void Metrics::Ended(history::Build build) {
 std::vector<Family> Metrics::Collect(const DaemonFacts& facts, const std::optional<report::Storage>& storage) const {
   std::vector<Family> all;
   all.push_back(One("varve_daemon_info", "gauge", "The version of this daemon.", 1, {{"version", job::kVersion}}));
-  all.push_back(One("varve_daemon_builds_running", "gauge", "Builds that run now.",
-                    static_cast<double>(facts.running_builds)));
+  all.push_back(
+      One("varve_daemon_builds_running", "gauge", "Builds that run now.", static_cast<double>(facts.running_builds)));
   all.push_back(One("varve_daemon_sessions_open", "gauge", "Sessions of clients that are open now.",
                     static_cast<double>(facts.open_sessions)));
   all.push_back(One("varve_daemon_draining", "gauge", "1 once no new builds are taken.", facts.draining));
-  Family counters{.name = "varve_daemon_events_total", .help = "Varve's own counters, as --stats names them.",
-                  .type = "counter", .samples = {}};
+  Family counters{.name = "varve_daemon_events_total",
+                  .help = "Varve's own counters, as --stats names them.",
+                  .type = "counter",
+                  .samples = {}};
   for (const auto& [name, value] : CounterSnapshot()) {
     counters.samples.push_back({.suffix = {}, .labels = {{"name", name}}, .value = static_cast<double>(value)});
   }
   auto sums = sums_.Lock();
-  Family solves{.name = "varve_daemon_solves_total", .help = "Calls of Solve that have ended, by their status.",
-                .type = "counter", .samples = {}};
+  Family solves{.name = "varve_daemon_solves_total",
+                .help = "Calls of Solve that have ended, by their status.",
+                .type = "counter",
+                .samples = {}};
   for (const auto& [status, count] : sums->solves) {
     solves.samples.push_back({.suffix = {}, .labels = {{"status", status}}, .value = static_cast<double>(count)});
   }
@@ -134,9 +139,10 @@ std::vector<Family> ProcessMetrics() {
 
 std::string StatusCodeName(int code) {
   static constexpr std::array kNames = {
-      "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
-      "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED",
-      "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"};
+      "OK",        "CANCELLED",      "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",
+      "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
+      "ABORTED",   "OUT_OF_RANGE",   "UNIMPLEMENTED",     "INTERNAL",           "UNAVAILABLE",
+      "DATA_LOSS", "UNAUTHENTICATED"};
   const auto index = static_cast<size_t>(code);
   return index < kNames.size() ? kNames[index] : fmt::format("{}", code);
 }

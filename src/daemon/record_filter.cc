@@ -13,9 +13,7 @@ namespace {
 
 using moby::buildkit::v1::BuildHistoryRecord;
 
-int64_t NanosOf(const google::protobuf::Timestamp& time) {
-  return time.seconds() * 1'000'000'000 + time.nanos();
-}
+int64_t NanosOf(const google::protobuf::Timestamp& time) { return time.seconds() * 1'000'000'000 + time.nanos(); }
 
 std::optional<int64_t> ParseTime(const std::string& text) {
   struct tm parts {};

@@ -16,7 +16,8 @@ constexpr char kSbomCore[] = "sbom-core";
 Result<Json> ReadJson(RefFiles& files, const std::string& path) {
   TRY_ASSIGN(auto stat, files.Stat(path));
   if (stat.size() > static_cast<int64_t>(attest::kMaxPredicate)) {
-    return Invalid("the attestation {} has {} bytes, more than {} are not read", path, stat.size(), attest::kMaxPredicate);
+    return Invalid("the attestation {} has {} bytes, more than {} are not read", path, stat.size(),
+                   attest::kMaxPredicate);
   }
   std::string text;
   while (static_cast<int64_t>(text.size()) < stat.size()) {  // a read gives what fits into a message
@@ -54,7 +55,8 @@ Result<Json> Subjects(const gateway::Attestation& attestation) {
     Json digests = Json::EmptyObject();
     for (const std::string& digest : subject.digest()) {
       const size_t colon = digest.find(':');
-      if (colon == digest.npos) return Invalid("the subject {} of an attestation has no digest but {}", subject.name(), digest);
+      if (colon == digest.npos)
+        return Invalid("the subject {} of an attestation has no digest but {}", subject.name(), digest);
       digests.Set(digest.substr(0, colon), digest.substr(colon + 1));
     }
     subjects.Append(Json().Set("name", subject.name()).Set("digest", std::move(digests)));
@@ -85,7 +87,8 @@ Result<std::vector<attest::Attestation>> ReadAttestations(const gateway::Attesta
     }
   } else {
     const std::string& path = attestation.path();
-    attest::Attestation one{.predicate_type = attestation.in_toto_predicate_type(), .predicate = {},
+    attest::Attestation one{.predicate_type = attestation.in_toto_predicate_type(),
+                            .predicate = {},
                             .file = path.substr(path.rfind('/') + 1)};
     TRY_ASSIGN(one.predicate, ReadJson(files, path));
     TRY_ASSIGN(one.subjects, Subjects(attestation));

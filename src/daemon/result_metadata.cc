@@ -10,8 +10,10 @@ namespace varve::daemon {
 namespace {
 
 oci::Platform PlatformIn(const Json& json) {
-  return oci::Normalise({.os = json.GetString("os"), .architecture = json.GetString("architecture"),
-                         .variant = json.GetString("variant"), .os_version = json.GetString("os.version")});
+  return oci::Normalise({.os = json.GetString("os"),
+                         .architecture = json.GetString("architecture"),
+                         .variant = json.GetString("variant"),
+                         .os_version = json.GetString("os.version")});
 }
 
 std::string Names(const std::vector<oci::Platform>& platforms) {
@@ -82,7 +84,8 @@ std::string PlatformWarning(const std::string& requested, bool separate, const s
     auto platform = oci::ParsePlatform(text);
     if (!platform) return "";
     platform = oci::Normalise(std::move(*platform));
-    if (!names.insert(platform->ToString()).second) return fmt::format("Duplicate platform result requested \"{}\"", text);
+    if (!names.insert(platform->ToString()).second)
+      return fmt::format("Duplicate platform result requested \"{}\"", text);
     wanted.push_back(std::move(*platform));
   }
   if (wanted.empty()) {

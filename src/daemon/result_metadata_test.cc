@@ -59,7 +59,8 @@ TEST(ResultMetadata, OtherPlatformsThanAskedForAreWarnedOf) {
 }
 
 TEST(ResultMetadata, AnnotationsAreThoseOfOutputs) {
-  auto annotations = AnnotationsOf({{"annotation-index.a", "1"}, {"annotation-manifest[linux/arm64].b", "2"}, {"other", "3"}});
+  auto annotations =
+      AnnotationsOf({{"annotation-index.a", "1"}, {"annotation-manifest[linux/arm64].b", "2"}, {"other", "3"}});
   ASSERT_TRUE(annotations);
   ASSERT_EQ(annotations->size(), 2u);
   EXPECT_EQ((*annotations)[0].type, "index");

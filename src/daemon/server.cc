@@ -1,9 +1,9 @@
 #include "daemon/server.h"
 
 #include <fcntl.h>
+#include <grpcpp/ext/health_check_service_server_builder_option.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/server_posix.h>
-#include <grpcpp/ext/health_check_service_server_builder_option.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -115,9 +115,11 @@ Result<ListenAddress> ParseAddress(const std::string& text) {
 
 struct Server::Impl {
   explicit Impl(ServerOptions server_options)
-      : options(std::move(server_options)), worker(FactsOf(options)), sessions(options.sessions), contexts(options.policy.root),
-        jobs(options.jobs), records(options.policy.root, options.records), telemetry(options.otlp, job::SendOtlp),
-        control(jobs, sessions, contexts, records, metrics, telemetry, options.policy, worker), bridge(CallersOf(jobs), worker) {}
+      : options(std::move(server_options)), worker(FactsOf(options)), sessions(options.sessions),
+        contexts(options.policy.root), jobs(options.jobs), records(options.policy.root, options.records),
+        telemetry(options.otlp, job::SendOtlp),
+        control(jobs, sessions, contexts, records, metrics, telemetry, options.policy, worker),
+        bridge(CallersOf(jobs), worker) {}
 
   const ServerOptions options;
   const WorkerFacts worker;
@@ -134,20 +136,22 @@ struct Server::Impl {
   std::vector<std::unique_ptr<Acceptor>> acceptors;
   std::vector<std::string> addresses;
   std::vector<std::unique_ptr<int>> bound;  // ports of the first addresses, which gRPC listens at
-  std::vector<std::string> sockets;  // to be removed at the end
+  std::vector<std::string> sockets;         // to be removed at the end
   std::unique_ptr<DebugServer> debug;
 
   DebugPages Pages() {
     return {.unhealthy = [this] { return std::string(jobs.draining() ? "draining: no new builds are taken" : ""); },
-            .metrics = [this] {
-              const DaemonFacts facts{jobs.running(), sessions.count(), jobs.draining()};
-              return report::Render(metrics.Collect(facts, options.storage ? options.storage() : std::nullopt));
-            },
-            .requests = [this] {
-              std::string text = fmt::format("{} sessions, {} builds\n", sessions.count(), jobs.running());
-              for (const std::string& ref : jobs.refs()) text += ref + "\n";
-              return text;
-            }};
+            .metrics =
+                [this] {
+                  const DaemonFacts facts{jobs.running(), sessions.count(), jobs.draining()};
+                  return report::Render(metrics.Collect(facts, options.storage ? options.storage() : std::nullopt));
+                },
+            .requests =
+                [this] {
+                  std::string text = fmt::format("{} sessions, {} builds\n", sessions.count(), jobs.running());
+                  for (const std::string& ref : jobs.refs()) text += ref + "\n";
+                  return text;
+                }};
   }
 
   Status Accept(Fd listener) {
@@ -201,7 +205,8 @@ Result<std::unique_ptr<Server>> Server::Start(ServerOptions options) {
       TRY(impl->Accept(std::move(listener)));
     } else if (address.kind == ListenAddress::Kind::kDescriptor) {
       const int flags = fcntl(address.descriptor, F_GETFL);
-      if (flags < 0) return Invalid("descriptor {} is not open: was this started by its systemd socket?", address.descriptor);
+      if (flags < 0)
+        return Invalid("descriptor {} is not open: was this started by its systemd socket?", address.descriptor);
       fcntl(address.descriptor, F_SETFL, flags | O_NONBLOCK);
       fcntl(address.descriptor, F_SETFD, FD_CLOEXEC);
       impl->addresses.push_back(fmt::format("fd://{}", address.descriptor));

@@ -40,21 +40,21 @@ Result<ListenAddress> ParseAddress(const std::string& text);
 
 struct ServerOptions {
   std::vector<ListenAddress> addresses;
-  std::optional<TlsFiles> tls;    // of the tcp addresses
-  bool insecure_tcp = false;      // tcp without TLS, or without client certificates
-  std::string group;              // of the sockets: its members may build; empty: root alone
-  std::optional<uid_t> owner;     // of the sockets; none: this user
+  std::optional<TlsFiles> tls;  // of the tcp addresses
+  bool insecure_tcp = false;    // tcp without TLS, or without client certificates
+  std::string group;            // of the sockets: its members may build; empty: root alone
+  std::optional<uid_t> owner;   // of the sockets; none: this user
   std::map<std::string, std::string> worker_labels;
-  std::vector<std::string> worker_platforms;          // that are announced; empty: what this machine runs
-  std::vector<upkeep::Policy> worker_policies;        // that are shown to clients
+  std::vector<std::string> worker_platforms;    // that are announced; empty: what this machine runs
+  std::vector<upkeep::Policy> worker_policies;  // that are shown to clients
   SolvePolicy policy;
   session::SessionLimits sessions;
   JobLimits jobs;
   RecordLimits records;
   int message_bytes = 16 << 20;
-  std::string debug_address;      // of /metrics and /healthz (debug_server.h); empty: none
+  std::string debug_address;                                // of /metrics and /healthz (debug_server.h); empty: none
   std::function<std::optional<report::Storage>()> storage;  // for /metrics; may be empty
-  report::OtlpSettings otlp;      // where builds are sent to
+  report::OtlpSettings otlp;                                // where builds are sent to
 };
 
 class Server {

@@ -22,8 +22,9 @@ struct ServerContainers : ServerTest {
     auto request = RequestOfAClient("s");
     solving = Begin(request);
     front_end = std::make_unique<FakeFrontEnd>(channel, request.ref());
-    graph::FileOp image{.base = -1, .actions = {graph::MakeFile{.path = "/busybox", .data = *ReadFile(kBusybox), .mode = 0755},
-                                                graph::MakeFile{.path = "/data", .data = "built"}}};
+    graph::FileOp image{.base = -1,
+                        .actions = {graph::MakeFile{.path = "/busybox", .data = *ReadFile(kBusybox), .mode = 0755},
+                                    graph::MakeFile{.path = "/data", .data = "built"}}};
     for (const char* applet : {"/sh", "/cat", "/stty", "/test"}) {
       image.actions.push_back(graph::MakeSymlink{.target = "busybox", .path = applet});
     }
@@ -64,7 +65,8 @@ struct ServerContainers : ServerTest {
 
 // One stream for all processes of a client.
 struct Stream {
-  explicit Stream(ServerContainers& server) : context(server.front_end->Context()), stream(server.front_end->stub().ExecProcess(context.get())) {}
+  explicit Stream(ServerContainers& server)
+      : context(server.front_end->Context()), stream(server.front_end->stub().ExecProcess(context.get())) {}
   ~Stream() {
     context->TryCancel();
     stream->Finish();
@@ -131,7 +133,8 @@ TEST_F(ServerContainers, ProcessesShareAContainer) {
   EXPECT_EQ(stream.output["second"], "built");
   EXPECT_EQ(stream.exits["second"].code(), 3u);
   EXPECT_EQ(stream.exits["second"].error().message(), "exit code: 3");
-  EXPECT_EQ(stream.exits["second"].error().details(0).type_url(), "github.com/moby/buildkit/gatewayapi.ExitMessage+json");
+  EXPECT_EQ(stream.exits["second"].error().details(0).type_url(),
+            "github.com/moby/buildkit/gatewayapi.ExitMessage+json");
   EXPECT_EQ(stream.exits["second"].error().details(0).value(), "{\"Code\":3}");
   gateway::ReadFileRequest read;
   read.set_ref("c");
@@ -140,7 +143,8 @@ TEST_F(ServerContainers, ProcessesShareAContainer) {
   ASSERT_TRUE(front_end->Call(&FakeFrontEnd::Stub::ReadFileContainer, read, text).ok());
   EXPECT_EQ(text.data(), "by the second");
   read.set_mount_index(1);
-  EXPECT_THAT(front_end->Call(&FakeFrontEnd::Stub::ReadFileContainer, read, text).error_message(), HasSubstr("out of bounds"));
+  EXPECT_THAT(front_end->Call(&FakeFrontEnd::Stub::ReadFileContainer, read, text).error_message(),
+              HasSubstr("out of bounds"));
   stream.Input("first", "", true);
   stream.Await("first");
   EXPECT_EQ(stream.exits["first"].code(), 0u);
@@ -172,12 +176,15 @@ TEST_F(ServerContainers, AReleaseEndsItsProcesses) {
 // As a debugger does: the failed step's mounts, with what it has written, and those that it was given.
 TEST_F(ServerContainers, WhatAFailedStepHasLeftIsLookedInto) {
   graph::Graph graph;
-  graph.Add({.op = graph::FileOp{.base = -1, .actions = {graph::MakeFile{.path = "/busybox", .data = *ReadFile(kBusybox), .mode = 0755},
-                                                        graph::MakeSymlink{.target = "busybox", .path = "/sh"}}},
-             .name = "files"});
+  graph.Add(
+      {.op = graph::FileOp{.base = -1,
+                           .actions = {graph::MakeFile{.path = "/busybox", .data = *ReadFile(kBusybox), .mode = 0755},
+                                       graph::MakeSymlink{.target = "busybox", .path = "/sh"}}},
+       .name = "files"});
   graph.Add({.op = graph::Exec{.args = {"/sh", "-c", "echo left > /written; echo too > /extra/file; exit 3"},
                                .mounts = {{.target = "/", .input = 0, .output = 0}, {.target = "/extra"}}},
-             .inputs = {{0, 0}}, .name = "it fails"});
+             .inputs = {{0, 0}},
+             .name = "it fails"});
   gateway::SolveRequest request;
   *request.mutable_definition() = llb::Encode(graph, graph::Ref{1, 0});
   request.set_evaluate(true);
@@ -226,7 +233,8 @@ TEST_F(ServerContainers, InputThatNobodyReadsIsDropped) {
   gateway::ExecMessage deaf;
   deaf.set_process_id("deaf");
   deaf.mutable_init()->set_container_id("c");
-  for (const char* arg : {"/sh", "-c", "echo ready; while :; do :; done"}) deaf.mutable_init()->mutable_meta()->add_args(arg);
+  for (const char* arg : {"/sh", "-c", "echo ready; while :; do :; done"})
+    deaf.mutable_init()->mutable_meta()->add_args(arg);
   deaf.mutable_init()->add_fds(1);
   ASSERT_TRUE(stream.stream->Write(deaf));
   stream.Await("deaf", "ready");

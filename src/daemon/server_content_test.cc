@@ -1,8 +1,7 @@
 // What a build reads from and writes to the content stores of its client.
-#include "daemon/server_fixture.h"
-
 #include "base/hex.h"
 #include "base/strings.h"
+#include "daemon/server_fixture.h"
 #include "oci/manifest.h"
 #include "sys/process.h"
 
@@ -129,8 +128,14 @@ TEST_F(ContentTest, ADefinitionReadsABlobOfTheClient) {
   auto session = OpenSession("s");
   auto build = [&](const std::string& blob) {
     graph::Graph graph;
-    graph.Add({.op = graph::BlobSource{.repository = "example.com/any", .digest = Digest::Of(blob), .layout = true, .store = "blobs",
-                                       .filename = "read.me", .mode = 0640, .uid = 12, .gid = 34},
+    graph.Add({.op = graph::BlobSource{.repository = "example.com/any",
+                                       .digest = Digest::Of(blob),
+                                       .layout = true,
+                                       .store = "blobs",
+                                       .filename = "read.me",
+                                       .mode = 0640,
+                                       .uid = 12,
+                                       .gid = 34},
                .platform = oci::HostPlatform()});
     auto request = Request("s");
     request.clear_frontend();
@@ -148,14 +153,16 @@ TEST_F(ContentTest, ADefinitionReadsABlobOfTheClient) {
   EXPECT_EQ((*entry)->mode & 07777, 0640u);
   EXPECT_EQ((*entry)->uid, 12u);
   EXPECT_EQ(*ReadAll(reader.content(), 1 << 20), text);
-  EXPECT_NE(build("another").status.error_message().find("has no blob " + Digest::Of("another").ToString()), std::string::npos);
+  EXPECT_NE(build("another").status.error_message().find("has no blob " + Digest::Of("another").ToString()),
+            std::string::npos);
 }
 
 TEST_F(ContentTest, AGitSourceTakesItsCommitFromABundleOfTheClient) {
   if (!sys::FindProgram("git")) GTEST_SKIP() << "the program git is missing";
-  const std::string script = "set -e; git init -q -b main; echo hello >file; git add file;"
-                             "git -c user.name=a -c user.email=a@example.com commit -q -m one;"
-                             "git bundle create -q b main; git rev-parse HEAD";
+  const std::string script =
+      "set -e; git init -q -b main; echo hello >file; git add file;"
+      "git -c user.name=a -c user.email=a@example.com commit -q -m one;"
+      "git bundle create -q b main; git rev-parse HEAD";
   auto head = sys::RunAndRead({.argv = {"/bin/sh", "-c", script}, .cwd = directory.path()});
   ASSERT_TRUE(head) << head.error().ToString();
   const std::string bundle = *ReadFile(directory.path() + "/b");
@@ -163,9 +170,13 @@ TEST_F(ContentTest, AGitSourceTakesItsCommitFromABundleOfTheClient) {
   (*content.Add("oci:bundles").Lock())[digest.ToString()] = bundle;
   auto session = OpenSession("s");
   graph::Graph graph;
-  graph.Add({.op = graph::GitSource{.remote = "https://git.invalid/project.git", .ref = "main", .checksum = std::string(TrimSpace(*head)),
-                                    .bundle = graph::BlobSource{.repository = "docker.io/not/real", .digest = digest,
-                                                                .layout = true, .store = "bundles"}},
+  graph.Add({.op = graph::GitSource{.remote = "https://git.invalid/project.git",
+                                    .ref = "main",
+                                    .checksum = std::string(TrimSpace(*head)),
+                                    .bundle = graph::BlobSource{.repository = "docker.io/not/real",
+                                                                .digest = digest,
+                                                                .layout = true,
+                                                                .store = "bundles"}},
              .platform = oci::HostPlatform()});
   auto request = Request("s");
   request.clear_frontend();
@@ -191,14 +202,16 @@ TEST_F(ContentTest, ADefinitionReadsTheLowestLayersOfALayout) {
   *content.Add("oci:layout").Lock() = *exported.Lock();
   for (uint32_t limit : {1, 2, 3}) {
     graph::Graph graph;
-    graph.Add({.op = graph::OciLayoutSource{.path = "layout", .digest = image.digest, .layer_limit = limit}, .platform = oci::HostPlatform()});
+    graph.Add({.op = graph::OciLayoutSource{.path = "layout", .digest = image.digest, .layer_limit = limit},
+               .platform = oci::HostPlatform()});
     auto request = Request("s");
     request.clear_frontend();
     *request.mutable_definition() = llb::Encode(graph, graph::Ref{0, 0});
     request.add_exporters()->set_type("tar");
     const Answer answer = Solve(request);
     ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
-    EXPECT_EQ(NamesIn((*takes.taken.Lock())["0"]), limit == 1 ? std::vector<std::string>{"a"} : (std::vector<std::string>{"a", "b"}));
+    EXPECT_EQ(NamesIn((*takes.taken.Lock())["0"]),
+              limit == 1 ? std::vector<std::string>{"a"} : (std::vector<std::string>{"a", "b"}));
   }
 }
 
@@ -286,7 +299,8 @@ TEST_F(ContentTest, ACacheOfAnotherBuilderIsNotReadAndIsReplaced) {
   Answer answer = BuildWithCache(Digest::Of(foreign).ToString(), "the cache");
   ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
   ASSERT_EQ(answer.events.warnings_size(), 1) << answer.events.DebugString();
-  EXPECT_NE(answer.events.warnings(0).short_().find("is not used: what is there is no cache of varve's"), std::string::npos);
+  EXPECT_NE(answer.events.warnings(0).short_().find("is not used: what is there is no cache of varve's"),
+            std::string::npos);
   EXPECT_EQ(GroupsIn(blobs, DescriptorOf(Member(answer, "cache.manifest"))), 1u);
 }
 

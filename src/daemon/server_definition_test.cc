@@ -1,8 +1,8 @@
 // Builds of definitions, and what is left of builds.
-#include "daemon/server_fixture.h"
-
 #include <netinet/in.h>
 #include <sys/socket.h>
+
+#include "daemon/server_fixture.h"
 
 namespace varve::daemon {
 namespace {
@@ -102,8 +102,9 @@ TEST_F(ServerTest, ABuildEndsTheCallsOfItsFrontEnd) {
 
 TEST_F(ServerTest, ADefinitionThatIsRefusedEndsWithItsReason) {
   graph::Graph graph;
-  graph.Add({.op = graph::Exec{.args = {"true"}, .mounts = {{.target = "/", .output = 0}},
-                               .network = graph::NetworkMode::kHost},
+  graph.Add({.op =
+                 graph::Exec{
+                     .args = {"true"}, .mounts = {{.target = "/", .output = 0}}, .network = graph::NetworkMode::kHost},
              .inputs = {}});
   auto session = OpenSession("s");
   auto request = Request("s");

@@ -29,9 +29,9 @@ namespace varve::daemon {
 // Takes what exporters send.
 class Takes final : public moby::filesync::v1::FileSend::Service {
  public:
-  grpc::Status DiffCopy(grpc::ServerContext* context,
-                        grpc::ServerReaderWriter<moby::filesync::v1::BytesMessage,
-                                                 moby::filesync::v1::BytesMessage>* stream) override {
+  grpc::Status DiffCopy(
+      grpc::ServerContext* context,
+      grpc::ServerReaderWriter<moby::filesync::v1::BytesMessage, moby::filesync::v1::BytesMessage>* stream) override {
     std::string bytes;
     moby::filesync::v1::BytesMessage message;
     while (stream->Read(&message)) bytes += message.data();

@@ -39,8 +39,8 @@ struct OneClient {
     channel = grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
     stub = control::Control::NewStub(channel);
     session = std::make_unique<FakeClient>(
-        channel, session::testing::FakeClientOptions{.id = name, .services = {&files},
-                                                     .methods = {"/moby.filesync.v1.FileSync/DiffCopy"}});
+        channel, session::testing::FakeClientOptions{
+                     .id = name, .services = {&files}, .methods = {"/moby.filesync.v1.FileSync/DiffCopy"}});
     request.set_ref("build-of-" + name);
     request.set_session(name);
     request.set_frontend("dockerfile.v0");
@@ -132,8 +132,7 @@ TEST_F(ServerLimitsTest, AFrontEndThatIsDisabledIsRefused) {
   Start(std::move(options));
   grpc::Status refused = Connect()->Solve();
   EXPECT_EQ(refused.error_code(), grpc::StatusCode::NOT_FOUND);
-  EXPECT_EQ(refused.error_message(),
-            "frontend dockerfile.v0 not found: the configuration of this daemon disables it");
+  EXPECT_EQ(refused.error_message(), "frontend dockerfile.v0 not found: the configuration of this daemon disables it");
 }
 
 TEST_F(ServerLimitsTest, HealthIsToldUntilTheDaemonDrains) {

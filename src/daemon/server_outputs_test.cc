@@ -48,7 +48,8 @@ struct ClientsOutputsTest : ServerTest {
     Write("a.txt", "text");
     const std::string id = "s" + std::to_string(builds);  // one that ends may still be known for a moment
     session::testing::FakeClientOptions options{
-        .id = id, .services = {&files, &takes},
+        .id = id,
+        .services = {&files, &takes},
         .methods = {"/moby.filesync.v1.FileSync/DiffCopy", "/moby.filesync.v1.FileSend/DiffCopy"}};
     if (serve) options.services.push_back(&names);
     session::testing::FakeClient client(channel, std::move(options));
@@ -78,7 +79,8 @@ TEST_F(ClientsOutputsTest, AClientThatServesNoSuchCallHasNone) {
 
 TEST_F(ClientsOutputsTest, OfAnUnknownTypeAreAnError) {
   names.type = "floppy";
-  EXPECT_NE(SolveWithNames(true).status.error_message().find("exporter \"floppy\" could not be found"), std::string::npos);
+  EXPECT_NE(SolveWithNames(true).status.error_message().find("exporter \"floppy\" could not be found"),
+            std::string::npos);
 }
 
 TEST_F(ClientsOutputsTest, AnErrorOfTheClientAtTheEndIsTheBuilds) {

@@ -4,7 +4,8 @@
 namespace varve::daemon {
 namespace {
 
-constexpr char kDockerfile[] = "FROM scratch AS base\nARG TEXT\nCOPY a.txt /$TEXT\nFROM scratch\nCOPY --from=linked / /\n";
+constexpr char kDockerfile[] =
+    "FROM scratch AS base\nARG TEXT\nCOPY a.txt /$TEXT\nFROM scratch\nCOPY --from=linked / /\n";
 
 struct ProvenanceTest : ServerTest {
   std::unique_ptr<session::testing::FakeClient> session;
@@ -22,7 +23,8 @@ struct ProvenanceTest : ServerTest {
     request.set_early_exit(true);
     auto stream = stub->ListenBuildHistory(&context, request);
     control::BuildHistoryEvent event;
-    while (stream->Read(&event)) {}
+    while (stream->Read(&event)) {
+    }
     EXPECT_TRUE(stream->Finish().ok());
     return event.record();
   }
@@ -115,8 +117,9 @@ TEST_F(ProvenanceTest, TheCallThatMadeAnInputIsTold) {
   const Json provenance = ProvenanceOf(RecordOf(request.ref()).result());
   const Json& told = RequestIn(provenance);
   EXPECT_EQ(told.Find("args")->Dump(), R"({"context:linked":"input:base"})");
-  EXPECT_EQ(told.Find("inputs")->Dump(),
-            R"({"base":{"configSource":{},"request":{"frontend":"dockerfile.v0","args":{"build-arg:TEXT":"b","target":"base"}}}})");
+  EXPECT_EQ(
+      told.Find("inputs")->Dump(),
+      R"({"base":{"configSource":{},"request":{"frontend":"dockerfile.v0","args":{"build-arg:TEXT":"b","target":"base"}}}})");
   EXPECT_EQ(told.Find("root")->Dump(), R"({"configSource":{},"request":{"args":{"asked-of":"the client"}}})");
 }
 

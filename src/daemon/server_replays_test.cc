@@ -20,9 +20,12 @@ struct ServerReplays : ServerTest, testing::WithParamInterface<bool> {
     if (!sys::CanMount() || access("/dev/fuse", R_OK | W_OK) != 0) GTEST_SKIP() << "FUSE cannot be mounted here";
     ServerTest::SetUp();
     std::filesystem::copy_file(kBusybox, directory.path() + "/ctx/sh");
-    Write("Dockerfile", "FROM scratch\nCOPY . /\n"
-          R"(RUN ["/sh", "-c", "read word < /deps; echo $word > /same"])" "\n"
-          R"(RUN ["/sh", "-c", "read id < /proc/sys/kernel/random/uuid; echo $id > /other"])" "\n");
+    Write("Dockerfile",
+          "FROM scratch\nCOPY . /\n"
+          R"(RUN ["/sh", "-c", "read word < /deps; echo $word > /same"])"
+          "\n"
+          R"(RUN ["/sh", "-c", "read id < /proc/sys/kernel/random/uuid; echo $id > /other"])"
+          "\n");
     Write("deps", "one\n");
     session = OpenSession("s");
   }

@@ -49,7 +49,9 @@ struct ResultsTest : ServerTest {
     return manifests;
   }
   Json ConfigOf(const Json& manifest) { return Blob(manifest.Find("config")->GetString("digest")); }
-  static std::string Label(const Json& config, const char* name) { return config.Find("config")->Find("Labels")->GetString(name); }
+  static std::string Label(const Json& config, const char* name) {
+    return config.Find("config")->Find("Labels")->GetString(name);
+  }
   Answer Return(const gateway::Result& result) {
     EXPECT_TRUE(front_end->Return(result).ok());
     return solving.get();
@@ -89,7 +91,8 @@ TEST_F(ResultsTest, SomePlatformsOfABuildAreEnough) {
 }
 
 TEST_F(ResultsTest, SeveralCallsOfTheFrontEndAreOneResult) {
-  Write("Dockerfile", "FROM scratch AS one\nCOPY a.txt /b\nLABEL is=one\nFROM scratch AS two\nCOPY a.txt /c\nLABEL is=two\n");
+  Write("Dockerfile",
+        "FROM scratch AS one\nCOPY a.txt /b\nLABEL is=one\nFROM scratch AS two\nCOPY a.txt /c\nLABEL is=two\n");
   Write("a.txt", "text");
   gateway::Result result = SolveDockerfile("linux/amd64,linux/arm64", "one");
   const gateway::Result other = SolveDockerfile("linux/amd64,linux/arm64", "two");
@@ -146,7 +149,8 @@ TEST_F(ResultsTest, ACacheHoldsTheStepsOfAllDefinitionsThatTheResultIsMadeOf) {
   auto definition = [](const std::string& name) {
     graph::Graph graph;
     graph.Add({.op = graph::FileOp{.base = -1, .actions = {graph::MakeFile{.path = "/" + name, .data = "text"}}},
-               .platform = oci::HostPlatform(), .name = "make " + name});
+               .platform = oci::HostPlatform(),
+               .name = "make " + name});
     return llb::Encode(graph, graph::Ref{0, 0});
   };
   auto exporting = RequestOfAClient("s");
@@ -185,7 +189,8 @@ TEST_F(ResultsTest, ACacheHoldsTheStepsOfAllDefinitionsThatTheResultIsMadeOf) {
 // A build without any files of the client.
 TEST_F(ServerTest, AClientWithoutFilesBuildsADockerfileOfAnInput) {
   graph::Graph graph;
-  graph.Add({.op = graph::FileOp{.base = -1, .actions = {graph::MakeFile{.path = "/Dockerfile", .data = "FROM scratch\n"}}}});
+  graph.Add(
+      {.op = graph::FileOp{.base = -1, .actions = {graph::MakeFile{.path = "/Dockerfile", .data = "FROM scratch\n"}}}});
   session::testing::FakeClient session(channel, {.id = "s", .services = {}, .methods = {}});
   auto request = Request("s");
   (*request.mutable_frontend_inputs())["dockerfile"] = llb::Encode(graph, graph::Ref{0, 0});

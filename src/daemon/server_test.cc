@@ -83,14 +83,15 @@ TEST_F(ServerTest, FilesOfThisMachineAreNotTheClients) {
         << answer.status.error_message();
   }
   graph::Graph graph;
-  graph.Add({.op = graph::OciLayoutSource{.path = "/var/lib/images", .reference = "latest",
-                                         .digest = Digest::Of("any")}});
+  graph.Add(
+      {.op = graph::OciLayoutSource{.path = "/var/lib/images", .reference = "latest", .digest = Digest::Of("any")}});
   auto request = Request("s");
   request.clear_frontend();
   *request.mutable_definition() = llb::Encode(graph, graph::Ref{0, 0});
   Answer answer = Solve(request);
   EXPECT_FALSE(answer.status.ok());
-  EXPECT_NE(answer.status.error_message().find("store oci:/var/lib/images of the client: unknown store"), std::string::npos)
+  EXPECT_NE(answer.status.error_message().find("store oci:/var/lib/images of the client: unknown store"),
+            std::string::npos)
       << answer.status.error_message();
 }
 
@@ -305,7 +306,8 @@ TEST_F(ServerTest, TheHistoryTellsAnErrorInFullWithItsStack) {
 TEST_F(ServerTest, ADockerfileMayComeWithoutAnyFilesOfTheClient) {
   session::testing::FakeClient bare(channel, {.id = "bare"});
   graph::Graph graph;
-  graph.Add({.op = graph::FileOp{.base = -1, .actions = {graph::MakeFile{.path = "/Dockerfile", .data = "FROM scratch\n"}}}});
+  graph.Add(
+      {.op = graph::FileOp{.base = -1, .actions = {graph::MakeFile{.path = "/Dockerfile", .data = "FROM scratch\n"}}}});
   auto request = Request("bare");
   (*request.mutable_frontend_inputs())["dockerfile"] = llb::Encode(graph, graph::Ref{0, 0});
   const Answer answer = Solve(request);

@@ -34,8 +34,7 @@ class Agent final : public ForwardedAgent {
 
 class SessionClient final : public Client {
  public:
-  SessionClient(std::shared_ptr<session::Session> session, session::Sessions& sessions,
-                session::Contexts& contexts)
+  SessionClient(std::shared_ptr<session::Session> session, session::Sessions& sessions, session::Contexts& contexts)
       : session_(std::move(session)), sessions_(sessions), contexts_(contexts) {}
 
   std::string project() const override { return session_->shared_key(); }
@@ -45,9 +44,12 @@ class SessionClient final : public Client {
                                             std::stop_token stop) override {
     const std::string line = "transferring " + wanted.mount + ":";
     uint64_t total = 0;
-    session::ContextRequest request{.name = wanted.mount, .shared_key_hint = wanted.shared_key,
-                                    .include = wanted.include, .exclude = wanted.exclude,
-                                    .follow = wanted.follow, .always_ask = wanted.all_again};
+    session::ContextRequest request{.name = wanted.mount,
+                                    .shared_key_hint = wanted.shared_key,
+                                    .include = wanted.include,
+                                    .exclude = wanted.exclude,
+                                    .follow = wanted.follow,
+                                    .always_ask = wanted.all_again};
     request.on_progress = [&](uint64_t bytes) {
       total = bytes;
       on_progress(line, bytes, 0, false);
@@ -65,8 +67,7 @@ class SessionClient final : public Client {
     return session::GetSecret(*session_, id, std::move(stop));
   }
 
-  Result<std::optional<registry::Credential>> Credentials(const std::string& host,
-                                                          std::stop_token stop) override {
+  Result<std::optional<registry::Credential>> Credentials(const std::string& host, std::stop_token stop) override {
     TRY_ASSIGN(auto login, session::GetLogin(*session_, host, std::move(stop)));
     if (!login) return std::optional<registry::Credential>();
     registry::Credential credential;
@@ -141,8 +142,8 @@ class SessionClient final : public Client {
 
 }  // namespace
 
-std::shared_ptr<Client> MakeSessionClient(std::shared_ptr<session::Session> session,
-                                          session::Sessions& sessions, session::Contexts& contexts) {
+std::shared_ptr<Client> MakeSessionClient(std::shared_ptr<session::Session> session, session::Sessions& sessions,
+                                          session::Contexts& contexts) {
   return std::make_shared<SessionClient>(std::move(session), sessions, contexts);
 }
 

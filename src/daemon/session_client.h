@@ -11,7 +11,7 @@
 namespace varve::daemon {
 
 // `sessions`: those of other clients, whose results this one's build goes on with. Both outlive the client.
-std::shared_ptr<Client> MakeSessionClient(std::shared_ptr<session::Session> session,
-                                          session::Sessions& sessions, session::Contexts& contexts);
+std::shared_ptr<Client> MakeSessionClient(std::shared_ptr<session::Session> session, session::Sessions& sessions,
+                                          session::Contexts& contexts);
 
 }  // namespace varve::daemon

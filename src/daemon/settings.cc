@@ -106,8 +106,8 @@ Status ReadPolicy(const std::string& name, const Flags& flags, const TomlConfig&
   return Ok();
 }
 
-// What the directories of a registry's certificates hold, in the order of the names. One that is absent holds nothing, as
-// in BuildKit.
+// What the directories of a registry's certificates hold, in the order of the names. One that is absent holds nothing,
+// as in BuildKit.
 Status ReadDirectories(RegistryCertificates& certificates) {
   for (const std::string& directory : certificates.directories) {
     std::error_code error;
@@ -217,9 +217,9 @@ Result<Settings> ReadSettings(const std::string& name, const Flags& flags) {
   TRY(ReadWorker(flags, config, settings.server));
   settings.server.debug_address = First(flags.debug_address, config.debug_address);
   TRY_ASSIGN(settings.server.otlp, report::ReadOtlpSettings("", [](const std::string& variable) {
-    const char* value = std::getenv(variable.c_str());
-    return value == nullptr ? std::nullopt : std::optional<std::string>(value);
-  }));
+               const char* value = std::getenv(variable.c_str());
+               return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+             }));
   const std::string format = First(flags.log_format, config.log_format);
   auto log_format = ParseLogFormat(format.empty() ? "text" : format);
   if (!log_format) return Invalid("log format {}: text or json expected", format);

@@ -29,7 +29,7 @@ struct Flags {
   std::vector<std::string> platforms;
   std::string keep_storage;  // --oci-worker-gc-keepstorage
   bool collect = true;
-  std::optional<int64_t> parallelism;  // --oci-max-parallelism
+  std::optional<int64_t> parallelism;           // --oci-max-parallelism
   bool no_devices = false;                      // --cdi-disabled
   std::vector<std::string> device_directories;  // --cdi-spec-dir
   std::string without_effect;
@@ -41,9 +41,9 @@ struct Settings {
   LogLevel log_level = LogLevel::kInfo;
   bool collect = true;
   std::optional<std::vector<std::string>> device_directories = {};  // nothing: sandbox::CdiDirectories'
-  std::string gc_policies;            // as gc.json has them; empty: gc.json counts
+  std::string gc_policies;                                          // as gc.json has them; empty: gc.json counts
   std::map<std::string, std::string> files;  // that are to be written below the state root: path, and text
-  std::vector<std::string> warnings;  // what is configured and has no effect
+  std::vector<std::string> warnings;         // what is configured and has no effect
 };
 
 // `name`: of the program. As "buildkitd", the defaults are buildkitd's, and /etc/buildkit/buildkitd.toml is read when

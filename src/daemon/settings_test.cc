@@ -52,7 +52,9 @@ searchDomains = ["example.com", "example.org"]
 options = ["edns0"]
 )");
   const std::string text = Read().server.policy.steps.resolv_conf;
-  EXPECT_TRUE(text.ends_with("nameserver 192.0.2.1\nnameserver 192.0.2.2\nsearch example.com example.org\noptions edns0\n")) << text;
+  EXPECT_TRUE(
+      text.ends_with("nameserver 192.0.2.1\nnameserver 192.0.2.2\nsearch example.com example.org\noptions edns0\n"))
+      << text;
   // Nothing of this machine's is left of the same kinds.
   EXPECT_EQ(text.find("nameserver"), text.find("nameserver 192.0.2.1")) << text;
   EXPECT_EQ(text.find("search"), text.find("search example.com")) << text;
@@ -162,8 +164,9 @@ reservedSpace = "1GB"
 }
 
 TEST_F(SettingsTest, TheFileCountsWhereNoFlagIsGiven) {
-  File("[grpc]\nuid = 3\ngid = 5\n[worker.oci]\ngc = false\n[history]\nmaxEntries = 4\n[log]\nformat = \"json\"\n"
-       "[frontend.\"gateway.v0\"]\nenabled = false\n[registry.\"r.example.com\"]\nmirrors = [\"m.example.com\"]\n");
+  File(
+      "[grpc]\nuid = 3\ngid = 5\n[worker.oci]\ngc = false\n[history]\nmaxEntries = 4\n[log]\nformat = \"json\"\n"
+      "[frontend.\"gateway.v0\"]\nenabled = false\n[registry.\"r.example.com\"]\nmirrors = [\"m.example.com\"]\n");
   Settings settings = Read();
   EXPECT_EQ(settings.server.owner, 3u);
   EXPECT_EQ(settings.server.group, "5");

@@ -32,11 +32,11 @@ void PutAnswer(const Json& metadata, control::SolveResponse& response) {
 
 }  // namespace
 
-SolveJob::SolveJob(control::SolveRequest request, SolvePolicy policy, const WorkerFacts& worker, Invocations& invocations,
-                   FindClient find_client)
+SolveJob::SolveJob(control::SolveRequest request, SolvePolicy policy, const WorkerFacts& worker,
+                   Invocations& invocations, FindClient find_client)
     : request_(std::move(request)), policy_(std::move(policy)), worker_(worker), invocations_(invocations),
-      find_client_(std::move(find_client)),
-      feed_holder_(std::make_shared<StatusFeed>(request_.ref())), feed_(*feed_holder_) {}
+      find_client_(std::move(find_client)), feed_holder_(std::make_shared<StatusFeed>(request_.ref())),
+      feed_(*feed_holder_) {}
 
 SolveJob::~SolveJob() = default;
 
@@ -63,8 +63,12 @@ Result<SolveJob::Opened*> SolveJob::Open() {
   };
   TRY_ASSIGN(auto workspace, job::Workspace::Open({.root = policy_.root}, std::move(registries)));
   TRY_ASSIGN(auto config, job::ReadBuildConfig(workspace.root));
-  opened_.reset(new Opened{.client = std::move(client), .workspace = std::move(workspace),
-                           .board = nullptr, .config = std::move(config), .history = {}, .end = {}});
+  opened_.reset(new Opened{.client = std::move(client),
+                           .workspace = std::move(workspace),
+                           .board = nullptr,
+                           .config = std::move(config),
+                           .history = {},
+                           .end = {}});
   opened_->board = std::make_unique<progress::Board>(feed_.MakeDisplay(), SystemClock());
   if (!request_.internal()) {
     history::Build header;
@@ -189,9 +193,18 @@ Status SolveJob::ReadTargets(const Attributes& attributes, std::vector<tier::Spe
 }
 
 Result<BuildPlace> SolveJob::Place(std::shared_ptr<JobPolicy> policy) {
-  TRY_ASSIGN(Opened* opened, Open());
-  return BuildPlace{opened->workspace, *opened->board, feed_, *opened->client, ref(), request_.session(), policy_.steps,
-                    policy_.provenance_environment, policy_.devices, stop_.get_token(), std::move(policy),
+  TRY_ASSIGN(Opened * opened, Open());
+  return BuildPlace{opened->workspace,
+                    *opened->board,
+                    feed_,
+                    *opened->client,
+                    ref(),
+                    request_.session(),
+                    policy_.steps,
+                    policy_.provenance_environment,
+                    policy_.devices,
+                    stop_.get_token(),
+                    std::move(policy),
                     opened->config.trace_shadow};
 }
 
@@ -203,8 +216,8 @@ std::string SolveJob::NewRef(Made made) {
 }
 
 std::optional<Failure> SolveJob::SolveDefinition(const pb::Definition& definition, const Policies& policies,
-                                                 bool evaluate, gateway::Result& result,
-                                                 const Attributes& attributes, const attest::Invocation* caller) {
+                                                 bool evaluate, gateway::Result& result, const Attributes& attributes,
+                                                 const attest::Invocation* caller) {
   auto policy = PolicyOf(policies);
   if (!policy) return Failure{policy.error()};
   llb::DecodeOptions options;
@@ -216,7 +229,8 @@ std::optional<Failure> SolveJob::SolveDefinition(const pb::Definition& definitio
   auto decoded = llb::Decode(definition, options);
   if (!decoded) return Failure{decoded.error()};
   const std::vector<std::string> entitlements(request_.entitlements().begin(), request_.entitlements().end());
-  if (Status granted = GrantDevices(decoded->graph, entitlements, policy_.devices); !granted) return Failure{granted.error()};
+  if (Status granted = GrantDevices(decoded->graph, entitlements, policy_.devices); !granted)
+    return Failure{granted.error()};
   job::BuildFlags flags;
   BuildTargets targets;
   Attributes all = ToAttributes(request_.frontend_attrs());
@@ -302,8 +316,8 @@ Result<std::vector<SolveJob::Wanted>> SolveJob::WantedOf(const gateway::Result& 
     if (ref.empty()) continue;
     TRY_ASSIGN(Made made, FindBuilt(ref));
     auto config = result.metadata().find("containerimage.config" + (platform.empty() ? "" : "/" + platform));
-    WantedResult part{.platform = made.platform, .id = platform,
-                      .config = config == result.metadata().end() ? "" : config->second};
+    WantedResult part{
+        .platform = made.platform, .id = platform, .config = config == result.metadata().end() ? "" : config->second};
     part.epoch = EpochOf(metadata, platform);
     Wanted one{.ref = ref, .made = std::move(made), .result = std::move(part)};
     auto attested = result.attestations().find(platform);
@@ -370,7 +384,7 @@ std::optional<Failure> SolveJob::Deliver(gateway::Result result, control::SolveR
 // Not while something is evaluated: the client may look into the result before it says what it wants.
 Status SolveJob::AddClientsOutputs(const gateway::Result& result, const std::vector<Wanted>& wanted) {
   if (!request_.enable_session_exporter()) return Ok();
-  TRY_ASSIGN(Opened* opened, Open());
+  TRY_ASSIGN(Opened * opened, Open());
   std::vector<std::string> refs;
   for (const Wanted& one : wanted) refs.push_back(one.ref);
   TRY_ASSIGN(auto named, opened->client->FindExporters({result.metadata().begin(), result.metadata().end()}, refs,
@@ -418,8 +432,8 @@ std::optional<Failure> SolveJob::AddScans(const std::vector<Wanted>& wanted) {
 
 std::optional<Failure> SolveJob::RunAndExportOnce(const std::vector<Wanted>& wanted, Opened& opened, Json& metadata) {
   job::BuildHistory* history = opened.history ? &*opened.history : nullptr;
-  const bool want_data = request_.exporters_size() > 0 || !request_.exporter_deprecated().empty() ||
-                         request_.enable_session_exporter();
+  const bool want_data =
+      request_.exporters_size() > 0 || !request_.exporter_deprecated().empty() || request_.enable_session_exporter();
   ClientBuild& build = *wanted.front().made.build;
   std::set<ClientBuild*> ran;
   std::optional<Failure> failure = AddScans(wanted);
@@ -463,9 +477,10 @@ std::optional<Failure> SolveJob::RunAndExport(const std::vector<Wanted>& wanted,
   // cannot be taken back.
   auto outputs = ParseExporters(request_);
   if (!outputs) return Failure{outputs.error()};
-  const bool repeatable = !request_.enable_session_exporter() && std::ranges::all_of(*outputs, [](const exporter::Output& output) {
-    return output.type == exporter::OutputType::kImage || output.type == exporter::OutputType::kCacheOnly;
-  });
+  const bool repeatable =
+      !request_.enable_session_exporter() && std::ranges::all_of(*outputs, [](const exporter::Output& output) {
+        return output.type == exporter::OutputType::kImage || output.type == exporter::OutputType::kCacheOnly;
+      });
   auto failure = RunAndExportOnce(wanted, open, metadata);
   for (int mends = 0; failure && repeatable && mends < job::kMaxMends; ++mends) {
     if (!job::MendAfter(failure->error, open.workspace, *open.board, stop_.get_token())) break;

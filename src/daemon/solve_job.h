@@ -8,8 +8,8 @@
 #pragma once
 
 #include <condition_variable>
-#include <map>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -40,11 +40,12 @@ struct SolvePolicy {
   std::string root;                          // state directory
   std::set<std::string> entitlements;        // network.host, security.insecure, device
   std::set<std::string> disabled_frontends;  // "dockerfile.v0", "gateway.v0"
-  std::set<std::string> allowed_frontends;   // repositories of images that may be front ends, "docker.io/a/b"; empty: all
+  std::set<std::string>
+      allowed_frontends;  // repositories of images that may be front ends, "docker.io/a/b"; empty: all
   DeviceRules devices = {};
   std::optional<registry::Config> registries;  // none: registries.json, as varve itself finds it
   exec::StepSettings steps = {};
-  Json provenance_environment = {};          // an object, or null: what every build's provenance says of this builder
+  Json provenance_environment = {};  // an object, or null: what every build's provenance says of this builder
 };
 
 class SolveJob {
@@ -102,7 +103,7 @@ class SolveJob {
   struct Made {
     std::shared_ptr<ClientBuild> build;
     size_t platform = 0;
-    LlbBuild* llb = nullptr;  // `build`, if it is one
+    LlbBuild* llb = nullptr;                 // `build`, if it is one
     std::optional<cache::Rootfs> left = {};  // by a step that failed: of no build, and only to be looked into
   };
 
@@ -138,7 +139,8 @@ class SolveJob {
                                          gateway::Result& result, const Attributes& attributes = {},
                                          const attest::Invocation* caller = nullptr);
   // A call of a front end; an empty name: the client itself.
-  attest::Invocation Asked(const std::string& frontend, const Attributes& attributes, const llb::Definitions& inputs) const;
+  attest::Invocation Asked(const std::string& frontend, const Attributes& attributes,
+                           const llb::Definitions& inputs) const;
   attest::Invocation AskedByClient() const;
   // The request's policies, then those of one call of a front end. Null: there are none.
   Result<std::shared_ptr<JobPolicy>> PolicyOf(const Policies& policies);
@@ -146,7 +148,8 @@ class SolveJob {
   Status ReadTargets(const Attributes& attributes, std::vector<tier::Spec>& cache_from, BuildTargets& targets) const;
   Result<BuildPlace> Place(std::shared_ptr<JobPolicy> policy);
   std::string NewRef(Made made);
-  void Describe(const std::shared_ptr<DockerfileBuild>& build, const attest::Invocation& asked, gateway::Result& result);
+  void Describe(const std::shared_ptr<DockerfileBuild>& build, const attest::Invocation& asked,
+                gateway::Result& result);
   std::optional<Failure> FillEmptyRefs(gateway::Result& result);
   Result<std::vector<Wanted>> WantedOf(const gateway::Result& result);
   google::rpc::Status AwaitReturn(gateway::Result& result);

@@ -1,5 +1,5 @@
-// SolveJob's failures as front ends may look into them: the operation that failed, with references to what it was given and
-// to what it has left, which LLBBridge.NewContainer takes as it takes results.
+// SolveJob's failures as front ends may look into them: the operation that failed, with references to what it was given
+// and to what it has left, which LLBBridge.NewContainer takes as it takes results.
 #include "daemon/solve_job_opened.h"
 
 namespace varve::daemon {
@@ -43,8 +43,10 @@ void SolveJob::ExplainExec(const FailedOp& failed, errdefs::Solve& solve) {
     std::string before, after;
     if (failed.kept) {
       const auto& [step, mounted, written] = *failed.kept;
-      if (auto it = mounted.find(mount.dest()); it != mounted.end()) before = NewRef({.build = nullptr, .left = it->second});
-      if (auto it = written.find(mount.dest()); it != written.end()) after = NewRef({.build = nullptr, .left = it->second});
+      if (auto it = mounted.find(mount.dest()); it != mounted.end())
+        before = NewRef({.build = nullptr, .left = it->second});
+      if (auto it = written.find(mount.dest()); it != written.end())
+        after = NewRef({.build = nullptr, .left = it->second});
     } else if (mount.mount_type() == pb::BIND && mount.input() >= 0) {
       before = RefOf(InputOf(failed, static_cast<int>(mount.input())));
     }

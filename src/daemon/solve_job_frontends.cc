@@ -17,7 +17,8 @@ constexpr char kMetadataDirectory[] = "run/config/buildkit/metadata";
 
 // The build context, if there is one, that is to be used instead of the image `source`.
 std::optional<std::string> NamedContextOf(const oci::Reference& source, const Attributes& attributes) {
-  for (auto it = attributes.lower_bound("context:"); it != attributes.end() && it->first.starts_with("context:"); ++it) {
+  for (auto it = attributes.lower_bound("context:"); it != attributes.end() && it->first.starts_with("context:");
+       ++it) {
     auto name = oci::ParseReference(it->first.substr(8));
     if (name && name->WithDefaultTag() == source.WithDefaultTag()) return it->second;
   }
@@ -105,7 +106,8 @@ std::optional<Failure> SolveJob::SolveFrontend(const std::string& frontend, cons
   std::optional<Failure> failure;
   if (asks) {
     auto answer = build->Answer(failure);
-    if (build->other_frontend()) return Forward(*build->other_frontend(), std::move(all), given_inputs, policies, evaluate, result);
+    if (build->other_frontend())
+      return Forward(*build->other_frontend(), std::move(all), given_inputs, policies, evaluate, result);
     if (!answer) return failure ? failure : Failure{answer.error()};
     auto& metadata = *result.mutable_metadata();
     metadata["result.json"] = answer->json.Dump({.indent = 2});
@@ -115,7 +117,8 @@ std::optional<Failure> SolveJob::SolveFrontend(const std::string& frontend, cons
     return std::nullopt;
   }
   failure = build->Prepare();
-  if (build->other_frontend()) return Forward(*build->other_frontend(), std::move(all), given_inputs, policies, evaluate, result);
+  if (build->other_frontend())
+    return Forward(*build->other_frontend(), std::move(all), given_inputs, policies, evaluate, result);
   if (failure && *policy) failure->deny_messages = (*policy)->deny_messages();
   if (failure) return failure;
   Describe(build, asked, result);
@@ -151,9 +154,11 @@ std::optional<Failure> SolveJob::Forward(const DockerfileBuild::OtherFrontend& t
                                          const llb::Definitions& inputs, const Policies& policies, bool evaluate,
                                          gateway::Result& result) {
   if (policy_.disabled_frontends.contains("gateway.v0")) {
-    return Failure{.error = NotFound("frontend gateway.v0 not found: the configuration of this daemon disables it, and the "
-                                     "Dockerfile asks for {}", to.syntax.frontend),
-                   .place = to.place};
+    return Failure{
+        .error = NotFound("frontend gateway.v0 not found: the configuration of this daemon disables it, and the "
+                          "Dockerfile asks for {}",
+                          to.syntax.frontend),
+        .place = to.place};
   }
   attributes["source"] = to.syntax.frontend;
   attributes["cmdline"] = to.syntax.command;
@@ -174,13 +179,15 @@ Result<SolveJob::FrontendFiles> SolveJob::FindFrontend(const std::string& source
     if (context->starts_with("input:")) {
       const std::string name = context->substr(6);
       auto input = inputs.find(name);
-      if (input == inputs.end()) return NotFound("the front end {} is to be the input {}, which the client has not given", source, name);
+      if (input == inputs.end())
+        return NotFound("the front end {} is to be the input {}, which the client has not given", source, name);
       TRY_ASSIGN(auto decoded, llb::DecodeInputs(inputs, llb::StringAttributes(attributes.begin(), attributes.end())));
       return FrontendFiles{input->second, decoded.by_name.at(name).config.value_or(oci::ImageConfig())};
     }
     if (!context->starts_with("docker-image:")) {
-      return Invalid("the front end {} is to come from the build context {}: only images and results of builds can be front ends",
-                     source, *context);
+      return Invalid(
+          "the front end {} is to come from the build context {}: only images and results of builds can be front ends",
+          source, *context);
     }
     image = context->substr(13);
     if (image.starts_with("//")) image.erase(0, 2);
@@ -196,7 +203,8 @@ Result<SolveJob::FrontendFiles> SolveJob::FindFrontend(const std::string& source
   TRY_ASSIGN(reference, oci::ParseReference(found.ref()));
   TRY_ASSIGN(reference.digest, Digest::Parse(found.digest()));
   graph::Graph graph;
-  graph.Add({.op = graph::ImageSource{.reference = reference.String()}, .name = "docker-image://" + reference.String()});
+  graph.Add(
+      {.op = graph::ImageSource{.reference = reference.String()}, .name = "docker-image://" + reference.String()});
   return FrontendFiles{llb::Encode(graph, graph::Ref{0, 0}), std::move(config)};
 }
 
@@ -218,7 +226,7 @@ std::optional<Failure> SolveJob::SolveImageFrontend(const Attributes& attributes
     gateway::NewContainerRequest wanted;
     wanted.add_mounts()->set_dest("/");
     if (image.no_network) wanted.set_network(pb::NONE);
-    TRY_ASSIGN(Opened* opened, Open());
+    TRY_ASSIGN(Opened * opened, Open());
     TRY_ASSIGN(auto container, FrontendContainer::Create(wanted, {rootfs}, {}, policy_.steps, opened->workspace,
                                                          *opened->client, stop_.get_token()));
     TRY_ASSIGN(std::string root, container->DirectoryOf(0));

@@ -15,16 +15,18 @@ Result<std::shared_ptr<JobPolicy>> SolveJob::PolicyOf(const Policies& policies) 
   const std::string& session = request_.source_policy_session();
   if (lists.empty() && session.empty()) return std::shared_ptr<JobPolicy>();
   if (session.empty()) return std::make_shared<JobPolicy>(std::move(lists), JobPolicy::Client());
-  TRY_ASSIGN(Opened* opened, Open());
-  return std::make_shared<JobPolicy>(std::move(lists), JobPolicy::Client{
-      .check = [opened, session, stop = stop_.get_token()](const auto& request) {
-        return opened->client->CheckPolicy(session, request, stop);
-      },
-      .resolve = [opened, stop = stop_.get_token()](const auto& request) -> Result<gateway::ResolveSourceMetaResponse> {
-        gateway::ResolveSourceMetaResponse response;
-        TRY(ResolveSourceMeta(request, nullptr, opened->workspace, *opened->client, stop, response));
-        return response;
-      }});
+  TRY_ASSIGN(Opened * opened, Open());
+  return std::make_shared<JobPolicy>(
+      std::move(lists),
+      JobPolicy::Client{
+          .check = [opened, session, stop = stop_.get_token()](
+                       const auto& request) { return opened->client->CheckPolicy(session, request, stop); },
+          .resolve = [opened,
+                      stop = stop_.get_token()](const auto& request) -> Result<gateway::ResolveSourceMetaResponse> {
+            gateway::ResolveSourceMetaResponse response;
+            TRY(ResolveSourceMeta(request, nullptr, opened->workspace, *opened->client, stop, response));
+            return response;
+          }});
 }
 
 // `use(opened, policy)`; the policy may be null.

@@ -78,7 +78,8 @@ class Asking {
     if (const auto* git = std::get_if<graph::GitSource>(&op)) return AskGit(*git);
     if (const auto* http = std::get_if<graph::HttpSource>(&op)) return AskHttp(*http);
     if (std::holds_alternative<graph::LocalSource>(op)) return Ok();
-    return Invalid("{}: only images, git repositories and downloads can be asked about", request_.source().identifier());
+    return Invalid("{}: only images, git repositories and downloads can be asked about",
+                   request_.source().identifier());
   }
 
  private:
@@ -123,7 +124,8 @@ class Asking {
       descriptor.set_media_type(document.descriptor.media_type);
       descriptor.set_digest(document.descriptor.digest.ToString());
       descriptor.set_size(static_cast<int64_t>(document.descriptor.size));
-      for (const auto& [name, value] : document.descriptor.annotations) (*descriptor.mutable_annotations())[name] = value;
+      for (const auto& [name, value] : document.descriptor.annotations)
+        (*descriptor.mutable_annotations())[name] = value;
     }
   }
 
@@ -165,8 +167,8 @@ class Asking {
     if (annotated) response_.mutable_git()->set_commit_checksum(ref.commit);
     response_.mutable_git()->set_ref(ref.name);
     if (!request_.git().return_object()) return Ok();
-    source::GitRequest wanted{.source = source, .ref = ref, .cache_directory = workspace_.root, .access = access,
-                              .bundle = bundle};
+    source::GitRequest wanted{
+        .source = source, .ref = ref, .cache_directory = workspace_.root, .access = access, .bundle = bundle};
     TRY_ASSIGN(auto objects, source::FetchGitObjects(wanted, {}, stop_));
     response_.mutable_git()->set_commit_object(std::move(objects.commit));
     response_.mutable_git()->set_tag_object(std::move(objects.tag));
@@ -181,7 +183,8 @@ class Asking {
     if (file.modified) SetTime(*file.modified, response_.mutable_http()->mutable_last_modified());
     if (!request_.http().has_checksum_request()) return Ok();
     const gateway::ChecksumRequest& wanted = request_.http().checksum_request();
-    TRY_ASSIGN(*response_.mutable_http()->mutable_checksum_response()->mutable_digest(), ChecksumOf(file.digest, wanted));
+    TRY_ASSIGN(*response_.mutable_http()->mutable_checksum_response()->mutable_digest(),
+               ChecksumOf(file.digest, wanted));
     response_.mutable_http()->mutable_checksum_response()->set_suffix(wanted.suffix());
     return Ok();
   }
@@ -194,7 +197,8 @@ class Asking {
     if (!gateway::ChecksumRequest::ChecksumAlgo_IsValid(wanted.algo())) {
       return Invalid("unsupported checksum algorithm {}", static_cast<int>(wanted.algo()));
     }
-    static constexpr std::pair<std::string_view, size_t> kAlgorithms[] = {{"sha256", 64}, {"sha384", 96}, {"sha512", 128}};
+    static constexpr std::pair<std::string_view, size_t> kAlgorithms[] = {
+        {"sha256", 64}, {"sha384", 96}, {"sha512", 128}};
     const auto& [name, digits] = kAlgorithms[wanted.algo()];
     // A Checksum computes what it is to be compared with; here it is asked for that alone.
     TRY_ASSIGN(Checksum any, Checksum::Parse(fmt::format("{}:{}", name, std::string(digits, '0'))));
@@ -233,7 +237,9 @@ Status ResolveImageConfig(const gateway::ResolveImageConfigRequest& request, pol
   const oci::Reference reference = parsed.WithDefaultTag();
   graph::Op op = graph::ImageSource{.reference = reference.String()};
   if (request.resolver_type() == kOfLayout) {
-    op = graph::OciLayoutSource{.path = request.store_id(), .reference = reference.tag, .digest = reference.digest,
+    op = graph::OciLayoutSource{.path = request.store_id(),
+                                .reference = reference.tag,
+                                .digest = reference.digest,
                                 .session = request.session_id()};
   }
   graph::SourceName source = graph::NameOfSource(op);
@@ -246,7 +252,8 @@ Status ResolveImageConfig(const gateway::ResolveImageConfigRequest& request, pol
       return ResolveLayout(*layout, request.platform(), workspace, client, stop);
     }
     const auto* image = std::get_if<graph::ImageSource>(&op);
-    if (image == nullptr) return Invalid("the source policy has made {} \"{}\", which is no image", request.ref(), source.identifier);
+    if (image == nullptr)
+      return Invalid("the source policy has made {} \"{}\", which is no image", request.ref(), source.identifier);
     const auto mode = request.resolve_mode() == "pull" ? graph::ResolveMode::kPull : image->resolve_mode;
     return workspace.images->Resolve(image->reference, WantedPlatform(request.platform()), mode, stop);
   };

@@ -12,16 +12,16 @@
 
 namespace varve::daemon {
 
-// Of the source that `policy`, if there is one, has made of it: the answer says which. Of a local directory nothing else
-// is said. Errors as those of the source; kInvalid for kinds and questions that have no answer here: git objects,
+// Of the source that `policy`, if there is one, has made of it: the answer says which. Of a local directory nothing
+// else is said. Errors as those of the source; kInvalid for kinds and questions that have no answer here: git objects,
 // attestations of images.
 Status ResolveSourceMeta(const moby::buildkit::v1::frontend::ResolveSourceMetaRequest& request,
-                         policy::SourcePolicy* policy, job::Workspace& workspace, Client& client,
-                         std::stop_token stop, moby::buildkit::v1::frontend::ResolveSourceMetaResponse& response);
+                         policy::SourcePolicy* policy, job::Workspace& workspace, Client& client, std::stop_token stop,
+                         moby::buildkit::v1::frontend::ResolveSourceMetaResponse& response);
 
 // The older question, for images and OCI layouts only.
 Status ResolveImageConfig(const moby::buildkit::v1::frontend::ResolveImageConfigRequest& request,
-                          policy::SourcePolicy* policy, job::Workspace& workspace, Client& client,
-                          std::stop_token stop, moby::buildkit::v1::frontend::ResolveImageConfigResponse& response);
+                          policy::SourcePolicy* policy, job::Workspace& workspace, Client& client, std::stop_token stop,
+                          moby::buildkit::v1::frontend::ResolveImageConfigResponse& response);
 
 }  // namespace varve::daemon

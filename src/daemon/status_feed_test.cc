@@ -38,9 +38,7 @@ TEST_F(FeedTest, TellsAVertexWhenItStartsAndWhenItEnds) {
   EXPECT_EQ(all.vertexes(1).error(), "exit code: 1");
 }
 
-TEST_F(FeedTest, VerticesOfTwoBuildsAreApart) {
-  EXPECT_NE(feed.DigestOf(0), StatusFeed("other").DigestOf(0));
-}
+TEST_F(FeedTest, VerticesOfTwoBuildsAreApart) { EXPECT_NE(feed.DigestOf(0), StatusFeed("other").DigestOf(0)); }
 
 TEST_F(FeedTest, ACachedVertexStartsAsItEnds) {
   board.Finish(board.Add("[1/1] FROM busybox"), {.cached = true});

@@ -19,7 +19,8 @@ class StdioServer {
  public:
   // `service` outlives the server. `process` gets the ends that are the process's; once all copies of them are closed,
   // calls that still run see that they were cancelled.
-  static Result<std::unique_ptr<StdioServer>> Start(grpc::Service& service, int message_bytes, sandbox::Streams& process);
+  static Result<std::unique_ptr<StdioServer>> Start(grpc::Service& service, int message_bytes,
+                                                    sandbox::Streams& process);
   // Closes the connection and waits for the calls' ends.
   ~StdioServer();
   StdioServer(const StdioServer&) = delete;

@@ -11,7 +11,8 @@ constexpr size_t kMaxWaiting = 200;
 
 }  // namespace
 
-Telemetry::Telemetry(report::OtlpSettings settings, Send send) : settings_(std::move(settings)), send_(std::move(send)) {
+Telemetry::Telemetry(report::OtlpSettings settings, Send send)
+    : settings_(std::move(settings)), send_(std::move(send)) {
   for (const std::string& warning : settings_.warnings) LOG_WARN("OpenTelemetry: {}", warning);
   if (settings_.any()) thread_ = std::jthread([this] { Run(); });
 }
@@ -61,8 +62,8 @@ void Telemetry::SendOne(const Item& item) {
     sent = send_(*settings_.traces, report::OtlpTraces(item.build, settings_.resource, item.parent));
   }
   if (sent && settings_.metrics) {
-    sent = send_(*settings_.metrics, report::OtlpMetrics(item.build, report::MetricsOf(item.build, std::nullopt),
-                                                         settings_.resource));
+    sent = send_(*settings_.metrics,
+                 report::OtlpMetrics(item.build, report::MetricsOf(item.build, std::nullopt), settings_.resource));
   }
   if (!sent && !complained_) LOG_WARN("OpenTelemetry: {}", sent.error().ToString());
   complained_ = !sent;

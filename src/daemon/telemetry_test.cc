@@ -51,9 +51,7 @@ TEST(Telemetry, AnUnsampledClientHasNoTrace) {
 TEST(Telemetry, WithoutACollectorNothingIsSent) { EXPECT_TRUE(Send({}, {kTraceparent, ""}).urls.empty()); }
 
 // What waits at the end is sent, but a collector that does not answer is asked once and not for each build.
-TEST(Telemetry, TheEndSendsWhatWaits) {
-  EXPECT_EQ(Send(Settings(), {"", "", ""}).urls.size(), 6u);
-}
+TEST(Telemetry, TheEndSendsWhatWaits) { EXPECT_EQ(Send(Settings(), {"", "", ""}).urls.size(), 6u); }
 
 TEST(Telemetry, ACollectorThatRefusesTheTraceIsNotSentTheMetrics) {
   Sent sent = Send(Settings(), {""}, Unavailable("no"));

@@ -142,7 +142,8 @@ class Reader {
   explicit Reader(TomlConfig& config) : config_(config) {}
 
   Status Document(const toml::table& table) {
-    const Keys tls = {{"ca", Into(config_.tls_ca)}, {"cert", Into(config_.tls_certificate)}, {"key", Into(config_.tls_key)}};
+    const Keys tls = {
+        {"ca", Into(config_.tls_ca)}, {"cert", Into(config_.tls_certificate)}, {"key", Into(config_.tls_key)}};
     const Keys oci = {{"gc", Into(config_.collect)},
                       {"labels", Into(config_.labels)},
                       {"platforms", Into(config_.platforms)},
@@ -152,28 +153,29 @@ class Reader {
                       {"maxUsedSpace", Policy("maxUsedSpace")},
                       {"minFreeSpace", Policy("minFreeSpace")},
                       {"gcpolicy", Policy("gcpolicy")}};
-    TRY(Table(table, "",
-              {{"root", Into(config_.root)},
-               {"debug", Into(config_.debug)},
-               {"trace", Into(config_.trace)},
-               {"insecure-entitlements", Into(config_.entitlements)},
-               {"provenanceEnvDir", Into(config_.provenance_directory)},
-               {"log", In({{"format", Into(config_.log_format)}, {"level", Into(config_.log_level)}})},
-               {"grpc", In({{"address", Into(config_.addresses)},
-                            {"debugAddress", Into(config_.debug_address)},
-                            {"uid", Into(config_.owner)},
-                            {"gid", Into(config_.group)},
-                            {"tls", In(tls)}})},
-               {"worker", In({{"oci", In(oci)}})},
-               {"dns", In({{"nameservers", Into(config_.nameservers)},
-                           {"searchDomains", Into(config_.search_domains)},
-                           {"options", Into(config_.dns_options)}})},
-               {"cdi", In({{"disabled", Into(config_.no_devices)},
-                           {"specDirs", Into(config_.device_directories)},
-                           {"autoAllowed", Into(config_.devices_for_everybody)}})},
-               {"history", In({{"maxAge", Into(config_.history_age)}, {"maxEntries", Into(config_.history_entries)}})},
-               {"frontend", [this](const toml::node& node, const std::string& key) { return Frontends(node, key); }},
-               {"registry", [this](const toml::node& node, const std::string& key) { return Registries(node, key); }}}));
+    TRY(Table(
+        table, "",
+        {{"root", Into(config_.root)},
+         {"debug", Into(config_.debug)},
+         {"trace", Into(config_.trace)},
+         {"insecure-entitlements", Into(config_.entitlements)},
+         {"provenanceEnvDir", Into(config_.provenance_directory)},
+         {"log", In({{"format", Into(config_.log_format)}, {"level", Into(config_.log_level)}})},
+         {"grpc", In({{"address", Into(config_.addresses)},
+                      {"debugAddress", Into(config_.debug_address)},
+                      {"uid", Into(config_.owner)},
+                      {"gid", Into(config_.group)},
+                      {"tls", In(tls)}})},
+         {"worker", In({{"oci", In(oci)}})},
+         {"dns", In({{"nameservers", Into(config_.nameservers)},
+                     {"searchDomains", Into(config_.search_domains)},
+                     {"options", Into(config_.dns_options)}})},
+         {"cdi", In({{"disabled", Into(config_.no_devices)},
+                     {"specDirs", Into(config_.device_directories)},
+                     {"autoAllowed", Into(config_.devices_for_everybody)}})},
+         {"history", In({{"maxAge", Into(config_.history_age)}, {"maxEntries", Into(config_.history_entries)}})},
+         {"frontend", [this](const toml::node& node, const std::string& key) { return Frontends(node, key); }},
+         {"registry", [this](const toml::node& node, const std::string& key) { return Registries(node, key); }}}));
     if (!policies_.is_null()) config_.gc_policies = policies_.Dump();
     std::ranges::sort(unused_);
     for (auto& [line, text] : unused_) config_.unused.push_back(std::move(text));

@@ -40,18 +40,18 @@ struct TomlConfig {
   bool no_devices = false;
   std::vector<std::string> device_directories;     // where CDI's files are; empty: where they always are
   std::vector<std::string> devices_for_everybody;  // DeviceRules::allowed
-  std::string provenance_directory;  // JSON files whose members every build's provenance has; empty: none
-  std::map<std::string, std::string> labels;  // of the worker
-  std::vector<std::string> platforms;         // that the worker announces, instead of those that it finds
-  bool collect = true;                        // on a timer
-  std::string gc_policies;                    // as gc.json has them (upkeep/policy.h); empty: the file says nothing
+  std::string provenance_directory;                // JSON files whose members every build's provenance has; empty: none
+  std::map<std::string, std::string> labels;       // of the worker
+  std::vector<std::string> platforms;              // that the worker announces, instead of those that it finds
+  bool collect = true;                             // on a timer
+  std::string gc_policies;  // as gc.json has them (upkeep/policy.h); empty: the file says nothing
   std::optional<Nanos> history_age;
   std::optional<int64_t> history_entries;
-  std::set<std::string> disabled_frontends;   // "dockerfile.v0"
-  std::vector<std::string> allowed_frontends; // repositories of images that may be front ends; empty: all
+  std::set<std::string> disabled_frontends;    // "dockerfile.v0"
+  std::vector<std::string> allowed_frontends;  // repositories of images that may be front ends; empty: all
   std::map<std::string, registry::HostOptions> registries;
-  std::map<std::string, RegistryCertificates> certificates;  // by registry, of those in `registries`
-  std::optional<int64_t> parallelism;         // steps at once, of all builds; 0 is no limit
+  std::map<std::string, RegistryCertificates> certificates;           // by registry, of those in `registries`
+  std::optional<int64_t> parallelism;                                 // steps at once, of all builds; 0 is no limit
   std::vector<std::string> nameservers, search_domains, dns_options;  // of steps, where not this machine's
   std::vector<std::string> unused;  // "line 3: otel.socketPath has no effect here", in the order of the lines
 };

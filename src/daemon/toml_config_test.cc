@@ -128,14 +128,16 @@ trace = true
 }
 
 TEST(TomlConfig, ListsKeysThatChangeNothing) {
-  TomlConfig config = Parsed("tarce = true\n[otel]\nsocketPath = \"/run/o\"\n[worker.oci]\nsnapshotter = \"native\"\n"
-                             "[worker.containerd]\nenabled = true\nnamespace = \"x\"\n");
-  EXPECT_EQ(config.unused, (std::vector<std::string>{
-                               "line 1: tarce is a key that nobody knows",
-                               "line 3: otel.socketPath has no effect here: set OTEL_EXPORTER_OTLP_ENDPOINT",
-                               "line 5: worker.oci.snapshotter has no effect here: layers are kept as overlayfs has them",
-                               "line 7: worker.containerd.enabled has no effect here: there is one worker, oci",
-                               "line 8: worker.containerd.namespace has no effect here: there is one worker, oci"}));
+  TomlConfig config = Parsed(
+      "tarce = true\n[otel]\nsocketPath = \"/run/o\"\n[worker.oci]\nsnapshotter = \"native\"\n"
+      "[worker.containerd]\nenabled = true\nnamespace = \"x\"\n");
+  EXPECT_EQ(config.unused,
+            (std::vector<std::string>{
+                "line 1: tarce is a key that nobody knows",
+                "line 3: otel.socketPath has no effect here: set OTEL_EXPORTER_OTLP_ENDPOINT",
+                "line 5: worker.oci.snapshotter has no effect here: layers are kept as overlayfs has them",
+                "line 7: worker.containerd.enabled has no effect here: there is one worker, oci",
+                "line 8: worker.containerd.namespace has no effect here: there is one worker, oci"}));
 }
 
 TEST(TomlConfig, SaysInWhichLineWhatIsWrong) {
@@ -145,7 +147,8 @@ TEST(TomlConfig, SaysInWhichLineWhatIsWrong) {
   EXPECT_EQ(ErrorOf("[registry.\"r\"]\nhttp = \"yes\"\n"), "line 2: registry.\"r\".http is not true or false");
   EXPECT_EQ(ErrorOf("[grpc]\nuid = -1\n"), "line 2: grpc.uid is not a number from 0 on");
   EXPECT_EQ(ErrorOf("[history]\nmaxAge = \"long\"\n"), "line 2: history.maxAge is not a duration: seconds, or \"48h\"");
-  EXPECT_EQ(ErrorOf("[worker.oci]\nmax-parallelism = -1\n"), "line 2: worker.oci.max-parallelism is not a number from 0 on");
+  EXPECT_EQ(ErrorOf("[worker.oci]\nmax-parallelism = -1\n"),
+            "line 2: worker.oci.max-parallelism is not a number from 0 on");
   EXPECT_EQ(ErrorOf("[[registry.\"r\".keypair]]\ncert = \"c\"\n"),
             "line 1: registry.\"r\".keypair is not a table with cert and key");
   EXPECT_TRUE(ErrorOf("a = \n").starts_with("line 1: ")) << ErrorOf("a = \n");

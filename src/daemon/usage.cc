@@ -50,8 +50,8 @@ Status Prune(const std::string& root, const control::PruneRequest& request,
              const std::function<void(const control::UsageRecord&)>& removed, std::stop_token stop) {
   upkeep::Policy policy{.name = "a client's prune", .all = request.all()};
   TRY_ASSIGN(policy.filter, FilterOf(request.filter()));
-  for (int64_t number : {request.keep_duration(), request.reserved_space(), request.max_used_space(),
-                         request.min_free_space()}) {
+  for (int64_t number :
+       {request.keep_duration(), request.reserved_space(), request.max_used_space(), request.min_free_space()}) {
     if (number < 0) return Invalid("prune: sizes and durations are not negative");
   }
   policy.keep_duration = Nanos(request.keep_duration());

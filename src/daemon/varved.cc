@@ -57,8 +57,8 @@ int Serve(const std::string& name, const Flags& flags) {
   options.worker_policies = policies->policies;
   std::optional<Collector> collector;
   if (settings->collect) {
-    collector.emplace(root, Collector::Options{.measure = !options.debug_address.empty(),
-                                               .policies = settings->gc_policies});
+    collector.emplace(root,
+                      Collector::Options{.measure = !options.debug_address.empty(), .policies = settings->gc_policies});
     options.storage = [&collector] { return collector->storage(); };
   }
   auto server = Server::Start(std::move(options));
@@ -79,8 +79,7 @@ int Serve(const std::string& name, const Flags& flags) {
 }  // namespace
 
 int Main(const std::string& name, int argc, char** argv) {
-  CLI::App app("varve as a BuildKit daemon: docker buildx, buildctl and bake build with its engine and cache",
-               name);
+  CLI::App app("varve as a BuildKit daemon: docker buildx, buildctl and bake build with its engine and cache", name);
   Flags flags;
   // Buildx takes these four words apart.
   app.set_version_flag("-v,--version", fmt::format("{} {} {} {}", name, kPackage, kBuildkitVersion, kRevision));
@@ -112,8 +111,8 @@ int Main(const std::string& name, int argc, char** argv) {
   app.add_option("--cdi-spec-dir", flags.device_directories, "Where devices are described (CDI); may be repeated")
       ->allow_extra_args(false);
   // There is one worker here, and it keeps its layers as it does.
-  for (const char* taken : {"--oci-worker", "--containerd-worker", "--oci-worker-snapshotter",
-                            "--oci-worker-net", "--otel-socket-path"}) {
+  for (const char* taken :
+       {"--oci-worker", "--containerd-worker", "--oci-worker-snapshotter", "--oci-worker-net", "--otel-socket-path"}) {
     app.add_option(taken, flags.without_effect, "Taken as buildkitd takes it, without effect");
   }
   CLI11_PARSE(app, argc, argv);

@@ -151,8 +151,8 @@ struct Maintainer {
   std::string name;
 };
 
-using Body = std::variant<Run, Copy, Add, Env, Label, Arg, Workdir, User, Cmd, Entrypoint, Shell,
-                          Expose, Volume, StopSignal, Healthcheck, OnBuild, Maintainer>;
+using Body = std::variant<Run, Copy, Add, Env, Label, Arg, Workdir, User, Cmd, Entrypoint, Shell, Expose, Volume,
+                          StopSignal, Healthcheck, OnBuild, Maintainer>;
 
 // What every instruction has, FROM included.
 struct Origin {

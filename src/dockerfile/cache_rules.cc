@@ -12,13 +12,11 @@ namespace {
 // In the order of CacheRule.
 constexpr CacheRuleText kRules[] = {
     {"InstallBelowCopyAll", "Dependencies should be installed before the whole context is copied"},
-    {"MissingCacheMount",
-     "Package managers and compilers should keep their cache in a cache mount"},
+    {"MissingCacheMount", "Package managers and compilers should keep their cache in a cache mount"},
     {"PackageListLeftInLayer", "Package lists should not be left in a layer"},
     {"UncheckedDownload", "ADD of a URL should have a checksum"},
     {"UnpinnedBase", "Base images should be pinned by digest"},
-    {"VolatileArgTooEarly",
-     "An ARG that changes with every build should be declared where it is used"},
+    {"VolatileArgTooEarly", "An ARG that changes with every build should be declared where it is used"},
     {"InlineCache", "The inline cache has only the steps of the final stage"},
     {"NoDockerignore", "A context that is copied whole should have a .dockerignore"},
     {"DockerignoreLetsIn", "What no step needs should be ignored when the context is copied whole"},
@@ -43,8 +41,7 @@ std::set<std::string> CopiedFrom(const Dockerfile& file) {
   std::set<std::string> names;
   for (const Stage& stage : file.stages) {
     for (const Instruction& instruction : stage.instructions) {
-      if (const Copy* copy = std::get_if<Copy>(&instruction.body))
-        names.insert(ToLower(copy->from));
+      if (const Copy* copy = std::get_if<Copy>(&instruction.body)) names.insert(ToLower(copy->from));
       if (const Run* run = RunOf(instruction)) {
         for (const std::string& mount : run->mounts) {
           size_t at = mount.find("from=");
@@ -136,8 +133,7 @@ bool CopiesWholeContext(const Instruction& instruction) {
   }
   if (sources == nullptr) return false;
   return std::ranges::any_of(sources->paths, [](const Word& path) {
-    return path == "." || path == "./" || path == "/" || path == "*" || path == "./*" ||
-           path == "./." || path == "/.";
+    return path == "." || path == "./" || path == "/" || path == "*" || path == "./*" || path == "./." || path == "/.";
   });
 }
 

@@ -61,8 +61,7 @@ constexpr Unwanted kUnwanted[] = {
     {"CONTRIBUTING.md", Kind::kDocumentation},
 };
 // Directories in which a monorepo keeps its parts: node_modules and the like may lie in each.
-constexpr std::array<std::string_view, 6> kNested = {"node_modules", ".venv",  "__pycache__",
-                                                     ".next",        "target", "dist"};
+constexpr std::array<std::string_view, 6> kNested = {"node_modules", ".venv", "__pycache__", ".next", "target", "dist"};
 
 using Entries = std::vector<ContextFacts::Entry>;
 
@@ -92,8 +91,8 @@ bool IsUsed(const CachePass& pass, const std::string& path) {
         sources = &add->sources;
       }
       if (sources != nullptr) {
-        bool named = std::ranges::any_of(
-            sources->paths, [&](const Word& word) { return word.find(name) != word.npos; });
+        bool named =
+            std::ranges::any_of(sources->paths, [&](const Word& word) { return word.find(name) != word.npos; });
         if (named) return true;
       }
       bool history = name == ".git" || name == ".hg" || name == ".svn";
@@ -101,8 +100,7 @@ bool IsUsed(const CachePass& pass, const std::string& path) {
         bool asks = history && (command.name() == name.substr(1) || command.Has(name));
         // Other programs that read the history: versions from tags, stamps of Go's linker.
         bool reads = history && (command.Has("-buildvcs=true") || command.Has("setuptools_scm"));
-        bool documents = name.starts_with("doc") &&
-                         std::ranges::any_of(command.words, [&](const std::string& word) {
+        bool documents = name.starts_with("doc") && std::ranges::any_of(command.words, [&](const std::string& word) {
                            return word.find(name) != word.npos && command.name() != "rm";
                          });
         if (asks || reads || documents) return true;
@@ -118,8 +116,8 @@ void Collect(const CachePass& pass, const std::string& directory, const Entries&
   for (const Unwanted& unwanted : kUnwanted) {
     bool nested = std::ranges::find(kNested, unwanted.name) != kNested.end();
     if (!directory.empty() && !nested) continue;
-    bool here = std::ranges::any_of(
-        entries, [&](const ContextFacts::Entry& entry) { return entry.name == unwanted.name; });
+    bool here =
+        std::ranges::any_of(entries, [&](const ContextFacts::Entry& entry) { return entry.name == unwanted.name; });
     if (!here || !Holds(entries, unwanted.beside)) continue;
     std::string path = directory + std::string(unwanted.name);
     if (!IsUsed(pass, path)) out->push_back(path);
@@ -137,8 +135,8 @@ std::vector<std::string> FindUnwanted(const CachePass& pass) {
     Entries inner = context.List(entry.name);
     Collect(pass, directory, inner, &out);
     // packages/*/node_modules, apps/*/dist.
-    bool workspaces = entry.name == "packages" || entry.name == "apps" ||
-                      entry.name == "services" || entry.name == "libs";
+    bool workspaces =
+        entry.name == "packages" || entry.name == "apps" || entry.name == "services" || entry.name == "libs";
     if (!workspaces) continue;
     for (const ContextFacts::Entry& part : inner) {
       if (part.is_directory) {
@@ -158,16 +156,13 @@ std::vector<std::string> Patterns(const std::vector<std::string>& paths) {
     if (std::ranges::find(out, pattern) == out.end()) out.push_back(pattern);
   }
   // "**/x" says "x" as well.
-  std::erase_if(out, [&](const std::string& pattern) {
-    return std::ranges::find(out, "**/" + pattern) != out.end();
-  });
+  std::erase_if(out, [&](const std::string& pattern) { return std::ranges::find(out, "**/" + pattern) != out.end(); });
   return out;
 }
 
 std::string Sentence(const std::vector<std::string>& paths) {
   constexpr size_t kShown = 4;
-  std::vector<std::string> shown(
-      paths.begin(), paths.begin() + static_cast<ptrdiff_t>(std::min(kShown, paths.size())));
+  std::vector<std::string> shown(paths.begin(), paths.begin() + static_cast<ptrdiff_t>(std::min(kShown, paths.size())));
   std::string text = Join(shown, ", ");
   if (paths.size() > kShown) text += fmt::format(" and {} more", paths.size() - kShown);
   return text;
@@ -188,12 +183,11 @@ void CheckContext(CachePass& pass) {
   if (paths.empty()) return;
 
   std::string ignore_file = pass.input.context->IgnoreFile();
-  CacheHint hint{.rule = ignore_file.empty() ? CacheRule::kNoDockerignore
-                                             : CacheRule::kDockerignoreLetsIn};
-  hint.reason =
-      fmt::format("Line {} copies {}, and a change in there changes the layer, and runs the steps below it again: "
-                  "in varve those that looked at it, without traces of what they looked at all of them",
-                  whole->origin.span.start_line, Sentence(paths));
+  CacheHint hint{.rule = ignore_file.empty() ? CacheRule::kNoDockerignore : CacheRule::kDockerignoreLetsIn};
+  hint.reason = fmt::format(
+      "Line {} copies {}, and a change in there changes the layer, and runs the steps below it again: "
+      "in varve those that looked at it, without traces of what they looked at all of them",
+      whole->origin.span.start_line, Sentence(paths));
   hint.remedy = ignore_file.empty() ? "write a .dockerignore" : "add to " + ignore_file;
   hint.text = Patterns(paths);
   hint.cost.measured = true;

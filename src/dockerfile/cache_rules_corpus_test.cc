@@ -22,11 +22,11 @@ std::string CorpusDirectory() {
 
 void Print(const std::string& name, const Dockerfile& file, const CacheHint& hint) {
   auto lines = Split(file.source, '\n');
-  std::string text = fmt::format("{}: {}: {} [{}]\n", name, Describe(hint.rule).name, hint.reason,
-                                 hint.cost.ToString());
+  std::string text =
+      fmt::format("{}: {}: {} [{}]\n", name, Describe(hint.rule).name, hint.reason, hint.cost.ToString());
   for (const Span& span : hint.spans) {
-    text += fmt::format("  {:4}| {}\n", span.start_line,
-                        lines[static_cast<size_t>(span.start_line - 1)].substr(0, 120));
+    text +=
+        fmt::format("  {:4}| {}\n", span.start_line, lines[static_cast<size_t>(span.start_line - 1)].substr(0, 120));
   }
   text += "  -> " + hint.remedy + "\n";
   for (const std::string& line : hint.text) text += "     " + line + "\n";

@@ -16,8 +16,7 @@ constexpr uint64_t kApkIndex = 2'500'000;
 constexpr uint64_t kDnfMetadata = 100'000'000;
 
 bool MentionsAny(std::string_view text, std::string_view words) {
-  return std::ranges::any_of(Split(words, '|'),
-                             [&](const std::string& word) { return text.find(word) != text.npos; });
+  return std::ranges::any_of(Split(words, '|'), [&](const std::string& word) { return text.find(word) != text.npos; });
 }
 
 // The value of a key of a --mount; the parser has checked the CSV.
@@ -38,9 +37,7 @@ std::string MountType(const std::string& mount) {
   return type.empty() ? "bind" : type;
 }
 
-std::string MountTarget(const std::string& mount) {
-  return MountValue(mount, {"target", "dst", "destination"});
-}
+std::string MountTarget(const std::string& mount) { return MountValue(mount, {"target", "dst", "destination"}); }
 
 // RUN --mount=target=. : the step reads the whole context, whatever it does with it.
 const std::string* WholeContextMount(const Run& run) {
@@ -78,9 +75,8 @@ struct Walk {
 
 // Whether the step does nothing but install: what is around it prepares or cleans up.
 bool OnlyInstalls(const RunFacts& facts) {
-  static constexpr std::array<std::string_view, 12> kAround = {
-      "set", "rm",       "apt-get", "apt",   "apk", "dnf",
-      "yum", "microdnf", "echo",    "mkdir", "cd",  "true"};
+  static constexpr std::array<std::string_view, 12> kAround = {"set", "rm",       "apt-get", "apt",   "apk", "dnf",
+                                                               "yum", "microdnf", "echo",    "mkdir", "cd",  "true"};
   return std::ranges::all_of(facts.commands, [](const ShellCommand& command) {
     return InstallOf(command) || std::ranges::find(kAround, command.name()) != kAround.end();
   });
@@ -96,21 +92,18 @@ HintCost InstallCost(const CachePass& pass, const Instruction& instruction, cons
   return cost;
 }
 
-void CheckOrder(CachePass& pass, const Instruction& instruction, const RunFacts& facts,
-                const Walk& walk) {
+void CheckOrder(CachePass& pass, const Instruction& instruction, const RunFacts& facts, const Walk& walk) {
   const Run& run = std::get<Run>(instruction.body);
   const std::string* mount = WholeContextMount(run);
   if (walk.copy_all == nullptr && mount == nullptr) return;
   for (const Install& install : facts.installs) {
     bool early = install.kind == InstallKind::kManifest || install.kind == InstallKind::kNamed;
     // What came first installed nearly everything; this adds the project itself.
-    bool second =
-        install.kind == InstallKind::kManifest && walk.installed.contains(install.manager->name);
+    bool second = install.kind == InstallKind::kManifest && walk.installed.contains(install.manager->name);
     if (!early || second) continue;
-    std::string where = walk.copy_all != nullptr
-                            ? fmt::format("line {} copies the whole context above it",
-                                          walk.copy_all->origin.span.start_line)
-                            : "it mounts the whole context";
+    std::string where = walk.copy_all != nullptr ? fmt::format("line {} copies the whole context above it",
+                                                               walk.copy_all->origin.span.start_line)
+                                                 : "it mounts the whole context";
     CacheHint hint{.rule = CacheRule::kInstallBelowCopyAll};
     hint.reason = fmt::format("\"{}\" runs again after a change of any file, unless it is traced, because {}",
                               install.command, where);
@@ -120,11 +113,9 @@ void CheckOrder(CachePass& pass, const Instruction& instruction, const RunFacts&
       if (line == 0) {
         hint.remedy = "give this command a RUN of its own, without the mount";
       } else if (OnlyInstalls(facts)) {
-        hint.remedy =
-            fmt::format("put this step above line {}: it reads nothing of the context", line);
+        hint.remedy = fmt::format("put this step above line {}: it reads nothing of the context", line);
         // What stands in between may be what it needs.
-        if (walk.copy_all->origin.span.end_line + 1 == instruction.origin.span.start_line)
-          hint.move_above = line;
+        if (walk.copy_all->origin.span.end_line + 1 == instruction.origin.span.start_line) hint.move_above = line;
       } else {
         hint.remedy = fmt::format("install in a RUN of its own above line {}", line);
       }
@@ -155,9 +146,7 @@ bool HasCacheMount(const Run& run, const PackageManager& manager) {
 }
 
 std::string MountText(const PackageManager& manager) {
-  auto cache = [](std::string_view target) {
-    return fmt::format("--mount=type=cache,target={}", target);
-  };
+  auto cache = [](std::string_view target) { return fmt::format("--mount=type=cache,target={}", target); };
   if (manager.name == "apt") {
     return "--mount=type=cache,target=/var/cache/apt,sharing=locked "
            "--mount=type=cache,target=/var/lib/apt,sharing=locked";
@@ -178,8 +167,8 @@ struct Uncached {
 void ReportUncached(CachePass& pass, const PackageManager& manager, const Uncached& found) {
   CacheHint hint{.rule = CacheRule::kMissingCacheMount};
   std::string again = found.compiles ? "compiles everything anew" : "downloads everything anew";
-  hint.reason = fmt::format("\"{}\" {} whenever it runs, because it keeps nothing between builds",
-                            found.command, again);
+  hint.reason =
+      fmt::format("\"{}\" {} whenever it runs, because it keeps nothing between builds", found.command, again);
   hint.remedy = "keep its cache in a cache mount";
   if (manager.name == "apt") {
     hint.remedy +=
@@ -192,7 +181,8 @@ void ReportUncached(CachePass& pass, const PackageManager& manager, const Uncach
   }
   // The cached lists are empty at first: what installs from them has to fetch them in the same step.
   const bool needs_update = manager.name == "apt" && !found.command.contains("update");
-  hint.text.push_back(fmt::format("RUN {} {}{}", MountText(manager), needs_update ? "apt-get update && " : "", found.command));
+  hint.text.push_back(
+      fmt::format("RUN {} {}{}", MountText(manager), needs_update ? "apt-get update && " : "", found.command));
   for (const Instruction* place : found.places) hint.spans.push_back(place->origin.span);
   hint.cost = {.seconds = manager.seconds - manager.warm_seconds};
   pass.Report(found.places[0]->origin, std::move(hint));
@@ -252,9 +242,7 @@ void CheckLists(CachePass& pass, const Instruction& instruction, const RunFacts&
   const Run& run = std::get<Run>(instruction.body);
   CacheHint hint{.rule = CacheRule::kPackageListLeftInLayer};
   auto any = [&](auto test) { return std::ranges::any_of(facts.commands, test); };
-  bool apt = any([](const ShellCommand& c) {
-    return (c.name() == "apt-get" || c.name() == "apt") && c.Has("update");
-  });
+  bool apt = any([](const ShellCommand& c) { return (c.name() == "apt-get" || c.name() == "apt") && c.Has("update"); });
   bool apk = any([](const ShellCommand& c) {
     bool fetches = c.Has("update") || c.Has("--update") || c.Has("--update-cache") || c.Has("-U");
     return c.name() == "apk" && fetches && !c.Has("--no-cache");
@@ -262,10 +250,8 @@ void CheckLists(CachePass& pass, const Instruction& instruction, const RunFacts&
   bool dnf = any([](const ShellCommand& c) {
     return (c.name() == "dnf" || c.name() == "yum" || c.name() == "microdnf") && c.Has("install");
   });
-  bool dist_clean =
-      any([](const ShellCommand& c) { return c.Has("dist-clean") || c.Has("distclean"); });
-  if (apt && !dist_clean && !Removes(facts, "/var/lib/apt/lists") &&
-      !MountsBelow(run, "/var/lib/apt")) {
+  bool dist_clean = any([](const ShellCommand& c) { return c.Has("dist-clean") || c.Has("distclean"); });
+  if (apt && !dist_clean && !Removes(facts, "/var/lib/apt/lists") && !MountsBelow(run, "/var/lib/apt")) {
     hint.reason =
         "The package lists that apt-get update fetches stay in this layer, and no later step "
         "can take them out of it";

@@ -13,9 +13,7 @@ namespace {
 
 // --- UncheckedDownload -----------------------------------------------------------------------
 
-bool IsHttp(std::string_view url) {
-  return url.starts_with("http://") || url.starts_with("https://");
-}
+bool IsHttp(std::string_view url) { return url.starts_with("http://") || url.starts_with("https://"); }
 
 // A git repository is asked for its commit, which is a checksum.
 bool IsGit(std::string_view url) {
@@ -34,8 +32,7 @@ void CheckDownload(CachePass& pass, const Instruction& instruction) {
         "decides whether the steps below run again",
         url);
     hint.remedy = "say what it has to be: with a checksum, a cached build asks nobody";
-    hint.text.push_back(
-        fmt::format("ADD --checksum=sha256:<digest> {} {}", url, add->sources.destination));
+    hint.text.push_back(fmt::format("ADD --checksum=sha256:<digest> {} {}", url, add->sources.destination));
     hint.cost.seconds = 1;
     pass.Report(instruction.origin, std::move(hint));
     return;
@@ -45,8 +42,7 @@ void CheckDownload(CachePass& pass, const Instruction& instruction) {
 // --- UnpinnedBase ----------------------------------------------------------------------------
 
 // The image that a FROM or a --from names, normalised; nothing for what is none or cannot be known.
-std::optional<oci::Reference> ImageOf(const CachePass& pass, const GlobalScope* globals,
-                                      const Word& word) {
+std::optional<oci::Reference> ImageOf(const CachePass& pass, const GlobalScope* globals, const Word& word) {
   std::string text = word;
   if (globals != nullptr) {
     auto expanded = ProcessWord(word, globals->args.Getter(), {.escape = pass.file.escape});
@@ -80,9 +76,7 @@ HintCost CostOfStage(const CachePass& pass, const StageFacts& stage) {
 }
 
 // Tags that are digests in all but name: linuxkit's are hashes of the image's sources.
-bool IsHash(std::string_view tag) {
-  return tag.size() >= 12 && tag.find_first_not_of("0123456789abcdef") == tag.npos;
-}
+bool IsHash(std::string_view tag) { return tag.size() >= 12 && tag.find_first_not_of("0123456789abcdef") == tag.npos; }
 
 // Bases without a digest: one hint for those that name no version, one for the others.
 struct Unpinned {
@@ -91,8 +85,8 @@ struct Unpinned {
   std::vector<std::string> text;
   HintCost cost;
 
-  void Add(const CachePass& pass, const Origin& origin, const oci::Reference& reference,
-           const Word& written, std::string_view instruction, const HintCost& step_cost) {
+  void Add(const CachePass& pass, const Origin& origin, const oci::Reference& reference, const Word& written,
+           std::string_view instruction, const HintCost& step_cost) {
     places.push_back(&origin);
     if (std::ranges::find(names, written) != names.end()) return;
     names.push_back(written);
@@ -100,17 +94,14 @@ struct Unpinned {
     std::string pin = digest == pass.input.digests.end() ? "sha256:<digest>" : digest->second;
     // A word with variables keeps them: what they stand for is pinned where they are set.
     bool add_tag = reference.tag.empty() && written.find('$') == written.npos;
-    text.push_back(
-        fmt::format("{}{}{}@{}", instruction, written, add_tag ? ":<version>" : "", pin));
+    text.push_back(fmt::format("{}{}{}@{}", instruction, written, add_tag ? ":<version>" : "", pin));
     cost.seconds += step_cost.seconds;
     cost.measured = cost.measured || step_cost.measured;
   }
 
-  void Report(CachePass& pass, std::string_view one, std::string_view many,
-              std::string remedy) const {
+  void Report(CachePass& pass, std::string_view one, std::string_view many, std::string remedy) const {
     if (places.empty()) return;
-    CacheHint hint{
-        .rule = CacheRule::kUnpinnedBase, .remedy = std::move(remedy), .text = text, .cost = cost};
+    CacheHint hint{.rule = CacheRule::kUnpinnedBase, .remedy = std::move(remedy), .text = text, .cost = cost};
     hint.reason = fmt::format(fmt::runtime(names.size() == 1 ? one : many), Join(names, ", "));
     for (const Origin* place : places) hint.spans.push_back(place->span);
     pass.Report(*places[0], std::move(hint));
@@ -122,12 +113,11 @@ void CheckBases(CachePass& pass) {
   for (const auto& [name, value] : pass.input.build_args) build_args[name] = value;
   oci::Platform platform = oci::HostPlatform();
   Span ignored;
-  auto globals = GlobalArgs(pass.file, AutomaticArgs(platform, platform, "", build_args),
-                            build_args, &ignored);
+  auto globals = GlobalArgs(pass.file, AutomaticArgs(platform, platform, "", build_args), build_args, &ignored);
   if (!globals) return;  // lowering says what is wrong
   Unpinned unversioned, tagged;
-  auto look = [&](const Origin& origin, const std::optional<oci::Reference>& image,
-                  const Word& written, std::string_view instruction, const HintCost& cost) {
+  auto look = [&](const Origin& origin, const std::optional<oci::Reference>& image, const Word& written,
+                  std::string_view instruction, const HintCost& cost) {
     if (!image || image->digest || IsHash(image->tag)) return;
     if (pass.Skipped(CacheRule::kUnpinnedBase, &origin)) return;
     bool moves_always = image->tag.empty() || image->tag == "latest";
@@ -136,28 +126,26 @@ void CheckBases(CachePass& pass) {
     (moves_always ? unversioned : tagged).Add(pass, origin, *image, written, instruction, cost);
   };
   for (const StageFacts& stage : pass.stages) {
-    look(stage.stage->origin, ImageOf(pass, &*globals, stage.stage->base), stage.stage->base,
-         "FROM ", CostOfStage(pass, stage));
+    look(stage.stage->origin, ImageOf(pass, &*globals, stage.stage->base), stage.stage->base, "FROM ",
+         CostOfStage(pass, stage));
     for (const Instruction& instruction : stage.stage->instructions) {
       const Copy* copy = std::get_if<Copy>(&instruction.body);
       if (copy == nullptr || copy->from.empty()) continue;
       look(instruction.origin, ImageOf(pass, nullptr, copy->from), copy->from, "COPY --from=", {});
     }
   }
-  unversioned.Report(
-      pass,
-      "{} is whatever was pushed last: it changes without notice, and with it every "
-      "step that builds on it",
-      "{} are whatever was pushed last: they change without notice, and with them every "
-      "step that builds on them",
-      "name a version, and its digest");
-  tagged.Report(
-      pass,
-      "The tag of {} moves with every patch of the image, and every step that builds on it "
-      "runs again",
-      "The tags of {} move with every patch of the images, and every step that builds on them "
-      "runs again",
-      "pin the digest, and let a bot raise it");
+  unversioned.Report(pass,
+                     "{} is whatever was pushed last: it changes without notice, and with it every "
+                     "step that builds on it",
+                     "{} are whatever was pushed last: they change without notice, and with them every "
+                     "step that builds on them",
+                     "name a version, and its digest");
+  tagged.Report(pass,
+                "The tag of {} moves with every patch of the image, and every step that builds on it "
+                "runs again",
+                "The tags of {} move with every patch of the images, and every step that builds on them "
+                "runs again",
+                "pin the digest, and let a bot raise it");
 }
 
 // --- VolatileArgTooEarly ---------------------------------------------------------------------
@@ -211,9 +199,9 @@ constexpr std::array<std::string_view, 46> kVolatile = {"BUILDDATE",
                                                         "TIMESTAMP",
                                                         "VCS_REF"};
 // The same, when no version is written in the file.
-constexpr std::array<std::string_view, 8> kVersions = {
-    "APP_VERSION",     "BUILD_VERSION", "GIT_TAG", "IMAGE_VERSION",
-    "RELEASE_VERSION", "SEMVER",        "VERSION", "PACKAGE_VERSION"};
+constexpr std::array<std::string_view, 8> kVersions = {"APP_VERSION",   "BUILD_VERSION",   "GIT_TAG",
+                                                       "IMAGE_VERSION", "RELEASE_VERSION", "SEMVER",
+                                                       "VERSION",       "PACKAGE_VERSION"};
 
 // A value that stands for none.
 bool IsPlaceholder(std::string_view value) {
@@ -223,15 +211,14 @@ bool IsPlaceholder(std::string_view value) {
   if (value.size() >= 2 && (value[0] == '"' || value[0] == '\'')) {
     value = value.substr(1, value.size() - 2);
   }
-  return std::ranges::find(kPlaceholders, value) != kPlaceholders.end() ||
-         value.starts_with("0.0.0") || value.starts_with('$');
+  return std::ranges::find(kPlaceholders, value) != kPlaceholders.end() || value.starts_with("0.0.0") ||
+         value.starts_with('$');
 }
 
 bool IsVolatile(const ArgDefinition& arg) {
   if (!IsPlaceholder(arg.value.value_or(""))) return false;
   std::string name = ToUpper(arg.name);
-  return std::ranges::find(kVolatile, name) != kVolatile.end() ||
-         std::ranges::find(kVersions, name) != kVersions.end();
+  return std::ranges::find(kVolatile, name) != kVolatile.end() || std::ranges::find(kVersions, name) != kVersions.end();
 }
 
 bool IsNameCharacter(char c) {
@@ -251,8 +238,8 @@ bool Mentions(std::string_view text, std::string_view name) {
 bool MentionsAny(const Origin& origin, const std::set<std::string>& names) {
   return std::ranges::any_of(names, [&](const std::string& name) {
     if (Mentions(origin.text, name)) return true;
-    return std::ranges::any_of(
-        origin.heredocs, [&](const Heredoc& document) { return Mentions(document.content, name); });
+    return std::ranges::any_of(origin.heredocs,
+                               [&](const Heredoc& document) { return Mentions(document.content, name); });
   });
 }
 
@@ -264,8 +251,7 @@ struct Delayed {
   std::vector<const Instruction*> env;  // ENV that passes it on above `first`
 };
 
-Delayed FindDelayed(const CachePass& pass, const StageFacts& stage, size_t declared,
-                    const std::string& name) {
+Delayed FindDelayed(const CachePass& pass, const StageFacts& stage, size_t declared, const std::string& name) {
   Delayed out;
   std::set<std::string> names = {name};
   const auto& instructions = stage.stage->instructions;
@@ -274,16 +260,14 @@ Delayed FindDelayed(const CachePass& pass, const StageFacts& stage, size_t decla
     bool used = MentionsAny(instruction.origin, names);
     if (const Env* env = std::get_if<Env>(&instruction.body)) {
       for (const KeyValue& pair : env->values) {
-        bool passes = std::ranges::any_of(
-            names, [&](const std::string& known) { return Mentions(pair.value, known); });
+        bool passes = std::ranges::any_of(names, [&](const std::string& known) { return Mentions(pair.value, known); });
         if (!passes) continue;
         names.insert(pair.key);
         out.env.push_back(&instruction);
       }
       continue;
     }
-    bool harmless = std::holds_alternative<Label>(instruction.body) ||
-                    std::holds_alternative<Arg>(instruction.body);
+    bool harmless = std::holds_alternative<Label>(instruction.body) || std::holds_alternative<Arg>(instruction.body);
     if (used) {
       if (out.user == nullptr) out.user = &instruction;
       if (harmless) continue;  // labels and defaults of other arguments enter no step
@@ -321,15 +305,12 @@ void CheckArg(CachePass& pass, const StageFacts& stage, size_t index) {
         "{} has another value in every build, and is part of the environment of "
         "all steps below it, the one of line {} included",
         arg.name, first);
-    std::string what =
-        delayed.env.empty() ? "declare it" : "declare it, and set the ENV made of it,";
-    hint.remedy = delayed.user != nullptr
-                      ? fmt::format("{} right above line {}, which is the first to use it", what,
-                                    delayed.user->origin.span.start_line)
-                      : fmt::format("{} at the end of the stage", what);
+    std::string what = delayed.env.empty() ? "declare it" : "declare it, and set the ENV made of it,";
+    hint.remedy = delayed.user != nullptr ? fmt::format("{} right above line {}, which is the first to use it", what,
+                                                        delayed.user->origin.span.start_line)
+                                          : fmt::format("{} at the end of the stage", what);
     bool alone = std::get<Arg>(instruction.body).definitions.size() == 1;
-    if (alone && delayed.env.empty() && delayed.user != nullptr)
-      hint.move_above = delayed.user->origin.span.start_line;
+    if (alone && delayed.env.empty() && delayed.user != nullptr) hint.move_above = delayed.user->origin.span.start_line;
     hint.text.push_back(instruction.origin.text);
     for (const Instruction* env : delayed.env) hint.text.push_back(env->origin.text);
     if (delayed.user != nullptr) hint.text.push_back(delayed.user->origin.text);

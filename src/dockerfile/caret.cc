@@ -39,7 +39,8 @@ std::vector<std::string> Named(std::string_view message) {
     size_t colon = message.find(": ");
     if (colon != message.npos) message.remove_prefix(colon + 2);
   }
-  // Of a request that failed: the URL as it is written, or nothing. Its parts and the server's words are not the file's.
+  // Of a request that failed: the URL as it is written, or nothing. Its parts and the server's words are not the
+  // file's.
   if (message.starts_with("https://") || message.starts_with("http://")) {
     return {std::string(message.substr(0, message.find(": ")))};
   }
@@ -48,8 +49,7 @@ std::vector<std::string> Named(std::string_view message) {
   // part.
   if (size_t colon = message.rfind(": "); colon != message.npos) {
     std::string tail(message.substr(colon + 2));
-    bool is_part = std::ranges::any_of(
-        out, [&](const std::string& word) { return word.find(tail) != word.npos; });
+    bool is_part = std::ranges::any_of(out, [&](const std::string& word) { return word.find(tail) != word.npos; });
     out.insert(is_part ? out.end() : out.begin(), tail);
   }
   for (size_t at = message.find("--"); at != message.npos; at = message.find("--", at + 2)) {
@@ -58,8 +58,7 @@ std::vector<std::string> Named(std::string_view message) {
   }
   if (message.find("heredoc") != message.npos) out.emplace_back("<<");
   // "FROM isn't allowed as an ONBUILD trigger".
-  if (message.find(" isn't ") != message.npos)
-    out.emplace_back(message.substr(0, message.find(' ')));
+  if (message.find(" isn't ") != message.npos) out.emplace_back(message.substr(0, message.find(' ')));
   // "docker.io/library/biuld:latest: not found": of the name, what the file may have written.
   std::string_view name = message.substr(0, message.find(": "));
   if (size_t slash = name.rfind('/'); slash != name.npos) {
@@ -132,8 +131,7 @@ Span PlaceOfError(std::string_view message, std::string_view source, const Span&
   auto all = Split(source, '\n');
   int last = std::min(std::max(span.start_line, span.end_line), static_cast<int>(all.size()));
   if (span.start_column > 0 || span.start_line < 1 || span.start_line > last) return span;
-  Lines lines{.text = {all.begin() + span.start_line - 1, all.begin() + last},
-              .first = span.start_line};
+  Lines lines{.text = {all.begin() + span.start_line - 1, all.begin() + last}, .first = span.start_line};
   for (std::string& line : lines.text) {
     if (line.ends_with('\r')) line.pop_back();
   }
@@ -158,15 +156,14 @@ Span PlaceOfError(std::string_view message, std::string_view source, const Span&
       at = head.find_first_not_of(" \t", std::min(head.find_first_of(" \t", at), head.size()));
     }
     if (at != head.npos && head[at] != '\\') {
-      return Columns(span.start_line, at,
-                     std::min(head.find_first_of(" \t", at), head.size()) - at);
+      return Columns(span.start_line, at, std::min(head.find_first_of(" \t", at), head.size()) - at);
     }
   }
   return Columns(span.start_line, lines.keyword, lines.keyword_size);
 }
 
-std::string RenderError(std::string_view filename, std::string_view source,
-                        std::string_view message, const Span& span) {
+std::string RenderError(std::string_view filename, std::string_view source, std::string_view message,
+                        const Span& span) {
   Span place = PlaceOfError(message, source, span);
   std::string excerpt = RenderExcerpt(filename, source, {&span, 1});
   if (excerpt.empty() || place.start_column == 0) return excerpt;
@@ -183,8 +180,7 @@ std::string RenderError(std::string_view filename, std::string_view source,
     marks += i > start ? '~' : i == start ? '^' : line[i] == '\t' ? '\t' : ' ';
   }
   std::string row = fmt::format(" {:3} | >>> ", place.start_line);
-  for (const std::string& text :
-       Split(std::string_view(excerpt).substr(excerpt.find('\n') + 1), '\n')) {
+  for (const std::string& text : Split(std::string_view(excerpt).substr(excerpt.find('\n') + 1), '\n')) {
     if (text.empty()) continue;
     out += text + "\n";
     if (text.starts_with(row)) out += "     |     " + marks + "\n";

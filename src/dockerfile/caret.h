@@ -27,7 +27,6 @@ Span PlaceOfError(std::string_view message, std::string_view source, const Span&
 //        |          ^~~~~~
 //      3 |
 //   --------------------
-std::string RenderError(std::string_view filename, std::string_view source,
-                        std::string_view message, const Span& span);
+std::string RenderError(std::string_view filename, std::string_view source, std::string_view message, const Span& span);
 
 }  // namespace varve::dockerfile

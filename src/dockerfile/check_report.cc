@@ -104,9 +104,8 @@ Json ToJson(const CheckReport& report) {
 std::string WarningsText(const CheckReport& report) {
   std::vector<const Warning*> sorted;
   for (const Warning& warning : report.warnings) sorted.push_back(&warning);
-  std::ranges::stable_sort(sorted, [](const Warning* a, const Warning* b) {
-    return a->span.start_line < b->span.start_line;
-  });
+  std::ranges::stable_sort(sorted,
+                           [](const Warning* a, const Warning* b) { return a->span.start_line < b->span.start_line; });
   std::string text;
   for (const Warning* warning : sorted) {
     text += fmt::format("\nWARNING: {}", warning->rule);
@@ -147,8 +146,7 @@ std::string HintsSummary(const std::vector<CacheHint>& hints) {
     return hint.cost.seconds >= kSeconds || hint.cost.bytes >= kBytes;
   });
   if (!costly) return "";
-  return fmt::format("{} hint{} about caching: varve build --check", hints.size(),
-                     hints.size() == 1 ? "" : "s");
+  return fmt::format("{} hint{} about caching: varve build --check", hints.size(), hints.size() == 1 ? "" : "s");
 }
 
 }  // namespace varve::dockerfile

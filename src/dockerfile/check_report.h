@@ -23,9 +23,7 @@ struct CheckReport {
   std::optional<SourceError> error;  // why lowering ended
 
   // result.statuscode.
-  int StatusCode() const {
-    return warnings.empty() && !error && (hints.empty() || !hints_are_errors) ? 0 : 1;
-  }
+  int StatusCode() const { return warnings.empty() && !error && (hints.empty() || !hints_are_errors) ? 0 : 1; }
 };
 
 // {"ranges":[{"start":{"line":3},"end":{"line":4}}]}. A column of 0 is left out and stands for the

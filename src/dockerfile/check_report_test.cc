@@ -30,9 +30,8 @@ TEST(CheckReport, NothingFound) {
   CheckReport report = ReportOf("FROM a\n");
   EXPECT_EQ(ToText(report), "Check complete, no warnings found.\n");
   EXPECT_EQ(report.StatusCode(), 0);
-  EXPECT_EQ(ToJson(report).Dump(),
-            "{\"warnings\":[],\"sources\":[{\"filename\":\"Dockerfile\",\"data\":\"" +
-                Base64Encode("FROM a\n") + "\",\"language\":\"Dockerfile\"}]}");
+  EXPECT_EQ(ToJson(report).Dump(), "{\"warnings\":[],\"sources\":[{\"filename\":\"Dockerfile\",\"data\":\"" +
+                                       Base64Encode("FROM a\n") + "\",\"language\":\"Dockerfile\"}]}");
 }
 
 TEST(CheckReport, TextIsByLineAndHasTheLines) {
@@ -88,8 +87,7 @@ TEST(CheckReport, ErrorIsPartOfTheJsonAndCounts) {
 TEST(CheckReport, ErrorWithoutAPlaceHasNoRanges) {
   CheckReport report{.file_name = "Dockerfile", .source = "FROM a\n"};
   report.error = SourceError{Invalid("nothing to build"), {}};
-  EXPECT_EQ(ToJson(report).Find("buildError")->Dump(),
-            "{\"message\":\"nothing to build\",\"location\":{}}");
+  EXPECT_EQ(ToJson(report).Find("buildError")->Dump(), "{\"message\":\"nothing to build\",\"location\":{}}");
 }
 
 TEST(Subrequests, DescribeNamesWhatCanBeCalled) {
@@ -99,21 +97,20 @@ TEST(Subrequests, DescribeNamesWhatCanBeCalled) {
             "targets              1.0.0   List all targets current build supports\n"
             "lint                 1.0.0   Lint a Dockerfile\n"
             "subrequests.describe 1.0.0   List available subrequest types\n");
-  EXPECT_EQ(
-      DescribeJson().Dump(),
-      "[{\"name\":\"frontend.outline\",\"version\":\"1.0.0\",\"type\":\"rpc\",\"description\":"
-      "\"List all parameters current build target supports\",\"opts\":[{\"name\":\"target\","
-      "\"description\":\"Target build stage\"}],\"metadata\":[{\"name\":\"result.json\"},"
-      "{\"name\":\"result.txt\"}]},"
-      "{\"name\":\"frontend.targets\",\"version\":\"1.0.0\",\"type\":\"rpc\",\"description\":"
-      "\"List all targets current build supports\",\"metadata\":[{\"name\":\"result.json\"},"
-      "{\"name\":\"result.txt\"}]},"
-      "{\"name\":\"frontend.lint\",\"version\":\"1.0.0\",\"type\":\"rpc\",\"description\":"
-      "\"Lint a Dockerfile\",\"metadata\":[{\"name\":\"result.json\"},{\"name\":\"result.txt\"}"
-      ",{\"name\":\"result.statuscode\"}]},"
-      "{\"name\":\"frontend.subrequests.describe\",\"version\":\"1.0.0\",\"type\":\"rpc\","
-      "\"description\":\"List available subrequest types\",\"metadata\":[{\"name\":"
-      "\"result.json\"}]}]");
+  EXPECT_EQ(DescribeJson().Dump(),
+            "[{\"name\":\"frontend.outline\",\"version\":\"1.0.0\",\"type\":\"rpc\",\"description\":"
+            "\"List all parameters current build target supports\",\"opts\":[{\"name\":\"target\","
+            "\"description\":\"Target build stage\"}],\"metadata\":[{\"name\":\"result.json\"},"
+            "{\"name\":\"result.txt\"}]},"
+            "{\"name\":\"frontend.targets\",\"version\":\"1.0.0\",\"type\":\"rpc\",\"description\":"
+            "\"List all targets current build supports\",\"metadata\":[{\"name\":\"result.json\"},"
+            "{\"name\":\"result.txt\"}]},"
+            "{\"name\":\"frontend.lint\",\"version\":\"1.0.0\",\"type\":\"rpc\",\"description\":"
+            "\"Lint a Dockerfile\",\"metadata\":[{\"name\":\"result.json\"},{\"name\":\"result.txt\"}"
+            ",{\"name\":\"result.statuscode\"}]},"
+            "{\"name\":\"frontend.subrequests.describe\",\"version\":\"1.0.0\",\"type\":\"rpc\","
+            "\"description\":\"List available subrequest types\",\"metadata\":[{\"name\":"
+            "\"result.json\"}]}]");
 }
 
 TEST(Outline, TextHasATableForEachKind) {
@@ -140,19 +137,17 @@ TEST(Outline, TextHasATableForEachKind) {
 }
 
 TEST(Targets, TextAndJson) {
-  auto file =
-      ParseDockerfile("# base what all share\nFROM --platform=linux/amd64 a AS base\nFROM base\n");
+  auto file = ParseDockerfile("# base what all share\nFROM --platform=linux/amd64 a AS base\nFROM base\n");
   ASSERT_TRUE(file);
   EXPECT_EQ(ToText(ListTargets(*file)),
             "TARGET    DESCRIPTION\n"
             "base      what all share\n"
             "(default) \n");
-  EXPECT_EQ(
-      ToJson(ListTargets(*file), "x").Dump(),
-      "{\"targets\":[{\"name\":\"base\",\"description\":\"what all share\",\"base\":\"a\","
-      "\"platform\":\"linux/amd64\",\"location\":{\"ranges\":[{\"start\":{\"line\":2},\"end\":"
-      "{\"line\":2}}]}},{\"default\":true,\"base\":\"base\",\"location\":{\"ranges\":[{"
-      "\"start\":{\"line\":3},\"end\":{\"line\":3}}]}}],\"sources\":[\"eA==\"]}");
+  EXPECT_EQ(ToJson(ListTargets(*file), "x").Dump(),
+            "{\"targets\":[{\"name\":\"base\",\"description\":\"what all share\",\"base\":\"a\","
+            "\"platform\":\"linux/amd64\",\"location\":{\"ranges\":[{\"start\":{\"line\":2},\"end\":"
+            "{\"line\":2}}]}},{\"default\":true,\"base\":\"base\",\"location\":{\"ranges\":[{"
+            "\"start\":{\"line\":3},\"end\":{\"line\":3}}]}}],\"sources\":[\"eA==\"]}");
 }
 
 }  // namespace

@@ -82,18 +82,15 @@ TEST(Check, AFileThatBreaksOffHasTheWarningsAboveTheError) {
 }
 
 TEST(Check, MinorityCasingIsReportedAndATieIsUpper) {
-  EXPECT_EQ(
-      FileWarnings("from a\nrun b\nRUN c\n"),
-      Strings{"ConsistentInstructionCasing: Command 'RUN' should match the case of the command "
-              "majority (lowercase) (line 3)"});
-  EXPECT_EQ(
-      FileWarnings("FROM a\nrun b\n"),
-      Strings{"ConsistentInstructionCasing: Command 'run' should match the case of the command "
-              "majority (uppercase) (line 2)"});
-  EXPECT_EQ(
-      FileWarnings("FROM a\nRun b\n"),
-      Strings{"ConsistentInstructionCasing: Command 'Run' should match the case of the command "
-              "majority (uppercase) (line 2)"});
+  EXPECT_EQ(FileWarnings("from a\nrun b\nRUN c\n"),
+            Strings{"ConsistentInstructionCasing: Command 'RUN' should match the case of the command "
+                    "majority (lowercase) (line 3)"});
+  EXPECT_EQ(FileWarnings("FROM a\nrun b\n"),
+            Strings{"ConsistentInstructionCasing: Command 'run' should match the case of the command "
+                    "majority (uppercase) (line 2)"});
+  EXPECT_EQ(FileWarnings("FROM a\nRun b\n"),
+            Strings{"ConsistentInstructionCasing: Command 'Run' should match the case of the command "
+                    "majority (uppercase) (line 2)"});
 }
 
 TEST(Check, EmptyContinuationsAndMaintainers) {
@@ -125,10 +122,9 @@ TEST(Check, ShellFormsAreFineOnceAShellIsSet) {
 }
 
 TEST(Check, OnlyTheFirstWorkdirCountsAndStagesInheritIt) {
-  EXPECT_EQ(
-      StageWarnings("WORKDIR a\nWORKDIR b\n"),
-      Strings{"WorkdirRelativePath: Relative workdir \"a\" can have unexpected results if the "
-              "base image changes (line 2)"});
+  EXPECT_EQ(StageWarnings("WORKDIR a\nWORKDIR b\n"),
+            Strings{"WorkdirRelativePath: Relative workdir \"a\" can have unexpected results if the "
+                    "base image changes (line 2)"});
   EXPECT_EQ(StageWarnings("WORKDIR /a\nWORKDIR b\n"), Strings{});
   Dockerfile file = Parse("FROM a\nWORKDIR x\n");
   const Origin& origin = file.stages[0].instructions[0].origin;
@@ -143,21 +139,19 @@ TEST(Check, OnlyTheFirstWorkdirCountsAndStagesInheritIt) {
 }
 
 TEST(Check, RepeatedInstructionsAreReportedAtTheEarlierOne) {
-  EXPECT_EQ(
-      StageWarnings("CMD [\"a\"]\nRUN x\nCMD [\"b\"]\nHEALTHCHECK NONE\nHEALTHCHECK NONE\n"),
-      (Strings{"MultipleInstructionsDisallowed: Multiple CMD instructions should not be used in "
-               "the same stage because only the last one will be used (line 2)",
-               "MultipleInstructionsDisallowed: Multiple HEALTHCHECK instructions should not be "
-               "used in the same stage because only the last one will be used (line 5)"}));
+  EXPECT_EQ(StageWarnings("CMD [\"a\"]\nRUN x\nCMD [\"b\"]\nHEALTHCHECK NONE\nHEALTHCHECK NONE\n"),
+            (Strings{"MultipleInstructionsDisallowed: Multiple CMD instructions should not be used in "
+                     "the same stage because only the last one will be used (line 2)",
+                     "MultipleInstructionsDisallowed: Multiple HEALTHCHECK instructions should not be "
+                     "used in the same stage because only the last one will be used (line 5)"}));
 }
 
 TEST(Check, LegacyFormatAndSecrets) {
-  EXPECT_EQ(
-      StageWarnings("ENV A b\nLABEL c d\n"),
-      (Strings{"LegacyKeyValueFormat: \"ENV key=value\" should be used instead of legacy \"ENV "
-               "key value\" format (line 2)",
-               "LegacyKeyValueFormat: \"LABEL key=value\" should be used instead of legacy "
-               "\"LABEL key value\" format (line 3)"}));
+  EXPECT_EQ(StageWarnings("ENV A b\nLABEL c d\n"),
+            (Strings{"LegacyKeyValueFormat: \"ENV key=value\" should be used instead of legacy \"ENV "
+                     "key value\" format (line 2)",
+                     "LegacyKeyValueFormat: \"LABEL key=value\" should be used instead of legacy "
+                     "\"LABEL key value\" format (line 3)"}));
   EXPECT_EQ(StageWarnings("ARG GITHUB_TOKEN monkey PUBLIC_KEY\nENV api_key=1 PASSWORD_FILE=x\n"),
             (Strings{"SecretsUsedInArgOrEnv: Do not use ARG or ENV instructions for sensitive data "
                      "(ARG \"GITHUB_TOKEN\") (line 2)",
@@ -166,10 +160,9 @@ TEST(Check, LegacyFormatAndSecrets) {
 }
 
 TEST(Check, InstructionsCanSkipRulesForThemselves) {
-  EXPECT_EQ(
-      StageWarnings("# check=skip=LegacyKeyValueFormat\nENV A b\nENV C d\n"),
-      Strings{"LegacyKeyValueFormat: \"ENV key=value\" should be used instead of legacy \"ENV "
-              "key value\" format (line 4)"});
+  EXPECT_EQ(StageWarnings("# check=skip=LegacyKeyValueFormat\nENV A b\nENV C d\n"),
+            Strings{"LegacyKeyValueFormat: \"ENV key=value\" should be used instead of legacy \"ENV "
+                    "key value\" format (line 4)"});
   EXPECT_EQ(FileWarnings("# c\n#\n# check=skip=all\nFROM a as b\n"), Strings{});
   EXPECT_EQ(FileWarnings("# check=skip=FromAsCasing\nFROM a as b\nFROM a as c\n"), Strings{})
       << "at the top it is the file's";
@@ -190,24 +183,23 @@ TEST(Check, ReportsOfLoweringHaveTheKnownTexts) {
   linter.CopyIgnoredFile(stage.origin, true, "x/y");
   StageChecks checks(linter);
   checks.OnExpose(stage.origin, "1:80/TCP", true, true);
-  Strings want{
-      "UndefinedArgInFrom: FROM argument 'FO' is not declared (did you mean FOO?) (line 1)",
-      "UndefinedVar: Usage of undefined variable '$BARR' (did you mean $BAR?) (line 1)",
-      "UndefinedVar: Usage of undefined variable '$else' (line 1)",
-      "InvalidDefaultArgInFrom: Default value for ARG a:$X results in empty or invalid base image "
-      "name (line 1)",
-      "RedundantTargetPlatform: Setting platform to predefined linux/amd64 in FROM is redundant as "
-      "this is the default behavior (line 1)",
-      "FromPlatformFlagConstDisallowed: FROM --platform flag should not use constant value "
-      "\"linux/amd64\" (line 1)",
-      "InvalidBaseImagePlatform: Base image a was pulled with platform \"linux/arm64\", expected "
-      "\"linux/amd64\" for current build (line 1)",
-      "CopyIgnoredFile: Attempting to Add file \"x/y\" that is excluded by .dockerignore (line 1)",
-      "ExposeProtoCasing: Defined protocol '1:80/TCP' in EXPOSE instruction should be lowercase "
-      "(line 1)",
-      "ExposeInvalidFormat: EXPOSE instruction should not define an IP address or host-port "
-      "mapping, "
-      "found '1:80/TCP' (line 1)"};
+  Strings want{"UndefinedArgInFrom: FROM argument 'FO' is not declared (did you mean FOO?) (line 1)",
+               "UndefinedVar: Usage of undefined variable '$BARR' (did you mean $BAR?) (line 1)",
+               "UndefinedVar: Usage of undefined variable '$else' (line 1)",
+               "InvalidDefaultArgInFrom: Default value for ARG a:$X results in empty or invalid base image "
+               "name (line 1)",
+               "RedundantTargetPlatform: Setting platform to predefined linux/amd64 in FROM is redundant as "
+               "this is the default behavior (line 1)",
+               "FromPlatformFlagConstDisallowed: FROM --platform flag should not use constant value "
+               "\"linux/amd64\" (line 1)",
+               "InvalidBaseImagePlatform: Base image a was pulled with platform \"linux/arm64\", expected "
+               "\"linux/amd64\" for current build (line 1)",
+               "CopyIgnoredFile: Attempting to Add file \"x/y\" that is excluded by .dockerignore (line 1)",
+               "ExposeProtoCasing: Defined protocol '1:80/TCP' in EXPOSE instruction should be lowercase "
+               "(line 1)",
+               "ExposeInvalidFormat: EXPOSE instruction should not define an IP address or host-port "
+               "mapping, "
+               "found '1:80/TCP' (line 1)"};
   EXPECT_EQ(Short(linter), want);
 }
 
@@ -247,13 +239,11 @@ TEST(CheckOptions, ErrorMakesWarningsFatal) {
   CheckFile(file, linter);
   auto verdict = linter.Verdict();
   ASSERT_FALSE(verdict);
-  EXPECT_EQ(verdict.error().message,
-            "lint violation found for rules: FromAsCasing, StageNameCasing");
+  EXPECT_EQ(verdict.error().message, "lint violation found for rules: FromAsCasing, StageNameCasing");
 }
 
 TEST(Check, WarningsCarryTheRulesPage) {
-  EXPECT_EQ(RuleUrl(Rule::kUndefinedVar),
-            "https://docs.docker.com/go/dockerfile/rule/undefined-var/");
+  EXPECT_EQ(RuleUrl(Rule::kUndefinedVar), "https://docs.docker.com/go/dockerfile/rule/undefined-var/");
   EXPECT_EQ(RuleUrl(Rule::kInvalidBaseImagePlatform), "");
   for (int i = 0; i <= static_cast<int>(Rule::kExposeInvalidFormat); ++i) {
     EXPECT_FALSE(Describe(static_cast<Rule>(i)).description.empty()) << i;

@@ -125,8 +125,7 @@ TEST(ChecksPage, ExamplesDoWhatThePageSays) {
   auto examples = ReadPage();
   EXPECT_GT(examples.size(), 60u);
   for (Example& example : examples) {
-    SCOPED_TRACE(fmt::format("doc/checks.md:{} {} {}", example.line, example.rule,
-                             example.bad ? "bad" : "good"));
+    SCOPED_TRACE(fmt::format("doc/checks.md:{} {} {}", example.line, example.rule, example.bad ? "bad" : "good"));
     std::string digest = "sha256:" + std::string(64, '5');
     for (size_t at; (at = example.text.find("sha256:…")) != std::string::npos;) {
       example.text.replace(at, std::string("sha256:…").size(), digest);

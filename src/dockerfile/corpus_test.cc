@@ -23,8 +23,8 @@ std::string CorpusDirectory() {
 // The rules of CheckFile. lower_corpus_test.cc compares all of them.
 bool IsOfText(const std::string& rule) {
   return rule == "StageNameCasing" || rule == "FromAsCasing" || rule == "NoEmptyContinuation" ||
-         rule == "ConsistentInstructionCasing" || rule == "DuplicateStageName" ||
-         rule == "ReservedStageName" || rule == "MaintainerDeprecated";
+         rule == "ConsistentInstructionCasing" || rule == "DuplicateStageName" || rule == "ReservedStageName" ||
+         rule == "MaintainerDeprecated";
 }
 
 std::multiset<std::string> WarningsOf(const Dockerfile& file) {
@@ -42,8 +42,7 @@ std::multiset<std::string> ExpectedWarnings(const Json& verdict) {
   for (const Json& warning : verdict.GetArray("Warn")) {
     std::string rule = warning.GetString("Rule");
     if (!IsOfText(rule)) continue;
-    out.insert(
-        fmt::format("{}: {} (line {})", rule, warning.GetString("Msg"), warning.GetInt("Line")));
+    out.insert(fmt::format("{}: {} (line {})", rule, warning.GetString("Msg"), warning.GetInt("Line")));
   }
   return out;
 }
@@ -67,8 +66,7 @@ TEST(Corpus, RealDockerfilesGetTheReferencesVerdict) {
     ASSERT_TRUE(text) << text.error().ToString();
     ++files;
     auto file = ParseDockerfile(*text);
-    std::string expected =
-        verdict->GetString(verdict->GetString("Parse") == "OK" ? "Instr" : "Parse");
+    std::string expected = verdict->GetString(verdict->GetString("Parse") == "OK" ? "Instr" : "Parse");
     if (expected != "OK") {
       ASSERT_FALSE(file);
       EXPECT_EQ("ERR " + file.error().error.message, expected);

@@ -61,8 +61,7 @@ Result<std::optional<FoundDirective>> DirectiveReader::Read(std::string_view lin
   if (value.empty()) return none;
   done_ = false;
   if (!seen_.insert(name).second) {
-    return Hinted(Invalid("only one {} parser directive can be used", name),
-                  "remove one of the two");
+    return Hinted(Invalid("only one {} parser directive can be used", name), "remove one of the two");
   }
   return std::optional(FoundDirective{std::move(name), std::string(value)});
 }

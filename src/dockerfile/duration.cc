@@ -57,19 +57,16 @@ Result<std::chrono::nanoseconds> ParseDuration(std::string_view text) {
     if (length == 0) return Invalid("time: missing unit in duration {}", Quote(text));
     uint64_t unit = UnitOf(rest.substr(0, length));
     if (unit == 0) {
-      return Invalid("time: unknown unit {} in duration {}", Quote(rest.substr(0, length)),
-                     Quote(text));
+      return Invalid("time: unknown unit {} in duration {}", Quote(rest.substr(0, length)), Quote(text));
     }
     rest.remove_prefix(length);
     if (whole > kMax / unit) return bad();
-    uint64_t part =
-        whole * unit + static_cast<uint64_t>(fraction * (static_cast<double>(unit) / scale));
+    uint64_t part = whole * unit + static_cast<uint64_t>(fraction * (static_cast<double>(unit) / scale));
     if (part > kMax || total > kMax - part) return bad();
     total += part;
   }
   if (!negative && total > kMax - 1) return bad();
-  return std::chrono::nanoseconds(negative ? static_cast<int64_t>(~total + 1)
-                                           : static_cast<int64_t>(total));
+  return std::chrono::nanoseconds(negative ? static_cast<int64_t>(~total + 1) : static_cast<int64_t>(total));
 }
 
 }  // namespace varve::dockerfile

@@ -14,8 +14,7 @@ int EndOf(const Span& span) { return std::max(span.start_line, span.end_line); }
 
 }  // namespace
 
-std::string RenderExcerpt(std::string_view filename, std::string_view source,
-                          std::span<const Span> spans) {
+std::string RenderExcerpt(std::string_view filename, std::string_view source, std::span<const Span> spans) {
   if (spans.empty()) return "";
   std::vector<std::string> lines = Split(source, '\n');
   int count = static_cast<int>(lines.size());
@@ -45,9 +44,8 @@ std::string RenderExcerpt(std::string_view filename, std::string_view source,
 
   std::string out = fmt::format("{}:{}\n--------------------\n", filename, start);
   for (int line = first; line <= end; ++line) {
-    bool marked = std::any_of(spans.begin(), spans.end(), [&](const Span& span) {
-      return span.start_line <= line && line <= EndOf(span);
-    });
+    bool marked = std::any_of(spans.begin(), spans.end(),
+                              [&](const Span& span) { return span.start_line <= line && line <= EndOf(span); });
     std::string_view text = lines[static_cast<size_t>(line - 1)];
     if (text.ends_with('\r')) text.remove_suffix(1);
     out += fmt::format(" {:3} | {} {}\n", line, marked ? ">>>" : "   ", text);

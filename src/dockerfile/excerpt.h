@@ -18,7 +18,6 @@ namespace varve::dockerfile {
 
 // Marks every line of `spans`. Two lines of context on each side of a single line, one on each side
 // of several. Empty when there is no span or it lies outside of `source`.
-std::string RenderExcerpt(std::string_view filename, std::string_view source,
-                          std::span<const Span> spans);
+std::string RenderExcerpt(std::string_view filename, std::string_view source, std::span<const Span> spans);
 
 }  // namespace varve::dockerfile

@@ -14,8 +14,7 @@ constexpr size_t kMaxResult = size_t{64} << 20;
 
 // `$@ $* $# $? $- $$ $! $0` are names of one character.
 bool IsSpecialParameter(char32_t rune) {
-  return rune < 0x80 &&
-         std::string_view("@*#?-$!0").find(static_cast<char>(rune)) != std::string_view::npos;
+  return rune < 0x80 && std::string_view("@*#?-$!0").find(static_cast<char>(rune)) != std::string_view::npos;
 }
 
 // Collects words while text is added.
@@ -80,8 +79,7 @@ class Expander {
   bool AtEnd() const { return at_ >= in_.size(); }
 
   // Text up to `stop` (consumed) or, for kEnd, the end.
-  Result<std::string> Until(char32_t stop, bool raw_escapes,
-                            std::vector<std::string>* words = nullptr) {
+  Result<std::string> Until(char32_t stop, bool raw_escapes, std::vector<std::string>* words = nullptr) {
     if (++depth_ > kMaxDepth) {
       return Invalid("substitutions are nested more than {} deep", kMaxDepth);
     }
@@ -140,8 +138,7 @@ class Expander {
       if (out.size() > kMaxResult) return Invalid("the result has more than 64 MiB");
     }
     if (stop != kEnd) {
-      return Invalid("unexpected end of statement while looking for matching {}",
-                     static_cast<char>(stop));
+      return Invalid("unexpected end of statement while looking for matching {}", static_cast<char>(stop));
     }
     finish();
     return out;
@@ -237,8 +234,7 @@ class Expander {
     }
     char32_t head = PeekValue();
     if (head == '{' || head == '}' || head == ':') {
-      return Hinted(Invalid("syntax error: bad substitution"),
-                    "a name belongs behind ${, or a \\ in front of it");
+      return Hinted(Invalid("syntax error: bad substitution"), "a name belongs behind ${, or a \\ in front of it");
     }
     std::string name = Name();
     std::string modifier(AtEnd() ? "\uFFFD" : Next());
@@ -248,8 +244,7 @@ class Expander {
       return std::move(value).value_or("");
     }
     if (modifier == "/") return Replace(name);
-    if (modifier == ":")
-      modifier += AtEnd() ? "\uFFFD" : Next();
+    if (modifier == ":") modifier += AtEnd() ? "\uFFFD" : Next();
     else if (std::string_view("+-?#%").find(modifier) == std::string_view::npos) {
       return Unsupported(modifier);
     }
@@ -259,8 +254,7 @@ class Expander {
   static Error Unsupported(std::string_view modifier) {
     bool at_end = modifier.ends_with("\uFFFD");
     return Hinted(Invalid("unsupported modifier ({}) in substitution", modifier),
-                  at_end ? "the } is missing"
-                         : "behind the name there can be :- - :+ + :? ? # ## % %% / and //");
+                  at_end ? "the } is missing" : "behind the name there can be :- - :+ + :? ? # ## % %% / and //");
   }
 
   // Whatever went wrong, an operand that runs to the end lacks its delimiter first of all.
@@ -288,10 +282,8 @@ class Expander {
         return usable ? word : std::string();
       case '?':
         if (usable) return *value;
-        if (word.empty())
-          word = value ? "is not allowed to be empty" : "is not allowed to be unset";
-        return Hinted(Invalid("{}: {}", name, word),
-                      fmt::format("pass --build-arg {}=VALUE, if it is an ARG", name));
+        if (word.empty()) word = value ? "is not allowed to be empty" : "is not allowed to be unset";
+        return Hinted(Invalid("{}: {}", name, word), fmt::format("pass --build-arg {}=VALUE, if it is an ARG", name));
       case '#':
       case '%': {
         bool longest = word.starts_with(kind);
@@ -328,8 +320,7 @@ class Expander {
 
 }  // namespace
 
-Result<Expansion> ProcessWord(std::string_view word, const GetVariable& get,
-                              const ExpandOptions& options) {
+Result<Expansion> ProcessWord(std::string_view word, const GetVariable& get, const ExpandOptions& options) {
   return Expander(word, get, options).Run();
 }
 

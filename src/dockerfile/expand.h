@@ -45,8 +45,7 @@ struct Expansion {
 };
 
 // Errors (kInvalid) read `failed to process "WORD": reason`.
-Result<Expansion> ProcessWord(std::string_view word, const GetVariable& get,
-                              const ExpandOptions& options = {});
+Result<Expansion> ProcessWord(std::string_view word, const GetVariable& get, const ExpandOptions& options = {});
 
 // The words only: EXPOSE, and heads of here-documents.
 Result<std::vector<std::string>> ProcessWords(std::string_view word, const GetVariable& get,

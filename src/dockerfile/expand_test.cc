@@ -23,8 +23,7 @@ GetVariable In(const Environment& environment) {
   };
 }
 
-std::string Text(std::string_view word, const Environment& environment,
-                 const ExpandOptions& options = {}) {
+std::string Text(std::string_view word, const Environment& environment, const ExpandOptions& options = {}) {
   auto expansion = ProcessWord(word, In(environment), options);
   return expansion ? expansion->text : "error: " + expansion.error().message;
 }
@@ -56,9 +55,7 @@ ExpandOptions OptionsOf(const Json& record) {
           .skip_quotes = record.GetBool("skipProcessQuotes")};
 }
 
-std::vector<std::string> List(const std::set<std::string>& names) {
-  return {names.begin(), names.end()};
-}
+std::vector<std::string> List(const std::set<std::string>& names) { return {names.begin(), names.end()}; }
 
 // expand.jsonl: words of ours, results recorded from the reference implementation (moby/buildkit
 // 73ed6825c, frontend/dockerfile/shell). The first line holds the environments.
@@ -69,8 +66,7 @@ TEST(Expand, RecordedWordsGiveTheReferencesResults) {
   for (size_t i = 1; i < lines.size(); ++i) {
     const Json& record = lines[i];
     SCOPED_TRACE(record.Dump());
-    Environment environment =
-        EnvironmentOf(environments[static_cast<size_t>(record.GetInt("env"))]);
+    Environment environment = EnvironmentOf(environments[static_cast<size_t>(record.GetInt("env"))]);
     auto got = ProcessWord(record.GetString("word"), In(environment), OptionsOf(record));
     if (record.Find("error") != nullptr) {
       ASSERT_FALSE(got);
@@ -124,9 +120,7 @@ void CheckVectors(const std::string& path) {
   EXPECT_GT(failures, 50u);
 }
 
-TEST(Expand, SharedVectorsHold) {
-  CheckVectors(std::string(VARVE_GOLDEN_DIR) + "/dockerfile/shell-lex.jsonl");
-}
+TEST(Expand, SharedVectorsHold) { CheckVectors(std::string(VARVE_GOLDEN_DIR) + "/dockerfile/shell-lex.jsonl"); }
 
 // The vectors as they are shared, which may have grown: VARVE_VECTORS names their directory.
 TEST(Expand, VectorsBesideTheSourceHold) {

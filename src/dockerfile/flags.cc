@@ -16,8 +16,7 @@ Status Flags::Parse(const std::vector<std::string>& words) {
     bool has_value = equals != std::string::npos;
     std::string value = has_value ? word.substr(equals + 1) : "";
 
-    auto flag =
-        std::find_if(known_.begin(), known_.end(), [&](const Flag& f) { return f.name == name; });
+    auto flag = std::find_if(known_.begin(), known_.end(), [&](const Flag& f) { return f.name == name; });
     if (flag == known_.end()) {
       std::vector<std::string_view> names;
       for (const Flag& known : known_) names.push_back(known.name);
@@ -54,8 +53,7 @@ std::string Flags::Value(std::string_view name) const {
 }
 
 const Flags::Flag& Flags::Find(std::string_view name) const {
-  auto flag =
-      std::find_if(known_.begin(), known_.end(), [&](const Flag& f) { return f.name == name; });
+  auto flag = std::find_if(known_.begin(), known_.end(), [&](const Flag& f) { return f.name == name; });
   CHECK(flag != known_.end());
   return *flag;
 }

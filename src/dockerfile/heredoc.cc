@@ -74,8 +74,7 @@ bool IsHeredocHead(std::string_view word) {
 
 Result<std::vector<Heredoc>> HeredocHeads(std::string_view line) {
   std::vector<Heredoc> heads;
-  auto words = ProcessWords(line, NoVariables(),
-                            {.raw_quotes = true, .raw_escapes = true, .skip_unset = true});
+  auto words = ProcessWords(line, NoVariables(), {.raw_quotes = true, .raw_escapes = true, .skip_unset = true});
   if (!words) return heads;
   for (const std::string& word : *words) {
     TRY_ASSIGN(std::optional<Heredoc> head, ParseHeredocHead(word));
@@ -85,8 +84,7 @@ Result<std::vector<Heredoc>> HeredocHeads(std::string_view line) {
 }
 
 RunScript MakeRunScript(const Run& run, bool windows) {
-  RunScript script{
-      .args = run.command.args, .shell_form = run.command.shell_form, .file = {}, .suffix = {}};
+  RunScript script{.args = run.command.args, .shell_form = run.command.shell_form, .file = {}, .suffix = {}};
   if (run.heredocs.empty() || script.args.empty()) return script;
   if (!IsHeredocHead(script.args[0])) {
     // The shell reads the documents itself.

@@ -46,10 +46,9 @@ std::string RunHistory(const std::vector<std::pair<std::string, std::string>>& a
 }
 
 std::string HealthcheckHistory(const oci::Healthcheck& check) {
-  return fmt::format(
-      "HEALTHCHECK {{Test:{} Interval:{} Timeout:{} StartPeriod:{} StartInterval:{} Retries:{}}}",
-      GoList(check.test), GoDuration(check.interval), GoDuration(check.timeout),
-      GoDuration(check.start_period), GoDuration(check.start_interval), check.retries);
+  return fmt::format("HEALTHCHECK {{Test:{} Interval:{} Timeout:{} StartPeriod:{} StartInterval:{} Retries:{}}}",
+                     GoList(check.test), GoDuration(check.interval), GoDuration(check.timeout),
+                     GoDuration(check.start_period), GoDuration(check.start_interval), check.retries);
 }
 
 }  // namespace varve::dockerfile

@@ -60,8 +60,7 @@ TEST(StepNames, SummariesAndInternalNames) {
   EXPECT_EQ(UpperCaseInstruction("run echo Run"), "RUN echo Run");
   EXPECT_EQ(SummariseHeredoc("\n  one\r\ntwo\n"), "one...");
   EXPECT_EQ(SummariseHeredoc("one\n"), "one");
-  EXPECT_EQ(MetadataStepName("docker.io/library/a:1", {}),
-            "[internal] load metadata for docker.io/library/a:1");
+  EXPECT_EQ(MetadataStepName("docker.io/library/a:1", {}), "[internal] load metadata for docker.io/library/a:1");
   EXPECT_EQ(MetadataStepName("r", oci::Platform{.os = "linux", .architecture = "arm64"}),
             "[linux/arm64 internal] load metadata for r");
 }

@@ -6,20 +6,18 @@ namespace varve::dockerfile {
 
 namespace {
 
-constexpr std::string_view kDefaultPath =
-    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+constexpr std::string_view kDefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-constexpr std::string_view kMembers[] = {"author", "architecture", "variant",
-                                         "os",     "os.version",   "os.features",
-                                         "config", "rootfs",       "history"};
-constexpr std::string_view kConfigMembers[] = {
-    "User",   "ExposedPorts", "Env",         "Entrypoint",  "Cmd",     "Volumes", "WorkingDir",
-    "Labels", "StopSignal",   "ArgsEscaped", "Healthcheck", "OnBuild", "Shell"};
+constexpr std::string_view kMembers[] = {"author",      "architecture", "variant", "os",     "os.version",
+                                         "os.features", "config",       "rootfs",  "history"};
+constexpr std::string_view kConfigMembers[] = {"User",        "ExposedPorts", "Env",    "Entrypoint", "Cmd",
+                                               "Volumes",     "WorkingDir",   "Labels", "StopSignal", "ArgsEscaped",
+                                               "Healthcheck", "OnBuild",      "Shell"};
 
 bool IsEmpty(const Json& value) {
   return value.is_null() || (value.is_string() && value.as_string().empty()) ||
-         (value.is_array() && value.as_array().empty()) ||
-         (value.is_object() && value.as_object().empty()) || (value.is_bool() && !value.as_bool());
+         (value.is_array() && value.as_array().empty()) || (value.is_object() && value.as_object().empty()) ||
+         (value.is_bool() && !value.as_bool());
 }
 
 }  // namespace
@@ -45,8 +43,7 @@ oci::ImageConfig InheritConfig(const oci::ImageConfig& base) {
   return out;
 }
 
-void SetList(oci::ImageConfig& config, std::string_view member,
-             const std::vector<std::string>& items) {
+void SetList(oci::ImageConfig& config, std::string_view member, const std::vector<std::string>& items) {
   if (items.empty()) {
     config.EraseConfig(member);
   } else {

@@ -14,8 +14,7 @@ namespace varve::dockerfile {
 oci::ImageConfig InheritConfig(const oci::ImageConfig& base);
 
 // Sets a list member of "config"; an empty list removes it, as Docker's documents leave it out.
-void SetList(oci::ImageConfig& config, std::string_view member,
-             const std::vector<std::string>& items);
+void SetList(oci::ImageConfig& config, std::string_view member, const std::vector<std::string>& items);
 
 void AddOnBuild(oci::ImageConfig& config, const std::string& trigger);
 

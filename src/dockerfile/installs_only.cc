@@ -19,9 +19,7 @@ bool In(std::string_view word, std::initializer_list<std::string_view> list) {
 bool IsHarmless(const ShellCommand& command) {
   const std::string& name = command.name();
   if (In(name, {"set", "true", "mkdir", ":"})) return true;
-  if (In(name, {"npm", "yarn", "pnpm", "pip"}) && command.words.size() > 1 &&
-      command.words[1] == "cache")
-    return true;
+  if (In(name, {"npm", "yarn", "pnpm", "pip"}) && command.words.size() > 1 && command.words[1] == "cache") return true;
   auto install = InstallOf(command);
   if (!install || install->kind != InstallKind::kNamed) return false;
   return In(install->manager->name, {"apt", "apk", "dnf", "yum", "pip"});
@@ -40,9 +38,8 @@ std::string ManagerOf(const ShellCommand& command) {
   if (!install || install->kind != InstallKind::kManifest) return "";
   std::string_view manager = install->manager->name;
   // Other folders and workspaces: what they hold is not looked into.
-  bool elsewhere = HasAny(
-      command, {"-C", "--prefix", "--dir", "--cwd", "-w", "--workspace", "--workspaces", "--filter",
-                "-F", "--directory", "--project", "--all-packages", "--package"});
+  bool elsewhere = HasAny(command, {"-C", "--prefix", "--dir", "--cwd", "-w", "--workspace", "--workspaces", "--filter",
+                                    "-F", "--directory", "--project", "--all-packages", "--package"});
   if (elsewhere) return "";
   if (In(manager, {"npm", "yarn", "pnpm", "bun"})) return std::string(manager);
   if (manager == "pip" || (manager == "uv" && command.Has("pip"))) return std::string(manager);
@@ -52,11 +49,10 @@ std::string ManagerOf(const ShellCommand& command) {
   if (manager == "go") return "go";
   std::string_view program = std::string_view(command.name()).substr(command.name().rfind('/') + 1);
   if (program == "mvn") {
-    bool only = std::ranges::all_of(
-        command.words.begin() + 1, command.words.end(), [](const std::string& word) {
-          return word.starts_with('-') || word == "dependency:go-offline" ||
-                 word == "dependency:resolve" || word == "dependency:resolve-plugins";
-        });
+    bool only = std::ranges::all_of(command.words.begin() + 1, command.words.end(), [](const std::string& word) {
+      return word.starts_with('-') || word == "dependency:go-offline" || word == "dependency:resolve" ||
+             word == "dependency:resolve-plugins";
+    });
     return only ? "mvn" : "";
   }
   return "";
@@ -82,14 +78,12 @@ std::string InstallsOnly(const Run& run) {
 
 bool AsksForSemantics(const CommandScope& scope) {
   if (scope.lowering().options.semantic_manifests) return true;
-  return std::ranges::any_of(scope.origin().comments, [](const std::string& comment) {
-    return TrimSpace(comment) == kMarker;
-  });
+  return std::ranges::any_of(scope.origin().comments,
+                             [](const std::string& comment) { return TrimSpace(comment) == kMarker; });
 }
 
 bool MayBeSemantic(const Lowering& lowering) {
-  return lowering.options.semantic_manifests ||
-         lowering.file.source.find(kMarker) != std::string::npos;
+  return lowering.options.semantic_manifests || lowering.file.source.find(kMarker) != std::string::npos;
 }
 
 }  // namespace varve::dockerfile

@@ -16,8 +16,7 @@ std::string Of(const std::string& run) {
 
 TEST(InstallsOnly, NamesTheManager) {
   EXPECT_EQ(Of("npm ci"), "npm");
-  EXPECT_EQ(Of("--mount=type=cache,target=/root/.npm npm ci --omit=dev && npm cache clean --force"),
-            "npm");
+  EXPECT_EQ(Of("--mount=type=cache,target=/root/.npm npm ci --omit=dev && npm cache clean --force"), "npm");
   EXPECT_EQ(Of("set -e; npm ci || npm install"), "npm");
   EXPECT_EQ(Of("yarn install --frozen-lockfile"), "yarn");
   EXPECT_EQ(Of("pip install --upgrade pip && pip install -r requirements.txt"), "pip");

@@ -71,8 +71,8 @@ TEST_F(Language, KnowsElevenAutomaticArguments) {
 }
 
 TEST_F(Language, TakesProxySettingsInTenSpellings) {
-  for (const char* name : {"HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY",
-                           "http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"}) {
+  for (const char* name : {"HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy",
+                           "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"}) {
     options.build_args = {{name, "p"}};
     EXPECT_EQ(Last<graph::Exec>(Do("FROM alpine\nRUN x\n")).proxy_env.size(), 2u) << name;
   }
@@ -82,8 +82,7 @@ TEST_F(Language, NamesOfStagesAreTheSameInAnyCaseAndNumbersAreForCopyOnly) {
   Do("FROM alpine AS Base\nFROM bASE\nCOPY --from=BASE /x /\n");
   EXPECT_EQ(images.asked(), Texts{"docker.io/library/alpine:latest linux/amd64"});
   Do("FROM debian AS one\nFROM 0\nCOPY --from=0 /x /\n");
-  EXPECT_EQ(images.asked().front(), "docker.io/library/0:latest linux/amd64")
-      << "FROM 0 is an image";
+  EXPECT_EQ(images.asked().front(), "docker.io/library/0:latest linux/amd64") << "FROM 0 is an image";
 }
 
 TEST_F(Language, HostnameOfStepsComesFromTheBuildArgument) {
@@ -121,11 +120,9 @@ TEST_F(Language, EmptyExecFormsRemoveWhatTheBaseHas) {
 }
 
 TEST_F(Language, DurationsOfHealthcheckAreStoredAndDefaultsAreNot) {
-  Lowered lowered =
-      Do("FROM alpine\nHEALTHCHECK --interval=1m --start-interval=2s --retries=4 CMD x\n");
-  EXPECT_EQ(ConfigText(lowered, "Healthcheck"),
-            R"({"Interval":60000000000,"Retries":4,"StartInterval":2000000000,)"
-            R"("Test":["CMD-SHELL","x"]})");
+  Lowered lowered = Do("FROM alpine\nHEALTHCHECK --interval=1m --start-interval=2s --retries=4 CMD x\n");
+  EXPECT_EQ(ConfigText(lowered, "Healthcheck"), R"({"Interval":60000000000,"Retries":4,"StartInterval":2000000000,)"
+                                                R"("Test":["CMD-SHELL","x"]})");
   lowered = Do("FROM alpine\nHEALTHCHECK CMD [\"x\"]\n");
   EXPECT_EQ(ConfigText(lowered, "Healthcheck"), R"({"Test":["CMD","x"]})");
 }
@@ -137,9 +134,9 @@ std::string Frontend(std::string_view text, const BuildArgs& args = {}) {
 }
 
 TEST(Frontend, DockerfilesFromAnywhereAreReadHere) {
-  for (const char* name : {"docker/dockerfile:1", "docker/dockerfile:1.7-labs",
-                           "docker.io/docker/dockerfile-upstream:master", "dockerfile.v0",
-                           "mirror.example.com/docker/dockerfile:1.4 and more"}) {
+  for (const char* name :
+       {"docker/dockerfile:1", "docker/dockerfile:1.7-labs", "docker.io/docker/dockerfile-upstream:master",
+        "dockerfile.v0", "mirror.example.com/docker/dockerfile:1.4 and more"}) {
     EXPECT_EQ(Frontend(std::string("# syntax=") + name + "\nFROM a\n"), "") << name;
   }
   EXPECT_EQ(Frontend("FROM a\n"), "");
@@ -147,11 +144,12 @@ TEST(Frontend, DockerfilesFromAnywhereAreReadHere) {
 
 // A daemon runs other images, whatever they are called.
 TEST(Frontend, DockersIsTheOneOfItsName) {
-  for (const char* name : {"docker/dockerfile", "docker/dockerfile:1.7-labs", "docker/dockerfile-upstream:master", "dockerfile.v0",
-                           "localhost:5000/hub/docker/dockerfile:1"}) {
+  for (const char* name : {"docker/dockerfile", "docker/dockerfile:1.7-labs", "docker/dockerfile-upstream:master",
+                           "dockerfile.v0", "localhost:5000/hub/docker/dockerfile:1"}) {
     EXPECT_TRUE(IsDockersFrontend(name)) << name;
   }
-  for (const char* name : {"localhost:5000/dockerfile", "example.com/docker/dockerfile-frontend", "notdocker/dockerfile", ""}) {
+  for (const char* name :
+       {"localhost:5000/dockerfile", "example.com/docker/dockerfile-frontend", "notdocker/dockerfile", ""}) {
     EXPECT_FALSE(IsDockersFrontend(name)) << name;
   }
 }

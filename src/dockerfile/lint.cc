@@ -17,22 +17,18 @@ constexpr std::string_view kUrl = "https://docs.docker.com/go/dockerfile/rule/";
 // In the order of Rule.
 constexpr RuleText kRules[] = {
     {"StageNameCasing", "Stage names should be lowercase", "stage-name-casing"},
-    {"FromAsCasing", "The 'as' keyword should match the case of the 'from' keyword",
-     "from-as-casing"},
-    {"NoEmptyContinuation", "Empty continuation lines will become errors in a future release",
-     "no-empty-continuation"},
+    {"FromAsCasing", "The 'as' keyword should match the case of the 'from' keyword", "from-as-casing"},
+    {"NoEmptyContinuation", "Empty continuation lines will become errors in a future release", "no-empty-continuation"},
     {"ConsistentInstructionCasing",
      "All commands within the Dockerfile should use the same casing (either upper or lower)",
      "consistent-instruction-casing"},
     {"DuplicateStageName", "Stage names should be unique", "duplicate-stage-name"},
-    {"ReservedStageName", "Reserved words should not be used as stage names",
-     "reserved-stage-name"},
+    {"ReservedStageName", "Reserved words should not be used as stage names", "reserved-stage-name"},
     {"JSONArgsRecommended",
      "JSON arguments recommended for ENTRYPOINT/CMD to prevent unintended behavior related to OS "
      "signals",
      "json-args-recommended"},
-    {"MaintainerDeprecated",
-     "The MAINTAINER instruction is deprecated, use a label instead to define an image author",
+    {"MaintainerDeprecated", "The MAINTAINER instruction is deprecated, use a label instead to define an image author",
      "maintainer-deprecated"},
     {"UndefinedArgInFrom", "FROM command must use declared ARGs", "undefined-arg-in-from"},
     {"WorkdirRelativePath",
@@ -40,8 +36,7 @@ constexpr RuleText kRules[] = {
      "results if the base image changes",
      "workdir-relative-path"},
     {"UndefinedVar", "Variables should be defined before their use", "undefined-var"},
-    {"MultipleInstructionsDisallowed",
-     "Multiple instructions of the same type should not be used in the same stage",
+    {"MultipleInstructionsDisallowed", "Multiple instructions of the same type should not be used in the same stage",
      "multiple-instructions-disallowed"},
     {"LegacyKeyValueFormat", "Legacy key/value format with whitespace separator should not be used",
      "legacy-key-value-format"},
@@ -52,20 +47,17 @@ constexpr RuleText kRules[] = {
      "redundant-target-platform"},
     {"SecretsUsedInArgOrEnv", "Sensitive data should not be used in the ARG or ENV commands",
      "secrets-used-in-arg-or-env"},
-    {"InvalidDefaultArgInFrom",
-     "Default value for global ARG results in an empty or invalid base image name",
+    {"InvalidDefaultArgInFrom", "Default value for global ARG results in an empty or invalid base image name",
      "invalid-default-arg-in-from"},
     {"FromPlatformFlagConstDisallowed", "FROM --platform flag should not use a constant value",
      "from-platform-flag-const-disallowed"},
-    {"CopyIgnoredFile", "Attempting to Copy file that is excluded by .dockerignore",
-     "copy-ignored-file"},
+    {"CopyIgnoredFile", "Attempting to Copy file that is excluded by .dockerignore", "copy-ignored-file"},
     {"InvalidDefinitionDescription",
      "Comment for build stage or argument should follow the format: `# <arg/stage name> "
      "<description>`. If this is not intended to be a description comment, add an empty line or "
      "comment between the instruction and the comment.",
      "invalid-definition-description", true},
-    {"ExposeProtoCasing", "Protocol in EXPOSE instruction should be lowercase",
-     "expose-proto-casing"},
+    {"ExposeProtoCasing", "Protocol in EXPOSE instruction should be lowercase", "expose-proto-casing"},
     {"ExposeInvalidFormat",
      "IP address and host-port mapping should not be used in EXPOSE instruction. This will become "
      "an error in a future release",
@@ -73,8 +65,7 @@ constexpr RuleText kRules[] = {
 };
 static_assert(std::size(kRules) == static_cast<size_t>(Rule::kExposeInvalidFormat) + 1);
 
-std::string Suggestion(std::string_view name, std::span<const std::string> candidates,
-                       std::string_view prefix) {
+std::string Suggestion(std::string_view name, std::span<const std::string> candidates, std::string_view prefix) {
   std::vector<std::string_view> views(candidates.begin(), candidates.end());
   std::string best = Suggest(name, views, true);
   return best.empty() ? "" : fmt::format(" (did you mean {}{}?)", prefix, best);
@@ -157,8 +148,7 @@ Result<CheckOptions> ParseCheckOptions(std::string_view text) {
   return options;
 }
 
-Result<CheckOptions> FileCheckOptions(const Directives& directives,
-                                      const std::optional<std::string>& override_value) {
+Result<CheckOptions> FileCheckOptions(const Directives& directives, const std::optional<std::string>& override_value) {
   std::string text;
   if (override_value) {
     text = *override_value;
@@ -185,8 +175,7 @@ void Linter::Report(Rule rule, const Span& span, std::string message) {
 
 void Linter::Add(Rule rule, const Span& span, std::string message) {
   const RuleText& text = Describe(rule);
-  warnings_.push_back({std::string(text.name), std::move(message), std::string(text.description),
-                       RuleUrl(rule), span});
+  warnings_.push_back({std::string(text.name), std::move(message), std::string(text.description), RuleUrl(rule), span});
 }
 
 Status Linter::Verdict() const {
@@ -198,54 +187,46 @@ Status Linter::Verdict() const {
                 "the warnings above say where; check=error=true makes them fatal");
 }
 
-void Linter::UndefinedArgInFrom(const Origin& from, std::string_view name,
-                                std::span<const std::string> candidates) {
-  Report(
-      Rule::kUndefinedArgInFrom, from,
-      fmt::format("FROM argument '{}' is not declared{}", name, Suggestion(name, candidates, "")));
+void Linter::UndefinedArgInFrom(const Origin& from, std::string_view name, std::span<const std::string> candidates) {
+  Report(Rule::kUndefinedArgInFrom, from,
+         fmt::format("FROM argument '{}' is not declared{}", name, Suggestion(name, candidates, "")));
 }
 
-void Linter::UndefinedVar(const Origin& origin, std::string_view name,
-                          std::span<const std::string> candidates) {
-  Report(
-      Rule::kUndefinedVar, origin,
-      fmt::format("Usage of undefined variable '${}'{}", name, Suggestion(name, candidates, "$")));
+void Linter::UndefinedVar(const Origin& origin, std::string_view name, std::span<const std::string> candidates) {
+  Report(Rule::kUndefinedVar, origin,
+         fmt::format("Usage of undefined variable '${}'{}", name, Suggestion(name, candidates, "$")));
 }
 
 void Linter::InvalidDefaultArgInFrom(const Stage& stage) {
   Report(Rule::kInvalidDefaultArgInFrom, stage.origin.span,
-         fmt::format("Default value for ARG {} results in empty or invalid base image name",
-                     stage.base));
+         fmt::format("Default value for ARG {} results in empty or invalid base image name", stage.base));
 }
 
 void Linter::RedundantTargetPlatform(const Stage& stage) {
-  Report(
-      Rule::kRedundantTargetPlatform, stage.origin,
-      fmt::format("Setting platform to predefined {} in FROM is redundant as this is the default "
-                  "behavior",
-                  stage.platform));
+  Report(Rule::kRedundantTargetPlatform, stage.origin,
+         fmt::format("Setting platform to predefined {} in FROM is redundant as this is the default "
+                     "behavior",
+                     stage.platform));
 }
 
-void Linter::ConstantFromPlatform(const Stage& stage, std::string_view platform,
-                                  std::string_view os, std::string_view architecture) {
-  bool named = stage.name.find(os) != std::string::npos ||
-               stage.name.find(architecture) != std::string::npos;
+void Linter::ConstantFromPlatform(const Stage& stage, std::string_view platform, std::string_view os,
+                                  std::string_view architecture) {
+  bool named = stage.name.find(os) != std::string::npos || stage.name.find(architecture) != std::string::npos;
   if (named) return;
   Report(Rule::kFromPlatformFlagConstDisallowed, stage.origin,
          fmt::format("FROM --platform flag should not use constant value {}", Quote(platform)));
 }
 
-void Linter::InvalidBaseImagePlatform(const Stage& stage, std::string_view image,
-                                      std::string_view expected, std::string_view actual) {
+void Linter::InvalidBaseImagePlatform(const Stage& stage, std::string_view image, std::string_view expected,
+                                      std::string_view actual) {
   Report(Rule::kInvalidBaseImagePlatform, stage.origin.span,
-         fmt::format("Base image {} was pulled with platform {}, expected {} for current build",
-                     image, Quote(actual), Quote(expected)));
+         fmt::format("Base image {} was pulled with platform {}, expected {} for current build", image, Quote(actual),
+                     Quote(expected)));
 }
 
 void Linter::CopyIgnoredFile(const Origin& origin, bool add, std::string_view path) {
   Report(Rule::kCopyIgnoredFile, origin,
-         fmt::format("Attempting to {} file {} that is excluded by .dockerignore",
-                     add ? "Add" : "Copy", Quote(path)));
+         fmt::format("Attempting to {} file {} that is excluded by .dockerignore", add ? "Add" : "Copy", Quote(path)));
 }
 
 }  // namespace varve::dockerfile

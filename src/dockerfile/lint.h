@@ -79,8 +79,7 @@ Result<CheckOptions> ParseCheckOptions(std::string_view text);
 
 // The options of a file: `override_value` (build arg BUILDKIT_DOCKERFILE_CHECK) if given, else its
 // check directive.
-Result<CheckOptions> FileCheckOptions(const Directives& directives,
-                                      const std::optional<std::string>& override_value);
+Result<CheckOptions> FileCheckOptions(const Directives& directives, const std::optional<std::string>& override_value);
 
 // Collects warnings. One thread.
 class Linter {
@@ -92,17 +91,15 @@ class Linter {
   void Report(Rule rule, const Span& span, std::string message);
 
   // For lowering. `candidates` are the names that could have been meant.
-  void UndefinedArgInFrom(const Origin& from, std::string_view name,
-                          std::span<const std::string> candidates);
-  void UndefinedVar(const Origin& origin, std::string_view name,
-                    std::span<const std::string> candidates);
+  void UndefinedArgInFrom(const Origin& from, std::string_view name, std::span<const std::string> candidates);
+  void UndefinedVar(const Origin& origin, std::string_view name, std::span<const std::string> candidates);
   void InvalidDefaultArgInFrom(const Stage& stage);  // base invalid without build args
   void RedundantTargetPlatform(const Stage& stage);  // --platform=$TARGETPLATFORM
   // The expanded --platform; `constant`: no variable in it; os and arch as parsed.
   void ConstantFromPlatform(const Stage& stage, std::string_view platform, std::string_view os,
                             std::string_view architecture);
-  void InvalidBaseImagePlatform(const Stage& stage, std::string_view image,
-                                std::string_view expected, std::string_view actual);
+  void InvalidBaseImagePlatform(const Stage& stage, std::string_view image, std::string_view expected,
+                                std::string_view actual);
   void CopyIgnoredFile(const Origin& origin, bool add, std::string_view path);
 
   const std::vector<Warning>& warnings() const { return warnings_; }
@@ -138,8 +135,7 @@ class StageChecks {
   void OnEntrypoint(const Origin& origin, const Entrypoint& entrypoint);
   void OnHealthcheck(const Origin& origin);
   // One valid word, and what lowering found in it.
-  void OnExpose(const Origin& origin, std::string_view word, bool upper_case_protocol,
-                bool has_host_part);
+  void OnExpose(const Origin& origin, std::string_view word, bool upper_case_protocol, bool has_host_part);
 
  private:
   void Once(const Origin& origin, std::optional<Origin>& previous);

@@ -23,15 +23,15 @@ void ForEachOrigin(const Dockerfile& file, Visit visit) {
 }
 
 // The comment nearest to the definition has to begin with a name that it defines.
-void CheckDescription(std::string_view keyword, const Origin& origin,
-                      const std::vector<std::string>& names, Linter& linter) {
+void CheckDescription(std::string_view keyword, const Origin& origin, const std::vector<std::string>& names,
+                      Linter& linter) {
   if (origin.comments.empty() || names.empty()) return;
   const std::string& comment = origin.comments.back();
   std::string first = comment.substr(0, comment.find(' '));
   if (std::find(names.begin(), names.end(), first) != names.end()) return;
   linter.Report(Rule::kInvalidDefinitionDescription, origin,
-                fmt::format("Comment for {} should follow the format: `# {} <description>`",
-                            keyword, names.size() > 1 ? "<arg_key>" : names[0]));
+                fmt::format("Comment for {} should follow the format: `# {} <description>`", keyword,
+                            names.size() > 1 ? "<arg_key>" : names[0]));
 }
 
 void CheckFrom(const Stage& stage, Linter& linter) {
@@ -42,13 +42,10 @@ void CheckFrom(const Stage& stage, Linter& linter) {
   }
   // A keyword of mixed case is ConsistentInstructionCasing's matter.
   const std::string& from = stage.origin.keyword;
-  bool matches = IsLower(from)   ? IsLower(stage.as_keyword)
-                 : IsUpper(from) ? IsUpper(stage.as_keyword)
-                                 : true;
+  bool matches = IsLower(from) ? IsLower(stage.as_keyword) : IsUpper(from) ? IsUpper(stage.as_keyword) : true;
   if (!matches) {
-    linter.Report(
-        Rule::kFromAsCasing, stage.origin,
-        fmt::format("'{}' and '{}' keywords' casing do not match", stage.as_keyword, from));
+    linter.Report(Rule::kFromAsCasing, stage.origin,
+                  fmt::format("'{}' and '{}' keywords' casing do not match", stage.as_keyword, from));
   }
   CheckDescription("FROM", stage.origin, {stage.name}, linter);
 }
@@ -72,13 +69,11 @@ void CheckStageNames(const Dockerfile& file, Linter& linter) {
     if (stage.name.empty()) continue;
     if (stage.name == "scratch" || stage.name == "context") {
       linter.Report(Rule::kReservedStageName, stage.origin.span,
-                    fmt::format("Stage name should not use the same name as reserved stage {}",
-                                Quote(stage.name)));
+                    fmt::format("Stage name should not use the same name as reserved stage {}", Quote(stage.name)));
     }
     if (!seen.insert(stage.name).second) {
-      linter.Report(
-          Rule::kDuplicateStageName, stage.origin.span,
-          fmt::format("Duplicate stage name {}, stage names should be unique", Quote(stage.name)));
+      linter.Report(Rule::kDuplicateStageName, stage.origin.span,
+                    fmt::format("Duplicate stage name {}, stage names should be unique", Quote(stage.name)));
     }
   }
 }
@@ -86,17 +81,15 @@ void CheckStageNames(const Dockerfile& file, Linter& linter) {
 void CheckCasing(const Dockerfile& file, Linter& linter) {
   int lower = 0, upper = 0;
   ForEachOrigin(file, [&](const Origin& origin) {
-    if (IsLower(origin.keyword))
-      ++lower;
-    else if (IsUpper(origin.keyword))
-      ++upper;
+    if (IsLower(origin.keyword)) ++lower;
+    else if (IsUpper(origin.keyword)) ++upper;
   });
   bool want_lower = lower > upper;
   ForEachOrigin(file, [&](const Origin& origin) {
     if (want_lower ? IsLower(origin.keyword) : IsUpper(origin.keyword)) return;
     linter.Report(Rule::kConsistentInstructionCasing, origin.span,
-                  fmt::format("Command '{}' should match the case of the command majority ({})",
-                              origin.keyword, want_lower ? "lowercase" : "uppercase"));
+                  fmt::format("Command '{}' should match the case of the command majority ({})", origin.keyword,
+                              want_lower ? "lowercase" : "uppercase"));
   });
 }
 

@@ -11,15 +11,13 @@ namespace varve::dockerfile {
 namespace {
 
 // Whole words between underscores: api_key, DATABASE_PASSWORD, GITHUB_TOKEN, auth; not monkey.
-constexpr std::array<std::string_view, 10> kSecretWords = {
-    "apikey",   "auth",  "credential", "credentials", "key",
-    "password", "pword", "passwd",     "secret",      "token"};
+constexpr std::array<std::string_view, 10> kSecretWords = {"apikey",   "auth",  "credential", "credentials", "key",
+                                                           "password", "pword", "passwd",     "secret",      "token"};
 constexpr std::array<std::string_view, 3> kPublicWords = {"public", "file", "version"};
 
 template <size_t N>
 bool HasWord(const std::vector<std::string>& words, const std::array<std::string_view, N>& wanted) {
-  return std::find_first_of(words.begin(), words.end(), wanted.begin(), wanted.end()) !=
-         words.end();
+  return std::find_first_of(words.begin(), words.end(), wanted.begin(), wanted.end()) != words.end();
 }
 
 bool IsSecretName(std::string_view name) {
@@ -27,12 +25,10 @@ bool IsSecretName(std::string_view name) {
   return HasWord(words, kSecretWords) && !HasWord(words, kPublicWords);
 }
 
-void CheckSecret(Linter& linter, const Origin& origin, std::string_view keyword,
-                 std::string_view name) {
+void CheckSecret(Linter& linter, const Origin& origin, std::string_view keyword, std::string_view name) {
   if (!IsSecretName(name)) return;
   linter.Report(Rule::kSecretsUsedInArgOrEnv, origin,
-                fmt::format("Do not use ARG or ENV instructions for sensitive data ({} {})",
-                            keyword, Quote(name)));
+                fmt::format("Do not use ARG or ENV instructions for sensitive data ({} {})", keyword, Quote(name)));
 }
 
 void CheckLegacy(Linter& linter, const Origin& origin, const KeyValue& pair) {
@@ -121,12 +117,10 @@ void StageChecks::OnEntrypoint(const Origin& origin, const Entrypoint& entrypoin
 
 void StageChecks::OnHealthcheck(const Origin& origin) { Once(origin, healthcheck_); }
 
-void StageChecks::OnExpose(const Origin& origin, std::string_view word, bool upper_case_protocol,
-                           bool has_host_part) {
+void StageChecks::OnExpose(const Origin& origin, std::string_view word, bool upper_case_protocol, bool has_host_part) {
   if (upper_case_protocol) {
-    linter_->Report(
-        Rule::kExposeProtoCasing, origin,
-        fmt::format("Defined protocol '{}' in EXPOSE instruction should be lowercase", word));
+    linter_->Report(Rule::kExposeProtoCasing, origin,
+                    fmt::format("Defined protocol '{}' in EXPOSE instruction should be lowercase", word));
   }
   if (has_host_part) {
     linter_->Report(Rule::kExposeInvalidFormat, origin,

@@ -12,9 +12,8 @@ namespace varve::dockerfile {
 
 namespace {
 
-void CollectFacts(StageState* stage, std::set<std::string>* seen_args,
-                  std::set<std::string>* seen_secrets, std::set<std::string>* seen_ssh,
-                  std::set<std::string>* seen_caches, std::set<StageState*>* seen,
+void CollectFacts(StageState* stage, std::set<std::string>* seen_args, std::set<std::string>* seen_secrets,
+                  std::set<std::string>* seen_ssh, std::set<std::string>* seen_caches, std::set<StageState*>* seen,
                   Outline* outline) {
   if (stage == nullptr || !seen->insert(stage).second) return;
   // What a used argument's default uses is used too.
@@ -28,8 +27,7 @@ void CollectFacts(StageState* stage, std::set<std::string>* seen_args,
     if (facts == stage->outline.args.end()) continue;
     todo.insert(todo.end(), facts->second.uses.begin(), facts->second.uses.end());
     if (seen_args->insert(name).second) {
-      outline->args.push_back(
-          {name, facts->second.description, facts->second.value, facts->second.span});
+      outline->args.push_back({name, facts->second.description, facts->second.value, facts->second.span});
     }
   }
   for (const auto& [id, secret] : stage->outline.secrets) {
@@ -73,8 +71,7 @@ Status ReadIgnored(Lowering& lowering) {
   return Ok();
 }
 
-void Finish(Lowering& lowering, StageState& target, const std::set<StageState*>& needed,
-            Lowered* out) {
+void Finish(Lowering& lowering, StageState& target, const std::set<StageState*>& needed, Lowered* out) {
   out->root = BaseOf(lowering, target);
   for (const auto& [key, value] : lowering.options.labels) target.config.SetLabel(key, value);
   if (lowering.options.platform_given) {
@@ -124,8 +121,8 @@ Status LowerFile(Lowering& lowering, Lowered* out) {
   }
   // Arguments are known before the first stage is looked at.
   std::string target_name = options.target.empty() ? file.stages.back().name : options.target;
-  Variables automatic = AutomaticArgs(options.build_platform, options.target_platform, target_name,
-                                      lowering.build_args);
+  Variables automatic =
+      AutomaticArgs(options.build_platform, options.target_platform, target_name, lowering.build_args);
   CheckDefaultArgs(lowering, automatic);
   TRY_ASSIGN(lowering.globals, GlobalArgs(file, automatic, lowering.build_args, &lowering.place));
   TRY(ResolveEpoch(lowering));
@@ -142,8 +139,7 @@ Status LowerFile(Lowering& lowering, Lowered* out) {
     TRY(LowerStage(lowering, *stage));
   }
   // The directive is what makes an error of them, unless a build argument took its place.
-  bool by_directive =
-      file.directives.check && !lowering.build_args.contains("BUILDKIT_DOCKERFILE_CHECK");
+  bool by_directive = file.directives.check && !lowering.build_args.contains("BUILDKIT_DOCKERFILE_CHECK");
   lowering.place = by_directive && !options.check ? file.directives.check->span : Span();
   TRY(lowering.linter.Verdict());
   lowering.place = {};
@@ -164,8 +160,7 @@ Parsed<Lowered> Lower(const Dockerfile& file, const LowerOptions& options, Image
   auto check_options = FileCheckOptions(file.directives, check);
   if (!check_options) {
     return std::unexpected(
-        SourceError{std::move(check_options).error(),
-                    file.directives.check ? file.directives.check->span : Span()});
+        SourceError{std::move(check_options).error(), file.directives.check ? file.directives.check->span : Span()});
   }
   Lowering lowering(file, options, resolver, std::move(*check_options));
   lowering.build_args = std::move(build_args);

@@ -49,24 +49,21 @@ class ImageResolver {
   virtual Result<ResolvedImage> Resolve(const std::string& reference, const oci::Platform& platform,
                                         graph::ResolveMode mode) = 0;
   // An image in an OCI layout directory of the client (named contexts oci-layout://…).
-  virtual Result<ResolvedImage> ResolveLayout(const graph::OciLayoutSource& layout,
-                                              const oci::Platform& platform) = 0;
+  virtual Result<ResolvedImage> ResolveLayout(const graph::OciLayoutSource& layout, const oci::Platform& platform) = 0;
 };
 
 // Where COPY and ADD without --from, and bind mounts, take their files.
 struct MainContext {
   // LocalSource, GitSource or HttpSource. A local one brings its ignore patterns.
-  graph::Op source =
-      graph::LocalSource{.name = "context", .exclude = {}, .include = {}, .ignore_file = {}};
+  graph::Op source = graph::LocalSource{.name = "context", .exclude = {}, .include = {}, .ignore_file = {}};
   bool unpack = false;  // HttpSource: the file is an archive, and its content counts
   std::string subdir;   // only this directory of it (git and http)
 };
 
 // One entry of a result's history.
 struct HistoryEntry {
-  oci::History history;  // `created` unset: the exporter fills it
-  std::optional<graph::StepIndex>
-      step;  // whose layer it describes; unset: empty, or the base image's
+  oci::History history;                  // `created` unset: the exporter fills it
+  std::optional<graph::StepIndex> step;  // whose layer it describes; unset: empty, or the base image's
 };
 
 // What a named context `target:NAME` or `input:NAME` stands for: the result of another lowering.
@@ -98,7 +95,7 @@ struct LowerOptions {
   std::vector<std::pair<std::string, std::string>> labels;
   bool no_cache = false;
   std::vector<std::string> no_cache_filter;  // stages
-  bool semantic_manifests = false;  // as if each COPY had the comment `# varve:semantic`
+  bool semantic_manifests = false;           // as if each COPY had the comment `# varve:semantic`
   MainContext context;
   std::vector<NamedContext> named_contexts;
   std::map<std::string, LoweredInput> inputs;
@@ -127,8 +124,7 @@ struct LowerOptions {
   // SOURCE_DATE_EPOCH=context and the like: when the git commit or http body of a source is from,
   // seconds; nothing for what has no such time. `name` is the work's name for people. Not set: a local
   // source has no time, and for any other such a value is an error.
-  std::function<Result<std::optional<int64_t>>(const graph::Op& source, const std::string& name)>
-      source_time;
+  std::function<Result<std::optional<int64_t>>(const graph::Op& source, const std::string& name)> source_time;
 };
 
 // What an image of a stage would say of itself.
@@ -156,7 +152,7 @@ struct Lowered {
   size_t base_history = 0;  // how many of them are the base image's
   std::optional<oci::ImageConfig> base_config;
   std::vector<StageHistory> other_stages;  // that the target needs and does not build on
-  std::vector<UsedImage> images;  // base images and COPY --from=IMAGE, in order of the file
+  std::vector<UsedImage> images;           // base images and COPY --from=IMAGE, in order of the file
   std::vector<Warning> warnings;
   std::optional<int64_t> epoch;  // SOURCE_DATE_EPOCH
   bool no_cache = false;         // of the target stage: its records are not to be exported

@@ -19,12 +19,9 @@ class Copies : public LowerTest {
     return out;
   }
   const graph::Step& Input(const graph::Copy& copy) {
-    return lowered_.graph.at(
-        lowered_.graph.steps.back().inputs.at(static_cast<size_t>(copy.input)));
+    return lowered_.graph.at(lowered_.graph.steps.back().inputs.at(static_cast<size_t>(copy.input)));
   }
-  std::string LastError(const std::string& instruction) {
-    return Error("FROM a\n" + instruction + "\n").substr(3);
-  }
+  std::string LastError(const std::string& instruction) { return Error("FROM a\n" + instruction + "\n").substr(3); }
   Lowered lowered_;
 };
 
@@ -95,8 +92,7 @@ TEST_F(Copies, ParentsKeepPathsFromThePivotOn) {
 }
 
 TEST_F(Copies, FromANumberedStageOrAnEmptyOne) {
-  Lowered lowered =
-      Do("FROM scratch\nFROM b AS b\nRUN 1\nFROM a\nCOPY --from=1 /x /\nCOPY --from=0 /y /\n");
+  Lowered lowered = Do("FROM scratch\nFROM b AS b\nRUN 1\nFROM a\nCOPY --from=1 /x /\nCOPY --from=0 /y /\n");
   EXPECT_EQ(History(lowered), (Texts{"COPY /x / # buildkit", "COPY /y / # buildkit"}));
   const auto& steps = lowered.graph.steps;
   const graph::Step& from_b = steps[steps.size() - 3];
@@ -111,9 +107,9 @@ TEST_F(Copies, FromItsOwnBaseIsLineageAndRead) {
 }
 
 TEST_F(Copies, APasswordInAUrlStaysOutOfTheHistory) {
-  Lowered lowered = Do(
-      "FROM a\nADD https://me:hunter2@example.com/x /x\nADD https://token@example.com/r.git#v1 /r\n"
-      "ADD ssh://git@example.com/r.git /s\nADD https://example.com/a@b /b\n");
+  Lowered lowered =
+      Do("FROM a\nADD https://me:hunter2@example.com/x /x\nADD https://token@example.com/r.git#v1 /r\n"
+         "ADD ssh://git@example.com/r.git /s\nADD https://example.com/a@b /b\n");
   auto history = History(lowered);
   ASSERT_EQ(history.size(), 4u);
   EXPECT_EQ(history[0], "ADD https://xxxxx:xxxxx@example.com/x /x # buildkit");
@@ -131,14 +127,12 @@ TEST_F(Copies, APasswordInAUrlStaysOutOfTheHistory) {
 
 TEST_F(Copies, LinkIsALayerOfItsOwnMergedOverTheStage) {
   Lowered lowered = Do("FROM a\nCOPY --link a /b\nRUN x\n");
-  ASSERT_EQ(Names(lowered),
-            (Texts{"[1/3] FROM docker.io/library/a:latest", "[internal] load build context",
-                   "[2/3] COPY --link a /b", "[2/3] LINK COPY --link a /b", "[3/3] RUN x"}));
+  ASSERT_EQ(Names(lowered), (Texts{"[1/3] FROM docker.io/library/a:latest", "[internal] load build context",
+                                   "[2/3] COPY --link a /b", "[2/3] LINK COPY --link a /b", "[3/3] RUN x"}));
   const graph::Step& copy = lowered.graph.steps[2];
   EXPECT_EQ(std::get<graph::FileOp>(copy.op).base, -1);
   EXPECT_EQ(copy.inputs, (std::vector<graph::Ref>{{1, 0}}));
-  EXPECT_FALSE(
-      std::get<graph::Copy>(std::get<graph::FileOp>(copy.op).actions[0]).follow_dest_links);
+  EXPECT_FALSE(std::get<graph::Copy>(std::get<graph::FileOp>(copy.op).actions[0]).follow_dest_links);
   const graph::Step& merge = lowered.graph.steps[3];
   EXPECT_TRUE(std::holds_alternative<graph::Merge>(merge.op));
   EXPECT_EQ(merge.inputs, (std::vector<graph::Ref>{{0, 0}, {2, 0}}));
@@ -148,8 +142,8 @@ TEST_F(Copies, LinkIsALayerOfItsOwnMergedOverTheStage) {
 
 TEST_F(Copies, LinkOnNothingNeedsNoMergeAndWithAModeIsNoLink) {
   Lowered lowered = Do("FROM scratch\nCOPY --link a /b\nCOPY --link --chmod=755 a /c\n");
-  EXPECT_EQ(Names(lowered), (Texts{"[internal] load build context", "[1/2] COPY --link a /b",
-                                   "[2/2] COPY --link --chmod=755 a /c"}));
+  EXPECT_EQ(Names(lowered),
+            (Texts{"[internal] load build context", "[1/2] COPY --link a /b", "[2/2] COPY --link --chmod=755 a /c"}));
   EXPECT_EQ(Last<graph::FileOp>(lowered).base, 0);
 }
 
@@ -208,10 +202,7 @@ TEST_F(Copies, AddOfGitRepositories) {
   EXPECT_EQ(git.subdir, "s");
   EXPECT_TRUE(git.keep_git_dir);
   EXPECT_EQ(copies[0].from.path, "");
-  EXPECT_EQ(
-      std::get<graph::GitSource>(Input(Actions("ADD --checksum=abc git@h:r#v1:d /d").at(0)).op)
-          .checksum,
-      "abc");
+  EXPECT_EQ(std::get<graph::GitSource>(Input(Actions("ADD --checksum=abc git@h:r#v1:d /d").at(0)).op).checksum, "abc");
 }
 
 TEST_F(Copies, RefusesWhatMakesNoSense) {
@@ -229,12 +220,10 @@ TEST_F(Copies, CopyOfAnIgnoredFileIsReported) {
   auto& local = std::get<graph::LocalSource>(options.context.source);
   local.exclude = {"node_modules", "*.log"};
   Do("FROM a\nCOPY node_modules/x /\nADD b.log /\nCOPY . /\nCOPY --from=b node_modules /\n");
-  EXPECT_EQ(
-      Warnings(),
-      (Texts{"CopyIgnoredFile: Attempting to Copy file \"node_modules/x\" that is excluded by "
-             ".dockerignore (line 2)",
-             "CopyIgnoredFile: Attempting to Add file \"b.log\" that is excluded by "
-             ".dockerignore (line 3)"}));
+  EXPECT_EQ(Warnings(), (Texts{"CopyIgnoredFile: Attempting to Copy file \"node_modules/x\" that is excluded by "
+                               ".dockerignore (line 2)",
+                               "CopyIgnoredFile: Attempting to Add file \"b.log\" that is excluded by "
+                               ".dockerignore (line 3)"}));
   local.exclude = {"*"};
   Do("FROM a\nCOPY . /\n");
   EXPECT_EQ(warnings.size(), 1u);
@@ -246,15 +235,12 @@ TEST_F(Copies, CopyOfAnIgnoredFileIsReported) {
 TEST_F(Copies, RemoteContexts) {
   options.context.source = graph::GitSource{.remote = "https://h.example/r.git", .ref = "v1"};
   options.context.subdir = "app";
-  EXPECT_EQ(
-      Names(Do("FROM a\nCOPY x /\nCOPY y /\n")),
-      (Texts{"[1/3] FROM docker.io/library/a:latest",
-             "[internal] load git source https://h.example/r.git#v1",
-             "[internal] use directory of build context", "[2/3] COPY x /", "[3/3] COPY y /"}));
-  options.context = {
-      .source = graph::HttpSource{.url = "https://h.example/c.tgz", .filename = "context"},
-      .unpack = true,
-      .subdir = ""};
+  EXPECT_EQ(Names(Do("FROM a\nCOPY x /\nCOPY y /\n")),
+            (Texts{"[1/3] FROM docker.io/library/a:latest", "[internal] load git source https://h.example/r.git#v1",
+                   "[internal] use directory of build context", "[2/3] COPY x /", "[3/3] COPY y /"}));
+  options.context = {.source = graph::HttpSource{.url = "https://h.example/c.tgz", .filename = "context"},
+                     .unpack = true,
+                     .subdir = ""};
   Lowered lowered = Do("FROM a\nCOPY x /\n");
   const auto& unpack = std::get<graph::FileOp>(lowered.graph.steps[2].op);
   EXPECT_TRUE(std::get<graph::Copy>(unpack.actions.at(0)).unpack);

@@ -63,8 +63,8 @@ Said Expected(const Json& verdict) {
   auto config = Json::Parse(verdict.GetString("Image", "{}"));
   if (config) out.config = Canonical(*config);
   for (const Json& warning : verdict.GetArray("Warn")) {
-    out.warnings.insert(fmt::format("{}: {} (line {})", warning.GetString("Rule"),
-                                    warning.GetString("Msg"), warning.GetInt("Line")));
+    out.warnings.insert(
+        fmt::format("{}: {} (line {})", warning.GetString("Rule"), warning.GetString("Msg"), warning.GetInt("Line")));
   }
   return out;
 }
@@ -174,8 +174,7 @@ TEST(LowerCorpus, Rate) {
   }
   double seconds = static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
   EXPECT_GT(lowered, 800u);
-  fmt::print("{} files, {:.0f} a second\n", texts.size(),
-             static_cast<double>(texts.size()) / seconds);
+  fmt::print("{} files, {:.0f} a second\n", texts.size(), static_cast<double>(texts.size()) / seconds);
 }
 
 }  // namespace

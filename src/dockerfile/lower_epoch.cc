@@ -10,12 +10,11 @@ namespace {
 
 constexpr std::string_view kName = "SOURCE_DATE_EPOCH";
 
-Result<std::optional<int64_t>> TimeOf(const Lowering& lowering, const graph::Op& source,
-                                      const std::string& value, const std::string& name) {
+Result<std::optional<int64_t>> TimeOf(const Lowering& lowering, const graph::Op& source, const std::string& value,
+                                      const std::string& name) {
   if (!lowering.options.source_time) {
     if (std::holds_alternative<graph::LocalSource>(source)) return std::optional<int64_t>();
-    Error error =
-        Invalid("{}={} needs the time of a remote source, which is not known here", kName, value);
+    Error error = Invalid("{}={} needs the time of a remote source, which is not known here", kName, value);
     error.hint = fmt::format("pass a number: --build-arg {}=$(git log -1 --pretty=%ct)", kName);
     return error;
   }
@@ -43,9 +42,8 @@ class EpochStage {
         if (source) return Invalid("{} stage must contain exactly one remote ADD", kName);
         TRY_ASSIGN(source, AddSource(*add));
       } else {
-        return Invalid(
-            "{} stage does not meet source-only requirements: unsupported {} instruction", kName,
-            KindName(instruction.body));
+        return Invalid("{} stage does not meet source-only requirements: unsupported {} instruction", kName,
+                       KindName(instruction.body));
       }
     }
     if (!source) return Invalid("{} stage must contain exactly one remote ADD", kName);
@@ -54,8 +52,7 @@ class EpochStage {
 
  private:
   Result<std::string> Expand(std::string_view word) const {
-    TRY_ASSIGN(Expansion expansion,
-               ProcessWord(word, variables_.Getter(), {.escape = lowering_.file.escape}));
+    TRY_ASSIGN(Expansion expansion, ProcessWord(word, variables_.Getter(), {.escape = lowering_.file.escape}));
     return std::move(expansion.text);
   }
 
@@ -107,25 +104,20 @@ class EpochStage {
 Result<std::optional<int64_t>> TimeOfNamed(Lowering& lowering, const std::string& value) {
   const LowerOptions& options = lowering.options;
   if (value == "context") {
-    return TimeOf(lowering, options.context.source, value,
-                  "[internal] resolve main build context metadata");
+    return TimeOf(lowering, options.context.source, value, "[internal] resolve main build context metadata");
   }
-  if (const NamedContext* context =
-          FindNamedContext(options.named_contexts, value, options.target_platform)) {
+  if (const NamedContext* context = FindNamedContext(options.named_contexts, value, options.target_platform)) {
     TRY_ASSIGN(ContextSource source, ReadNamedContext(*context));
     if (source.kind != ContextSource::Kind::kFiles) return std::optional<int64_t>();
-    return TimeOf(lowering, source.files, value,
-                  fmt::format("[internal] resolve {} named context {}", kName, value));
+    return TimeOf(lowering, source.files, value, fmt::format("[internal] resolve {} named context {}", kName, value));
   }
   for (const Stage& stage : lowering.file.stages) {
     if (stage.name.empty() || !EqualsIgnoreCase(stage.name, value)) continue;
     TRY_ASSIGN(graph::Op source, EpochStage(lowering, stage).Source());
-    return TimeOf(lowering, source, value,
-                  fmt::format("[internal] resolve {} source stage {}", kName, stage.name));
+    return TimeOf(lowering, source, value, fmt::format("[internal] resolve {} source stage {}", kName, stage.name));
   }
   Error error = Invalid("invalid {}: {}", kName, value);
-  error.hint =
-      "pass seconds since 1970, \"context\", a named context, or a stage of one remote ADD";
+  error.hint = "pass seconds since 1970, \"context\", a named context, or a stage of one remote ADD";
   return error;
 }
 

@@ -36,8 +36,7 @@ TEST_F(LowerGolden, GraphsOfWholeFilesStayAsTheyAre) {
   namespace fs = std::filesystem;
   const bool accept = std::getenv("VARVE_ACCEPT") != nullptr;
   std::vector<fs::path> files;
-  for (const auto& entry :
-       fs::directory_iterator(std::string(VARVE_GOLDEN_DIR) + "/dockerfile/graph")) {
+  for (const auto& entry : fs::directory_iterator(std::string(VARVE_GOLDEN_DIR) + "/dockerfile/graph")) {
     if (entry.path().extension() == ".Dockerfile") files.push_back(entry.path());
   }
   std::ranges::sort(files);
@@ -60,8 +59,7 @@ TEST_F(LowerGolden, GraphsOfWholeFilesStayAsTheyAre) {
 }
 
 TEST_F(LowerGolden, LoweringIsAFunctionOfItsInput) {
-  const char* text =
-      "FROM a AS x\nRUN 1\nFROM b AS y\nRUN 2\nFROM c\nCOPY --from=x / /\nCOPY --from=y / /\n";
+  const char* text = "FROM a AS x\nRUN 1\nFROM b AS y\nRUN 2\nFROM c\nCOPY --from=x / /\nCOPY --from=y / /\n";
   std::string first = Describe(text).Dump();
   for (int i = 0; i < 20; ++i) EXPECT_EQ(Describe(text).Dump(), first);
 }

@@ -23,8 +23,7 @@ void MoveReferences(Lowered& lowered, const graph::Joined& joined, size_t which)
   for (StageHistory& stage : lowered.other_stages) move_all(stage.history);
 }
 
-Result<bool> IsMultiPlatform(const std::vector<std::pair<std::string, std::string>>& build_args,
-                             size_t platforms) {
+Result<bool> IsMultiPlatform(const std::vector<std::pair<std::string, std::string>>& build_args, size_t platforms) {
   bool several = platforms > 1;
   std::string asked;
   for (const auto& [name, value] : build_args) {
@@ -42,8 +41,7 @@ Result<bool> IsMultiPlatform(const std::vector<std::pair<std::string, std::strin
 }
 
 Parsed<LoweredPlatforms> LowerForPlatforms(const Dockerfile& file, const LowerOptions& options,
-                                           const std::vector<oci::Platform>& platforms,
-                                           ImageResolver& resolver,
+                                           const std::vector<oci::Platform>& platforms, ImageResolver& resolver,
                                            std::vector<Warning>* warnings) {
   CHECK(!platforms.empty());
   auto multi_platform = IsMultiPlatform(options.build_args, platforms.size());

@@ -26,16 +26,14 @@ void MoveReferences(Lowered& lowered, const graph::Joined& joined, size_t which)
 
 // Whether an image for so many platforms is an index. BUILDKIT_MULTI_PLATFORM among the build
 // arguments may ask for the shape, but several platforms have only one: kInvalid.
-Result<bool> IsMultiPlatform(const std::vector<std::pair<std::string, std::string>>& build_args,
-                             size_t platforms);
+Result<bool> IsMultiPlatform(const std::vector<std::pair<std::string, std::string>>& build_args, size_t platforms);
 
 // `options.target_platform` and `multi_platform` are set for each platform; `platforms` is not
 // empty. The resolver is asked from as many threads as there are platforms. An error is that of the
 // first platform that has one, and `warnings` are those of the first platform (BuildKit shows no
 // others).
 Parsed<LoweredPlatforms> LowerForPlatforms(const Dockerfile& file, const LowerOptions& options,
-                                           const std::vector<oci::Platform>& platforms,
-                                           ImageResolver& resolver,
+                                           const std::vector<oci::Platform>& platforms, ImageResolver& resolver,
                                            std::vector<Warning>* warnings = nullptr);
 
 }  // namespace varve::dockerfile

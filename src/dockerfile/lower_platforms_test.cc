@@ -29,8 +29,7 @@ class PlatformsTest : public LowerTest {
   }
   static Texts NamesOf(const graph::Graph& graph) {
     Texts out;
-    for (const graph::Step& step : graph.steps)
-      out.push_back(step.name.substr(0, step.name.find('@')));
+    for (const graph::Step& step : graph.steps) out.push_back(step.name.substr(0, step.name.find('@')));
     return out;
   }
 
@@ -42,18 +41,16 @@ TEST_F(PlatformsTest, NativeStagesAreThereOnceAndForeignOnesPerPlatform) {
   auto lowered = For(kCross, {"linux/amd64", "linux/arm64"});
   ASSERT_TRUE(lowered);
   EXPECT_TRUE(lowered->multi_platform);
-  EXPECT_THAT(
-      NamesOf(lowered->graph),
-      testing::UnorderedElementsAre(
-          "[internal] load build context",
-          "[linux/amd64 build 1/4] FROM docker.io/library/golang:latest",
-          "[linux/amd64 build 2/4] COPY . /src", "[linux/amd64 build 3/4] RUN go mod download",
-          "[linux/amd64 build 4/4] RUN GOARCH=amd64 go build -o /app",
-          "[linux/amd64 stage-1 1/2] FROM docker.io/library/alpine:latest",
-          "[linux/amd64 stage-1 2/2] COPY --from=build /app /app",
-          "[linux/amd64->arm64 build 4/4] RUN GOARCH=arm64 go build -o /app",
-          "[linux/arm64 stage-1 1/2] FROM docker.io/library/alpine:latest",
-          "[linux/arm64 stage-1 2/2] COPY --from=build /app /app"));
+  EXPECT_THAT(NamesOf(lowered->graph),
+              testing::UnorderedElementsAre(
+                  "[internal] load build context", "[linux/amd64 build 1/4] FROM docker.io/library/golang:latest",
+                  "[linux/amd64 build 2/4] COPY . /src", "[linux/amd64 build 3/4] RUN go mod download",
+                  "[linux/amd64 build 4/4] RUN GOARCH=amd64 go build -o /app",
+                  "[linux/amd64 stage-1 1/2] FROM docker.io/library/alpine:latest",
+                  "[linux/amd64 stage-1 2/2] COPY --from=build /app /app",
+                  "[linux/amd64->arm64 build 4/4] RUN GOARCH=arm64 go build -o /app",
+                  "[linux/arm64 stage-1 1/2] FROM docker.io/library/alpine:latest",
+                  "[linux/arm64 stage-1 2/2] COPY --from=build /app /app"));
 }
 
 TEST_F(PlatformsTest, EachPlatformsReferencesLeadIntoTheCommonGraph) {
@@ -69,8 +66,7 @@ TEST_F(PlatformsTest, EachPlatformsReferencesLeadIntoTheCommonGraph) {
     ASSERT_TRUE(last.step);
     EXPECT_EQ(*last.step, result.lowered.root->step);
     ASSERT_TRUE(result.lowered.context);
-    EXPECT_TRUE(
-        std::holds_alternative<graph::LocalSource>(lowered->graph.at(*result.lowered.context).op));
+    EXPECT_TRUE(std::holds_alternative<graph::LocalSource>(lowered->graph.at(*result.lowered.context).op));
   }
 }
 
@@ -88,8 +84,7 @@ TEST_F(PlatformsTest, TheShapeCanBeAskedFor) {
   auto lowered = For(kCross, {"linux/amd64"});
   ASSERT_TRUE(lowered);
   EXPECT_TRUE(lowered->multi_platform);
-  EXPECT_THAT(lowered->graph.at(*lowered->results[0].lowered.root).name,
-              HasSubstr("[linux/amd64 "));
+  EXPECT_THAT(lowered->graph.at(*lowered->results[0].lowered.root).name, HasSubstr("[linux/amd64 "));
   options.build_args = {{"BUILDKIT_MULTI_PLATFORM", "false"}};
   auto refused = For(kCross, {"linux/amd64", "linux/arm64"});
   ASSERT_FALSE(refused);
@@ -99,8 +94,7 @@ TEST_F(PlatformsTest, TheShapeCanBeAskedFor) {
 TEST_F(PlatformsTest, WarningsAreToldOnceAndErrorsAreTheFirstPlatforms) {
   ASSERT_TRUE(For("FROM alpine\nMAINTAINER me\n", {"linux/amd64", "linux/arm64"}));
   EXPECT_EQ(warnings.size(), 1u);
-  auto failed =
-      For("FROM alpine\nRUN --mount=type=nonsense true\n", {"linux/amd64", "linux/arm64"});
+  auto failed = For("FROM alpine\nRUN --mount=type=nonsense true\n", {"linux/amd64", "linux/arm64"});
   ASSERT_FALSE(failed);
   EXPECT_EQ(failed.error().span.start_line, 2);
 }

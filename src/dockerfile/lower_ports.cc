@@ -33,8 +33,7 @@ bool IsIpAddress(std::string address) {
     address = address.substr(1, address.size() - 2);
   }
   unsigned char buffer[sizeof(in6_addr)];
-  return inet_pton(AF_INET, address.c_str(), buffer) == 1 ||
-         inet_pton(AF_INET6, address.c_str(), buffer) == 1;
+  return inet_pton(AF_INET, address.c_str(), buffer) == 1 || inet_pton(AF_INET6, address.c_str(), buffer) == 1;
 }
 
 }  // namespace
@@ -55,8 +54,7 @@ Result<ExposedPorts> ParsePorts(std::string_view word) {
   size_t slash = container.find('/');
   std::string protocol = slash == container.npos ? "" : container.substr(slash + 1);
   container = container.substr(0, slash);
-  if (container.empty())
-    return Hinted(Invalid("invalid port: \"{}\": no port specified", word), kPortHint);
+  if (container.empty()) return Hinted(Invalid("invalid port: \"{}\": no port specified", word), kPortHint);
   ExposedPorts out;
   std::string lower = ToLower(protocol);
   out.upper_case_protocol = lower != protocol;
@@ -75,8 +73,7 @@ Result<ExposedPorts> ParsePorts(std::string_view word) {
     if (!host_range) return Hinted(Invalid("invalid hostPort: {}", host), kPortHint);
     bool same_length = range->second - range->first == host_range->second - host_range->first;
     if (!same_length && range->first != range->second) {
-      return Hinted(Invalid("invalid ranges specified for container and host Ports: {} and {}",
-                            container, host),
+      return Hinted(Invalid("invalid ranges specified for container and host Ports: {} and {}", container, host),
                     kPortHint);
     }
   }

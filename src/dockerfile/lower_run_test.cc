@@ -52,8 +52,8 @@ TEST_F(Runs, HereDocumentWithShebangIsAProgram) {
   ASSERT_EQ(exec.mounts.size(), 2u);
   EXPECT_EQ(exec.mounts[1].target, "/dev/pipes");
   EXPECT_TRUE(exec.mounts[1].readonly);
-  const graph::Step& document = lowered.graph.at(
-      lowered.graph.steps.back().inputs.at(static_cast<size_t>(exec.mounts[1].input)));
+  const graph::Step& document =
+      lowered.graph.at(lowered.graph.steps.back().inputs.at(static_cast<size_t>(exec.mounts[1].input)));
   const auto& file = std::get<graph::MakeFile>(std::get<graph::FileOp>(document.op).actions.at(0));
   EXPECT_EQ(file.path, "/EOF");
   EXPECT_EQ(file.mode, 0755u);
@@ -89,8 +89,7 @@ TEST_F(Runs, BindMountFromAnEmptyStageIsEmpty) {
 }
 
 TEST_F(Runs, RootAndMountOfTheSameStageAreInputsOfTheirOwn) {
-  Lowered lowered =
-      Do("FROM a AS b\nRUN 1\nFROM b\nRUN --mount=from=b,target=/t --mount=from=b,target=/u x\n");
+  Lowered lowered = Do("FROM a AS b\nRUN 1\nFROM b\nRUN --mount=from=b,target=/t --mount=from=b,target=/u x\n");
   EXPECT_EQ(lowered.graph.steps.back().inputs, (std::vector<graph::Ref>{{1, 0}, {1, 0}}));
   EXPECT_EQ(Last<graph::Exec>(lowered).mounts.at(1).input, 1);
   EXPECT_EQ(Last<graph::Exec>(lowered).mounts.at(2).input, 1);
@@ -154,8 +153,7 @@ TEST_F(Runs, TmpfsSecretAndSsh) {
 }
 
 TEST_F(Runs, SecretsInTheEnvironmentAreMaskedInNames) {
-  Lowered lowered =
-      Do("FROM a\nENV TOKEN=x\nRUN --mount=type=secret,id=t,env=TOKEN login $TOKEN\n");
+  Lowered lowered = Do("FROM a\nENV TOKEN=x\nRUN --mount=type=secret,id=t,env=TOKEN login $TOKEN\n");
   EXPECT_EQ(lowered.graph.steps.back().text, "RUN --mount=type=secret,id=t,env=TOKEN login ****");
 }
 
@@ -167,8 +165,7 @@ TEST_F(Runs, ValuesOfMountsAreExpanded) {
 
 TEST_F(Runs, MountsThatCannotBeAreRefused) {
   EXPECT_EQ(Error("FROM a\nRUN --mount=target=/ x\n"), "2: invalid mount target \"/\"");
-  EXPECT_EQ(Error("FROM a\nRUN --mount=type=secret x\n"),
-            "2: invalid secret mount. one of source, target required");
+  EXPECT_EQ(Error("FROM a\nRUN --mount=type=secret x\n"), "2: invalid secret mount. one of source, target required");
 }
 
 TEST_F(Runs, EntitlementsAreNeededForWhatIsDangerous) {
@@ -177,25 +174,20 @@ TEST_F(Runs, EntitlementsAreNeededForWhatIsDangerous) {
             "2: RUN --network=host is not allowed: the build was not given the "
             "entitlement network.host");
   EXPECT_TRUE(Error("FROM a\nRUN --security=insecure x\n").ends_with("security.insecure"));
-  EXPECT_TRUE(
-      Error("FROM a\nRUN --device=vendor.com/gpu=0 x\n").ends_with("device=vendor.com/gpu=0"));
+  EXPECT_TRUE(Error("FROM a\nRUN --device=vendor.com/gpu=0 x\n").ends_with("device=vendor.com/gpu=0"));
   options.entitlements = {"network.host", "security.insecure", "device"};
   EXPECT_EQ(Last<graph::Exec>(Do(host)).network, graph::NetworkMode::kHost);
-  EXPECT_EQ(Last<graph::Exec>(Do("FROM a\nRUN --security=insecure x\n")).security,
-            graph::SecurityMode::kInsecure);
-  EXPECT_EQ(
-      Last<graph::Exec>(Do("FROM a\nRUN --device=vendor.com/gpu=0 --device=b,required x\n")).devices,
-      (std::vector<graph::Device>{{"vendor.com/gpu=0", false}, {"b", true}}));
+  EXPECT_EQ(Last<graph::Exec>(Do("FROM a\nRUN --security=insecure x\n")).security, graph::SecurityMode::kInsecure);
+  EXPECT_EQ(Last<graph::Exec>(Do("FROM a\nRUN --device=vendor.com/gpu=0 --device=b,required x\n")).devices,
+            (std::vector<graph::Device>{{"vendor.com/gpu=0", false}, {"b", true}}));
 }
 
 TEST_F(Runs, NetworkOfTheBuildHoldsUnlessTheInstructionSaysOtherwise) {
   options.network = graph::NetworkMode::kNone;
   EXPECT_EQ(Last<graph::Exec>(Do("FROM a\nRUN x\n")).network, graph::NetworkMode::kNone);
-  EXPECT_EQ(Last<graph::Exec>(Do("FROM a\nRUN --network=default x\n")).network,
-            graph::NetworkMode::kNone);
+  EXPECT_EQ(Last<graph::Exec>(Do("FROM a\nRUN --network=default x\n")).network, graph::NetworkMode::kNone);
   options.network = graph::NetworkMode::kHost;
-  EXPECT_EQ(Last<graph::Exec>(Do("FROM a\nRUN --network=none x\n")).network,
-            graph::NetworkMode::kNone);
+  EXPECT_EQ(Last<graph::Exec>(Do("FROM a\nRUN --network=none x\n")).network, graph::NetworkMode::kNone);
   EXPECT_TRUE(Error("FROM a\nRUN x\n").starts_with("2: --network host is not allowed"));
 }
 
@@ -236,9 +228,8 @@ TEST_F(Runs, OutlineListsWhatTheTargetAsksFor) {
   Json json = ToJson(lowered.outline, "src");
   EXPECT_EQ(json.GetArray("cache").at(0).GetString("ID"), "/c");
   EXPECT_EQ(json.GetArray("sources").at(0).as_string(), "c3Jj");
-  EXPECT_EQ(
-      json.GetArray("secrets").at(0).Dump(),
-      R"({"name":"s","required":true,"location":{"ranges":[{"start":{"line":5},"end":{"line":5}}]}})");
+  EXPECT_EQ(json.GetArray("secrets").at(0).Dump(),
+            R"({"name":"s","required":true,"location":{"ranges":[{"start":{"line":5},"end":{"line":5}}]}})");
 }
 
 TEST_F(Runs, TargetsAreTheStagesOfTheFile) {

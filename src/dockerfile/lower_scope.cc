@@ -43,20 +43,19 @@ GetVariable Variables::Getter() const {
   return [this](std::string_view name) { return Get(name); };
 }
 
-Variables AutomaticArgs(const oci::Platform& build, const oci::Platform& target,
-                        const std::string& stage, const BuildArgs& overrides) {
-  const std::pair<const char*, std::string> values[] = {
-      {"BUILDPLATFORM", build.ToString()},
-      {"BUILDOS", build.os},
-      {"BUILDOSVERSION", build.os_version},
-      {"BUILDARCH", build.architecture},
-      {"BUILDVARIANT", build.variant},
-      {"TARGETPLATFORM", target.ToString()},
-      {"TARGETOS", target.os},
-      {"TARGETOSVERSION", target.os_version},
-      {"TARGETARCH", target.architecture},
-      {"TARGETVARIANT", target.variant},
-      {"TARGETSTAGE", stage.empty() ? "default" : stage}};
+Variables AutomaticArgs(const oci::Platform& build, const oci::Platform& target, const std::string& stage,
+                        const BuildArgs& overrides) {
+  const std::pair<const char*, std::string> values[] = {{"BUILDPLATFORM", build.ToString()},
+                                                        {"BUILDOS", build.os},
+                                                        {"BUILDOSVERSION", build.os_version},
+                                                        {"BUILDARCH", build.architecture},
+                                                        {"BUILDVARIANT", build.variant},
+                                                        {"TARGETPLATFORM", target.ToString()},
+                                                        {"TARGETOS", target.os},
+                                                        {"TARGETOSVERSION", target.os_version},
+                                                        {"TARGETARCH", target.architecture},
+                                                        {"TARGETVARIANT", target.variant},
+                                                        {"TARGETSTAGE", stage.empty() ? "default" : stage}};
   Variables out;
   for (const auto& [name, value] : values) {
     auto given = overrides.find(name);
@@ -65,8 +64,7 @@ Variables AutomaticArgs(const oci::Platform& build, const oci::Platform& target,
   return out;
 }
 
-Result<GlobalScope> GlobalArgs(const Dockerfile& file, Variables automatic,
-                               const BuildArgs& build_args, Span* place) {
+Result<GlobalScope> GlobalArgs(const Dockerfile& file, Variables automatic, const BuildArgs& build_args, Span* place) {
   GlobalScope scope{std::move(automatic), {}};
   for (const Instruction& instruction : file.global_args) {
     *place = instruction.origin.span;
@@ -76,8 +74,7 @@ Result<GlobalScope> GlobalArgs(const Dockerfile& file, Variables automatic,
       if (auto given = build_args.find(arg.name); given != build_args.end()) {
         value = given->second;
       } else if (arg.value) {
-        TRY_ASSIGN(Expansion expansion,
-                   ProcessWord(*arg.value, scope.args.Getter(), {.escape = file.escape}));
+        TRY_ASSIGN(Expansion expansion, ProcessWord(*arg.value, scope.args.Getter(), {.escape = file.escape}));
         value = std::move(expansion.text);
         facts.uses = std::move(expansion.matched);
         // `ARG A=${A}x` after `ARG A=$B` still rests on B.
@@ -100,14 +97,12 @@ Result<GlobalScope> GlobalArgs(const Dockerfile& file, Variables automatic,
 }
 
 std::vector<std::string> ProxyEnvironment(const BuildArgs& build_args) {
-  constexpr std::string_view kNames[] = {"HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY",
-                                         "ALL_PROXY"};
+  constexpr std::string_view kNames[] = {"HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"};
   std::vector<std::string> out;
   for (std::string_view name : kNames) {
     std::optional<std::string> value;
     for (const auto& [key, given] : build_args) {
-      if (EqualsIgnoreCase(key, name))
-        value = given;  // the lower-case spelling sorts last and wins
+      if (EqualsIgnoreCase(key, name)) value = given;  // the lower-case spelling sorts last and wins
     }
     if (!value || value->empty()) continue;
     out.push_back(fmt::format("{}={}", name, *value));

@@ -49,12 +49,11 @@ struct GlobalScope {
 };
 
 // BUILDPLATFORM … TARGETSTAGE. `stage`: the target's name.
-Variables AutomaticArgs(const oci::Platform& build, const oci::Platform& target,
-                        const std::string& stage, const BuildArgs& overrides);
+Variables AutomaticArgs(const oci::Platform& build, const oci::Platform& target, const std::string& stage,
+                        const BuildArgs& overrides);
 
 // The ARGs before the first FROM on top of the automatic ones. `place` gets the span of a failure.
-Result<GlobalScope> GlobalArgs(const Dockerfile& file, Variables automatic,
-                               const BuildArgs& build_args, Span* place);
+Result<GlobalScope> GlobalArgs(const Dockerfile& file, Variables automatic, const BuildArgs& build_args, Span* place);
 
 // Proxy settings among the build arguments, in both spellings, as environment of RUN steps that is
 // neither in their key nor in the image.

@@ -15,8 +15,7 @@ TEST_F(Scope, GlobalArgIsUnknownInAStageUntilDeclaredThere) {
 }
 
 TEST_F(Scope, BuildArgBeatsDefaultAndDefaultBeatsGlobalArg) {
-  const char* text =
-      "ARG A=global\nARG B=global\nFROM alpine\nARG A=stage\nARG B\nARG C=stage\nRUN x\n";
+  const char* text = "ARG A=global\nARG B=global\nFROM alpine\nARG A=stage\nARG B\nARG C=stage\nRUN x\n";
   Lowered lowered = Do(text);
   EXPECT_EQ(EnvOf(Last<graph::Exec>(lowered), "A"), "stage");
   EXPECT_EQ(EnvOf(Last<graph::Exec>(lowered), "B"), "global");
@@ -53,8 +52,7 @@ TEST_F(Scope, ArgAfterEnvIsSeenByRunButTheImageKeepsTheEnv) {
 
 TEST_F(Scope, ArgsOfRunAreListedInItsHistoryOnce) {
   Lowered lowered = Do("FROM alpine\nARG B=1\nARG A=2 B=3\nRUN make\n");
-  EXPECT_EQ(History(lowered),
-            (Texts{"-ARG B=1", "-ARG A=2 B=3", "RUN |2 B=3 A=2 /bin/sh -c make # buildkit"}));
+  EXPECT_EQ(History(lowered), (Texts{"-ARG B=1", "-ARG A=2 B=3", "RUN |2 B=3 A=2 /bin/sh -c make # buildkit"}));
 }
 
 TEST_F(Scope, AllWordsOfAnInstructionSeeTheEnvironmentBeforeIt) {
@@ -137,11 +135,10 @@ TEST_F(Scope, SbomArgsAreForTheBuilderOnly) {
 
 TEST_F(Scope, UndefinedVariablesAreReported) {
   Do("ARG VERSION=1\nFROM alpine$VERSON\nARG NAME=x\nCOPY $NAM /\nENV A=$NAME\n");
-  EXPECT_EQ(Warnings(),
-            (Texts{"UndefinedArgInFrom: FROM argument 'VERSON' is not declared (did you mean "
-                   "VERSION?) (line 2)",
-                   "UndefinedVar: Usage of undefined variable '$NAM' (did you mean $NAME?) "
-                   "(line 4)"}));
+  EXPECT_EQ(Warnings(), (Texts{"UndefinedArgInFrom: FROM argument 'VERSON' is not declared (did you mean "
+                               "VERSION?) (line 2)",
+                               "UndefinedVar: Usage of undefined variable '$NAM' (did you mean $NAME?) "
+                               "(line 4)"}));
 }
 
 TEST_F(Scope, SourceDateEpochReachesHistoryAndDeclaringStages) {
@@ -150,8 +147,7 @@ TEST_F(Scope, SourceDateEpochReachesHistoryAndDeclaringStages) {
   EXPECT_EQ(lowered.epoch, 1700000000);
   EXPECT_EQ(EnvOf(Last<graph::Exec>(lowered), "SOURCE_DATE_EPOCH"), "1700000000");
   EXPECT_EQ(lowered.history.back().history.created->seconds(), 1700000000);
-  EXPECT_EQ(lowered.history[0].history.created->seconds(), 1704164645)
-      << "the base image keeps its own";
+  EXPECT_EQ(lowered.history[0].history.created->seconds(), 1704164645) << "the base image keeps its own";
 }
 
 TEST_F(Scope, SourceDateEpochCanNameAStageOfOneRemoteAdd) {
@@ -159,16 +155,14 @@ TEST_F(Scope, SourceDateEpochCanNameAStageOfOneRemoteAdd) {
       "FROM scratch AS src\nARG TAG=v1\nADD https://example.com/r.git#$TAG /\n"
       "FROM alpine\nARG SOURCE_DATE_EPOCH\nRUN x\n";
   options.build_args = {{"SOURCE_DATE_EPOCH", "src"}};
-  EXPECT_EQ(Error(text),
-            "3: SOURCE_DATE_EPOCH=src needs the time of a remote source, which is not known here");
+  EXPECT_EQ(Error(text), "3: SOURCE_DATE_EPOCH=src needs the time of a remote source, which is not known here");
   options.source_time = [](const graph::Op& op, const std::string& name) -> Result<std::optional<int64_t>> {
     EXPECT_EQ(name, "[internal] resolve SOURCE_DATE_EPOCH source stage src");
     EXPECT_EQ(std::get<graph::GitSource>(op).ref, "v1");
     return std::optional<int64_t>(42);
   };
   EXPECT_EQ(EnvOf(Last<graph::Exec>(Do(text)), "SOURCE_DATE_EPOCH"), "42");
-  EXPECT_EQ(Error("FROM alpine AS src\nRUN x\n"),
-            "1: SOURCE_DATE_EPOCH stage must use FROM scratch");
+  EXPECT_EQ(Error("FROM alpine AS src\nRUN x\n"), "1: SOURCE_DATE_EPOCH stage must use FROM scratch");
   EXPECT_EQ(Error("FROM alpine\n"), "0: invalid SOURCE_DATE_EPOCH: src");
 }
 

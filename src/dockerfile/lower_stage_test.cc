@@ -9,11 +9,11 @@ class Stages : public LowerTest {};
 TEST_F(Stages, OnlyStagesThatTheTargetNeedsAreLowered) {
   const char* text = "FROM a AS one\nRUN 1\nFROM b AS two\nRUN 2\nFROM c\nCOPY --from=one /x /\n";
   Lowered lowered = Do(text);
-  EXPECT_EQ(images.asked(), (Texts{"docker.io/library/a:latest linux/amd64",
-                                   "docker.io/library/c:latest linux/amd64"}));
-  EXPECT_EQ(Names(lowered), (Texts{"[one 1/2] FROM docker.io/library/a:latest", "[one 2/2] RUN 1",
-                                   "[stage-2 1/2] FROM docker.io/library/c:latest",
-                                   "[stage-2 2/2] COPY --from=one /x /"}));
+  EXPECT_EQ(images.asked(),
+            (Texts{"docker.io/library/a:latest linux/amd64", "docker.io/library/c:latest linux/amd64"}));
+  EXPECT_EQ(Names(lowered),
+            (Texts{"[one 1/2] FROM docker.io/library/a:latest", "[one 2/2] RUN 1",
+                   "[stage-2 1/2] FROM docker.io/library/c:latest", "[stage-2 2/2] COPY --from=one /x /"}));
 }
 
 TEST_F(Stages, TargetIsFoundByNameNotByNumber) {
@@ -36,8 +36,8 @@ TEST_F(Stages, ScratchIsAnEmptyFileSystem) {
 
 TEST_F(Stages, AStageBuiltFromAStageContinuesIt) {
   Lowered lowered = Do("FROM a AS one\nRUN 1\nFROM one\nRUN 2\n");
-  EXPECT_EQ(Names(lowered), (Texts{"[one 1/2] FROM docker.io/library/a:latest", "[one 2/2] RUN 1",
-                                   "[stage-1 1/1] RUN 2"}));
+  EXPECT_EQ(Names(lowered),
+            (Texts{"[one 1/2] FROM docker.io/library/a:latest", "[one 2/2] RUN 1", "[stage-1 1/1] RUN 2"}));
   EXPECT_EQ(lowered.history.size(), 3u);
   EXPECT_EQ(lowered.base_history, 1u);
   EXPECT_EQ(lowered.history[1].step, 1u);
@@ -47,17 +47,14 @@ TEST_F(Stages, AStageBuiltFromAStageContinuesIt) {
 TEST_F(Stages, TheSameImageIsOneStep) {
   Lowered lowered = Do("FROM a AS one\nRUN 1\nFROM a\nCOPY --from=one /x /\nCOPY --from=a /y /\n");
   EXPECT_EQ(images.asked().size(), 1u);
-  EXPECT_EQ(std::ranges::count_if(lowered.graph.steps,
-                                  [](const auto& step) { return graph::IsSource(step.op); }),
-            1);
+  EXPECT_EQ(std::ranges::count_if(lowered.graph.steps, [](const auto& step) { return graph::IsSource(step.op); }), 1);
   EXPECT_EQ(lowered.images.size(), 1u);
 }
 
 TEST_F(Stages, ImagesOfCopyGetNoNumber) {
   Lowered lowered = Do("FROM a\nCOPY --from=b /x /\n");
-  EXPECT_EQ(Names(lowered),
-            (Texts{"[stage-0 1/2] FROM docker.io/library/a:latest",
-                   "FROM docker.io/library/b:latest", "[stage-0 2/2] COPY --from=b /x /"}));
+  EXPECT_EQ(Names(lowered), (Texts{"[stage-0 1/2] FROM docker.io/library/a:latest", "FROM docker.io/library/b:latest",
+                                   "[stage-0 2/2] COPY --from=b /x /"}));
 }
 
 TEST_F(Stages, EqualStepsOfTwoStagesHaveEqualOperations) {
@@ -78,8 +75,7 @@ TEST_F(Stages, ErrorsNameThePlace) {
   EXPECT_EQ(Error("FROM a AS x\nRUN --mount=from=y,target=/y ls\nFROM b AS y\nFROM x\n"),
             "2: cannot mount from stage \"y\" to \"/y\", stage needs to be defined before current "
             "command");
-  EXPECT_EQ(Error("FROM a AS x\nCOPY --from=x /a /\n"),
-            "2: circular dependency detected on stage: x");
+  EXPECT_EQ(Error("FROM a AS x\nCOPY --from=x /a /\n"), "2: circular dependency detected on stage: x");
   EXPECT_EQ(Error("FROM a\nCOPY --from=7 /a /\n"), "2: invalid stage index 7");
   EXPECT_EQ(Error("FROM a\nSTOPSIGNAL SIGNOPE\n"), "2: invalid signal: SIGNOPE");
   EXPECT_EQ(Error("FROM a\nSTOPSIGNAL 0\n"), "2: invalid signal: 0");
@@ -108,8 +104,7 @@ TEST_F(Stages, AMisspeltStageIsSuggestedWhenThereIsNoSuchImage) {
 TEST_F(Stages, UnneededStagesMayNameMissingImagesButNotImpossibleOnes) {
   images.missing = "docker.io/library/gone:latest";
   Do("FROM gone AS x\nFROM a\n");
-  EXPECT_TRUE(Error("FROM Not/A/Name\nFROM a\n")
-                  .starts_with("1: failed to parse stage name \"Not/A/Name\": "));
+  EXPECT_TRUE(Error("FROM Not/A/Name\nFROM a\n").starts_with("1: failed to parse stage name \"Not/A/Name\": "));
 }
 
 TEST_F(Stages, PlatformOfFromIsAskedForAndAMismatchIsReported) {
@@ -117,9 +112,8 @@ TEST_F(Stages, PlatformOfFromIsAskedForAndAMismatchIsReported) {
   Lowered lowered = Do("FROM --platform=linux/arm64 old AS arm64\nRUN x\n");
   EXPECT_EQ(images.asked(), Texts{"docker.io/library/old:latest linux/arm64"});
   EXPECT_EQ(lowered.graph.steps[1].platform.ToString(), "linux/arm64");
-  EXPECT_EQ(Warnings(),
-            Texts{"InvalidBaseImagePlatform: Base image old was pulled with platform "
-                  "\"linux/amd64\", expected \"linux/arm64\" for current build (line 1)"});
+  EXPECT_EQ(Warnings(), Texts{"InvalidBaseImagePlatform: Base image old was pulled with platform "
+                              "\"linux/amd64\", expected \"linux/arm64\" for current build (line 1)"});
   EXPECT_EQ(lowered.config.platform().ToString(), "linux/amd64") << "what was asked for";
 }
 
@@ -128,8 +122,7 @@ TEST_F(Stages, NamesTellPlatformsInBuildsForSeveral) {
   options.target_platform = {.os = "linux", .architecture = "arm64"};
   EXPECT_EQ(Names(Do("FROM --platform=$BUILDPLATFORM a AS x\nARG TARGETARCH\nRUN x\nFROM b\n"
                      "COPY --from=x / /\n")),
-            (Texts{"[linux/amd64 x 1/2] FROM docker.io/library/a:latest",
-                   "[linux/amd64->arm64 x 2/2] RUN x",
+            (Texts{"[linux/amd64 x 1/2] FROM docker.io/library/a:latest", "[linux/amd64->arm64 x 2/2] RUN x",
                    "[linux/arm64 stage-1 1/2] FROM docker.io/library/b:latest",
                    "[linux/arm64 stage-1 2/2] COPY --from=x / /"}));
 }
@@ -148,20 +141,18 @@ TEST_F(Stages, TriggersOfTheBaseImageRunFirstAndAreGone) {
   images.AddImage("docker.io/library/base:latest",
                   R"({"OnBuild": ["COPY --from=tools /t /t", "RUN $A/t", "ENV B=2"]})");
   Lowered lowered = Do("FROM base AS app\nRUN own\n");
-  EXPECT_EQ(
-      Names(lowered),
-      (Texts{"[1/5] FROM docker.io/library/base:latest", "FROM docker.io/library/tools:latest",
-             "[2/5] ONBUILD COPY --from=tools /t /t", "[3/5] ONBUILD RUN $A/t", "[4/5] RUN own"}));
+  EXPECT_EQ(Names(lowered),
+            (Texts{"[1/5] FROM docker.io/library/base:latest", "FROM docker.io/library/tools:latest",
+                   "[2/5] ONBUILD COPY --from=tools /t /t", "[3/5] ONBUILD RUN $A/t", "[4/5] RUN own"}));
   EXPECT_EQ(ConfigText(lowered, "OnBuild"), "absent");
-  EXPECT_EQ(History(lowered), (Texts{"COPY /t /t # buildkit", "RUN /bin/sh -c $A/t # buildkit",
-                                     "-ENV B=2", "RUN /bin/sh -c own # buildkit"}));
+  EXPECT_EQ(History(lowered), (Texts{"COPY /t /t # buildkit", "RUN /bin/sh -c $A/t # buildkit", "-ENV B=2",
+                                     "RUN /bin/sh -c own # buildkit"}));
   EXPECT_EQ(lowered.graph.steps.back().location.first_line, 2u);
   EXPECT_EQ(lowered.graph.steps[2].location.first_line, 1u) << "the FROM that brings the trigger";
 }
 
 TEST_F(Stages, TriggersOfAParentStageRunInItsChild) {
-  Lowered lowered =
-      Do("FROM a AS one\nONBUILD RUN trigger\nRUN 1\nFROM one AS two\nRUN 2\nFROM two\n");
+  Lowered lowered = Do("FROM a AS one\nONBUILD RUN trigger\nRUN 1\nFROM one AS two\nRUN 2\nFROM two\n");
   EXPECT_EQ(Names(lowered), (Texts{"[one 1/2] FROM docker.io/library/a:latest", "[one 2/2] RUN 1",
                                    "[two 1/2] ONBUILD RUN trigger", "[two 2/2] RUN 2"}));
   EXPECT_EQ(ConfigText(lowered, "OnBuild"), "absent");
@@ -212,7 +203,8 @@ TEST_F(WindowsStages, ShellAndPathAreThoseOfTheSystem) {
 }
 
 TEST_F(WindowsStages, PathsMayHaveADriveAndBackslashes) {
-  Lowered lowered = Do("# escape=`\nFROM scratch\nWORKDIR C:\\app\nWORKDIR sub\\deep\nCOPY d\\x y\\\nCOPY <<a c:/z\nEOF\na\n");
+  Lowered lowered =
+      Do("# escape=`\nFROM scratch\nWORKDIR C:\\app\nWORKDIR sub\\deep\nCOPY d\\x y\\\nCOPY <<a c:/z\nEOF\na\n");
   EXPECT_EQ(lowered.config.working_dir(), "\\app\\sub\\deep");
   std::vector<std::string> made, copied;
   for (const graph::Step& step : lowered.graph.steps) {
@@ -232,7 +224,8 @@ TEST_F(WindowsStages, WhatHasNoMeaningThereIsRefused) {
   EXPECT_EQ(Error("FROM scratch\nWORKDIR D:\\x\n"),
             "2: removing drive letter: The specified path is not on the system drive (C:)");
   EXPECT_EQ(Error("FROM scratch\nCOPY a C:\n"), "2: removing drive letter: No relative path specified in \"C:\"");
-  EXPECT_EQ(Error("# escape=`\nFROM scratch\nCOPY a \\\\srv\\x\n"), "3: removing drive letter: UNC paths are not supported");
+  EXPECT_EQ(Error("# escape=`\nFROM scratch\nCOPY a \\\\srv\\x\n"),
+            "3: removing drive letter: UNC paths are not supported");
   EXPECT_EQ(Error("FROM scratch\nSTOPSIGNAL SIGTERM\n"),
             "2: The daemon on this platform does not support the command stopsignal");
 }
@@ -285,11 +278,8 @@ TEST_F(Config, CmdAndEntrypoint) {
   lowered = Do("FROM a\nENTRYPOINT [\"e\"]\n");
   EXPECT_EQ(ConfigText(lowered, "Cmd"), "absent") << "arguments for another entry point";
   EXPECT_EQ(ConfigText(Do("FROM a\nCMD [\"c\"]\nENTRYPOINT [\"e\"]\n"), "Cmd"), R"(["c"])");
-  EXPECT_EQ(ConfigText(Do("FROM a AS x\nCMD [\"c\"]\nFROM x\nENTRYPOINT [\"e\"]\n"), "Cmd"),
-            "absent");
-  EXPECT_EQ(
-      ConfigText(Do("FROM a AS x\nENTRYPOINT [\"e\"]\nFROM x\nENTRYPOINT []\n"), "Entrypoint"),
-      "absent");
+  EXPECT_EQ(ConfigText(Do("FROM a AS x\nCMD [\"c\"]\nFROM x\nENTRYPOINT [\"e\"]\n"), "Cmd"), "absent");
+  EXPECT_EQ(ConfigText(Do("FROM a AS x\nENTRYPOINT [\"e\"]\nFROM x\nENTRYPOINT []\n"), "Entrypoint"), "absent");
 }
 
 TEST_F(Config, ShellChangesWhatShellFormsMean) {
@@ -303,8 +293,7 @@ TEST_F(Config, ShellChangesWhatShellFormsMean) {
 TEST_F(Config, WorkdirIsALayerOwnedByTheUser) {
   Lowered lowered = Do("FROM a\nUSER app:grp\nWORKDIR /srv\nWORKDIR a/../b\nWORKDIR /\n");
   EXPECT_EQ(ConfigText(lowered, "WorkingDir"), "\"/\"");
-  EXPECT_EQ(History(lowered),
-            (Texts{"-USER app:grp", "WORKDIR /srv", "WORKDIR /srv/b", "-WORKDIR /"}));
+  EXPECT_EQ(History(lowered), (Texts{"-USER app:grp", "WORKDIR /srv", "WORKDIR /srv/b", "-WORKDIR /"}));
   const auto& op = Last<graph::FileOp>(lowered);
   const auto& make = std::get<graph::MakeDirectory>(op.actions.at(0));
   EXPECT_EQ(make.path, "/srv/b");
@@ -328,8 +317,7 @@ TEST_F(Config, WorkdirOfTheBaseImageIsWhereRunStarts) {
 }
 
 TEST_F(Config, ExposeSortsAndUnfoldsRanges) {
-  Lowered lowered =
-      Do("FROM a\nENV P=\"9000 443\"\nEXPOSE 8080-8081/udp 80 $P 127.0.0.1:1:1/TCP\n");
+  Lowered lowered = Do("FROM a\nENV P=\"9000 443\"\nEXPOSE 8080-8081/udp 80 $P 127.0.0.1:1:1/TCP\n");
   EXPECT_EQ(ConfigText(lowered, "ExposedPorts"),
             R"({"1/tcp":{},"443/tcp":{},"80/tcp":{},"8080/udp":{},"8081/udp":{},"9000/tcp":{}})");
   EXPECT_EQ(History(lowered).back(), "-EXPOSE [9000/tcp 443/tcp 1/tcp 80/tcp 8080/udp 8081/udp]");
@@ -349,11 +337,10 @@ TEST_F(Config, HealthcheckAndTheRest) {
   EXPECT_EQ(ConfigText(lowered, "StopSignal"), "\"SIGRTMIN+3\"");
   EXPECT_EQ(lowered.config.author(), "Some One");
   EXPECT_EQ(lowered.config.GetLabel("a"), "b c");
-  EXPECT_EQ(History(lowered),
-            (Texts{"-HEALTHCHECK {Test:[CMD-SHELL curl -f x] Interval:1m30s Timeout:0s "
-                   "StartPeriod:0s StartInterval:0s Retries:3}",
-                   "-VOLUME [/a /b]", "-USER 1:2", "-STOPSIGNAL SIGRTMIN+3", "-MAINTAINER Some One",
-                   "-LABEL a=b c d=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}));
+  EXPECT_EQ(History(lowered), (Texts{"-HEALTHCHECK {Test:[CMD-SHELL curl -f x] Interval:1m30s Timeout:0s "
+                                     "StartPeriod:0s StartInterval:0s Retries:3}",
+                                     "-VOLUME [/a /b]", "-USER 1:2", "-STOPSIGNAL SIGRTMIN+3", "-MAINTAINER Some One",
+                                     "-LABEL a=b c d=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}));
   EXPECT_EQ(ConfigText(Do("FROM a\nHEALTHCHECK NONE\n"), "Healthcheck"), R"({"Test":["NONE"]})");
 }
 

@@ -20,8 +20,7 @@ class StepSet {
 
   // Steps of another graph that `root` needs, added with AddOnce. `mapping`, if given, gets the new
   // indexes.
-  graph::Ref Import(const graph::Graph& other, graph::Ref root,
-                    std::map<graph::StepIndex, graph::StepIndex>* mapping);
+  graph::Ref Import(const graph::Graph& other, graph::Ref root, std::map<graph::StepIndex, graph::StepIndex>* mapping);
 
   const graph::Graph& graph() const { return graph_; }
   graph::Graph Take() { return std::move(graph_); }

@@ -59,8 +59,7 @@ class FakeImages : public ImageResolver {
     return image;
   }
 
-  Result<ResolvedImage> ResolveLayout(const graph::OciLayoutSource& layout,
-                                      const oci::Platform& platform) override {
+  Result<ResolvedImage> ResolveLayout(const graph::OciLayoutSource& layout, const oci::Platform& platform) override {
     asked_.Lock()->push_back("layout " + layout.path + ":" + layout.reference);
     ResolvedImage image;
     image.config = Config(kBaseConfig);
@@ -98,8 +97,7 @@ class LowerTest : public testing::Test {
   Lowered Do(const std::string& text) {
     auto lowered = Try(text);
     if (!lowered) {
-      ADD_FAILURE() << lowered.error().error.ToString() << " (line "
-                    << lowered.error().span.start_line << ")";
+      ADD_FAILURE() << lowered.error().error.ToString() << " (line " << lowered.error().span.start_line << ")";
       return {};
     }
     return std::move(*lowered);

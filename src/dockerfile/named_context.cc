@@ -42,8 +42,8 @@ Result<graph::OciLayoutSource> ReadLayout(std::string_view text, const NamedCont
 
 }  // namespace
 
-const NamedContext* FindNamedContext(const std::vector<NamedContext>& contexts,
-                                     std::string_view name, const oci::Platform& platform) {
+const NamedContext* FindNamedContext(const std::vector<NamedContext>& contexts, std::string_view name,
+                                     const oci::Platform& platform) {
   if (EqualsIgnoreCase(name, "scratch") || EqualsIgnoreCase(name, "context")) return nullptr;
   std::string wanted = Normalised(name);
   std::string wanted_platform = oci::Normalise(platform).ToString();
@@ -53,8 +53,7 @@ const NamedContext* FindNamedContext(const std::vector<NamedContext>& contexts,
     if (Normalised(std::string_view(context.name).substr(0, colons)) != wanted) continue;
     if (colons == context.name.npos) {
       found = &context;
-    } else if (auto p = oci::ParsePlatform(context.name.substr(colons + 2));
-               p && p->ToString() == wanted_platform) {
+    } else if (auto p = oci::ParsePlatform(context.name.substr(colons + 2)); p && p->ToString() == wanted_platform) {
       return &context;
     }
   }
@@ -93,7 +92,8 @@ Result<ContextSource> ReadNamedContext(const NamedContext& context) {
   if (auto path = after("oci-layout:")) {
     out.kind = Kind::kLayout;
     TRY_ASSIGN(out.layout, ReadLayout(*path, context));
-    if (auto name = oci::ParseReference(context.name.substr(0, context.name.find("::")))) out.layout.name = name->Name();
+    if (auto name = oci::ParseReference(context.name.substr(0, context.name.find("::"))))
+      out.layout.name = name->Name();
     out.step_name = fmt::format("[context {}] OCI load from client", context.name);
     return out;
   }

@@ -16,8 +16,8 @@ namespace varve::dockerfile {
 // The context that replaces `name` on `platform`: "name::platform" before "name". `name` and the
 // contexts' names are compared as image references, so that "alpine" is "docker.io/library/alpine".
 // Null when there is none; "scratch" and "context" are never replaced.
-const NamedContext* FindNamedContext(const std::vector<NamedContext>& contexts,
-                                     std::string_view name, const oci::Platform& platform);
+const NamedContext* FindNamedContext(const std::vector<NamedContext>& contexts, std::string_view name,
+                                     const oci::Platform& platform);
 
 // What a context's value asks for.
 struct ContextSource {

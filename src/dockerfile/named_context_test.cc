@@ -17,11 +17,9 @@ TEST_F(NamedContexts, ReplaceBaseImagesByWhateverSpelling) {
 
 TEST_F(NamedContexts, ReplaceStagesWithoutLookingAtTheirInstructions) {
   options.named_contexts = {{"deps", "docker-image://d:1"}};
-  Lowered lowered =
-      Do("FROM gone AS deps\nCOPY --from=gone2 /x /\nRUN x\nFROM a\nCOPY --from=deps /y /\n");
-  EXPECT_EQ(Names(lowered),
-            (Texts{"[stage-1 1/2] FROM docker.io/library/a:latest",
-                   "[context deps] docker.io/library/d:1", "[stage-1 2/2] COPY --from=deps /y /"}));
+  Lowered lowered = Do("FROM gone AS deps\nCOPY --from=gone2 /x /\nRUN x\nFROM a\nCOPY --from=deps /y /\n");
+  EXPECT_EQ(Names(lowered), (Texts{"[stage-1 1/2] FROM docker.io/library/a:latest",
+                                   "[context deps] docker.io/library/d:1", "[stage-1 2/2] COPY --from=deps /y /"}));
   lowered = Do("FROM gone AS deps\nRUN x\nFROM deps\nRUN y\n");
   EXPECT_EQ(Names(lowered), (Texts{"[context deps] docker.io/library/d:1", "[stage-1 1/1] RUN y"}));
   EXPECT_EQ(lowered.base_history, 1u);
@@ -59,9 +57,8 @@ TEST_F(NamedContexts, FilesThatAStageIsBuiltOnAreCopiedAndOthersAreOnlyRead) {
 }
 
 TEST_F(NamedContexts, TheOneForThePlatformWins) {
-  options.named_contexts = {{"b", "docker-image://any"},
-                            {"b::linux/arm64", "docker-image://arm"},
-                            {"b::linux/amd64", "docker-image://amd"}};
+  options.named_contexts = {
+      {"b", "docker-image://any"}, {"b::linux/arm64", "docker-image://arm"}, {"b::linux/amd64", "docker-image://amd"}};
   Do("FROM b\n");
   EXPECT_EQ(images.asked(), Texts{"docker.io/library/amd:latest linux/amd64"});
 }
@@ -72,8 +69,7 @@ TEST_F(NamedContexts, GitHttpAndLayouts) {
                             {"h", "https://h.example/f"},
                             {"o", "oci-layout:///d/img:v2@" + digest},
                             {"s", "docker-image://scratch"}};
-  Lowered lowered =
-      Do("FROM o\nCOPY --from=g /a /\nCOPY --from=h /context /\nCOPY --from=s /n /\n");
+  Lowered lowered = Do("FROM o\nCOPY --from=g /a /\nCOPY --from=h /context /\nCOPY --from=s /n /\n");
   EXPECT_EQ(std::get<graph::GitSource>(lowered.graph.steps[1].op).ref, "v1");
   EXPECT_EQ(lowered.graph.steps[1].name, "[context g] load git source https://h.example/r.git#v1");
   EXPECT_EQ(std::get<graph::HttpSource>(lowered.graph.steps[3].op).filename, "context");
@@ -91,8 +87,8 @@ TEST_F(NamedContexts, ResultsOfOtherBuildsAreTakenIn) {
             "2: context lib is the result of \"lib\", which is not being built");
   options.inputs["lib"] = {&other.graph, other.root, other.config, other.history};
   Lowered lowered = Do("FROM a\nCOPY --from=lib /x /\n");
-  EXPECT_EQ(Names(lowered), (Texts{"[1/2] FROM docker.io/library/a:latest", "[2/2] RUN lib",
-                                   "[stage-0 2/2] COPY --from=lib /x /"}));
+  EXPECT_EQ(Names(lowered),
+            (Texts{"[1/2] FROM docker.io/library/a:latest", "[2/2] RUN lib", "[stage-0 2/2] COPY --from=lib /x /"}));
   lowered = Do("FROM lib\nRUN own\n");
   EXPECT_EQ(EnvOf(Last<graph::Exec>(lowered), "K"), "1");
   ASSERT_EQ(lowered.history.size(), 4u);

@@ -123,10 +123,8 @@ std::vector<std::string> SplitWords(std::string_view text, char escape) {
       at += escaped.size;
       continue;
     }
-    if (quote == '\0' && (bytes == "'" || bytes == "\""))
-      quote = bytes[0];
-    else if (quote != '\0' && bytes[0] == quote)
-      quote = '\0';
+    if (quote == '\0' && (bytes == "'" || bytes == "\"")) quote = bytes[0];
+    else if (quote != '\0' && bytes[0] == quote) quote = '\0';
     word += bytes;
   }
   finish();
@@ -154,8 +152,7 @@ Result<std::optional<std::vector<std::string>>> ParseJsonForm(std::string_view t
   words.emplace();
   for (const Json& item : json->as_array()) {
     if (!item.is_string()) {
-      Error error =
-          Invalid("when using JSON array syntax, arrays must be comprised of strings only");
+      Error error = Invalid("when using JSON array syntax, arrays must be comprised of strings only");
       error.hint = "put every element in double quotes";
       return error;
     }
@@ -164,8 +161,7 @@ Result<std::optional<std::vector<std::string>>> ParseJsonForm(std::string_view t
   return words;
 }
 
-Result<std::vector<std::string>> SplitKeyValues(std::string_view text, std::string_view keyword,
-                                                char escape) {
+Result<std::vector<std::string>> SplitKeyValues(std::string_view text, std::string_view keyword, char escape) {
   std::vector<std::string> words = SplitWords(text, escape);
   std::vector<std::string> out;
   if (words.empty()) return out;
@@ -185,8 +181,7 @@ Result<std::vector<std::string>> SplitKeyValues(std::string_view text, std::stri
   for (const std::string& word : words) {
     size_t equals = word.find('=');
     if (equals == std::string::npos) {
-      return Invalid("Syntax error - can't find = in {}. Must be of the form: name=value",
-                     Quote(word));
+      return Invalid("Syntax error - can't find = in {}. Must be of the form: name=value", Quote(word));
     }
     out.push_back(word.substr(0, equals));
     out.push_back(word.substr(equals + 1));

@@ -29,7 +29,6 @@ std::vector<std::string> SplitBlanks(std::string_view text);
 Result<std::optional<std::vector<std::string>>> ParseJsonForm(std::string_view text);
 
 // ENV and LABEL: triples key, value, and "=" or (legacy form) "".
-Result<std::vector<std::string>> SplitKeyValues(std::string_view text, std::string_view keyword,
-                                                char escape);
+Result<std::vector<std::string>> SplitKeyValues(std::string_view text, std::string_view keyword, char escape);
 
 }  // namespace varve::dockerfile

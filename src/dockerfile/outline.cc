@@ -74,8 +74,8 @@ std::string ToText(const Outline& outline) {
 std::vector<Target> ListTargets(const Dockerfile& file) {
   std::vector<Target> out;
   for (const Stage& stage : file.stages) {
-    out.push_back({stage.name, stage.description, stage.base, stage.platform,
-                   &stage == &file.stages.back(), stage.origin.span});
+    out.push_back(
+        {stage.name, stage.description, stage.base, stage.platform, &stage == &file.stages.back(), stage.origin.span});
   }
   return out;
 }

@@ -8,32 +8,23 @@
 namespace varve::dockerfile {
 namespace {
 
-constexpr PackageManager kNpm{
-    "npm", "/root/.npm", "npm|_cacache", "package.json|package-lock.json", 25, 8};
-constexpr PackageManager kYarn{
-    "yarn", "/usr/local/share/.cache/yarn", "yarn|.cache", "package.json|yarn.lock", 30, 10};
-constexpr PackageManager kPnpm{"pnpm", "/root/.local/share/pnpm/store",
-                               "pnpm", "package.json|pnpm-lock.yaml|pnpm-workspace.yaml",
-                               15,     4};
-constexpr PackageManager kBun{
-    "bun", "/root/.bun/install/cache", "bun", "package.json|bun.lock|bun.lockb", 6, 2};
+constexpr PackageManager kNpm{"npm", "/root/.npm", "npm|_cacache", "package.json|package-lock.json", 25, 8};
+constexpr PackageManager kYarn{"yarn", "/usr/local/share/.cache/yarn", "yarn|.cache", "package.json|yarn.lock", 30, 10};
+constexpr PackageManager kPnpm{
+    "pnpm", "/root/.local/share/pnpm/store", "pnpm", "package.json|pnpm-lock.yaml|pnpm-workspace.yaml", 15, 4};
+constexpr PackageManager kBun{"bun", "/root/.bun/install/cache", "bun", "package.json|bun.lock|bun.lockb", 6, 2};
 constexpr PackageManager kPip{"pip", "/root/.cache/pip", "pip|.cache", "requirements.txt", 30, 8};
-constexpr PackageManager kPoetry{
-    "poetry", "/root/.cache/pypoetry", "poetry|.cache", "pyproject.toml|poetry.lock", 30, 8};
+constexpr PackageManager kPoetry{"poetry", "/root/.cache/pypoetry", "poetry|.cache", "pyproject.toml|poetry.lock", 30,
+                                 8};
 constexpr PackageManager kUv{"uv", "/root/.cache/uv", "uv|.cache", "pyproject.toml|uv.lock", 6, 1};
-constexpr PackageManager kPipenv{"pipenv", "/root/.cache", "pip|.cache", "Pipfile|Pipfile.lock", 40,
-                                 12};
-constexpr PackageManager kConda{
-    "conda", "/opt/conda/pkgs", "conda|mamba|pkgs", "environment.yml", 90, 30};
-constexpr PackageManager kBundler{
-    "bundler", "/usr/local/bundle/cache", "bundle|gem", "Gemfile|Gemfile.lock", 60, 25};
+constexpr PackageManager kPipenv{"pipenv", "/root/.cache", "pip|.cache", "Pipfile|Pipfile.lock", 40, 12};
+constexpr PackageManager kConda{"conda", "/opt/conda/pkgs", "conda|mamba|pkgs", "environment.yml", 90, 30};
+constexpr PackageManager kBundler{"bundler", "/usr/local/bundle/cache", "bundle|gem", "Gemfile|Gemfile.lock", 60, 25};
 constexpr PackageManager kGem{"gem", "/usr/local/bundle/cache", "bundle|gem", "", 10, 6};
 constexpr PackageManager kComposer{
-    "composer", "/root/.composer/cache", "composer|/tmp/cache", "composer.json|composer.lock", 15,
-    4};
+    "composer", "/root/.composer/cache", "composer|/tmp/cache", "composer.json|composer.lock", 15, 4};
 constexpr PackageManager kCargo{
-    "cargo", "/usr/local/cargo/registry", "cargo|registry|target|git", "Cargo.toml|Cargo.lock", 90,
-    15};
+    "cargo", "/usr/local/cargo/registry", "cargo|registry|target|git", "Cargo.toml|Cargo.lock", 90, 15};
 constexpr PackageManager kGo{"go", "/root/.cache/go-build", "go", "go.mod|go.sum", 30, 5};
 constexpr PackageManager kMaven{"maven", "/root/.m2", ".m2|maven", "pom.xml", 60, 15};
 constexpr PackageManager kGradle{"gradle",
@@ -59,10 +50,9 @@ bool IsFlag(std::string_view word) { return word.starts_with('-'); }
 
 // A file or directory rather than the name of a package.
 bool IsPath(std::string_view word) {
-  return word == "." || word == ".." || word.starts_with("./") || word.starts_with("../") ||
-         word.starts_with('/') || word.starts_with(".[") || word.ends_with(".deb") ||
-         word.ends_with(".whl") || word.ends_with(".tgz") || word.ends_with(".tar.gz") ||
-         word.ends_with(".rpm") || word.ends_with(".apk") || word.ends_with(".gem") ||
+  return word == "." || word == ".." || word.starts_with("./") || word.starts_with("../") || word.starts_with('/') ||
+         word.starts_with(".[") || word.ends_with(".deb") || word.ends_with(".whl") || word.ends_with(".tgz") ||
+         word.ends_with(".tar.gz") || word.ends_with(".rpm") || word.ends_with(".apk") || word.ends_with(".gem") ||
          word.starts_with("file:") || word.ends_with("/");
 }
 
@@ -75,8 +65,7 @@ std::string Shortened(const Words& words) {
 }
 
 // Words behind `from` that are no flags. `with_value`: flags that take the next word.
-Words Operands(const Words& words, size_t from,
-               std::initializer_list<std::string_view> with_value) {
+Words Operands(const Words& words, size_t from, std::initializer_list<std::string_view> with_value) {
   Words out;
   for (size_t i = from; i < words.size(); ++i) {
     if (In(words[i], with_value)) {
@@ -98,13 +87,12 @@ std::optional<Install> Make(const PackageManager& manager, InstallKind kind, con
 }
 
 std::optional<Install> Node(const PackageManager& manager, const Words& words) {
-  auto operands =
-      Operands(words, 1,
-               {"--prefix", "-C", "--dir", "--cwd", "--filter", "-F", "--workspace", "-w",
-                "--registry", "--cache", "--network-timeout", "--cache-folder", "--modules-folder",
-                "--network-concurrency", "--loglevel", "--cpu", "--os", "--mutex"});
-  bool bare_yarn = &manager == &kYarn && operands.empty() && !In("--version", {words.back()}) &&
-                   !In("-v", {words.back()});
+  auto operands = Operands(words, 1,
+                           {"--prefix", "-C", "--dir", "--cwd", "--filter", "-F", "--workspace", "-w", "--registry",
+                            "--cache", "--network-timeout", "--cache-folder", "--modules-folder",
+                            "--network-concurrency", "--loglevel", "--cpu", "--os", "--mutex"});
+  bool bare_yarn =
+      &manager == &kYarn && operands.empty() && !In("--version", {words.back()}) && !In("-v", {words.back()});
   if (bare_yarn) return Make(manager, InstallKind::kManifest, words);
   if (operands.empty()) return std::nullopt;
   std::string verb = operands[0];
@@ -116,9 +104,8 @@ std::optional<Install> Node(const PackageManager& manager, const Words& words) {
   if (&manager == &kYarn) installs = In(verb, {"install", "add"});
   if (verb == "fetch") installs = &manager == &kPnpm;
   if (!installs) return std::nullopt;
-  bool global = std::ranges::any_of(words, [](const std::string& word) {
-    return word == "-g" || word == "--global" || word == "--location=global";
-  });
+  bool global = std::ranges::any_of(
+      words, [](const std::string& word) { return word == "-g" || word == "--global" || word == "--location=global"; });
   // `npm link`, `npm install -g .` and the like install the project itself.
   InstallKind kind = KindOf(operands, global ? InstallKind::kLocal : InstallKind::kManifest);
   return Make(manager, kind, words);
@@ -141,8 +128,8 @@ std::optional<Install> Pip(const PackageManager& manager, const Words& words, si
       has_path = true;
     } else if (word == "--no-cache-dir" || word == "--no-cache") {
       install.no_cache = true;
-    } else if (In(word, {"-i", "--index-url", "--extra-index-url", "-c", "--constraint", "-f",
-                         "--find-links", "-t", "--target", "--prefix", "--root", "--python"})) {
+    } else if (In(word, {"-i", "--index-url", "--extra-index-url", "-c", "--constraint", "-f", "--find-links", "-t",
+                         "--target", "--prefix", "--root", "--python"})) {
       has_path = has_path || In(word, {"-f", "--find-links"});
       ++i;
     } else if (!IsFlag(word)) {
@@ -152,8 +139,7 @@ std::optional<Install> Pip(const PackageManager& manager, const Words& words, si
   }
   for (const std::string& file : install.manifests) {
     // A list that an earlier step left somewhere is not a file of the context.
-    bool elsewhere =
-        file.starts_with("/tmp") || file.starts_with('<') || file.find("://") != file.npos;
+    bool elsewhere = file.starts_with("/tmp") || file.starts_with('<') || file.find("://") != file.npos;
     has_path = has_path || elsewhere;
   }
   if (has_path) {
@@ -182,17 +168,15 @@ std::optional<Install> Uv(const Words& words) {
 }
 
 std::optional<Install> Cargo(const Words& words) {
-  auto operands = Operands(
-      words, 1,
-      {"--features", "--target", "--manifest-path", "--bin", "-p", "--package", "--profile",
-       "--version", "--git", "--root", "--tag", "--branch", "--rev", "--target-dir", "-j"});
+  auto operands = Operands(words, 1,
+                           {"--features", "--target", "--manifest-path", "--bin", "-p", "--package", "--profile",
+                            "--version", "--git", "--root", "--tag", "--branch", "--rev", "--target-dir", "-j"});
   std::erase_if(operands, [](const std::string& word) { return word.starts_with('+'); });
   if (operands.empty()) return std::nullopt;
   const std::string& verb = operands[0];
   if (verb == "fetch") return Make(kCargo, InstallKind::kManifest, words);
   if (verb == "install") {
-    bool local = std::ranges::any_of(
-        words, [](const std::string& word) { return word.starts_with("--path"); });
+    bool local = std::ranges::any_of(words, [](const std::string& word) { return word.starts_with("--path"); });
     return Make(kCargo, local ? InstallKind::kCompile : InstallKind::kNamed, words);
   }
   if (In(verb, {"build", "b", "test", "rustc"})) return Make(kCargo, InstallKind::kCompile, words);
@@ -206,8 +190,7 @@ std::optional<Install> Go(const Words& words) {
     auto modules = Operands(words, 3, {});
     return Make(kGo, modules.empty() ? InstallKind::kManifest : InstallKind::kNamed, words);
   }
-  bool versioned = std::ranges::any_of(
-      words, [](const std::string& word) { return word.find('@') != word.npos; });
+  bool versioned = std::ranges::any_of(words, [](const std::string& word) { return word.find('@') != word.npos; });
   if (In(verb, {"install", "get"}) && versioned) return Make(kGo, InstallKind::kNamed, words);
   if (In(verb, {"build", "install", "test"})) return Make(kGo, InstallKind::kCompile, words);
   return std::nullopt;
@@ -215,19 +198,18 @@ std::optional<Install> Go(const Words& words) {
 
 std::optional<Install> Jvm(const PackageManager& manager, const Words& words) {
   bool compiles = false;
-  auto tasks = Operands(words, 1,
-                        {"-f", "--file", "-pl", "--projects", "-P", "-s", "-p", "-x", "-b",
-                         "--settings", "-T", "-I", "--init-script"});
+  auto tasks = Operands(
+      words, 1,
+      {"-f", "--file", "-pl", "--projects", "-P", "-s", "-p", "-x", "-b", "--settings", "-T", "-I", "--init-script"});
   for (const std::string& task : tasks) {
-    if (task.find("go-offline") != task.npos || task == "dependency:resolve" ||
-        task == "dependency:resolve-plugins" || task == "dependencies" ||
-        task == "resolveDependencies" || task == "downloadDependencies") {
+    if (task.find("go-offline") != task.npos || task == "dependency:resolve" || task == "dependency:resolve-plugins" ||
+        task == "dependencies" || task == "resolveDependencies" || task == "downloadDependencies") {
       return Make(manager, InstallKind::kManifest, words);
     }
     std::string_view last = std::string_view(task).substr(task.rfind(':') + 1);
-    compiles = compiles || In(last, {"package", "install", "verify", "compile", "deploy", "build",
-                                     "assemble", "bootJar", "shadowJar", "jar", "war", "bootWar",
-                                     "installDist", "test", "test-compile"});
+    compiles =
+        compiles || In(last, {"package", "install", "verify", "compile", "deploy", "build", "assemble", "bootJar",
+                              "shadowJar", "jar", "war", "bootWar", "installDist", "test", "test-compile"});
   }
   if (!compiles) return std::nullopt;
   return Make(manager, InstallKind::kCompile, words);
@@ -247,13 +229,13 @@ std::optional<Install> Dotnet(const Words& words) {
 
 std::optional<Install> System(const PackageManager& manager, const Words& words) {
   auto operands = Operands(words, 1,
-                           {"-o", "-t", "--virtual", "-X", "--repository", "--installroot",
-                            "--enablerepo", "--disablerepo", "-c", "--target-release"});
+                           {"-o", "-t", "--virtual", "-X", "--repository", "--installroot", "--enablerepo",
+                            "--disablerepo", "-c", "--target-release"});
   if (operands.empty()) return std::nullopt;
   std::string verb = operands[0];
   operands.erase(operands.begin());
-  bool installs = In(verb, {"install", "add", "upgrade", "dist-upgrade", "full-upgrade",
-                            "build-dep", "groupinstall", "reinstall", "localinstall"});
+  bool installs = In(verb, {"install", "add", "upgrade", "dist-upgrade", "full-upgrade", "build-dep", "groupinstall",
+                            "reinstall", "localinstall"});
   if (!installs) return std::nullopt;
   return Make(manager, KindOf(operands, InstallKind::kNamed), words);
 }
@@ -276,8 +258,7 @@ std::optional<Install> InstallOf(const ShellCommand& command) {
   if (name == "pip" || name == "pip3" || name.starts_with("pip3.")) return Pip(kPip, words, 1);
   if (name.starts_with("python")) return Python(words);
   if (name == "uv") return Uv(words);
-  if (name == "poetry" && words[1] == "install")
-    return Make(kPoetry, InstallKind::kManifest, words);
+  if (name == "poetry" && words[1] == "install") return Make(kPoetry, InstallKind::kManifest, words);
   if (name == "pipenv" && In(words[1], {"install", "sync"})) {
     return Make(kPipenv, KindOf(Operands(words, 2, {}), InstallKind::kManifest), words);
   }
@@ -287,8 +268,7 @@ std::optional<Install> InstallOf(const ShellCommand& command) {
     if (words[1] == "env" && from_file) return Make(kConda, InstallKind::kManifest, words);
     return std::nullopt;
   }
-  if (name == "bundle" && words[1] == "install")
-    return Make(kBundler, InstallKind::kManifest, words);
+  if (name == "bundle" && words[1] == "install") return Make(kBundler, InstallKind::kManifest, words);
   if (name == "gem" && words[1] == "install") {
     return Make(kGem, KindOf(Operands(words, 2, {"-v", "--version"}), InstallKind::kLocal), words);
   }
@@ -325,8 +305,7 @@ double TypicalSeconds(const Run& run) {
       seconds += 5;
     } else if (In(name, {"make", "ninja", "cmake", "bazel", "meson", "./configure", "configure"})) {
       seconds += 30;
-    } else if (In(name, {"npm", "yarn", "pnpm", "bun"}) &&
-               (command.Has("run") || command.Has("build"))) {
+    } else if (In(name, {"npm", "yarn", "pnpm", "bun"}) && (command.Has("run") || command.Has("build"))) {
       seconds += 20;
     }
   }

@@ -35,7 +35,7 @@ enum class InstallKind {
 struct Install {
   const PackageManager* manager = nullptr;
   InstallKind kind = InstallKind::kManifest;
-  std::string command;  // without its assignments, cut to a readable length: "npm ci"
+  std::string command;                 // without its assignments, cut to a readable length: "npm ci"
   std::vector<std::string> manifests;  // named on the command line: of pip install -r FILE
   bool no_cache = false;               // was told to keep nothing: --no-cache-dir
 };

@@ -55,8 +55,8 @@ Parsed<Dockerfile> ParseDockerfile(std::string_view text) {
       file.global_args.push_back(std::move(instruction));
     } else {
       Error error = Invalid("no build stage in current context");
-      error.hint = fmt::format("put a FROM above {}; only ARG may come before the first FROM",
-                               KindName(instruction.body));
+      error.hint =
+          fmt::format("put a FROM above {}; only ARG may come before the first FROM", KindName(instruction.body));
       return std::unexpected(SourceError{std::move(error), instruction.origin.span});
     }
   }
@@ -67,8 +67,7 @@ Parsed<Instruction> ParseTrigger(std::string_view trigger, const Span& span) {
   Parsed<RawFile> raw_file = ReadRaw(trigger);
   if (!raw_file) return std::unexpected(SourceError{std::move(raw_file).error().error, span});
   if (raw_file->instructions.size() != 1) {
-    return std::unexpected(
-        SourceError{Invalid("onbuild trigger should be a single expression"), span});
+    return std::unexpected(SourceError{Invalid("onbuild trigger should be a single expression"), span});
   }
   RawInstruction& raw = raw_file->instructions[0];
   raw.origin.span = span;
@@ -83,9 +82,8 @@ Parsed<Instruction> ParseTrigger(std::string_view trigger, const Span& span) {
 std::string_view KindName(const Body& body) {
   // In the order of the variant.
   static constexpr std::string_view kNames[] = {
-      "RUN",     "COPY",       "ADD",         "ENV",        "LABEL",     "ARG",
-      "WORKDIR", "USER",       "CMD",         "ENTRYPOINT", "SHELL",     "EXPOSE",
-      "VOLUME",  "STOPSIGNAL", "HEALTHCHECK", "ONBUILD",    "MAINTAINER"};
+      "RUN",        "COPY",  "ADD",    "ENV",    "LABEL",      "ARG",         "WORKDIR", "USER",      "CMD",
+      "ENTRYPOINT", "SHELL", "EXPOSE", "VOLUME", "STOPSIGNAL", "HEALTHCHECK", "ONBUILD", "MAINTAINER"};
   static_assert(std::size(kNames) == std::variant_size_v<Body>);
   return kNames[body.index()];
 }

@@ -43,8 +43,7 @@ std::string Message(std::string_view text) {
 }
 
 TEST(Parser, StagesHoldTheirInstructionsAndNames) {
-  Dockerfile file = Parse(
-      "ARG V=1\nARG W\nFROM --platform=$BUILDPLATFORM a:$V AS Build\nRUN x\nFROM build\nCMD y\n");
+  Dockerfile file = Parse("ARG V=1\nARG W\nFROM --platform=$BUILDPLATFORM a:$V AS Build\nRUN x\nFROM build\nCMD y\n");
   ASSERT_EQ(file.global_args.size(), 2u);
   EXPECT_EQ(std::get<Arg>(file.global_args[0].body).definitions[0].value, "1");
   EXPECT_FALSE(std::get<Arg>(file.global_args[1].body).definitions[0].value);
@@ -112,8 +111,7 @@ TEST(Parser, CommentsBelongToTheNextInstruction) {
   Dockerfile file = Parse(
       "# syntax=x\n# V the version\nARG V\n# old\n#\n# build makes it\n# check=skip=A;error=true\n"
       "FROM a AS build\nRUN x\n");
-  EXPECT_EQ(file.global_args[0].origin.comments, Strings{"V the version"})
-      << "directives are no comments";
+  EXPECT_EQ(file.global_args[0].origin.comments, Strings{"V the version"}) << "directives are no comments";
   EXPECT_EQ(std::get<Arg>(file.global_args[0].body).definitions[0].description, "the version");
   const Origin& from = file.stages[0].origin;
   EXPECT_EQ(from.comments, (Strings{"build makes it", "check=skip=A;error=true"}));
@@ -125,9 +123,7 @@ TEST(Parser, CommentsBelongToTheNextInstruction) {
 TEST(Syntax, IsFoundInAllItsForms) {
   auto frontend = [](std::string_view text) {
     auto syntax = DetectSyntax(text);
-    return syntax ? syntax->frontend + "|" + syntax->command + "|" +
-                        std::to_string(syntax->span.start_line)
-                  : "none";
+    return syntax ? syntax->frontend + "|" + syntax->command + "|" + std::to_string(syntax->span.start_line) : "none";
   };
   EXPECT_EQ(frontend("# syntax=a/b:1 arg\nFROM x"), "a/b:1|a/b:1 arg|1");
   EXPECT_EQ(frontend("#!/usr/bin/env x\n# escape=`\n# SYNTAX = a"), "a|a|3");
@@ -140,10 +136,8 @@ TEST(Syntax, IsFoundInAllItsForms) {
 }
 
 TEST(Parser, FlagsLoseTheirQuotesAndEndAtTheFirstOtherWord) {
-  Instruction copy =
-      One("COPY --chown=\"a b\":c --chmod=\\$M --link --exclude=*.o --exclude=x a --b /c");
-  EXPECT_EQ(copy.origin.flags,
-            (Strings{"--chown=a b:c", "--chmod=$M", "--link", "--exclude=*.o", "--exclude=x"}));
+  Instruction copy = One("COPY --chown=\"a b\":c --chmod=\\$M --link --exclude=*.o --exclude=x a --b /c");
+  EXPECT_EQ(copy.origin.flags, (Strings{"--chown=a b:c", "--chmod=$M", "--link", "--exclude=*.o", "--exclude=x"}));
   const CopySources& sources = std::get<Copy>(copy.body).sources;
   EXPECT_EQ(sources.chown, "a b:c");
   EXPECT_TRUE(sources.link);
@@ -176,8 +170,7 @@ TEST(Parser, JsonFormIsExactAndElseTheTextIsForTheShell) {
 }
 
 TEST(Parser, JsonFormBearsBytesThatAreNotUtf8) {
-  CommandLine command =
-      As<Cmd>("CMD [\"caf\xe9\", \"\\ud800x\", \"\\ud83d\\ude00\", \"\\\\ud800\"]").command;
+  CommandLine command = As<Cmd>("CMD [\"caf\xe9\", \"\\ud800x\", \"\\ud83d\\ude00\", \"\\\\ud800\"]").command;
   EXPECT_FALSE(command.shell_form);
   EXPECT_EQ(command.args, (Strings{"caf\uFFFD", "\uFFFDx", "\U0001F600", "\\ud800"}));
 }
@@ -307,19 +300,17 @@ TEST(OnBuild, BadTriggersOfImagesAreErrorsAtTheFrom) {
   };
   EXPECT_EQ(message("RUN a\nRUN b"), "onbuild trigger should be a single expression");
   EXPECT_EQ(message("FROM a"), "FROM isn't allowed as an ONBUILD trigger");
-  EXPECT_EQ(
-      message("COPY a"),
-      "COPY requires at least two arguments, but only one was provided. Destination could not "
-      "be determined");
+  EXPECT_EQ(message("COPY a"),
+            "COPY requires at least two arguments, but only one was provided. Destination could not "
+            "be determined");
   EXPECT_EQ(message(""), "file with no instructions");
 }
 
 TEST(Parser, LongChainsOfOnBuildDoNotRecurse) {
   std::string text = "FROM a\n";
   for (int i = 0; i < 8000; ++i) text += "ONBUILD ";
-  EXPECT_EQ(
-      Message(text + "RUN x"),
-      "dockerfile parse error on line 2: Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed");
+  EXPECT_EQ(Message(text + "RUN x"),
+            "dockerfile parse error on line 2: Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed");
 }
 
 TEST(Excerpt, ShowsMoreAroundASingleLine) {

@@ -22,17 +22,7 @@ struct Operands {
 
 // How an instruction's operands are cut. Unknown keywords have no form; they fail in the second
 // pass, so that an error of cutting further down is reported first, as users know it.
-enum class Form {
-  kNone,
-  kBlanks,
-  kWords,
-  kText,
-  kKeyValues,
-  kJsonOrText,
-  kJsonOrBlanks,
-  kHealthcheck,
-  kTrigger
-};
+enum class Form { kNone, kBlanks, kWords, kText, kKeyValues, kJsonOrText, kJsonOrBlanks, kHealthcheck, kTrigger };
 
 Form FormOf(std::string_view upper) {
   if (upper == "ADD" || upper == "COPY" || upper == "VOLUME") return Form::kJsonOrBlanks;
@@ -62,9 +52,8 @@ Result<Operands> CutHealthcheck(std::string_view text) {
   size_t end = text.find_first_of("\t\n\v\f\r ");
   std::string type(text.substr(0, end));
   size_t rest = text.find_first_not_of("\t\n\v\f\r ", end);
-  std::string_view command = rest == std::string_view::npos || end == std::string_view::npos
-                                 ? std::string_view()
-                                 : text.substr(rest);
+  std::string_view command =
+      rest == std::string_view::npos || end == std::string_view::npos ? std::string_view() : text.substr(rest);
   TRY_ASSIGN(Operands operands, CutJsonOr(Form::kJsonOrText, command));
   operands.args.insert(operands.args.begin(), std::move(type));
   return operands;
@@ -141,9 +130,8 @@ class Reader {
     }
     if (too_long_) return std::unexpected(TooLong());
     if (file_.instructions.empty()) {
-      return std::unexpected(
-          SourceError{Hinted(Invalid("file with no instructions"), "begin with FROM IMAGE"),
-                      Span::Lines(line_, line_)});
+      return std::unexpected(SourceError{Hinted(Invalid("file with no instructions"), "begin with FROM IMAGE"),
+                                         Span::Lines(line_, line_)});
     }
     return std::move(file_);
   }
@@ -167,12 +155,9 @@ class Reader {
   }
 
   SourceError TooLong() const {
-    return {Invalid("dockerfile line greater than max allowed size of {}", kMaxLine),
-            Span::Lines(line_, line_)};
+    return {Invalid("dockerfile line greater than max allowed size of {}", kMaxLine), Span::Lines(line_, line_)};
   }
-  SourceError Fail(Error error, int start) const {
-    return {std::move(error), Span::Lines(start, line_)};
-  }
+  SourceError Fail(Error error, int start) const { return {std::move(error), Span::Lines(start, line_)}; }
 
   MaybeError ReadInstruction(std::string_view physical) {
     int start = line_;
@@ -185,10 +170,8 @@ class Reader {
     }
     if (line.starts_with('#')) {
       std::string_view comment = TrimUnicodeSpace(line.substr(1));
-      if (comment.empty())
-        comments_.clear();
-      else
-        comments_.emplace_back(comment);
+      if (comment.empty()) comments_.clear();
+      else comments_.emplace_back(comment);
       return std::nullopt;
     }
     bool more = TakeContinuation(line, file_.escape);
@@ -221,9 +204,9 @@ class Reader {
   MaybeError SetEscape(const std::string& value) {
     Span here = Span::Lines(line_, line_);
     if (value != "\\" && value != "`") {
-      return SourceError{Hinted(Invalid("invalid escape token '{}' does not match ` or \\", value),
-                                "write # escape=` or # escape=\\"),
-                         here};
+      return SourceError{
+          Hinted(Invalid("invalid escape token '{}' does not match ` or \\", value), "write # escape=` or # escape=\\"),
+          here};
     }
     file_.escape = value[0];
     file_.directives.escape = Directive{value, here};

@@ -37,9 +37,8 @@ Result<std::vector<Option>> SplitOptions(std::string_view text, std::string_view
 }
 
 Error NeedsValue(const Option& option) {
-  return Hinted(
-      Invalid("invalid field '{}' must be a key=value pair", option.field),
-      fmt::format("write {}=VALUE; options are parted by commas, without blanks", option.key));
+  return Hinted(Invalid("invalid field '{}' must be a key=value pair", option.field),
+                fmt::format("write {}=VALUE; options are parted by commas, without blanks", option.key));
 }
 
 bool IsFileType(MountType type) {
@@ -67,14 +66,11 @@ class MountParser {
 
  private:
   Error Unexpected(std::string_view key) const {
-    return Hinted(
-        Invalid("unexpected key '{}' for mount type '{}'", key, MountTypeName(mount_.type)),
-        key == "size" ? "size is for type=tmpfs, which has to come before it"
-                      : "required is for type=secret and type=ssh, which have to come before it");
+    return Hinted(Invalid("unexpected key '{}' for mount type '{}'", key, MountTypeName(mount_.type)),
+                  key == "size" ? "size is for type=tmpfs, which has to come before it"
+                                : "required is for type=secret and type=ssh, which have to come before it");
   }
-  bool CanBeRequired() const {
-    return mount_.type == MountType::kSecret || mount_.type == MountType::kSsh;
-  }
+  bool CanBeRequired() const { return mount_.type == MountType::kSecret || mount_.type == MountType::kSsh; }
   void SetReadOnly(bool value) {
     mount_.read_only = value;
     read_only_given_ = true;
@@ -120,8 +116,7 @@ class MountParser {
       if (mount_.type != MountType::kTmpfs) return Unexpected(key);
       auto size = ParseRamBytes(value);
       if (!size) {
-        return Hinted(Invalid("invalid value for {}: {}", key, value),
-                      "write a number and b, k, m or g");
+        return Hinted(Invalid("invalid value for {}: {}", key, value), "write a number and b, k, m or g");
       }
       mount_.size = *size;
     } else if (key == "mode") {
@@ -131,9 +126,8 @@ class MountParser {
     } else if (key == "gid") {
       return SetNumber(mount_.gid, key, value, 10);
     } else {
-      return Hinted(
-          Invalid("unexpected key '{}' in '{}'{}", key, option.field, DidYouMean(key, kKeys, true)),
-          "an option is one of " + OneOf(kKeys));
+      return Hinted(Invalid("unexpected key '{}' in '{}'{}", key, option.field, DidYouMean(key, kKeys, true)),
+                    "an option is one of " + OneOf(kKeys));
     }
     return Ok();
   }
@@ -145,9 +139,8 @@ class MountParser {
       mount_.type = static_cast<MountType>(i);
       return Ok();
     }
-    return Hinted(
-        Invalid("unsupported mount type {}{}", Quote(value), DidYouMean(value, kTypes, true)),
-        "use " + OneOf(kTypes));
+    return Hinted(Invalid("unsupported mount type {}{}", Quote(value), DidYouMean(value, kTypes, true)),
+                  "use " + OneOf(kTypes));
   }
 
   Status SetSharing(const std::string& value) {
@@ -157,9 +150,8 @@ class MountParser {
       mount_.sharing = static_cast<MountSharing>(i);
       return Ok();
     }
-    return Hinted(
-        Invalid("unsupported sharing value {}{}", Quote(value), DidYouMean(value, kSharing, true)),
-        "use " + OneOf(kSharing));
+    return Hinted(Invalid("unsupported sharing value {}{}", Quote(value), DidYouMean(value, kSharing, true)),
+                  "use " + OneOf(kSharing));
   }
 
   static Result<bool> Bool(std::string_view key, std::string_view value) {
@@ -168,8 +160,7 @@ class MountParser {
   }
 
   // Digits only: no sign, no prefix.
-  static Status SetNumber(std::optional<uint32_t>& field, std::string_view key,
-                          std::string_view value, int base) {
+  static Status SetNumber(std::optional<uint32_t>& field, std::string_view key, std::string_view value, int base) {
     uint32_t number = 0;
     auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number, base);
     if (error != std::errc() || end != value.data() + value.size()) {
@@ -184,14 +175,12 @@ class MountParser {
     if (!IsFileType(mount_.type)) {
       std::string_view key = mount_.mode ? "mode" : mount_.uid ? "uid" : mount_.gid ? "gid" : "";
       if (!key.empty()) {
-        return Hinted(
-            Invalid("{} not allowed for {} type mounts", key, Quote(MountTypeName(mount_.type))),
-            "mode, uid and gid are for cache, secret and ssh mounts");
+        return Hinted(Invalid("{} not allowed for {} type mounts", key, Quote(MountTypeName(mount_.type))),
+                      "mode, uid and gid are for cache, secret and ssh mounts");
       }
     }
     if (mount_.type == MountType::kSecret) {
-      constexpr const char* kHint =
-          "write --mount=type=secret,id=NAME[,target=PATH][,env=VARIABLE]";
+      constexpr const char* kHint = "write --mount=type=secret,id=NAME[,target=PATH][,env=VARIABLE]";
       if (!mount_.from.empty()) {
         return Hinted(Invalid("secret mount should not have a from"), kHint);
       }
@@ -218,9 +207,7 @@ class MountParser {
 
 std::string_view MountTypeName(MountType type) { return kTypes[static_cast<size_t>(type)]; }
 
-Result<Mount> ParseMount(std::string_view value, const Expander& expand) {
-  return MountParser().Parse(value, expand);
-}
+Result<Mount> ParseMount(std::string_view value, const Expander& expand) { return MountParser().Parse(value, expand); }
 
 Status CheckMount(std::string_view value) {
   TRY_ASSIGN(std::vector<Option> options, SplitOptions(value, "mounts"));
@@ -229,9 +216,8 @@ Status CheckMount(std::string_view value) {
     // A dollar at the very end is no variable.
     size_t dollar = option.value->find('$');
     if (dollar != std::string::npos && dollar + 1 != option.value->size()) {
-      return Hinted(
-          Invalid("'from' doesn't support variable expansion, define alias stage instead"),
-          "write FROM IMAGE:$VARIABLE AS NAME above, and from=NAME here");
+      return Hinted(Invalid("'from' doesn't support variable expansion, define alias stage instead"),
+                    "write FROM IMAGE:$VARIABLE AS NAME above, and from=NAME here");
     }
   }
   return Ok();
@@ -245,8 +231,7 @@ Result<Device> ParseDevice(std::string_view value) {
     if (option.key == "required") {
       auto required = option.value ? ParseBool(*option.value) : std::optional(true);
       if (!required) {
-        return Hinted(Invalid("invalid value for {}: {}", option.key, *option.value),
-                      "use true or false");
+        return Hinted(Invalid("invalid value for {}: {}", option.key, *option.value), "use true or false");
       }
       device.required = *required;
     } else if (option.key == "name" && option.value) {
@@ -257,9 +242,9 @@ Result<Device> ParseDevice(std::string_view value) {
     } else if (!option.value) {
       return NeedsValue(option);
     } else {
-      return Hinted(Invalid("unexpected key '{}' in '{}'{}", option.key, option.field,
-                            DidYouMean(option.key, kDeviceKeys, true)),
-                    "write --device=NAME[,required]");
+      return Hinted(
+          Invalid("unexpected key '{}' in '{}'{}", option.key, option.field, DidYouMean(option.key, kDeviceKeys, true)),
+          "write --device=NAME[,required]");
     }
   }
   return device;

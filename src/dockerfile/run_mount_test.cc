@@ -40,8 +40,7 @@ TEST(RunMount, DefaultsDependOnTheType) {
 }
 
 TEST(RunMount, EveryOptionIsRead) {
-  Mount cache =
-      Parse("TYPE=Cache,dst=/x,id=i,sharing=Locked,from=f,src=/s,mode=0755,uid=1000,gid=7,ro");
+  Mount cache = Parse("TYPE=Cache,dst=/x,id=i,sharing=Locked,from=f,src=/s,mode=0755,uid=1000,gid=7,ro");
   EXPECT_EQ(cache.type, MountType::kCache);
   EXPECT_EQ(cache.target, "/x");
   EXPECT_EQ(cache.id, "i");
@@ -69,22 +68,17 @@ TEST(RunMount, ValuesAreExpandedBeforeTheyAreRead) {
   EXPECT_EQ(mount.id, "def");
 }
 
-TEST(RunMount, CsvQuotesKeepCommas) {
-  EXPECT_EQ(Parse("type=bind,\"target=/a,b\"").target, "/a,b");
-}
+TEST(RunMount, CsvQuotesKeepCommas) { EXPECT_EQ(Parse("type=bind,\"target=/a,b\"").target, "/a,b"); }
 
 TEST(RunMount, TypeHasToComeBeforeWhatDependsOnIt) {
-  EXPECT_EQ(Message("required,type=secret,id=x"),
-            "unexpected key 'required' for mount type 'bind'");
+  EXPECT_EQ(Message("required,type=secret,id=x"), "unexpected key 'required' for mount type 'bind'");
   EXPECT_EQ(Message("size=1,type=tmpfs,target=/x"), "unexpected key 'size' for mount type 'bind'");
   EXPECT_EQ(Message("type=secret,id=x,required"), "parsed");
 }
 
 TEST(RunMount, MistakesAreExplained) {
-  EXPECT_EQ(Message("type=cahce,target=/x"),
-            "unsupported mount type \"cahce\" (did you mean cache?)");
-  EXPECT_EQ(Message("type=cache,tarrget=/x"),
-            "unexpected key 'tarrget' in 'tarrget=/x' (did you mean target?)");
+  EXPECT_EQ(Message("type=cahce,target=/x"), "unsupported mount type \"cahce\" (did you mean cache?)");
+  EXPECT_EQ(Message("type=cache,tarrget=/x"), "unexpected key 'tarrget' in 'tarrget=/x' (did you mean target?)");
   EXPECT_EQ(Message("type=cache,target=/x,sharing=loked"),
             "unsupported sharing value \"loked\" (did you mean locked?)");
   EXPECT_EQ(Message("target"), "invalid field 'target' must be a key=value pair");
@@ -109,8 +103,7 @@ TEST(RunMount, FromTakesNoVariables) {
   EXPECT_TRUE(CheckMount("from=a$")) << "a dollar at the end is no variable";
   auto status = CheckMount("FROM=$X");
   ASSERT_FALSE(status);
-  EXPECT_EQ(status.error().message,
-            "'from' doesn't support variable expansion, define alias stage instead");
+  EXPECT_EQ(status.error().message, "'from' doesn't support variable expansion, define alias stage instead");
 }
 
 TEST(RunDevice, NameAndRequiredComeInAnyOrder) {

@@ -12,9 +12,8 @@ namespace {
 
 template <size_t N>
 bool Contains(const Range (&ranges)[N], char32_t rune) {
-  const Range* after =
-      std::upper_bound(std::begin(ranges), std::end(ranges), rune,
-                       [](char32_t r, const Range& range) { return r < range.first; });
+  const Range* after = std::upper_bound(std::begin(ranges), std::end(ranges), rune,
+                                        [](char32_t r, const Range& range) { return r < range.first; });
   return after != std::begin(ranges) && rune <= std::prev(after)->last;
 }
 
@@ -52,8 +51,8 @@ Rune DecodeRune(std::string_view text, size_t at) {
 
 bool IsSpace(char32_t rune) {
   if (rune < 0x80) return rune == ' ' || (rune >= '\t' && rune <= '\r');
-  return rune == 0x85 || rune == 0xA0 || rune == 0x1680 || (rune >= 0x2000 && rune <= 0x200A) ||
-         rune == 0x2028 || rune == 0x2029 || rune == 0x202F || rune == 0x205F || rune == 0x3000;
+  return rune == 0x85 || rune == 0xA0 || rune == 0x1680 || (rune >= 0x2000 && rune <= 0x200A) || rune == 0x2028 ||
+         rune == 0x2029 || rune == 0x202F || rune == 0x205F || rune == 0x3000;
 }
 
 bool IsLetter(char32_t rune) {

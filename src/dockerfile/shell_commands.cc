@@ -11,11 +11,11 @@ namespace {
 constexpr size_t kMaxNesting = 4;  // of sh -c
 
 // Words after which a command begins.
-constexpr std::array<std::string_view, 13> kKeywords = {
-    "if", "then", "elif", "else", "fi", "do", "done", "while", "until", "!", "{", "}", "esac"};
+constexpr std::array<std::string_view, 13> kKeywords = {"if",    "then",  "elif", "else", "fi", "do",  "done",
+                                                        "while", "until", "!",    "{",    "}",  "esac"};
 // Commands that run the command behind them. Their own flags are dropped with them.
-constexpr std::array<std::string_view, 9> kWrappers = {
-    "sudo", "env", "exec", "command", "time", "nice", "nohup", "ionice", "eatmydata"};
+constexpr std::array<std::string_view, 9> kWrappers = {"sudo", "env",   "exec",   "command",  "time",
+                                                       "nice", "nohup", "ionice", "eatmydata"};
 
 template <size_t N>
 bool IsOneOf(const std::array<std::string_view, N>& list, std::string_view word) {
@@ -46,9 +46,7 @@ class Splitter {
   }
 
  private:
-  char Peek(size_t ahead = 0) const {
-    return at_ + ahead < text_.size() ? text_[at_ + ahead] : '\0';
-  }
+  char Peek(size_t ahead = 0) const { return at_ + ahead < text_.size() ? text_[at_ + ahead] : '\0'; }
 
   void Step() {
     char c = Peek();
@@ -144,9 +142,8 @@ class Splitter {
     if (!words.empty() && (words[0] == "for" || words[0] == "case" || words[0] == "export")) return;
     auto first = words.begin();
     bool wrapped = false;
-    while (first != words.end() &&
-           (IsOneOf(kKeywords, *first) || IsAssignment(*first) || IsOneOf(kWrappers, *first) ||
-            (wrapped && first->starts_with('-')))) {
+    while (first != words.end() && (IsOneOf(kKeywords, *first) || IsAssignment(*first) || IsOneOf(kWrappers, *first) ||
+                                    (wrapped && first->starts_with('-')))) {
       wrapped = wrapped || IsOneOf(kWrappers, *first);
       ++first;
     }
@@ -177,9 +174,7 @@ class Splitter {
 
 }  // namespace
 
-bool ShellCommand::Has(std::string_view word) const {
-  return std::ranges::find(words, word) != words.end();
-}
+bool ShellCommand::Has(std::string_view word) const { return std::ranges::find(words, word) != words.end(); }
 
 std::vector<ShellCommand> SplitShell(std::string_view text) { return Splitter(text, 0).Run(); }
 

@@ -20,8 +20,7 @@ Texts Commands(std::string_view text) {
 
 TEST(SplitShell, CutsAtOperators) {
   EXPECT_EQ(Commands("a && b||c ; d | e & f\ng"), (Texts{"a", "b", "c", "d", "e", "f", "g"}));
-  EXPECT_EQ(Commands("set -eux; \\\n  apt-get update; \\\n  true"),
-            (Texts{"set|-eux", "apt-get|update", "true"}));
+  EXPECT_EQ(Commands("set -eux; \\\n  apt-get update; \\\n  true"), (Texts{"set|-eux", "apt-get|update", "true"}));
 }
 
 TEST(SplitShell, QuotesHoldWordsTogether) {
@@ -42,8 +41,7 @@ TEST(SplitShell, DropsRedirectionsCommentsAndAssignments) {
 }
 
 TEST(SplitShell, LooksIntoGroupsConditionsAndShells) {
-  EXPECT_EQ(Commands("if [ -f yarn.lock ]; then yarn; else npm ci; fi"),
-            (Texts{"[|-f|yarn.lock|]", "yarn", "npm|ci"}));
+  EXPECT_EQ(Commands("if [ -f yarn.lock ]; then yarn; else npm ci; fi"), (Texts{"[|-f|yarn.lock|]", "yarn", "npm|ci"}));
   EXPECT_EQ(Commands("( cd x && npm ci ); { a; }"), (Texts{"cd|x", "npm|ci", "a"}));
   EXPECT_EQ(Commands("bash -exc 'a && b'"), (Texts{"a", "b"}));
   EXPECT_EQ(Commands("sudo -E env X=1 apt-get update"), Texts{"apt-get|update"});
@@ -61,8 +59,7 @@ Texts OfRun(const std::string& instruction) {
   auto file = ParseDockerfile("FROM a\n" + instruction + "\n");
   EXPECT_TRUE(file);
   Texts out;
-  for (const ShellCommand& command :
-       CommandsOf(std::get<Run>(file->stages[0].instructions[0].body))) {
+  for (const ShellCommand& command : CommandsOf(std::get<Run>(file->stages[0].instructions[0].body))) {
     out.push_back(Join(command.words, "|"));
   }
   return out;
@@ -125,13 +122,11 @@ TEST(InstallOf, Compilers) {
   EXPECT_EQ(Installs("./mvnw -B dependency:go-offline"), "maven manifest");
   EXPECT_EQ(Installs("mvn -q -DskipTests package"), "maven compile");
   EXPECT_EQ(Installs("gradle :app:bootJar --no-daemon"), "gradle compile");
-  EXPECT_EQ(Installs("dotnet restore && dotnet publish -c Release"),
-            "dotnet manifest, dotnet compile");
+  EXPECT_EQ(Installs("dotnet restore && dotnet publish -c Release"), "dotnet manifest, dotnet compile");
 }
 
 TEST(InstallOf, Systems) {
-  EXPECT_EQ(Installs("apt-get update && apt-get install -y --no-install-recommends git"),
-            "apt named");
+  EXPECT_EQ(Installs("apt-get update && apt-get install -y --no-install-recommends git"), "apt named");
   EXPECT_EQ(Installs("apt install -y ./x.deb"), "apt local");
   EXPECT_EQ(Installs("apk add --no-cache --virtual .deps gcc"), "apk named");
   EXPECT_EQ(Installs("dnf -y install gcc"), "dnf named");

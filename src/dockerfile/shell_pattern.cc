@@ -179,16 +179,14 @@ std::string ExpandReplacement(std::string_view replacement, std::string_view mat
 
 }  // namespace
 
-Result<std::string> TrimPatternPrefix(std::string_view pattern, std::string_view value,
-                                      bool longest) {
+Result<std::string> TrimPatternPrefix(std::string_view pattern, std::string_view value, bool longest) {
   TRY_ASSIGN(std::vector<Token> tokens, Tokenize(pattern, pattern));
   Text text(value);
   TRY_ASSIGN(auto match, Matcher(tokens, longest).Find(text.runes, 0, true));
   return std::string(match ? text.Slice(match->end, text.size()) : value);
 }
 
-Result<std::string> TrimPatternSuffix(std::string_view pattern, std::string_view value,
-                                      bool longest) {
+Result<std::string> TrimPatternSuffix(std::string_view pattern, std::string_view value, bool longest) {
   // The shortest suffix is the shortest prefix of everything reversed; a leftmost search cannot
   // find it directly.
   std::string reversed = ReversePattern(pattern);
@@ -199,8 +197,8 @@ Result<std::string> TrimPatternSuffix(std::string_view pattern, std::string_view
   return std::string(match ? text.Slice(0, text.size() - match->end) : value);
 }
 
-Result<std::string> ReplacePattern(std::string_view pattern, std::string_view value,
-                                   std::string_view replacement, bool all) {
+Result<std::string> ReplacePattern(std::string_view pattern, std::string_view value, std::string_view replacement,
+                                   bool all) {
   TRY_ASSIGN(std::vector<Token> tokens, Tokenize(pattern, pattern));
   Text text(value);
   Matcher matcher(tokens, true);

@@ -37,9 +37,8 @@ bool IsImage(const ContextSource& source) {
 }
 
 bool SameQuestion(const Question& a, const Wanted& b) {
-  return a.source.kind == b.source.kind && a.platform == b.platform &&
-         a.source.reference == b.source.reference && a.source.layout.path == b.source.layout.path &&
-         a.source.layout.reference == b.source.layout.reference &&
+  return a.source.kind == b.source.kind && a.platform == b.platform && a.source.reference == b.source.reference &&
+         a.source.layout.path == b.source.layout.path && a.source.layout.reference == b.source.layout.reference &&
          a.source.layout.digest == b.source.layout.digest;
 }
 
@@ -61,14 +60,12 @@ Result<std::optional<Wanted>> AskFor(Lowering& lowering, StageState& stage, bool
   if (wanted.context == nullptr) {
     auto reference = oci::ParseReference(stage.base_name);
     if (!reference) {
-      return std::move(reference).error().With(
-          fmt::format("failed to parse stage name \"{}\"", stage.base_name));
+      return std::move(reference).error().With(fmt::format("failed to parse stage name \"{}\"", stage.base_name));
     }
     if (!needed) return none;
     wanted.source.kind = ContextSource::Kind::kImage;
     wanted.source.reference = reference->WithDefaultTag().String();
-    wanted.context =
-        FindNamedContext(lowering.options.named_contexts, wanted.source.reference, wanted.platform);
+    wanted.context = FindNamedContext(lowering.options.named_contexts, wanted.source.reference, wanted.platform);
   }
   if (!needed) return none;
   if (wanted.context != nullptr) {
@@ -81,10 +78,10 @@ Status Answer(Lowering& lowering, std::vector<Question>& questions) {
   std::vector<std::optional<Error>> errors(questions.size());
   TRY(ParallelFor(questions.size(), kResolveThreads, [&](size_t i) -> Status {
     Question& question = questions[i];
-    auto answer = question.source.kind == ContextSource::Kind::kLayout
-                      ? lowering.resolver.ResolveLayout(question.source.layout, question.platform)
-                      : lowering.resolver.Resolve(question.source.reference, question.platform,
-                                                  lowering.options.resolve_mode);
+    auto answer =
+        question.source.kind == ContextSource::Kind::kLayout
+            ? lowering.resolver.ResolveLayout(question.source.layout, question.platform)
+            : lowering.resolver.Resolve(question.source.reference, question.platform, lowering.options.resolve_mode);
     if (answer) {
       question.answer = std::move(*answer);
     } else {
@@ -124,10 +121,9 @@ void StartFromImage(Lowering& lowering, const Wanted& wanted, const ResolvedImag
       lowering.images.push_back(std::move(used));
     }
   }
-  bool has_layers = !image.config.diff_ids().empty() ||
-                    std::ranges::any_of(stage.history, [](const HistoryEntry& entry) {
-                      return !entry.history.empty_layer;
-                    });
+  bool has_layers =
+      !image.config.diff_ids().empty() ||
+      std::ranges::any_of(stage.history, [](const HistoryEntry& entry) { return !entry.history.empty_layer; });
   if (!has_layers) return;
   graph::Step step;
   step.platform = platform;
@@ -144,13 +140,11 @@ void StartFromImage(Lowering& lowering, const Wanted& wanted, const ResolvedImag
     step.name = wanted.source.step_name;
   } else {
     step.name = "FROM " + image.pinned_reference;
-    bool differs =
-        platform.os != image.platform.os || platform.architecture != image.platform.architecture;
+    bool differs = platform.os != image.platform.os || platform.architecture != image.platform.architecture;
     if (differs) {
       Stage place;
       place.origin = stage.origin;
-      lowering.linter.InvalidBaseImagePlatform(place, stage.base_name,
-                                               oci::Normalise(platform).ToString(),
+      lowering.linter.InvalidBaseImagePlatform(place, stage.base_name, oci::Normalise(platform).ToString(),
                                                oci::Normalise(image.platform).ToString());
     }
   }
@@ -163,8 +157,8 @@ Status StartFromInput(Lowering& lowering, const Wanted& wanted) {
   auto it = lowering.options.inputs.find(wanted.source.input);
   if (it == lowering.options.inputs.end()) {
     lowering.place = stage.origin.span;
-    Error error = Invalid("context {} is the result of \"{}\", which is not being built",
-                          wanted.context->name, wanted.source.input);
+    Error error = Invalid("context {} is the result of \"{}\", which is not being built", wanted.context->name,
+                          wanted.source.input);
     error.hint = "only bake and compose files can name targets as contexts";
     return error;
   }
@@ -255,8 +249,7 @@ Status ResolveNeeded(Lowering& lowering, const std::set<StageState*>& needed) {
     TRY_ASSIGN(auto wanted, AskFor(lowering, *stage, is_needed));
     if (!wanted || !is_needed) continue;
     if (IsImage(wanted->source)) {
-      auto same = std::ranges::find_if(questions,
-                                       [&](const Question& q) { return SameQuestion(q, *wanted); });
+      auto same = std::ranges::find_if(questions, [&](const Question& q) { return SameQuestion(q, *wanted); });
       wanted->answer = static_cast<size_t>(same - questions.begin());
       if (same == questions.end()) {
         questions.push_back({wanted->source, wanted->platform, stage.get(), {}});
@@ -313,8 +306,8 @@ Result<std::set<StageState*>> ResolveBases(Lowering& lowering, StageState* targe
     size_t count = lowering.stages.size();  // triggers may add some: those have no triggers
     for (size_t i = 0; i < count; ++i) {
       StageState& stage = *lowering.stages[i];
-      bool takes_triggers = needed.contains(&stage) && stage.parsed != nullptr &&
-                            stage.replaced_by == nullptr && !stage.has_triggers;
+      bool takes_triggers =
+          needed.contains(&stage) && stage.parsed != nullptr && stage.replaced_by == nullptr && !stage.has_triggers;
       if (!takes_triggers) continue;
       TRY_ASSIGN(bool more, AddTriggers(lowering, stage));
       again = again || more;

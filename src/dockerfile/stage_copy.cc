@@ -49,10 +49,7 @@ struct Request {
 class CopyLowering {
  public:
   CopyLowering(const CommandScope& scope, Request request)
-      : scope_(scope),
-        stage_(scope.stage()),
-        lowering_(scope.lowering()),
-        request_(std::move(request)) {}
+      : scope_(scope), stage_(scope.stage()), lowering_(scope.lowering()), request_(std::move(request)) {}
 
   Status Run() {
     title_ = scope_.Title();
@@ -95,8 +92,7 @@ class CopyLowering {
     if (request_.checksum.empty()) return Ok();
     const std::vector<Word>& paths = request_.sources.paths;
     if (paths.size() != 1) {
-      return Hinted(Invalid("checksum can't be specified for multiple sources"),
-                    "give each source an ADD of its own");
+      return Hinted(Invalid("checksum can't be specified for multiple sources"), "give each source an ADD of its own");
     }
     TRY_ASSIGN(auto git, graph::ParseGitUrl(paths[0]));
     bool is_git = git && !git->looks_local;
@@ -121,10 +117,8 @@ class CopyLowering {
                     "the flag and the URL's query say different things: drop one");
     }
     if (request_.keep_git_dir) git.source.keep_git_dir = *request_.keep_git_dir;
-    if (!request_.checksum.empty() && !git.source.checksum.empty() &&
-        request_.checksum != git.source.checksum) {
-      return Hinted(Invalid("checksum mismatch \"{}\" != \"{}\"", request_.checksum,
-                            git.source.checksum),
+    if (!request_.checksum.empty() && !git.source.checksum.empty() && request_.checksum != git.source.checksum) {
+      return Hinted(Invalid("checksum mismatch \"{}\" != \"{}\"", request_.checksum, git.source.checksum),
                     "the flag and the URL's query say different things: drop one");
     }
     if (!request_.checksum.empty()) {
@@ -163,8 +157,7 @@ class CopyLowering {
   Status AddFiles(const std::string& given) {
     TRY_ASSIGN(const std::string path, WithoutDrive(*stage_.platform, given));
     if (!request_.from_given) CheckIgnored(path);
-    std::optional<graph::Ref> from =
-        request_.from_given ? request_.from : std::optional(ContextRoot(lowering_));
+    std::optional<graph::Ref> from = request_.from_given ? request_.from : std::optional(ContextRoot(lowering_));
     // COPY --from of an empty stage finds nothing, and says so when it runs.
     if (!from) from = EmptyTreeStep();
     graph::Copy copy = NewCopy(*from);
@@ -173,8 +166,7 @@ class CopyLowering {
     if (pivot == path.npos) {
       copy.from.path = RelPath(path).str();
     } else {
-      copy.from.path =
-          RelPath(path.substr(0, pivot)).str() + "/./" + RelPath(path.substr(pivot + 3)).str();
+      copy.from.path = RelPath(path.substr(0, pivot)).str() + "/./" + RelPath(path.substr(pivot + 3)).str();
     }
     copy.from.wildcards = tree::HasWildcards(copy.from.path);
     copy.from.allow_empty = copy.from.wildcards;
@@ -192,10 +184,8 @@ class CopyLowering {
     step.text = step.name;
     TRY_ASSIGN(std::string plain, WithoutDrive(*stage_.platform, file.name));
     std::string name = RelPath(plain).str();
-    step.op =
-        graph::FileOp{.base = -1,
-                      .actions = {graph::MakeFile{
-                          .path = "/" + name, .data = file.content, .mode = 0644, .owner = {}}}};
+    step.op = graph::FileOp{
+        .base = -1, .actions = {graph::MakeFile{.path = "/" + name, .data = file.content, .mode = 0644, .owner = {}}}};
     graph::Copy copy = NewCopy(lowering_.steps.AddOnce(std::move(step)));
     copy.from.path = name;
     copy.from.follow_last = false;
@@ -215,8 +205,7 @@ class CopyLowering {
   // A copy of everything in `input`, with what the flags say.
   graph::Copy NewCopy(graph::Ref input) {
     size_t first = op_.base == 0 ? 1 : 0;  // the file system written on is an input of its own
-    auto it =
-        std::find(step_inputs_.begin() + static_cast<ptrdiff_t>(first), step_inputs_.end(), input);
+    auto it = std::find(step_inputs_.begin() + static_cast<ptrdiff_t>(first), step_inputs_.end(), input);
     graph::Copy copy;
     copy.input = static_cast<int>(it - step_inputs_.begin());
     if (it == step_inputs_.end()) step_inputs_.push_back(input);
@@ -308,11 +297,10 @@ Result<std::string> ReadMode(const std::string& text) {
     if (mode && *mode <= 07777) return fmt::format("{:o}", *mode);
   }
   if (octal || (text[0] >= '0' && text[0] <= '9')) {
-    return Hinted(
-        Invalid("invalid chmod parameter: '{}'. it should be octal string and between 0 and "
-                "07777",
-                text),
-        "write it in octal (755), or as chmod(1) does (u=rwX,go=rX)");
+    return Hinted(Invalid("invalid chmod parameter: '{}'. it should be octal string and between 0 and "
+                          "07777",
+                          text),
+                  "write it in octal (755), or as chmod(1) does (u=rwX,go=rX)");
   }
   if (!IsSymbolicMode(text)) {
     Error error = Invalid("invalid chmod parameter: '{}'", text);

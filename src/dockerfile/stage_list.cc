@@ -31,15 +31,13 @@ void ReportUndeclared(Lowering& lowering, const Stage& stage, const Expansion& e
 }
 
 Status ReadPlatform(Lowering& lowering, const Stage& stage, StageState& state) {
-  auto expanded =
-      ProcessWord(stage.platform, lowering.globals.args.Getter(), {.escape = lowering.file.escape});
+  auto expanded = ProcessWord(stage.platform, lowering.globals.args.Getter(), {.escape = lowering.file.escape});
   if (!expanded) {
     return std::move(expanded).error().With("failed to process arguments for platform");
   }
   ReportUndeclared(lowering, stage, *expanded);
   const std::string& text = expanded->text;
-  bool only_target =
-      expanded->matched == std::set<std::string>{"TARGETPLATFORM"} && expanded->unmatched.empty();
+  bool only_target = expanded->matched == std::set<std::string>{"TARGETPLATFORM"} && expanded->unmatched.empty();
   if (only_target && lowering.globals.args.Get("TARGETPLATFORM") == text) {
     lowering.linter.RedundantTargetPlatform(stage);
   }
@@ -112,9 +110,8 @@ Result<StageState*> CopySource(Lowering& lowering, const Copy& copy, const Origi
   if (StageState* stage = FindByName(lowering, copy.from)) return stage;
   if (auto number = ParseInt(copy.from)) {
     if (*number < 0 || static_cast<size_t>(*number) >= lowering.file.stages.size()) {
-      return Hinted(
-          Invalid("invalid stage index {}", *number),
-          fmt::format("the stages of this file are 0 to {}", lowering.file.stages.size() - 1));
+      return Hinted(Invalid("invalid stage index {}", *number),
+                    fmt::format("the stages of this file are 0 to {}", lowering.file.stages.size() - 1));
     }
     return lowering.stages[static_cast<size_t>(*number)].get();
   }
@@ -167,8 +164,8 @@ Status CollectStages(Lowering& lowering) {
     state->origin = stage.origin;
     state->name = stage.name;
     state->display_name = stage.name.empty() ? fmt::format("stage-{}", i) : stage.name;
-    TRY_ASSIGN(Expansion base, ProcessWord(stage.base, lowering.globals.args.Getter(),
-                                           {.escape = lowering.file.escape}));
+    TRY_ASSIGN(Expansion base,
+               ProcessWord(stage.base, lowering.globals.args.Getter(), {.escape = lowering.file.escape}));
     ReportUndeclared(lowering, stage, base);
     if (base.text.empty()) {
       Error error = Invalid("base name ({}) should not be blank", stage.base);
@@ -179,9 +176,8 @@ Status CollectStages(Lowering& lowering) {
     state->outline.args = lowering.globals.facts;
     if (!stage.platform.empty()) TRY(ReadPlatform(lowering, stage, *state));
     if (!stage.name.empty()) {
-      state->replaced_by =
-          FindNamedContext(lowering.options.named_contexts, stage.name,
-                           state->platform.value_or(lowering.options.target_platform));
+      state->replaced_by = FindNamedContext(lowering.options.named_contexts, stage.name,
+                                            state->platform.value_or(lowering.options.target_platform));
     }
     if (state->replaced_by == nullptr) {
       state->base = FindByName(lowering, base.text);

@@ -21,8 +21,7 @@ namespace {
 
 void ReportUndefined(const CommandScope& scope, const Expansion& expansion) {
   for (const std::string& name : expansion.unmatched) {
-    bool declared =
-        std::ranges::any_of(scope.stage().args, [&](const auto& arg) { return arg.first == name; });
+    bool declared = std::ranges::any_of(scope.stage().args, [&](const auto& arg) { return arg.first == name; });
     if (declared || IsBuilderArg(name)) continue;
     std::vector<std::string> known = scope.stage().variables.Names();
     scope.lowering().linter.UndefinedVar(scope.origin(), name, known);
@@ -32,22 +31,19 @@ void ReportUndefined(const CommandScope& scope, const Expansion& expansion) {
 }  // namespace
 
 Result<std::string> CommandScope::Expand(std::string_view word) const {
-  TRY_ASSIGN(Expansion expansion,
-             ProcessWord(word, stage_.variables.Getter(), {.escape = lowering_.file.escape}));
+  TRY_ASSIGN(Expansion expansion, ProcessWord(word, stage_.variables.Getter(), {.escape = lowering_.file.escape}));
   ReportUndefined(*this, expansion);
   return std::move(expansion.text);
 }
 
 Result<std::string> CommandScope::ExpandDocument(std::string_view body) const {
-  TRY_ASSIGN(Expansion expansion,
-             ProcessWord(body, stage_.variables.Getter(), {.skip_quotes = true}));
+  TRY_ASSIGN(Expansion expansion, ProcessWord(body, stage_.variables.Getter(), {.skip_quotes = true}));
   ReportUndefined(*this, expansion);
   return std::move(expansion.text);
 }
 
 std::string CommandScope::Title() const {
-  auto expansion =
-      ProcessWord(origin().text, stage_.variables.Getter(), {.escape = lowering_.file.escape});
+  auto expansion = ProcessWord(origin().text, stage_.variables.Getter(), {.escape = lowering_.file.escape});
   return UpperCaseInstruction(expansion ? expansion->text : origin().text);
 }
 
@@ -99,11 +95,10 @@ namespace {
 
 // Signal names as docker knows them, without SIG; "RTMIN+3" and numbers besides.
 bool IsSignal(std::string_view text) {
-  constexpr std::array kNames = {
-      "ABRT", "ALRM",   "BUS",  "CHLD",   "CLD",   "CONT", "FPE",  "HUP",   "ILL",
-      "INT",  "IO",     "IOT",  "KILL",   "PIPE",  "POLL", "PROF", "PWR",   "QUIT",
-      "SEGV", "STKFLT", "STOP", "SYS",    "TERM",  "TRAP", "TSTP", "TTIN",  "TTOU",
-      "URG",  "USR1",   "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ", "RTMIN", "RTMAX"};
+  constexpr std::array kNames = {"ABRT", "ALRM",   "BUS",  "CHLD",   "CLD",   "CONT", "FPE",  "HUP",   "ILL",
+                                 "INT",  "IO",     "IOT",  "KILL",   "PIPE",  "POLL", "PROF", "PWR",   "QUIT",
+                                 "SEGV", "STKFLT", "STOP", "SYS",    "TERM",  "TRAP", "TSTP", "TTIN",  "TTOU",
+                                 "URG",  "USR1",   "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ", "RTMIN", "RTMAX"};
   if (auto number = ParseInt(text)) return *number != 0;
   std::string name = ToUpper(text);
   if (name.starts_with("SIG")) name = name.substr(3);
@@ -186,10 +181,8 @@ class MetadataLowering {
         op.base = 0;
         step.inputs.push_back(*base);
       }
-      op.actions.push_back(graph::MakeDirectory{.path = stage_.directory,
-                                                .mode = 0755,
-                                                .make_parents = true,
-                                                .owner = ReadOwner(stage_.config.user())});
+      op.actions.push_back(graph::MakeDirectory{
+          .path = stage_.directory, .mode = 0755, .make_parents = true, .owner = ReadOwner(stage_.config.user())});
       step.op = std::move(op);
       made = scope_.lowering().steps.Add(std::move(step));
       stage_.root = made;
@@ -234,8 +227,7 @@ class MetadataLowering {
   Status operator()(const Expose& expose) {
     std::vector<std::string> ports;
     for (const Word& word : expose.ports) {
-      TRY_ASSIGN(auto words, ProcessWords(word, stage_.variables.Getter(),
-                                          {.escape = scope_.lowering().file.escape}));
+      TRY_ASSIGN(auto words, ProcessWords(word, stage_.variables.Getter(), {.escape = scope_.lowering().file.escape}));
       for (const std::string& port : words) {
         TRY_ASSIGN(ExposedPorts parsed, ParsePorts(port));
         checks_.OnExpose(scope_.origin(), port, parsed.upper_case_protocol, parsed.has_host_part);
@@ -261,10 +253,10 @@ class MetadataLowering {
 
   Status operator()(const StopSignal& stop) {
     TRY_ASSIGN(std::string signal, scope_.Expand(stop.signal));
-    if (IsWindows(*stage_.platform)) return Invalid("The daemon on this platform does not support the command stopsignal");
+    if (IsWindows(*stage_.platform))
+      return Invalid("The daemon on this platform does not support the command stopsignal");
     if (!IsSignal(signal)) {
-      return Hinted(Invalid("invalid signal: {}", signal),
-                    "use a name such as SIGTERM, or 1 to 64");
+      return Hinted(Invalid("invalid signal: {}", signal), "use a name such as SIGTERM, or 1 to 64");
     }
     stage_.config.SetConfig("StopSignal", signal);
     return Empty("STOPSIGNAL " + signal);
@@ -277,8 +269,7 @@ class MetadataLowering {
       check.test = {"NONE"};
     } else {
       check.test = {healthcheck.command.shell_form ? "CMD-SHELL" : "CMD"};
-      check.test.insert(check.test.end(), healthcheck.command.args.begin(),
-                        healthcheck.command.args.end());
+      check.test.insert(check.test.end(), healthcheck.command.args.begin(), healthcheck.command.args.end());
     }
     check.interval = healthcheck.interval;
     check.timeout = healthcheck.timeout;
@@ -316,8 +307,7 @@ class MetadataLowering {
     const Lowering& lowering = scope_.lowering();
     ArgFacts facts{definition.name, definition.description, "", {}, scope_.origin().span};
     std::optional<std::string> value;
-    if (auto given = lowering.build_args.find(definition.name);
-        given != lowering.build_args.end()) {
+    if (auto given = lowering.build_args.find(definition.name); given != lowering.build_args.end()) {
       value = given->second;
     } else if (definition.value) {
       TRY_ASSIGN(value, scope_.Expand(*definition.value));
@@ -385,9 +375,8 @@ Status LowerStage(Lowering& lowering, StageState& stage) {
     RootOf(lowering, *stage.base);  // a context in the place of a stage is not in the graph before
     InheritFromStage(stage);
   }
-  stage.checks = stage.base != nullptr && stage.base->checks
-                     ? StageChecks::From(*stage.base->checks)
-                     : StageChecks(lowering.linter);
+  stage.checks = stage.base != nullptr && stage.base->checks ? StageChecks::From(*stage.base->checks)
+                                                             : StageChecks(lowering.linter);
   if (!stage.platform) stage.platform = lowering.options.target_platform;
   EnsurePath(stage.config);
   // The image's ENV beats ARGs that the parent stage set after it.

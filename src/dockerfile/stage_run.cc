@@ -75,8 +75,7 @@ class RunLowering {
     step.text = step.name;
     step.op = graph::FileOp{
         .base = -1,
-        .actions = {graph::MakeFile{
-            .path = "/" + file.name, .data = file.content, .mode = 0755, .owner = {}}}};
+        .actions = {graph::MakeFile{.path = "/" + file.name, .data = file.content, .mode = 0755, .owner = {}}}};
     graph::Mount mount{.target = "/dev/pipes"};
     mount.input = Input(lowering_.steps.AddOnce(std::move(step)));
     mount.readonly = true;
@@ -85,9 +84,7 @@ class RunLowering {
 
   Status AddMounts() {
     for (size_t i = 0; i < run_.mounts.size(); ++i) {
-      TRY_ASSIGN(Mount mount, ParseMount(run_.mounts[i], [&](std::string_view word) {
-                   return scope_.Expand(word);
-                 }));
+      TRY_ASSIGN(Mount mount, ParseMount(run_.mounts[i], [&](std::string_view word) { return scope_.Expand(word); }));
       StageState* source = scope_.command().sources[i];
       if (source != nullptr && !source->done) {
         return Hinted(Invalid("cannot mount from stage \"{}\" to \"{}\", stage needs to be defined "
@@ -143,8 +140,7 @@ class RunLowering {
         out.gid = mount.gid.value_or(0);
         out.mode = mount.mode.value_or(0755);
       }
-      stage_.outline.caches.try_emplace(out.cache_id,
-                                        Outline::CacheMount{out.cache_id, scope_.origin().span});
+      stage_.outline.caches.try_emplace(out.cache_id, Outline::CacheMount{out.cache_id, scope_.origin().span});
     }
     exec_.mounts.push_back(std::move(out));
     return Ok();
@@ -174,8 +170,8 @@ class RunLowering {
     }
     out.readonly = true;
     out.required = mount.required;
-    stage_.outline.secrets.try_emplace(
-        out.secret_id, Outline::Credential{out.secret_id, mount.required, scope_.origin().span});
+    stage_.outline.secrets.try_emplace(out.secret_id,
+                                       Outline::Credential{out.secret_id, mount.required, scope_.origin().span});
     exec_.mounts.push_back(std::move(out));
     return Ok();
   }
@@ -194,8 +190,8 @@ class RunLowering {
     out.gid = mount.gid.value_or(0);
     out.mode = mount.mode.value_or(0600);
     out.required = mount.required;
-    stage_.outline.ssh.try_emplace(
-        out.secret_id, Outline::Credential{out.secret_id, mount.required, scope_.origin().span});
+    stage_.outline.ssh.try_emplace(out.secret_id,
+                                   Outline::Credential{out.secret_id, mount.required, scope_.origin().span});
     exec_.mounts.push_back(std::move(out));
     return Ok();
   }
@@ -204,8 +200,7 @@ class RunLowering {
     const auto& granted = lowering_.options.entitlements;
     if (granted.contains(entitlement)) return Ok();
     if (entitlement.starts_with("device=") && granted.contains("device")) return Ok();
-    Error error =
-        Invalid("{} is not allowed: the build was not given the entitlement {}", what, entitlement);
+    Error error = Invalid("{} is not allowed: the build was not given the entitlement {}", what, entitlement);
     error.hint = fmt::format("pass --allow {}", entitlement);
     return error;
   }
@@ -252,11 +247,8 @@ class RunLowering {
       return stage_.variables.Get(name);
     };
     std::string text = scope_.origin().text + suffix;
-    auto expansion = ProcessWord(text, get,
-                                 {.escape = lowering_.file.escape,
-                                  .raw_quotes = true,
-                                  .raw_escapes = false,
-                                  .skip_unset = true});
+    auto expansion = ProcessWord(
+        text, get, {.escape = lowering_.file.escape, .raw_quotes = true, .raw_escapes = false, .skip_unset = true});
     return UpperCaseInstruction(expansion ? expansion->text : text);
   }
 
@@ -287,8 +279,6 @@ class RunLowering {
 
 }  // namespace
 
-Status LowerRun(const CommandScope& scope, const Run& run) {
-  return RunLowering(scope, run).Lower();
-}
+Status LowerRun(const CommandScope& scope, const Run& run) { return RunLowering(scope, run).Lower(); }
 
 }  // namespace varve::dockerfile

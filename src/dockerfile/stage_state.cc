@@ -55,8 +55,7 @@ graph::Ref ContextRoot(Lowering& lowering) {
     step.op = graph::FileOp{.base = -1, .actions = {std::move(copy)}};
     root = lowering.steps.AddOnce(std::move(step));
   };
-  if (const auto* http = std::get_if<graph::HttpSource>(&context.source);
-      http != nullptr && context.unpack) {
+  if (const auto* http = std::get_if<graph::HttpSource>(&context.source); http != nullptr && context.unpack) {
     graph::Copy copy;
     copy.from.path = http->filename;
     copy.unpack = true;

@@ -55,7 +55,7 @@ struct StageState {
   std::vector<Command> commands;
   std::vector<StageState*> needs;  // sources of its commands, in order
   bool no_cache = false;
-  std::string no_cache_rule;       // the flag that says so
+  std::string no_cache_rule;  // the flag that says so
 
   bool resolved = false;      // its base is known
   bool done = false;          // lowered: others may use its result

@@ -11,9 +11,7 @@ std::string StepNumbers::Next(std::string_view platform, bool on_build) {
   return Prefix(platform, on_build);
 }
 
-std::string StepNumbers::Again(std::string_view platform, bool on_build) {
-  return Prefix(platform, on_build);
-}
+std::string StepNumbers::Again(std::string_view platform, bool on_build) { return Prefix(platform, on_build); }
 
 std::string StepNumbers::Prefix(std::string_view platform, bool on_build) const {
   if (total_ == 0) return "";
@@ -40,8 +38,7 @@ std::string PlatformPrefix(const oci::Platform& platform, const GetVariable& get
     if (!os && !architecture && !variant) return base;
     target = {};
     target.os = os && !os->empty() ? *os : platform.os;
-    target.architecture =
-        architecture && !architecture->empty() ? *architecture : platform.architecture;
+    target.architecture = architecture && !architecture->empty() ? *architecture : platform.architecture;
     target.variant = variant.value_or("");
   }
   target = oci::Normalise(target);
@@ -68,8 +65,7 @@ std::string SummariseHeredoc(std::string_view body) {
   return std::string(line) + "...";
 }
 
-std::string MetadataStepName(std::string_view reference,
-                             const std::optional<oci::Platform>& platform) {
+std::string MetadataStepName(std::string_view reference, const std::optional<oci::Platform>& platform) {
   if (!platform) return fmt::format("[internal] load metadata for {}", reference);
   return fmt::format("[{} internal] load metadata for {}", platform->ToString(), reference);
 }

@@ -48,7 +48,6 @@ std::string SummariseHeredoc(std::string_view body);
 
 // "[internal] load metadata for docker.io/library/alpine:3", with the platform in builds for
 // several.
-std::string MetadataStepName(std::string_view reference,
-                             const std::optional<oci::Platform>& platform);
+std::string MetadataStepName(std::string_view reference, const std::optional<oci::Platform>& platform);
 
 }  // namespace varve::dockerfile

@@ -8,14 +8,10 @@ namespace varve::dockerfile {
 namespace {
 
 constexpr Subrequest kSubrequests[] = {
-    {.name = "outline",
-     .description = "List all parameters current build target supports",
-     .has_target = true},
+    {.name = "outline", .description = "List all parameters current build target supports", .has_target = true},
     {.name = "targets", .description = "List all targets current build supports"},
     {.name = "lint", .description = "Lint a Dockerfile", .has_status_code = true},
-    {.name = "subrequests.describe",
-     .description = "List available subrequest types",
-     .has_text = false},
+    {.name = "subrequests.describe", .description = "List available subrequest types", .has_text = false},
 };
 
 Json Named(std::string_view name) { return Json().Set("name", name); }
@@ -47,8 +43,7 @@ Json DescribeJson() {
 std::string DescribeText() {
   std::vector<std::vector<std::string>> rows = {{"NAME", "VERSION", "DESCRIPTION"}};
   for (const Subrequest& request : kSubrequests) {
-    rows.push_back({std::string(request.name), std::string(kSubrequestVersion),
-                    std::string(request.description)});
+    rows.push_back({std::string(request.name), std::string(kSubrequestVersion), std::string(request.description)});
   }
   return TextTable(rows, 1);
 }

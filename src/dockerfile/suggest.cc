@@ -17,8 +17,7 @@ size_t Distance(std::string_view a, std::string_view b) {
 
 }  // namespace
 
-std::string Suggest(std::string_view word, std::span<const std::string_view> candidates,
-                    bool case_sensitive) {
+std::string Suggest(std::string_view word, std::span<const std::string_view> candidates, bool case_sensitive) {
   std::string wanted = case_sensitive ? std::string(word) : ToLower(word);
   std::string best;
   size_t best_distance = kFar;
@@ -28,8 +27,8 @@ std::string Suggest(std::string_view word, std::span<const std::string_view> can
     size_t distance = Distance(wanted, option);
     // Among equals, the first letter is the one that people get right: RNU is RUN, not ENV.
     bool same_start = !option.empty() && wanted.starts_with(option[0]);
-    bool better = distance < best_distance || (distance == best_distance && distance < kFar &&
-                                               same_start && !wanted.starts_with(best[0]));
+    bool better = distance < best_distance ||
+                  (distance == best_distance && distance < kFar && same_start && !wanted.starts_with(best[0]));
     if (better) {
       best_distance = distance;
       best = std::move(option);
@@ -39,8 +38,7 @@ std::string Suggest(std::string_view word, std::span<const std::string_view> can
   return best;
 }
 
-std::string DidYouMean(std::string_view word, std::span<const std::string_view> candidates,
-                       bool case_sensitive) {
+std::string DidYouMean(std::string_view word, std::span<const std::string_view> candidates, bool case_sensitive) {
   std::string best = Suggest(word, candidates, case_sensitive);
   return best.empty() ? "" : " (did you mean " + best + "?)";
 }

@@ -9,11 +9,9 @@
 namespace varve::dockerfile {
 
 // The candidate nearest to `word`, or "". Without `case_sensitive`, the answer takes word's case.
-std::string Suggest(std::string_view word, std::span<const std::string_view> candidates,
-                    bool case_sensitive);
+std::string Suggest(std::string_view word, std::span<const std::string_view> candidates, bool case_sensitive);
 
 // " (did you mean X?)", or "".
-std::string DidYouMean(std::string_view word, std::span<const std::string_view> candidates,
-                       bool case_sensitive);
+std::string DidYouMean(std::string_view word, std::span<const std::string_view> candidates, bool case_sensitive);
 
 }  // namespace varve::dockerfile

@@ -31,8 +31,8 @@ TEST(Duration, AllUnitsAndFractions) {
 TEST(Duration, EndsOfTheRange) {
   EXPECT_EQ(Nanoseconds("9223372036854775807ns"), std::numeric_limits<int64_t>::max());
   EXPECT_EQ(Nanoseconds("-9223372036854775808ns"), std::numeric_limits<int64_t>::min());
-  for (const char* text : {"9223372036854775808ns", "2562048h", "99999999999999999999s",
-                           "2562047h60m", "", "-", ".s", "1", "s", "1 s", "1x"}) {
+  for (const char* text : {"9223372036854775808ns", "2562048h", "99999999999999999999s", "2562047h60m", "", "-", ".s",
+                           "1", "s", "1 s", "1x"}) {
     EXPECT_FALSE(ParseDuration(text)) << text;
   }
 }
@@ -44,8 +44,8 @@ TEST(Quote, WritesWhatGoWrites) {
 }
 
 TEST(Runes, OverlongFormsAndSurrogatesAreBadBytes) {
-  for (std::string_view bytes : {"\xc0\x80", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80",
-                                 "\xf0\x80\x80\x80", "\x80", "\xe2\x82"}) {
+  for (std::string_view bytes :
+       {"\xc0\x80", "\xe0\x80\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xf0\x80\x80\x80", "\x80", "\xe2\x82"}) {
     Rune rune = DecodeRune(bytes, 0);
     EXPECT_EQ(rune.value, kBadByte);
     EXPECT_EQ(rune.size, 1u);

@@ -192,14 +192,12 @@ Result<Body> TypeHealthcheck(const RawInstruction& raw) {
     return Body(std::move(check));
   }
   Flags flags;
-  for (std::string_view name :
-       {"interval", "timeout", "start-period", "start-interval", "retries"}) {
+  for (std::string_view name : {"interval", "timeout", "start-period", "start-interval", "retries"}) {
     flags.AddString(name);
   }
   TRY(flags.Parse(raw.origin.flags));
   if (type != "CMD") {
-    return Hinted(Invalid("Unknown type {} in HEALTHCHECK (try CMD)", Quote(type)),
-                  Usage("HEALTHCHECK"));
+    return Hinted(Invalid("Unknown type {} in HEALTHCHECK (try CMD)", Quote(type)), Usage("HEALTHCHECK"));
   }
   check.command = TypeCommandLine(raw, 1);
   if (check.command.args.empty()) {
@@ -259,8 +257,7 @@ constexpr Entry kInstructions[] = {{"ADD", TypeAdd},
 
 bool IsStageName(std::string_view name) {
   if (name.empty() || name[0] < 'a' || name[0] > 'z') return false;
-  return name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-_.") ==
-         std::string_view::npos;
+  return name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-_.") == std::string_view::npos;
 }
 
 }  // namespace

@@ -15,15 +15,13 @@ namespace {
 
 Status CheckOperands(const RawInstruction& raw, std::string_view name) {
   if (raw.args.size() >= 2) return Ok();
-  return Hinted(
-      Invalid("{} requires at least two arguments, but only one was provided. Destination "
-              "could not be determined",
-              name),
-      fmt::format("write {} SOURCE… DESTINATION", name));
+  return Hinted(Invalid("{} requires at least two arguments, but only one was provided. Destination "
+                        "could not be determined",
+                        name),
+                fmt::format("write {} SOURCE… DESTINATION", name));
 }
 
-Result<CopySources> TypeSources(const RawInstruction& raw, std::string_view name,
-                                const Flags& flags) {
+Result<CopySources> TypeSources(const RawInstruction& raw, std::string_view name, const Flags& flags) {
   CopySources out{.destination = raw.args.back(),
                   .chown = flags.Value("chown"),
                   .chmod = flags.Value("chmod"),
@@ -100,9 +98,7 @@ Result<Body> TypeRun(const RawInstruction& raw) {
   flags.AddString("network");
   flags.AddString("security");
   TRY(flags.Parse(raw.origin.flags));
-  Run run{.command = TypeCommandLine(raw),
-          .heredocs = raw.origin.heredocs,
-          .mounts = flags.Values("mount")};
+  Run run{.command = TypeCommandLine(raw), .heredocs = raw.origin.heredocs, .mounts = flags.Values("mount")};
   if (!run.heredocs.empty() && run.command.args.empty()) {
     Error error = Invalid("RUN has a heredoc but no command");
     error.hint = "a heredoc belongs behind the flags: RUN --mount=… <<EOF";

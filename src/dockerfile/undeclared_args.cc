@@ -24,8 +24,8 @@ void AddNames(const Instruction& instruction, std::set<std::string>* names) {
 
 }  // namespace
 
-std::vector<std::string> MisspeltBuildArgs(
-    const Dockerfile& file, const std::vector<std::pair<std::string, std::string>>& build_args) {
+std::vector<std::string> MisspeltBuildArgs(const Dockerfile& file,
+                                           const std::vector<std::pair<std::string, std::string>>& build_args) {
   std::set<std::string> declared;
   for (const Instruction& instruction : file.global_args) AddNames(instruction, &declared);
   for (const Stage& stage : file.stages) {
@@ -37,13 +37,13 @@ std::vector<std::string> MisspeltBuildArgs(
     // Two letters are near to any other two.
     if (declared.contains(name) || IsPredefined(name) || name.size() < 4) continue;
     std::string meant = DidYouMean(name, names, true);
-    if (!meant.empty())
-      out.push_back(fmt::format("build argument {} is not declared{}", name, meant));
+    if (!meant.empty()) out.push_back(fmt::format("build argument {} is not declared{}", name, meant));
   }
   return out;
 }
 
-std::vector<std::string> UnknownFilteredStages(const Dockerfile& file, const std::vector<std::string>& no_cache_filter) {
+std::vector<std::string> UnknownFilteredStages(const Dockerfile& file,
+                                               const std::vector<std::string>& no_cache_filter) {
   std::vector<std::string_view> names;
   for (const Stage& stage : file.stages) {
     if (!stage.name.empty()) names.push_back(stage.name);
@@ -51,7 +51,8 @@ std::vector<std::string> UnknownFilteredStages(const Dockerfile& file, const std
   std::vector<std::string> out;
   for (const std::string& wanted : no_cache_filter) {
     if (std::ranges::any_of(names, [&](std::string_view name) { return EqualsIgnoreCase(name, wanted); })) continue;
-    out.push_back(fmt::format("no stage has the name {} of --no-cache-filter{}", wanted, DidYouMean(wanted, names, false)));
+    out.push_back(
+        fmt::format("no stage has the name {} of --no-cache-filter{}", wanted, DidYouMean(wanted, names, false)));
   }
   return out;
 }

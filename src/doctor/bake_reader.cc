@@ -21,8 +21,7 @@ class Places {
     auto body = hcl::ParseNative({file.path, file.text});
     if (!body) return;
     for (hcl::Block& block : body->blocks) {
-      if (block.type == "target" && !block.labels.empty())
-        blocks_.push_back({&file, std::move(block)});
+      if (block.type == "target" && !block.labels.empty()) blocks_.push_back({&file, std::move(block)});
     }
   }
 
@@ -32,8 +31,7 @@ class Places {
   };
   Place Block(const std::string& target) const {
     const Known* known = Find(target);
-    return known == nullptr ? Place()
-                            : Place{known->file, static_cast<int>(known->block.header.start.line)};
+    return known == nullptr ? Place() : Place{known->file, static_cast<int>(known->block.header.start.line)};
   }
   // The line on which `text` stands in the attribute's value; else that of the value.
   int Attribute(const std::string& target, std::string_view name, const std::string& text) const {
@@ -42,10 +40,8 @@ class Places {
     const hcl::Attribute* attribute = known->block.body.Find(name);
     if (attribute == nullptr) return static_cast<int>(known->block.header.start.line);
     const hcl::Range& range = attribute->value->range;
-    for (size_t line = range.start.line;
-         line <= range.end.line && line <= known->file->lines.size(); ++line) {
-      if (!text.empty() && known->file->lines[line - 1].find(text) != std::string::npos)
-        return static_cast<int>(line);
+    for (size_t line = range.start.line; line <= range.end.line && line <= known->file->lines.size(); ++line) {
+      if (!text.empty() && known->file->lines[line - 1].find(text) != std::string::npos) return static_cast<int>(line);
     }
     return static_cast<int>(attribute->range.start.line);
   }
@@ -66,8 +62,7 @@ class Places {
       if (known.block.labels[0] == target) return &known;
     }
     for (const Known& known : blocks_) {
-      if (known.block.body.Find("matrix") != nullptr && target.starts_with(known.block.labels[0]))
-        return &known;
+      if (known.block.body.Find("matrix") != nullptr && target.starts_with(known.block.labels[0])) return &known;
     }
     for (const Known& known : blocks_) {
       if (known.block.body.Find("matrix") != nullptr) return &known;
@@ -78,8 +73,7 @@ class Places {
   std::vector<Known> blocks_;
 };
 
-void AddTarget(Project& project, const SourceFile& first, const bake::Target& target,
-               const Places& places) {
+void AddTarget(Project& project, const SourceFile& first, const bake::Target& target, const Places& places) {
   Places::Place place = places.Block(target.name);
   BuildCall call{.file = place.file != nullptr ? place.file : &first,
                  .line = std::max(place.line, 1),
@@ -88,8 +82,7 @@ void AddTarget(Project& project, const SourceFile& first, const bake::Target& ta
   auto context = ResolvePath(folder, target.context.value_or("."));
   call.context_known = context && !target.dockerfile_inline;
   call.context = context.value_or(target.context.value_or(""));
-  call.dockerfile =
-      ResolvePath(call.context, target.dockerfile.value_or("Dockerfile")).value_or("");
+  call.dockerfile = ResolvePath(call.context, target.dockerfile.value_or("Dockerfile")).value_or("");
   if (target.dockerfile_inline) call.dockerfile = call.file->path + "#" + target.name;
   call.target = target.target.value_or("");
   call.tags = target.tags.value_or(bake::Strings());
@@ -99,8 +92,7 @@ void AddTarget(Project& project, const SourceFile& first, const bake::Target& ta
     for (const bake::Entry& entry : entries.value_or(bake::Entries())) {
       std::string text = bake::EntryText(bake::EntryKind::kCache, entry);
       CacheEntry cache = ParseCacheEntry(text, 0);
-      std::string word =
-          cache.type == "gha" ? "gha" : entry.Get("ref") + entry.Get("src") + entry.Get("dest");
+      std::string word = cache.type == "gha" ? "gha" : entry.Get("ref") + entry.Get("src") + entry.Get("dest");
       cache.line = places.Attribute(target.name, name, word);
       out.push_back(std::move(cache));
     }
@@ -149,8 +141,7 @@ void ReadBake(Project& project) {
     if (names.empty()) continue;
     auto selection = bake::Select(*definition, names, {}, {});
     if (!selection) {
-      project.mentions.push_back(
-          {Mention::Kind::kUnreadable, files[0], 0, selection.error().message});
+      project.mentions.push_back({Mention::Kind::kUnreadable, files[0], 0, selection.error().message});
       continue;
     }
     for (const bake::Target& target : definition->targets) {

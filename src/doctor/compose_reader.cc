@@ -19,8 +19,7 @@ std::vector<Argument> PairsOf(const Node& node) {
   for (const Node& item : node.items) {
     std::string text = item.Text();
     size_t equals = text.find('=');
-    out.push_back(
-        {text.substr(0, equals), equals == text.npos ? "" : text.substr(equals + 1), LineOf(item)});
+    out.push_back({text.substr(0, equals), equals == text.npos ? "" : text.substr(equals + 1), LineOf(item)});
   }
   for (const Node::Member& member : node.members) {
     out.push_back({member.key, member.value.Text(), static_cast<int>(member.place.line)});
@@ -39,8 +38,7 @@ std::vector<CacheEntry> CachesOf(const Node* node) {
 BuildCall* Overridden(Project& project, const SourceFile& file, const std::string& name) {
   if (file.path.find("override") == file.path.npos) return nullptr;
   for (BuildCall& call : project.calls) {
-    bool same = call.file->kind == FileKind::kCompose && call.file->Folder() == file.Folder() &&
-                call.name == name;
+    bool same = call.file->kind == FileKind::kCompose && call.file->Folder() == file.Folder() && call.name == name;
     if (same && !call.starts) return &call;
   }
   return nullptr;
@@ -64,10 +62,8 @@ void ReadCompose(Project& project, const SourceFile& file) {
     auto folder = ResolvePath(file.Folder(), context);
     call.context_known = folder.has_value() && build->Find("dockerfile_inline") == nullptr;
     call.context = folder.value_or(context);
-    call.dockerfile = ResolvePath(call.context, dockerfile.empty() ? "Dockerfile" : dockerfile)
-                          .value_or(dockerfile);
-    if (build->Find("dockerfile_inline") != nullptr)
-      call.dockerfile = file.path + "#" + service.key;
+    call.dockerfile = ResolvePath(call.context, dockerfile.empty() ? "Dockerfile" : dockerfile).value_or(dockerfile);
+    if (build->Find("dockerfile_inline") != nullptr) call.dockerfile = file.path + "#" + service.key;
     call.target = TextAt(*build, "target");
     std::string image = TextAt(service.value, "image");
     if (!image.empty()) call.tags.push_back(image);

@@ -13,8 +13,8 @@ namespace varve::doctor {
 
 namespace fs = std::filesystem;
 
-DirectoryFacts::DirectoryFacts(std::string directory, const std::vector<std::string>& ignore,
-                               std::string ignore_file, bool measure)
+DirectoryFacts::DirectoryFacts(std::string directory, const std::vector<std::string>& ignore, std::string ignore_file,
+                               bool measure)
     : directory_(std::move(directory)), ignore_file_(std::move(ignore_file)), measure_(measure) {
   // Patterns that are wrong are an error of the build's walk, which says so.
   if (auto list = tree::PatternList::Compile(ignore)) ignored_ = std::move(*list);
@@ -37,8 +37,7 @@ std::vector<DirectoryFacts::Entry> DirectoryFacts::List(const std::string& direc
     struct stat st;
     bool is_directory = entry.type == DT_DIR;
     if (entry.type == DT_UNKNOWN) {
-      is_directory = fstatat(fd->get(), entry.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-                     S_ISDIR(st.st_mode);
+      is_directory = fstatat(fd->get(), entry.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
     }
     out.push_back({std::move(entry.name), is_directory});
   }
@@ -52,8 +51,7 @@ std::optional<uint64_t> DirectoryFacts::Bytes(const std::string& path) {
   if (fs::is_regular_file(fs::symlink_status(full, error))) return fs::file_size(full, error);
   uint64_t bytes = 0;
   auto options = fs::directory_options::skip_permission_denied;
-  for (fs::recursive_directory_iterator it(full, options, error), end; !error && it != end;
-       it.increment(error)) {
+  for (fs::recursive_directory_iterator it(full, options, error), end; !error && it != end; it.increment(error)) {
     std::error_code unknown;
     std::string inside = path + "/" + it->path().lexically_relative(full).string();
     fs::file_status status = it->symlink_status(unknown);

@@ -15,8 +15,7 @@ namespace varve::doctor {
 // for it.
 class DirectoryFacts final : public dockerfile::ContextFacts {
  public:
-  DirectoryFacts(std::string directory, const std::vector<std::string>& ignore,
-                 std::string ignore_file, bool measure);
+  DirectoryFacts(std::string directory, const std::vector<std::string>& ignore, std::string ignore_file, bool measure);
 
   std::string IgnoreFile() const override { return ignore_file_; }
   std::vector<Entry> List(const std::string& directory) override;

@@ -48,7 +48,8 @@ TEST_F(CopiesTest, SaysWhichFilesAStepNeeds) {
   ASSERT_EQ(found.size(), 1u);
   EXPECT_EQ(found[0].span.start_line, 3);
   EXPECT_EQ(found[0].severity, Severity::kNote);
-  EXPECT_THAT(found[0].reason, HasSubstr("line 4 last ran here, it looked at 1 of the 684 files that this copies: /app/package.json."));
+  EXPECT_THAT(found[0].reason,
+              HasSubstr("line 4 last ran here, it looked at 1 of the 684 files that this copies: /app/package.json."));
   EXPECT_THAT(found[0].text, ElementsAre("COPY package.json ./"));
   EXPECT_THAT(asked, ElementsAre("|COPY . .|RUN make deps"));
 }
@@ -71,7 +72,8 @@ TEST_F(CopiesTest, ANameThatIsListedIsNeededToo) {
 
 TEST_F(CopiesTest, WhatReadsMuchStaysWhereItIs) {
   uses["RUN make"] = {.copied = 4, .looked_at = {"/a", "/b"}, .listed = {}};
-  uses["RUN make all"] = {.copied = 400, .looked_at = {"/1", "/2", "/3", "/4", "/5", "/6", "/7", "/8", "/9"}, .listed = {}};
+  uses["RUN make all"] = {
+      .copied = 400, .looked_at = {"/1", "/2", "/3", "/4", "/5", "/6", "/7", "/8", "/9"}, .listed = {}};
   EXPECT_THAT(Find("COPY . .\nRUN make\nRUN make all\nRUN never ran here\n"), IsEmpty());
 }
 

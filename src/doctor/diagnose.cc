@@ -45,8 +45,7 @@ bool IsSilenced(const SourceFile& file, const Finding& finding) {
     auto list = Marked(file.lines[static_cast<size_t>(number - 1)], "varve:ignore");
     return list && Names(*list, finding.rule);
   };
-  for (int line = finding.span.start_line;
-       line <= std::max(finding.span.start_line, finding.span.end_line); ++line) {
+  for (int line = finding.span.start_line; line <= std::max(finding.span.start_line, finding.span.end_line); ++line) {
     if (on(line)) return true;
   }
   // All comment lines right above.
@@ -85,8 +84,7 @@ dockerfile::HintCost Pass::BuildCost(const BuildCall& call) const {
   const SourceFile* file = project.DockerfileOf(call);
   if (file == nullptr) return cost;
   for (const dockerfile::Stage& stage : file->dockerfile->stages) {
-    for (const auto& instruction : stage.instructions)
-      cost.seconds += Seconds(instruction, &cost.measured);
+    for (const auto& instruction : stage.instructions) cost.seconds += Seconds(instruction, &cost.measured);
   }
   return cost;
 }
@@ -114,8 +112,7 @@ dockerfile::HintCost Pass::OtherStagesCost(const BuildCall& call) const {
   }
   for (size_t i = 0; i < stages.size(); ++i) {
     if (in_image[i]) continue;
-    for (const auto& instruction : stages[i].instructions)
-      cost.seconds += Seconds(instruction, &cost.measured);
+    for (const auto& instruction : stages[i].instructions) cost.seconds += Seconds(instruction, &cost.measured);
   }
   return cost;
 }
@@ -143,14 +140,13 @@ bool IsVolatileValue(std::string_view value) {
 }
 
 bool IsBranchValue(std::string_view value) {
-  static constexpr std::array<std::string_view, 7> kWords = {
-      "github.ref",     "github.head_ref",  "GITHUB_REF", "GITHUB_HEAD_REF",
-      "CI_COMMIT_REF_", "CI_COMMIT_BRANCH", "git branch"};
+  static constexpr std::array<std::string_view, 7> kWords = {"github.ref",      "github.head_ref", "GITHUB_REF",
+                                                             "GITHUB_HEAD_REF", "CI_COMMIT_REF_",  "CI_COMMIT_BRANCH",
+                                                             "git branch"};
   return std::ranges::any_of(kWords, [&](std::string_view word) { return Contains(value, word); });
 }
 
-std::optional<Fix> ReplaceInLine(const SourceFile& file, int line, std::string_view from,
-                                 std::string_view to) {
+std::optional<Fix> ReplaceInLine(const SourceFile& file, int line, std::string_view from, std::string_view to) {
   if (line < 1 || line > static_cast<int>(file.lines.size()) || from.empty()) return std::nullopt;
   std::string text = file.lines[static_cast<size_t>(line - 1)];
   size_t at = text.find(from);
@@ -179,8 +175,7 @@ std::vector<Finding> Diagnose(const Project& project, const DiagnoseOptions& opt
     return options.skip.contains(finding.rule) || (file != nullptr && IsSilenced(*file, finding));
   });
   std::ranges::stable_sort(pass.findings, [](const Finding& a, const Finding& b) {
-    return std::tie(a.file, a.span.start_line, a.rule) <
-           std::tie(b.file, b.span.start_line, b.rule);
+    return std::tie(a.file, a.span.start_line, a.rule) < std::tie(b.file, b.span.start_line, b.rule);
   });
   // One file may be reached by several calls that say the same of it.
   auto same = [](const Finding& a, const Finding& b) {

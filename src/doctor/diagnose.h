@@ -32,7 +32,8 @@ struct DiagnoseOptions {
   std::function<std::optional<double>(const std::string& instruction)> seconds;
   // The same of a COPY and a RUN below it in builds of the context `folder` (relative to the project) on this
   // machine; nothing: it was not traced, or what it looked at is not known any more.
-  std::function<std::optional<CopyUse>(const std::string& folder, const std::string& copy, const std::string& run)> use_of_copy;
+  std::function<std::optional<CopyUse>(const std::string& folder, const std::string& copy, const std::string& run)>
+      use_of_copy;
   bool measure_contexts = true;  // walk what is in a context for nothing, to say its size
 };
 

@@ -17,11 +17,10 @@ using Files = std::map<std::string, std::string>;
 using Examples = std::map<std::pair<std::string, bool>, Files>;  // by rule, bad
 
 // Rules whose examples are on doc/checks.md, which checks_page_test reads.
-const std::set<std::string> kOfChecks = {
-    "InstallBelowCopyAll",  "MissingCacheMount", "PackageListLeftInLayer",
-    "UncheckedDownload",    "UnpinnedBase",      "VolatileArgTooEarly",
-    "InlineCache",          "NoDockerignore",    "DockerignoreLetsIn",
-    "SecretsUsedInArgOrEnv"};
+const std::set<std::string> kOfChecks = {"InstallBelowCopyAll",  "MissingCacheMount", "PackageListLeftInLayer",
+                                         "UncheckedDownload",    "UnpinnedBase",      "VolatileArgTooEarly",
+                                         "InlineCache",          "NoDockerignore",    "DockerignoreLetsIn",
+                                         "SecretsUsedInArgOrEnv"};
 
 // Rules about builds that ran on this machine: copies_test.
 const std::set<std::string> kOfHistory = {"CopiedButNotRead"};

@@ -147,14 +147,12 @@ TEST(Readers, GitlabScriptsAndAnchors) {
 }
 
 TEST(Readers, ComposeOverridesAndWhoBuildsThem) {
-  Files files = {
-      {"Dockerfile", kSlow},
-      {"docker-compose.yml", "services:\n  web:\n    build: .\n  db:\n    image: postgres\n"},
-      {"docker-compose.override.yml",
-       "services:\n  web:\n    build:\n      cache_from: [r/web:cache]\n"},
-      {".github/workflows/ci.yml",
-       "jobs:\n  b:\n    runs-on: ubuntu-latest\n    steps:\n"
-       "      - run: docker compose build web\n"}};
+  Files files = {{"Dockerfile", kSlow},
+                 {"docker-compose.yml", "services:\n  web:\n    build: .\n  db:\n    image: postgres\n"},
+                 {"docker-compose.override.yml", "services:\n  web:\n    build:\n      cache_from: [r/web:cache]\n"},
+                 {".github/workflows/ci.yml",
+                  "jobs:\n  b:\n    runs-on: ubuntu-latest\n    steps:\n"
+                  "      - run: docker compose build web\n"}};
   Project project = ProjectOf(files);
   ASSERT_EQ(project.calls.size(), 2u);
   const BuildCall& service = project.calls[1];
@@ -188,8 +186,7 @@ TEST(Readers, BakeTargetsInheritAndKeepTheirLines) {
 
 TEST(Doctor, ArgumentsThatAWorkflowMakesVolatile) {
   Files files = {
-      {"Dockerfile",
-       "FROM scratch\nARG FOO\nRUN --mount=type=cache,target=/root/.npm npm ci\nRUN echo $FOO\n"},
+      {"Dockerfile", "FROM scratch\nARG FOO\nRUN --mount=type=cache,target=/root/.npm npm ci\nRUN echo $FOO\n"},
       {"build.sh", "docker build --build-arg FOO=$(git rev-parse HEAD) .\n"}};
   EXPECT_EQ(Found(files), Texts{"Dockerfile:2 VolatileArgTooEarly"});
   files["build.sh"] = "docker build --build-arg FOO=1 .\n";
@@ -197,27 +194,24 @@ TEST(Doctor, ArgumentsThatAWorkflowMakesVolatile) {
 }
 
 TEST(Doctor, BuildsThatAJobStarts) {
-  Files files = {
-      {"Dockerfile", kSlow},
-      {"compose.yaml", "services:\n  web:\n    build: .\n"},
-      {".github/workflows/ci.yml",
-       "jobs:\n  b:\n    runs-on: ubuntu-latest\n    steps:\n      - run: docker compose build\n"}};
+  Files files = {{"Dockerfile", kSlow},
+                 {"compose.yaml", "services:\n  web:\n    build: .\n"},
+                 {".github/workflows/ci.yml",
+                  "jobs:\n  b:\n    runs-on: ubuntu-latest\n    steps:\n      - run: docker compose build\n"}};
   EXPECT_EQ(Found(files), Texts{"compose.yaml:3 NoCacheSource"});
-  files[".github/workflows/ci.yml"] =
-      ReplaceAll(files[".github/workflows/ci.yml"], "ubuntu-latest", "self-hosted");
+  files[".github/workflows/ci.yml"] = ReplaceAll(files[".github/workflows/ci.yml"], "ubuntu-latest", "self-hosted");
   EXPECT_EQ(Found(files), Texts{}) << "a machine of one's own keeps its cache";
   files.erase(".github/workflows/ci.yml");
   EXPECT_EQ(Found(files), Texts{}) << "so does a laptop";
 }
 
 TEST(Doctor, InlineCacheByAccident) {
-  Files files = {
-      {"Dockerfile", kSlow},
-      {"compose.yaml",
-       "services:\n  web:\n    image: web\n    build:\n      context: .\n      args:\n        A: "
-       "1\n"
-       "        BUILDKIT_INLINE_CACHE: 1\n      cache_from: [\"type=registry,ref=r/web:cache\"]\n"
-       "      cache_to: [\"type=registry,ref=r/web:cache,mode=max\"]\n"}};
+  Files files = {{"Dockerfile", kSlow},
+                 {"compose.yaml",
+                  "services:\n  web:\n    image: web\n    build:\n      context: .\n      args:\n        A: "
+                  "1\n"
+                  "        BUILDKIT_INLINE_CACHE: 1\n      cache_from: [\"type=registry,ref=r/web:cache\"]\n"
+                  "      cache_to: [\"type=registry,ref=r/web:cache,mode=max\"]\n"}};
   EXPECT_EQ(Found(files, {.skip = {"UnusedBuildArg"}}), Texts{"compose.yaml:8 InlineCache"})
       << "the cache goes elsewhere as well";
   files["compose.yaml"] =
@@ -244,8 +238,7 @@ TEST(Doctor, CommentsSilenceIt) {
   EXPECT_EQ(Found({{"a.sh", script}}), Texts{"a.sh:1 ClearLeavesCache"});
   EXPECT_EQ(Found({{"a.sh", "# varve:ignore ClearLeavesCache\n" + script}}), Texts{});
   EXPECT_EQ(Found({{"a.sh", "# varve:ignore\n# why\n" + script}}), Texts{});
-  EXPECT_EQ(Found({{"a.sh", "# varve:ignore Other, ClearLeavesCache -- we want that\n" + script}}),
-            Texts{});
+  EXPECT_EQ(Found({{"a.sh", "# varve:ignore Other, ClearLeavesCache -- we want that\n" + script}}), Texts{});
   EXPECT_EQ(Found({{"a.sh", "docker system prune -f # varve:ignore\n"}}), Texts{});
   EXPECT_EQ(Found({{"a.sh", "# varve:ignore Other\n" + script}}), Texts{"a.sh:2 ClearLeavesCache"});
   EXPECT_EQ(Found({{"a.sh", script + "\n\n# varve:ignore-file ClearLeavesCache\n"}}), Texts{});
@@ -253,11 +246,10 @@ TEST(Doctor, CommentsSilenceIt) {
 }
 
 TEST(Doctor, CostsOfThisMachine) {
-  Project project =
-      ProjectOf({{"Dockerfile", kSlow},
-                 {"compose.yaml",
-                  "services:\n  web:\n    build:\n      context: .\n"
-                  "      cache_from: [\"type=gha\"]\n      cache_to: [\"type=gha\"]\n"}});
+  Project project = ProjectOf({{"Dockerfile", kSlow},
+                               {"compose.yaml",
+                                "services:\n  web:\n    build:\n      context: .\n"
+                                "      cache_from: [\"type=gha\"]\n      cache_to: [\"type=gha\"]\n"}});
   DiagnoseOptions options;
   options.seconds = [](const std::string& text) {
     return text.ends_with("npm ci") ? std::optional(77.0) : std::nullopt;
@@ -269,8 +261,8 @@ TEST(Doctor, CostsOfThisMachine) {
 }
 
 TEST(Doctor, FilesThatAreNoneOfItsKindAreLeftAlone) {
-  for (const char* path : {"Dockerfile.md", "src/main.cc", ".github/dependabot.yml",
-                           "dockerfile.sh.j2", "values.yaml"}) {
+  for (const char* path :
+       {"Dockerfile.md", "src/main.cc", ".github/dependabot.yml", "dockerfile.sh.j2", "values.yaml"}) {
     EXPECT_FALSE(KindOf(path)) << path;
   }
   EXPECT_EQ(KindOf("docker/Dockerfile.prod"), FileKind::kDockerfile);
@@ -279,13 +271,11 @@ TEST(Doctor, FilesThatAreNoneOfItsKindAreLeftAlone) {
 }
 
 TEST(Doctor, BrokenFilesAreSaidWithTheirLine) {
-  EXPECT_EQ(Found({{".github/workflows/a.yml", "jobs:\n  b: [\n"}}),
-            Texts{".github/workflows/a.yml:3 UnreadableFile"});
-  EXPECT_EQ(Found({{"docker-bake.hcl", "target \"a\" {\n"}}),
-            Texts{"docker-bake.hcl:0 UnreadableFile"});
-  for (const char* text : {"", "- a\n- b\n", "jobs: 3\n", "jobs: {a: {steps: {b: c}}}\n",
-                           "jobs: {a: {steps: [1, null]}}\n",
-                           "on: [push]\njobs: {a: {steps: [{uses: 3, with: [x]}]}}\n"}) {
+  EXPECT_EQ(Found({{".github/workflows/a.yml", "jobs:\n  b: [\n"}}), Texts{".github/workflows/a.yml:3 UnreadableFile"});
+  EXPECT_EQ(Found({{"docker-bake.hcl", "target \"a\" {\n"}}), Texts{"docker-bake.hcl:0 UnreadableFile"});
+  for (const char* text :
+       {"", "- a\n- b\n", "jobs: 3\n", "jobs: {a: {steps: {b: c}}}\n", "jobs: {a: {steps: [1, null]}}\n",
+        "on: [push]\njobs: {a: {steps: [{uses: 3, with: [x]}]}}\n"}) {
     EXPECT_EQ(Found({{".github/workflows/a.yml", text}}), Texts{}) << text;
   }
 }
@@ -295,8 +285,11 @@ TEST(Rules, AMatrixWritesWhatOthersReadByName) {
     return "jobs:\n  a:\n    runs-on: [self-hosted]\n    steps:\n"
            "      - uses: OWNER/varve@v1\n"
            "        with:\n"
-           "          cache-from: type=gha,scope=" + read + "\n"
-           "          cache-to: type=gha,scope=" + written + ",mode=max\n";
+           "          cache-from: type=gha,scope=" +
+           read +
+           "\n"
+           "          cache-to: type=gha,scope=" +
+           written + ",mode=max\n";
   };
   auto found = [&](const std::string& read, const std::string& written) {
     Texts names = Found({{".github/workflows/a.yml", workflow(read, written)}});
@@ -326,8 +319,7 @@ TEST(Patch, FixesThatOverlapWait) {
     finding.fix = Fix{.file = "a.sh", .edits = {{first, last, std::move(lines)}}};
     return finding;
   };
-  std::vector<Finding> findings = {with(2, 2, {"2"}), with(2, 3, {}), with(2, 1, {"before"}),
-                                   with(2, 2, {"2"})};
+  std::vector<Finding> findings = {with(2, 2, {"2"}), with(2, 3, {}), with(2, 1, {"before"}), with(2, 2, {"2"})};
   Patch patch = MakePatch(project, findings);
   ASSERT_EQ(patch.files.size(), 1u);
   EXPECT_EQ(patch.files[0].after, "one\nbefore\n2\nthree\n");
@@ -336,22 +328,21 @@ TEST(Patch, FixesThatOverlapWait) {
 }
 
 TEST(Patch, FixedProjectsAreRight) {
-  Files files = {
-      {"Dockerfile",
-       "FROM debian@sha256:5555555555555555555555555555555555555555555555555555555555555555\n"
-       "ARG GIT_SHA\n"
-       "RUN --mount=type=cache,target=/var/cache/apt --mount=type=cache,target=/var/lib/apt,id=x "
-       "\\\n"
-       "    apt-get update && apt-get install -y ffmpeg\n"
-       "COPY requirements.txt .\n"
-       "RUN --mount=type=cache,target=/root/.cache/pip pip install --no-cache-dir -r "
-       "requirements.txt\n"
-       "RUN echo $GIT_SHA > /sha\n"},
-      {".github/workflows/a.yml",
-       "jobs:\n  b:\n    runs-on: ubuntu-latest\n    steps:\n"
-       "      - name: Build\n        uses: docker/build-push-action@v6\n        with:\n          "
-       "context: .\n"
-       "          cache-to: type=gha,scope=a,mode=max\n"}};
+  Files files = {{"Dockerfile",
+                  "FROM debian@sha256:5555555555555555555555555555555555555555555555555555555555555555\n"
+                  "ARG GIT_SHA\n"
+                  "RUN --mount=type=cache,target=/var/cache/apt --mount=type=cache,target=/var/lib/apt,id=x "
+                  "\\\n"
+                  "    apt-get update && apt-get install -y ffmpeg\n"
+                  "COPY requirements.txt .\n"
+                  "RUN --mount=type=cache,target=/root/.cache/pip pip install --no-cache-dir -r "
+                  "requirements.txt\n"
+                  "RUN echo $GIT_SHA > /sha\n"},
+                 {".github/workflows/a.yml",
+                  "jobs:\n  b:\n    runs-on: ubuntu-latest\n    steps:\n"
+                  "      - name: Build\n        uses: docker/build-push-action@v6\n        with:\n          "
+                  "context: .\n"
+                  "          cache-to: type=gha,scope=a,mode=max\n"}};
   Project project = ProjectOf(files);
   Patch patch = MakePatch(project, Diagnose(project, {}));
   EXPECT_EQ(patch.postponed.size(), 0u);
@@ -362,22 +353,21 @@ TEST(Patch, FixedProjectsAreRight) {
 // --- Golden files ----------------------------------------------------------------------------
 
 Project GoldenProject() {
-  return ProjectOf(
-      {{"Dockerfile",
-        "FROM node@sha256:5555555555555555555555555555555555555555555555555555555555555555 AS "
-        "build\n"
-        "ARG GIT_SHA\n"
-        "COPY package.json ./\n"
-        "RUN --mount=type=cache,target=/root/.npm npm ci\n"
-        "RUN echo $GIT_SHA\n"
-        "FROM scratch\n"
-        "COPY --from=build /app /app\n"},
-       {".github/workflows/ci.yml",
-        "jobs:\n  build:\n    runs-on: ubuntu-latest\n    steps:\n"
-        "      - uses: docker/build-push-action@v6\n        with:\n          context: .\n"
-        "          build-args: NPM_TOKEN=${{ secrets.NPM_TOKEN }}\n"
-        "          cache-from: type=gha,scope=app\n          cache-to: type=gha,scope=app\n"},
-       {"clean up.sh", "#!/bin/sh\n# clears everything\ndocker builder prune\n"}});
+  return ProjectOf({{"Dockerfile",
+                     "FROM node@sha256:5555555555555555555555555555555555555555555555555555555555555555 AS "
+                     "build\n"
+                     "ARG GIT_SHA\n"
+                     "COPY package.json ./\n"
+                     "RUN --mount=type=cache,target=/root/.npm npm ci\n"
+                     "RUN echo $GIT_SHA\n"
+                     "FROM scratch\n"
+                     "COPY --from=build /app /app\n"},
+                    {".github/workflows/ci.yml",
+                     "jobs:\n  build:\n    runs-on: ubuntu-latest\n    steps:\n"
+                     "      - uses: docker/build-push-action@v6\n        with:\n          context: .\n"
+                     "          build-args: NPM_TOKEN=${{ secrets.NPM_TOKEN }}\n"
+                     "          cache-from: type=gha,scope=app\n          cache-to: type=gha,scope=app\n"},
+                    {"clean up.sh", "#!/bin/sh\n# clears everything\ndocker builder prune\n"}});
 }
 
 void ExpectGolden(const std::string& name, const std::string& text) {
@@ -483,8 +473,7 @@ TEST(DoctorCorpus, SpeaksSeldomEnoughToBeRead) {
       {"MissingCacheMount", 50}, {"UnpinnedBase", 80}, {"SecretsUsedInArgOrEnv", 5}};
   for (const auto& [rule, count] : files_with) {
     auto limit = limits.find(rule);
-    EXPECT_LE(count * 100, files * (limit == limits.end() ? 3 : limit->second))
-        << rule << " " << count;
+    EXPECT_LE(count * 100, files * (limit == limits.end() ? 3 : limit->second)) << rule << " " << count;
   }
 }
 
@@ -496,7 +485,8 @@ TEST(DoctorProject, WhatVarveStoresInAProjectIsNoPartOfIt) {
     ASSERT_TRUE(WriteFileAtomically(directory.path() + path, "FROM scratch\n"));
   };
   for (const char* folder : {"/.state", "/app"}) write(folder + layer + "/Dockerfile");
-  for (const char* of_root : {"/.state/records/x", "/.state/staging/x", "/.state/version", "/app/version"}) write(of_root);
+  for (const char* of_root : {"/.state/records/x", "/.state/staging/x", "/.state/version", "/app/version"})
+    write(of_root);
   auto project = OpenProject(directory.path());
   ASSERT_TRUE(project) << project.error().message;
   Texts paths;

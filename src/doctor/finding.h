@@ -30,7 +30,7 @@ const RuleText* FindRule(std::string_view name);
 
 // Lines of one file that become other lines.
 struct Edit {
-  int first = 0, last = 0;  // 1-based, inclusive; last < first: before `first` something is put in
+  int first = 0, last = 0;         // 1-based, inclusive; last < first: before `first` something is put in
   std::vector<std::string> lines;  // empty: they go
 };
 

@@ -18,8 +18,8 @@ void AddMatrixNames(std::string_view text, std::set<std::string>& out) {
   constexpr std::string_view kMatrix = "matrix.";
   for (size_t at = text.find(kMatrix); at != text.npos; at = text.find(kMatrix, at + 1)) {
     size_t begin = at + kMatrix.size(), end = begin;
-    while (end < text.size() && (std::isalnum(static_cast<unsigned char>(text[end])) ||
-                                 text[end] == '_' || text[end] == '-')) {
+    while (end < text.size() &&
+           (std::isalnum(static_cast<unsigned char>(text[end])) || text[end] == '_' || text[end] == '-')) {
       ++end;
     }
     out.emplace(text.substr(begin, end - begin));
@@ -57,8 +57,7 @@ class JobReader {
     for (const Node& step : steps.items) {
       ++number;
       std::string name = TextAt(step, "name");
-      name =
-          name.empty() ? fmt::format("step {} of job {}", number, job_) : "step \"" + name + "\"";
+      name = name.empty() ? fmt::format("step {} of job {}", number, job_) : "step \"" + name + "\"";
       Read(step, name);
     }
   }
@@ -71,8 +70,7 @@ class JobReader {
     if (Uses(uses, "docker/setup-buildx-action")) {
       buildx_ = with == nullptr || TextAt(*with, "driver") != "docker";
     }
-    if (Uses(uses, "actions/cache") || uses.starts_with("actions/cache/restore@"))
-      folder_cache_ = true;
+    if (Uses(uses, "actions/cache") || uses.starts_with("actions/cache/restore@")) folder_cache_ = true;
     if (TextAt(step, "run").find("buildx create") != std::string::npos) buildx_ = true;
   }
 
@@ -89,8 +87,7 @@ class JobReader {
     std::string uses = TextAt(step, "uses");
     const Node* uses_node = step.Find("uses");
     if (IsFloating(uses)) {
-      project_.mentions.push_back(
-          {Mention::Kind::kFloatingAction, &file_, LineOf(*uses_node), uses});
+      project_.mentions.push_back({Mention::Kind::kFloatingAction, &file_, LineOf(*uses_node), uses});
     }
     static const Node kNothing{.kind = Node::Kind::kMapping};
     const Node* with = step.Find("with");
@@ -124,8 +121,8 @@ class JobReader {
     auto folder = ResolvePath("", context);
     call.context_known = folder.has_value();
     call.context = folder.value_or(context);
-    call.dockerfile = file.empty() ? ResolvePath(call.context, "Dockerfile").value_or("")
-                                   : ResolvePath("", file).value_or(file);
+    call.dockerfile =
+        file.empty() ? ResolvePath(call.context, "Dockerfile").value_or("") : ResolvePath("", file).value_or(file);
     call.target = TextAt(with, "target");
     std::set<std::string> matrix;
     for (const char* input : {"context", "file", "target", "platforms", "tags", "build-args"}) {
@@ -138,10 +135,8 @@ class JobReader {
     };
     for (Argument& item : items("tags", true)) call.tags.push_back(std::move(item.value));
     for (Argument& item : items("platforms", true)) call.platforms.push_back(std::move(item.value));
-    for (const Argument& item : items("cache-from", false))
-      call.from.push_back(ParseCacheEntry(item.value, item.line));
-    for (const Argument& item : items("cache-to", false))
-      call.to.push_back(ParseCacheEntry(item.value, item.line));
+    for (const Argument& item : items("cache-from", false)) call.from.push_back(ParseCacheEntry(item.value, item.line));
+    for (const Argument& item : items("cache-to", false)) call.to.push_back(ParseCacheEntry(item.value, item.line));
     for (Argument& item : items("build-args", false)) {
       size_t equals = item.value.find('=');
       std::string value = equals == item.value.npos ? "" : item.value.substr(equals + 1);
@@ -176,15 +171,13 @@ class JobReader {
       if (auto path = ResolvePath(call.context, item.value)) call.start_files.push_back(*path);
     }
     // The metadata action's file adds to the others, and lies outside of the project.
-    if (!call.start_files.empty() && project_.Find(call.start_files[0]) == nullptr)
-      call.start_files.clear();
+    if (!call.start_files.empty() && project_.Find(call.start_files[0]) == nullptr) call.start_files.clear();
     for (Argument& item : items("targets", true)) call.start_names.push_back(std::move(item.value));
     for (const Argument& item : items("set", false)) {
       size_t equals = item.value.find('=');
       if (equals == item.value.npos) continue;
       std::string key = item.value.substr(0, equals), value = item.value.substr(equals + 1);
-      if (key.find(".cache-from") != key.npos)
-        call.from.push_back(ParseCacheEntry(value, item.line));
+      if (key.find(".cache-from") != key.npos) call.from.push_back(ParseCacheEntry(value, item.line));
       if (key.find(".cache-to") != key.npos) call.to.push_back(ParseCacheEntry(value, item.line));
     }
     SetSwitches(with, call);
@@ -194,14 +187,12 @@ class JobReader {
   void ReadFolderCache(const Node& with, int line) {
     FolderCache cache{.file = &file_, .line = line, .job = file_.path + ":" + job_};
     if (const Node* path = with.Find("path")) {
-      for (Argument& item : ItemsOf(file_, *path, false))
-        cache.paths.push_back(std::move(item.value));
+      for (Argument& item : ItemsOf(file_, *path, false)) cache.paths.push_back(std::move(item.value));
     }
     cache.key = TextAt(with, "key");
     if (const Node* key = with.Find("key")) cache.line = LineOf(*key);
     if (const Node* keys = with.Find("restore-keys")) {
-      for (Argument& item : ItemsOf(file_, *keys, false))
-        cache.restore_keys.push_back(std::move(item.value));
+      for (Argument& item : ItemsOf(file_, *keys, false)) cache.restore_keys.push_back(std::move(item.value));
     }
     project_.folder_caches.push_back(std::move(cache));
   }
@@ -221,11 +212,10 @@ void FindUnusedInputs(Project& project, const SourceFile& file, const Node& docu
     const Node* inputs = body == nullptr ? nullptr : body->Find("inputs");
     if (inputs == nullptr) continue;
     for (const Node::Member& input : inputs->members) {
-      static constexpr std::array<std::string_view, 7> kWords = {
-          "force", "rebuild", "cache", "bust", "clear", "clean", "fresh"};
+      static constexpr std::array<std::string_view, 7> kWords = {"force", "rebuild", "cache", "bust",
+                                                                 "clear", "clean",   "fresh"};
       std::string name = ToLower(input.key);
-      bool is_switch = std::ranges::any_of(
-          kWords, [&](std::string_view word) { return name.find(word) != name.npos; });
+      bool is_switch = std::ranges::any_of(kWords, [&](std::string_view word) { return name.find(word) != name.npos; });
       bool read = file.text.find("inputs." + input.key) != std::string::npos ||
                   file.text.find("inputs['" + input.key + "']") != std::string::npos ||
                   file.text.find("toJSON(inputs)") != std::string::npos ||
@@ -253,8 +243,7 @@ void ReadGithub(Project& project, const SourceFile& file) {
   // A composite action: its caller may have set up a builder, so that nothing is said of that.
   if (const Node* runs = document->Find("runs")) {
     size_t before = project.calls.size();
-    if (const Node* steps = runs->Find("steps"))
-      JobReader(project, file, "action", nullptr).Read(*steps);
+    if (const Node* steps = runs->Find("steps")) JobReader(project, file, "action", nullptr).Read(*steps);
     for (size_t i = before; i < project.calls.size(); ++i) project.calls[i].docker_driver = false;
   }
 }

@@ -22,8 +22,7 @@ void AddScript(const SourceFile& file, const Node& node, std::vector<BlockText>&
   for (const Node& item : node.items) AddScript(file, item, out);
 }
 
-void AddFolderCache(Project& project, const SourceFile& file, const std::string& job,
-                    const Node& cache) {
+void AddFolderCache(Project& project, const SourceFile& file, const std::string& job, const Node& cache) {
   if (cache.is_sequence()) {
     for (const Node& item : cache.items) AddFolderCache(project, file, job, item);
     return;
@@ -62,8 +61,7 @@ void ReadGitlab(Project& project, const SourceFile& file) {
     defaults.fresh_machine = true;
     defaults.has_mount_cache = cache != nullptr;
     bool buildx = false;
-    for (const BlockText& block : blocks)
-      buildx = buildx || block.text.find("buildx create") != block.text.npos;
+    for (const BlockText& block : blocks) buildx = buildx || block.text.find("buildx create") != block.text.npos;
     defaults.docker_driver = !buildx;
     // One script, padded so that lines stay what they are: what before_script sets, script knows. A
     // block from elsewhere (an anchor above) is read by itself.

@@ -32,8 +32,7 @@ bool HasDefault(const SourceFile* file, const std::string& name) {
   if (file == nullptr) return false;
   auto has = [&](const dockerfile::Instruction& instruction) {
     const auto* arg = std::get_if<dockerfile::Arg>(&instruction.body);
-    return arg != nullptr &&
-           std::ranges::any_of(arg->definitions, [&](const dockerfile::ArgDefinition& one) {
+    return arg != nullptr && std::ranges::any_of(arg->definitions, [&](const dockerfile::ArgDefinition& one) {
              return one.name == name && one.value.has_value();
            });
   };
@@ -45,13 +44,11 @@ bool HasDefault(const SourceFile* file, const std::string& name) {
 }
 
 TouchedImage ImageOf(const Project& project, const BuildCall& call) {
-  TouchedImage image{.name = call.dockerfile,
-                     .context = call.context,
-                     .dockerfile = call.dockerfile,
-                     .target = call.target};
+  TouchedImage image{
+      .name = call.dockerfile, .context = call.context, .dockerfile = call.dockerfile, .target = call.target};
   if (!call.context_known) {
-    image.unbuildable = fmt::format("its context in {}, line {}, is known only where it is built",
-                                    call.file->path, call.line);
+    image.unbuildable =
+        fmt::format("its context in {}, line {}, is known only where it is built", call.file->path, call.line);
   }
   const SourceFile* file = project.Find(call.dockerfile);
   if (file != nullptr && !file->dockerfile) image.unbuildable = call.dockerfile + " does not parse";
@@ -65,8 +62,7 @@ TouchedImage ImageOf(const Project& project, const BuildCall& call) {
   }
   for (const Argument& arg : call.args) {
     bool known = arg.value.find('$') == arg.value.npos;
-    if (known || !HasDefault(project.DockerfileOf(call), arg.name))
-      image.args.emplace_back(arg.name, arg.value);
+    if (known || !HasDefault(project.DockerfileOf(call), arg.name)) image.args.emplace_back(arg.name, arg.value);
   }
   return image;
 }
@@ -83,8 +79,7 @@ std::vector<TouchedImage> ImagesTouchedBy(const Project& project, const Patch& p
     if (std::ranges::find(all, image) == all.end()) all.push_back(std::move(image));
   }
   for (const auto& file : project.files) {
-    if (file->kind != FileKind::kDockerfile || !file->dockerfile || called.contains(file->path))
-      continue;
+    if (file->kind != FileKind::kDockerfile || !file->dockerfile || called.contains(file->path)) continue;
     all.push_back({.name = file->path, .context = file->Folder(), .dockerfile = file->path});
   }
 
@@ -98,8 +93,7 @@ std::vector<TouchedImage> ImagesTouchedBy(const Project& project, const Patch& p
     tree::PatternList ignored;
     if (auto compiled = tree::PatternList::Compile(patterns)) ignored = std::move(*compiled);
     for (const ChangedFile& file : patch.files) {
-      bool defines = file.path == image.dockerfile ||
-                     file.path == image.dockerfile + ".dockerignore" ||
+      bool defines = file.path == image.dockerfile || file.path == image.dockerfile + ".dockerignore" ||
                      file.path == Under(image.context, ".dockerignore");
       if (!defines && !Enters(ignored, Inside(image.context, file.path))) continue;
       image.files.insert(file.path);

@@ -38,8 +38,7 @@ constexpr const char* kCompose =
 constexpr const char* kDockerfile = "FROM scratch AS prod\nCOPY . /\n";
 
 TEST(Images, ADockerfileTouchesTheImagesThatAreBuiltFromIt) {
-  Files files = {
-      {"compose.yaml", kCompose}, {"api/Dockerfile", kDockerfile}, {"web/Dockerfile", kDockerfile}};
+  Files files = {{"compose.yaml", kCompose}, {"api/Dockerfile", kDockerfile}, {"web/Dockerfile", kDockerfile}};
   auto touched = Touched(files, {"web/Dockerfile"});
   ASSERT_EQ(NamesOf(touched), (Names{"web/Dockerfile"}));
   EXPECT_TRUE(touched[0].definition);
@@ -48,8 +47,7 @@ TEST(Images, ADockerfileTouchesTheImagesThatAreBuiltFromIt) {
 }
 
 TEST(Images, AFileThatTheContextDoesNotHoldTouchesNone) {
-  Files files = {
-      {"compose.yaml", kCompose}, {"api/Dockerfile", kDockerfile}, {"web/Dockerfile", kDockerfile}};
+  Files files = {{"compose.yaml", kCompose}, {"api/Dockerfile", kDockerfile}, {"web/Dockerfile", kDockerfile}};
   EXPECT_EQ(NamesOf(Touched(files, {"compose.yaml"})), Names{});
   files["Dockerfile"] = kDockerfile;
   auto touched = Touched(files, {"compose.yaml"});
@@ -69,17 +67,14 @@ TEST(Images, ArgumentsOfThePlaceOfTheBuildYieldToDefaults) {
                  {"Dockerfile", "ARG VERSION=3.12\nFROM scratch\nARG SHA\nCOPY x /\n"}};
   auto touched = Touched(files, {"Dockerfile"});
   ASSERT_EQ(touched.size(), 1u);
-  EXPECT_EQ(touched[0].args,
-            (std::vector<std::pair<std::string, std::string>>{{"SHA", "$SHA"}, {"MODE", "fast"}}));
+  EXPECT_EQ(touched[0].args, (std::vector<std::pair<std::string, std::string>>{{"SHA", "$SHA"}, {"MODE", "fast"}}));
 }
 
 TEST(Images, WhatIsKnownOnlyWhereItIsBuiltIsSaid) {
-  Files files = {{"build.sh", "docker build -f Dockerfile $WHERE\n"},
-                 {"Dockerfile", "FROM scratch\nCOPY x /\n"}};
+  Files files = {{"build.sh", "docker build -f Dockerfile $WHERE\n"}, {"Dockerfile", "FROM scratch\nCOPY x /\n"}};
   auto touched = Touched(files, {"Dockerfile"});
   ASSERT_EQ(touched.size(), 2u);
-  EXPECT_EQ(touched[0].unbuildable,
-            "its context in build.sh, line 1, is known only where it is built");
+  EXPECT_EQ(touched[0].unbuildable, "its context in build.sh, line 1, is known only where it is built");
   // The Dockerfile at the top may be that of another context: it is built by itself as well.
   EXPECT_EQ(touched[1].dockerfile, "Dockerfile");
   EXPECT_EQ(touched[1].unbuildable, "");

@@ -38,8 +38,7 @@ bool IsBranchValue(std::string_view value);    // another one in every branch
 
 // One line of a file with `from` replaced by `to`, as a fix; nothing where `from` does not stand
 // there exactly once.
-std::optional<Fix> ReplaceInLine(const SourceFile& file, int line, std::string_view from,
-                                 std::string_view to);
+std::optional<Fix> ReplaceInLine(const SourceFile& file, int line, std::string_view from, std::string_view to);
 std::string IndentOf(const SourceFile& file, int line);
 
 void CheckLocations(Pass& pass);    // rules_locations.cc

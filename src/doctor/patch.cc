@@ -26,9 +26,7 @@ bool Overlap(const Edit& a, const Edit& b) {
   return a.first <= b.last && b.first <= a.last;
 }
 
-bool Same(const Edit& a, const Edit& b) {
-  return a.first == b.first && a.last == b.last && a.lines == b.lines;
-}
+bool Same(const Edit& a, const Edit& b) { return a.first == b.first && a.last == b.last && a.lines == b.lines; }
 
 struct Hunk {
   size_t before = 0, after = 0;  // 0-based lines where it begins
@@ -42,15 +40,13 @@ std::vector<std::pair<char, std::string>> Compare(const std::vector<std::string>
                                                   const std::vector<std::string>& b) {
   size_t head = 0, tail = 0;
   while (head < a.size() && head < b.size() && a[head] == b[head]) ++head;
-  while (tail < a.size() - head && tail < b.size() - head &&
-         a[a.size() - 1 - tail] == b[b.size() - 1 - tail])
-    ++tail;
+  while (tail < a.size() - head && tail < b.size() - head && a[a.size() - 1 - tail] == b[b.size() - 1 - tail]) ++tail;
   size_t n = a.size() - head - tail, m = b.size() - head - tail;
   std::vector<std::vector<int>> longest(n + 1, std::vector<int>(m + 1));
   for (size_t i = n; i-- > 0;) {
     for (size_t j = m; j-- > 0;) {
-      longest[i][j] = a[head + i] == b[head + j] ? longest[i + 1][j + 1] + 1
-                                                 : std::max(longest[i + 1][j], longest[i][j + 1]);
+      longest[i][j] =
+          a[head + i] == b[head + j] ? longest[i + 1][j + 1] + 1 : std::max(longest[i + 1][j], longest[i][j + 1]);
     }
   }
   std::vector<std::pair<char, std::string>> out;
@@ -75,11 +71,9 @@ std::string DiffOf(const ChangedFile& file) {
   std::vector<bool> shown(lines.size());
   for (size_t i = 0; i < lines.size(); ++i) {
     if (lines[i].first == ' ') continue;
-    for (size_t k = i > kContext ? i - kContext : 0; k < lines.size() && k <= i + kContext; ++k)
-      shown[k] = true;
+    for (size_t k = i > kContext ? i - kContext : 0; k < lines.size() && k <= i + kContext; ++k) shown[k] = true;
   }
-  std::string out =
-      fmt::format("--- {}\n+++ b/{}\n", file.is_new ? "/dev/null" : "a/" + file.path, file.path);
+  std::string out = fmt::format("--- {}\n+++ b/{}\n", file.is_new ? "/dev/null" : "a/" + file.path, file.path);
   size_t before = 0, after = 0;
   for (size_t i = 0; i < lines.size();) {
     if (!shown[i]) {
@@ -90,18 +84,15 @@ std::string DiffOf(const ChangedFile& file) {
     for (; i < lines.size() && shown[i]; ++i) {
       const auto& [mark, text] = lines[i];
       hunk.text += mark + text + "\n";
-      bool last_before =
-          mark != '+' && before + 1 == LinesOf(file.before).size() && !file.before.ends_with('\n');
-      bool last_after =
-          mark != '-' && after + 1 == LinesOf(file.after).size() && !file.after.ends_with('\n');
+      bool last_before = mark != '+' && before + 1 == LinesOf(file.before).size() && !file.before.ends_with('\n');
+      bool last_after = mark != '-' && after + 1 == LinesOf(file.after).size() && !file.after.ends_with('\n');
       if (last_before || last_after) hunk.text += "\\ No newline at end of file\n";
       if (mark != '+') ++before, ++hunk.before_count;
       if (mark != '-') ++after, ++hunk.after_count;
     }
     // A range of no lines is named by the line before it.
-    out += fmt::format("@@ -{},{} +{},{} @@\n{}", hunk.before + (hunk.before_count > 0 ? 1 : 0),
-                       hunk.before_count, hunk.after + (hunk.after_count > 0 ? 1 : 0),
-                       hunk.after_count, hunk.text);
+    out += fmt::format("@@ -{},{} +{},{} @@\n{}", hunk.before + (hunk.before_count > 0 ? 1 : 0), hunk.before_count,
+                       hunk.after + (hunk.after_count > 0 ? 1 : 0), hunk.after_count, hunk.text);
   }
   return out;
 }
@@ -110,9 +101,8 @@ std::string DiffOf(const ChangedFile& file) {
 
 std::string ApplyEdits(const std::string& text, std::vector<Edit> edits) {
   // At one place an insertion comes before the change of the line that it stands in front of.
-  std::ranges::stable_sort(edits, [](const Edit& a, const Edit& b) {
-    return std::pair(a.first, a.last) < std::pair(b.first, b.last);
-  });
+  std::ranges::stable_sort(
+      edits, [](const Edit& a, const Edit& b) { return std::pair(a.first, a.last) < std::pair(b.first, b.last); });
   std::vector<std::string> lines = LinesOf(text);
   bool crlf = !lines.empty() && lines[0].ends_with('\r');
   std::vector<std::string> out;
@@ -120,8 +110,7 @@ std::string ApplyEdits(const std::string& text, std::vector<Edit> edits) {
   auto end = static_cast<int>(lines.size());
   for (const Edit& edit : edits) {
     for (; at < edit.first && at <= end; ++at) out.push_back(lines[static_cast<size_t>(at - 1)]);
-    for (const std::string& line : edit.lines)
-      out.push_back(crlf && !line.ends_with('\r') ? line + "\r" : line);
+    for (const std::string& line : edit.lines) out.push_back(crlf && !line.ends_with('\r') ? line + "\r" : line);
     at = std::max(at, edit.last + 1);
   }
   for (; at <= end; ++at) out.push_back(lines[static_cast<size_t>(at - 1)]);
@@ -139,10 +128,8 @@ Patch MakePatch(const Project& project, const std::vector<Finding>& findings) {
     std::vector<Edit> wanted;
     bool overlaps = false;
     for (const Edit& edit : finding.fix->edits) {
-      if (std::ranges::any_of(known, [&](const Edit& other) { return Same(edit, other); }))
-        continue;
-      overlaps = overlaps || std::ranges::any_of(
-                                 known, [&](const Edit& other) { return Overlap(edit, other); });
+      if (std::ranges::any_of(known, [&](const Edit& other) { return Same(edit, other); })) continue;
+      overlaps = overlaps || std::ranges::any_of(known, [&](const Edit& other) { return Overlap(edit, other); });
       wanted.push_back(edit);
     }
     (overlaps ? patch.postponed : patch.fixed).push_back(&finding);
@@ -151,8 +138,7 @@ Patch MakePatch(const Project& project, const std::vector<Finding>& findings) {
   for (auto& [path, list] : edits) {
     if (list.empty()) continue;
     const SourceFile* file = project.Find(path);
-    ChangedFile changed{
-        .path = path, .before = file != nullptr ? file->text : "", .is_new = file == nullptr};
+    ChangedFile changed{.path = path, .before = file != nullptr ? file->text : "", .is_new = file == nullptr};
     changed.after = ApplyEdits(changed.before, std::move(list));
     patch.files.push_back(std::move(changed));
   }

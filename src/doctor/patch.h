@@ -18,10 +18,9 @@ struct ChangedFile {
 };
 
 struct Patch {
-  std::vector<ChangedFile> files;     // by path
-  std::vector<const Finding*> fixed;  // whose fix is in it
-  std::vector<const Finding*>
-      postponed;  // whose lines another fix changes already: run again afterwards
+  std::vector<ChangedFile> files;         // by path
+  std::vector<const Finding*> fixed;      // whose fix is in it
+  std::vector<const Finding*> postponed;  // whose lines another fix changes already: run again afterwards
 };
 
 // All fixes together. Edits that overlap are not merged: the first finding's wins.

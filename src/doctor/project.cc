@@ -17,9 +17,8 @@ namespace {
 
 // What is installed, made or downloaded, and no part of the project.
 constexpr std::array<std::string_view, 14> kPassedOver = {
-    ".git",   "node_modules", ".venv",      "venv",    "vendor",        "__pycache__",
-    ".tox",   ".next",        ".terraform", ".gradle", "site-packages", "bower_components",
-    "target", "testdata"};
+    ".git",  "node_modules", ".venv",   "venv",          "vendor",           "__pycache__", ".tox",
+    ".next", ".terraform",   ".gradle", "site-packages", "bower_components", "target",      "testdata"};
 constexpr int kMaxDepth = 8;
 constexpr size_t kMaxFiles = 2'000;
 constexpr uintmax_t kMaxBytes = 1 << 20;  // no such file is written by hand
@@ -65,8 +64,7 @@ void ApplyStarts(Project& project) {
       // Names of Bake's groups are not followed: they stand for all targets.
       bool known = std::ranges::any_of(names, [&](const std::string& wanted) {
         return std::ranges::any_of(project.calls, [&](const BuildCall& other) {
-          return !other.starts && other.file->kind == *start.starts &&
-                 other.name.ends_with(" " + wanted);
+          return !other.starts && other.file->kind == *start.starts && other.name.ends_with(" " + wanted);
         });
       });
       if (!file || (known && std::ranges::find(names, own) == names.end())) continue;
@@ -111,8 +109,7 @@ std::string CacheEntry::Location() const {
     return "local:" + folder;
   }
   if (type == "s3") {
-    return fmt::format("s3:{}/{}{}", Get("bucket"), Get("prefix"),
-                       Get("name").empty() ? "buildkit" : Get("name"));
+    return fmt::format("s3:{}/{}{}", Get("bucket"), Get("prefix"), Get("name").empty() ? "buildkit" : Get("name"));
   }
   if (type == "http") return "http:" + Get("url");
   return type + ":" + Get("name");
@@ -156,27 +153,21 @@ const SourceFile* Project::DockerfileOf(const BuildCall& call) const {
 std::optional<FileKind> KindOf(const std::string& path) {
   std::string name = path.substr(path.rfind('/') + 1);
   std::string lower = ToLower(name);
-  if (lower.ends_with(".dockerignore") || lower.ends_with(".containerignore"))
-    return FileKind::kDockerignore;
-  bool dockerfile = lower == "dockerfile" || lower.starts_with("dockerfile.") ||
-                    lower.ends_with(".dockerfile") || lower == "containerfile" ||
-                    lower.starts_with("containerfile.");
+  if (lower.ends_with(".dockerignore") || lower.ends_with(".containerignore")) return FileKind::kDockerignore;
+  bool dockerfile = lower == "dockerfile" || lower.starts_with("dockerfile.") || lower.ends_with(".dockerfile") ||
+                    lower == "containerfile" || lower.starts_with("containerfile.");
   // Templates and helpers that are no Dockerfiles themselves.
   bool other = lower.ends_with(".j2") || lower.ends_with(".tmpl") || lower.ends_with(".template") ||
-               lower.ends_with(".md") || lower.ends_with(".sh") || lower.ends_with(".py") ||
-               lower.ends_with("~");
+               lower.ends_with(".md") || lower.ends_with(".sh") || lower.ends_with(".py") || lower.ends_with("~");
   if (dockerfile && !other) return FileKind::kDockerfile;
   if (IsYaml(name)) {
     if (path.starts_with(".github/workflows/") || path.find("/.github/workflows/") != path.npos)
       return FileKind::kGithub;
     if (path.find(".github/actions/") != path.npos) return FileKind::kGithub;
-    if (name.ends_with(".gitlab-ci.yml") || name.ends_with(".gitlab-ci.yaml"))
-      return FileKind::kGitlab;
-    if (name.starts_with("docker-compose") || name.starts_with("compose"))
-      return FileKind::kCompose;
+    if (name.ends_with(".gitlab-ci.yml") || name.ends_with(".gitlab-ci.yaml")) return FileKind::kGitlab;
+    if (name.starts_with("docker-compose") || name.starts_with("compose")) return FileKind::kCompose;
   }
-  if (name.starts_with("docker-bake") && (name.ends_with(".hcl") || name.ends_with(".json")))
-    return FileKind::kBake;
+  if (name.starts_with("docker-bake") && (name.ends_with(".hcl") || name.ends_with(".json"))) return FileKind::kBake;
   if (name.ends_with(".bake.hcl")) return FileKind::kBake;
   if (name.ends_with(".sh") || name.ends_with(".bash")) return FileKind::kShell;
   if (name == "Makefile" || name == "makefile" || name == "GNUmakefile" || name.ends_with(".mk"))
@@ -198,8 +189,8 @@ void AddFile(Project& project, std::string path, FileKind kind, std::string text
     if (parsed) {
       file->dockerfile = std::move(*parsed);
     } else {
-      project.mentions.push_back({Mention::Kind::kUnreadable, file.get(),
-                                  parsed.error().span.start_line, parsed.error().error.message});
+      project.mentions.push_back(
+          {Mention::Kind::kUnreadable, file.get(), parsed.error().span.start_line, parsed.error().error.message});
     }
   }
   project.files.push_back(std::move(file));
@@ -210,9 +201,8 @@ void ReadCalls(Project& project) {
   std::vector<const SourceFile*> order;
   for (const auto& file : project.files) order.push_back(file.get());
   // An override changes calls of another file, which has to have been read.
-  std::ranges::stable_partition(order, [](const SourceFile* file) {
-    return file->path.find("override") == std::string::npos;
-  });
+  std::ranges::stable_partition(
+      order, [](const SourceFile* file) { return file->path.find("override") == std::string::npos; });
   for (const SourceFile* next : order) {
     const SourceFile& file = *next;
     switch (file.kind) {
@@ -235,8 +225,7 @@ void ReadCalls(Project& project) {
       case FileKind::kDockerignore:
         break;
     }
-    if (file.kind != FileKind::kDockerfile && file.kind != FileKind::kDockerignore)
-      FindBuildKitOff(project, file);
+    if (file.kind != FileKind::kDockerfile && file.kind != FileKind::kDockerignore) FindBuildKitOff(project, file);
   }
   if (bake) ReadBake(project);
   for (BuildCall& call : project.calls) {
@@ -254,8 +243,7 @@ Result<Project> OpenProject(const std::string& directory) {
   Project project{.directory = top};
   std::vector<std::string> paths;
   auto options = fs::directory_options::skip_permission_denied;
-  for (fs::recursive_directory_iterator it(top, options, error), end; !error && it != end;
-       it.increment(error)) {
+  for (fs::recursive_directory_iterator it(top, options, error), end; !error && it != end; it.increment(error)) {
     std::string name = it->path().filename();
     std::error_code unknown;
     if (it->is_directory(unknown) && !it->is_symlink(unknown)) {
@@ -264,8 +252,7 @@ Result<Project> OpenProject(const std::string& directory) {
       continue;
     }
     std::string path = it->path().lexically_relative(top);
-    if (!it->is_regular_file(unknown) || !KindOf(path) || it->file_size(unknown) > kMaxBytes)
-      continue;
+    if (!it->is_regular_file(unknown) || !KindOf(path) || it->file_size(unknown) > kMaxBytes) continue;
     paths.push_back(std::move(path));
   }
   std::ranges::sort(paths);  // the same order on every machine

@@ -86,8 +86,7 @@ struct BuildCall {
 struct ClearCall {
   const SourceFile* file = nullptr;
   int line = 0;
-  std::string
-      what;  // "builder prune", "system prune", "image prune", "rmi", "compose down", "clear"
+  std::string what;  // "builder prune", "system prune", "image prune", "rmi", "compose down", "clear"
   bool all = false, forced = false, rmi = false, volumes = false;
   std::string command;  // as written, shortened
 };

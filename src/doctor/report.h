@@ -23,8 +23,7 @@ struct TextStyle {
 };
 
 // By file: the lines, the reason, what to do, what it costs. Ends with one line of numbers.
-std::string ToText(const Project& project, const std::vector<Finding>& findings,
-                   const TextStyle& style);
+std::string ToText(const Project& project, const std::vector<Finding>& findings, const TextStyle& style);
 
 // {"version": 1, "files": […], "findings": […], "summary": {…}}; doc/doctor.md has the members.
 Json ToJson(const Project& project, const std::vector<Finding>& findings);

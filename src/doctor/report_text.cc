@@ -12,8 +12,7 @@ std::string Plural(int count, std::string_view word) {
 
 // Characters of UTF-8 text.
 size_t WidthOf(std::string_view text) {
-  return static_cast<size_t>(
-      std::ranges::count_if(text, [](char c) { return (c & 0xC0) != 0x80; }));
+  return static_cast<size_t>(std::ranges::count_if(text, [](char c) { return (c & 0xC0) != 0x80; }));
 }
 
 // Words in lines of at most `width` columns, all but the first line indented.
@@ -52,8 +51,8 @@ class Writer {
   }
 
  private:
-  static constexpr std::string_view kBold = "\x1b[1m", kDim = "\x1b[2m", kRed = "\x1b[31m",
-                                    kYellow = "\x1b[33m", kBlue = "\x1b[34m";
+  static constexpr std::string_view kBold = "\x1b[1m", kDim = "\x1b[2m", kRed = "\x1b[31m", kYellow = "\x1b[33m",
+                                    kBlue = "\x1b[34m";
   static constexpr std::string_view kMargin = "      ";
 
   std::string Paint(std::string_view color, std::string_view text) const {
@@ -64,29 +63,27 @@ class Writer {
     std::string_view color = finding.severity == Severity::kError     ? kRed
                              : finding.severity == Severity::kWarning ? kYellow
                                                                       : kBlue;
-    std::string out = fmt::format("  {} {}\n", Paint(color, SeverityName(finding.severity)),
-                                  Paint(kBold, finding.rule));
+    std::string out =
+        fmt::format("  {} {}\n", Paint(color, SeverityName(finding.severity)), Paint(kBold, finding.rule));
     out += Excerpt(finding);
     out += fmt::format("{}{}\n", kMargin, Wrapped(finding.reason, style_.width, kMargin));
     out += Labelled("Instead: ", finding.remedy);
     for (const std::string& line : finding.text) out += fmt::format("{}    {}\n", kMargin, line);
     std::string cost = finding.cost.ToString();
     if (!cost.empty()) {
-      out += Labelled("Cost:    ",
-                      cost + " each time" + (finding.cost.measured ? ", as measured here" : ""));
+      out += Labelled("Cost:    ", cost + " each time" + (finding.cost.measured ? ", as measured here" : ""));
     }
     if (finding.fix) {
-      out += Labelled("Fix:     ", finding.fix->changes_image
-                                       ? "varve doctor --fix --image-may-change; the image changes"
-                                       : "varve doctor --fix; the image stays the same");
+      out +=
+          Labelled("Fix:     ", finding.fix->changes_image ? "varve doctor --fix --image-may-change; the image changes"
+                                                           : "varve doctor --fix; the image stays the same");
     }
     return out;
   }
 
   std::string Labelled(std::string_view label, std::string_view text) const {
     std::string indent(kMargin.size() + label.size(), ' ');
-    return fmt::format("{}{}{}\n", kMargin, Paint(kDim, label),
-                       Wrapped(text, style_.width, indent));
+    return fmt::format("{}{}{}\n", kMargin, Paint(kDim, label), Wrapped(text, style_.width, indent));
   }
 
   // The lines that it is about: the first three, and how many more.
@@ -99,8 +96,7 @@ class Writer {
     for (int line = finding.span.start_line; line <= last; ++line) {
       if (line > static_cast<int>(file->lines.size())) break;
       if (line - finding.span.start_line == kShown) {
-        out += fmt::format(
-            "{}\n", Paint(kDim, fmt::format("      | … {} more", Plural(last - line + 1, "line"))));
+        out += fmt::format("{}\n", Paint(kDim, fmt::format("      | … {} more", Plural(last - line + 1, "line"))));
         break;
       }
       std::string text = file->lines[static_cast<size_t>(line - 1)];
@@ -116,9 +112,7 @@ class Writer {
       std::string lines;
       for (const dockerfile::Span& span : finding.also)
         lines += (lines.empty() ? "" : ", ") + std::to_string(span.start_line);
-      out += Paint(kDim, fmt::format("      | also line{} {}", finding.also.size() == 1 ? "" : "s",
-                                     lines)) +
-             "\n";
+      out += Paint(kDim, fmt::format("      | also line{} {}", finding.also.size() == 1 ? "" : "s", lines)) + "\n";
     }
     return out;
   }
@@ -126,17 +120,13 @@ class Writer {
   std::string Summary(const std::vector<Finding>& findings) const {
     int dockerfiles = 0, others = 0;
     for (const auto& file : project_.files) {
-      if (file->kind == FileKind::kDockerfile)
-        ++dockerfiles;
-      else if (file->kind != FileKind::kDockerignore)
-        ++others;
+      if (file->kind == FileKind::kDockerfile) ++dockerfiles;
+      else if (file->kind != FileKind::kDockerignore) ++others;
     }
-    std::string looked =
-        fmt::format("{} and {} that build{} them", Plural(dockerfiles, "Dockerfile"),
-                    Plural(others, "file"), others == 1 ? "s" : "");
+    std::string looked = fmt::format("{} and {} that build{} them", Plural(dockerfiles, "Dockerfile"),
+                                     Plural(others, "file"), others == 1 ? "s" : "");
     if (others == 0) looked = Plural(dockerfiles, "Dockerfile");
-    if (findings.empty())
-      return fmt::format("Looked at {}: nothing keeps the cache from working.\n", looked);
+    if (findings.empty()) return fmt::format("Looked at {}: nothing keeps the cache from working.\n", looked);
     Tally tally = Count(findings);
     std::string found;
     auto add = [&](int count, std::string_view word) {
@@ -173,8 +163,7 @@ Tally Count(const std::vector<Finding>& findings) {
   return tally;
 }
 
-std::string ToText(const Project& project, const std::vector<Finding>& findings,
-                   const TextStyle& style) {
+std::string ToText(const Project& project, const std::vector<Finding>& findings, const TextStyle& style) {
   return Writer(project, style).Run(findings);
 }
 
@@ -183,8 +172,7 @@ std::string RulesText() {
   for (const RuleText& rule : Rules()) width = std::max(width, rule.name.size());
   std::string out;
   for (const RuleText& rule : Rules()) {
-    out += fmt::format("{:<{}}  {:<7}  {}\n", rule.name, width, SeverityName(rule.severity),
-                       rule.description);
+    out += fmt::format("{:<{}}  {:<7}  {}\n", rule.name, width, SeverityName(rule.severity), rule.description);
   }
   return out;
 }

@@ -30,7 +30,8 @@ std::string Shown(const std::vector<std::string>& paths) {
 std::vector<std::string> CopyOf(const Pass& pass, const std::string& folder, const dockerfile::Copy& copy,
                                 const std::vector<std::string>& paths) {
   const bool whole = copy.sources.paths.size() == 1 && (copy.sources.paths[0] == "." || copy.sources.paths[0] == "./");
-  if (!whole || copy.parents || copy.sources.link || !copy.sources.chown.empty() || !copy.sources.chmod.empty()) return {};
+  if (!whole || copy.parents || copy.sources.link || !copy.sources.chown.empty() || !copy.sources.chmod.empty())
+    return {};
   std::string line = "COPY";
   for (const std::string& path : paths) {
     std::string name = path.substr(path.rfind('/') + 1);

@@ -32,8 +32,7 @@ Context ContextOf(const Project& project, const SourceFile& file) {
     break;
   }
   context.ignore = project.Find(file.path + ".dockerignore");
-  if (context.ignore == nullptr)
-    context.ignore = project.Find(Under(context.folder, ".dockerignore"));
+  if (context.ignore == nullptr) context.ignore = project.Find(Under(context.folder, ".dockerignore"));
   return context;
 }
 
@@ -66,8 +65,7 @@ bool HasUser(const dockerfile::Dockerfile& file) {
 // `RUN --mount=… npm ci` of a hint: the mounts, put behind the RUNs of the places.
 std::optional<Fix> AddMounts(const SourceFile& file, const CacheHint& hint) {
   // A home that is not root's, or a program that has to be taken out of the mount: not by rote.
-  bool by_rote = hint.text.size() == 1 && hint.text[0].starts_with("RUN --mount=") &&
-                 !HasUser(*file.dockerfile);
+  bool by_rote = hint.text.size() == 1 && hint.text[0].starts_with("RUN --mount=") && !HasUser(*file.dockerfile);
   if (!by_rote || hint.text[0].find("target=target") != std::string::npos ||
       hint.text[0].find("/var/cache/apt") != std::string::npos) {
     return std::nullopt;
@@ -94,20 +92,15 @@ std::optional<Fix> FixOf(const SourceFile& file, const Context& context, const C
       const dockerfile::Span& span = hint.spans[0];
       std::vector<std::string> lines = LinesOf(file, span);
       return Fix{.file = file.path,
-                 .edits = {{span.start_line, span.end_line, {}},
-                           {hint.move_above, hint.move_above - 1, lines}}};
+                 .edits = {{span.start_line, span.end_line, {}}, {hint.move_above, hint.move_above - 1, lines}}};
     }
     case CacheRule::kNoDockerignore:
-      return Fix{.file = Under(context.folder, ".dockerignore"),
-                 .edits = {{1, 0, hint.text}},
-                 .changes_image = true};
+      return Fix{.file = Under(context.folder, ".dockerignore"), .edits = {{1, 0, hint.text}}, .changes_image = true};
     case CacheRule::kDockerignoreLetsIn: {
       if (context.ignore == nullptr) return std::nullopt;
       int end = static_cast<int>(context.ignore->lines.size());
       if (end > 0 && context.ignore->lines.back().empty()) --end;
-      return Fix{.file = context.ignore->path,
-                 .edits = {{end + 1, end, hint.text}},
-                 .changes_image = true};
+      return Fix{.file = context.ignore->path, .edits = {{end + 1, end, hint.text}}, .changes_image = true};
     }
     case CacheRule::kMissingCacheMount:
       return AddMounts(file, hint);
@@ -121,19 +114,17 @@ std::optional<Fix> FixOf(const SourceFile& file, const Context& context, const C
 void CheckClones(Pass& pass, const SourceFile& file, const Instruction& instruction,
                  const std::vector<ShellCommand>& commands) {
   for (const ShellCommand& command : commands) {
-    if (command.name() != "git" || command.words.size() < 3 || command.words[1] != "clone")
-      continue;
+    if (command.name() != "git" || command.words.size() < 3 || command.words[1] != "clone") continue;
     bool pinned = std::ranges::any_of(command.words, [](const std::string& word) {
       return word == "-b" || word.starts_with("--branch") || word.starts_with("--revision");
     });
     for (const ShellCommand& other : commands) {
-      bool checks_out = other.name() == "git" &&
-                        (other.Has("checkout") || other.Has("reset") || other.Has("switch"));
+      bool checks_out = other.name() == "git" && (other.Has("checkout") || other.Has("reset") || other.Has("switch"));
       pinned = pinned || checks_out;
     }
     if (pinned) continue;
-    auto url = std::ranges::find_if(
-        command.words, [](const std::string& word) { return word.find("://") != word.npos; });
+    auto url =
+        std::ranges::find_if(command.words, [](const std::string& word) { return word.find("://") != word.npos; });
     if (url == command.words.end()) continue;
     Finding& finding = pass.Add("UnpinnedDownload", file, instruction.origin.span.start_line);
     finding.span.end_line = instruction.origin.span.end_line;
@@ -142,16 +133,14 @@ void CheckClones(Pass& pass, const SourceFile& file, const Instruction& instruct
         "makes the step run again",
         *url);
     finding.remedy = "name the commit; ADD of a git repository is cached by it";
-    finding.text = {
-        fmt::format("ADD {}{}#<commit> /src", *url, url->ends_with(".git") ? "" : ".git")};
+    finding.text = {fmt::format("ADD {}{}#<commit> /src", *url, url->ends_with(".git") ? "" : ".git")};
     return;
   }
   for (const ShellCommand& command : commands) {
     if (command.name() != "curl" && command.name() != "wget") continue;
     for (const std::string& word : command.words) {
       bool moves = word.find("/latest/") != word.npos || word.find("/master/") != word.npos ||
-                   word.find("/main/") != word.npos || word.ends_with("/latest") ||
-                   word.find("-latest.") != word.npos;
+                   word.find("/main/") != word.npos || word.ends_with("/latest") || word.find("-latest.") != word.npos;
       if (!moves || word.find("://") == word.npos) continue;
       Finding& finding = pass.Add("UnpinnedDownload", file, instruction.origin.span.start_line);
       finding.span.end_line = instruction.origin.span.end_line;
@@ -168,9 +157,7 @@ void CheckClones(Pass& pass, const SourceFile& file, const Instruction& instruct
 }
 
 bool IsPackageName(std::string_view word) {
-  if (word.empty() || word[0] == '-' || word[0] == '.' || word[0] == '/' ||
-      word.find('$') != word.npos)
-    return false;
+  if (word.empty() || word[0] == '-' || word[0] == '.' || word[0] == '/' || word.find('$') != word.npos) return false;
   return word.find_first_of("=<>~!/:*\"'[") == word.npos && word.find(".whl") == word.npos;
 }
 
@@ -178,17 +165,15 @@ void CheckPackages(Pass& pass, const SourceFile& file, const Instruction& instru
                    const std::vector<ShellCommand>& commands) {
   static constexpr std::array<std::string_view, 4> kTools = {"pip", "setuptools", "wheel", "npm"};
   static constexpr std::array<std::string_view, 10> kTakeValue = {
-      "-r",       "-c",       "-i", "-t", "-e", "--index-url", "--extra-index-url",
-      "--target", "--prefix", "-f"};
+      "-r", "-c", "-i", "-t", "-e", "--index-url", "--extra-index-url", "--target", "--prefix", "-f"};
   std::vector<std::string> names;
   for (const ShellCommand& command : commands) {
     auto install = dockerfile::InstallOf(command);
     if (!install || install->kind != dockerfile::InstallKind::kNamed) continue;
     bool pip = install->manager->name == "pip", npm = install->manager->name == "npm";
     if (!pip && !npm) continue;
-    auto verb = std::ranges::find_if(command.words, [](const std::string& word) {
-      return word == "install" || word == "i" || word == "add";
-    });
+    auto verb = std::ranges::find_if(
+        command.words, [](const std::string& word) { return word == "install" || word == "i" || word == "add"; });
     for (auto it = verb; it != command.words.end(); ++it) {
       if (it == verb) continue;
       bool value = std::ranges::find(kTakeValue, *(it - 1)) != kTakeValue.end();
@@ -214,18 +199,15 @@ void CheckSecrets(Pass& pass, const SourceFile& file, const dockerfile::CheckOpt
   for (const dockerfile::Stage& stage : file.dockerfile->stages) {
     dockerfile::StageChecks checks(linter);
     for (const Instruction& instruction : stage.instructions) {
-      if (const auto* arg = std::get_if<dockerfile::Arg>(&instruction.body))
-        checks.OnArg(instruction.origin, *arg);
-      if (const auto* env = std::get_if<dockerfile::Env>(&instruction.body))
-        checks.OnEnv(instruction.origin, *env);
+      if (const auto* arg = std::get_if<dockerfile::Arg>(&instruction.body)) checks.OnArg(instruction.origin, *arg);
+      if (const auto* env = std::get_if<dockerfile::Env>(&instruction.body)) checks.OnEnv(instruction.origin, *env);
     }
   }
   for (const dockerfile::Warning& warning : linter.warnings()) {
     if (warning.rule != "SecretsUsedInArgOrEnv") continue;
     Finding& finding = pass.Add(warning.rule, file, warning.span.start_line);
     finding.reason =
-        warning.message +
-        ": it becomes part of the image's history or environment, and of every cache of it";
+        warning.message + ": it becomes part of the image's history or environment, and of every cache of it";
     finding.remedy = "mount it in the one step that needs it";
     finding.text = {"RUN --mount=type=secret,id=NAME,env=NAME …"};
   }
@@ -251,8 +233,7 @@ void CheckDockerfile(Pass& pass, const SourceFile& file) {
       if (auto read = tree::ReadIgnoreFile(context.ignore->text)) patterns = std::move(*read);
     }
     facts.emplace(Under(pass.project.directory, context.folder), patterns,
-                  context.ignore != nullptr ? context.ignore->path : "",
-                  pass.options.measure_contexts);
+                  context.ignore != nullptr ? context.ignore->path : "", pass.options.measure_contexts);
     input.context = &*facts;
   }
   Costs costs(pass.options);
@@ -299,10 +280,8 @@ void CheckIgnoreFile(Pass& pass, const SourceFile& file) {
   finding.reason = fmt::format(
       "{} of {} builds with {} as its context, and only the ignore file at the top of a context is "
       "read",
-      around->name, around->file->path,
-      around->context.empty() ? "the top of the project" : around->context);
-  finding.remedy = fmt::format("say it in {}, or beside the Dockerfile in {}.dockerignore", wanted,
-                               around->dockerfile);
+      around->name, around->file->path, around->context.empty() ? "the top of the project" : around->context);
+  finding.remedy = fmt::format("say it in {}, or beside the Dockerfile in {}.dockerignore", wanted, around->dockerfile);
 }
 
 }  // namespace

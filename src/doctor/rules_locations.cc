@@ -20,9 +20,8 @@ bool Mentions(std::string_view text, std::string_view word) { return text.find(w
 // How people call a location.
 std::string Shown(const CacheEntry& entry) {
   if (entry.type == "gha") {
-    return entry.Get("scope").empty()
-               ? "GitHub's cache"
-               : fmt::format("scope {} of GitHub's cache", entry.Get("scope"));
+    return entry.Get("scope").empty() ? "GitHub's cache"
+                                      : fmt::format("scope {} of GitHub's cache", entry.Get("scope"));
   }
   std::string location = entry.Location();
   return location.substr(location.find(':') + 1);
@@ -30,32 +29,28 @@ std::string Shown(const CacheEntry& entry) {
 
 // The entry as the other flag takes it.
 std::string AsSource(const CacheEntry& entry) {
-  if (entry.type == "gha")
-    return entry.Get("scope").empty() ? "type=gha" : "type=gha,scope=" + entry.Get("scope");
+  if (entry.type == "gha") return entry.Get("scope").empty() ? "type=gha" : "type=gha,scope=" + entry.Get("scope");
   if (entry.type == "registry") return "type=registry,ref=" + entry.Get("ref");
   if (entry.type == "local") return "type=local,src=" + entry.Get("dest");
   std::string text;
   for (const std::string& field : Split(entry.text, ',')) {
     std::string key = ToLower(field.substr(0, field.find('=')));
-    bool of_export = key == "mode" || key == "ignore-error" || key == "compression" ||
-                     key == "compression-level" || key == "force-compression" ||
-                     key == "image-manifest" || key == "oci-mediatypes";
+    bool of_export = key == "mode" || key == "ignore-error" || key == "compression" || key == "compression-level" ||
+                     key == "force-compression" || key == "image-manifest" || key == "oci-mediatypes";
     if (!of_export) text += (text.empty() ? "" : ",") + field;
   }
   return text;
 }
 
 // How the file at hand says it.
-std::vector<std::string> Written(const CacheEntry& entry, std::string_view flag,
-                                 const std::string& value) {
+std::vector<std::string> Written(const CacheEntry& entry, std::string_view flag, const std::string& value) {
   switch (entry.file->kind) {
     case FileKind::kCompose:
       return {std::string(flag == "cache-from" ? "cache_from:" : "cache_to:"), "  - " + value};
     case FileKind::kBake:
       return {fmt::format("{} = [\"{}\"]", flag, value)};
     case FileKind::kGithub: {
-      bool action =
-          entry.file->lines[static_cast<size_t>(entry.line - 1)].find("--") == std::string::npos;
+      bool action = entry.file->lines[static_cast<size_t>(entry.line - 1)].find("--") == std::string::npos;
       if (action) return {fmt::format("{}: {}", flag, value)};
       break;
     }
@@ -75,8 +70,7 @@ std::optional<Fix> InsertSource(const CacheEntry& entry) {
 }
 
 bool WritesInline(const BuildCall& call) {
-  bool to =
-      std::ranges::any_of(call.to, [](const CacheEntry& entry) { return entry.type == "inline"; });
+  bool to = std::ranges::any_of(call.to, [](const CacheEntry& entry) { return entry.type == "inline"; });
   return to || std::ranges::any_of(call.args, [](const Argument& arg) {
            return arg.name == "BUILDKIT_INLINE_CACHE" && ParseBool(arg.value).value_or(false);
          });
@@ -106,8 +100,7 @@ void CheckWritten(Pass& pass, const Uses& written, const Uses& read) {
     if (IsVolatileValue(location)) continue;
     const auto& [call, entry] = uses[0];
     Finding& finding = pass.Add("CacheWrittenNotRead", *entry->file, entry->line);
-    finding.reason =
-        fmt::format("{} is written here, and no build of the project reads it", Shown(*entry));
+    finding.reason = fmt::format("{} is written here, and no build of the project reads it", Shown(*entry));
     finding.remedy = "read what is written";
     finding.text = Written(*entry, "cache-from", AsSource(*entry));
     finding.cost = pass.BuildCost(*call);
@@ -126,8 +119,7 @@ const BuildCall* TaggedBy(const Project& project, const std::string& reference) 
 // `cache-main` is what `cache-${{ github.ref_name }}` writes on main.
 bool WrittenByABranch(const Uses& written, const std::string& location) {
   return std::ranges::any_of(written, [&](const auto& item) {
-    return IsBranchValue(item.first) &&
-           location.starts_with(item.first.substr(0, item.first.find('$')));
+    return IsBranchValue(item.first) && location.starts_with(item.first.substr(0, item.first.find('$')));
   });
 }
 
@@ -141,8 +133,7 @@ void CheckRead(Pass& pass, const Uses& written, const Uses& read) {
     const BuildCall* maker = image ? TaggedBy(pass.project, reference) : nullptr;
     // varve reads any image.
     if (maker != nullptr && (WritesInline(*maker) || call->by_varve)) continue;
-    if (maker == nullptr && image && (reference.find('$') != reference.npos || call->by_varve))
-      continue;
+    if (maker == nullptr && image && (reference.find('$') != reference.npos || call->by_varve)) continue;
     Finding& finding = pass.Add("CacheReadNotWritten", *entry->file, entry->line);
     finding.cost = pass.BuildCost(*call);
     if (maker != nullptr) {
@@ -152,11 +143,9 @@ void CheckRead(Pass& pass, const Uses& written, const Uses& read) {
           "compares the image itself, and needs none)",
           reference);
       finding.remedy = "export a cache beside the image, and read that; or build with varve";
-      finding.text = Written(*entry, "cache-to",
-                             fmt::format("type=registry,ref={}-cache,mode=max", reference));
+      finding.text = Written(*entry, "cache-to", fmt::format("type=registry,ref={}-cache,mode=max", reference));
     } else {
-      finding.reason =
-          fmt::format("{} is read here, and no build of the project writes it", Shown(*entry));
+      finding.reason = fmt::format("{} is read here, and no build of the project writes it", Shown(*entry));
       finding.remedy = "write it in one of the builds";
       std::string value = AsSource(*entry);
       if (entry->type == "image") value = "type=registry,ref=" + entry->text;
@@ -184,23 +173,21 @@ void CheckShared(Pass& pass, const Uses& written) {
       std::string value = entry.text;
       if (entry.type == "gha") {
         std::string scope = entry.Get("scope");
-        value = scope.empty()
-                    ? entry.text + ",scope=" + suffix
-                    : ReplaceAll(entry.text, "scope=" + scope, "scope=" + scope + "-" + suffix);
+        value = scope.empty() ? entry.text + ",scope=" + suffix
+                              : ReplaceAll(entry.text, "scope=" + scope, "scope=" + scope + "-" + suffix);
       } else {
         for (const char* key : {"ref", "dest", "name"}) {
           std::string old = entry.Get(key);
           if (!old.empty())
-            value = ReplaceAll(value, std::string(key) + "=" + old,
-                               std::string(key) + "=" + old + "-" + suffix);
+            value = ReplaceAll(value, std::string(key) + "=" + old, std::string(key) + "=" + old + "-" + suffix);
         }
       }
       finding.text = Written(entry, "cache-to", value);
       finding.cost = pass.BuildCost(*uses[0].call);
     };
     if (matrix != nullptr) {
-      bool by_platform = std::ranges::any_of(
-          matrix->call->platforms, [](const std::string& p) { return Mentions(p, "matrix."); });
+      bool by_platform =
+          std::ranges::any_of(matrix->call->platforms, [](const std::string& p) { return Mentions(p, "matrix."); });
       std::string name = matrix->call->matrix[0];
       Finding& finding = pass.Add(by_platform ? "PlatformsShareCache"
                                   : no_scope  ? "GhaCacheWithoutScope"
@@ -212,8 +199,7 @@ void CheckShared(Pass& pass, const Uses& written) {
           Shown(*matrix->entry), name);
       finding.remedy = "give each job a cache of its own, here and where it is read";
       // A platform has a slash in its name, which a tag cannot have.
-      suggest(finding, *matrix->entry,
-              by_platform ? "${{ strategy.job-index }}" : "${{ matrix." + name + " }}");
+      suggest(finding, *matrix->entry, by_platform ? "${{ strategy.job-index }}" : "${{ matrix." + name + " }}");
       continue;
     }
     if (images.size() >= 2) {
@@ -222,25 +208,22 @@ void CheckShared(Pass& pass, const Uses& written) {
       // The later one in the file is where it shows.
       const Use& at = second->second.entry->line >= first.entry->line ? second->second : first;
       const Use& other = &at == &first ? second->second : first;
-      Finding& finding = pass.Add(no_scope ? "GhaCacheWithoutScope" : "SharedCacheLocation",
-                                  *at.entry->file, at.entry->line);
+      Finding& finding =
+          pass.Add(no_scope ? "GhaCacheWithoutScope" : "SharedCacheLocation", *at.entry->file, at.entry->line);
       std::string where = other.entry->file == at.entry->file
                               ? fmt::format("line {}", other.entry->line)
                               : fmt::format("{}:{}", other.entry->file->path, other.entry->line);
-      finding.reason =
-          no_scope
-              ? fmt::format(
-                    "{} and {} ({}) are two images, and without a scope both write the same entry: "
-                    "the last one wins",
-                    at.call->name, other.call->name, where)
-              : fmt::format("{} and {} ({}) are two images, and both write {}: the last one wins",
-                            at.call->name, other.call->name, where, Shown(*at.entry));
+      finding.reason = no_scope ? fmt::format(
+                                      "{} and {} ({}) are two images, and without a scope both write the same entry: "
+                                      "the last one wins",
+                                      at.call->name, other.call->name, where)
+                                : fmt::format("{} and {} ({}) are two images, and both write {}: the last one wins",
+                                              at.call->name, other.call->name, where, Shown(*at.entry));
       finding.remedy = "give each image a cache of its own, here and where it is read";
       size_t space = at.call->name.rfind(' ');
-      bool short_name =
-          at.call->file->kind == FileKind::kCompose || at.call->file->kind == FileKind::kBake;
-      std::string suffix = short_name ? at.call->name.substr(space + 1)
-                                      : at.call->context.substr(at.call->context.rfind('/') + 1);
+      bool short_name = at.call->file->kind == FileKind::kCompose || at.call->file->kind == FileKind::kBake;
+      std::string suffix =
+          short_name ? at.call->name.substr(space + 1) : at.call->context.substr(at.call->context.rfind('/') + 1);
       suggest(finding, *at.entry, suffix.empty() ? "app" : suffix);
       continue;
     }
@@ -260,8 +243,7 @@ void CheckShared(Pass& pass, const Uses& written) {
 void CheckMode(Pass& pass, const BuildCall& call) {
   for (const CacheEntry& entry : call.to) {
     std::string mode = entry.Get("mode");
-    if (entry.type == "inline" || entry.type == "image" || !(mode.empty() || mode == "min"))
-      continue;
+    if (entry.type == "inline" || entry.type == "image" || !(mode.empty() || mode == "min")) continue;
     dockerfile::HintCost cost = pass.OtherStagesCost(call);
     if (cost.seconds < 2) continue;
     Finding& finding = pass.Add("CacheModeMin", *entry.file, entry.line);
@@ -272,8 +254,7 @@ void CheckMode(Pass& pass, const BuildCall& call) {
         mode.empty() ? "(the default)" : "", dockerfile->path);
     finding.reason = ReplaceAll(finding.reason, "  ", " ");
     finding.remedy = "export all stages";
-    std::string better =
-        mode.empty() ? entry.text + ",mode=max" : ReplaceAll(entry.text, "mode=min", "mode=max");
+    std::string better = mode.empty() ? entry.text + ",mode=max" : ReplaceAll(entry.text, "mode=min", "mode=max");
     finding.text = Written(entry, "cache-to", better);
     finding.cost = cost;
     finding.fix = ReplaceInLine(*entry.file, entry.line, entry.text, better);
@@ -298,17 +279,15 @@ void CheckInline(Pass& pass, const BuildCall& call) {
     if (arg.name != "BUILDKIT_INLINE_CACHE") continue;
     line = arg.line;
     bool last = call.args.size() == 1;
-    if (!last && file->kind != FileKind::kShell && file->kind != FileKind::kBake)
-      fix = DropLine(*file, line, arg.name);
+    if (!last && file->kind != FileKind::kShell && file->kind != FileKind::kBake) fix = DropLine(*file, line, arg.name);
   }
   for (const CacheEntry& entry : call.to) {
     if (entry.type == "inline") line = entry.line, file = entry.file;
   }
-  bool elsewhere =
-      std::ranges::any_of(call.to, [](const CacheEntry& entry) { return entry.type != "inline"; });
+  bool elsewhere = std::ranges::any_of(call.to, [](const CacheEntry& entry) { return entry.type != "inline"; });
   bool read = std::ranges::any_of(pass.project.calls, [&](const BuildCall& other) {
-    return std::ranges::any_of(
-        other.from, [](const CacheEntry& e) { return e.type == "image" || e.type == "registry"; });
+    return std::ranges::any_of(other.from,
+                               [](const CacheEntry& e) { return e.type == "image" || e.type == "registry"; });
   });
   dockerfile::HintCost others = pass.OtherStagesCost(call);
   std::string reason;
@@ -343,19 +322,15 @@ void CheckInline(Pass& pass, const BuildCall& call) {
 void CheckLocal(Pass& pass, const BuildCall& call) {
   for (const CacheEntry& to : call.to) {
     if (to.type != "local" || !to.Get("max-size").empty() || to.Get("reset") == "true") continue;
-    bool in_place = std::ranges::any_of(call.from, [&](const CacheEntry& from) {
-      return from.type == "local" && from.Get("src") == to.Get("dest");
-    });
+    bool in_place = std::ranges::any_of(
+        call.from, [&](const CacheEntry& from) { return from.type == "local" && from.Get("src") == to.Get("dest"); });
     if (!in_place && !call.by_varve) continue;
     Finding& finding = pass.Add("LocalCacheGrows", *to.file, to.line);
-    finding.reason = fmt::format(
-        "Every build adds to {}, and nothing ever takes away what no build uses any more",
-        to.Get("dest"));
-    finding.remedy =
-        call.by_varve ? "give it a limit" : "with varve, give it a limit; BuildKit has none";
+    finding.reason =
+        fmt::format("Every build adds to {}, and nothing ever takes away what no build uses any more", to.Get("dest"));
+    finding.remedy = call.by_varve ? "give it a limit" : "with varve, give it a limit; BuildKit has none";
     finding.text = Written(to, "cache-to", to.text + ",max-size=2g");
-    if (call.by_varve)
-      finding.fix = ReplaceInLine(*to.file, to.line, to.text, to.text + ",max-size=2g");
+    if (call.by_varve) finding.fix = ReplaceInLine(*to.file, to.line, to.text, to.text + ",max-size=2g");
   }
 }
 
@@ -364,8 +339,8 @@ void CheckMoving(Pass& pass, const CacheEntry& entry) {
   Finding* finding = nullptr;
   if (IsVolatileValue(location)) {
     finding = &pass.Add("CacheLocationChanges", *entry.file, entry.line);
-    finding->reason = fmt::format(
-        "{} is another place in every build: what one writes, no later one reads", Shown(entry));
+    finding->reason =
+        fmt::format("{} is another place in every build: what one writes, no later one reads", Shown(entry));
     finding->remedy = "name a place that stays";
   }
   if (finding != nullptr && entry.type == "gha") finding->text = {"type=gha,scope=main"};
@@ -380,9 +355,8 @@ void CheckBranch(Pass& pass, const BuildCall& call) {
   if (!all_of_branches) return;
   const CacheEntry& entry = call.from[0];
   Finding& finding = pass.Add("BranchCacheStartsEmpty", *entry.file, entry.line);
-  finding.reason = fmt::format(
-      "{} is a place of this branch only: the first build of every branch starts with nothing",
-      Shown(entry));
+  finding.reason = fmt::format("{} is a place of this branch only: the first build of every branch starts with nothing",
+                               Shown(entry));
   finding.remedy = "read the main branch's cache as well, after this one";
   finding.cost = pass.BuildCost(call);
 }

@@ -38,8 +38,7 @@ std::vector<Step> StepsWithCaches(const Project& project) {
         Step step{file.get(), &instruction, dockerfile::CommandsOf(*run), {}};
         for (const std::string& value : run->mounts) {
           auto mount = dockerfile::ParseMount(value, as_written);
-          if (mount && mount->type == dockerfile::MountType::kCache)
-            step.caches.push_back(std::move(*mount));
+          if (mount && mount->type == dockerfile::MountType::kCache) step.caches.push_back(std::move(*mount));
         }
         if (!step.caches.empty()) out.push_back(std::move(step));
       }
@@ -58,8 +57,7 @@ Finding& AddAt(Pass& pass, std::string_view rule, const Step& step) {
 int LineWith(const Step& step, std::string_view text) {
   const dockerfile::Span& span = step.instruction->origin.span;
   for (int line = span.start_line; line <= span.end_line; ++line) {
-    if (step.file->lines[static_cast<size_t>(line - 1)].find(text) != std::string::npos)
-      return line;
+    if (step.file->lines[static_cast<size_t>(line - 1)].find(text) != std::string::npos) return line;
   }
   return 0;
 }
@@ -80,8 +78,7 @@ void CheckLocked(Pass& pass, const Step& step) {
   std::vector<std::string> targets;
   bool fixable = true;
   for (const Mount& mount : step.caches) {
-    if (!IsApt(mount) || mount.sharing.value_or(dockerfile::MountSharing::kShared) !=
-                             dockerfile::MountSharing::kShared)
+    if (!IsApt(mount) || mount.sharing.value_or(dockerfile::MountSharing::kShared) != dockerfile::MountSharing::kShared)
       continue;
     targets.push_back(mount.target);
     int line = LineWith(step, "target=" + mount.target);
@@ -99,10 +96,9 @@ void CheckLocked(Pass& pass, const Step& step) {
       text = &fix.edits.back().lines[0];
     }
     size_t at = text->find(written);
-    bool whole =
-        at != text->npos && text->find("sharing=") == text->npos &&
-        (at + written.size() == text->size() ||
-         std::string_view(" ,\\").find((*text)[at + written.size()]) != std::string_view::npos);
+    bool whole = at != text->npos && text->find("sharing=") == text->npos &&
+                 (at + written.size() == text->size() ||
+                  std::string_view(" ,\\").find((*text)[at + written.size()]) != std::string_view::npos);
     // "target=/var/cache/apt" is not to be found in "target=/var/cache/apt/archives". A second
     // mount on one line has had its neighbour's sharing= put in: it is inserted all the same.
     bool neighbour = at != text->npos && targets.size() > 1;
@@ -124,15 +120,14 @@ void CheckLocked(Pass& pass, const Step& step) {
 }
 
 void CheckDockerClean(Pass& pass, const Step& step) {
-  bool mounted = std::ranges::any_of(
-      step.caches, [](const Mount& mount) { return mount.target.starts_with("/var/cache/apt"); });
+  bool mounted =
+      std::ranges::any_of(step.caches, [](const Mount& mount) { return mount.target.starts_with("/var/cache/apt"); });
   bool installs = std::ranges::any_of(step.commands, [](const ShellCommand& command) {
     return (command.name() == "apt-get" || command.name() == "apt") && command.Has("install");
   });
   if (!mounted || !installs) return;
   const std::string& text = step.file->text;
-  if (text.find("docker-clean") != text.npos || text.find("Keep-Downloaded-Packages") != text.npos)
-    return;
+  if (text.find("docker-clean") != text.npos || text.find("Keep-Downloaded-Packages") != text.npos) return;
   Finding& finding = AddAt(pass, "AptCacheThrownAway", step);
   finding.reason =
       "Debian's and Ubuntu's images remove every package right after its installation "
@@ -162,19 +157,15 @@ std::optional<Emptied> EmptiedBy(const ShellCommand& command, const std::vector<
   const std::string& name = command.name();
   std::string program = name.substr(name.rfind('/') + 1);
   bool pip = program.starts_with("pip") || (program.starts_with("python") && has("pip"));
-  auto found = [](const Mount* mount, std::string words,
-                  bool flag = false) -> std::optional<Emptied> {
+  auto found = [](const Mount* mount, std::string words, bool flag = false) -> std::optional<Emptied> {
     if (mount == nullptr) return std::nullopt;
     return Emptied{std::move(words), mount->target, flag};
   };
   // /root/.cache holds pip's and uv's.
-  auto cache_of = [&](std::string_view part) {
-    return mounted(part) != nullptr ? mounted(part) : mounted("/.cache");
-  };
+  auto cache_of = [&](std::string_view part) { return mounted(part) != nullptr ? mounted(part) : mounted("/.cache"); };
   if (pip && has("--no-cache-dir")) return found(cache_of("pip"), "--no-cache-dir", true);
   if (program == "uv" && has("--no-cache")) return found(cache_of("uv"), "--no-cache", true);
-  if (program == "poetry" && has("--no-cache"))
-    return found(cache_of("poetry"), "--no-cache", true);
+  if (program == "poetry" && has("--no-cache")) return found(cache_of("poetry"), "--no-cache", true);
   if (program == "apk" && has("--no-cache")) return found(mounted("/apk"), "--no-cache", true);
   if ((program == "apt-get" || program == "apt") && has("clean"))
     return found(mounted("/var/cache/apt"), program + " clean");
@@ -192,8 +183,7 @@ std::optional<Emptied> EmptiedBy(const ShellCommand& command, const std::vector<
       std::string path = word;
       while (path.ends_with('*') || path.ends_with('/')) path.pop_back();
       for (const Mount& mount : caches) {
-        if (path == mount.target || path.starts_with(mount.target + "/"))
-          return Emptied{"rm " + word, mount.target};
+        if (path == mount.target || path.starts_with(mount.target + "/")) return Emptied{"rm " + word, mount.target};
       }
     }
   }
@@ -205,26 +195,23 @@ void CheckEmptied(Pass& pass, const Step& step) {
     auto emptied = EmptiedBy(command, step.caches);
     if (!emptied) continue;
     Finding& finding = AddAt(pass, "CacheMountEmptied", step);
-    finding.reason = emptied->flag ? fmt::format("{} has {} mounted, and {} tells it not to use it",
-                                                 command.name(), emptied->target, emptied->words)
+    finding.reason = emptied->flag ? fmt::format("{} has {} mounted, and {} tells it not to use it", command.name(),
+                                                 emptied->target, emptied->words)
                                    : fmt::format(
                                          "\"{}\" empties {}, which is mounted to be kept: what a "
                                          "mount holds is no part of the image",
                                          emptied->words, emptied->target);
-    finding.remedy = emptied->flag ? "drop the flag: what a mount holds is no part of the image"
-                                   : "leave it out";
+    finding.remedy = emptied->flag ? "drop the flag: what a mount holds is no part of the image" : "leave it out";
     if (auto install = dockerfile::InstallOf(command)) {
       finding.cost.seconds = install->manager->seconds - install->manager->warm_seconds;
     }
     if (emptied->flag) {
-      finding.fix =
-          ReplaceInLine(*step.file, LineWith(step, emptied->words), " " + emptied->words, "");
+      finding.fix = ReplaceInLine(*step.file, LineWith(step, emptied->words), " " + emptied->words, "");
     } else if (emptied->words.starts_with("rm ")) {
       std::string tail = " && rm -rf " + emptied->words.substr(3);
       int line = LineWith(step, tail);
       const std::string& text = line == 0 ? tail : step.file->lines[static_cast<size_t>(line - 1)];
-      if (line != 0 && text.ends_with(tail))
-        finding.fix = ReplaceInLine(*step.file, line, tail, "");
+      if (line != 0 && text.ends_with(tail)) finding.fix = ReplaceInLine(*step.file, line, tail, "");
     }
     return;
   }
@@ -244,17 +231,16 @@ void CheckDiffer(Pass& pass, const std::vector<Step>& steps) {
       if (!install || install->kind == dockerfile::InstallKind::kCompile) continue;
       for (const Mount& mount : step.caches) {
         std::string last = mount.target.substr(mount.target.rfind('/') + 1);
-        bool own = std::ranges::any_of(
-            Split(install->manager->cache_words, '|'),
-            [&](const std::string& word) { return mount.target.find(word) != std::string::npos; });
+        bool own = std::ranges::any_of(Split(install->manager->cache_words, '|'), [&](const std::string& word) {
+          return mount.target.find(word) != std::string::npos;
+        });
         std::string id = mount.id.empty() ? mount.target : mount.id;
-        bool known = id.find('$') == id.npos && mount.target.starts_with('/') &&
-                     last != "node_modules" && last != "target";
+        bool known =
+            id.find('$') == id.npos && mount.target.starts_with('/') && last != "node_modules" && last != "target";
         if (!own || !known) continue;
         // Homes differ, system folders do not: /root/.npm and /home/node/.npm hold the same.
         bool system = mount.target.starts_with("/var/");
-        Shared& group =
-            groups[std::string(install->manager->name) + " " + (system ? mount.target : last)];
+        Shared& group = groups[std::string(install->manager->name) + " " + (system ? mount.target : last)];
         group.manager = install->manager;
         auto& places = group.ids[id];
         if (places.empty() || places.back().first != &step) places.emplace_back(&step, &mount);
@@ -278,8 +264,7 @@ void CheckDiffer(Pass& pass, const std::vector<Step>& steps) {
           "downloads again",
           group.manager->name, id, common->first, other->file->path, other->line());
       finding.remedy = "give both one id";
-      finding.text = {
-          fmt::format("--mount=type=cache,target={},id={}", mount->target, common->first)};
+      finding.text = {fmt::format("--mount=type=cache,target={},id={}", mount->target, common->first)};
       finding.cost = {.seconds = group.manager->seconds - group.manager->warm_seconds};
     }
   }

@@ -8,9 +8,7 @@
 namespace varve::doctor {
 namespace {
 
-const std::string& LineAt(const SourceFile& file, int line) {
-  return file.lines[static_cast<size_t>(line - 1)];
-}
+const std::string& LineAt(const SourceFile& file, int line) { return file.lines[static_cast<size_t>(line - 1)]; }
 
 // The line on which the step's list item begins.
 int StartOfStep(const SourceFile& file, int line) {
@@ -52,15 +50,14 @@ void CheckSource(Pass& pass, const BuildCall& call) {
   bool job_on_github = call.job.find(".github/") != call.job.npos;
   bool ref_known = !call.tags.empty() && call.tags[0].find_first_of(" \n") == std::string::npos;
   std::string image = ref_known ? call.tags[0].substr(0, call.tags[0].rfind(':')) : "REGISTRY/NAME";
-  std::string from = job_on_github ? "type=gha,scope=" + ScopeOf(call)
-                                   : fmt::format("type=registry,ref={}:cache", image);
+  std::string from =
+      job_on_github ? "type=gha,scope=" + ScopeOf(call) : fmt::format("type=registry,ref={}:cache", image);
   switch (call.file->kind) {
     case FileKind::kCompose:
       finding.text = {"cache_from:", "  - " + from, "cache_to:", "  - " + from + ",mode=max"};
       break;
     case FileKind::kBake:
-      finding.text = {fmt::format("cache-from = [\"{}\"]", from),
-                      fmt::format("cache-to = [\"{},mode=max\"]", from)};
+      finding.text = {fmt::format("cache-from = [\"{}\"]", from), fmt::format("cache-to = [\"{},mode=max\"]", from)};
       break;
     case FileKind::kGithub: {
       int at = FirstInput(*call.file, call.line);
@@ -84,8 +81,7 @@ void CheckSource(Pass& pass, const BuildCall& call) {
 void CheckBuilder(Pass& pass, const BuildCall& call) {
   bool ci = call.file->kind == FileKind::kGithub || call.file->kind == FileKind::kGitlab;
   if (!ci || !call.docker_driver || call.by_varve) return;
-  auto it =
-      std::ranges::find_if(call.to, [](const CacheEntry& entry) { return entry.type != "inline"; });
+  auto it = std::ranges::find_if(call.to, [](const CacheEntry& entry) { return entry.type != "inline"; });
   if (it == call.to.end()) return;
   Finding& finding = pass.Add("CacheNeedsBuilder", *it->file, it->line);
   finding.reason = fmt::format(
@@ -108,11 +104,9 @@ void CheckBuilder(Pass& pass, const BuildCall& call) {
 
 void CheckKey(Pass& pass, const FolderCache& cache) {
   if (!IsVolatileValue(cache.key) || !cache.restore_keys.empty()) return;
-  bool builds = std::ranges::any_of(pass.project.calls,
-                                    [&](const BuildCall& call) { return call.job == cache.job; });
+  bool builds = std::ranges::any_of(pass.project.calls, [&](const BuildCall& call) { return call.job == cache.job; });
   bool of_images = std::ranges::any_of(cache.paths, [](const std::string& path) {
-    return path.find("buildx") != path.npos || path.find("docker") != path.npos ||
-           path.find("varve") != path.npos;
+    return path.find("buildx") != path.npos || path.find("docker") != path.npos || path.find("varve") != path.npos;
   });
   if (!builds && !of_images) return;
   Finding& finding = pass.Add("CacheKeyNeverMatches", *cache.file, cache.line);

@@ -18,16 +18,12 @@ void CheckNoCache(Pass& pass, const BuildCall& call) {
     finding.remedy = "leave it out, and give it by hand when it is wanted";
     finding.cost = pass.BuildCost(call);
     bool alone = call.file->kind != FileKind::kGitlab &&
-                 (TrimSpace(call.file->lines[static_cast<size_t>(call.no_cache_line - 1)])
-                      .starts_with("no-cache: ") ||
-                  TrimSpace(call.file->lines[static_cast<size_t>(call.no_cache_line - 1)])
-                      .starts_with("no_cache: ") ||
-                  TrimSpace(call.file->lines[static_cast<size_t>(call.no_cache_line - 1)])
-                      .starts_with("no-cache = "));
+                 (TrimSpace(call.file->lines[static_cast<size_t>(call.no_cache_line - 1)]).starts_with("no-cache: ") ||
+                  TrimSpace(call.file->lines[static_cast<size_t>(call.no_cache_line - 1)]).starts_with("no_cache: ") ||
+                  TrimSpace(call.file->lines[static_cast<size_t>(call.no_cache_line - 1)]).starts_with("no-cache = "));
     if (alone) {
-      finding.fix = Fix{.file = call.file->path,
-                        .edits = {{call.no_cache_line, call.no_cache_line, {}}},
-                        .changes_image = true};
+      finding.fix =
+          Fix{.file = call.file->path, .edits = {{call.no_cache_line, call.no_cache_line, {}}}, .changes_image = true};
     }
     return;
   }
@@ -38,12 +34,10 @@ void CheckNoCache(Pass& pass, const BuildCall& call) {
       "whether there "
       "are newer ones, so that security updates of the base stay out";
   finding.remedy = "ask for them as well";
-  finding.text = {call.file->kind == FileKind::kShell || call.file->kind == FileKind::kGitlab
-                      ? "--no-cache --pull"
-                      : "pull: true"};
+  finding.text = {call.file->kind == FileKind::kShell || call.file->kind == FileKind::kGitlab ? "--no-cache --pull"
+                                                                                              : "pull: true"};
   const std::string& line = call.file->lines[static_cast<size_t>(call.no_cache_line - 1)];
-  if (line.find("--no-cache ") != line.npos || line.ends_with("--no-cache") ||
-      line.find("--no-cache\"") != line.npos) {
+  if (line.find("--no-cache ") != line.npos || line.ends_with("--no-cache") || line.find("--no-cache\"") != line.npos) {
     finding.fix = ReplaceInLine(*call.file, call.no_cache_line, "--no-cache", "--no-cache --pull");
     if (finding.fix) finding.fix->changes_image = true;
   }
@@ -51,8 +45,7 @@ void CheckNoCache(Pass& pass, const BuildCall& call) {
 
 bool ReadsImages(const Project& project) {
   return std::ranges::any_of(project.calls, [](const BuildCall& call) {
-    return std::ranges::any_of(call.from,
-                               [](const CacheEntry& entry) { return entry.type == "image"; });
+    return std::ranges::any_of(call.from, [](const CacheEntry& entry) { return entry.type == "image"; });
   });
 }
 
@@ -62,15 +55,13 @@ void CheckClear(Pass& pass, const ClearCall& clear) {
     // A runner has no terminal: the command ends with "no".
     Finding& finding = pass.Add("ClearAsks", *clear.file, clear.line);
     finding.reason = fmt::format(
-        "\"{}\" asks whether it may, and in a job there is nobody to answer: nothing is cleared",
-        clear.command);
+        "\"{}\" asks whether it may, and in a job there is nobody to answer: nothing is cleared", clear.command);
     finding.remedy = "answer beforehand";
     finding.text = {clear.command + " -f"};
   } else if (prune && !clear.forced) {
     Finding& finding = pass.Add("ClearAsks", *clear.file, clear.line);
     finding.reason = fmt::format(
-        "\"{}\" waits for an answer; where the script runs without a terminal it clears nothing",
-        clear.command);
+        "\"{}\" waits for an answer; where the script runs without a terminal it clears nothing", clear.command);
     finding.remedy = "answer beforehand";
     finding.text = {clear.command + " -f"};
     finding.fix = ReplaceInLine(*clear.file, clear.line, clear.command, clear.command + " -f");
@@ -80,9 +71,7 @@ void CheckClear(Pass& pass, const ClearCall& clear) {
     Finding& finding = pass.Add("ClearLeavesCache", *clear.file, clear.line);
     finding.reason =
         builder
-            ? fmt::format(
-                  "\"{}\" removes dangling build cache only: what a later build would hit stays",
-                  clear.command)
+            ? fmt::format("\"{}\" removes dangling build cache only: what a later build would hit stays", clear.command)
             : fmt::format(
                   "\"{}\" removes dangling images and dangling build cache only: what a later "
                   "build would hit stays",
@@ -90,8 +79,7 @@ void CheckClear(Pass& pass, const ClearCall& clear) {
     finding.remedy = "clear all of it; with varve: varve clear";
     finding.text = {ReplaceAll(clear.command, "prune", "prune --all")};
     std::string_view line = clear.file->lines[static_cast<size_t>(clear.line - 1)];
-    if (line.find("prune") != line.npos)
-      finding.fix = ReplaceInLine(*clear.file, clear.line, "prune", "prune --all");
+    if (line.find("prune") != line.npos) finding.fix = ReplaceInLine(*clear.file, clear.line, "prune", "prune --all");
   }
 }
 
@@ -140,8 +128,7 @@ void CheckMention(Pass& pass, const Mention& mention) {
     }
     case Kind::kForceRecreate: {
       Finding& finding = pass.Add("ForceRecreateBuildsNothing", *mention.file, mention.line);
-      finding.reason =
-          fmt::format("\"{}\" starts new containers of the images as they are", mention.value);
+      finding.reason = fmt::format("\"{}\" starts new containers of the images as they are", mention.value);
       finding.remedy = "where images are to be built, say so";
       finding.text = {"docker compose up --build --force-recreate"};
       break;
@@ -160,17 +147,14 @@ void CheckMention(Pass& pass, const Mention& mention) {
     case Kind::kUnusedSwitch: {
       Finding& finding = pass.Add("SwitchDoesNothing", *mention.file, mention.line);
       finding.reason = fmt::format(
-          "{} is offered here, and nothing in this file asks for it: setting it changes nothing",
-          mention.value);
-      finding.remedy = mention.file->kind == FileKind::kGithub
-                           ? "give it to the build"
-                           : "ask for it where the build is started";
+          "{} is offered here, and nothing in this file asks for it: setting it changes nothing", mention.value);
+      finding.remedy =
+          mention.file->kind == FileKind::kGithub ? "give it to the build" : "ask for it where the build is started";
       if (mention.file->kind == FileKind::kGithub) {
         finding.text = {fmt::format("no-cache: ${{{{ inputs.{} }}}}", mention.value),
                         fmt::format("pull: ${{{{ inputs.{} }}}}", mention.value)};
       } else {
-        finding.text = {fmt::format("if [ \"${}\" = 1 ]; then BUILD_ARGS=\"--no-cache --pull\"; fi",
-                                    mention.value)};
+        finding.text = {fmt::format("if [ \"${}\" = 1 ]; then BUILD_ARGS=\"--no-cache --pull\"; fi", mention.value)};
       }
       break;
     }
@@ -182,8 +166,7 @@ void CheckMention(Pass& pass, const Mention& mention) {
     }
     case Kind::kUnreadable: {
       Finding& finding = pass.Add("UnreadableFile", *mention.file, mention.line);
-      finding.reason =
-          fmt::format("It cannot be read, so that nothing was looked for in it: {}", mention.value);
+      finding.reason = fmt::format("It cannot be read, so that nothing was looked for in it: {}", mention.value);
       finding.remedy = "mend it";
       break;
     }

@@ -30,8 +30,8 @@ std::string HeredocOf(std::string_view line) {
   at += 2;
   while (at < line.size() && (line[at] == '-' || line[at] == ' ')) ++at;
   std::string word;
-  for (; at < line.size() && line[at] != ' ' && line[at] != ';' && line[at] != '|' &&
-         line[at] != ')' && line[at] != '>' && line[at] != '&';
+  for (; at < line.size() && line[at] != ' ' && line[at] != ';' && line[at] != '|' && line[at] != ')' &&
+         line[at] != '>' && line[at] != '&';
        ++at) {
     if (line[at] != '\'' && line[at] != '"' && line[at] != '\\') word += line[at];
   }
@@ -64,13 +64,11 @@ std::vector<LogicalLine> LogicalLines(std::string_view text, int first_line) {
 }
 
 // NAME=value, NAME+=value, NAME := value (make), behind export, local, readonly, declare or not.
-void ReadAssignment(const LogicalLine& line,
-                    std::map<std::string, std::vector<Argument>>& variables) {
+void ReadAssignment(const LogicalLine& line, std::map<std::string, std::vector<Argument>>& variables) {
   std::string_view rest = TrimSpace(line.text);
   for (size_t at = 0; at < rest.size();) {
     // Every place where a word begins: `[ x ] && NAME=value`, `if …; then NAME=value; fi`.
-    bool begins = at == 0 || rest[at - 1] == ' ' || rest[at - 1] == ';' || rest[at - 1] == '\t' ||
-                  rest[at - 1] == '(';
+    bool begins = at == 0 || rest[at - 1] == ' ' || rest[at - 1] == ';' || rest[at - 1] == '\t' || rest[at - 1] == '(';
     size_t end = at;
     while (end < rest.size() && IsName(rest.substr(at, end + 1 - at))) ++end;
     if (!begins || end == at) {
@@ -80,8 +78,7 @@ void ReadAssignment(const LogicalLine& line,
     std::string name(rest.substr(at, end - at));
     std::string_view behind = rest.substr(end);
     size_t operator_size = 0;
-    if (behind.starts_with("+=") || behind.starts_with(":=") || behind.starts_with("?="))
-      operator_size = 2;
+    if (behind.starts_with("+=") || behind.starts_with(":=") || behind.starts_with("?=")) operator_size = 2;
     if (behind.starts_with("=") && !behind.starts_with("==")) operator_size = 1;
     for (std::string_view make : {" := ", " = ", " ?= ", " += "}) {
       if (at == 0 && behind.starts_with(make)) operator_size = make.size();
@@ -134,13 +131,10 @@ std::string Substitute(const std::string& text, const Script& script, int depth)
   for (size_t at = 0; at < text.size();) {
     size_t end = at;
     if (text[at] == '$' && at + 1 < text.size()) {
-      if (text[at + 1] == '{')
-        end = text.find('}', at);
-      else if (text[at + 1] == '(')
-        end = text.find(')', at);
+      if (text[at + 1] == '{') end = text.find('}', at);
+      else if (text[at + 1] == '(') end = text.find(')', at);
       else
-        for (end = at + 1; end + 1 < text.size() && IsName(text.substr(at + 1, end + 1 - at));
-             ++end) {
+        for (end = at + 1; end + 1 < text.size() && IsName(text.substr(at + 1, end + 1 - at)); ++end) {
         }
     }
     if (end == at || end == text.npos) {
@@ -156,8 +150,7 @@ std::string Substitute(const std::string& text, const Script& script, int depth)
   return out;
 }
 
-void AddWord(const std::string& text, const LogicalLine& line, const Script& script,
-             ScriptCommand& out) {
+void AddWord(const std::string& text, const LogicalLine& line, const Script& script, ScriptCommand& out) {
   if (out.words.size() >= kMaxExpanded) return;
   int at = line.line;
   for (size_t i = 0; i < line.physical.size(); ++i) {
@@ -166,10 +159,9 @@ void AddWord(const std::string& text, const LogicalLine& line, const Script& scr
     break;
   }
   auto it = script.variables.find(VariableOf(text));
-  bool flags =
-      it != script.variables.end() && std::ranges::any_of(it->second, [](const Argument& value) {
-        return value.value.starts_with('-') || value.value.find(" -") != value.value.npos;
-      });
+  bool flags = it != script.variables.end() && std::ranges::any_of(it->second, [](const Argument& value) {
+                 return value.value.starts_with('-') || value.value.find(" -") != value.value.npos;
+               });
   if (!flags) {
     out.words.push_back({Substitute(text, script, 3), at});
     return;

@@ -48,23 +48,10 @@ const std::set<std::string_view> kBuildValues = {"-t",
                                                  "--var",
                                                  "--isolation",
                                                  "--root"};
-const std::set<std::string_view> kComposeValues = {"-f",
-                                                   "--file",
-                                                   "-p",
-                                                   "--project-name",
-                                                   "--profile",
-                                                   "--env-file",
-                                                   "--project-directory",
-                                                   "--progress",
-                                                   "--ansi",
-                                                   "--parallel",
-                                                   "--build-arg",
-                                                   "--ssh",
-                                                   "--builder",
-                                                   "--rmi",
-                                                   "-t",
-                                                   "--timeout",
-                                                   "--scale"};
+const std::set<std::string_view> kComposeValues = {
+    "-f",         "--file",    "-p",         "--project-name", "--profile", "--env-file", "--project-directory",
+    "--progress", "--ansi",    "--parallel", "--build-arg",    "--ssh",     "--builder",  "--rmi",
+    "-t",         "--timeout", "--scale"};
 const std::set<std::string_view> kDockerValues = {"-H",       "--host", "-c",          "--context",
                                                   "--config", "-l",     "--log-level", "--root"};
 
@@ -87,8 +74,7 @@ struct Parsed {
   }
 };
 
-Parsed ParseWords(const std::vector<ShellWord>& words, size_t from,
-                  const std::set<std::string_view>& values) {
+Parsed ParseWords(const std::vector<ShellWord>& words, size_t from, const std::set<std::string_view>& values) {
   Parsed out;
   for (size_t i = from; i < words.size(); ++i) {
     const ShellWord& word = words[i];
@@ -97,8 +83,7 @@ Parsed ParseWords(const std::vector<ShellWord>& words, size_t from,
       continue;
     }
     size_t equals = word.text.find('=');
-    Flag flag{
-        .name = word.text.substr(0, equals), .line = word.line, .conditional = word.conditional};
+    Flag flag{.name = word.text.substr(0, equals), .line = word.line, .conditional = word.conditional};
     if (equals != std::string::npos) {
       flag.value = word.text.substr(equals + 1);
       flag.has_value = true;
@@ -123,8 +108,7 @@ std::string Shortened(const ScriptCommand& command) {
   return text.size() > kLongest ? text.substr(0, kLongest) + "…" : text;
 }
 
-void AddBuild(Project& project, const ScriptCommand& command, const Parsed& parsed,
-              const BuildCall& defaults) {
+void AddBuild(Project& project, const ScriptCommand& command, const Parsed& parsed, const BuildCall& defaults) {
   BuildCall call = defaults;
   call.line = command.line;
   if (call.name.empty()) call.name = "this command";
@@ -145,8 +129,7 @@ void AddBuild(Project& project, const ScriptCommand& command, const Parsed& pars
     if (flag.name == "--cache-from") call.from.push_back(ParseCacheEntry(flag.value, flag.line));
     if (flag.name == "--cache-to") call.to.push_back(ParseCacheEntry(flag.value, flag.line));
     if (flag.name == "--platform") {
-      for (std::string& platform : Split(flag.value, ','))
-        call.platforms.push_back(std::move(platform));
+      for (std::string& platform : Split(flag.value, ',')) call.platforms.push_back(std::move(platform));
     }
     if (flag.name == "--build-arg") {
       size_t equals = flag.value.find('=');
@@ -205,8 +188,8 @@ void AddStart(Project& project, const ScriptCommand& command, const Parsed& pars
   project.calls.push_back(std::move(call));
 }
 
-void AddClear(Project& project, const ScriptCommand& command, const Parsed& parsed,
-              std::string what, const BuildCall& defaults) {
+void AddClear(Project& project, const ScriptCommand& command, const Parsed& parsed, std::string what,
+              const BuildCall& defaults) {
   ClearCall clear{.file = defaults.file, .line = command.line, .what = std::move(what)};
   clear.all = parsed.Has({"-a", "--all"});
   clear.forced = parsed.Has({"-f", "--force", "-y", "--yes"});
@@ -217,8 +200,7 @@ void AddClear(Project& project, const ScriptCommand& command, const Parsed& pars
 }
 
 // `docker compose …`, `docker-compose …`, `varve compose …`; the words behind the program's name.
-void ReadComposeCommand(Project& project, const ScriptCommand& command, size_t from,
-                        const BuildCall& defaults) {
+void ReadComposeCommand(Project& project, const ScriptCommand& command, size_t from, const BuildCall& defaults) {
   Parsed parsed = ParseWords(command.words, from, kComposeValues);
   if (parsed.rest.empty()) return;
   std::string verb = parsed.rest[0].text;
@@ -228,12 +210,10 @@ void ReadComposeCommand(Project& project, const ScriptCommand& command, size_t f
     bool build = parsed.Has({"--build"});
     if (build) AddStart(project, command, parsed, FileKind::kCompose, defaults);
     if (!build && parsed.Has({"--force-recreate"})) {
-      project.mentions.push_back(
-          {Mention::Kind::kForceRecreate, defaults.file, command.line, Shortened(command)});
+      project.mentions.push_back({Mention::Kind::kForceRecreate, defaults.file, command.line, Shortened(command)});
     }
   }
-  if (verb == "down" && parsed.Has({"--rmi"}))
-    AddClear(project, command, parsed, "compose down", defaults);
+  if (verb == "down" && parsed.Has({"--rmi"})) AddClear(project, command, parsed, "compose down", defaults);
 }
 
 void ReadDocker(Project& project, const ScriptCommand& command, const BuildCall& defaults) {
@@ -242,31 +222,26 @@ void ReadDocker(Project& project, const ScriptCommand& command, const BuildCall&
   while (at < command.words.size() && command.words[at].text.starts_with('-')) {
     at += kDockerValues.contains(command.words[at].text) ? 2 : 1;
   }
-  auto word = [&](size_t i) {
-    return i < command.words.size() ? command.words[i].text : std::string();
-  };
+  auto word = [&](size_t i) { return i < command.words.size() ? command.words[i].text : std::string(); };
   std::string verb = word(at);
   if (verb == "buildx" || verb == "builder" || verb == "image") {
     std::string inner = word(at + 1);
     if (inner == "build" || inner == "b") {
       AddBuild(project, command, ParseWords(command.words, at + 2, kBuildValues), defaults);
     } else if (inner == "bake" || inner == "f") {
-      AddStart(project, command, ParseWords(command.words, at + 2, kBuildValues), FileKind::kBake,
-               defaults);
+      AddStart(project, command, ParseWords(command.words, at + 2, kBuildValues), FileKind::kBake, defaults);
     } else if (inner == "prune" || inner == "rm") {
       std::string what = inner == "rm" ? (verb == "image" ? "rmi" : "") : verb + " prune";
       if (verb == "buildx") what = inner == "prune" ? "builder prune" : "";
       if (!what.empty())
-        AddClear(project, command,
-                 ParseWords(command.words, at + 2, {"--filter", "--keep-storage"}), what, defaults);
+        AddClear(project, command, ParseWords(command.words, at + 2, {"--filter", "--keep-storage"}), what, defaults);
     }
   } else if (verb == "build" || verb == "bud") {
     AddBuild(project, command, ParseWords(command.words, at + 1, kBuildValues), defaults);
   } else if (verb == "compose") {
     ReadComposeCommand(project, command, at + 1, defaults);
   } else if (verb == "system" && word(at + 1) == "prune") {
-    AddClear(project, command, ParseWords(command.words, at + 2, {"--filter"}), "system prune",
-             defaults);
+    AddClear(project, command, ParseWords(command.words, at + 2, {"--filter"}), "system prune", defaults);
   } else if (verb == "rmi") {
     AddClear(project, command, ParseWords(command.words, at + 1, {}), "rmi", defaults);
   }
@@ -283,8 +258,7 @@ void ReadVarve(Project& project, const ScriptCommand& command, BuildCall default
   if (verb == "build" || verb == "b") {
     AddBuild(project, command, ParseWords(command.words, at + 1, kBuildValues), defaults);
   } else if (verb == "bake") {
-    AddStart(project, command, ParseWords(command.words, at + 1, kBuildValues), FileKind::kBake,
-             defaults);
+    AddStart(project, command, ParseWords(command.words, at + 1, kBuildValues), FileKind::kBake, defaults);
   } else if (verb == "compose") {
     ReadComposeCommand(project, command, at + 1, defaults);
   } else if (verb == "clear") {
@@ -328,19 +302,16 @@ void ReadCommands(Project& project, const Script& script, const BuildCall& defau
       std::string to = command.words.size() > 1 ? command.words[1].text : "";
       bool own = to.find("dirname") != to.npos || to.find("BASH_SOURCE") != to.npos;
       if (!own) here.context = ResolvePath(here.context, to).value_or(here.context);
-    } else if (program == "docker" || program == "podman" || program == "nerdctl" ||
-               program == "buildah") {
+    } else if (program == "docker" || program == "podman" || program == "nerdctl" || program == "buildah") {
       ReadDocker(project, command, here);
     } else if (program == "docker-compose" || program == "podman-compose") {
       ReadComposeCommand(project, command, 1, here);
     } else if (program == "varve") {
       ReadVarve(project, command, here);
     } else if (program == "mv" && command.words.size() >= 3) {
-      bool cache = std::ranges::any_of(
-          command.words, [](const ShellWord& word) { return IsCacheFolder(word.text); });
+      bool cache = std::ranges::any_of(command.words, [](const ShellWord& word) { return IsCacheFolder(word.text); });
       if (cache) {
-        project.mentions.push_back(
-            {Mention::Kind::kMoveCache, here.file, command.line, Shortened(command)});
+        project.mentions.push_back({Mention::Kind::kMoveCache, here.file, command.line, Shortened(command)});
       }
     }
   }
@@ -349,9 +320,9 @@ void ReadCommands(Project& project, const Script& script, const BuildCall& defau
 // `FORCE_REBUILD=1 ./deploy.sh` promises something: a switch that the script names in its help or
 // sets to a default, and then never asks for.
 static void FindUnusedSwitches(Project& project, const SourceFile& file, const Script& script) {
-  static constexpr std::array<std::string_view, 8> kSwitches = {
-      "FORCE_REBUILD", "FORCE_BUILD", "NO_CACHE",    "NOCACHE",
-      "CLEAR_CACHE",   "CLEAN_CACHE", "CLEAN_BUILD", "REBUILD_CACHE"};
+  static constexpr std::array<std::string_view, 8> kSwitches = {"FORCE_REBUILD", "FORCE_BUILD",  "NO_CACHE",
+                                                                "NOCACHE",       "CLEAR_CACHE",  "CLEAN_CACHE",
+                                                                "CLEAN_BUILD",   "REBUILD_CACHE"};
   for (const auto& [name, values] : script.variables) {
     if (std::ranges::find(kSwitches, name) == kSwitches.end()) continue;
     bool exported = false, read = false;
@@ -359,9 +330,8 @@ static void FindUnusedSwitches(Project& project, const SourceFile& file, const S
       if (TrimSpace(line).starts_with('#')) continue;
       if (line.find("export " + name) != line.npos) exported = true;
       for (size_t at = line.find(name); at != line.npos; at = line.find(name, at + 1)) {
-        bool dollar =
-            at > 0 && (line[at - 1] == '$' || ((line[at - 1] == '{' || line[at - 1] == '(') &&
-                                               at > 1 && line[at - 2] == '$'));
+        bool dollar = at > 0 && (line[at - 1] == '$' ||
+                                 ((line[at - 1] == '{' || line[at - 1] == '(') && at > 1 && line[at - 2] == '$'));
         // NAME=${NAME:-0} only gives a default.
         bool own_default = TrimSpace(line).starts_with(name + "=");
         if (dollar && !own_default) read = true;
@@ -369,8 +339,7 @@ static void FindUnusedSwitches(Project& project, const SourceFile& file, const S
     }
     bool passed_on =
         exported || std::ranges::any_of(script.commands, [&](const ScriptCommand& command) {
-          return command.words[0].text == "make" || command.words[0].text == "source" ||
-                 command.words[0].text == ".";
+          return command.words[0].text == "make" || command.words[0].text == "source" || command.words[0].text == ".";
         });
     if (!read && !passed_on) {
       project.mentions.push_back({Mention::Kind::kUnusedSwitch, &file, values[0].line, name});
@@ -381,8 +350,7 @@ static void FindUnusedSwitches(Project& project, const SourceFile& file, const S
 void ReadShell(Project& project, const SourceFile& file) {
   std::string name = file.path.substr(file.path.rfind('/') + 1);
   std::string text = file.text;
-  bool make =
-      name == "Makefile" || name == "makefile" || name == "GNUmakefile" || name.ends_with(".mk");
+  bool make = name == "Makefile" || name == "makefile" || name == "GNUmakefile" || name.ends_with(".mk");
   if (make) {
     // Recipes as a script, line by line so that places stay right: @ and - in front go, $$ is $.
     text.clear();
@@ -407,11 +375,8 @@ void ReadShell(Project& project, const SourceFile& file) {
   for (size_t i = before; i < project.calls.size(); ++i) {
     BuildCall& call = project.calls[i];
     if (call.starts || !call.context_known || project.Find(call.dockerfile) != nullptr) continue;
-    auto moved = [&](const std::string& path) {
-      return ResolvePath(file.Folder(), path.empty() ? "." : path);
-    };
-    if (auto dockerfile = moved(call.dockerfile);
-        dockerfile && project.Find(*dockerfile) != nullptr) {
+    auto moved = [&](const std::string& path) { return ResolvePath(file.Folder(), path.empty() ? "." : path); };
+    if (auto dockerfile = moved(call.dockerfile); dockerfile && project.Find(*dockerfile) != nullptr) {
       call.dockerfile = *dockerfile;
       call.context = moved(call.context).value_or(call.context);
     }

@@ -27,8 +27,7 @@ struct ScriptCommand {
 
 struct Script {
   std::vector<ScriptCommand> commands;
-  std::map<std::string, std::vector<Argument>>
-      variables;  // values that the script assigns, by name
+  std::map<std::string, std::vector<Argument>> variables;  // values that the script assigns, by name
 };
 
 // `first_line`: of the text in its file.

@@ -60,8 +60,7 @@ BlockText TextOf(const SourceFile& file, const Node& node) {
 std::vector<Argument> ItemsOf(const SourceFile& file, const Node& node, bool commas) {
   std::vector<Argument> out;
   auto add = [&](std::string_view text, int line) {
-    for (const std::string& part :
-         commas ? Split(text, ',') : std::vector<std::string>{std::string(text)}) {
+    for (const std::string& part : commas ? Split(text, ',') : std::vector<std::string>{std::string(text)}) {
       std::string value(TrimSpace(part));
       if (!value.empty() && !value.starts_with('#')) out.push_back({"", value, line});
     }
@@ -101,9 +100,7 @@ std::string TextAt(const Node& node, std::string_view key) {
 
 int LineOf(const Node& node) { return static_cast<int>(node.place.line); }
 
-bool IsTrue(const Node* node) {
-  return node != nullptr && node->is_scalar() && node->Text() == "true";
-}
+bool IsTrue(const Node* node) { return node != nullptr && node->is_scalar() && node->Text() == "true"; }
 
 bool IsExpression(const Node* node) {
   return node != nullptr && node->is_scalar() && node->Text().find("${") != std::string::npos;

@@ -20,8 +20,7 @@ std::optional<Miss::Age> TooOld(const Request& request, const Plan& plan, graph:
   if (outputs == nullptr || outputs->empty()) return std::nullopt;
   const std::vector<DiffId>& layers = outputs->front().layers;
   bool on_top = std::ranges::all_of(record.outputs, [&](const cache::Rootfs& output) {
-    return output.layers.size() >= layers.size() &&
-           std::equal(layers.begin(), layers.end(), output.layers.begin());
+    return output.layers.size() >= layers.size() && std::equal(layers.begin(), layers.end(), output.layers.begin());
   });
   if (on_top) return std::nullopt;
   return Miss::Age{.rule = request.max_age[*below]->rule, .below = request.graph.steps[*below].name};

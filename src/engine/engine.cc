@@ -32,13 +32,13 @@ class Coordinator {
  public:
   Coordinator(const Request& request, const Services& services, std::stop_token stop)
       : request_(request), graph_(request.graph), services_(services),
-        plan_(request.graph, request.wanted, request.want_data),
-        pins_(graph_.steps.size()), keyed_(graph_.steps.size()), slots_(SlotsOf(request)),
-        started_(graph_.steps.size(), Nanos(-1)),
-        on_stop_(stop, [this] {
-          mail_.Post([this] { Fail(Cancelled("the build was cancelled"), {}); });
-          cancel_.request_stop();  // at once: the coordinator may be at work itself
-        }),
+        plan_(request.graph, request.wanted, request.want_data), pins_(graph_.steps.size()),
+        keyed_(graph_.steps.size()), slots_(SlotsOf(request)), started_(graph_.steps.size(), Nanos(-1)),
+        on_stop_(stop,
+                 [this] {
+                   mail_.Post([this] { Fail(Cancelled("the build was cancelled"), {}); });
+                   cancel_.request_stop();  // at once: the coordinator may be at work itself
+                 }),
         io_(kIoThreads), running_(std::max<size_t>(1, request.max_running)) {
     outcome_.steps.resize(graph_.steps.size());
     used_.resize(graph_.steps.size());
@@ -141,18 +141,19 @@ class Coordinator {
 
   void Resolve(StepIndex i) {
     MarkStarted(i);
-    Start(io_,
-          [this, i](std::stop_token stop) {
-            return services_.resolver.Resolve(graph_, i, services_.observer.SinkOf(i), stop);
-          },
-          [this, i](Result<Pin> pin) {
-            if (!pin) return StepFailed(i, std::move(pin).error());
-            pins_[i] = *pin;
-            plan_.OnPin(i, pin->rootfs, pin->chain.has_value(), pin->data_local);
-            // An image is done when its layers are here, or when nothing turned out to need them.
-            if (!pin->chain) MarkFinished(i, StepStatus::kRan, nullptr);
-            else if (pin->data_local) MarkFinished(i, StepStatus::kCached, nullptr);
-          });
+    Start(
+        io_,
+        [this, i](std::stop_token stop) {
+          return services_.resolver.Resolve(graph_, i, services_.observer.SinkOf(i), stop);
+        },
+        [this, i](Result<Pin> pin) {
+          if (!pin) return StepFailed(i, std::move(pin).error());
+          pins_[i] = *pin;
+          plan_.OnPin(i, pin->rootfs, pin->chain.has_value(), pin->data_local);
+          // An image is done when its layers are here, or when nothing turned out to need them.
+          if (!pin->chain) MarkFinished(i, StepStatus::kRan, nullptr);
+          else if (pin->data_local) MarkFinished(i, StepStatus::kCached, nullptr);
+        });
   }
 
   std::vector<InputFact> Facts(StepIndex i) const {
@@ -243,27 +244,28 @@ class Coordinator {
       steps.push_back({.step = i, .inputs = Facts(i), .record = RecordOf(i, *keyed_[i])});
     }
     ++outcome_.totals.rounds;
-    Start(io_,
-          [this, keys = std::move(keys), steps = std::move(steps)](std::stop_token stop) mutable {
-            return Answers(keys, std::move(steps), stop);
-          },
-          [this, batch](LookUpAnswers answers) {
-            (void)services_.runner.HasLocally(Topmost(answers.records));  // leases them together
-            for (size_t n = 0; n < batch.size(); ++n) {
-              if (answers.matched[n]) {
-                outcome_.steps[batch[n]].tier = answers.matched[n]->from;
-                Hit(batch[n], answers.matched[n]->record);
-              } else if (answers.records[n] && !IsUseless(*answers.records[n])) {
-                Hit(batch[n], *answers.records[n]);
-              } else {
-                plan_.OnLookUp(batch[n], {}, false);
-              }
+    Start(
+        io_,
+        [this, keys = std::move(keys), steps = std::move(steps)](std::stop_token stop) mutable {
+          return Answers(keys, std::move(steps), stop);
+        },
+        [this, batch](LookUpAnswers answers) {
+          (void)services_.runner.HasLocally(Topmost(answers.records));  // leases them together
+          for (size_t n = 0; n < batch.size(); ++n) {
+            if (answers.matched[n]) {
+              outcome_.steps[batch[n]].tier = answers.matched[n]->from;
+              Hit(batch[n], answers.matched[n]->record);
+            } else if (answers.records[n] && !IsUseless(*answers.records[n])) {
+              Hit(batch[n], *answers.records[n]);
+            } else {
+              plan_.OnLookUp(batch[n], {}, false);
             }
-            if (answers.error) {
-              LOG_WARN("cache look-up: {}", answers.error->message);
-              look_up_error_ = std::move(answers.error);
-            }
-          });
+          }
+          if (answers.error) {
+            LOG_WARN("cache look-up: {}", answers.error->message);
+            look_up_error_ = std::move(answers.error);
+          }
+        });
   }
 
   struct LookUpAnswers {
@@ -273,8 +275,7 @@ class Coordinator {
   };
 
   // On a pool thread. A cache that cannot answer is a miss, never a failed build (invariant I7).
-  LookUpAnswers Answers(const std::vector<StepKey>& keys, std::vector<LookedUp> steps,
-                        std::stop_token stop) {
+  LookUpAnswers Answers(const std::vector<StepKey>& keys, std::vector<LookedUp> steps, std::stop_token stop) {
     LookUpAnswers answers;
     if (auto records = services_.records.GetMany(keys)) answers.records = std::move(*records);
     else answers.error = std::move(records).error();
@@ -302,30 +303,31 @@ class Coordinator {
 
   void Obtain(StepIndex i) {
     MarkStarted(i);
-    Start(io_,
-          [this, i, outputs = Used(i, *plan_.Outputs(i))](std::stop_token stop) {
-            return services_.runner.Obtain(graph_, i, outputs, services_.observer.SinkOf(i), stop);
-          },
-          [this, i](Result<std::vector<cache::Rootfs>> outputs) {
-            if (outputs) {
-              std::vector<cache::Rootfs> all = *plan_.Outputs(i);
-              auto obtained = outputs->begin();
-              for (uint32_t output : used_[i]) {
-                if (output < all.size()) all[output] = std::move(*obtained++);
-              }
-              plan_.OnObtained(i, std::move(all));
-              if (pins_[i]) MarkFinished(i, StepStatus::kRan, nullptr);
-              return;
+    Start(
+        io_,
+        [this, i, outputs = Used(i, *plan_.Outputs(i))](std::stop_token stop) {
+          return services_.runner.Obtain(graph_, i, outputs, services_.observer.SinkOf(i), stop);
+        },
+        [this, i](Result<std::vector<cache::Rootfs>> outputs) {
+          if (outputs) {
+            std::vector<cache::Rootfs> all = *plan_.Outputs(i);
+            auto obtained = outputs->begin();
+            for (uint32_t output : used_[i]) {
+              if (output < all.size()) all[output] = std::move(*obtained++);
             }
-            Error error = std::move(outputs).error();
-            bool gone = error.code == Code::kNotFound || error.code == Code::kCorrupt;
-            if (gone && !pins_[i] && plan_.OnDataGone(i)) {
-              lost_[i] = {std::move(error), services_.records.TierOf(*plan_.Key(i))};
-              Forget(*plan_.Key(i));
-            } else {
-              StepFailed(i, std::move(error));
-            }
-          });
+            plan_.OnObtained(i, std::move(all));
+            if (pins_[i]) MarkFinished(i, StepStatus::kRan, nullptr);
+            return;
+          }
+          Error error = std::move(outputs).error();
+          bool gone = error.code == Code::kNotFound || error.code == Code::kCorrupt;
+          if (gone && !pins_[i] && plan_.OnDataGone(i)) {
+            lost_[i] = {std::move(error), services_.records.TierOf(*plan_.Key(i))};
+            Forget(*plan_.Key(i));
+          } else {
+            StepFailed(i, std::move(error));
+          }
+        });
   }
 
   // --- Running -------------------------------------------------------------------------------------
@@ -346,12 +348,13 @@ class Coordinator {
     for (const graph::Ref& ref : graph_.steps[i].inputs) {
       const auto& outputs = *plan_.Outputs(ref.step);
       if (ref.output >= outputs.size()) {
-        return StepFailed(i, Corrupt("the record of step \"{}\" lacks output {}",
-                                     graph_.steps[ref.step].name, ref.output));
+        return StepFailed(
+            i, Corrupt("the record of step \"{}\" lacks output {}", graph_.steps[ref.step].name, ref.output));
       }
-      RunInput& input = request.inputs.emplace_back(RunInput{
-          .step = ref.step, .is_source = pins_[ref.step].has_value(), .rootfs = outputs[ref.output],
-          .here = plan_.DataLocal(ref.step)});
+      RunInput& input = request.inputs.emplace_back(RunInput{.step = ref.step,
+                                                             .is_source = pins_[ref.step].has_value(),
+                                                             .rootfs = outputs[ref.output],
+                                                             .here = plan_.DataLocal(ref.step)});
       if (!input.here) input.added_by = plan_.AddedBy(ref);
     }
     if (!prepared_) {
@@ -361,36 +364,36 @@ class Coordinator {
     const bool inputs_here = std::ranges::all_of(request.inputs, &RunInput::here);
     auto it = useless_.find(request.key);
     auto useless = it == useless_.end() ? std::nullopt : std::optional(it->second);
-    Start(running_,
-          [this, i, request = std::move(request), miss = MissOf(known_, i), useless,
-           below = request_.trace.on || !graph_.steps[i].installs.empty()
-                       ? LayersBelow(graph_, plan_, i, request_.trace.on)
-                       : std::nullopt](std::stop_token stop) mutable {
-            return RunLocked(i, request, miss, useless, below, stop);
-          },
-          [this, i, inputs_here](Result<RanOrFound> ran) {
-            if (!ran) return StepFailed(i, std::move(ran).error());
-            if (ran->inputs_missing) return plan_.OnInputsMissing(i);
-            StepOutcome& outcome = outcome_.steps[i];
-            outcome.new_bytes = ran->new_bytes;
-            outcome.saved = ran->saved;
-            outcome.created = ran->created;
-            outcome.replayed = ran->replayed;
-            made_[outcome.key] = ran->created;
-            if (ran->found) outcome.reasons.clear();
-            else outcome.tier.clear();
-            MarkFinished(i, ran->found ? StepStatus::kCached : StepStatus::kRan, nullptr);
-            bool here = inputs_here || services_.runner.HasLocally(Used(i, ran->outputs));
-            for (StepIndex shared : plan_.OnRan(i, std::move(ran->outputs), here)) {
-              outcome_.steps[shared].created = outcome.created;
-              MarkFinished(shared, StepStatus::kCached, nullptr);
-            }
-          });
+    Start(
+        running_,
+        [this, i, request = std::move(request), miss = MissOf(known_, i), useless,
+         below = request_.trace.on || !graph_.steps[i].installs.empty()
+                     ? LayersBelow(graph_, plan_, i, request_.trace.on)
+                     : std::nullopt](std::stop_token stop) mutable {
+          return RunLocked(i, request, miss, useless, below, stop);
+        },
+        [this, i, inputs_here](Result<RanOrFound> ran) {
+          if (!ran) return StepFailed(i, std::move(ran).error());
+          if (ran->inputs_missing) return plan_.OnInputsMissing(i);
+          StepOutcome& outcome = outcome_.steps[i];
+          outcome.new_bytes = ran->new_bytes;
+          outcome.saved = ran->saved;
+          outcome.created = ran->created;
+          outcome.replayed = ran->replayed;
+          made_[outcome.key] = ran->created;
+          if (ran->found) outcome.reasons.clear();
+          else outcome.tier.clear();
+          MarkFinished(i, ran->found ? StepStatus::kCached : StepStatus::kRan, nullptr);
+          bool here = inputs_here || services_.runner.HasLocally(Used(i, ran->outputs));
+          for (StepIndex shared : plan_.OnRan(i, std::move(ran->outputs), here)) {
+            outcome_.steps[shared].created = outcome.created;
+            MarkFinished(shared, StepStatus::kCached, nullptr);
+          }
+        });
   }
 
   // On a pool thread. `useless`: when the record was made that this build had to forget.
-  Result<RanOrFound> RunLocked(StepIndex i, RunRequest& request, const Miss& miss,
-                               std::optional<Timestamp> useless,
+  Result<RanOrFound> RunLocked(StepIndex i, RunRequest& request, const Miss& miss, std::optional<Timestamp> useless,
                                const std::optional<FilesBelow>& below, std::stop_token stop) {
     TRY_ASSIGN(auto lock, services_.locks.Acquire(request.key, stop));
     bool forced = miss.step->no_cache || miss.parent_must_run || miss.too_old;
@@ -411,8 +414,8 @@ class Coordinator {
     if (below) weak = WeakStepOf(*miss.step, *miss.keyed, *below, request_.trace.strict_mtime, services_);
     std::optional<Reason> not_replayed;
     if (weak && !forced) {
-      ReplayedStep step{.keyed = *miss.keyed, .slot = slots_[i], .now = services_.clock.Now(),
-                        .age = LimitsOfReplays(request_, i)};
+      ReplayedStep step{
+          .keyed = *miss.keyed, .slot = slots_[i], .now = services_.clock.Now(), .age = LimitsOfReplays(request_, i)};
       TRY_ASSIGN(ReplaySearch search, FindReplay(services_, request, *weak, step, stop));
       if (search.found) {
         const cache::StepRecord& record = search.found->record;
@@ -444,8 +447,7 @@ class Coordinator {
     });
     Counter("engine.runs").Add();
     Nanos begin = services_.clock.Monotonic();
-    TRY_ASSIGN(RunResult result,
-               services_.runner.Run(request, services_.observer.SinkOf(i), stop));
+    TRY_ASSIGN(RunResult result, services_.runner.Run(request, services_.observer.SinkOf(i), stop));
     if (result.inputs_missing) return RanOrFound{.inputs_missing = true};
     cache::StepRecord record = RecordOf(i, *miss.keyed);
     record.created = services_.clock.Now();
@@ -477,9 +479,7 @@ class Coordinator {
 
   // --- Why -------------------------------------------------------------------------------------------
 
-  MissStores Stores() const {
-    return {services_.records, services_.trees, services_.archive, services_.clock};
-  }
+  MissStores Stores() const { return {services_.records, services_.trees, services_.archive, services_.clock}; }
 
   ExplainedMiss Explained(const Miss& miss) const {
     METRIC("engine.explain");
@@ -511,8 +511,13 @@ class Coordinator {
 
   // All of a record that is not its result.
   cache::StepRecord RecordOf(StepIndex i, const KeyedStep& keyed) const {
-    return {.key = keyed.key, .outputs = {}, .preimage = keyed.preimage, .inputs = keyed.inputs,
-            .images = keyed.images, .slot = slots_[i], .op_digest = keyed.op_digest,
+    return {.key = keyed.key,
+            .outputs = {},
+            .preimage = keyed.preimage,
+            .inputs = keyed.inputs,
+            .images = keyed.images,
+            .slot = slots_[i],
+            .op_digest = keyed.op_digest,
             .name = graph_.steps[i].name};
   }
 
@@ -523,8 +528,7 @@ class Coordinator {
         const auto* outputs = plan_.Outputs(ref.step);
         if (outputs == nullptr) break;  // a dry run
         if (ref.output >= outputs->size()) {
-          outcome_.error = Corrupt("step \"{}\" has no output {}", graph_.steps[ref.step].name,
-                                   ref.output);
+          outcome_.error = Corrupt("step \"{}\" has no output {}", graph_.steps[ref.step].name, ref.output);
           break;
         }
         outcome_.wanted.push_back((*outputs)[ref.output]);
@@ -552,11 +556,11 @@ class Coordinator {
   std::vector<std::optional<Pin>> pins_;
   std::vector<std::shared_ptr<const KeyedStep>> keyed_;
   std::vector<std::string> slots_;
-  std::vector<std::set<uint32_t>> used_;      // by step: outputs that others read, or that are wanted
+  std::vector<std::set<uint32_t>> used_;  // by step: outputs that others read, or that are wanted
   std::vector<Nanos> started_;
   std::vector<StepIndex> to_look_up_;
-  std::set<StepIndex> restored_;              // whose trees were made again, or could not be
-  std::map<StepIndex, Miss::Lost> lost_;      // hits whose layers could not be had
+  std::set<StepIndex> restored_;          // whose trees were made again, or could not be
+  std::map<StepIndex, Miss::Lost> lost_;  // hits whose layers could not be had
   std::map<StepIndex, Miss::Age> too_old_;
   std::optional<Error> look_up_error_;
   std::shared_ptr<const std::set<Digest>> ops_;
@@ -564,8 +568,7 @@ class Coordinator {
   std::map<StepKey, Timestamp> made_;     // when the record behind a result of this job was made
   std::map<StepKey, Timestamp> useless_;  // of records whose data is gone
   const Timestamp began_ = services_.clock.Now();
-  const Known known_{graph_, plan_, pins_, keyed_, slots_, lost_, too_old_, look_up_error_, ops_, began_,
-                     outcome_};
+  const Known known_{graph_, plan_, pins_, keyed_, slots_, lost_, too_old_, look_up_error_, ops_, began_, outcome_};
   bool prepared_ = false;           // the runner, for steps to run
   bool results_withdrawn_ = false;  // since the plan was last asked
 

@@ -130,8 +130,7 @@ TEST_F(EngineTest, AHitWhoseLayersAreGoneRunsOnceMore) {
   Outcome second = world.Build(graph, {{run}});
   ASSERT_FALSE(second.error) << second.error->message;
   EXPECT_THAT(world.ran, ElementsAre("make"));
-  EXPECT_EQ(Summarise(world.reasons[run]),
-            "it was built before, but its cached result is lost: layers are gone");
+  EXPECT_EQ(Summarise(world.reasons[run]), "it was built before, but its cached result is lost: layers are gone");
 }
 
 TEST_F(EngineTest, ARecordOfATierThatLeftItsLayersOutSaysSo) {
@@ -321,8 +320,7 @@ TEST_F(EngineTest, AnImageAnswersWhatRecordsDoNot) {
   ASSERT_FALSE(world.Build(graph, {{make}}).error);
   FakeImage image(world);
   world.matcher = &image;
-  image.results[graph.steps[test].name] = {{DiffId(Digest::Of("node v1")), DiffId(Digest::Of("t"))},
-                                           tree::EmptyTree()};
+  image.results[graph.steps[test].name] = {{DiffId(Digest::Of("node v1")), DiffId(Digest::Of("t"))}, tree::EmptyTree()};
   Outcome outcome = world.Build(graph, {{pack}});
   ASSERT_FALSE(outcome.error) << outcome.error->message;
   EXPECT_THAT(world.ran, ElementsAre("pack"));

@@ -12,8 +12,8 @@ using Kind = Reason::Kind;
 
 Reason Unreadable() { return {Kind::kSchema, "its earlier record cannot be read by this version of varve"}; }
 
-std::vector<Reason> Differences(const graph::Step& step, const KeyedStep& now,
-                                const cache::StepRecord& record, tree::TreeStore& trees) {
+std::vector<Reason> Differences(const graph::Step& step, const KeyedStep& now, const cache::StepRecord& record,
+                                tree::TreeStore& trees) {
   std::vector<Reason> out;
   if (record.preimage == now.preimage) {
     return {{Kind::kDataGone, "its record came too late: another build made it meanwhile"}};
@@ -24,7 +24,8 @@ std::vector<Reason> Differences(const graph::Step& step, const KeyedStep& now,
   int64_t schema = before_json->GetInt("schema"), now_schema = now_json->GetInt("schema");
   if (schema != now_schema) {
     Reason reason{Kind::kSchema, fmt::format("keys changed with this version of varve: its record has "
-                                             "key schema {}, this version uses {}", schema, now_schema)};
+                                             "key schema {}, this version uses {}",
+                                             schema, now_schema)};
     reason.before = std::to_string(schema);
     reason.after = std::to_string(now_schema);
     return {reason};
@@ -40,8 +41,7 @@ std::vector<Reason> Differences(const graph::Step& step, const KeyedStep& now,
   std::string now_platform = now_json->GetString("platform");
   bool other_platform = platform != now_platform;
   if (other_platform) {
-    Reason reason{Kind::kPlatform,
-                  fmt::format("never built for {} here, only for {}", now_platform, platform)};
+    Reason reason{Kind::kPlatform, fmt::format("never built for {} here, only for {}", now_platform, platform)};
     reason.before = platform;
     reason.after = now_platform;
     out.push_back(std::move(reason));
@@ -62,8 +62,8 @@ std::vector<Reason> Differences(const graph::Step& step, const KeyedStep& now,
 
 }  // namespace
 
-Nearest Explain(const graph::Step& step, const KeyedStep& now,
-                const std::vector<cache::StepRecord>& earlier, tree::TreeStore& trees) {
+Nearest Explain(const graph::Step& step, const KeyedStep& now, const std::vector<cache::StepRecord>& earlier,
+                tree::TreeStore& trees) {
   Nearest best;
   for (const cache::StepRecord& record : earlier) {
     std::vector<Reason> reasons = Differences(step, now, record, trees);

@@ -22,8 +22,8 @@ struct Nearest {
 };
 
 // `earlier`: candidates, nearest first (cache::RecordStore::Earlier).
-Nearest Explain(const graph::Step& step, const KeyedStep& now,
-                const std::vector<cache::StepRecord>& earlier, tree::TreeStore& trees);
+Nearest Explain(const graph::Step& step, const KeyedStep& now, const std::vector<cache::StepRecord>& earlier,
+                tree::TreeStore& trees);
 
 // The key of the step that a preimage writes on, if it is one.
 std::optional<StepKey> ParentKey(std::string_view preimage);

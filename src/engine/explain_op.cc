@@ -144,8 +144,8 @@ void CompareMounts(const Json& was, const Json& is, std::vector<Reason>& out) {
     const Json *a = was.Find(member), *b = is.Find(member);
     // Which input it is only counts inputs; what is in it is explained by what is read.
     if (Same(a, b) || (member == "input" && a && b)) continue;
-    Reason reason{Kind::kMount, fmt::format("{}: {} was {}, is {}", MountName(is),
-                                            SettingOfMount(member, is), TextOf(a), TextOf(b))};
+    Reason reason{Kind::kMount,
+                  fmt::format("{}: {} was {}, is {}", MountName(is), SettingOfMount(member, is), TextOf(a), TextOf(b))};
     reason.subject = is.GetString("target");
     reason.before = PlainText(a);
     reason.after = PlainText(b);
@@ -219,8 +219,8 @@ std::string ActionSetting(const std::string& member) {
 }
 
 // A COPY, ADD, WORKDIR or here-document: the instruction where its text differs, else what of it does.
-void ExplainActions(const graph::Step& step, const Json& before, const Json& now,
-                    std::string_view before_name, std::vector<Reason>& out) {
+void ExplainActions(const graph::Step& step, const Json& before, const Json& now, std::string_view before_name,
+                    std::vector<Reason>& out) {
   std::string was = WithoutPrefix(before_name);
   if (was != step.text && !step.text.empty() && !was.empty()) {
     out.push_back(CommandReason("instruction", was, step.text));
@@ -244,8 +244,8 @@ void ExplainActions(const graph::Step& step, const Json& before, const Json& now
 
 }  // namespace
 
-void ExplainOp(const graph::Step& step, const Json& before, const Json& now,
-               std::string_view before_name, std::vector<Reason>& out) {
+void ExplainOp(const graph::Step& step, const Json& before, const Json& now, std::string_view before_name,
+               std::vector<Reason>& out) {
   if (before == now) return;
   if (before.GetString("op") != now.GetString("op")) {
     out.push_back(CommandReason("instruction", WithoutPrefix(before_name), step.text));

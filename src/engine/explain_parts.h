@@ -18,11 +18,11 @@ struct Side {
 };
 
 // explain_op.cc: "op". `before_name` is the display name of the earlier step.
-void ExplainOp(const graph::Step& step, const Json& before, const Json& now,
-               std::string_view before_name, std::vector<Reason>& out);
+void ExplainOp(const graph::Step& step, const Json& before, const Json& now, std::string_view before_name,
+               std::vector<Reason>& out);
 // explain_reads.cc: "reads" and "lineage".
-void ExplainReads(const graph::Step& step, const Side& before, const Side& now,
-                  tree::TreeStore& trees, std::vector<Reason>& out);
+void ExplainReads(const graph::Step& step, const Side& before, const Side& now, tree::TreeStore& trees,
+                  std::vector<Reason>& out);
 void ExplainLineage(const Side& before, const Side& now, std::vector<Reason>& out);
 
 // What is left of a text on one line: quoted, at most 60 characters.

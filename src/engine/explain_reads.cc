@@ -44,17 +44,15 @@ std::string ReferenceOf(const Side& side, const std::string& chain) {
 }
 
 // `what`: "base image" or "the image it reads".
-Reason ImageReason(std::string_view what, const Side& before, const std::string& old_chain,
-                   const Side& now, const std::string& chain) {
+Reason ImageReason(std::string_view what, const Side& before, const std::string& old_chain, const Side& now,
+                   const std::string& chain) {
   std::string was = ReferenceOf(before, old_chain), is = ReferenceOf(now, chain);
   Reason reason{Kind::kBase, ""};
   reason.before = was;
   reason.after = is;
   ImageName old_image = ParseImage(was), image = ParseImage(is);
   reason.subject = image.name;
-  auto both = [](const ImageName& n) {
-    return n.digest.empty() ? n.name : fmt::format("{} ({})", n.name, n.digest);
-  };
+  auto both = [](const ImageName& n) { return n.digest.empty() ? n.name : fmt::format("{} ({})", n.name, n.digest); };
   if (was.empty() || is.empty()) {
     reason.text = fmt::format("{} {} is another one", what, both(image));
   } else if (old_image.name == image.name) {
@@ -71,17 +69,19 @@ Reason ImageReason(std::string_view what, const Side& before, const std::string&
 struct Read {
   size_t input = 0;
   const Json* select = nullptr;
-  std::string content;                      // digest of what is selected, or
-  std::string image;                        // chain id
-  const cache::InputTree* tree = nullptr;   // with content
+  std::string content;                     // digest of what is selected, or
+  std::string image;                       // chain id
+  const cache::InputTree* tree = nullptr;  // with content
 };
 
 std::vector<Read> ReadsOf(const Side& side) {
   std::vector<Read> out;
   size_t next_tree = 0;
   for (const Json& entry : side.preimage.GetArray("reads")) {
-    Read read{.input = static_cast<size_t>(entry.GetInt("input")), .select = entry.Find("select"),
-              .content = entry.GetString("content"), .image = entry.GetString("image")};
+    Read read{.input = static_cast<size_t>(entry.GetInt("input")),
+              .select = entry.Find("select"),
+              .content = entry.GetString("content"),
+              .image = entry.GetString("image")};
     if (!read.content.empty() && next_tree < side.inputs.size()) read.tree = &side.inputs[next_tree++];
     if (read.select != nullptr) out.push_back(read);
   }
@@ -113,24 +113,21 @@ std::string IgnorableOf(const std::vector<tree::Difference>& differences, const 
 
 // Instructions whose command is known to be run for its modes alone are rare; a mode that a checkout,
 // an unpacker or a umask gave is not.
-std::string FileHint(const std::vector<tree::Difference>& differences, const graph::Step& step,
-                     bool from_context) {
+std::string FileHint(const std::vector<tree::Difference>& differences, const graph::Step& step, bool from_context) {
   using DifferenceKind = tree::Difference::Kind;
   auto all = [&](DifferenceKind kind) {
     return std::ranges::all_of(differences, [&](const auto& d) { return d.kind == kind; });
   };
   const tree::Difference& first = differences.front();
   if (all(DifferenceKind::kMode)) {
-    return differences.size() == 1
-               ? fmt::format("only the mode of {} differs: {}", first.path.str(), first.detail)
-               : fmt::format("only modes differ, of {} files: {}: {}", CountOf(differences.size()),
-                             first.path.str(), first.detail);
+    return differences.size() == 1 ? fmt::format("only the mode of {} differs: {}", first.path.str(), first.detail)
+                                   : fmt::format("only modes differ, of {} files: {}: {}", CountOf(differences.size()),
+                                                 first.path.str(), first.detail);
   }
   if (all(DifferenceKind::kOwner)) {
-    return differences.size() == 1
-               ? fmt::format("only the owner of {} differs: {}", first.path.str(), first.detail)
-               : fmt::format("only owners differ, of {} files: {}: {}", CountOf(differences.size()),
-                             first.path.str(), first.detail);
+    return differences.size() == 1 ? fmt::format("only the owner of {} differs: {}", first.path.str(), first.detail)
+                                   : fmt::format("only owners differ, of {} files: {}: {}", CountOf(differences.size()),
+                                                 first.path.str(), first.detail);
   }
   if (!from_context) return "";
   std::string ignorable = IgnorableOf(differences, step);
@@ -142,12 +139,12 @@ Reason FileReason(const graph::Step& step, const Read& before, const Read& now,
   Reason reason{Kind::kFile, "", now.tree->name};
   bool from_context = now.tree->name == "context";
   std::string where = from_context ? "" : fmt::format(" in {}", now.tree->name);
-  auto found = tree::CompareSelected(trees, before.tree->tree_root, now.tree->tree_root, selectors,
-                                     Reason::kMaxCounted);
+  auto found =
+      tree::CompareSelected(trees, before.tree->tree_root, now.tree->tree_root, selectors, Reason::kMaxCounted);
   if (!found || found->empty()) {
     // Directory objects may have been collected.
-    reason.text = fmt::format("files changed{}; which ones is not known here",
-                              from_context ? " in the context" : where);
+    reason.text =
+        fmt::format("files changed{}; which ones is not known here", from_context ? " in the context" : where);
     return reason;
   }
   reason.change_count = found->size();
@@ -175,8 +172,8 @@ std::string SelectText(const Json& select) {
 
 }  // namespace
 
-void ExplainReads(const graph::Step& step, const Side& before, const Side& now,
-                  tree::TreeStore& trees, std::vector<Reason>& out) {
+void ExplainReads(const graph::Step& step, const Side& before, const Side& now, tree::TreeStore& trees,
+                  std::vector<Reason>& out) {
   if (before.preimage.GetArray("reads") == now.preimage.GetArray("reads")) return;
   size_t known = out.size();
   std::vector<Read> was = ReadsOf(before), is = ReadsOf(now);
@@ -219,8 +216,7 @@ void ExplainReads(const graph::Step& step, const Side& before, const Side& now,
       reason.before = from;
       reason.after = to;
       out.push_back(std::move(reason));
-    } else if (read.content != old.content && read.tree != nullptr && old.tree != nullptr &&
-               read.input < uses.size()) {
+    } else if (read.content != old.content && read.tree != nullptr && old.tree != nullptr && read.input < uses.size()) {
       out.push_back(FileReason(step, old, read, uses[read.input].selectors, trees));
     }
   }
@@ -249,8 +245,10 @@ void ExplainLineage(const Side& before, const Side& now, std::vector<Reason>& ou
     } else if (!image.empty()) {
       Reason reason{Kind::kBase, ""};
       reason.after = ReferenceOf(now, image);
-      reason.text = fmt::format("it builds on the image {} now, and did on another step", ParseImage(reason.after).name);
-      if (old_from == nullptr) reason.text = fmt::format("it builds on the image {} now, and did on nothing", ParseImage(reason.after).name);
+      reason.text =
+          fmt::format("it builds on the image {} now, and did on another step", ParseImage(reason.after).name);
+      if (old_from == nullptr)
+        reason.text = fmt::format("it builds on the image {} now, and did on nothing", ParseImage(reason.after).name);
       out.push_back(std::move(reason));
     } else {
       out.push_back({Kind::kBase, "what it builds on is another source"});

@@ -19,20 +19,18 @@ class ExplainTest : public ::testing::Test {
   std::vector<Reason> Why(const std::vector<cache::StepRecord>& earlier) {
     return Explain(StepOf(exec), Key(exec), earlier, trees).reasons;
   }
-  graph::Exec exec{.args = {"sh", "-c", "make"}, .env = {"PATH=/bin", "V=1"},
+  graph::Exec exec{.args = {"sh", "-c", "make"},
+                   .env = {"PATH=/bin", "V=1"},
                    .mounts = {graph::Mount{.target = "/", .input = 0, .output = 0}}};
   tree::MemoryTreeStore trees;
 };
 
-TEST_F(ExplainTest, NoEarlierRecord) {
-  EXPECT_EQ(Why({})[0].kind, Reason::Kind::kFirstTime);
-}
+TEST_F(ExplainTest, NoEarlierRecord) { EXPECT_EQ(Why({})[0].kind, Reason::Kind::kFirstTime); }
 
 TEST_F(ExplainTest, NamesTheCommand) {
   auto before = Record(Key(exec));
   exec.args[2] = "make all";
-  EXPECT_EQ(Summarise(Why({before})),
-            "command was \"make\", is \"make all\"");
+  EXPECT_EQ(Summarise(Why({before})), "command was \"make\", is \"make all\"");
 }
 
 TEST_F(ExplainTest, NamesTheVariable) {

@@ -84,8 +84,7 @@ class FakeWorld final : public cache::RecordStore,
                         public Observer,
                         public StepSink {
  public:
-  explicit FakeWorld(std::shared_ptr<FakeDisk> shared = std::make_shared<FakeDisk>())
-      : disk(std::move(shared)) {}
+  explicit FakeWorld(std::shared_ptr<FakeDisk> shared = std::make_shared<FakeDisk>()) : disk(std::move(shared)) {}
 
   // --- What a test sets ------------------------------------------------------------------------------
   std::map<std::string, std::map<std::string, std::string>> sources;  // local source name → files
@@ -107,24 +106,24 @@ class FakeWorld final : public cache::RecordStore,
   std::vector<std::optional<AgeLimit>> max_age;
   TraceRules trace{.on = false};
   std::vector<bool> must_hit;
-  ResultMatcher* matcher = nullptr;     // as in Services
-  Nanos step_takes{0};                  // how far running a step moves the clock
-  std::function<void()> between;        // called before a step takes its lock: others may act there
+  ResultMatcher* matcher = nullptr;  // as in Services
+  Nanos step_takes{0};               // how far running a step moves the clock
+  std::function<void()> between;     // called before a step takes its lock: others may act there
 
   // --- What a test reads -----------------------------------------------------------------------------
   std::shared_ptr<FakeDisk> disk;
   std::map<StepKey, cache::StepRecord>& records = disk->records;
-  std::set<DiffId>& layers = disk->layers;      // "on this machine"
+  std::set<DiffId>& layers = disk->layers;  // "on this machine"
   FakeDisk::Trees& trees = disk->trees;
-  std::vector<std::string> ran;                 // commands, in order of completion
-  std::vector<StepKey> ran_keys;                // of the same
+  std::vector<std::string> ran;   // commands, in order of completion
+  std::vector<StepKey> ran_keys;  // of the same
   std::map<graph::StepIndex, std::vector<Reason>> reasons;
   std::map<graph::StepIndex, StepStatus> finished;
   int get_many_calls = 0;
   int pulls = 0;
   int prepared = 0;                // calls of StepRunner::Prepare
   std::optional<Error> not_ready;  // what it says
-  std::set<StepKey> from_parts;                 // of steps whose inputs were not all here
+  std::set<StepKey> from_parts;    // of steps whose inputs were not all here
   FakeClock& clock = disk->clock;
 
   Outcome Build(const graph::Graph& graph, std::vector<graph::Ref> wanted, bool want_data = true,
@@ -134,9 +133,15 @@ class FakeWorld final : public cache::RecordStore,
     reasons.clear();
     finished.clear();
     from_parts.clear();
-    Request request{.graph = graph, .wanted = std::move(wanted), .want_data = want_data,
-                    .dry_run = dry_run, .salt = salt, .project = project, .max_age = max_age,
-                    .trace = trace, .must_hit = must_hit};
+    Request request{.graph = graph,
+                    .wanted = std::move(wanted),
+                    .want_data = want_data,
+                    .dry_run = dry_run,
+                    .salt = salt,
+                    .project = project,
+                    .max_age = max_age,
+                    .trace = trace,
+                    .must_hit = must_hit};
     Services services{*this, trees, *this, *this, *this, *this, clock, this, matcher};
     Outcome outcome = engine::Build(request, services, stop);
     std::lock_guard lock(disk->mutex);
@@ -145,9 +150,7 @@ class FakeWorld final : public cache::RecordStore,
     return outcome;
   }
 
-  bool Ran(const std::string& command) {
-    return std::find(ran.begin(), ran.end(), command) != ran.end();
-  }
+  bool Ran(const std::string& command) { return std::find(ran.begin(), ran.end(), command) != ran.end(); }
 
   // The text that a wanted output has at `path`, as its content digest; empty when absent.
   std::string ContentAt(const cache::Rootfs& rootfs, const std::string& path) {
@@ -157,8 +160,7 @@ class FakeWorld final : public cache::RecordStore,
   }
 
   // --- RecordStore -----------------------------------------------------------------------------------
-  Result<std::vector<std::optional<cache::StepRecord>>> GetMany(
-      const std::vector<StepKey>& keys) override {
+  Result<std::vector<std::optional<cache::StepRecord>>> GetMany(const std::vector<StepKey>& keys) override {
     std::lock_guard lock(disk->mutex);
     ++get_many_calls;
     if (records_fail) return Unavailable("records are down");
@@ -205,8 +207,7 @@ class FakeWorld final : public cache::RecordStore,
   void Remember(const StepKey& key) { disk->order.push_back(key); }  // for Earlier: a record put by hand
   std::vector<cache::TierTrouble> TroubleWith(const StepKey&) override { return trouble; }
   std::string TierOf(const StepKey&) override { return tier; }
-  Result<std::vector<cache::StepRecord>> Earlier(const std::string& slot, const Digest& op,
-                                                 size_t limit) override {
+  Result<std::vector<cache::StepRecord>> Earlier(const std::string& slot, const Digest& op, size_t limit) override {
     std::lock_guard lock(disk->mutex);
     std::vector<cache::StepRecord> out;
     for (auto it = disk->order.rbegin(); it != disk->order.rend() && out.size() < limit; ++it) {
@@ -227,7 +228,8 @@ class FakeWorld final : public cache::RecordStore,
     for (auto it = disk->order.rbegin(); it != disk->order.rend() && out.size() < limit; ++it) {
       auto record = records.find(*it);
       if (record == records.end() || !record->second.trace || record->second.trace->weak_key != weak_key) continue;
-      bool known = std::ranges::any_of(out, [&](const auto& r) { return cache::RunOf(r) == cache::RunOf(record->second); });
+      bool known =
+          std::ranges::any_of(out, [&](const auto& r) { return cache::RunOf(r) == cache::RunOf(record->second); });
       if (!known) out.push_back(record->second);
     }
     return out;
@@ -251,7 +253,8 @@ class FakeWorld final : public cache::RecordStore,
   Result<std::optional<cache::DroppedRecord>> WhyDropped(const StepKey& key) override {
     std::lock_guard lock(disk->mutex);
     std::optional<cache::DroppedRecord> found;
-    for (const auto& dropped : dropped_) if (dropped.key == key) found = dropped;
+    for (const auto& dropped : dropped_)
+      if (dropped.key == key) found = dropped;
     return found;
   }
   Result<std::vector<cache::DroppedRecord>> DroppedOf(const std::string& slot, size_t limit) override {
@@ -264,8 +267,7 @@ class FakeWorld final : public cache::RecordStore,
   }
 
   // --- SourceResolver --------------------------------------------------------------------------------
-  Result<Pin> Resolve(const graph::Graph& graph, graph::StepIndex step, StepSink&,
-                      std::stop_token) override {
+  Result<Pin> Resolve(const graph::Graph& graph, graph::StepIndex step, StepSink&, std::stop_token) override {
     std::lock_guard lock(disk->mutex);
     const graph::Op& op = graph.steps[step].op;
     if (const auto* image = std::get_if<graph::ImageSource>(&op)) {
@@ -273,8 +275,7 @@ class FakeWorld final : public cache::RecordStore,
       if (it == images.end()) return NotFound("image {} not found", image->reference);
       DiffId layer(Digest::Of(it->second));
       // As in the real world, the tree is known where the layers are unpacked.
-      Pin pin{{{layer}, Digest()}, ChainId(Digest::Of("chain " + it->second)),
-              layers.contains(layer)};
+      Pin pin{{{layer}, Digest()}, ChainId(Digest::Of("chain " + it->second)), layers.contains(layer)};
       if (pin.data_local) {
         LeaseAll({pin.rootfs});
         TRY_ASSIGN(pin.rootfs.tree_root, ImageTree(trees, layer));
@@ -346,8 +347,8 @@ class FakeWorld final : public cache::RecordStore,
 
   // What running `step` gives: a pure function of what it sees, and of `mixed_in`.
   static Result<cache::Rootfs> Effect(tree::TreeStore& store, const graph::Step& step,
-                                      const std::vector<cache::Rootfs>& inputs,
-                                      const std::string& mixed_in, bool is_blind = false) {
+                                      const std::vector<cache::Rootfs>& inputs, const std::string& mixed_in,
+                                      bool is_blind = false) {
     std::string command = CommandOf(step);
     std::string seen = graph::CanonicalOp(step).DumpCanonical();
     cache::Rootfs out{{}, tree::EmptyTree()};
@@ -378,8 +379,8 @@ class FakeWorld final : public cache::RecordStore,
     return PackageLayer{.digest = layer.value};
   }
   Result<bool> Touches(const DiffId&, const std::vector<std::string>&) override { return false; }
-  Result<cache::Rootfs> Stack(const graph::Graph&, graph::StepIndex, const cache::Rootfs&, const DiffId&,
-                              StepSink&, std::stop_token) override {
+  Result<cache::Rootfs> Stack(const graph::Graph&, graph::StepIndex, const cache::Rootfs&, const DiffId&, StepSink&,
+                              std::stop_token) override {
     return NotFound("this world does not replay");
   }
   Result<std::vector<cache::Rootfs>> Obtain(const graph::Graph& graph, graph::StepIndex step,
@@ -438,9 +439,7 @@ class FakeWorld final : public cache::RecordStore,
     return std::unique_ptr<Lock>(std::make_unique<HeldKey>(*disk, key));
   }
   void Started(graph::StepIndex) override {}
-  void Explained(graph::StepIndex step, const std::vector<Reason>& why) override {
-    reasons[step] = why;
-  }
+  void Explained(graph::StepIndex step, const std::vector<Reason>& why) override { reasons[step] = why; }
   void Finished(graph::StepIndex step, const StepOutcome& outcome, const Error*) override {
     finished[step] = outcome.status;
   }
@@ -461,12 +460,8 @@ class FakeWorld final : public cache::RecordStore,
   class RunnerTrees final : public tree::TreeStore {
    public:
     explicit RunnerTrees(FakeDisk::Trees& trees) : trees_(trees) {}
-    Result<std::shared_ptr<const tree::Directory>> Get(const Digest& digest) override {
-      return trees_.all.Get(digest);
-    }
-    Status Put(const std::vector<std::pair<Digest, std::string>>& objects) override {
-      return trees_.Put(objects);
-    }
+    Result<std::shared_ptr<const tree::Directory>> Get(const Digest& digest) override { return trees_.all.Get(digest); }
+    Status Put(const std::vector<std::pair<Digest, std::string>>& objects) override { return trees_.Put(objects); }
 
    private:
     FakeDisk::Trees& trees_;
@@ -510,8 +505,7 @@ class FakeWorld final : public cache::RecordStore,
       if (use.lineage || input.rootfs.tree_root.empty()) continue;
       disk->content[request.key].insert(SelectionOf(input.rootfs, use));
     }
-    EXPECT_LE(disk->content[request.key].size(), graph::InputUses(step).size())
-        << "I1: one key, two contents";
+    EXPECT_LE(disk->content[request.key].size(), graph::InputUses(step).size()) << "I1: one key, two contents";
   }
 
   void LeaseAll(const std::vector<cache::Rootfs>& outputs) {
@@ -538,23 +532,21 @@ inline graph::StepIndex AddImage(graph::Graph& graph, std::string reference) {
 // RUN `command` on `base`.
 inline graph::StepIndex AddRun(graph::Graph& graph, std::string command, graph::StepIndex base,
                                std::string stage = "main") {
-  graph::Exec exec{.args = {"sh", "-c", command},
-                   .mounts = {graph::Mount{.target = "/", .input = 0, .output = 0}}};
-  return graph.Add(
-      {.op = exec, .inputs = {{base}}, .name = "RUN " + command, .stage = std::move(stage)});
+  graph::Exec exec{.args = {"sh", "-c", command}, .mounts = {graph::Mount{.target = "/", .input = 0, .output = 0}}};
+  return graph.Add({.op = exec, .inputs = {{base}}, .name = "RUN " + command, .stage = std::move(stage)});
 }
 
 // COPY `path` of `from` onto `base` (or scratch when base is -1).
-inline graph::StepIndex AddCopy(graph::Graph& graph, std::string path, graph::StepIndex from,
-                                int base, std::string stage = "main") {
+inline graph::StepIndex AddCopy(graph::Graph& graph, std::string path, graph::StepIndex from, int base,
+                                std::string stage = "main") {
   graph::Step step{.name = "COPY " + path, .stage = std::move(stage)};
   graph::FileOp file;
   if (base >= 0) {
     file.base = 0;
     step.inputs.push_back({static_cast<graph::StepIndex>(base)});
   }
-  file.actions.push_back(graph::Copy{
-      .input = static_cast<int>(step.inputs.size()), .from = {.path = path}, .dest = "/"});
+  file.actions.push_back(
+      graph::Copy{.input = static_cast<int>(step.inputs.size()), .from = {.path = path}, .dest = "/"});
   step.inputs.push_back({from});
   step.op = file;
   return graph.Add(std::move(step));

@@ -25,11 +25,10 @@ Upstream UpstreamOf(const Known& known, StepIndex i) {
   out.cause_name = known.graph.steps[out.cause].name;
   const std::vector<Reason>& reasons = known.outcome.steps[out.cause].reasons;
   out.again = out.ran && std::ranges::any_of(reasons, [](const Reason& reason) {
-    using Kind = Reason::Kind;
-    return reason.kind == Kind::kNoCache || reason.kind == Kind::kMaxAge ||
-           reason.kind == Kind::kEvicted || reason.kind == Kind::kDataGone ||
-           reason.kind == Kind::kDamaged;
-  });
+                using Kind = Reason::Kind;
+                return reason.kind == Kind::kNoCache || reason.kind == Kind::kMaxAge || reason.kind == Kind::kEvicted ||
+                       reason.kind == Kind::kDataGone || reason.kind == Kind::kDamaged;
+              });
   return out;
 }
 
@@ -46,8 +45,7 @@ std::optional<StepIndex> ParentOf(const graph::Graph& graph, StepIndex i) {
 void ExplainUnknown(const Known& known, const MissStores& stores, StepIndex i, StepOutcome& step) {
   const std::vector<Plan::Forecast>& forecast = known.outcome.forecast;
   for (const graph::Ref& ref : known.graph.steps[i].inputs) {
-    bool open = forecast[ref.step] == Plan::Forecast::kRun ||
-                forecast[ref.step] == Plan::Forecast::kUnknown;
+    bool open = forecast[ref.step] == Plan::Forecast::kRun || forecast[ref.step] == Plan::Forecast::kUnknown;
     if (!open) continue;
     Reason reason{Reason::Kind::kParent, ""};
     step.cause = known.outcome.steps[ref.step].cause.value_or(ref.step);
@@ -73,8 +71,8 @@ std::vector<std::string> SlotsOf(const Request& request) {
   std::vector<std::string> slots;
   std::map<std::string, int> position;
   for (const graph::Step& step : request.graph.steps) {
-    std::string stage = fmt::format("{}|{}|{}|{}", request.project, step.location.file, step.stage,
-                                    step.platform.ToString());
+    std::string stage =
+        fmt::format("{}|{}|{}|{}", request.project, step.location.file, step.stage, step.platform.ToString());
     int n = graph::IsSource(step.op) ? 0 : ++position[stage];
     slots.push_back(fmt::format("{}|{}", stage, n));
   }
@@ -83,8 +81,13 @@ std::vector<std::string> SlotsOf(const Request& request) {
 
 Miss MissOf(const Known& known, StepIndex i) {
   const graph::Step& step = known.graph.steps[i];
-  Miss miss{.graph = &known.graph, .step = &step, .keyed = known.keyed[i], .slot = known.slots[i],
-            .began = known.began, .look_up_error = known.look_up_error, .ops = known.ops};
+  Miss miss{.graph = &known.graph,
+            .step = &step,
+            .keyed = known.keyed[i],
+            .slot = known.slots[i],
+            .began = known.began,
+            .look_up_error = known.look_up_error,
+            .ops = known.ops};
   if (auto it = known.lost.find(i); it != known.lost.end()) miss.lost = it->second;
   if (auto it = known.too_old.find(i); it != known.too_old.end()) miss.too_old = it->second;
   miss.parent_must_run = known.plan.NoCache(i) && !step.no_cache && !miss.too_old;

@@ -118,17 +118,19 @@ class Foresight {
       if (base == nullptr) return;
     }
     if (base == nullptr || Forced(i) || !keyed_[i] || (!request_.trace.on && step.installs.empty())) return;
-    auto below = LayersBelow(known_.graph, known_.plan, [this](StepIndex of) { return OutputsOf(of); }, i,
-                             request_.trace.on);
+    auto below = LayersBelow(
+        known_.graph, known_.plan, [this](StepIndex of) { return OutputsOf(of); }, i, request_.trace.on);
     if (!below) return;
-    auto weak = ComputeWeakStep(step, *keyed_[i], *below, request_.trace.strict_mtime, services_.trees,
-                                services_.runner);
+    auto weak =
+        ComputeWeakStep(step, *keyed_[i], *below, request_.trace.strict_mtime, services_.trees, services_.runner);
     if (!weak) {
       LOG_INFO("whether an earlier run stands for \"{}\": {}", step.name, weak.error().message);
       return;
     }
     StepOutcome& outcome = outcome_.steps[i];
-    ReplayedStep replayed{.keyed = *keyed_[i], .slot = known_.slots[i], .now = services_.clock.Now(),
+    ReplayedStep replayed{.keyed = *keyed_[i],
+                          .slot = known_.slots[i],
+                          .now = services_.clock.Now(),
                           .age = LimitsOfReplays(request_, i)};
     auto take = [&](cache::StepRecord record, const engine::Replay& checked) -> Result<bool> {
       cache::Rootfs result{base->layers, Digest()};

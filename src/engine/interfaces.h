@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "cache/step_record.h"
 #include "cache/contents.h"
+#include "cache/step_record.h"
 #include "engine/keys.h"
 #include "engine/reason.h"
 #include "graph/graph.h"
@@ -23,9 +23,9 @@ namespace varve::engine {
 
 // The resolved identity of a source.
 struct Pin {
-  cache::Rootfs rootfs;             // image: layers; others: tree_root
-  std::optional<ChainId> chain;     // image sources
-  bool data_local = false;          // layers (or the context's files) are on this machine
+  cache::Rootfs rootfs;          // image: layers; others: tree_root
+  std::optional<ChainId> chain;  // image sources
+  bool data_local = false;       // layers (or the context's files) are on this machine
 };
 
 // Where a step's output and progress go while it works. Safe from any thread.
@@ -46,7 +46,7 @@ class SourceResolver {
 };
 
 struct RunInput {
-  graph::StepIndex step;            // where it comes from; sources may be asked for by this
+  graph::StepIndex step;  // where it comes from; sources may be asked for by this
   bool is_source = false;
   cache::Rootfs rootfs;
   // All layers are on this machine. Always, but for file actions: of what they read and write on, the tree is
@@ -60,8 +60,8 @@ struct RunRequest {
   const graph::Graph& graph;
   graph::StepIndex step;
   StepKey key;
-  std::vector<RunInput> inputs;     // as Step::inputs
-  std::optional<DiffId> similar;    // the layer that an earlier run of this step added
+  std::vector<RunInput> inputs;   // as Step::inputs
+  std::optional<DiffId> similar;  // the layer that an earlier run of this step added
   // Layers of the file system that the step writes on whose use is to be noted, lowest first.
   struct TracedLayer {
     DiffId layer;
@@ -129,8 +129,8 @@ class StepRunner {
   // the outputs, with tree roots filled in as far as they have become known. kNotFound when they
   // cannot be had any more (the record is dropped and the step runs).
   virtual Result<std::vector<cache::Rootfs>> Obtain(const graph::Graph& graph, graph::StepIndex step,
-                                                    const std::vector<cache::Rootfs>& outputs,
-                                                    StepSink& sink, std::stop_token stop) = 0;
+                                                    const std::vector<cache::Rootfs>& outputs, StepSink& sink,
+                                                    std::stop_token stop) = 0;
   // Of a layer on this machine; as a tree only when asked for. For steps that are traced.
   virtual Result<LayerContent> ContentOf(const DiffId& layer, bool as_tree) = 0;
   // When a file of a layer on this machine was modified. For --strict-mtime.
@@ -140,9 +140,8 @@ class StepRunner {
   // Whether a layer on this machine has something at one of the paths, or removes it.
   virtual Result<bool> Touches(const DiffId& layer, const std::vector<std::string>& paths) = 0;
   // `base` with one more layer, brought to this machine like Obtain's.
-  virtual Result<cache::Rootfs> Stack(const graph::Graph& graph, graph::StepIndex step,
-                                      const cache::Rootfs& base, const DiffId& layer, StepSink& sink,
-                                      std::stop_token stop) = 0;
+  virtual Result<cache::Rootfs> Stack(const graph::Graph& graph, graph::StepIndex step, const cache::Rootfs& base,
+                                      const DiffId& layer, StepSink& sink, std::stop_token stop) = 0;
   // What a step of file actions would add to its base, told from the trees of its inputs alone, in the order
   // of Step::inputs. ContentOf and PackagesOf know the layer then. Nothing: that cannot be told without the
   // files. For `varve plan`.
@@ -172,9 +171,9 @@ class StepLocks {
 // A step that was looked up, and all that is known of it.
 struct LookedUp {
   graph::StepIndex step = 0;
-  bool answered = false;            // by a record
-  std::vector<InputFact> inputs;    // as Step::inputs; trees as far as they are known
-  cache::StepRecord record;         // unless answered: complete but for outputs and times
+  bool answered = false;          // by a record
+  std::vector<InputFact> inputs;  // as Step::inputs; trees as far as they are known
+  cache::StepRecord record;       // unless answered: complete but for outputs and times
 };
 
 // Results that are not found by their keys: those of images that were built earlier.
@@ -182,13 +181,12 @@ class ResultMatcher {
  public:
   virtual ~ResultMatcher() = default;
   struct Matched {
-    cache::StepRecord record;       // LookedUp::record, with outputs and `created`
-    std::string from;               // "image app:latest"
+    cache::StepRecord record;  // LookedUp::record, with outputs and `created`
+    std::string from;          // "image app:latest"
   };
   // Told of each look-up, and asked for what it did not answer: one entry per step, in order. A tree
   // root may be empty, until the layers are obtained. Several look-ups may be under way at once.
-  virtual std::vector<std::optional<Matched>> Match(const graph::Graph& graph,
-                                                    const std::vector<LookedUp>& steps,
+  virtual std::vector<std::optional<Matched>> Match(const graph::Graph& graph, const std::vector<LookedUp>& steps,
                                                     std::stop_token stop) = 0;
 };
 
@@ -204,8 +202,8 @@ class RecordArchive {
 };
 
 enum class StepStatus {
-  kNotNeeded,   // nothing wanted its result
-  kCached,      // answered by a record; a source whose content was not needed or was here
+  kNotNeeded,  // nothing wanted its result
+  kCached,     // answered by a record; a source whose content was not needed or was here
   kRan,
   kFailed,
   kCancelled,
@@ -214,19 +212,19 @@ enum class StepStatus {
 struct StepOutcome {
   StepStatus status = StepStatus::kNotNeeded;
   StepKey key;
-  Nanos wall{0};                    // of this build
-  Nanos saved{0};                   // what the record cost to make, for kCached
-  Timestamp created;                // when its result was made, now or earlier; 0: unknown
+  Nanos wall{0};      // of this build
+  Nanos saved{0};     // what the record cost to make, for kCached
+  Timestamp created;  // when its result was made, now or earlier; 0: unknown
   uint64_t new_bytes = 0;
-  std::vector<Reason> reasons;      // why it ran, or would
+  std::vector<Reason> reasons;  // why it ran, or would
   // The step whose reasons are the root of these: this one ran only because that one did.
   std::optional<graph::StepIndex> cause;
-  std::optional<Nanos> expected;    // what it cost the last time, where that is known
-  std::string slot;                 // names the same step across builds
+  std::optional<Nanos> expected;  // what it cost the last time, where that is known
+  std::string slot;               // names the same step across builds
   // That an earlier run stands for this step although its key is another: "20 paths looked at, …".
   std::string replayed;
-  std::string tier;                 // where a result came from; empty: the local store
-  std::string shadow;               // what became of the run that checked `replayed`; empty: there was none
+  std::string tier;    // where a result came from; empty: the local store
+  std::string shadow;  // what became of the run that checked `replayed`; empty: there was none
 };
 
 // Told what happens, for progress and history. Calls come from the coordinator thread, except that

@@ -22,8 +22,7 @@ Json SelectorsJson(const std::vector<tree::Selector>& selectors) {
 
 }  // namespace
 
-Result<std::optional<KeyedStep>> ComputeKey(const graph::Step& step,
-                                            const std::vector<InputFact>& inputs,
+Result<std::optional<KeyedStep>> ComputeKey(const graph::Step& step, const std::vector<InputFact>& inputs,
                                             tree::TreeStore& trees, const std::string& salt) {
   CHECK(inputs.size() == step.inputs.size());
   KeyedStep keyed;

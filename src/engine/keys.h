@@ -25,12 +25,12 @@ inline constexpr int kKeySchema = 1;
 
 // What is known of one input when a key is computed.
 struct InputFact {
-  std::string name;                    // for explanations: "context", an image's reference, the
-                                       // stage's or the step's name
-  std::optional<StepKey> key;          // of a step that is no source
+  std::string name;            // for explanations: "context", an image's reference, the
+                               // stage's or the step's name
+  std::optional<StepKey> key;  // of a step that is no source
   uint32_t output = 0;
-  std::optional<ChainId> chain;        // of an image source
-  std::optional<Digest> tree_root;     // content, where known
+  std::optional<ChainId> chain;     // of an image source
+  std::optional<Digest> tree_root;  // content, where known
 };
 
 struct KeyedStep {
@@ -42,8 +42,7 @@ struct KeyedStep {
 };
 
 // Empty while an input is not known well enough yet. An error if a selected path does not exist.
-Result<std::optional<KeyedStep>> ComputeKey(const graph::Step& step,
-                                            const std::vector<InputFact>& inputs,
+Result<std::optional<KeyedStep>> ComputeKey(const graph::Step& step, const std::vector<InputFact>& inputs,
                                             tree::TreeStore& trees, const std::string& salt);
 
 }  // namespace varve::engine

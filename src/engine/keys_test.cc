@@ -16,8 +16,7 @@ class KeysTest : public ::testing::Test {
     }
     return *edit.Commit();
   }
-  KeyedStep Key(const graph::Step& step, const std::vector<InputFact>& facts,
-                const std::string& salt = "") {
+  KeyedStep Key(const graph::Step& step, const std::vector<InputFact>& facts, const std::string& salt = "") {
     auto keyed = ComputeKey(step, facts, trees, salt);
     EXPECT_TRUE(keyed && *keyed);
     return **keyed;
@@ -37,11 +36,10 @@ TEST_F(KeysTest, PreimageIsPinned) {
   graph::Step run = graph.steps[AddRun(graph, "make", AddImage(graph, "node"))];
   run.platform = oci::Platform{.os = "linux", .architecture = "amd64"};
   KeyedStep keyed = Key(run, {{.chain = ChainId(Digest::Of("c"))}});
-  EXPECT_EQ(keyed.preimage,
-            R"({"lineage":[{"from":{"image":"sha256:2e7d2c03a9507ae265ecf5b5356885a53393a2029d2413)"
-            R"(94997265a1a25aefc6"},"input":0}],"op":{"args":["sh","-c","make"],"cwd":"/","env":[],)"
-            R"("mounts":[{"input":0,"output":0,"target":"/","type":"bind"}],"op":"exec"},)"
-            R"("platform":"linux/amd64","reads":[],"salt":"","schema":1})");
+  EXPECT_EQ(keyed.preimage, R"({"lineage":[{"from":{"image":"sha256:2e7d2c03a9507ae265ecf5b5356885a53393a2029d2413)"
+                            R"(94997265a1a25aefc6"},"input":0}],"op":{"args":["sh","-c","make"],"cwd":"/","env":[],)"
+                            R"("mounts":[{"input":0,"output":0,"target":"/","type":"bind"}],"op":"exec"},)"
+                            R"("platform":"linux/amd64","reads":[],"salt":"","schema":1})");
 }
 
 TEST_F(KeysTest, UnknownWhileAnInputIsUnknown) {

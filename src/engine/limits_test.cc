@@ -160,8 +160,8 @@ TEST_F(LimitsTest, AForecastStopsAtHits) {
   world.Build(graph, {{make}});
   world.dry_run = true;
   Outcome outcome = world.Build(graph, {{make}});
-  EXPECT_THAT(outcome.forecast, ElementsAre(Forecast::kNotNeeded, Forecast::kNotNeeded,
-                                            Forecast::kNotNeeded, Forecast::kHit));
+  EXPECT_THAT(outcome.forecast,
+              ElementsAre(Forecast::kNotNeeded, Forecast::kNotNeeded, Forecast::kNotNeeded, Forecast::kHit));
   EXPECT_TRUE(outcome.steps[make].reasons.empty());
 }
 
@@ -171,8 +171,7 @@ TEST_F(LimitsTest, AForecastGivesReasonsAndWhatEachCostTheLastTime) {
   std::get<graph::Exec>(graph.steps[install].op).args.back() = "install -y";
   world.dry_run = true;
   Outcome outcome = world.Build(graph, {{make}});
-  EXPECT_THAT(outcome.forecast, ElementsAre(Forecast::kNotNeeded, Forecast::kHit, Forecast::kRun,
-                                            Forecast::kRun));
+  EXPECT_THAT(outcome.forecast, ElementsAre(Forecast::kNotNeeded, Forecast::kHit, Forecast::kRun, Forecast::kRun));
   EXPECT_EQ(Summarise(outcome.steps[install].reasons), "command was \"install\", is \"install -y\"");
   EXPECT_EQ(Summarise(outcome.steps[make].reasons), "because RUN install ran");
   EXPECT_EQ(outcome.steps[make].cause, install);

@@ -36,21 +36,18 @@ class Explainer {
   }
 
  private:
-  // Not what this build itself made for another platform. And a record of this place whose instruction is still in the file, elsewhere, is no earlier version of
-  // this step: an instruction was put before it.
+  // Not what this build itself made for another platform. And a record of this place whose instruction is still in the
+  // file, elsewhere, is no earlier version of this step: an instruction was put before it.
   Result<std::vector<cache::StepRecord>> Candidates() {
     TRY_ASSIGN(auto found, stores_.records.Earlier(miss_.slot, miss_.keyed->op_digest, kCandidates));
     std::erase_if(found, [&](const cache::StepRecord& record) {
       if (record.created > miss_.began) return true;
-      return record.op_digest != miss_.keyed->op_digest && miss_.ops &&
-             miss_.ops->contains(record.op_digest);
+      return record.op_digest != miss_.keyed->op_digest && miss_.ops && miss_.ops->contains(record.op_digest);
     });
     return found;
   }
 
-  void Take(const cache::StepRecord& record) {
-    out_.nearest = std::make_shared<const cache::StepRecord>(record);
-  }
+  void Take(const cache::StepRecord& record) { out_.nearest = std::make_shared<const cache::StepRecord>(record); }
 
   bool Say(Reason reason) {
     out_.reasons.push_back(std::move(reason));
@@ -65,11 +62,11 @@ class Explainer {
     }
     if (miss_.too_old) {
       const Miss::Age& age = *miss_.too_old;
-      Reason reason{Kind::kMaxAge, age.below.empty()
-                                       ? fmt::format("its record is {} old, and {} accepts less",
-                                                     FormatAge(age.age), age.rule)
-                                       : fmt::format("its record holds an older result of {}, and {} "
-                                                     "asks for a new one", age.below, age.rule)};
+      Reason reason{Kind::kMaxAge, age.below.empty() ? fmt::format("its record is {} old, and {} accepts less",
+                                                                   FormatAge(age.age), age.rule)
+                                                     : fmt::format("its record holds an older result of {}, and {} "
+                                                                   "asks for a new one",
+                                                                   age.below, age.rule)};
       reason.subject = age.rule;
       return Say(std::move(reason));
     }
@@ -82,21 +79,21 @@ class Explainer {
       const auto& [error, tier] = *miss_.lost;
       if (!tier.empty() && error.code == Code::kNotFound) {
         Reason reason{Kind::kDataGone, fmt::format("cache {} has its record without its layers; an export "
-                                                   "with mode=max takes them too", tier)};
+                                                   "with mode=max takes them too",
+                                                   tier)};
         reason.subject = tier;
         return Say(std::move(reason));
       }
       bool damaged = error.code == Code::kCorrupt;
       Reason reason{damaged ? Kind::kDamaged : Kind::kDataGone,
-                    fmt::format("it was built before, but its cached result is {}: {}",
-                                damaged ? "damaged" : "lost", error.message)};
+                    fmt::format("it was built before, but its cached result is {}: {}", damaged ? "damaged" : "lost",
+                                error.message)};
       return Say(std::move(reason));
     }
     if (miss_.parent_must_run) return Say({Kind::kParent, "the step before it ran again"});
     for (const cache::TierTrouble& trouble : stores_.records.TroubleWith(miss_.keyed->key)) {
       if (trouble.kind == cache::TierTrouble::Kind::kUntrusted) {
-        Reason reason{Kind::kTier, fmt::format("cache {} has it, but is not trusted: {}", trouble.tier,
-                                               trouble.why)};
+        Reason reason{Kind::kTier, fmt::format("cache {} has it, but is not trusted: {}", trouble.tier, trouble.why)};
         reason.subject = trouble.tier;
         return Say(std::move(reason));
       }
@@ -202,8 +199,7 @@ class Explainer {
       Nearest nearest = Explain(*upstream.step, *upstream.keyed, {**record}, stores_.trees);
       if (!OnlyParent(nearest.reasons)) {
         reason.step = upstream.step->name;
-        reason.text = fmt::format("never built on {} like this: {}", upstream.step->name,
-                                  Summarise(nearest.reasons));
+        reason.text = fmt::format("never built on {} like this: {}", upstream.step->name, Summarise(nearest.reasons));
         return;
       }
       key = ParentKey((*record)->preimage);
@@ -218,9 +214,8 @@ class Explainer {
         reason.kind = Kind::kUnstable;
         reason.text = fmt::format("{} ran again and gave something else: {}", source.step->name, reason.text);
       }
-      bool alone = std::ranges::all_of(out_.reasons, [&](const Reason& r) {
-        return r.kind == Kind::kParent || &r == &reason;
-      });
+      bool alone =
+          std::ranges::all_of(out_.reasons, [&](const Reason& r) { return r.kind == Kind::kParent || &r == &reason; });
       if (alone) out_.cause = source.cause;
       return;
     }
@@ -294,17 +289,13 @@ std::string Instruction(const graph::Step& step) {
   return text.size() <= kMax ? text : text.substr(0, kMax - 3) + "...";
 }
 
-ExplainedMiss ExplainMiss(const Miss& miss, const MissStores& stores) {
-  return Explainer(miss, stores).Run();
-}
+ExplainedMiss ExplainMiss(const Miss& miss, const MissStores& stores) { return Explainer(miss, stores).Run(); }
 
 bool AddOrderHint(const Miss& miss, const ExplainedMiss& explained, const cache::Rootfs& now,
-                  const cache::Rootfs& parent_now, const MissStores& stores,
-                  std::vector<Reason>& reasons) {
-  bool candidate = std::holds_alternative<graph::Exec>(miss.step->op) && !miss.lineage.empty() &&
-                   explained.nearest && !explained.nearest->outputs.empty() && reasons.size() == 1 &&
-                   reasons[0].kind == Kind::kParent && stores.archive != nullptr &&
-                   !miss.parent_must_run;
+                  const cache::Rootfs& parent_now, const MissStores& stores, std::vector<Reason>& reasons) {
+  bool candidate = std::holds_alternative<graph::Exec>(miss.step->op) && !miss.lineage.empty() && explained.nearest &&
+                   !explained.nearest->outputs.empty() && reasons.size() == 1 && reasons[0].kind == Kind::kParent &&
+                   stores.archive != nullptr && !miss.parent_must_run;
   if (!candidate) return false;
   // Only a copy can be moved down; what a command below made, it may well have made for this one.
   const Upstream* copy = nullptr;

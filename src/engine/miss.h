@@ -22,12 +22,12 @@ namespace varve::engine {
 // A step that the one that missed builds on or reads.
 struct Upstream {
   const graph::Step* step = nullptr;
-  std::shared_ptr<const KeyedStep> keyed;   // null: a source
-  std::string fact_name;                    // as InputFact::name
-  bool ran = false;                         // in this build
+  std::shared_ptr<const KeyedStep> keyed;  // null: a source
+  std::string fact_name;                   // as InputFact::name
+  bool ran = false;                        // in this build
   // It ran though it had been built before with the same key: what it gives need not be the same.
   bool again = false;
-  graph::StepIndex cause = 0;               // of a step that ran: the root of its reasons
+  graph::StepIndex cause = 0;  // of a step that ran: the root of its reasons
   std::string cause_name;
 };
 
@@ -38,19 +38,19 @@ struct Miss {
   std::string slot;
   // Of this build. What it made itself, for another platform, is no earlier build of this step.
   Timestamp began;
-  std::vector<Upstream> lineage;            // what it writes on, nearest first
+  std::vector<Upstream> lineage;  // what it writes on, nearest first
   std::vector<Upstream> reads;
-  bool parent_must_run = false;             // no_cache or age of a step that it builds on
+  bool parent_must_run = false;  // no_cache or age of a step that it builds on
   struct Lost {
     Error error;
-    std::string tier;                       // that gave the record; empty: this machine's store
+    std::string tier;  // that gave the record; empty: this machine's store
   };
-  std::optional<Lost> lost;                 // a record hit, and its layers could not be had
+  std::optional<Lost> lost;  // a record hit, and its layers could not be had
   struct Age {
     Nanos age{0};
     Nanos limit{0};
-    std::string rule;                       // "--cache-max-age=7d"
-    std::string below;                      // the limited step that its record holds an old result of
+    std::string rule;   // "--cache-max-age=7d"
+    std::string below;  // the limited step that its record holds an old result of
   };
   std::optional<Age> too_old;
   std::optional<Error> look_up_error;
@@ -60,13 +60,13 @@ struct Miss {
 struct MissStores {
   cache::RecordStore& records;
   tree::TreeStore& trees;
-  RecordArchive* archive;                   // may be null
+  RecordArchive* archive;  // may be null
   Clock& clock;
 };
 
 struct ExplainedMiss {
   std::vector<Reason> reasons;
-  std::optional<graph::StepIndex> cause;    // as StepOutcome
+  std::optional<graph::StepIndex> cause;             // as StepOutcome
   std::shared_ptr<const cache::StepRecord> nearest;  // the earlier run that differs least, or null
 };
 
@@ -75,8 +75,7 @@ ExplainedMiss ExplainMiss(const Miss& miss, const MissStores& stores);
 // After a step ran: when it made of other inputs the very files that it had made before, what had been
 // copied below it was no concern of its. Adds the hint to the reasons; true when it did.
 bool AddOrderHint(const Miss& miss, const ExplainedMiss& explained, const cache::Rootfs& now,
-                  const cache::Rootfs& parent_now, const MissStores& stores,
-                  std::vector<Reason>& reasons);
+                  const cache::Rootfs& parent_now, const MissStores& stores, std::vector<Reason>& reasons);
 
 // "[build 2/5] RUN make" as `RUN make`, one line of it.
 std::string Instruction(const graph::Step& step);

@@ -29,7 +29,8 @@ Result<bool> Overlooked::IsUnasked(size_t stack, const tree::Entry& watched, siz
   if ((watched.facets & tree::kList) != 0 && !directory->entries.empty()) return false;
   const tree::ReadSet& notes = notes_[watch];
   const std::string below = watched.path.empty() ? "" : watched.path + "/";
-  for (auto entry = notes.begin() + (&watched - notes.data()) + 1; entry != notes.end() && entry->path.starts_with(below); ++entry) {
+  for (auto entry = notes.begin() + (&watched - notes.data()) + 1;
+       entry != notes.end() && entry->path.starts_with(below); ++entry) {
     TRY_ASSIGN(auto brought, tree::Lookup(trees_, stacks_[stack].merged, RelPath(entry->path)));
     if (brought) return false;
   }

@@ -10,9 +10,9 @@ using graph::Ref;
 using graph::StepIndex;
 
 Plan::Plan(const graph::Graph& graph, const std::vector<Ref>& wanted, bool want_data)
-    : graph_(graph), wanted_(wanted), want_data_(want_data), states_(graph.steps.size()),
-      lineage_(graph.steps.size()), readers_(graph.steps.size()), limited_(graph.steps.size()),
-      wishes_(graph.steps.size()), wishes_of_(graph.steps.size()), queued_(graph.steps.size()) {
+    : graph_(graph), wanted_(wanted), want_data_(want_data), states_(graph.steps.size()), lineage_(graph.steps.size()),
+      readers_(graph.steps.size()), limited_(graph.steps.size()), wishes_(graph.steps.size()),
+      wishes_of_(graph.steps.size()), queued_(graph.steps.size()) {
   for (const Ref& ref : wanted_) {
     states_[ref.step].reachable = true;
     ++(want_data_ ? wishes_[ref.step].data : wishes_[ref.step].result);
@@ -280,8 +280,7 @@ void Plan::OnKeyUnknown(StepIndex i) {
   states_[i].key_blocked = true;
 }
 
-void Plan::OnLookUp(StepIndex i, std::optional<std::vector<cache::Rootfs>> outputs,
-                    bool data_local) {
+void Plan::OnLookUp(StepIndex i, std::optional<std::vector<cache::Rootfs>> outputs, bool data_local) {
   State& state = states_[i];
   SetBusy(i, false);
   state.look_up = outputs ? LookUp::kHit : LookUp::kMiss;

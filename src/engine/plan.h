@@ -52,9 +52,7 @@ class Plan {
 
   struct Actions {
     std::vector<graph::StepIndex> resolve, key, look_up, obtain, run;
-    bool empty() const {
-      return resolve.empty() && key.empty() && look_up.empty() && obtain.empty() && run.empty();
-    }
+    bool empty() const { return resolve.empty() && key.empty() && look_up.empty() && obtain.empty() && run.empty(); }
   };
   Actions Next();
 
@@ -66,8 +64,7 @@ class Plan {
   void OnPin(graph::StepIndex step, cache::Rootfs rootfs, bool is_image, bool data_local);
   void OnKey(graph::StepIndex step, StepKey key);
   void OnKeyUnknown(graph::StepIndex step);  // asked too early: ask again when an input changes
-  void OnLookUp(graph::StepIndex step, std::optional<std::vector<cache::Rootfs>> outputs,
-                bool data_local);
+  void OnLookUp(graph::StepIndex step, std::optional<std::vector<cache::Rootfs>> outputs, bool data_local);
   // A limited step's record, or one on top of it, is not to be used: the step runs, and all on top of it.
   void OnTooOld(graph::StepIndex step);
   void OnObtained(graph::StepIndex step, std::vector<cache::Rootfs> outputs);
@@ -87,16 +84,14 @@ class Plan {
   bool DataLocal(graph::StepIndex step) const { return states_[step].data_local; }
   bool NoCache(graph::StepIndex step) const { return states_[step].no_cache; }
   // The nearest limited step that `step` builds on.
-  std::optional<graph::StepIndex> LimitedBy(graph::StepIndex step) const {
-    return states_[step].limited_by;
-  }
+  std::optional<graph::StepIndex> LimitedBy(graph::StepIndex step) const { return states_[step].limited_by; }
 
   // Of a build that is not to run anything, once Next() has nothing left: what it would do.
   enum class Forecast : uint8_t {
     kNotNeeded,
     kHit,
-    kFetch,    // known, and its layers would be brought here
-    kReplay,   // an earlier run stands for it although its key is new (Outcome's; the plan knows none)
+    kFetch,   // known, and its layers would be brought here
+    kReplay,  // an earlier run stands for it although its key is new (Outcome's; the plan knows none)
     kRun,
     kUnknown,  // its key depends on what a step that would run gives
   };
@@ -114,13 +109,13 @@ class Plan {
 
   struct State {
     bool reachable = false;
-    bool no_cache = false;      // this step's own, or inherited through lineage
+    bool no_cache = false;  // this step's own, or inherited through lineage
     bool source = false;
     bool is_image = false;
-    bool busy = false;          // an action for it is under way
-    bool key_blocked = false;   // asked too early
+    bool busy = false;         // an action for it is under way
+    bool key_blocked = false;  // asked too early
     bool data_local = false;
-    bool takes_parts = false;   // of its inputs: it runs when their trees are known
+    bool takes_parts = false;  // of its inputs: it runs when their trees are known
     bool limited = false;
     std::optional<graph::StepIndex> limited_by;
     LookUp look_up = LookUp::kNotAsked;
@@ -167,13 +162,13 @@ class Plan {
   std::vector<graph::Ref> wanted_;
   bool want_data_;
   std::vector<State> states_;
-  std::vector<std::vector<bool>> lineage_;                // [step][input]
-  std::vector<std::vector<Reader>> readers_;              // reachable ones
-  std::vector<std::vector<graph::StepIndex>> limited_;    // [step]: those that it limits
+  std::vector<std::vector<bool>> lineage_;              // [step][input]
+  std::vector<std::vector<Reader>> readers_;            // reachable ones
+  std::vector<std::vector<graph::StepIndex>> limited_;  // [step]: those that it limits
   std::unordered_map<StepKey, Peers> peers_;
-  std::vector<Wishes> wishes_;                            // for the step
-  std::vector<std::vector<uint8_t>> wishes_of_;           // [step][input], then for its limited_by
-  std::priority_queue<graph::StepIndex> queue_;           // readers come before what they read
+  std::vector<Wishes> wishes_;                   // for the step
+  std::vector<std::vector<uint8_t>> wishes_of_;  // [step][input], then for its limited_by
+  std::priority_queue<graph::StepIndex> queue_;  // readers come before what they read
   std::vector<bool> queued_;
 };
 

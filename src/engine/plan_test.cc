@@ -11,9 +11,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-cache::Rootfs Root(const std::string& text) {
-  return {{DiffId(Digest::Of(text))}, Digest::Of("tree " + text)};
-}
+cache::Rootfs Root(const std::string& text) { return {{DiffId(Digest::Of(text))}, Digest::Of("tree " + text)}; }
 
 class PlanTest : public ::testing::Test {
  protected:
@@ -127,8 +125,7 @@ TEST_F(PlanTest, DataThatIsGoneIsGoneForAllStepsOfTheKey) {
   EXPECT_THAT(actions.obtain, IsEmpty());
   ASSERT_EQ(actions.run.size(), 1u);
   plan.Withdraw(reader);
-  EXPECT_THAT(plan.OnRan(actions.run[0], {Root("new")}),
-              ElementsAre(actions.run[0] == a ? b : a));
+  EXPECT_THAT(plan.OnRan(actions.run[0], {Root("new")}), ElementsAre(actions.run[0] == a ? b : a));
   EXPECT_EQ(plan.Outputs(other)->front(), Root("new"));
   EXPECT_THAT(plan.Next().key, ElementsAre(reader)) << "what reads it is keyed by the new result";
 }

@@ -9,14 +9,13 @@ namespace {
 
 using Kind = Reason::Kind;
 
-constexpr std::string_view kKindNames[] = {
-    "first-time", "no-cache", "max-age", "command", "environment", "setting",
-    "mount",      "platform", "salt",    "schema",  "base",        "file",
-    "unstable",   "parent",   "evicted", "data-gone", "damaged",   "tier", "traced"};
+constexpr std::string_view kKindNames[] = {"first-time", "no-cache", "max-age",  "command", "environment",
+                                           "setting",    "mount",    "platform", "salt",    "schema",
+                                           "base",       "file",     "unstable", "parent",  "evicted",
+                                           "data-gone",  "damaged",  "tier",     "traced"};
 
 std::string Count(size_t n) {
-  return n >= Reason::kMaxCounted ? fmt::format("more than {}", Reason::kMaxCounted)
-                                  : std::to_string(n);
+  return n >= Reason::kMaxCounted ? fmt::format("more than {}", Reason::kMaxCounted) : std::to_string(n);
 }
 
 }  // namespace
@@ -46,8 +45,8 @@ std::string Describe(const std::vector<Reason>& reasons, std::string_view indent
     // A single change is in the text already.
     if (reason.change_count > 1) {
       for (const Reason::Change& change : reason.changes) {
-        line("  ", fmt::format("{}: {}{}{}", change.path, change.what,
-                               change.detail.empty() ? "" : ", ", change.detail));
+        line("  ",
+             fmt::format("{}: {}{}{}", change.path, change.what, change.detail.empty() ? "" : ", ", change.detail));
       }
       if (reason.change_count > reason.changes.size()) {
         line("  ", fmt::format("… {} in all", Count(reason.change_count)));
@@ -93,15 +92,13 @@ std::vector<Reason> ReasonsFromJson(const Json& json) {
   if (!json.is_array()) return out;
   for (const Json& item : json.as_array()) {
     auto kind = std::ranges::find(kKindNames, item.GetString("kind"));
-    Reason reason{kind == std::end(kKindNames) ? Kind::kSetting
-                                               : static_cast<Kind>(kind - std::begin(kKindNames)),
+    Reason reason{kind == std::end(kKindNames) ? Kind::kSetting : static_cast<Kind>(kind - std::begin(kKindNames)),
                   item.GetString("text")};
     reason.subject = item.GetString("subject");
     reason.before = item.GetString("before");
     reason.after = item.GetString("after");
     for (const Json& change : item.GetArray("changes")) {
-      reason.changes.push_back(
-          {change.GetString("path"), change.GetString("change"), change.GetString("detail")});
+      reason.changes.push_back({change.GetString("path"), change.GetString("change"), change.GetString("detail")});
     }
     reason.change_count = static_cast<size_t>(item.GetInt("change_count"));
     for (const Json& edit : item.GetArray("edits")) {

@@ -21,16 +21,16 @@ struct Reason {
     kMount,        // the shape of a mount, or a secret's id
     kPlatform,
     kSalt,
-    kSchema,       // keys of another version of varve
-    kBase,         // the base image, or an image that is read, is another one
-    kFile,         // files that it reads changed
-    kUnstable,     // a stage that it reads ran again and gave something else
-    kParent,       // the step before it ran, or has another key
-    kEvicted,      // same key: the record was removed to keep the cache small
-    kDataGone,     // same key: layers of its record are lost
-    kDamaged,      // same key: the record or its layers are damaged
-    kTier,         // a tier that may have it is not trusted, or did not answer
-    kTraced,       // what an earlier run of it looked at is another now, or that run is too old to repeat
+    kSchema,    // keys of another version of varve
+    kBase,      // the base image, or an image that is read, is another one
+    kFile,      // files that it reads changed
+    kUnstable,  // a stage that it reads ran again and gave something else
+    kParent,    // the step before it ran, or has another key
+    kEvicted,   // same key: the record was removed to keep the cache small
+    kDataGone,  // same key: layers of its record are lost
+    kDamaged,   // same key: the record or its layers are damaged
+    kTier,      // a tier that may have it is not trusted, or did not answer
+    kTraced,    // what an earlier run of it looked at is another now, or that run is too old to repeat
   };
 
   // One differing file.
@@ -46,15 +46,15 @@ struct Reason {
   };
 
   Kind kind;
-  std::string text;                   // one line: "src/server.js: content changed"
-  std::string subject = {};           // the variable, setting, mount, source or tier that it is about
-  std::string before = {}, after = {};  // short values; what looks secret is hidden
-  std::vector<Change> changes = {};   // kFile, kUnstable: at most kMaxChanges …
-  size_t change_count = 0;            // … of so many; kMaxCounted: or more
-  std::vector<Edit> edits = {};       // kCommand
+  std::string text;                       // one line: "src/server.js: content changed"
+  std::string subject = {};               // the variable, setting, mount, source or tier that it is about
+  std::string before = {}, after = {};    // short values; what looks secret is hidden
+  std::vector<Change> changes = {};       // kFile, kUnstable: at most kMaxChanges …
+  size_t change_count = 0;                // … of so many; kMaxCounted: or more
+  std::vector<Edit> edits = {};           // kCommand
   std::vector<std::string> used_by = {};  // kEnvironment: steps of the stage that name the variable
-  std::string step = {};              // kParent, kFile, kUnstable, kTraced: the step that it comes from
-  std::string hint = {};              // a counterfactual: "would have hit if …"
+  std::string step = {};                  // kParent, kFile, kUnstable, kTraced: the step that it comes from
+  std::string hint = {};                  // a counterfactual: "would have hit if …"
 
   static constexpr size_t kMaxChanges = 10;
   static constexpr size_t kMaxCounted = 10'000;

@@ -26,7 +26,7 @@ constexpr size_t kMaxEntries = 1000;
 constexpr size_t kMaxTimedEntries = 20'000;
 constexpr size_t kCandidates = 16;
 constexpr const char* kDisowned = "shadow";  // Reason::subject
-constexpr size_t kMaxUnread = 1000;  // counted, for people
+constexpr size_t kMaxUnread = 1000;          // counted, for people
 
 // Whether runs of the step may stand for others.
 bool IsTraceable(const graph::Step& step) {
@@ -95,7 +95,8 @@ std::vector<MountBelow> MountsBelow(const graph::Graph& graph, const OutputsOf& 
 }  // namespace
 
 std::optional<FilesBelow> LayersBelow(const graph::Graph& graph, const Plan& plan, graph::StepIndex step, bool trace) {
-  return LayersBelow(graph, plan, [&plan](graph::StepIndex of) { return plan.Outputs(of); }, step, trace);
+  return LayersBelow(
+      graph, plan, [&plan](graph::StepIndex of) { return plan.Outputs(of); }, step, trace);
 }
 
 std::optional<FilesBelow> LayersBelow(const graph::Graph& graph, const Plan& plan, const OutputsOf& outputs,
@@ -249,8 +250,8 @@ Result<WeakStep> ComputeWeakStep(const graph::Step& step, const KeyedStep& keyed
   return weak;
 }
 
-std::optional<WeakStep> WeakStepOf(const graph::Step& step, const KeyedStep& keyed,
-                                   const FilesBelow& below, bool strict_mtime, const Services& services) {
+std::optional<WeakStep> WeakStepOf(const graph::Step& step, const KeyedStep& keyed, const FilesBelow& below,
+                                   bool strict_mtime, const Services& services) {
   auto weak = ComputeWeakStep(step, keyed, below, strict_mtime, services.trees, services.runner);
   if (weak) return std::move(*weak);
   LOG_WARN("step \"{}\" is not traced: {}", step.name, weak.error().message);
@@ -438,7 +439,8 @@ Reason WhyNot(const Replay& replay) {
 
 Reason WhyNot(const AgeLimit& limit, Nanos age) {
   Reason reason{Reason::Kind::kTraced, fmt::format("what it looks at is the same, but it ran {} ago, and {} asks "
-                                                   "for a newer result", FormatAge(age), limit.rule)};
+                                                   "for a newer result",
+                                                   FormatAge(age), limit.rule)};
   reason.subject = limit.rule;
   return reason;
 }
@@ -462,11 +464,12 @@ size_t CountUnread(const cache::StepRecord& record, const Digest& base_now, tree
 
 std::string DescribeReplay(const Replay& replay, const WeakStep& weak, size_t unread) {
   if (replay.paths == 0 && !weak.packages.empty()) {
-    return fmt::format("replayed: {} install{} the same", Join(weak.packages, ", "), weak.packages.size() == 1 ? "s" : "");
+    return fmt::format("replayed: {} install{} the same", Join(weak.packages, ", "),
+                       weak.packages.size() == 1 ? "s" : "");
   }
   if (replay.paths == 0) return "replayed: what is below it holds the same";
-  std::string text = fmt::format("replayed: {} {} looked at, none changed", replay.paths,
-                                 replay.paths == 1 ? "path" : "paths");
+  std::string text =
+      fmt::format("replayed: {} {} looked at, none changed", replay.paths, replay.paths == 1 ? "path" : "paths");
   if (unread == 0) return text;
   return text + fmt::format("; {}{} changed {} never read", unread, unread == kMaxUnread ? " or more" : "",
                             unread == 1 ? "file was" : "files were");

@@ -55,7 +55,7 @@ struct MountBelow {
 };
 
 struct FilesBelow {
-  std::vector<LayerBelow> layers;        // lowest first
+  std::vector<LayerBelow> layers;  // lowest first
   std::vector<MountBelow> mounts = {};
 };
 
@@ -74,8 +74,8 @@ struct TracedStack {
   std::vector<DiffId> layers;  // lowest first
   std::vector<Digest> trees;   // of each
   Digest merged;
-  bool has_xattrs = false;     // some layer
-  Digest below;                // tree of all layers below it; empty: not known
+  bool has_xattrs = false;  // some layer
+  Digest below;             // tree of all layers below it; empty: not known
   // Layers that are not traced between it and the stack below it, lowest first; nothing where one of them counts
   // by its package files alone.
   std::optional<std::vector<DiffId>> between = {};
@@ -83,10 +83,10 @@ struct TracedStack {
 
 struct WeakStep {
   Digest key;
-  std::vector<TracedStack> stacks;              // lowest first
+  std::vector<TracedStack> stacks;  // lowest first
   std::vector<RunRequest::TracedMount> mounts;
-  std::vector<Digest> mount_trees;              // of each
-  bool strict_mtime = false;                    // see TraceRules
+  std::vector<Digest> mount_trees;  // of each
+  bool strict_mtime = false;        // see TraceRules
   // Package files that count by what they install. A run that changes one of them itself stands for no
   // other: its layer would hide the new file behind the old one.
   std::vector<std::string> packages;
@@ -103,14 +103,14 @@ struct WeakStep {
 Result<WeakStep> ComputeWeakStep(const graph::Step& step, const KeyedStep& keyed, const FilesBelow& below,
                                  bool strict_mtime, tree::TreeStore& trees, StepRunner& runner);
 // Nothing, and a line in the log, where that cannot be had: it costs a run, never the build.
-std::optional<WeakStep> WeakStepOf(const graph::Step& step, const KeyedStep& keyed,
-                                   const FilesBelow& below, bool strict_mtime, const Services& services);
+std::optional<WeakStep> WeakStepOf(const graph::Step& step, const KeyedStep& keyed, const FilesBelow& below,
+                                   bool strict_mtime, const Services& services);
 
 // Why a run with this result stands for no other, for people: it changes a package file itself.
 std::optional<std::string> WhyNotForOthers(const WeakStep& weak, const RunResult& result, StepRunner& runner);
 
-// What a run left behind, for its record; `asked` of each of `weak.Mounted()`, then of `weak.mounts`. kCorrupt when notes and
-// trees disagree, kInvalid when it is too much: no trace then.
+// What a run left behind, for its record; `asked` of each of `weak.Mounted()`, then of `weak.mounts`. kCorrupt when
+// notes and trees disagree, kInvalid when it is too much: no trace then.
 Result<cache::StepTrace> MakeTrace(const WeakStep& weak, tree::TreeStore& trees, StepRunner& runner,
                                    const std::vector<std::vector<tree::Question>>& asked);
 

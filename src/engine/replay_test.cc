@@ -139,7 +139,8 @@ TEST_F(Stacks, AFileMayComeFromAnotherLayer) {
 
 TEST_F(Stacks, NamesInADirectoryAreThoseOfAllLayers) {
   const Files lower = {{"d", Dir()}, {"d/a", tree::File("1")}}, upper = {{"d", Dir()}, {"d/b", tree::File("1")}};
-  const std::vector<std::vector<tree::Question>> asked = {{{"d", tree::kExists | tree::kList}}, {{"d", kStat | tree::kList}}};
+  const std::vector<std::vector<tree::Question>> asked = {{{"d", tree::kExists | tree::kList}},
+                                                          {{"d", kStat | tree::kList}}};
   Files more = lower;
   more["d/b"] = Dir();
   EXPECT_EQ(Check({lower, upper}, asked, {more, upper}), "stands");
@@ -174,7 +175,8 @@ TEST_F(Stacks, NotesOnAnotherLayerAreNotTaken) {
 TEST_F(Stacks, EndAtOtherLayers) {
   DiffId made = layers_.Add("made", {{"d", Dir()}});
   EXPECT_EQ(Of({Traced(one_), Content(made), Traced(other_)}).stacks.size(), 2u);
-  EXPECT_NE(Of({Traced(one_), Content(made), Traced(other_)}).key, Of({Traced(one_), Traced(other_), Content(made)}).key);
+  EXPECT_NE(Of({Traced(one_), Content(made), Traced(other_)}).key,
+            Of({Traced(one_), Traced(other_), Content(made)}).key);
   EXPECT_EQ(Of({Traced(one_), Traced(other_)}, true).stacks.size(), 2u) << "with --strict-mtime";
 }
 

@@ -45,8 +45,8 @@ struct Instruction {
 
 struct Project {
   std::vector<Instruction> instructions;
-  std::vector<std::string> args;                      // values
-  std::map<std::string, std::string> files;           // of the context
+  std::vector<std::string> args;             // values
+  std::map<std::string, std::string> files;  // of the context
   std::map<std::string, uint32_t> modes;
   std::map<std::string, std::string> images;
   std::vector<size_t> wanted;
@@ -65,28 +65,49 @@ struct Project {
 
   static Instruction NewInstruction(Random& random) {
     return {.kind = static_cast<Instruction::Kind>(random.Pick(Instruction::kKinds)),
-            .text = random.Pick(6), .base = random.Pick(1000), .other = random.Pick(1000),
-            .arg = random.Pick(3), .on_scratch = random.OneIn(4), .uses_arg = random.OneIn(3)};
+            .text = random.Pick(6),
+            .base = random.Pick(1000),
+            .other = random.Pick(1000),
+            .arg = random.Pick(3),
+            .on_scratch = random.OneIn(4),
+            .uses_arg = random.OneIn(3)};
   }
 
   void Edit(Random& random) {
     auto file = std::next(files.begin(), static_cast<long>(random.Pick(files.size())));
     size_t at = random.Pick(instructions.size());
     switch (random.Pick(10)) {
-      case 0: case 1: file->second = std::to_string(random.Pick(3)); break;
-      case 2: modes[file->first] = random.OneIn(2) ? 0644 : 0755; break;
+      case 0:
+      case 1:
+        file->second = std::to_string(random.Pick(3));
+        break;
+      case 2:
+        modes[file->first] = random.OneIn(2) ? 0644 : 0755;
+        break;
       case 3: {  // renamed
         std::string text = file->second;
         files.erase(file);
         files["a/n" + std::to_string(random.Pick(4))] = text;
         break;
       }
-      case 4: args[random.Pick(args.size())] = std::to_string(random.Pick(3)); break;
-      case 5: images[random.OneIn(2) ? "i0" : "i1"] = "image " + std::to_string(random.Pick(4)); break;
-      case 6: instructions[at] = NewInstruction(random); break;
-      case 7: instructions.insert(instructions.begin() + static_cast<long>(at), NewInstruction(random)); break;
-      case 8: if (instructions.size() > 2) instructions.erase(instructions.begin() + static_cast<long>(at)); break;
-      case 9: instructions[at].no_cache = random.OneIn(4); break;
+      case 4:
+        args[random.Pick(args.size())] = std::to_string(random.Pick(3));
+        break;
+      case 5:
+        images[random.OneIn(2) ? "i0" : "i1"] = "image " + std::to_string(random.Pick(4));
+        break;
+      case 6:
+        instructions[at] = NewInstruction(random);
+        break;
+      case 7:
+        instructions.insert(instructions.begin() + static_cast<long>(at), NewInstruction(random));
+        break;
+      case 8:
+        if (instructions.size() > 2) instructions.erase(instructions.begin() + static_cast<long>(at));
+        break;
+      case 9:
+        instructions[at].no_cache = random.OneIn(4);
+        break;
     }
   }
 
@@ -209,8 +230,7 @@ struct Reference {
         steps[i].no_cache |= use.lineage && steps[input].no_cache;
         continue;
       }
-      auto digest = tree::SelectionDigest(trees, inputs[static_cast<size_t>(use.input)].tree_root,
-                                          use.selectors);
+      auto digest = tree::SelectionDigest(trees, inputs[static_cast<size_t>(use.input)].tree_root, use.selectors);
       if (!digest) return;
       declared += "|" + digest->Hex();
     }
@@ -248,8 +268,7 @@ class Life {
   // One build of one state of the project.
   struct Turn {
     Turn(Life& owner, const Project& project)
-        : life(owner), graph(project.Lower(wanted)), reference(project, graph, wanted),
-          world(owner.disk_) {
+        : life(owner), graph(project.Lower(wanted)), reference(project, graph, wanted), world(owner.disk_) {
       project.CopyInto(world);
     }
     void Build() { outcome = world.Build(graph, wanted); }
@@ -361,12 +380,9 @@ class Life {
   // As collection does while builds run.
   void EvictWhatNobodyLeases(Random& random, std::set<StepKey>& evicted) {
     std::lock_guard lock(disk_->mutex);
-    std::erase_if(disk_->records, [&](auto& entry) {
-      return random.OneIn(8) && evicted.insert(entry.first).second;
-    });
-    std::erase_if(disk_->layers, [&](const DiffId& layer) {
-      return random.OneIn(8) && !disk_->leased.contains(layer);
-    });
+    std::erase_if(disk_->records, [&](auto& entry) { return random.OneIn(8) && evicted.insert(entry.first).second; });
+    std::erase_if(disk_->layers,
+                  [&](const DiffId& layer) { return random.OneIn(8) && !disk_->leased.contains(layer); });
   }
 
   void LoseThings() {
@@ -403,8 +419,8 @@ TEST(Torture, CachedEqualsUncachedAndNothingRunsNeedlessly) {
     }
   }
   std::cout << fmt::format(
-      "seeds {}..{}: {} cases, of which {} fail as they must; {} steps ran, {} hit, {} ran needlessly\n",
-      first, seed - 1, tally.cases, tally.failing, tally.runs, tally.hits, tally.needless);
+      "seeds {}..{}: {} cases, of which {} fail as they must; {} steps ran, {} hit, {} ran needlessly\n", first,
+      seed - 1, tally.cases, tally.failing, tally.runs, tally.hits, tally.needless);
   EXPECT_EQ(tally.needless, 0u);
   EXPECT_GT(tally.hits, tally.runs / 4) << "the cases hardly use the cache";
 }

@@ -52,8 +52,8 @@ class FakeLayers final : public NoRunner {
 
 struct TracedFixture : testing::Test {
   WeakStep Of(const std::vector<LayerBelow>& below, bool strict_mtime = false) {
-    auto weak = ComputeWeakStep({.op = graph::Exec{}, .inputs = {}, .platform = {}, .name = "RUN x", .installs = "npm"}, keyed_, {below},
-                           strict_mtime, layers_.trees, layers_);
+    auto weak = ComputeWeakStep({.op = graph::Exec{}, .inputs = {}, .platform = {}, .name = "RUN x", .installs = "npm"},
+                                keyed_, {below}, strict_mtime, layers_.trees, layers_);
     EXPECT_TRUE(weak);
     return weak ? *weak : WeakStep();
   }

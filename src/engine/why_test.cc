@@ -16,8 +16,8 @@ class WhyTest : public ::testing::Test {
  protected:
   WhyTest() {
     world.images["docker.io/library/node:20@sha256:1111111111111111"] = "node v1";
-    world.sources["context"] = {{"package.json", "{}"}, {"src/a.js", "a"}, {"src/b.js", "b"},
-                                {"bin/run", "#!"}, {"README.md", "r"}};
+    world.sources["context"] = {
+        {"package.json", "{}"}, {"src/a.js", "a"}, {"src/b.js", "b"}, {"bin/run", "#!"}, {"README.md", "r"}};
   }
 
   // FROM node:20, COPY what, RUN npm ci, as a Dockerfile gives them.
@@ -286,7 +286,7 @@ TEST_F(WhyTest, AStageRanAgainAndGaveSomethingElse) {
 
 TEST_F(WhyTest, AParentHitButIsAnotherOneThanTheLastTime) {
   Steps s = Define();
-  Build(s.copy);                                       // a record of the old files, of the copy alone
+  Build(s.copy);  // a record of the old files, of the copy alone
   world.sources["context"]["src/a.js"] = "changed";
   Build(s.run);
   world.sources["context"]["src/a.js"] = "a";
@@ -332,11 +332,10 @@ TEST_F(WhyTest, MountShapeChanged) {
 
 TEST_F(WhyTest, SecretIdChanged) {
   Steps s = Define();
-  ExecOf(s.run).mounts.push_back(
-      {.type = graph::MountType::kSecret, .target = "/run/secrets/npm", .secret_id = "npm"});
+  ExecOf(s.run).mounts.push_back({.type = graph::MountType::kSecret, .target = "/run/secrets/npm", .secret_id = "npm"});
   Build(s.run);
-  ExecOf(s.run).mounts.back() =
-      {.type = graph::MountType::kSecret, .target = "/run/secrets/npmrc", .secret_id = "npmrc"};
+  ExecOf(s.run).mounts.back() = {
+      .type = graph::MountType::kSecret, .target = "/run/secrets/npmrc", .secret_id = "npmrc"};
   Build(s.run);
   Expect("secret_id", {s.run});
 }
@@ -427,16 +426,15 @@ TEST_F(WhyTest, LayersAreDamaged) {
 
 TEST_F(WhyTest, TierIsNotTrusted) {
   Steps s = Define();
-  world.trouble = {{cache::TierTrouble::Kind::kUntrusted, "registry.example.com/cache:pr-7",
-                    "pull requests may not be read"}};
+  world.trouble = {
+      {cache::TierTrouble::Kind::kUntrusted, "registry.example.com/cache:pr-7", "pull requests may not be read"}};
   Build(s.run);
   Expect("tier_untrusted", {s.run});
 }
 
 TEST_F(WhyTest, TierFailed) {
   Steps s = Define();
-  world.trouble = {{cache::TierTrouble::Kind::kFailed, "registry.example.com/cache:main",
-                    "connection refused"}};
+  world.trouble = {{cache::TierTrouble::Kind::kFailed, "registry.example.com/cache:main", "connection refused"}};
   Build(s.run);
   Expect("tier_failed", {s.run});
 }
@@ -444,8 +442,7 @@ TEST_F(WhyTest, TierFailed) {
 TEST_F(WhyTest, TierFailedAndTheStepChanged) {
   Steps s = Define();
   Build(s.run);
-  world.trouble = {{cache::TierTrouble::Kind::kFailed, "registry.example.com/cache:main",
-                    "connection refused"}};
+  world.trouble = {{cache::TierTrouble::Kind::kFailed, "registry.example.com/cache:main", "connection refused"}};
   ExecOf(s.run).args.back() = "npm install";
   Build(s.run);
   Expect("tier_failed_and_changed", {s.run});

@@ -50,9 +50,9 @@ void Diff(Words before, Words now, Edits& edits) {
   std::vector<uint16_t> common((before.size() + 1) * columns, 0);
   for (size_t i = before.size(); i-- > 0;) {
     for (size_t j = now.size(); j-- > 0;) {
-      common[i * columns + j] =
-          before[i] == now[j] ? static_cast<uint16_t>(common[(i + 1) * columns + j + 1] + 1)
-                              : std::max(common[(i + 1) * columns + j], common[i * columns + j + 1]);
+      common[i * columns + j] = before[i] == now[j]
+                                    ? static_cast<uint16_t>(common[(i + 1) * columns + j + 1] + 1)
+                                    : std::max(common[(i + 1) * columns + j], common[i * columns + j + 1]);
     }
   }
   size_t i = 0, j = 0;
@@ -60,8 +60,7 @@ void Diff(Words before, Words now, Edits& edits) {
     if (i < before.size() && j < now.size() && before[i] == now[j]) {
       edits.Keep();
       ++i, ++j;
-    } else if (j == now.size() || (i < before.size() && common[(i + 1) * columns + j] >=
-                                                            common[i * columns + j + 1])) {
+    } else if (j == now.size() || (i < before.size() && common[(i + 1) * columns + j] >= common[i * columns + j + 1])) {
       edits.Remove(before[i++]);
     } else {
       edits.Add(now[j++]);

@@ -18,7 +18,9 @@ Container::~Container() = default;
 
 Result<std::unique_ptr<Container>> Container::Create(const Job& job, ContainerSpec spec, std::stop_token stop) {
   std::unique_ptr<Container> made(new Container());
-  graph::Exec exec{.mounts = std::move(spec.mounts), .network = spec.network, .hostname = std::move(spec.hostname),
+  graph::Exec exec{.mounts = std::move(spec.mounts),
+                   .network = spec.network,
+                   .hostname = std::move(spec.hostname),
                    .extra_hosts = std::move(spec.extra_hosts)};
   // Parents before what is mounted in them.
   std::ranges::stable_sort(exec.mounts, {}, &graph::Mount::target);
@@ -27,7 +29,8 @@ Result<std::unique_ptr<Container>> Container::Create(const Job& job, ContainerSp
   step.op = std::move(exec);
   made->graph_.steps.push_back(std::move(step));
   const auto& wanted = std::get<graph::Exec>(made->graph_.steps[0].op);
-  made->request_.reset(new engine::RunRequest{.graph = made->graph_, .step = 0, .key = {}, .inputs = {}, .similar = {}});
+  made->request_.reset(
+      new engine::RunRequest{.graph = made->graph_, .step = 0, .key = {}, .inputs = {}, .similar = {}});
   for (cache::Rootfs& input : spec.inputs) {
     made->request_->inputs.push_back({.step = 0, .rootfs = std::move(input)});
   }

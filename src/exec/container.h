@@ -16,8 +16,8 @@
 namespace varve::exec {
 
 struct ContainerSpec {
-  std::vector<graph::Mount> mounts;    // one has target "/"; `input` is an index into:
-  std::vector<cache::Rootfs> inputs;   // their layers are on this machine and leased
+  std::vector<graph::Mount> mounts;   // one has target "/"; `input` is an index into:
+  std::vector<cache::Rootfs> inputs;  // their layers are on this machine and leased
   graph::NetworkMode network = graph::NetworkMode::kDefault;
   std::string hostname;
   std::vector<std::pair<std::string, std::string>> extra_hosts;  // host, ip
@@ -26,7 +26,7 @@ struct ContainerSpec {
 struct ContainerProcess {
   std::vector<std::string> args, env;
   std::string cwd;
-  std::string user;                    // as USER has it
+  std::string user;  // as USER has it
   bool terminal = false;
   graph::SecurityMode security = graph::SecurityMode::kSandbox;
 };

@@ -75,10 +75,9 @@ UpperEntry EntryOf(const CopyItem& item, Timestamp mtime) {
 
 }  // namespace
 
-CopyJobs::CopyJobs(snapshot::LayerStream* stream, const snapshot::LayerFiles* similar, bool lazy,
-                   std::stop_token stop)
-    : stream_(stream), similar_(similar), lazy_(lazy), stop_(std::move(stop)),
-      uid_(geteuid()), gid_(getegid()), pool_(std::min<size_t>(4, CpuCount())) {}
+CopyJobs::CopyJobs(snapshot::LayerStream* stream, const snapshot::LayerFiles* similar, bool lazy, std::stop_token stop)
+    : stream_(stream), similar_(similar), lazy_(lazy), stop_(std::move(stop)), uid_(geteuid()), gid_(getegid()),
+      pool_(std::min<size_t>(4, CpuCount())) {}
 
 // --- The calling thread ------------------------------------------------------------------------------
 
@@ -99,8 +98,7 @@ Status CopyJobs::Add(CopyItem item) {
   if (batch_.items.empty() || batch_.items.back().directory != item.directory) ++batch_.directories;
   if (!is_directory) batch_.bytes += item.node.size;
   batch_.items.push_back(std::move(item));
-  bool full = batch_.items.size() >= kItems || batch_.directories >= kDirectories ||
-              batch_.bytes >= kBytes;
+  bool full = batch_.items.size() >= kItems || batch_.directories >= kDirectories || batch_.bytes >= kBytes;
   return full ? Submit() : Ok();
 }
 
@@ -252,8 +250,7 @@ Status CopyJobs::PutSymlink(const CopyItem& item, const struct stat& source) {
   const char* name = item.name.c_str();
   if (symlinkat(item.node.target.c_str(), target, name) != 0) return CallFailed("symlink", item);
   if (fchownat(target, name, item.node.uid, item.node.gid, AT_SYMLINK_NOFOLLOW) != 0) {
-    return sys::OwnerError(errno, "chown " + DestPath(item).Absolute(), item.node.uid,
-                           item.node.gid);
+    return sys::OwnerError(errno, "chown " + DestPath(item).Absolute(), item.node.uid, item.node.gid);
   }
   timespec time = ToTimespec(TimeOf(item, source));
   timespec times[2] = {time, time};
@@ -265,8 +262,7 @@ Status CopyJobs::PutSymlink(const CopyItem& item, const struct stat& source) {
 Result<bool> CopyJobs::IsFurtherLink(const CopyItem& item, const struct stat& source) {
   if (source.st_nlink == 1) return false;
   auto inodes = inodes_.Lock();
-  auto [it, first] =
-      inodes->emplace(std::tuple(item.match, source.st_dev, source.st_ino), DestPath(item));
+  auto [it, first] = inodes->emplace(std::tuple(item.match, source.st_dev, source.st_ino), DestPath(item));
   if (first) return false;
   links_.Lock()->emplace_back(DestPath(item), it->second);
   // Which of the names comes first in the walk is not known here.
@@ -308,17 +304,18 @@ Status CopyJobs::MakeFile(const CopyItem& item, TarPart* part) {
   Fd linked;
   if (item.in_similar) linked = FindSimilar(item, st);
   if (linked) return Fill(item, st, -1, -1, linked.get(), part);
-  Fd in(openat(directory.source.get(), item.node.name.c_str(),
-               O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  Fd in(openat(directory.source.get(), item.node.name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   if (!in) return CallFailed("open", item);
   TRY(NeedTarget(*item.directory));
-  Fd out(openat(directory.target.get(), item.name.c_str(),
-                O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  Fd out(openat(directory.target.get(), item.name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!out) return CallFailed("create", item);
   TRY(Fill(item, st, in.get(), out.get(), -1, part));
-  Status applied = ApplyAttributes(out.get(), {.mode = item.node.mode, .uid = item.node.uid,
-                                               .gid = item.node.gid, .mtime = TimeOf(item, st),
-                                               .xattrs = item.node.xattrs},
+  Status applied = ApplyAttributes(out.get(),
+                                   {.mode = item.node.mode,
+                                    .uid = item.node.uid,
+                                    .gid = item.node.gid,
+                                    .mtime = TimeOf(item, st),
+                                    .xattrs = item.node.xattrs},
                                    OwnerIn(directory, item.node.uid, item.node.gid));
   // Its path is made for an error alone: this runs for each file.
   return applied ? applied : About(DestPath(item), std::move(applied));
@@ -327,8 +324,7 @@ Status CopyJobs::MakeFile(const CopyItem& item, TarPart* part) {
 // Writes the content to `out` (unless `linked` has it) and to the stream, in one reading if possible.
 // Bytes under a key must be the bytes that the key names: what may have changed since the tree was
 // made is compared with it.
-Status CopyJobs::Fill(const CopyItem& item, const struct stat& source, int in, int out, int linked,
-                      TarPart* part) {
+Status CopyJobs::Fill(const CopyItem& item, const struct stat& source, int in, int out, int linked, TarPart* part) {
   if (part != nullptr) {
     part->Add(EntryOf(item, TimeOf(item, source)), false);
   } else {

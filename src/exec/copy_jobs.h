@@ -47,18 +47,17 @@ struct CopyItem {
   std::shared_ptr<OpenDirectory> directory;  // that it is in, or which it is
   std::string name;                          // at the destination; empty: it is `directory`
   tree::Node node;                           // attributes as they are to be, the name in the source
-  bool immutable = false;   // the content is what the tree says. A context may change under us.
-  bool in_similar = false;  // the earlier layer has an equal file at this path
-  size_t match = 0;         // hard links are kept within one match
-  std::optional<Timestamp> mtime = {};  // nothing: the source's
+  bool immutable = false;                    // the content is what the tree says. A context may change under us.
+  bool in_similar = false;                   // the earlier layer has an equal file at this path
+  size_t match = 0;                          // hard links are kept within one match
+  std::optional<Timestamp> mtime = {};       // nothing: the source's
 };
 
 class CopyJobs {
  public:
   // `stream`: may be null. `similar`: files of the earlier layer, or null. `lazy`: with both of them;
   // once the stream is broken, nothing is made any more.
-  CopyJobs(snapshot::LayerStream* stream, const snapshot::LayerFiles* similar, bool lazy,
-           std::stop_token stop);
+  CopyJobs(snapshot::LayerStream* stream, const snapshot::LayerFiles* similar, bool lazy, std::stop_token stop);
 
   // The following are called by one thread. Items of one match come in walk order.
   Status Add(CopyItem item);
@@ -98,8 +97,7 @@ class CopyJobs {
   Status MakeFile(const CopyItem& item, snapshot::TarPart* part);
   Result<bool> IsFurtherLink(const CopyItem& item, const struct stat& source);
   Fd FindSimilar(const CopyItem& item, const struct stat& source);
-  Status Fill(const CopyItem& item, const struct stat& source, int in, int out, int linked,
-              snapshot::TarPart* part);
+  Status Fill(const CopyItem& item, const struct stat& source, int in, int out, int linked, snapshot::TarPart* part);
 
   snapshot::LayerStream* const stream_;
   const snapshot::LayerFiles* const similar_;

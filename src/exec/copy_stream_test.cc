@@ -54,9 +54,8 @@ class CopyStreamTest : public ::testing::Test {
 
   size_t index_in_memory = 150;  // bytes of a streamed layer's index: what is more goes through a file
 
-  Result<Made> Copy(const cache::Rootfs& base, const std::vector<Source>& sources,
-                    const DiffId* earlier, bool with_stream,
-                    TreeCopy::Files files = TreeCopy::Files::kWhole) {
+  Result<Made> Copy(const cache::Rootfs& base, const std::vector<Source>& sources, const DiffId* earlier,
+                    bool with_stream, TreeCopy::Files files = TreeCopy::Files::kWhole) {
     Made made{.rootfs = base};
     TRY_ASSIGN(auto context, source::WalkContext({.directory = context_}, trees_, {}));
     meanwhile();
@@ -74,8 +73,7 @@ class CopyStreamTest : public ::testing::Test {
         {.path = draft->work() + "/index", .from = index_in_memory});
     {
       LayerWriter writer(*layers_, trees_, base, *draft);
-      TreeCopy copy(writer, trees_, similar ? &*similar : nullptr, with_stream ? &stream : nullptr,
-                    files, {});
+      TreeCopy copy(writer, trees_, similar ? &*similar : nullptr, with_stream ? &stream : nullptr, files, {});
       for (const Source& source : sources) {
         graph::Copy action{.from = {.path = source.path,
                                     .wildcards = source.path.find('*') != source.path.npos,
@@ -132,8 +130,7 @@ class CopyStreamTest : public ::testing::Test {
   }
 
   // Streamed first, then, with that layer removed, read back.
-  Made CopyBothWays(const cache::Rootfs& base, const std::vector<Source>& sources,
-                    const DiffId* earlier = nullptr) {
+  Made CopyBothWays(const cache::Rootfs& base, const std::vector<Source>& sources, const DiffId* earlier = nullptr) {
     auto streamed = Copy(base, sources, earlier, true);
     EXPECT_TRUE(streamed) << streamed.error().ToString();
     if (!streamed) return {};
@@ -226,8 +223,7 @@ TEST_F(CopyStreamTest, SourcesInAnotherOrderAreReadBack) {
   auto replaced = Copy(scratch_, {{"a", "/"}, {"d", "/"}}, nullptr, true);
   ASSERT_TRUE(replaced);
   EXPECT_FALSE(replaced->streamed);
-  EXPECT_EQ((*tree::Lookup(trees_, replaced->rootfs.tree_root, RelPath("a")))->digest,
-            Digest::Of("3"));
+  EXPECT_EQ((*tree::Lookup(trees_, replaced->rootfs.tree_root, RelPath("a")))->digest, Digest::Of("3"));
 }
 
 TEST_F(CopyStreamTest, HardLinksAndDevicesAreReadBack) {
@@ -317,8 +313,8 @@ TEST_F(CopyStreamTest, ALazyLayerIsTheLayerThatItWouldBe) {
   EXPECT_EQ(**layers_->RestOf(third.rootfs.layers.back()), first);
   auto files = layers_->Files(third.rootfs.layers.back());
   ASSERT_TRUE(files);
-  EXPECT_EQ(files->own_paths, (std::set<std::string, std::less<>>{
-      "app/d3/e/f22", "app/d8/e/f56", "app/d9/e/f63", "app/new/deep/er/f"}));
+  EXPECT_EQ(files->own_paths,
+            (std::set<std::string, std::less<>>{"app/d3/e/f22", "app/d8/e/f56", "app/d9/e/f63", "app/new/deep/er/f"}));
   struct stat mine, theirs;
   ASSERT_EQ(fstatat(files->own.get(), "app/d3/e/f22", &mine, 0), 0);
   ASSERT_EQ(fstatat(layers_->Files(lazy)->own.get(), "app/d3/e/f22", &theirs, 0), 0);

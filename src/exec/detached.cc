@@ -36,7 +36,8 @@ Result<bool> SaysOnlyWhatDiffers(const Job& job, const cache::Rootfs& below, con
 // A file system, and layers of others on it.
 class Stack {
  public:
-  Stack(const Job& job, cache::Rootfs base, std::stop_token stop) : job_(job), out_(std::move(base)), stop_(std::move(stop)) {}
+  Stack(const Job& job, cache::Rootfs base, std::stop_token stop)
+      : job_(job), out_(std::move(base)), stop_(std::move(stop)) {}
 
   Status Add(const DiffId& layer, const LayerIndex& index) {
     std::map<RelPath, const Node*> missing;
@@ -132,8 +133,8 @@ Result<std::vector<Part>> PartsOf(const Job& job, std::span<const DiffId> layers
 }
 
 // The layers of `step` that were made on `below`, onto `stack`.
-Status AddParts(const Job& job, graph::StepIndex step, cache::Rootfs below, const std::vector<Part>& parts, Stack& stack,
-                std::stop_token stop) {
+Status AddParts(const Job& job, graph::StepIndex step, cache::Rootfs below, const std::vector<Part>& parts,
+                Stack& stack, std::stop_token stop) {
   // What is below a layer is of interest up to the last one that is made anew.
   size_t made = parts.size();
   while (made > 0 && parts[made - 1].as_it_is) --made;

@@ -59,8 +59,8 @@ TEST_F(Detached, ALayerThatSaysOnlyWhatDiffersIsTheDiff) {
 
 TEST_F(Detached, WhatWasWrittenAgainUnchangedIsInNoDiff) {
   auto base = Make({MakeFile{.path = "/d/a", .data = "x"}});
-  auto made = Make({Remove{.path = "/d/a"}, MakeFile{.path = "/d/a", .data = "x"}, MakeFile{.path = "/b", .data = "y"}},
-                   base);
+  auto made =
+      Make({Remove{.path = "/d/a"}, MakeFile{.path = "/d/a", .data = "x"}, MakeFile{.path = "/b", .data = "y"}}, base);
   EXPECT_EQ(Shown(Diff(base, made)), Names{"b"});
 }
 
@@ -71,7 +71,8 @@ TEST_F(Detached, WhatOneLayerMadeAndALaterOneRemovedIsRemovedByTheDiffToo) {
   auto merged = Merge({made, Make({MakeFile{.path = "/a", .data = "x"}})});
   auto diff = Diff(base, Make({Remove{.path = "/d"}}, merged));
   EXPECT_EQ(Shown(diff), Names{});
-  EXPECT_EQ(Shown(Merge({Make({MakeFile{.path = "/a", .data = "y"}, MakeFile{.path = "/d", .data = "y"}}), diff})), Names{"a"});
+  EXPECT_EQ(Shown(Merge({Make({MakeFile{.path = "/a", .data = "y"}, MakeFile{.path = "/d", .data = "y"}}), diff})),
+            Names{"a"});
 }
 
 TEST_F(Detached, ADirectoryThatWasMadeAnewHidesOnlyWhatItHid) {

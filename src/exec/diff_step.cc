@@ -24,7 +24,8 @@ class DiffWriter {
   Status Compare(const RelPath& path, const Digest& below, const Digest& above) {
     if (below == above) return Ok();
     if (stop_.stop_requested()) return Cancelled("cancelled");
-    if (path.Parts().size() > tree::kMaxDepth) return Corrupt("tree is nested more than {} directories", tree::kMaxDepth);
+    if (path.Parts().size() > tree::kMaxDepth)
+      return Corrupt("tree is nested more than {} directories", tree::kMaxDepth);
     TRY_ASSIGN(auto old_entries, tree::GetDirectory(trees_, below));
     TRY_ASSIGN(auto new_entries, tree::GetDirectory(trees_, above));
     for (const Node& old : old_entries->entries) {
@@ -86,8 +87,8 @@ class DiffWriter {
 
 }  // namespace
 
-Result<cache::Rootfs> RunDiffStep(const Job& job, const engine::RunInput& lower,
-                                  const engine::RunInput& upper, std::stop_token stop) {
+Result<cache::Rootfs> RunDiffStep(const Job& job, const engine::RunInput& lower, const engine::RunInput& upper,
+                                  std::stop_token stop) {
   METRIC("exec.diff_step");
   TRY_ASSIGN(auto draft, job.layers.NewDraft());
   {

@@ -11,7 +11,7 @@
 namespace varve::exec {
 
 // The result stands alone: on the lower file system it gives the upper one (graph::Merge).
-Result<cache::Rootfs> RunDiffStep(const Job& job, const engine::RunInput& lower,
-                                  const engine::RunInput& upper, std::stop_token stop);
+Result<cache::Rootfs> RunDiffStep(const Job& job, const engine::RunInput& lower, const engine::RunInput& upper,
+                                  std::stop_token stop);
 
 }  // namespace varve::exec

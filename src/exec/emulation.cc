@@ -52,8 +52,8 @@ std::string Remedy(const oci::Platform& platform, const sys::BinfmtMisc& binfmt)
   std::string header = ProgramHeader(platform.architecture);
   for (const sys::BinfmtHandler& handler : binfmt.handlers) {
     if (!handler.Takes(header) || handler.enabled) continue;
-    return fmt::format("its emulator is switched off: echo 1 > /proc/sys/fs/binfmt_misc/{}; or {}",
-                       handler.name, natively);
+    return fmt::format("its emulator is switched off: echo 1 > /proc/sys/fs/binfmt_misc/{}; or {}", handler.name,
+                       natively);
   }
   const Machine* machine = FindMachine(platform.architecture);
   std::string qemu = machine ? fmt::format("qemu-{}-static", machine->qemu) : "";
@@ -106,8 +106,8 @@ Result<Emulation> EmulationFor(const oci::Platform& platform, const sys::BinfmtM
     if (handler.fixed) continue;
     char resolved[PATH_MAX];
     if (realpath(handler.interpreter.c_str(), resolved) == nullptr) {
-      Error error = Invalid("programs of {} are given to {}, which is not there",
-                            platform.ToString(), handler.interpreter);
+      Error error =
+          Invalid("programs of {} are given to {}, which is not there", platform.ToString(), handler.interpreter);
       error.hint = "apt-get install qemu-user-static, or remove the handler " + handler.name;
       return error;
     }
@@ -123,8 +123,8 @@ Result<Emulation> EmulationFor(const oci::Platform& platform, const sys::BinfmtM
     emulation.interpreters.push_back(handler.interpreter);
   }
   if (handled) return emulation;
-  Error error = Invalid("this machine does not run programs of {} (it runs {})",
-                        platform.ToString(), Join(RunnablePlatforms(binfmt), ", "));
+  Error error = Invalid("this machine does not run programs of {} (it runs {})", platform.ToString(),
+                        Join(RunnablePlatforms(binfmt), ", "));
   error.hint = Remedy(platform, binfmt);
   return error;
 }
@@ -132,8 +132,7 @@ Result<Emulation> EmulationFor(const oci::Platform& platform, const sys::BinfmtM
 std::vector<std::string> RunnablePlatforms(const sys::BinfmtMisc& binfmt) {
   std::vector<std::string> native, emulated;
   for (const Machine& machine : kMachines) {
-    oci::Platform platform =
-        oci::Normalise({.os = "linux", .architecture = std::string(machine.architecture)});
+    oci::Platform platform = oci::Normalise({.os = "linux", .architecture = std::string(machine.architecture)});
     if (RunsNatively(platform)) {
       bool host = platform == oci::HostPlatform();
       native.insert(host ? native.begin() : native.end(), platform.ToString());

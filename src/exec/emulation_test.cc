@@ -12,14 +12,12 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 // As Debian's qemu-user-static registers itself: the exact bytes of its binfmt.d files.
-sys::BinfmtHandler Handler(const std::string& name, const std::string& machine_bytes,
-                           bool big = false, bool narrow = false) {
-  std::string text =
-      "enabled\ninterpreter /usr/bin/" + name + "-static\nflags: POF\noffset 0\nmagic ";
-  text += std::string("7f454c46") + (narrow ? "01" : "02") + (big ? "02" : "01") + "01" +
-          "000000000000000000" + (big ? "0002" : "0200") + machine_bytes;
-  text +=
-      std::string("\nmask ffffffffffffff00ffffffffffffffff") + (big ? "fffe" : "feff") + "ffff\n";
+sys::BinfmtHandler Handler(const std::string& name, const std::string& machine_bytes, bool big = false,
+                           bool narrow = false) {
+  std::string text = "enabled\ninterpreter /usr/bin/" + name + "-static\nflags: POF\noffset 0\nmagic ";
+  text += std::string("7f454c46") + (narrow ? "01" : "02") + (big ? "02" : "01") + "01" + "000000000000000000" +
+          (big ? "0002" : "0200") + machine_bytes;
+  text += std::string("\nmask ffffffffffffff00ffffffffffffffff") + (big ? "fffe" : "feff") + "ffff\n";
   auto handler = sys::ParseBinfmtHandler(name, text);
   EXPECT_TRUE(handler) << text;
   return *handler;
@@ -77,8 +75,7 @@ TEST_F(EmulationTest, AnInterpreterWithoutFlagFIsShownToTheStep) {
   EXPECT_TRUE(EmulationFor(Of("linux/arm64"), Registered({handler}))->interpreters.empty());
   handler.fixed = false;
   handler.interpreter = "/bin/busybox";  // any static program
-  EXPECT_THAT(EmulationFor(Of("linux/arm64"), Registered({handler}))->interpreters,
-              ElementsAre("/bin/busybox"));
+  EXPECT_THAT(EmulationFor(Of("linux/arm64"), Registered({handler}))->interpreters, ElementsAre("/bin/busybox"));
   handler.interpreter = "/bin/ls";
   auto dynamic = EmulationFor(Of("linux/arm64"), Registered({handler}));
   ASSERT_FALSE(dynamic);
@@ -94,16 +91,13 @@ TEST_F(EmulationTest, ARefusalSaysWhatRunsAndWhatToDo) {
     auto emulation = EmulationFor(Of(platform), binfmt);
     return emulation ? "accepted" : emulation.error().message + " / " + emulation.error().hint;
   };
-  EXPECT_THAT(
-      refused("linux/mips64le", Registered({Handler("qemu-aarch64", "b700")})),
-      HasSubstr("programs of linux/mips64le (it runs linux/amd64, linux/386, linux/arm64)"));
-  EXPECT_THAT(refused("linux/loong64", Registered({})),
-              HasSubstr("FROM --platform=$BUILDPLATFORM"));
+  EXPECT_THAT(refused("linux/mips64le", Registered({Handler("qemu-aarch64", "b700")})),
+              HasSubstr("programs of linux/mips64le (it runs linux/amd64, linux/386, linux/arm64)"));
+  EXPECT_THAT(refused("linux/loong64", Registered({})), HasSubstr("FROM --platform=$BUILDPLATFORM"));
   EXPECT_THAT(refused("linux/arm64", {}), HasSubstr("binfmt_misc cannot be read"));
   sys::BinfmtMisc off = Registered({Handler("qemu-aarch64", "b700")});
   off.handlers[0].enabled = false;
-  EXPECT_THAT(refused("linux/arm64", off),
-              HasSubstr("echo 1 > /proc/sys/fs/binfmt_misc/qemu-aarch64"));
+  EXPECT_THAT(refused("linux/arm64", off), HasSubstr("echo 1 > /proc/sys/fs/binfmt_misc/qemu-aarch64"));
   off.enabled = false;
   EXPECT_THAT(refused("linux/arm64", off), HasSubstr("echo 1 > /proc/sys/fs/binfmt_misc/status"));
   EXPECT_THAT(refused("windows/amd64", Registered({})), HasSubstr("windows/amd64"));

@@ -79,8 +79,8 @@ Status AddDevices(const graph::Exec& exec, sandbox::Spec& spec, engine::StepSink
       return error;
     }
     if (found.empty()) {
-      sink.Log(2, fmt::format("warning: the step runs without the device \"{}\": {}\n", device.name,
-                              registry.Describe()));
+      sink.Log(2,
+               fmt::format("warning: the step runs without the device \"{}\": {}\n", device.name, registry.Describe()));
     }
     for (std::string& name : found) {
       if (std::ranges::find(names, name) == names.end()) names.push_back(std::move(name));
@@ -104,8 +104,9 @@ Error ExitError(const graph::Exec& exec, const sandbox::Outcome& outcome) {
   if (outcome.exit_code == 137) {
     error.hint = "killed by SIGKILL: the machine, or a limit of --resource, may be out of memory";
   } else if (outcome.exit_code == 127) {
-    error.hint = "127 is the shell's \"command not found\"; for a script that is there, it is the program of its first "
-                 "line that is not (bash, or one that ends in a Windows line break)";
+    error.hint =
+        "127 is the shell's \"command not found\"; for a script that is there, it is the program of its first "
+        "line that is not (bash, or one that ends in a Windows line break)";
   } else if (outcome.exit_code == 126) {
     error.hint = "126 is the shell's \"found, but cannot be executed\": a file needs chmod +x, or COPY --chmod=755";
   }
@@ -120,12 +121,11 @@ std::optional<Error> FailureOf(const graph::Exec& exec, const Result<sandbox::Ou
   return std::nullopt;
 }
 
-std::function<Result<bool>(const RelPath&, const tree::Node&)> IsIn(const Job& job,
-                                                                    const Digest& tree) {
+std::function<Result<bool>(const RelPath&, const tree::Node&)> IsIn(const Job& job, const Digest& tree) {
   return [&job, tree](const RelPath& path, const tree::Node& directory) -> Result<bool> {
     TRY_ASSIGN(auto below, tree::Lookup(job.trees, tree, path));
-    return below && below->IsDirectory() && below->mode == directory.mode &&
-           below->uid == directory.uid && below->gid == directory.gid;
+    return below && below->IsDirectory() && below->mode == directory.mode && below->uid == directory.uid &&
+           below->gid == directory.gid;
   };
 }
 
@@ -215,8 +215,7 @@ Result<Emulation> EmulationOf(const graph::Step& step) {
 
 }  // namespace
 
-Result<sandbox::Spec> SandboxSpecOf(const graph::Exec& exec, const std::string& rootfs,
-                                    const StepMounts& mounts) {
+Result<sandbox::Spec> SandboxSpecOf(const graph::Exec& exec, const std::string& rootfs, const StepMounts& mounts) {
   sandbox::Spec spec;
   spec.rootfs = rootfs;
   spec.args = exec.args;
@@ -231,10 +230,9 @@ Result<sandbox::Spec> SandboxSpecOf(const graph::Exec& exec, const std::string& 
   spec.cwd = exec.cwd.empty() ? "/" : exec.cwd;
   if (!exec.hostname.empty()) spec.hostname = exec.hostname;
   spec.mounts = mounts.specs();
-  spec.network = exec.network == graph::NetworkMode::kNone ? sandbox::Network::kNone
-                                                           : sandbox::Network::kHost;
-  spec.security = exec.security == graph::SecurityMode::kInsecure ? sandbox::Security::kInsecure
-                                                                  : sandbox::Security::kSandbox;
+  spec.network = exec.network == graph::NetworkMode::kNone ? sandbox::Network::kNone : sandbox::Network::kHost;
+  spec.security =
+      exec.security == graph::SecurityMode::kInsecure ? sandbox::Security::kInsecure : sandbox::Security::kSandbox;
   for (const auto& [host, ip] : exec.extra_hosts) spec.extra_hosts.push_back({host, ip});
   if (exec.shm_size != 0) spec.shm_size = exec.shm_size;
   for (const graph::Ulimit& u : exec.ulimits) spec.ulimits.push_back({u.name, u.soft, u.hard});
@@ -254,8 +252,8 @@ Result<sandbox::Spec> SandboxSpecOf(const graph::Exec& exec, const std::string& 
   return spec;
 }
 
-Result<engine::RunResult> RunExecStep(const Job& job, const engine::RunRequest& request,
-                                      engine::StepSink& sink, std::stop_token stop) {
+Result<engine::RunResult> RunExecStep(const Job& job, const engine::RunRequest& request, engine::StepSink& sink,
+                                      std::stop_token stop) {
   METRIC("exec.run_step");
   const graph::Step& step = request.graph.steps[request.step];
   const auto& exec = std::get<graph::Exec>(step.op);
@@ -293,8 +291,8 @@ Result<engine::RunResult> RunExecStep(const Job& job, const engine::RunRequest& 
   spec.filter_dir = job.root;
   spec.resolv_conf = job.resolv_conf;
   for (const std::string& interpreter : emulation.interpreters) {
-    spec.mounts.push_back({.source = interpreter, .target = interpreter, .read_only = true,
-                           .nosuid = true, .nodev = true});
+    spec.mounts.push_back(
+        {.source = interpreter, .target = interpreter, .read_only = true, .nosuid = true, .nodev = true});
   }
   TRY(AddDevices(exec, spec, sink));
   auto on_output = [&](sys::Stream stream, std::string_view data) {

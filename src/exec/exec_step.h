@@ -7,8 +7,8 @@
 
 namespace varve::exec {
 
-Result<engine::RunResult> RunExecStep(const Job& job, const engine::RunRequest& request,
-                                      engine::StepSink& sink, std::stop_token stop);
+Result<engine::RunResult> RunExecStep(const Job& job, const engine::RunRequest& request, engine::StepSink& sink,
+                                      std::stop_token stop);
 
 // What a sandbox is told of a process in the root file system at `rootfs`: users, HOME and PATH are the
 // image's. Devices are not in it.

@@ -100,8 +100,7 @@ class LayerTest : public ::testing::Test {
   }
 
   // Runs `fill` on a new layer over `base`; the file system with that layer on top.
-  cache::Rootfs Layer(const cache::Rootfs& base,
-                      const std::function<Status(LayerWriter&)>& fill) {
+  cache::Rootfs Layer(const cache::Rootfs& base, const std::function<Status(LayerWriter&)>& fill) {
     auto draft = *layers->NewDraft();
     {
       LayerWriter writer(*layers, trees, base, *draft);
@@ -119,14 +118,12 @@ class LayerTest : public ::testing::Test {
 
   // COPY `path` of the context to `dest` on `base`.
   Status CopyInto(LayerWriter& writer, const std::string& path, const std::string& dest,
-                  const SimilarLayer* similar = nullptr, uint64_t* linked = nullptr,
-                  bool parents = false) {
+                  const SimilarLayer* similar = nullptr, uint64_t* linked = nullptr, bool parents = false) {
     TRY_ASSIGN(auto tree, source::WalkContext({.directory = context}, trees, {}));
     TRY_ASSIGN(Fd root, sys::OpenDir(context));
     TreeCopy copy(writer, trees, similar, nullptr, TreeCopy::Files::kWhole, {});
-    graph::Copy action{.from = {.path = path, .wildcards = path.find('*') != path.npos,
-                                 .parents = parents},
-                        .dest = dest};
+    graph::Copy action{.from = {.path = path, .wildcards = path.find('*') != path.npos, .parents = parents},
+                       .dest = dest};
     TRY(copy.Copy({.root = root.get(), .tree_root = tree.root}, action, {}, FileMode()));
     TRY(copy.Finish());
     if (linked != nullptr) *linked = copy.linked_files();
@@ -274,8 +271,7 @@ TEST_F(LayerTest, FileAndDirectoryDoNotReplaceEachOther) {
   EXPECT_THAT(CopyInto(writer, "d", "/file").error().message, HasSubstr("cannot copy to non-directory"));
   Write("two/1/n", "a file");
   Write("two/2/n/in", "a directory");
-  EXPECT_THAT(CopyInto(writer, "two/*", "/both/").error().message,
-              HasSubstr("cannot copy to non-directory: /both/n"));
+  EXPECT_THAT(CopyInto(writer, "two/*", "/both/").error().message, HasSubstr("cannot copy to non-directory: /both/n"));
 }
 
 TEST_F(LayerTest, RemovingLeavesAWhiteoutAndMakingAgainHidesTheOldContent) {

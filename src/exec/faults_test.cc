@@ -1,5 +1,5 @@
-// Each call of a file step that changes something on the disk failed in turn: an error that says so, or the layer that the
-// step makes without a fault. Never a layer that lacks a file, an owner or a time.
+// Each call of a file step that changes something on the disk failed in turn: an error that says so, or the layer that
+// the step makes without a fault. Never a layer that lacks a file, an owner or a time.
 #include <errno.h>
 #include <gtest/gtest.h>
 
@@ -22,14 +22,16 @@ class FaultyFileSteps : public StepTest, public testing::WithParamInterface<int>
   // Everything that a writer of layers does: new and replaced files, large ones and empty ones, links, directories that
   // exist below, removals. `text` makes the layer differ from that of the last time.
   std::vector<FileAction> Actions(const std::string& text) {
-    return {Copy{.input = 1, .from = {.path = "tree"}, .dest = "/etc/new", .owner = graph::Owner{.user = "7", .group = "8"}},
-            Copy{.input = 1, .from = {.path = "tree/*", .wildcards = true}, .dest = "/flat/"},
-            MakeFile{.path = "/etc/conf", .data = text, .mode = 0640},
-            MakeFile{.path = "/large", .data = std::string(300'000, 'l') + text},
-            MakeFile{.path = "/empty", .data = ""},
-            MakeSymlink{.target = "conf", .path = "/etc/link"},
-            MakeDirectory{.path = "/a/b/c", .mode = 0700},
-            graph::Remove{.path = "/gone"}};
+    return {
+        Copy{
+            .input = 1, .from = {.path = "tree"}, .dest = "/etc/new", .owner = graph::Owner{.user = "7", .group = "8"}},
+        Copy{.input = 1, .from = {.path = "tree/*", .wildcards = true}, .dest = "/flat/"},
+        MakeFile{.path = "/etc/conf", .data = text, .mode = 0640},
+        MakeFile{.path = "/large", .data = std::string(300'000, 'l') + text},
+        MakeFile{.path = "/empty", .data = ""},
+        MakeSymlink{.target = "conf", .path = "/etc/link"},
+        MakeDirectory{.path = "/a/b/c", .mode = 0700},
+        graph::Remove{.path = "/gone"}};
   }
   cache::Rootfs Base() {
     return Make({MakeDirectory{.path = "/etc", .mode = 0711}, MakeFile{.path = "/etc/conf", .data = "old"},
@@ -37,8 +39,9 @@ class FaultyFileSteps : public StepTest, public testing::WithParamInterface<int>
   }
   cache::Rootfs Source() {
     return Make({MakeDirectory{.path = "/tree"}, MakeFile{.path = "/tree/one", .data = "one"},
-                 MakeFile{.path = "/tree/two", .data = std::string(20'000, '2')}, MakeSymlink{.target = "one", .path = "/tree/link"},
-                 MakeDirectory{.path = "/tree/sub"}, MakeFile{.path = "/tree/sub/three", .data = "3"}});
+                 MakeFile{.path = "/tree/two", .data = std::string(20'000, '2')},
+                 MakeSymlink{.target = "one", .path = "/tree/link"}, MakeDirectory{.path = "/tree/sub"},
+                 MakeFile{.path = "/tree/sub/three", .data = "3"}});
   }
 };
 
@@ -57,7 +60,8 @@ TEST_P(FaultyFileSteps, EachWriteThatFailsIsAnErrorOrNoMatter) {
       ++failed;
       // SQLite tells a disk that fails from one that is full, and no more.
       const bool index = made.error().message.starts_with("index: ");
-      EXPECT_EQ(made.error().code, GetParam() == ENOSPC || index ? Code::kResource : Code::kCorrupt) << made.error().ToString();
+      EXPECT_EQ(made.error().code, GetParam() == ENOSPC || index ? Code::kResource : Code::kCorrupt)
+          << made.error().ToString();
     }
     // What is there now is whole, and the step can be done after all.
     auto again = Do(actions, base, {source});

@@ -12,10 +12,14 @@ constexpr uint32_t kUser = 04700, kGroup = 02070, kOther = 01007;
 
 uint32_t WhoMask(char c) {
   switch (c) {
-    case 'u': return kUser;
-    case 'g': return kGroup;
-    case 'o': return kOther;
-    default: return kUser | kGroup | kOther;
+    case 'u':
+      return kUser;
+    case 'g':
+      return kGroup;
+    case 'o':
+      return kOther;
+    default:
+      return kUser | kGroup | kOther;
   }
 }
 
@@ -47,17 +51,33 @@ Result<FileMode> FileMode::Parse(std::string_view text) {
     while (at < clause.size()) {
       Change change{.who = who, .op = clause[at++]};
       if (change.op != '+' && change.op != '-' && change.op != '=') return bad();
-      for (; at < clause.size() && std::string_view("+-=").find(clause[at]) == std::string_view::npos;
-           ++at) {
+      for (; at < clause.size() && std::string_view("+-=").find(clause[at]) == std::string_view::npos; ++at) {
         switch (clause[at]) {
-          case 'r': change.bits |= 0444; break;
-          case 'w': change.bits |= 0222; break;
-          case 'x': change.bits |= 0111; break;
-          case 'X': change.execute_if = true; break;
-          case 's': change.bits |= 06000; break;
-          case 't': change.bits |= 01000; break;
-          case 'u': case 'g': case 'o': change.copy_from = clause[at]; break;
-          default: return bad();
+          case 'r':
+            change.bits |= 0444;
+            break;
+          case 'w':
+            change.bits |= 0222;
+            break;
+          case 'x':
+            change.bits |= 0111;
+            break;
+          case 'X':
+            change.execute_if = true;
+            break;
+          case 's':
+            change.bits |= 06000;
+            break;
+          case 't':
+            change.bits |= 01000;
+            break;
+          case 'u':
+          case 'g':
+          case 'o':
+            change.copy_from = clause[at];
+            break;
+          default:
+            return bad();
         }
       }
       mode.changes_.push_back(change);

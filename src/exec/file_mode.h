@@ -23,11 +23,11 @@ class FileMode {
 
  private:
   struct Change {
-    uint32_t who = 0;       // mask over 07777: which bits the clause is about
+    uint32_t who = 0;  // mask over 07777: which bits the clause is about
     char op = '=';
-    uint32_t bits = 0;      // permission bits for everybody, before `who` is applied
+    uint32_t bits = 0;        // permission bits for everybody, before `who` is applied
     bool execute_if = false;  // X: execute only for directories and what is executable already
-    char copy_from = 0;     // g=u: 'u', 'g' or 'o'
+    char copy_from = 0;       // g=u: 'u', 'g' or 'o'
   };
   bool octal_ = false;
   uint32_t value_ = 0;

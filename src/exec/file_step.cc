@@ -40,12 +40,11 @@ NeededLayers* PartOf(PartialInputs& partial, int input) {
 // The actions of one step, in order, on one layer.
 class FileStep {
  public:
-  FileStep(const Job& job, const engine::RunRequest& request, const graph::FileOp& op,
-           PartialInputs& partial, snapshot::LayerDraft& draft, const SimilarLayer* similar,
-           snapshot::LayerStream* stream, TreeCopy::Files files, engine::StepSink& sink,
-           std::stop_token stop)
-      : job_(job), request_(request), op_(op), partial_(partial), has_base_(op.base >= 0), sink_(sink),
-        stop_(stop), writer_(job.layers, job.trees, BaseOf(request, op), draft, PartOf(partial, op.base)),
+  FileStep(const Job& job, const engine::RunRequest& request, const graph::FileOp& op, PartialInputs& partial,
+           snapshot::LayerDraft& draft, const SimilarLayer* similar, snapshot::LayerStream* stream,
+           TreeCopy::Files files, engine::StepSink& sink, std::stop_token stop)
+      : job_(job), request_(request), op_(op), partial_(partial), has_base_(op.base >= 0), sink_(sink), stop_(stop),
+        writer_(job.layers, job.trees, BaseOf(request, op), draft, PartOf(partial, op.base)),
         copy_(writer_, job.trees, similar, stream, files, stop) {}
 
   static cache::Rootfs BaseOf(const engine::RunRequest& request, const graph::FileOp& op) {
@@ -99,14 +98,14 @@ class FileStep {
     std::optional<std::string> unknown;
     TRY_ASSIGN(sandbox::User user, sandbox::ResolveChownUser(spec, names->passwd, names->group, &unknown));
     if (unknown && !has_base_ && owner.names_of < 0) {
-      Error error = Invalid("--chown={}: there is no /etc/passwd or /etc/group to find \"{}\" in",
-                            spec, *unknown);
+      Error error = Invalid("--chown={}: there is no /etc/passwd or /etc/group to find \"{}\" in", spec, *unknown);
       error.hint = "use numbers: a copy with --link, or onto scratch, has no image below it";
       return error;
     }
     if (unknown) {
       sink_.Log(2, fmt::format("warning: --chown={}: \"{}\" is not in the image's /etc/passwd or "
-                               "/etc/group; 0 is used\n", spec, *unknown));
+                               "/etc/group; 0 is used\n",
+                               spec, *unknown));
     }
     return std::optional<Ownership>(Ownership{user.uid, user.gid});
   }
@@ -213,11 +212,9 @@ class FileStep {
   }
 
   Status RemoveMatches(const RelPath& pattern, bool allow_not_found) {
-    tree::Selector selector{.path = pattern.str(), .wildcards = true, .allow_empty = true,
-                            .follow_last = false};
+    tree::Selector selector{.path = pattern.str(), .wildcards = true, .allow_empty = true, .follow_last = false};
     const graph::FileOp& op = std::get<graph::FileOp>(request_.graph.steps[request_.step].op);
-    TRY_ASSIGN(auto matches,
-               tree::FindMatches(job_.trees, BaseOf(request_, op).tree_root, selector));
+    TRY_ASSIGN(auto matches, tree::FindMatches(job_.trees, BaseOf(request_, op).tree_root, selector));
     for (const tree::Match& match : matches) TRY(writer_.Remove(match.path));
     if (matches.empty() && !allow_not_found) {
       return NotFound("rm {}: nothing matches", pattern.Absolute());
@@ -315,9 +312,9 @@ struct Written {
 };
 
 // Nothing: no lazy layer can be made of this.
-Result<std::optional<Written>> Write(const Job& job, const engine::RunRequest& request,
-                                     PartialInputs& partial, const SimilarLayer* similar, TreeCopy::Files files,
-                                     engine::StepSink& sink, std::stop_token stop) {
+Result<std::optional<Written>> Write(const Job& job, const engine::RunRequest& request, PartialInputs& partial,
+                                     const SimilarLayer* similar, TreeCopy::Files files, engine::StepSink& sink,
+                                     std::stop_token stop) {
   const auto& op = std::get<graph::FileOp>(request.graph.steps[request.step].op);
   const Digest& below = FileStep::BaseOf(request, op).tree_root;
   Written written;
@@ -325,14 +322,12 @@ Result<std::optional<Written>> Write(const Job& job, const engine::RunRequest& r
   tree::LayerTree tree(job.trees, below.empty() ? tree::EmptyTree() : below);
   std::optional<snapshot::LayerStream> stream;
   if (OnlyCopies(op)) {
-    stream.emplace(
-        [&](snapshot::StreamedEntry entry) { return tree.Add(std::move(entry.index), entry.fresh); },
-        snapshot::LayerStream::IndexFile{.path = written.draft->work() + "/index"});
+    stream.emplace([&](snapshot::StreamedEntry entry) { return tree.Add(std::move(entry.index), entry.fresh); },
+                   snapshot::LayerStream::IndexFile{.path = written.draft->work() + "/index"});
   }
   uint64_t linked = 0;
   {
-    FileStep step(job, request, op, partial, *written.draft, similar, stream ? &*stream : nullptr, files, sink,
-                  stop);
+    FileStep step(job, request, op, partial, *written.draft, similar, stream ? &*stream : nullptr, files, sink, stop);
     TRY(step.Run(op));
     written.known = step.copy().TakeKnown();
     linked = step.copy().linked_files();
@@ -382,13 +377,11 @@ Result<engine::RunResult> RunWith(const Job& job, const engine::RunRequest& requ
     TRY_ASSIGN(written, Write(job, request, partial, similar, TreeCopy::Files::kWhole, *said, stop));
   }
   if (!written->layer) {
-    TRY_ASSIGN(snapshot::Layer layer,
-               CommitLeased(job, std::move(written->draft), written->known, stop));
+    TRY_ASSIGN(snapshot::Layer layer, CommitLeased(job, std::move(written->draft), written->known, stop));
     TRY_ASSIGN(rootfs, WithLayer(job, rootfs, layer.diff_id));
     return engine::RunResult{{std::move(rootfs)}, layer.tar_size, ""};
   }
-  TRY_ASSIGN(snapshot::Layer layer,
-             CommitLeased(job, std::move(written->draft), std::move(*written->layer)));
+  TRY_ASSIGN(snapshot::Layer layer, CommitLeased(job, std::move(written->draft), std::move(*written->layer)));
   rootfs.layers.push_back(layer.diff_id);
   rootfs.tree_root = written->tree_root;
   return engine::RunResult{{std::move(rootfs)}, layer.tar_size, ""};
@@ -396,8 +389,8 @@ Result<engine::RunResult> RunWith(const Job& job, const engine::RunRequest& requ
 
 }  // namespace
 
-Result<engine::RunResult> RunFileStep(const Job& job, const engine::RunRequest& request,
-                                      engine::StepSink& sink, std::stop_token stop) {
+Result<engine::RunResult> RunFileStep(const Job& job, const engine::RunRequest& request, engine::StepSink& sink,
+                                      std::stop_token stop) {
   METRIC("exec.file_step");
   PartialInputs partial;
   for (size_t i = 0; i < request.inputs.size(); ++i) {

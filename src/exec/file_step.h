@@ -5,7 +5,7 @@
 
 namespace varve::exec {
 
-Result<engine::RunResult> RunFileStep(const Job& job, const engine::RunRequest& request,
-                                      engine::StepSink& sink, std::stop_token stop);
+Result<engine::RunResult> RunFileStep(const Job& job, const engine::RunRequest& request, engine::StepSink& sink,
+                                      std::stop_token stop);
 
 }  // namespace varve::exec

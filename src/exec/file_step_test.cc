@@ -66,8 +66,9 @@ TEST_F(FileSteps, TheLastThatIsWrittenToAPathCounts) {
 TEST_F(FileSteps, NamesAreLookedUpInTheInputThatTheOwnerNames) {
   auto names = Make({MakeFile{.path = "/etc/passwd", .data = "node:x:1000:1001::/:/bin/sh\n"},
                      MakeFile{.path = "/etc/group", .data = "staff:x:50:\n"}});
-  auto made = Make({MakeFile{.path = "/f", .owner = {"node", "staff", 1}}, MakeFile{.path = "/g", .owner = {"node", "", 1}}},
-                   scratch_, {names});
+  auto made =
+      Make({MakeFile{.path = "/f", .owner = {"node", "staff", 1}}, MakeFile{.path = "/g", .owner = {"node", "", 1}}},
+           scratch_, {names});
   EXPECT_EQ(At(made, "f")->uid, 1000u);
   EXPECT_EQ(At(made, "f")->gid, 50u);
   EXPECT_EQ(At(made, "g")->gid, 1001u);

@@ -33,7 +33,9 @@ class Foreseen {
   Result<ForeseenFiles> Finish() {
     TRY_ASSIGN(Digest tree, layer_.Commit());
     TRY_ASSIGN(Digest merged, merged_.Commit());
-    ForeseenFiles made{.content = {.digest = {}, .tree = tree}, .tree_root = merged, .index = {},
+    ForeseenFiles made{.content = {.digest = {}, .tree = tree},
+                       .tree_root = merged,
+                       .index = {},
                        .copied_from = std::move(copied_from_)};
     TRY(List(tree, RelPath(), made.index));
     for (const tree::LayerEntry& entry : made.index) made.content.has_xattrs |= !entry.node.xattrs.empty();
@@ -73,7 +75,8 @@ class Foreseen {
   }
 
   static Node Directory(uint32_t mode, const Ownership& owner, tree::Xattrs xattrs = {}) {
-    return {.type = NodeType::kDirectory, .mode = mode, .uid = owner.uid, .gid = owner.gid, .xattrs = std::move(xattrs)};
+    return {
+        .type = NodeType::kDirectory, .mode = mode, .uid = owner.uid, .gid = owner.gid, .xattrs = std::move(xattrs)};
   }
 
   Status Put(const RelPath& path, const Node& node) {
@@ -144,8 +147,8 @@ class Foreseen {
   }
 
   // As TreeCopy::CopyMatch.
-  Result<bool> CopyMatch(const graph::Copy& action, const Digest& source, const tree::Match& match,
-                         const Node& parents, const std::optional<Ownership>& owner, const FileMode& mode) {
+  Result<bool> CopyMatch(const graph::Copy& action, const Digest& source, const tree::Match& match, const Node& parents,
+                         const std::optional<Ownership>& owner, const FileMode& mode) {
     TRY_ASSIGN(RelPath dest, Destination(action, match, look_up_));
     if (action.from.parents) {
       TRY_ASSIGN(bool made, MakeSourceParents(source, match, dest, parents, owner, mode));
@@ -204,8 +207,8 @@ class Foreseen {
   }
 
   Result<bool> Do(const graph::MakeFile& action) {
-    return Make(action.owner, action.path, true, {.mode = action.mode, .size = action.data.size(),
-                                                  .digest = Digest::Of(action.data)});
+    return Make(action.owner, action.path, true,
+                {.mode = action.mode, .size = action.data.size(), .digest = Digest::Of(action.data)});
   }
   Result<bool> Do(const graph::MakeSymlink& action) {
     return Make(action.owner, action.path, false, {.type = NodeType::kSymlink, .mode = 0777, .target = action.target});

@@ -23,7 +23,7 @@ using ReadInputFile = std::function<std::optional<std::string>(const cache::Root
 
 struct ForeseenFiles {
   engine::LayerContent content;
-  Digest tree_root;         // of the file system with them
+  Digest tree_root;  // of the file system with them
   tree::LayerIndex index;
   // Of files that are copied, by path: the input, and the path in it.
   std::map<std::string, std::pair<int, RelPath>> copied_from;

@@ -38,7 +38,8 @@ class Foresee : public StepTest {
     std::string text;
     auto differences = *tree::Compare(*store_, foreseen, made, RelPath(), 10);
     for (const tree::Difference& difference : differences) {
-      text += fmt::format("\n{} {} {}", difference.path.Absolute(), tree::DifferenceName(difference.kind), difference.detail);
+      text += fmt::format("\n{} {} {}", difference.path.Absolute(), tree::DifferenceName(difference.kind),
+                          difference.detail);
     }
     return text;
   }
@@ -53,9 +54,15 @@ class Foresee : public StepTest {
     for (int i = 0; i < count; ++i) {
       std::string path = "/" + Path();
       switch (Below(4)) {
-        case 0: actions.push_back(MakeDirectory{.path = path, .mode = Below(2) == 0 ? 0755u : 0700u}); break;
-        case 1: actions.push_back(MakeSymlink{.target = Below(2) == 0 ? "/" + Name() : Path(), .path = path}); break;
-        default: actions.push_back(MakeFile{.path = path, .data = Name(), .mode = 0640, .owner = {.user = Below(3) == 0 ? "7" : ""}});
+        case 0:
+          actions.push_back(MakeDirectory{.path = path, .mode = Below(2) == 0 ? 0755u : 0700u});
+          break;
+        case 1:
+          actions.push_back(MakeSymlink{.target = Below(2) == 0 ? "/" + Name() : Path(), .path = path});
+          break;
+        default:
+          actions.push_back(
+              MakeFile{.path = path, .data = Name(), .mode = 0640, .owner = {.user = Below(3) == 0 ? "7" : ""}});
       }
     }
     return actions;
@@ -77,8 +84,12 @@ class Foresee : public StepTest {
     if (Below(5) == 0) return MakeFile{.path = "/" + Path(), .data = Name(), .mode = 0600, .owner = owner};
     if (Below(5) == 0) return MakeDirectory{.path = "/" + Path(), .mode = 0711, .owner = owner};
     if (Below(8) == 0) return MakeSymlink{.target = Path(), .path = "/" + Path(), .owner = owner};
-    Copy copy{.input = 1, .from = {.path = Below(3) == 0 ? "" : Path()}, .dest = "/" + Path() + (Below(2) == 0 ? "/" : ""),
-              .owner = owner, .mode = modes[Below(4)], .contents_only = Below(4) != 0};
+    Copy copy{.input = 1,
+              .from = {.path = Below(3) == 0 ? "" : Path()},
+              .dest = "/" + Path() + (Below(2) == 0 ? "/" : ""),
+              .owner = owner,
+              .mode = modes[Below(4)],
+              .contents_only = Below(4) != 0};
     if (Below(4) == 0) copy.from = {.path = "*", .wildcards = true, .allow_empty = true};
     if (Below(4) == 0) copy.from.exclude = {Name(), "**/" + Name()};
     if (Below(5) == 0) copy.from.parents = true;
@@ -107,10 +118,12 @@ TEST_F(Foresee, WhatAStepWillAddIsToldEntryByEntry) {
     }
     std::string what = fmt::format("round {}", round);
     for (const FileAction& action : actions) {
-      if (const auto* copy = std::get_if<Copy>(&action)) what += fmt::format(" COPY {} {}", copy->from.path, copy->dest);
+      if (const auto* copy = std::get_if<Copy>(&action))
+        what += fmt::format(" COPY {} {}", copy->from.path, copy->dest);
       if (const auto* file = std::get_if<MakeFile>(&action)) what += " FILE " + file->path;
       if (const auto* directory = std::get_if<MakeDirectory>(&action)) what += " MKDIR " + directory->path;
-      if (const auto* link = std::get_if<MakeSymlink>(&action)) what += fmt::format(" LINK {} {}", link->path, link->target);
+      if (const auto* link = std::get_if<MakeSymlink>(&action))
+        what += fmt::format(" LINK {} {}", link->path, link->target);
     }
     if (!foreseen) {
       ADD_FAILURE() << "round " << round << " was not foreseen";
@@ -135,8 +148,9 @@ TEST_F(Foresee, WhatNeedsTheFilesIsNotTold) {
 }
 
 TEST_F(Foresee, NamesAreNotLookedUpInALayerThatIsNotHere) {
-  auto source = Make({MakeFile{.path = "/f", .data = "x"}, MakeFile{.path = "/etc/passwd", .data = "node:x:5:6::/:/bin/sh\n"},
-                      MakeFile{.path = "/etc/group", .data = ""}});
+  auto source =
+      Make({MakeFile{.path = "/f", .data = "x"}, MakeFile{.path = "/etc/passwd", .data = "node:x:5:6::/:/bin/sh\n"},
+            MakeFile{.path = "/etc/group", .data = ""}});
   Copy named{.input = 1, .from = {.path = "f"}, .dest = "/", .owner = {.user = "node"}};
   EXPECT_TRUE(Of({named}, source, {source}));
   cache::Rootfs elsewhere = source;

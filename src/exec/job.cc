@@ -17,16 +17,14 @@ Result<InputFiles> OpenLayers(const Job& job, const std::vector<DiffId>& layers)
   InputFiles files;
   TRY_ASSIGN(std::string scratch, job.scratch.Path());
   TRY_ASSIGN(files.mount_point, sys::TempDir::Create(scratch, "input-"));
-  TRY_ASSIGN(files.mount,
-             snapshot::MountRootfs(job.layers, layers, nullptr, files.mount_point.path()));
+  TRY_ASSIGN(files.mount, snapshot::MountRootfs(job.layers, layers, nullptr, files.mount_point.path()));
   files.path = files.mount->path();
   TRY_ASSIGN(files.root, sys::OpenDir(files.path));
   return files;
 }
 
 Result<snapshot::Layer> CommitLeased(const Job& job, std::unique_ptr<snapshot::LayerDraft> draft,
-                                     const snapshot::LayerStore::KnownDigests& known,
-                                     std::stop_token stop) {
+                                     const snapshot::LayerStore::KnownDigests& known, std::stop_token stop) {
   auto lease = [&](const DiffId& layer) { return job.lease.Add(layer); };
   return job.layers.Commit(std::move(draft), known, lease, stop);
 }

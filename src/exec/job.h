@@ -23,7 +23,7 @@
 namespace varve::cache {
 class CacheMounts;
 class JobLease;
-}
+}  // namespace varve::cache
 
 namespace varve::exec {
 
@@ -37,20 +37,20 @@ class SourceDirectories {
 
 struct SshAgent {
   std::string id;
-  std::string socket;   // of a running agent; empty: there is none
+  std::string socket;        // of a running agent; empty: there is none
   std::string missing = {};  // why there is none, in the words of whoever was asked; may be empty
 };
 
 // Fills the directory of a new cache mount with what it held elsewhere; false: nobody knows it. An error
 // ends the step: what cannot be had is not one.
-using RestoreMount = std::function<Result<bool>(const std::string& key, const std::string& id,
-                                                const std::string& directory,
-                                                const OnProgress& on_progress, std::stop_token stop)>;
+using RestoreMount =
+    std::function<Result<bool>(const std::string& key, const std::string& id, const std::string& directory,
+                               const OnProgress& on_progress, std::stop_token stop)>;
 
 // Brings a layer of a stack to this machine, leased, whatever is below it. kNotFound: it cannot be had, or not
 // without those below.
-using BringLayer = std::function<Status(const cache::Rootfs& stack, size_t layer, engine::StepSink& sink,
-                                        std::stop_token stop)>;
+using BringLayer =
+    std::function<Status(const cache::Rootfs& stack, size_t layer, engine::StepSink& sink, std::stop_token stop)>;
 
 // A RUN whose process failed, for those who look into what it has left. All layers are here and leased.
 struct FailedExec {
@@ -72,7 +72,7 @@ struct Job {
   std::string mount_namespace;  // BUILDKIT_CACHE_MOUNT_NS
   Clock& clock;
   cache::JobLease& lease;
-  std::string root;  // the state directory
+  std::string root;              // the state directory
   std::string resolv_conf = {};  // StepSettings'
   RestoreMount restore_mount = nullptr;
   std::function<void(const std::string& text)> warn = [](const std::string&) {};  // the user, once of each text
@@ -97,8 +97,7 @@ Result<InputFiles> OpenLayers(const Job& job, const std::vector<DiffId>& layers)
 
 // Makes the draft a layer that is leased before anybody can see it or find it there (invariant I5).
 Result<snapshot::Layer> CommitLeased(const Job& job, std::unique_ptr<snapshot::LayerDraft> draft,
-                                     const snapshot::LayerStore::KnownDigests& known,
-                                     std::stop_token stop);
+                                     const snapshot::LayerStore::KnownDigests& known, std::stop_token stop);
 Result<snapshot::Layer> CommitLeased(const Job& job, std::unique_ptr<snapshot::LayerDraft> draft,
                                      snapshot::WrittenLayer written);
 

@@ -24,9 +24,8 @@ Result<engine::LayerContent> ReadLayerContent(snapshot::LayerStore& layers, cach
   METRIC("exec.layer_content");
   TRY_ASSIGN(tree::LayerIndex index, layers.Index(layer));
   engine::LayerContent content{.digest = Digest::Of(tree::EncodeLayerIndex(index)), .tree = {}};
-  bool alone = std::ranges::none_of(index, [](const tree::LayerEntry& entry) {
-    return entry.whiteout || entry.opaque || entry.implicit;
-  });
+  bool alone = std::ranges::none_of(
+      index, [](const tree::LayerEntry& entry) { return entry.whiteout || entry.opaque || entry.implicit; });
   if (as_tree && alone) {
     TRY_ASSIGN(content.tree, tree::ApplyLayer(local, tree::EmptyTree(), index));
     content.has_xattrs = std::ranges::any_of(index, [](const auto& entry) { return !entry.node.xattrs.empty(); });

@@ -11,8 +11,8 @@
 #include "exec/destination.h"
 #include "exec/needed_layers.h"
 #include "snapshot/upper_walk.h"
-#include "sys/open.h"
 #include "sys/namespace.h"
+#include "sys/open.h"
 #include "sys/reflink.h"
 #include "sys/remove.h"
 #include "sys/xattrs.h"
@@ -26,13 +26,20 @@ using tree::NodeType;
 
 NodeType TypeOf(mode_t mode) {
   switch (mode & S_IFMT) {
-    case S_IFDIR: return NodeType::kDirectory;
-    case S_IFLNK: return NodeType::kSymlink;
-    case S_IFCHR: return NodeType::kCharDevice;
-    case S_IFBLK: return NodeType::kBlockDevice;
-    case S_IFIFO: return NodeType::kFifo;
-    case S_IFSOCK: return NodeType::kSocket;
-    default: return NodeType::kFile;
+    case S_IFDIR:
+      return NodeType::kDirectory;
+    case S_IFLNK:
+      return NodeType::kSymlink;
+    case S_IFCHR:
+      return NodeType::kCharDevice;
+    case S_IFBLK:
+      return NodeType::kBlockDevice;
+    case S_IFIFO:
+      return NodeType::kFifo;
+    case S_IFSOCK:
+      return NodeType::kSocket;
+    default:
+      return NodeType::kFile;
   }
 }
 
@@ -78,12 +85,11 @@ Status About(const RelPath& path, Status status) {
   return Error(std::move(status).error()).With(path.Absolute());
 }
 
-LayerWriter::LayerWriter(snapshot::LayerStore& layers, tree::TreeStore& trees,
-                         const cache::Rootfs& base, snapshot::LayerDraft& draft, NeededLayers* below)
+LayerWriter::LayerWriter(snapshot::LayerStore& layers, tree::TreeStore& trees, const cache::Rootfs& base,
+                         snapshot::LayerDraft& draft, NeededLayers* below)
     : layers_(layers), trees_(trees), base_(base),
-      base_root_(base.tree_root.empty() ? tree::EmptyTree() : base.tree_root),
-      upper_(draft.upper()), upper_fd_(open(draft.upper().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)),
-      below_(below) {}
+      base_root_(base.tree_root.empty() ? tree::EmptyTree() : base.tree_root), upper_(draft.upper()),
+      upper_fd_(open(draft.upper().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)), below_(below) {}
 
 Result<std::optional<Node>> LayerWriter::LookupUpper(const RelPath& path, bool* hidden) {
   *hidden = false;
@@ -102,8 +108,8 @@ Result<std::optional<Node>> LayerWriter::LookupUpper(const RelPath& path, bool* 
       return std::optional<Node>();
     }
     if (at == path) {
-      Node node{.name = name, .type = TypeOf(st.st_mode), .mode = st.st_mode & 07777,
-                .uid = st.st_uid, .gid = st.st_gid};
+      Node node{
+          .name = name, .type = TypeOf(st.st_mode), .mode = st.st_mode & 07777, .uid = st.st_uid, .gid = st.st_gid};
       if (node.type == NodeType::kSymlink) {
         TRY_ASSIGN(node.target, sys::ReadLink(directory.get(), name));
       }
@@ -152,8 +158,7 @@ Status LayerWriter::CopyUpDirectory(const RelPath& path, const Node& node) {
   return SetDirectory(path, attributes);
 }
 
-Result<Fd> LayerWriter::Directory(const RelPath& path, const Attributes& missing,
-                                  DirectoryState* state) {
+Result<Fd> LayerWriter::Directory(const RelPath& path, const Attributes& missing, DirectoryState* state) {
   RelPath at;
   auto tell = [&](DirectoryState what) {
     if (state != nullptr && at == path) *state = what;
@@ -235,8 +240,7 @@ Status LayerWriter::PutFile(const RelPath& path, const Attributes& attributes, i
   return About(path, ApplyAttributes(fd.get(), attributes));
 }
 
-Status LayerWriter::PutText(const RelPath& path, const Attributes& attributes,
-                            std::string_view text) {
+Status LayerWriter::PutText(const RelPath& path, const Attributes& attributes, std::string_view text) {
   StringReader content(text);
   return PutContent(path, attributes, content);
 }
@@ -248,8 +252,7 @@ Status LayerWriter::PutContent(const RelPath& path, const Attributes& attributes
   return About(path, ApplyAttributes(fd.get(), attributes));
 }
 
-Status LayerWriter::PutSymlink(const RelPath& path, const Attributes& attributes,
-                               const std::string& target) {
+Status LayerWriter::PutSymlink(const RelPath& path, const Attributes& attributes, const std::string& target) {
   std::string host = upper_ + path.Absolute();
   if (symlink(target.c_str(), host.c_str()) != 0) return At(path, "symlink");
   if (lchown(host.c_str(), attributes.uid, attributes.gid) != 0) {
@@ -262,16 +265,12 @@ Status LayerWriter::PutSymlink(const RelPath& path, const Attributes& attributes
   return Ok();
 }
 
-Status LayerWriter::PutDevice(const RelPath& path, const Attributes& attributes, NodeType type,
-                              uint64_t rdev) {
+Status LayerWriter::PutDevice(const RelPath& path, const Attributes& attributes, NodeType type, uint64_t rdev) {
   std::string host = upper_ + path.Absolute();
-  mode_t kind = type == NodeType::kCharDevice    ? S_IFCHR
-                : type == NodeType::kBlockDevice ? S_IFBLK
-                                                 : S_IFIFO;
+  mode_t kind = type == NodeType::kCharDevice ? S_IFCHR : type == NodeType::kBlockDevice ? S_IFBLK : S_IFIFO;
   dev_t device = makedev(static_cast<unsigned>(rdev >> 32), static_cast<unsigned>(rdev));
   if (kind == S_IFCHR && device == 0) {
-    return Invalid("{} is a 0:0 character device, which layers use to mark a removed file",
-                   path.Absolute());
+    return Invalid("{} is a 0:0 character device, which layers use to mark a removed file", path.Absolute());
   }
   if (mknod(host.c_str(), kind | 0600, kind == S_IFIFO ? 0 : device) != 0) return At(path, "mknod");
   if (lchown(host.c_str(), attributes.uid, attributes.gid) != 0) {
@@ -335,8 +334,7 @@ Result<std::optional<std::string>> ReadFileOf(snapshot::LayerStore& layers, tree
     TRY_ASSIGN(auto found, layers.Find(rootfs.layers[n], resolved));
     if (!found || found->type != NodeType::kFile) continue;
     TRY_ASSIGN(snapshot::LayerFiles files, layers.Files(rootfs.layers[n]));
-    auto fd = sys::OpenInRoot(files.RootOf(resolved.str()), resolved, O_RDONLY | O_NONBLOCK, 0,
-                              {.no_symlinks = true});
+    auto fd = sys::OpenInRoot(files.RootOf(resolved.str()), resolved, O_RDONLY | O_NONBLOCK, 0, {.no_symlinks = true});
     if (!fd) continue;
     FdReader reader(fd->get());
     TRY_ASSIGN(std::string text, ReadAll(reader, limit));

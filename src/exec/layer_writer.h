@@ -58,8 +58,7 @@ class LayerWriter {
   // missing parents with `missing`. kInvalid when something else is in the way. The descriptor is fit
   // for *at calls; `state` tells what was done for the last directory.
   enum class DirectoryState { kMade, kCopiedUp, kWasWritten };
-  Result<Fd> Directory(const RelPath& path, const Attributes& missing,
-                       DirectoryState* state = nullptr);
+  Result<Fd> Directory(const RelPath& path, const Attributes& missing, DirectoryState* state = nullptr);
 
   // The base's object for a directory; null when the base has none there.
   Result<std::shared_ptr<const tree::Directory>> BaseDirectory(const RelPath& path);
@@ -81,8 +80,7 @@ class LayerWriter {
   Status PutText(const RelPath& path, const Attributes& attributes, std::string_view text);
   Status PutContent(const RelPath& path, const Attributes& attributes, Reader& content);
   Status PutSymlink(const RelPath& path, const Attributes& attributes, const std::string& target);
-  Status PutDevice(const RelPath& path, const Attributes& attributes, tree::NodeType type,
-                   uint64_t rdev);
+  Status PutDevice(const RelPath& path, const Attributes& attributes, tree::NodeType type, uint64_t rdev);
   Status PutHardLink(const RelPath& path, const RelPath& existing);
 
   // Removes from the merged view; false when there was nothing.

@@ -1,10 +1,11 @@
 // A layer that a step makes is under a lease from the moment it has a name (invariant I5), whatever a
 // collection does meanwhile.
+#include "cache/lease.h"
+
 #include <gtest/gtest.h>
 
 #include "cache/cache_mounts.h"
 #include "cache/collect.h"
-#include "cache/lease.h"
 #include "cache/root.h"
 #include "exec/file_step.h"
 #include "sys/tempdir.h"
@@ -41,8 +42,8 @@ class SteppedStore final : public LayerStore {
   explicit SteppedStore(LayerStore& inner) : inner_(inner) {}
   std::function<void()> after_naming, after_commit;
 
-  Result<Layer> Commit(std::unique_ptr<LayerDraft> draft, const KnownDigests& known,
-                       const OnNamed& on_named, std::stop_token stop) override {
+  Result<Layer> Commit(std::unique_ptr<LayerDraft> draft, const KnownDigests& known, const OnNamed& on_named,
+                       std::stop_token stop) override {
     auto named = [&](const DiffId& layer) -> Status {
       if (on_named) TRY(on_named(layer));
       if (after_naming) after_naming();
@@ -65,14 +66,10 @@ class SteppedStore final : public LayerStore {
   }
 
   Result<bool> Has(const DiffId& layer) override { return inner_.Has(layer); }
-  Result<bool> Verify(const DiffId& layer, bool quick) override {
-    return inner_.Verify(layer, quick);
-  }
+  Result<bool> Verify(const DiffId& layer, bool quick) override { return inner_.Verify(layer, quick); }
   Result<Layer> Stat(const DiffId& layer) override { return inner_.Stat(layer); }
   Result<tree::LayerIndex> Index(const DiffId& layer) override { return inner_.Index(layer); }
-  Result<std::string> EncodedIndex(const DiffId& layer) override {
-    return inner_.EncodedIndex(layer);
-  }
+  Result<std::string> EncodedIndex(const DiffId& layer) override { return inner_.EncodedIndex(layer); }
   Result<std::string> Directory(const DiffId& layer) override { return inner_.Directory(layer); }
   Result<snapshot::LayerFiles> Files(const DiffId& layer) override { return inner_.Files(layer); }
   Result<std::optional<DiffId>> RestOf(const DiffId& layer) override { return inner_.RestOf(layer); }
@@ -91,9 +88,7 @@ class SteppedStore final : public LayerStore {
   Result<bool> Reproducible(const DiffId& layer) override { return inner_.Reproducible(layer); }
   Status Remove(const DiffId& layer) override { return inner_.Remove(layer); }
   Status RemoveUnused() override { return inner_.RemoveUnused(); }
-  Status ForEach(const std::function<Status(const Layer&)>& visit) override {
-    return inner_.ForEach(visit);
-  }
+  Status ForEach(const std::function<Status(const Layer&)>& visit) override { return inner_.ForEach(visit); }
   Status Sync() override { return inner_.Sync(); }
 
  private:
@@ -134,10 +129,17 @@ class LeaseTest : public ::testing::Test {
   Result<engine::RunResult> MakeFile(cache::JobLease& lease) {
     graph::Graph graph;
     graph.Add({.op = graph::FileOp{.actions = {graph::MakeFile{.path = "/f", .data = "text"}}}});
-    Job job{.layers = *stepped_, .trees = *store_, .cache_mounts = *mounts_,
-            .directories = directories_, .secrets = secrets_, .ssh = {},
-            .scratch = scratch_, .step_state = state_, .mount_namespace = {},
-            .clock = clock_, .lease = lease};
+    Job job{.layers = *stepped_,
+            .trees = *store_,
+            .cache_mounts = *mounts_,
+            .directories = directories_,
+            .secrets = secrets_,
+            .ssh = {},
+            .scratch = scratch_,
+            .step_state = state_,
+            .mount_namespace = {},
+            .clock = clock_,
+            .lease = lease};
     engine::RunRequest request{.graph = graph, .step = 0, .key = {}, .inputs = {}, .similar = {}};
     QuietSink sink;
     return RunFileStep(job, request, sink, {});
@@ -201,7 +203,10 @@ TEST_F(LeaseTest, WithoutALeaseThereIsNoLayer) {
   ASSERT_FALSE(layer);
   EXPECT_EQ(layer.error().code, Code::kResource);
   size_t seen = 0;
-  ASSERT_TRUE(layers_->ForEach([&](const Layer&) { ++seen; return Ok(); }));
+  ASSERT_TRUE(layers_->ForEach([&](const Layer&) {
+    ++seen;
+    return Ok();
+  }));
   EXPECT_EQ(seen, 0u);
 }
 

@@ -48,9 +48,8 @@ bool NeededLayers::MayHave(size_t layer, const RelPath& path) {
   }
   if (!known->second) return true;
   // The directories down to it are in the layer too.
-  return std::ranges::any_of(*known->second, [&](const RelPath& target) {
-    return path.IsWithin(target) || target.IsWithin(path);
-  });
+  return std::ranges::any_of(*known->second,
+                             [&](const RelPath& target) { return path.IsWithin(target) || target.IsWithin(path); });
 }
 
 Status NeededLayers::Bring(size_t layer) {
@@ -137,8 +136,7 @@ Result<std::vector<DiffId>> NeededLayers::HoldersOf(const std::vector<tree::Sele
     if (took) holders.push_back(stack[n]);
   }
   if (!wanted.empty()) {
-    return Corrupt("{} is in the tree of a step's result, but in none of its layers",
-                   wanted.begin()->first.Absolute());
+    return Corrupt("{} is in the tree of a step's result, but in none of its layers", wanted.begin()->first.Absolute());
   }
   std::ranges::reverse(holders);
   return holders;

@@ -23,8 +23,8 @@ namespace varve::exec {
 class NeededLayers {
  public:
   // All must outlive it. `input` is not `here`.
-  NeededLayers(const Job& job, const graph::Graph& graph, const engine::RunInput& input,
-               engine::StepSink& sink, std::stop_token stop)
+  NeededLayers(const Job& job, const graph::Graph& graph, const engine::RunInput& input, engine::StepSink& sink,
+               std::stop_token stop)
       : job_(job), graph_(graph), input_(input), sink_(sink), stop_(std::move(stop)),
         brought_(input.rootfs.layers.size()) {}
 

@@ -31,14 +31,13 @@ const source::ResolvedImage* BaseOf(const std::vector<DiffId>& layers,
 }  // namespace
 
 Status LayerObtainer::Obtain(const std::vector<cache::Rootfs>& outputs,
-                             const std::vector<source::ResolvedImage>& images,
-                             const OnProgress& on_progress, std::stop_token stop) {
+                             const std::vector<source::ResolvedImage>& images, const OnProgress& on_progress,
+                             std::stop_token stop) {
   for (const cache::Rootfs& output : outputs) TRY(ObtainStack(output, images, on_progress, stop));
   return Ok();
 }
 
-Status LayerObtainer::ObtainStack(const cache::Rootfs& output,
-                                  const std::vector<source::ResolvedImage>& images,
+Status LayerObtainer::ObtainStack(const cache::Rootfs& output, const std::vector<source::ResolvedImage>& images,
                                   const OnProgress& on_progress, std::stop_token stop) {
   METRIC("exec.obtain");
   const source::ResolvedImage* base = BaseOf(output.layers, images);
@@ -64,13 +63,12 @@ Status LayerObtainer::ObtainStack(const cache::Rootfs& output,
   // Invariant I1: keys of later steps rest on this tree.
   TRY_ASSIGN(Digest root, TreeOn(base, output.layers));
   if (root == output.tree_root) return Ok();
-  return Corrupt("the layers of the step's record give the tree {}, not {}", root.Short(),
-                 output.tree_root.Short());
+  return Corrupt("the layers of the step's record give the tree {}, not {}", root.Short(), output.tree_root.Short());
 }
 
 Status LayerObtainer::ObtainLayer(const cache::Rootfs& output, size_t layer,
-                                  const std::vector<source::ResolvedImage>& images,
-                                  const OnProgress& on_progress, std::stop_token stop) {
+                                  const std::vector<source::ResolvedImage>& images, const OnProgress& on_progress,
+                                  std::stop_token stop) {
   METRIC("exec.obtain_layer");
   const source::ResolvedImage* base = BaseOf(output.layers, images);
   if (base != nullptr && layer < base->diff_ids.size()) {
@@ -93,13 +91,11 @@ Result<cache::LayerBlob> LayerObtainer::FetchBlob(const DiffId& layer, const OnP
   return std::move(*blob);
 }
 
-Status LayerObtainer::UnpackLayer(const cache::Rootfs& output, size_t layer,
-                                  const cache::LayerBlob& blob, const OnProgress& on_progress,
-                                  std::stop_token stop) {
+Status LayerObtainer::UnpackLayer(const cache::Rootfs& output, size_t layer, const cache::LayerBlob& blob,
+                                  const OnProgress& on_progress, std::stop_token stop) {
   TRY_ASSIGN(auto packed, blobs_.OpenVerified(blob.blob));
   TRY_ASSIGN(auto tar, archive::MakeDecompressor(*packed));
-  std::vector<DiffId> below(output.layers.begin(),
-                            output.layers.begin() + static_cast<ptrdiff_t>(layer));
+  std::vector<DiffId> below(output.layers.begin(), output.layers.begin() + static_cast<ptrdiff_t>(layer));
   std::string id = "extracting sha256:" + blob.blob.Short();
   if (on_progress) on_progress(id, 0, 0, false);
   TRY_ASSIGN(auto unpacked, layers_.Unpack(output.layers[layer], below, *tar, stop));
@@ -113,8 +109,7 @@ Result<Digest> LayerObtainer::TreeOf(const std::vector<DiffId>& layers,
   return TreeOn(BaseOf(layers, images), layers);
 }
 
-Result<Digest> LayerObtainer::TreeOn(const source::ResolvedImage* base,
-                                     const std::vector<DiffId>& layers) {
+Result<Digest> LayerObtainer::TreeOn(const source::ResolvedImage* base, const std::vector<DiffId>& layers) {
   Digest root = tree::EmptyTree();
   size_t first = 0;
   if (base != nullptr) {

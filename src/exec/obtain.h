@@ -30,24 +30,20 @@ class LayerObtainer {
   // Blobs are fetched in parallel before the first is unpacked, and base images pulled only when all
   // other layers can be had. The outputs' trees are made from the layers' own files: kCorrupt when one
   // is not what the record says. kNotFound when a layer cannot be had. The layers are leased.
-  Status Obtain(const std::vector<cache::Rootfs>& outputs,
-                const std::vector<source::ResolvedImage>& images, const OnProgress& on_progress,
-                std::stop_token stop);
+  Status Obtain(const std::vector<cache::Rootfs>& outputs, const std::vector<source::ResolvedImage>& images,
+                const OnProgress& on_progress, std::stop_token stop);
 
   // One layer of a stack, without those below it; of a base image all of its own. Otherwise as above.
-  Status ObtainLayer(const cache::Rootfs& output, size_t layer,
-                     const std::vector<source::ResolvedImage>& images, const OnProgress& on_progress,
-                     std::stop_token stop);
+  Status ObtainLayer(const cache::Rootfs& output, size_t layer, const std::vector<source::ResolvedImage>& images,
+                     const OnProgress& on_progress, std::stop_token stop);
 
   // The tree of a stack whose layers are all unpacked here; kNotFound when one is not.
-  Result<Digest> TreeOf(const std::vector<DiffId>& layers,
-                        const std::vector<source::ResolvedImage>& images);
+  Result<Digest> TreeOf(const std::vector<DiffId>& layers, const std::vector<source::ResolvedImage>& images);
 
  private:
   Status ObtainStack(const cache::Rootfs& output, const std::vector<source::ResolvedImage>& images,
                      const OnProgress& on_progress, std::stop_token stop);
-  Result<cache::LayerBlob> FetchBlob(const DiffId& layer, const OnProgress& on_progress,
-                                     std::stop_token stop);
+  Result<cache::LayerBlob> FetchBlob(const DiffId& layer, const OnProgress& on_progress, std::stop_token stop);
   Status UnpackLayer(const cache::Rootfs& output, size_t layer, const cache::LayerBlob& blob,
                      const OnProgress& on_progress, std::stop_token stop);
   Result<Digest> TreeOn(const source::ResolvedImage* base, const std::vector<DiffId>& layers);

@@ -45,12 +45,9 @@ Result<engine::PackageLayer> PackagesIn(tree::LayerIndex index, const std::strin
     auto kind = packages::KindOf(name);
     if (!kind && !packages::IsCompanion(name)) {
       return engine::PackageLayer{
-          .digest = {},
-          .files = {},
-          .refused = fmt::format("the COPY below has {} as well", entry.path.str())};
+          .digest = {}, .files = {}, .refused = fmt::format("the COPY below has {} as well", entry.path.str())};
     }
-    bool counts =
-        kind && packages::Reads(manager, *kind) && entry.node.type == tree::NodeType::kFile;
+    bool counts = kind && packages::Reads(manager, *kind) && entry.node.type == tree::NodeType::kFile;
     if (!counts) continue;
     TRY_ASSIGN(std::string text, read(entry));
     if (Digest::Of(text) != entry.node.digest) {
@@ -69,8 +66,7 @@ Result<engine::PackageLayer> PackagesIn(tree::LayerIndex index, const std::strin
   return out;
 }
 
-Result<bool> LayerTouches(snapshot::LayerStore& layers, const DiffId& layer,
-                          const std::vector<std::string>& paths) {
+Result<bool> LayerTouches(snapshot::LayerStore& layers, const DiffId& layer, const std::vector<std::string>& paths) {
   TRY_ASSIGN(tree::LayerIndex index, layers.Index(layer));
   return std::ranges::any_of(index, [&](const tree::LayerEntry& entry) {
     return std::ranges::any_of(paths, [&](const std::string& path) {

@@ -24,7 +24,6 @@ using ReadEntry = std::function<Result<std::string>(const tree::LayerEntry& file
 Result<engine::PackageLayer> PackagesIn(tree::LayerIndex index, const std::string& manager, const ReadEntry& read);
 
 // Whether the layer has an entry at one of the paths, or removes it or a folder around it.
-Result<bool> LayerTouches(snapshot::LayerStore& layers, const DiffId& layer,
-                          const std::vector<std::string>& paths);
+Result<bool> LayerTouches(snapshot::LayerStore& layers, const DiffId& layer, const std::vector<std::string>& paths);
 
 }  // namespace varve::exec

@@ -55,21 +55,76 @@ int FromEnvironment(const char* name, int otherwise) {
 }
 
 const char* const kNames[] = {"a", "b", "c", "d", "lib", "src", "x.txt", "y.txt", "Makefile", ".rc"};
-const char* const kTargets[] = {"a", "b", "lib", "x.txt", "../w/a", "../out", "../only/below", "..", "/nowhere", "lib/a"};
+const char* const kTargets[] = {"a",  "b",        "lib",  "x.txt", "../w/a", "../out", "../only/below",
+                                "..", "/nowhere", "lib/a"};
 
 // Each may use %1 and %2, paths of the tree or beside it. Nothing here depends on time, order or chance.
 const char* const kFragments[] = {
-    "cat %1", "test -f %1", "test -d %1 && echo dir", "test -x %1", "test -s %1", "ls %1", "ls -A . | sort > ../out/names",
-    "echo %1/*", "find %1 -name '*.txt' | sort", "find . -type f -size +2c | sort", "wc -c %1", "head -c 2 %1 > ../out/head",
-    "cp %1 ../out/copy", "cp -a %1 ../out/tree", "cp -r %1 ../out/plain", "mv %1 %2", "rm -f %1", "rm -rf %1", "mkdir %1",
-    "mkdir -p %1/%2", "rmdir %1", "ln -s %1 %2", "ln %1 ../out/hard", "readlink %1", "chmod 700 %1", "chmod -R go-w %1",
-    "chown 12:34 %1", "chown -R 7:7 %1", "touch %1", "echo more >> %1", "echo new > %1", ": > %1", "sed -i s/1/2/ %1",
-    "sed -i '$d' %1", "stat -c '%%a %%u %%g %%F' %1", "[ -f %1 ] && stat -Lc %%s %1", "stat -c %%N %1", "cmp %1 %2", "diff -r %1 %2", "cat %1/* 2>/dev/null | sort",
-    "[ -e %1 ] || echo none > %1", "for f in *; do [ -d \"$f\" ] && echo \"$f\"; done", "dd if=%1 bs=1 skip=1 count=1 2>/dev/null",
-    "truncate -s 1 %1", "test %1 -ef %2", "tar cf - --sort=name --mtime=@0 %1 2>/dev/null | wc -c", "sh ./%1", "./%1", "cd %1 && ls -A | sort",
-    "exec 3< %1", "mv -n %1 %2", "cp -l %1 ../out/linked", "rm -r %1 && mkdir %1", "set -e; cat %1 > ../out/set; cat %2 >> ../out/set",
-    "mv %1 ../out/moved", "mv %1 %2 && mv %2 %1", "rm -rf %1 && mkdir -p %1 && echo new > %1/a", "realpath --relative-to=. %1", "cat %1/../%2",
-    "cp -aT %1 %2", "realpath -m --relative-to=. %1/a", "[ -w %1 ] && echo writable", "ls -ld %1 | cut -c1-10", "cat < %1 | tail -c 1", "ls -R . | sort | tail -n 3",
+    "cat %1",
+    "test -f %1",
+    "test -d %1 && echo dir",
+    "test -x %1",
+    "test -s %1",
+    "ls %1",
+    "ls -A . | sort > ../out/names",
+    "echo %1/*",
+    "find %1 -name '*.txt' | sort",
+    "find . -type f -size +2c | sort",
+    "wc -c %1",
+    "head -c 2 %1 > ../out/head",
+    "cp %1 ../out/copy",
+    "cp -a %1 ../out/tree",
+    "cp -r %1 ../out/plain",
+    "mv %1 %2",
+    "rm -f %1",
+    "rm -rf %1",
+    "mkdir %1",
+    "mkdir -p %1/%2",
+    "rmdir %1",
+    "ln -s %1 %2",
+    "ln %1 ../out/hard",
+    "readlink %1",
+    "chmod 700 %1",
+    "chmod -R go-w %1",
+    "chown 12:34 %1",
+    "chown -R 7:7 %1",
+    "touch %1",
+    "echo more >> %1",
+    "echo new > %1",
+    ": > %1",
+    "sed -i s/1/2/ %1",
+    "sed -i '$d' %1",
+    "stat -c '%%a %%u %%g %%F' %1",
+    "[ -f %1 ] && stat -Lc %%s %1",
+    "stat -c %%N %1",
+    "cmp %1 %2",
+    "diff -r %1 %2",
+    "cat %1/* 2>/dev/null | sort",
+    "[ -e %1 ] || echo none > %1",
+    "for f in *; do [ -d \"$f\" ] && echo \"$f\"; done",
+    "dd if=%1 bs=1 skip=1 count=1 2>/dev/null",
+    "truncate -s 1 %1",
+    "test %1 -ef %2",
+    "tar cf - --sort=name --mtime=@0 %1 2>/dev/null | wc -c",
+    "sh ./%1",
+    "./%1",
+    "cd %1 && ls -A | sort",
+    "exec 3< %1",
+    "mv -n %1 %2",
+    "cp -l %1 ../out/linked",
+    "rm -r %1 && mkdir %1",
+    "set -e; cat %1 > ../out/set; cat %2 >> ../out/set",
+    "mv %1 ../out/moved",
+    "mv %1 %2 && mv %2 %1",
+    "rm -rf %1 && mkdir -p %1 && echo new > %1/a",
+    "realpath --relative-to=. %1",
+    "cat %1/../%2",
+    "cp -aT %1 %2",
+    "realpath -m --relative-to=. %1/a",
+    "[ -w %1 ] && echo writable",
+    "ls -ld %1 | cut -c1-10",
+    "cat < %1 | tail -c 1",
+    "ls -R . | sort | tail -n 3",
 };
 
 struct Outcome {
@@ -98,8 +153,8 @@ using Files = std::map<std::string, File>;
 
 struct Layer {
   LayerBelow::Kind kind = LayerBelow::Kind::kTraced;
-  Files files;               // but of one that a step made
-  std::string directory;     // where it lies
+  Files files;            // but of one that a step made
+  std::string directory;  // where it lies
   DiffId id;
 };
 class Round final : public engine::NoRunner {
@@ -141,7 +196,8 @@ class Round final : public engine::NoRunner {
         if (real == recorded) continue;
         ++tally.wrong;
         if (left_out == 0) {
-          ADD_FAILURE() << "layers:" << Describe() << "\nas user " << user_ << ":\n" << step_ << "edit: " << what << "\n"
+          ADD_FAILURE() << "layers:" << Describe() << "\nas user " << user_ << ":\n"
+                        << step_ << "edit: " << what << "\n"
                         << Differences(recorded, real);
         }
         continue;
@@ -154,8 +210,7 @@ class Round final : public engine::NoRunner {
       ++tally.needless_by[differs.empty() ? "other layers" : differs];
       if (std::getenv("VARVE_TRACE_SHOW") == nullptr) continue;
       std::cout << fmt::format("needless: {}: {} ({}) after {}{}\nas user {}:\n{}\n", replay->path, replay->differs,
-                               tree::FacetNames(replay->facets), what, Describe(),
-                               user_, step_);
+                               tree::FacetNames(replay->facets), what, Describe(), user_, step_);
     }
   }
 
@@ -170,7 +225,9 @@ class Round final : public engine::NoRunner {
  private:
   int Below(int n) { return static_cast<int>(random_() % static_cast<uint64_t>(n)); }
   template <size_t n>
-  std::string OneOf(const char* const (&texts)[n]) { return texts[Below(static_cast<int>(n))]; }
+  std::string OneOf(const char* const (&texts)[n]) {
+    return texts[Below(static_cast<int>(n))];
+  }
   std::string Path() { return Below(3) == 0 ? OneOf(kNames) + "/" + OneOf(kNames) : OneOf(kNames); }
   std::string Text() { return std::string(static_cast<size_t>(Below(4)), static_cast<char>('0' + Below(3))) + "\n"; }
 
@@ -237,7 +294,8 @@ class Round final : public engine::NoRunner {
     step_ = step;
     std::string text;
     for (const auto& [path, what] : outcome.upper) text += path + what;
-    Layer layer{.kind = LayerBelow::Kind::kContent, .directory = root_ + "/" + run + "/upper", .id = DiffId(Digest::Of(text))};
+    Layer layer{
+        .kind = LayerBelow::Kind::kContent, .directory = root_ + "/" + run + "/upper", .id = DiffId(Digest::Of(text))};
     tree::LayerIndex index = IndexOf(layer.directory);
     LayerContent& content = contents_[layer.id] = {.digest = Digest::Of(text), .tree = {}};
     bool removes = std::ranges::any_of(index, [](const auto& entry) { return entry.whiteout || entry.opaque; });
@@ -290,14 +348,19 @@ class Round final : public engine::NoRunner {
     at += "/" + parts.back();
     if (files.contains(at)) return "nothing";
     switch (Below(5)) {
-      case 0: files[at] = Dir(); break;
+      case 0:
+        files[at] = Dir();
+        break;
       case 1: {
         std::string target = Below(2) == 0 ? OneOf(kTargets) : std::string(1, static_cast<char>('a' + Below(4)));
         files[at] = {{.type = NodeType::kSymlink, .mode = 0777, .target = target}, ""};
         break;
       }
-      case 2: files[at] = Regular("#!/bin/sh\necho " + Text(), 0755); break;
-      default: files[at] = Regular(Text(), Below(2) == 0 ? 0755 : 0644);
+      case 2:
+        files[at] = Regular("#!/bin/sh\necho " + Text(), 0755);
+        break;
+      default:
+        files[at] = Regular(Text(), Below(2) == 0 ? 0755 : 0644);
     }
     return "add " + at;
   }
@@ -309,7 +372,8 @@ class Round final : public engine::NoRunner {
   std::string Existing() {
     std::vector<std::string> all;
     for (const Layer& layer : stack_) {
-      for (const auto& [path, file] : layer.files) if (path.starts_with("w/")) all.push_back(path.substr(2));
+      for (const auto& [path, file] : layer.files)
+        if (path.starts_with("w/")) all.push_back(path.substr(2));
     }
     return all.empty() ? Path() : all[static_cast<size_t>(Below(static_cast<int>(all.size())))];
   }
@@ -324,7 +388,10 @@ class Round final : public engine::NoRunner {
     }
     named_.insert(named_.end(), {one, two});
     for (size_t i = 0; i < text.size(); ++i) {
-      if (text[i] != '%' || i + 1 == text.size()) { out += text[i]; continue; }
+      if (text[i] != '%' || i + 1 == text.size()) {
+        out += text[i];
+        continue;
+      }
       ++i;
       out += text[i] == '1' ? one : text[i] == '2' ? two : std::string(1, text[i]);
     }
@@ -340,7 +407,8 @@ class Round final : public engine::NoRunner {
 
   std::string Edit(std::vector<Layer>& edited, int number) {
     std::vector<size_t> copies;
-    for (size_t i = 0; i < edited.size(); ++i) if (edited[i].kind == LayerBelow::Kind::kTraced) copies.push_back(i);
+    for (size_t i = 0; i < edited.size(); ++i)
+      if (edited[i].kind == LayerBelow::Kind::kTraced) copies.push_back(i);
     size_t chosen = copies[static_cast<size_t>(Below(static_cast<int>(copies.size())))];
     Layer& layer = edited[chosen];
     std::string what = fmt::format("layer {}: ", chosen);
@@ -370,8 +438,11 @@ class Round final : public engine::NoRunner {
     }
     // Mostly what people do to their sources. A COPY's owner hardly ever changes, nor does a mode.
     switch (Below(12)) {
-      case 0: return Add(files, Somewhere());
-      case 1: Remove(files, path); return "remove " + path;
+      case 0:
+        return Add(files, Somewhere());
+      case 1:
+        Remove(files, path);
+        return "remove " + path;
       case 2:
         if (Below(2) == 0) {
           file.node.uid = static_cast<uint32_t>(Below(3)), file.node.gid = 5;
@@ -379,8 +450,11 @@ class Round final : public engine::NoRunner {
         }
         if (!link) file.node.mode = 0600 | static_cast<uint32_t>(Below(64));
         return "chmod " + path;
-      case 4: return Add(files, path.substr(2) + "/" + OneOf(kNames));
-      case 5: Remove(files, path); return "replace: " + Add(files, path.substr(2));
+      case 4:
+        return Add(files, path.substr(2) + "/" + OneOf(kNames));
+      case 5:
+        Remove(files, path);
+        return "replace: " + Add(files, path.substr(2));
       case 6:
       case 7:  // as long as before
         if (!regular) return "nothing";
@@ -495,8 +569,11 @@ class Round final : public engine::NoRunner {
     std::string script = at + "/script", user = std::to_string(user_);
     EXPECT_TRUE(WriteFileAtomically(script, "umask 022\n" + step_));
     chmod(script.c_str(), 0644);
-    std::string enter = "cd '" + at + "/merged/w' || exit 99; ulimit -t 5; exec 9< '" + script + "' > ../stdout 2>&1 < /dev/null; ";
-    enter += user_ == 0 ? "exec sh /dev/fd/9" : "chmod 777 ../out; exec setpriv --reuid " + user + " --regid " + user + " --clear-groups sh /dev/fd/9";
+    std::string enter =
+        "cd '" + at + "/merged/w' || exit 99; ulimit -t 5; exec 9< '" + script + "' > ../stdout 2>&1 < /dev/null; ";
+    enter += user_ == 0 ? "exec sh /dev/fd/9"
+                        : "chmod 777 ../out; exec setpriv --reuid " + user + " --regid " + user +
+                              " --clear-groups sh /dev/fd/9";
     const char* argv[] = {"sh", "-c", enter.c_str(), nullptr};
     std::vector<char*> environment;
     std::string locale = "LC_ALL=C", path = "PATH=/usr/sbin:/usr/bin:/sbin:/bin", home = "HOME=/";
@@ -511,8 +588,11 @@ class Round final : public engine::NoRunner {
   std::string Describe() const {
     std::string out;
     for (const Layer& layer : stack_) {
-      out += layer.kind == LayerBelow::Kind::kTraced ? "\n copied:" : layer.kind == LayerBelow::Kind::kImage ? "\n image:" : "\n made by a step:";
-      for (const auto& [path, file] : layer.files) out += " " + path + (file.node.target.empty() ? "" : "→" + file.node.target);
+      out += layer.kind == LayerBelow::Kind::kTraced  ? "\n copied:"
+             : layer.kind == LayerBelow::Kind::kImage ? "\n image:"
+                                                      : "\n made by a step:";
+      for (const auto& [path, file] : layer.files)
+        out += " " + path + (file.node.target.empty() ? "" : "→" + file.node.target);
     }
     return out;
   }
@@ -524,7 +604,8 @@ class Round final : public engine::NoRunner {
       if (it == real.upper.end()) text += "only recorded: " + path + "\n";
       else if (it->second != what) text += path + ": " + what + " / " + it->second + "\n";
     }
-    for (const auto& [path, what] : real.upper) if (!recorded.upper.contains(path)) text += "only real: " + path + "\n";
+    for (const auto& [path, what] : real.upper)
+      if (!recorded.upper.contains(path)) text += "only real: " + path + "\n";
     return text;
   }
 
@@ -533,7 +614,7 @@ class Round final : public engine::NoRunner {
   const std::string root_;
   const size_t exact_paths_;
   int user_ = 0;
-  std::vector<Layer> stack_;        // lowest first
+  std::vector<Layer> stack_;  // lowest first
   std::string step_;
   std::vector<std::string> named_;  // by the step
   tree::MemoryTreeStore trees_;
@@ -563,8 +644,9 @@ Tally RunRounds(int rounds, uint8_t left_out, size_t exact_paths = trace::Traced
     }
   }
   Tally tally = *all.Lock();
-  std::cout << fmt::format("{} decisions: {} hits, {} of them wrong; {} misses, {} of the {} that were tried needless\n",
-                           tally.decisions, tally.hits, tally.wrong, tally.misses, tally.needless, tally.tried);
+  std::cout << fmt::format(
+      "{} decisions: {} hits, {} of them wrong; {} misses, {} of the {} that were tried needless\n", tally.decisions,
+      tally.hits, tally.wrong, tally.misses, tally.needless, tally.tried);
   for (const auto& [what, count] : tally.needless_by) std::cout << fmt::format("  needless: {:5} {}\n", count, what);
   return tally;
 }

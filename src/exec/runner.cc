@@ -47,8 +47,8 @@ class HeldLock final : public engine::StepLocks::Lock {
 }  // namespace
 
 Runner::Runner(RunnerOptions options, RunnerStores stores)
-    : options_(std::move(options)), stores_(stores), scratch_(options_.root + "/tmp", "job-"), secrets_(options_.secrets, options_.secrets_elsewhere),
-      cache_mounts_(options_.root, stores.clock),
+    : options_(std::move(options)), stores_(stores), scratch_(options_.root + "/tmp", "job-"),
+      secrets_(options_.secrets, options_.secrets_elsewhere), cache_mounts_(options_.root, stores.clock),
       obtainer_(stores.layers, stores.local, stores.images, stores.blobs, stores.fetch_layer) {}
 Runner::~Runner() = default;
 
@@ -57,17 +57,25 @@ Result<std::unique_ptr<Runner>> Runner::Create(RunnerOptions options, RunnerStor
   TRY(runner->secrets_.Check());
   runner->step_state_ = std::make_unique<StepState>(runner->scratch_);
   runner->job_ = std::make_unique<Job>(Job{
-      .layers = stores.layers, .trees = stores.local, .cache_mounts = runner->cache_mounts_,
-      .directories = *runner, .secrets = runner->secrets_, .ssh = runner->options_.ssh,
-      .scratch = runner->scratch_, .step_state = *runner->step_state_,
-      .mount_namespace = runner->options_.mount_namespace, .clock = stores.clock,
-      .lease = stores.lease, .root = runner->options_.root, .resolv_conf = runner->options_.steps.resolv_conf,
+      .layers = stores.layers,
+      .trees = stores.local,
+      .cache_mounts = runner->cache_mounts_,
+      .directories = *runner,
+      .secrets = runner->secrets_,
+      .ssh = runner->options_.ssh,
+      .scratch = runner->scratch_,
+      .step_state = *runner->step_state_,
+      .mount_namespace = runner->options_.mount_namespace,
+      .clock = stores.clock,
+      .lease = stores.lease,
+      .root = runner->options_.root,
+      .resolv_conf = runner->options_.steps.resolv_conf,
       .restore_mount = stores.restore_mount,
       .warn = [&self = *runner](const std::string& text) { self.WarnOnce(text); },
-      .bring_layer = [&self = *runner](const cache::Rootfs& stack, size_t layer, engine::StepSink& sink,
-                                       std::stop_token stop) {
-        return self.obtainer_.ObtainLayer(stack, layer, self.Images(), ProgressTo(sink), stop);
-      },
+      .bring_layer =
+          [&self = *runner](const cache::Rootfs& stack, size_t layer, engine::StepSink& sink, std::stop_token stop) {
+            return self.obtainer_.ObtainLayer(stack, layer, self.Images(), ProgressTo(sink), stop);
+          },
       .keep_failed = runner->options_.keep_failed});
   return runner;
 }
@@ -78,8 +86,8 @@ void Runner::WarnOnce(const std::string& text) {
 
 // --- Sources -----------------------------------------------------------------------------------------
 
-Result<engine::Pin> Runner::Resolve(const graph::Graph& graph, graph::StepIndex step,
-                                    engine::StepSink& sink, std::stop_token stop) {
+Result<engine::Pin> Runner::Resolve(const graph::Graph& graph, graph::StepIndex step, engine::StepSink& sink,
+                                    std::stop_token stop) {
   const graph::Step& source = graph.steps[step];
   if (const auto* image = std::get_if<graph::ImageSource>(&source.op)) {
     TRY_ASSIGN(auto resolved, ResolveImage(source, *image, stop));
@@ -91,8 +99,7 @@ Result<engine::Pin> Runner::Resolve(const graph::Graph& graph, graph::StepIndex 
       return PinImage(step, std::move(resolved), layout->layer_limit);
     }
     std::string reference = layout->digest ? layout->digest->ToString() : layout->reference;
-    TRY_ASSIGN(auto resolved,
-               stores_.images.ResolveLayout(layout->path, reference, source.platform));
+    TRY_ASSIGN(auto resolved, stores_.images.ResolveLayout(layout->path, reference, source.platform));
     return PinImage(step, std::move(resolved), layout->layer_limit);
   }
   if (const auto* blob = std::get_if<graph::BlobSource>(&source.op)) return ResolveBlob(step, *blob, sink, stop);
@@ -111,8 +118,8 @@ Result<source::ResolvedImage> Runner::ResolveImage(const graph::Step& step, cons
   const auto mode = op.checksum ? graph::ResolveMode::kPull : op.resolve_mode;
   TRY_ASSIGN(auto image, stores_.images.Resolve(op.reference, step.platform, mode, std::move(stop)));
   if (op.checksum && image.named_digest != *op.checksum) {
-    return Invalid("image digest {} for {} does not match expected checksum {}", image.named_digest.ToString(), op.reference,
-                   op.checksum->ToString());
+    return Invalid("image digest {} for {} does not match expected checksum {}", image.named_digest.ToString(),
+                   op.reference, op.checksum->ToString());
   }
   return image;
 }
@@ -132,12 +139,11 @@ Result<engine::Pin> Runner::PinImage(graph::StepIndex step, source::ResolvedImag
   return pin;
 }
 
-Result<engine::Pin> Runner::ResolveLocal(const graph::Graph& graph, graph::StepIndex step,
-                                         const graph::LocalSource& op, engine::StepSink& sink,
-                                         std::stop_token stop) {
+Result<engine::Pin> Runner::ResolveLocal(const graph::Graph& graph, graph::StepIndex step, const graph::LocalSource& op,
+                                         engine::StepSink& sink, std::stop_token stop) {
   METRIC("exec.walk_context");
-  source::ContextSpec spec{.exclude = op.exclude, .include = op.include,
-                           .reach = graph::Reach(graph, step), .mode = options_.context_mode};
+  source::ContextSpec spec{
+      .exclude = op.exclude, .include = op.include, .reach = graph::Reach(graph, step), .mode = options_.context_mode};
   if (auto directory = options_.directories.find(op.name); directory != options_.directories.end()) {
     spec.directory = directory->second;
   } else if (options_.other_directories) {
@@ -147,22 +153,19 @@ Result<engine::Pin> Runner::ResolveLocal(const graph::Graph& graph, graph::StepI
   }
   char resolved[PATH_MAX];
   const char* real = realpath(spec.directory.c_str(), resolved);
-  spec.stat_cache_file = fmt::format("{}/contexts/{}", options_.root,
-                                     Digest::Of(real ? real : spec.directory).Hex().substr(0, 32));
+  spec.stat_cache_file =
+      fmt::format("{}/contexts/{}", options_.root, Digest::Of(real ? real : spec.directory).Hex().substr(0, 32));
   TRY_ASSIGN(source::ContextTree tree, source::WalkContext(spec, stores_.local, stop));
-  sink.Progress(fmt::format("{} files, {} read", tree.files, FormatBytes(tree.hashed_bytes)),
-                tree.bytes, 0, true);
+  sink.Progress(fmt::format("{} files, {} read", tree.files, FormatBytes(tree.hashed_bytes)), tree.bytes, 0, true);
   source_directories_.Lock()->insert_or_assign(step, spec.directory);
   return engine::Pin{.rootfs = {{}, tree.root}, .data_local = true};
 }
 
-Result<engine::Pin> Runner::ResolveGit(const graph::Graph& graph, graph::StepIndex step,
-                                       const graph::GitSource& op, engine::StepSink& sink,
-                                       std::stop_token stop) {
+Result<engine::Pin> Runner::ResolveGit(const graph::Graph& graph, graph::StepIndex step, const graph::GitSource& op,
+                                       engine::StepSink& sink, std::stop_token stop) {
   TRY_ASSIGN(std::string scratch, scratch_.Path());
   TRY_ASSIGN(auto work, sys::TempDir::Create(scratch, "git-"));
-  source::GitRequest request{.source = op, .cache_directory = options_.root,
-                             .work_directory = work.path()};
+  source::GitRequest request{.source = op, .cache_directory = options_.root, .work_directory = work.path()};
   request.answers = stores_.answers;
   TRY_ASSIGN(request.access, FindGitAccess(op, secrets_));
   if (!op.known_hosts.empty()) {
@@ -204,23 +207,30 @@ Result<source::HttpFile> Runner::Download(const graph::HttpSource& op, std::stop
     TRY_ASSIGN(sent->digest, writer->Commit({}));
     if (stores_.answers != nullptr) stores_.answers->SetHttp(op.url, *sent);
   }
-  return source::HttpFile{.digest = sent->digest, .size = sent->size,
+  return source::HttpFile{.digest = sent->digest,
+                          .size = sent->size,
                           .name = op.filename.empty() ? graph::HttpFileName(op.url) : op.filename};
 }
 
-Result<engine::Pin> Runner::ResolveHttp(graph::StepIndex step, const graph::HttpSource& op,
-                                        engine::StepSink& sink, std::stop_token stop) {
+Result<engine::Pin> Runner::ResolveHttp(graph::StepIndex step, const graph::HttpSource& op, engine::StepSink& sink,
+                                        std::stop_token stop) {
   TRY_ASSIGN(source::HttpFile file, Download(op, stop));
-  return PinFile(step, {file.digest, file.size, file.name,
-                        {.mode = op.mode, .uid = op.uid, .gid = op.gid, .mtime = file.modified.value_or(Timestamp{0})}},
+  return PinFile(step,
+                 {file.digest,
+                  file.size,
+                  file.name,
+                  {.mode = op.mode, .uid = op.uid, .gid = op.gid, .mtime = file.modified.value_or(Timestamp{0})}},
                  sink);
 }
 
 Result<engine::Pin> Runner::ResolveBlob(graph::StepIndex step, const graph::BlobSource& op, engine::StepSink& sink,
                                         std::stop_token stop) {
   TRY_ASSIGN(uint64_t size, stores_.images.FetchBlob(op, options_.stores, ProgressTo(sink), std::move(stop)));
-  return PinFile(step, {op.digest, size, op.filename.empty() ? op.digest.Hex() : op.filename,
-                        {.mode = op.mode, .uid = op.uid, .gid = op.gid, .mtime = Timestamp{0}}},
+  return PinFile(step,
+                 {op.digest,
+                  size,
+                  op.filename.empty() ? op.digest.Hex() : op.filename,
+                  {.mode = op.mode, .uid = op.uid, .gid = op.gid, .mtime = Timestamp{0}}},
                  sink);
 }
 
@@ -236,8 +246,11 @@ Result<engine::Pin> Runner::PinFile(graph::StepIndex step, const SingleFile& fil
   TRY(Copy(*body, out));
   TRY(About(RelPath(file.name), ApplyAttributes(fd.get(), file.attributes)));
   tree::TreeEditor edit(stores_.local, tree::EmptyTree());
-  TRY(edit.Put(RelPath(file.name), {.mode = file.attributes.mode, .uid = file.attributes.uid, .gid = file.attributes.gid,
-                                    .size = file.size, .digest = file.digest}));
+  TRY(edit.Put(RelPath(file.name), {.mode = file.attributes.mode,
+                                    .uid = file.attributes.uid,
+                                    .gid = file.attributes.gid,
+                                    .size = file.size,
+                                    .digest = file.digest}));
   TRY_ASSIGN(Digest root, edit.Commit());
   source_directories_.Lock()->insert_or_assign(step, work.Release());
   return engine::Pin{.rootfs = {{}, root}, .data_local = true};
@@ -291,8 +304,8 @@ bool Runner::RestoreTrees(const std::vector<cache::Rootfs>& outputs) {
 }
 
 Result<std::vector<cache::Rootfs>> Runner::Obtain(const graph::Graph&, graph::StepIndex step,
-                                                  const std::vector<cache::Rootfs>& outputs,
-                                                  engine::StepSink& sink, std::stop_token stop) {
+                                                  const std::vector<cache::Rootfs>& outputs, engine::StepSink& sink,
+                                                  std::stop_token stop) {
   std::optional<source::ResolvedImage> image;
   {
     auto images = images_.Lock();
@@ -363,9 +376,8 @@ Result<bool> Runner::Touches(const DiffId& layer, const std::vector<std::string>
   return LayerTouches(stores_.layers, layer, paths);
 }
 
-Result<cache::Rootfs> Runner::Stack(const graph::Graph& graph, graph::StepIndex step,
-                                    const cache::Rootfs& base, const DiffId& layer,
-                                    engine::StepSink& sink, std::stop_token stop) {
+Result<cache::Rootfs> Runner::Stack(const graph::Graph& graph, graph::StepIndex step, const cache::Rootfs& base,
+                                    const DiffId& layer, engine::StepSink& sink, std::stop_token stop) {
   cache::Rootfs stacked = base;
   stacked.layers.push_back(layer);
   stacked.tree_root = Digest();
@@ -407,8 +419,7 @@ std::vector<source::ResolvedImage> Runner::Images() {
   return images;
 }
 
-Result<std::unique_ptr<engine::StepLocks::Lock>> Runner::Acquire(const StepKey& key,
-                                                                 std::stop_token stop) {
+Result<std::unique_ptr<engine::StepLocks::Lock>> Runner::Acquire(const StepKey& key, std::stop_token stop) {
   bool waited = false;
   TRY_ASSIGN(auto lock, cache::LockKey(options_.root, key, &waited, stop));
   return std::unique_ptr<Lock>(std::make_unique<HeldLock>(std::move(lock)));
@@ -416,8 +427,7 @@ Result<std::unique_ptr<engine::StepLocks::Lock>> Runner::Acquire(const StepKey& 
 
 // --- Steps -------------------------------------------------------------------------------------------
 
-Result<engine::RunResult> Runner::Run(const engine::RunRequest& request, engine::StepSink& sink,
-                                      std::stop_token stop) {
+Result<engine::RunResult> Runner::Run(const engine::RunRequest& request, engine::StepSink& sink, std::stop_token stop) {
   std::vector<cache::Rootfs> inputs;
   for (const engine::RunInput& input : request.inputs) {
     for (const DiffId& layer : input.rootfs.layers) stores_.local.UsedLayer(layer);
@@ -446,8 +456,7 @@ Result<engine::RunResult> Runner::RunOnce(const engine::RunRequest& request, eng
     TRY_ASSIGN(cache::Rootfs diff, DiffInputs(*job_, request.inputs[0], request.inputs[1], stop));
     return engine::RunResult{{std::move(diff)}, 0, ""};
   }
-  return Internal("step \"{}\" is a source and cannot be run",
-                  request.graph.steps[request.step].name);
+  return Internal("step \"{}\" is a source and cannot be run", request.graph.steps[request.step].name);
 }
 
 }  // namespace varve::exec

@@ -33,13 +33,13 @@ namespace varve::exec {
 // Where the files of a local source are, for sources that have no directory in RunnerOptions: a daemon asks
 // its client for them now. `reach` as of graph::Reach: empty for all. The directory stays as it is for as long
 // as the runner lives.
-using LocalDirectory = std::function<Result<std::string>(
-    const graph::LocalSource& source, const std::vector<tree::Selector>& reach, engine::StepSink& sink,
-    std::stop_token stop)>;
+using LocalDirectory =
+    std::function<Result<std::string>(const graph::LocalSource& source, const std::vector<tree::Selector>& reach,
+                                      engine::StepSink& sink, std::stop_token stop)>;
 
 // An OCI layout that is no directory of this machine.
-using LayoutImage = std::function<Result<source::ResolvedImage>(
-    const graph::OciLayoutSource& layout, const oci::Platform& platform, std::stop_token stop)>;
+using LayoutImage = std::function<Result<source::ResolvedImage>(const graph::OciLayoutSource& layout,
+                                                                const oci::Platform& platform, std::stop_token stop)>;
 
 using ContentStore = source::ImageStore::ContentStores;
 
@@ -48,21 +48,21 @@ using UploadedBody = std::function<Status(const std::string& url, Writer& out, s
 inline constexpr std::string_view kUploadHost = "http://buildkit-session/";
 
 struct RunnerOptions {
-  std::string root;                                 // state root
-  std::map<std::string, std::string> directories;   // local source name → directory
+  std::string root;                                // state root
+  std::map<std::string, std::string> directories;  // local source name → directory
   LocalDirectory other_directories = nullptr;
-  LayoutImage layouts = nullptr;                    // null: they are directories
-  ContentStore stores = nullptr;                    // null: there are none
+  LayoutImage layouts = nullptr;   // null: they are directories
+  ContentStore stores = nullptr;   // null: there are none
   UploadedBody uploads = nullptr;  // of URLs http://buildkit-session/…; none: there is no such host
   source::ContextMode context_mode = source::ContextMode::kAuto;
   std::map<std::string, SecretSource> secrets;
   SecretLookup secrets_elsewhere = nullptr;
   std::vector<SshAgent> ssh;
-  std::string mount_namespace;                      // BUILDKIT_CACHE_MOUNT_NS
+  std::string mount_namespace;                                  // BUILDKIT_CACHE_MOUNT_NS
   std::function<void(const std::string& text)> warn = nullptr;  // the user, of what is no step's alone
-  std::function<Status()> prepare = nullptr;        // engine::StepRunner::Prepare
+  std::function<Status()> prepare = nullptr;                    // engine::StepRunner::Prepare
   StepSettings steps = {};
-  KeepFailed keep_failed = nullptr;                 // from the engine's threads
+  KeepFailed keep_failed = nullptr;  // from the engine's threads
 };
 
 struct RunnerStores {
@@ -86,21 +86,20 @@ class Runner final : public engine::SourceResolver,
   static Result<std::unique_ptr<Runner>> Create(RunnerOptions options, RunnerStores stores);
   ~Runner() override;
 
-  Result<engine::Pin> Resolve(const graph::Graph& graph, graph::StepIndex step,
-                              engine::StepSink& sink, std::stop_token stop) override;
+  Result<engine::Pin> Resolve(const graph::Graph& graph, graph::StepIndex step, engine::StepSink& sink,
+                              std::stop_token stop) override;
   Status Prepare() override { return options_.prepare ? options_.prepare() : Ok(); }
   Result<engine::RunResult> Run(const engine::RunRequest& request, engine::StepSink& sink,
                                 std::stop_token stop) override;
   Result<std::vector<cache::Rootfs>> Obtain(const graph::Graph& graph, graph::StepIndex step,
-                                            const std::vector<cache::Rootfs>& outputs,
-                                            engine::StepSink& sink, std::stop_token stop) override;
+                                            const std::vector<cache::Rootfs>& outputs, engine::StepSink& sink,
+                                            std::stop_token stop) override;
   Result<engine::LayerContent> ContentOf(const DiffId& layer, bool as_tree) override;
   Result<Timestamp> TimeOf(const DiffId& layer, const RelPath& path) override;
   Result<engine::PackageLayer> PackagesOf(const DiffId& layer, const std::string& manager) override;
   Result<bool> Touches(const DiffId& layer, const std::vector<std::string>& paths) override;
-  Result<cache::Rootfs> Stack(const graph::Graph& graph, graph::StepIndex step,
-                              const cache::Rootfs& base, const DiffId& layer, engine::StepSink& sink,
-                              std::stop_token stop) override;
+  Result<cache::Rootfs> Stack(const graph::Graph& graph, graph::StepIndex step, const cache::Rootfs& base,
+                              const DiffId& layer, engine::StepSink& sink, std::stop_token stop) override;
   Result<std::optional<engine::ForeseenLayer>> Foresee(const graph::Graph& graph, graph::StepIndex step,
                                                        const std::vector<cache::Rootfs>& inputs) override;
   Result<Digest> TreeOn(const Digest& tree_root, const DiffId& layer) override;
@@ -124,17 +123,14 @@ class Runner final : public engine::SourceResolver,
  private:
   Runner(RunnerOptions options, RunnerStores stores);
   void WarnOnce(const std::string& text);
-  Result<engine::RunResult> RunOnce(const engine::RunRequest& request, engine::StepSink& sink,
-                                    std::stop_token stop);
-  Result<engine::Pin> ResolveLocal(const graph::Graph& graph, graph::StepIndex step,
-                                   const graph::LocalSource& op, engine::StepSink& sink,
-                                   std::stop_token stop);
-  Result<engine::Pin> ResolveGit(const graph::Graph& graph, graph::StepIndex step,
-                                 const graph::GitSource& op, engine::StepSink& sink,
-                                 std::stop_token stop);
+  Result<engine::RunResult> RunOnce(const engine::RunRequest& request, engine::StepSink& sink, std::stop_token stop);
+  Result<engine::Pin> ResolveLocal(const graph::Graph& graph, graph::StepIndex step, const graph::LocalSource& op,
+                                   engine::StepSink& sink, std::stop_token stop);
+  Result<engine::Pin> ResolveGit(const graph::Graph& graph, graph::StepIndex step, const graph::GitSource& op,
+                                 engine::StepSink& sink, std::stop_token stop);
   Result<source::HttpFile> Download(const graph::HttpSource& op, std::stop_token stop);
-  Result<engine::Pin> ResolveHttp(graph::StepIndex step, const graph::HttpSource& op,
-                                  engine::StepSink& sink, std::stop_token stop);
+  Result<engine::Pin> ResolveHttp(graph::StepIndex step, const graph::HttpSource& op, engine::StepSink& sink,
+                                  std::stop_token stop);
   Result<engine::Pin> ResolveBlob(graph::StepIndex step, const graph::BlobSource& op, engine::StepSink& sink,
                                   std::stop_token stop);
   // What a source downloads: a blob of the blob store, shown as one file.
@@ -145,7 +141,8 @@ class Runner final : public engine::SourceResolver,
     Attributes attributes;
   };
   Result<engine::Pin> PinFile(graph::StepIndex step, const SingleFile& file, engine::StepSink& sink);
-  Result<source::ResolvedImage> ResolveImage(const graph::Step& step, const graph::ImageSource& op, std::stop_token stop);
+  Result<source::ResolvedImage> ResolveImage(const graph::Step& step, const graph::ImageSource& op,
+                                             std::stop_token stop);
   Result<engine::Pin> PinImage(graph::StepIndex step, source::ResolvedImage image, std::optional<uint32_t> layer_limit);
 
   RunnerOptions options_;
@@ -159,7 +156,7 @@ class Runner final : public engine::SourceResolver,
   mutable Guarded<std::map<graph::StepIndex, std::string>> source_directories_;
   Guarded<std::map<graph::StepIndex, source::ResolvedImage>> images_;
   Guarded<std::map<graph::StepIndex, std::string>> pins_;
-  Guarded<std::unordered_set<DiffId>> here_;  // found under the lease, so they stay
+  Guarded<std::unordered_set<DiffId>> here_;                  // found under the lease, so they stay
   Guarded<std::map<DiffId, engine::LayerContent>> contents_;  // asked for again by each step above
   // With the files that would be copied, by their paths in it.
   Guarded<std::map<DiffId, std::pair<tree::LayerIndex, std::map<std::string, std::string>>>> foreseen_;

@@ -24,8 +24,10 @@ std::unique_ptr<trace::TracedLayers> ShowTraced(const Job& job, std::vector<trac
                                                 const std::string& point) {
   auto traced = Mount(job, std::move(layers), point);
   if (traced) return std::move(*traced);
-  job.warn(fmt::format("steps are not traced here: {}. They run again whenever a file that was copied below "
-                       "them has changed (--no-trace: as if that were wanted)", traced.error().message));
+  job.warn(
+      fmt::format("steps are not traced here: {}. They run again whenever a file that was copied below "
+                  "them has changed (--no-trace: as if that were wanted)",
+                  traced.error().message));
   return nullptr;
 }
 

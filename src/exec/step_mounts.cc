@@ -21,9 +21,12 @@ namespace {
 
 cache::MountSharing SharingOf(const graph::Mount& mount) {
   switch (mount.sharing) {
-    case graph::CacheSharing::kLocked: return cache::MountSharing::kLocked;
-    case graph::CacheSharing::kPrivate: return cache::MountSharing::kPrivate;
-    default: return cache::MountSharing::kShared;
+    case graph::CacheSharing::kLocked:
+      return cache::MountSharing::kLocked;
+    case graph::CacheSharing::kPrivate:
+      return cache::MountSharing::kPrivate;
+    default:
+      return cache::MountSharing::kShared;
   }
 }
 
@@ -43,16 +46,14 @@ struct StepMounts::Held {
   std::vector<std::unique_ptr<snapshot::LayerDraft>> drafts;  // of copied directories
   std::vector<std::pair<std::string, size_t>> contexts;       // copied ones: target, and position in specs_
   std::unique_ptr<trace::TracedLayers> traced;                // shows those whose use is noted
-  std::map<std::string, cache::CacheMounts::Use> caches;  // by their key
+  std::map<std::string, cache::CacheMounts::Use> caches;      // by their key
   sys::Mount secrets;
   std::string secrets_path;
   std::vector<std::unique_ptr<sys::SocketServer>> agents;
 };
 
-StepMounts::StepMounts(const Job& job, const engine::RunRequest& request, const graph::Exec& exec,
-                       std::string scratch)
-    : job_(job), request_(request), exec_(exec), scratch_(std::move(scratch)),
-      held_(std::make_unique<Held>()) {}
+StepMounts::StepMounts(const Job& job, const engine::RunRequest& request, const graph::Exec& exec, std::string scratch)
+    : job_(job), request_(request), exec_(exec), scratch_(std::move(scratch)), held_(std::make_unique<Held>()) {}
 StepMounts::~StepMounts() = default;
 
 Result<std::string> StepMounts::Scratch(const char* kind) {
@@ -61,8 +62,7 @@ Result<std::string> StepMounts::Scratch(const char* kind) {
   return path;
 }
 
-Result<std::string> StepMounts::PathInside(int root, const std::string& root_path,
-                                           const std::string& path) {
+Result<std::string> StepMounts::PathInside(int root, const std::string& root_path, const std::string& path) {
   RelPath inside(path);
   if (inside.IsRoot()) return root_path;
   auto fd = sys::OpenInRoot(root, inside, O_PATH);
@@ -122,8 +122,7 @@ Status StepMounts::PrepareBind(const graph::Mount& mount, std::stop_token stop) 
   Written written{.mount_of = &mount, .base = base};
   TRY_ASSIGN(written.draft, job_.layers.NewDraft());
   TRY_ASSIGN(std::string point, Scratch("bind"));
-  TRY_ASSIGN(written.mount,
-             snapshot::MountRootfs(job_.layers, base.layers, written.draft.get(), point));
+  TRY_ASSIGN(written.mount, snapshot::MountRootfs(job_.layers, base.layers, written.draft.get(), point));
   TRY_ASSIGN(Fd root, sys::OpenDir(written.mount->path()));
   TRY_ASSIGN(spec.source, PathInside(root.get(), written.mount->path(), mount.source));
   held_->written.push_back(std::move(written));
@@ -165,9 +164,7 @@ Status StepMounts::AcquireCache(const std::string& key, const graph::Mount& moun
                                 engine::StepSink& sink, std::stop_token stop) {
   const engine::RunInput* from = mount.input >= 0 ? &request_.inputs[static_cast<size_t>(mount.input)] : nullptr;
   cache::CacheMounts::Request request{.key = key, .id = mount.cache_id, .sharing = sharing};
-  request.on_wait = [&] {
-    sink.Log(2, fmt::format("waiting for cache mount {} to become free\n", mount.cache_id));
-  };
+  request.on_wait = [&] { sink.Log(2, fmt::format("waiting for cache mount {} to become free\n", mount.cache_id)); };
   TRY_ASSIGN(cache::CacheMounts::Use use, job_.cache_mounts.Acquire(request, stop));
   if (use.is_new()) {
     if (from != nullptr) {
@@ -199,8 +196,8 @@ Status StepMounts::PrepareSecret(const graph::Mount& mount) {
   if (!value) {
     if (!mount.required) return Ok();
     Error error = NotFound("secret {}: not found: it is required by this step, but was not given", mount.secret_id);
-    error.hint = fmt::format("pass --secret id={},src=FILE or --secret id={},env=VARIABLE",
-                             mount.secret_id, mount.secret_id);
+    error.hint =
+        fmt::format("pass --secret id={},src=FILE or --secret id={},env=VARIABLE", mount.secret_id, mount.secret_id);
     return error;
   }
   secrets_.push_back(*value);
@@ -208,8 +205,7 @@ Status StepMounts::PrepareSecret(const graph::Mount& mount) {
   if (mount.target.empty()) return Ok();
   if (held_->secrets_path.empty()) {
     TRY_ASSIGN(held_->secrets_path, Scratch("secrets"));
-    TRY_ASSIGN(held_->secrets, sys::MountTmpfs(held_->secrets_path, 0, 0700,
-                                               {.nosuid = true, .nodev = true}));
+    TRY_ASSIGN(held_->secrets, sys::MountTmpfs(held_->secrets_path, 0, 0700, {.nosuid = true, .nodev = true}));
   }
   std::string path = fmt::format("{}/{}", held_->secrets_path, ++counter_);
   TRY_ASSIGN(Fd fd, OpenFile(path, O_WRONLY | O_CREAT | O_EXCL, 0600));
@@ -218,16 +214,18 @@ Status StepMounts::PrepareSecret(const graph::Mount& mount) {
   if (fchown(fd.get(), mount.uid, mount.gid) != 0 || fchmod(fd.get(), mode) != 0) {
     return ErrnoError(errno, "secret file");
   }
-  specs_.push_back({.source = path, .target = mount.target, .read_only = true, .nosuid = true,
-                    .nodev = true, .noexec = (mode & 0111) == 0});
+  specs_.push_back({.source = path,
+                    .target = mount.target,
+                    .read_only = true,
+                    .nosuid = true,
+                    .nodev = true,
+                    .noexec = (mode & 0111) == 0});
   return Ok();
 }
 
 Status StepMounts::PrepareSsh(const graph::Mount& mount) {
   std::string id = mount.secret_id.empty() ? "default" : mount.secret_id;
-  std::string target = mount.target.empty()
-                           ? fmt::format("/run/buildkit/ssh_agent.{}", ssh_sockets_)
-                           : mount.target;
+  std::string target = mount.target.empty() ? fmt::format("/run/buildkit/ssh_agent.{}", ssh_sockets_) : mount.target;
   // Also without an agent: the step is the same, only nothing listens there.
   if (ssh_sockets_++ == 0) env_.push_back("SSH_AUTH_SOCK=" + target);
   std::string why = "it is required by this step, but was not given";
@@ -261,17 +259,24 @@ Status StepMounts::Prepare(engine::StepSink& sink, std::stop_token stop) {
   for (const graph::Mount& mount : exec_.mounts) {
     if (mount.target == "/") continue;
     switch (mount.type) {
-      case graph::MountType::kBind: TRY(PrepareBind(mount, stop)); break;
+      case graph::MountType::kBind:
+        TRY(PrepareBind(mount, stop));
+        break;
       case graph::MountType::kCache:
-        specs_.push_back({.source = held_->caches.at(CacheKeyOf(mount)).path(), .target = mount.target,
+        specs_.push_back({.source = held_->caches.at(CacheKeyOf(mount)).path(),
+                          .target = mount.target,
                           .read_only = mount.readonly});
         break;
       case graph::MountType::kTmpfs:
-        specs_.push_back({.kind = sandbox::MountKind::kTmpfs, .target = mount.target, .nosuid = true,
-                          .size = mount.tmpfs_size});
+        specs_.push_back(
+            {.kind = sandbox::MountKind::kTmpfs, .target = mount.target, .nosuid = true, .size = mount.tmpfs_size});
         break;
-      case graph::MountType::kSecret: TRY(PrepareSecret(mount)); break;
-      case graph::MountType::kSsh: TRY(PrepareSsh(mount)); break;
+      case graph::MountType::kSecret:
+        TRY(PrepareSecret(mount));
+        break;
+      case graph::MountType::kSsh:
+        TRY(PrepareSsh(mount));
+        break;
     }
   }
   ShowContexts();

@@ -17,22 +17,21 @@ namespace varve::exec {
 
 class StepMounts {
  public:
-  StepMounts(const Job& job, const engine::RunRequest& request, const graph::Exec& exec,
-             std::string scratch);
+  StepMounts(const Job& job, const engine::RunRequest& request, const graph::Exec& exec, std::string scratch);
   ~StepMounts();
 
   // In order of the op; blocks while a locked cache mount is in use elsewhere.
   Status Prepare(engine::StepSink& sink, std::stop_token stop);
 
   const std::vector<sandbox::MountSpec>& specs() const { return specs_; }
-  const std::vector<std::string>& env() const { return env_; }        // SSH_AUTH_SOCK, secrets
+  const std::vector<std::string>& env() const { return env_; }          // SSH_AUTH_SOCK, secrets
   const std::vector<std::string>& secrets() const { return secrets_; }  // values, to be masked
 
   // Of each of RunRequest::traced_mounts, once the step has ended; fewer where they could not be shown.
   Result<trace::Asked> FinishTraced();
 
-  // Commits mounts other than the root, once: those that are outputs, or all that the step may have written to. For what
-  // stays of neither the writable layer goes.
+  // Commits mounts other than the root, once: those that are outputs, or all that the step may have written to. For
+  // what stays of neither the writable layer goes.
   enum class Which { kOutputs, kAllWritten };
   Result<std::vector<std::pair<const graph::Mount*, cache::Rootfs>>> Commit(Which which, std::stop_token stop);
 

@@ -60,10 +60,18 @@ class StepTest : public ::testing::Test {
     layers_ = *snapshot::OpenLayerStore(root_);
     mounts_ = std::make_unique<cache::CacheMounts>(root_, SystemClock());
     lease_ = std::move(cache::JobLease::Begin(root_, SystemClock()).value());
-    job_ = std::make_unique<Job>(Job{.layers = *layers_, .trees = *store_, .cache_mounts = *mounts_,
-                                     .directories = directories_, .secrets = secrets_, .ssh = {},
-                                     .scratch = job_scratch_, .step_state = state_, .mount_namespace = {},
-                                     .clock = clock_, .lease = *lease_, .root = root_});
+    job_ = std::make_unique<Job>(Job{.layers = *layers_,
+                                     .trees = *store_,
+                                     .cache_mounts = *mounts_,
+                                     .directories = directories_,
+                                     .secrets = secrets_,
+                                     .ssh = {},
+                                     .scratch = job_scratch_,
+                                     .step_state = state_,
+                                     .mount_namespace = {},
+                                     .clock = clock_,
+                                     .lease = *lease_,
+                                     .root = root_});
   }
 
   // The actions on `base`, with more inputs after it: inputs[0] is the base.

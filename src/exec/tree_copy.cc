@@ -54,8 +54,7 @@ class SimilarFiles {
     while (here_ && (entry_.whiteout || snapshot::WalkLess(entry_.path.str(), path.str()))) Next();
     const Node& old = entry_.node;
     return here_ && entry_.path == path && old.type == NodeType::kFile && old.xattrs.empty() &&
-           old.digest == file.digest && old.mode == file.mode && old.uid == file.uid &&
-           old.gid == file.gid;
+           old.digest == file.digest && old.mode == file.mode && old.uid == file.uid && old.gid == file.gid;
   }
 
  private:
@@ -81,17 +80,19 @@ class SimilarFiles {
 }  // namespace
 
 struct TreeCopy::Impl {
-  Impl(LayerWriter& w, tree::TreeStore& t, const SimilarLayer* s, snapshot::LayerStream* l,
-       bool make_lazy, std::stop_token stop_token)
+  Impl(LayerWriter& w, tree::TreeStore& t, const SimilarLayer* s, snapshot::LayerStream* l, bool make_lazy,
+       std::stop_token stop_token)
       : writer(w), trees(t), stream(l), lazy(make_lazy), stop(std::move(stop_token)), similar(s),
         jobs(l, similar.files(), make_lazy, stop) {}
 
   // --- Directories and placement, on the calling thread --------------------------------------------
 
-  Attributes AttributesOf(const Node& node, const std::optional<Ownership>& owner,
-                          const FileMode& mode) const {
-    Attributes out{.mode = mode.Apply(node.mode, node.IsDirectory()), .uid = node.uid,
-                   .gid = node.gid, .mtime = time, .xattrs = node.xattrs};
+  Attributes AttributesOf(const Node& node, const std::optional<Ownership>& owner, const FileMode& mode) const {
+    Attributes out{.mode = mode.Apply(node.mode, node.IsDirectory()),
+                   .uid = node.uid,
+                   .gid = node.gid,
+                   .mtime = time,
+                   .xattrs = node.xattrs};
     if (owner) {
       out.uid = owner->uid;
       out.gid = owner->gid;
@@ -126,9 +127,8 @@ struct TreeCopy::Impl {
 
   // A directory in one that this match has made: nothing can be in its way, and it is made when the
   // first thread needs it.
-  Result<std::shared_ptr<OpenDirectory>> EnterNew(const std::shared_ptr<OpenDirectory>& parent,
-                                                  const RelPath& below, const RelPath& dest,
-                                                  const Node& node, Attributes attributes) {
+  Result<std::shared_ptr<OpenDirectory>> EnterNew(const std::shared_ptr<OpenDirectory>& parent, const RelPath& below,
+                                                  const RelPath& dest, const Node& node, Attributes attributes) {
     auto directory = std::make_shared<OpenDirectory>();
     directory->below = below;
     directory->dest = dest;
@@ -172,9 +172,8 @@ struct TreeCopy::Impl {
   }
 
   // The folders that --parents takes along are made as they are in the source, if they are new.
-  Status MakeSourceParents(const CopySource& source, const Match& match, const RelPath& dest,
-                           const Attributes& above, const std::optional<Ownership>& owner,
-                           const FileMode& mode) {
+  Status MakeSourceParents(const CopySource& source, const Match& match, const RelPath& dest, const Attributes& above,
+                           const std::optional<Ownership>& owner, const FileMode& mode) {
     std::vector<std::pair<RelPath, RelPath>> taken;  // in the source, at the destination
     RelPath from = match.path.Parent(), to = dest.Parent();
     for (auto count = std::ranges::count(match.dest_name, '/'); count > 0; --count) {
@@ -230,16 +229,19 @@ struct TreeCopy::Impl {
     return writer.ClearForFile(directory.dest.Join(name));
   }
 
-  Status Place(const std::shared_ptr<OpenDirectory>& directory, const std::string& name,
-               const Node& node, const std::optional<Ownership>& owner, const FileMode& mode,
-               bool immutable) {
+  Status Place(const std::shared_ptr<OpenDirectory>& directory, const std::string& name, const Node& node,
+               const std::optional<Ownership>& owner, const FileMode& mode, bool immutable) {
     if (node.type == NodeType::kSocket) return Ok();
     TRY(MakeWay(*directory, name));
     RelPath dest = directory->dest.Join(name);
     Attributes attributes = AttributesOf(node, owner, mode);
     if (node.type == NodeType::kFile || node.type == NodeType::kSymlink) {
-      CopyItem item{.directory = directory, .name = name, .node = WithAttributes(node, attributes),
-                    .immutable = immutable, .match = matches, .mtime = time};
+      CopyItem item{.directory = directory,
+                    .name = name,
+                    .node = WithAttributes(node, attributes),
+                    .immutable = immutable,
+                    .match = matches,
+                    .mtime = time};
       item.in_similar = !time && node.type == NodeType::kFile && similar.Has(dest, item.node);
       return jobs.Add(std::move(item));
     }
@@ -285,10 +287,10 @@ struct TreeCopy::Impl {
   std::stop_token stop;
   SimilarFiles similar;
 
-  std::optional<Timestamp> time;     // of the action: what all that it copies gets
-  bool replace = false;              // of the action
-  size_t matches = 0;                // finished ones
-  std::set<RelPath> being_written;   // by matches that jobs may still be at work on
+  std::optional<Timestamp> time;    // of the action: what all that it copies gets
+  bool replace = false;             // of the action
+  size_t matches = 0;               // finished ones
+  std::set<RelPath> being_written;  // by matches that jobs may still be at work on
   std::set<RelPath> announced;
   uint64_t linked_total = 0;
   CopyJobs jobs;  // last: its threads end before what they use
@@ -296,8 +298,7 @@ struct TreeCopy::Impl {
 
 TreeCopy::TreeCopy(LayerWriter& writer, tree::TreeStore& trees, const SimilarLayer* similar,
                    snapshot::LayerStream* stream, Files files, std::stop_token stop)
-    : impl_(std::make_unique<Impl>(writer, trees, similar, stream, files == Files::kLazy,
-                                   std::move(stop))) {
+    : impl_(std::make_unique<Impl>(writer, trees, similar, stream, files == Files::kLazy, std::move(stop))) {
   CHECK(files == Files::kWhole || (similar != nullptr && stream != nullptr));
 }
 TreeCopy::~TreeCopy() = default;
@@ -336,8 +337,7 @@ Status TreeCopy::CopyMatch(const CopySource& source, const graph::Copy& action, 
       std::shared_ptr<OpenDirectory> parent = stack.empty() ? nullptr : stack.back();
       Attributes attributes = impl_->AttributesOf(node, owner, mode);
       if (parent && parent->state == LayerWriter::DirectoryState::kMade) {
-        TRY_ASSIGN(auto entered, impl_->EnterNew(parent, below, dest.Join(below.str()), node,
-                                                 std::move(attributes)));
+        TRY_ASSIGN(auto entered, impl_->EnterNew(parent, below, dest.Join(below.str()), node, std::move(attributes)));
         stack.push_back(std::move(entered));
         return Ok();
       }
@@ -355,8 +355,7 @@ Status TreeCopy::CopyMatch(const CopySource& source, const graph::Copy& action, 
       if (below.IsRoot()) {
         TRY(impl_->writer.Directory(dest.Parent(), parents));
       }
-      TRY_ASSIGN(auto entered, impl_->Enter(std::move(from), below, dest.Join(below.str()),
-                                            attributes, top));
+      TRY_ASSIGN(auto entered, impl_->Enter(std::move(from), below, dest.Join(below.str()), attributes, top));
       stack.push_back(std::move(entered));
       return Ok();
     }
@@ -364,11 +363,9 @@ Status TreeCopy::CopyMatch(const CopySource& source, const graph::Copy& action, 
       // A single file: its directory is the destination's parent.
       auto directory = std::make_shared<OpenDirectory>();
       RelPath parent = match.path.Parent();
-      TRY_ASSIGN(directory->source,
-                 parent.IsRoot() ? Fd(openat(source.root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC))
-                                 : sys::OpenInRoot(source.root, parent, O_RDONLY | O_DIRECTORY));
-      TRY_ASSIGN(directory->target,
-                 impl_->writer.Directory(dest.Parent(), parents, &directory->state));
+      TRY_ASSIGN(directory->source, parent.IsRoot() ? Fd(openat(source.root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC))
+                                                    : sys::OpenInRoot(source.root, parent, O_RDONLY | O_DIRECTORY));
+      TRY_ASSIGN(directory->target, impl_->writer.Directory(dest.Parent(), parents, &directory->state));
       if (directory->state == LayerWriter::DirectoryState::kCopiedUp) {
         TRY_ASSIGN(directory->base, impl_->writer.BaseDirectory(dest.Parent()));
       }
@@ -385,14 +382,15 @@ Status TreeCopy::CopyMatch(const CopySource& source, const graph::Copy& action, 
   return Ok();
 }
 
-Status TreeCopy::Copy(const CopySource& source, const graph::Copy& action,
-                      std::optional<Ownership> owner, const FileMode& mode) {
+Status TreeCopy::Copy(const CopySource& source, const graph::Copy& action, std::optional<Ownership> owner,
+                      const FileMode& mode) {
   METRIC("exec.copy");
   // Links that an earlier action has made are followed.
   TRY(impl_->Settle());
   TRY_ASSIGN(auto matches, tree::FindMatches(impl_->trees, source.tree_root, action.from));
   for (const Match& match : matches) TRY(CopyMatch(source, action, match, owner, mode));
-  if (matches.empty() && action.from.parents) TRY(impl_->MakeDestination(action, AttributesOfMade(action, owner, mode)));
+  if (matches.empty() && action.from.parents)
+    TRY(impl_->MakeDestination(action, AttributesOfMade(action, owner, mode)));
   return Ok();
 }
 

@@ -50,8 +50,8 @@ class TreeCopy {
   // kLazy, for one Copy() with both of them: what the earlier layer has is left there, and the draft is
   // that of a lazy layer. When the stream breaks, the draft is of no use: copy again, kWhole.
   enum class Files { kWhole, kLazy };
-  TreeCopy(LayerWriter& writer, tree::TreeStore& trees, const SimilarLayer* similar,
-           snapshot::LayerStream* stream, Files files, std::stop_token stop);
+  TreeCopy(LayerWriter& writer, tree::TreeStore& trees, const SimilarLayer* similar, snapshot::LayerStream* stream,
+           Files files, std::stop_token stop);
   ~TreeCopy();
 
   // One Copy action (without unpacking). `owner`: of --chown; nothing keeps the source's.

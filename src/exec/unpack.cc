@@ -41,8 +41,10 @@ class Unpacking {
     TRY(writer_.Directory(path.Parent(), Parents()));
     TRY(writer_.ClearForFile(path));
     switch (entry.type) {
-      case EntryType::kFile: return writer_.PutContent(path, attributes, content);
-      case EntryType::kSymlink: return writer_.PutSymlink(path, attributes, entry.link);
+      case EntryType::kFile:
+        return writer_.PutContent(path, attributes, content);
+      case EntryType::kSymlink:
+        return writer_.PutSymlink(path, attributes, entry.link);
       case EntryType::kFifo:
         return writer_.PutDevice(path, attributes, tree::NodeType::kFifo, 0);
       case EntryType::kHardLink: {
@@ -51,10 +53,8 @@ class Unpacking {
       }
       default: {
         bool block = entry.type == EntryType::kBlockDevice;
-        return writer_.PutDevice(
-            path, attributes,
-            block ? tree::NodeType::kBlockDevice : tree::NodeType::kCharDevice,
-            uint64_t{entry.major} << 32 | entry.minor);
+        return writer_.PutDevice(path, attributes, block ? tree::NodeType::kBlockDevice : tree::NodeType::kCharDevice,
+                                 uint64_t{entry.major} << 32 | entry.minor);
       }
     }
   }
@@ -85,8 +85,10 @@ class Unpacking {
   }
 
   Attributes AttributesOf(const TarEntry& entry) const {
-    Attributes out{.mode = entry.mode, .uid = static_cast<uint32_t>(entry.uid),
-                   .gid = static_cast<uint32_t>(entry.gid), .mtime = entry.mtime};
+    Attributes out{.mode = entry.mode,
+                   .uid = static_cast<uint32_t>(entry.uid),
+                   .gid = static_cast<uint32_t>(entry.gid),
+                   .mtime = entry.mtime};
     if (owner_) {
       out.uid = owner_->uid;
       out.gid = owner_->gid;
@@ -104,8 +106,8 @@ class Unpacking {
 
 }  // namespace
 
-Result<bool> UnpackArchive(int source_root, const RelPath& file, LayerWriter& writer,
-                           const RelPath& dest, std::optional<Ownership> owner, std::stop_token stop) {
+Result<bool> UnpackArchive(int source_root, const RelPath& file, LayerWriter& writer, const RelPath& dest,
+                           std::optional<Ownership> owner, std::stop_token stop) {
   TRY_ASSIGN(Fd fd, sys::OpenInRoot(source_root, file, O_RDONLY | O_NONBLOCK));
   struct stat st;
   if (fstat(fd.get(), &st) != 0) return ErrnoError(errno, "stat " + file.str());

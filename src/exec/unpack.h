@@ -14,7 +14,7 @@ namespace varve::exec {
 // What is in the way of an entry is removed, unless both are directories. Names with "..", and more
 // than a thousand times the archive's size (at least 10 GiB), are refused. Links stay inside of the
 // image.
-Result<bool> UnpackArchive(int source_root, const RelPath& file, LayerWriter& writer,
-                           const RelPath& dest, std::optional<Ownership> owner, std::stop_token stop);
+Result<bool> UnpackArchive(int source_root, const RelPath& file, LayerWriter& writer, const RelPath& dest,
+                           std::optional<Ownership> owner, std::stop_token stop);
 
 }  // namespace varve::exec

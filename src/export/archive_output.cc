@@ -24,8 +24,7 @@ Result<Json> IndexEntries(const ImageSet& set, const std::vector<std::string>& n
   Json entries = Json::EmptyArray();
   auto add = [&](const oci::Annotations& annotations) {
     oci::Descriptor descriptor = ListedDescriptor(set);
-    descriptor.annotations.insert(descriptor.annotations.end(), annotations.begin(),
-                                  annotations.end());
+    descriptor.annotations.insert(descriptor.annotations.end(), annotations.begin(), annotations.end());
     entries.Append(oci::ToJson(descriptor));
   };
   for (const std::string& name : names) {
@@ -38,8 +37,11 @@ Result<Json> IndexEntries(const ImageSet& set, const std::vector<std::string>& n
 }
 
 std::string IndexText(Json entries) {
-  return Json().Set("schemaVersion", 2).Set("mediaType", oci::kOciIndex)
-      .Set("manifests", std::move(entries)).Dump({.escape_html = true});
+  return Json()
+      .Set("schemaVersion", 2)
+      .Set("mediaType", oci::kOciIndex)
+      .Set("manifests", std::move(entries))
+      .Dump({.escape_html = true});
 }
 
 Result<std::string> DockerManifest(const Image& image, const std::vector<std::string>& names) {
@@ -70,8 +72,7 @@ std::vector<Digest> BlobsOf(const ImageSet& set) {
   return blobs;
 }
 
-Result<std::unique_ptr<Reader>> OpenBlob(const ImageSet& set, const Digest& blob,
-                                         cas::BlobStore& blobs) {
+Result<std::unique_ptr<Reader>> OpenBlob(const ImageSet& set, const Digest& blob, cas::BlobStore& blobs) {
   bool fresh = std::ranges::any_of(set.images, [&](const Image& i) { return i.fresh.contains(blob); });
   return fresh ? blobs.Open(blob) : blobs.OpenVerified(blob);
 }
@@ -102,8 +103,8 @@ oci::Descriptor ListedDescriptor(const ImageSet& set) {
   return descriptor;
 }
 
-Status WriteArchive(const ImageSet& set, const std::vector<std::string>& names, bool docker,
-                    cas::BlobStore& blobs, Writer& out) {
+Status WriteArchive(const ImageSet& set, const std::vector<std::string>& names, bool docker, cas::BlobStore& blobs,
+                    Writer& out) {
   archive::TarWriter tar(out);
   for (const char* directory : {"blobs/", "blobs/sha256/"}) {
     TRY(tar.Add({.name = directory, .type = archive::EntryType::kDirectory, .mode = 0755}));
@@ -147,9 +148,8 @@ Status WriteLayoutDirectory(const ImageSet& set, const std::vector<std::string>&
       return annotations ? annotations->GetString("io.containerd.image.name") : "";
     };
     for (const Json& entry : index.GetArray("manifests")) {
-      bool replaced = std::ranges::any_of(entries.as_array(), [&](const Json& ours) {
-        return name_of(ours) == name_of(entry);
-      });
+      bool replaced =
+          std::ranges::any_of(entries.as_array(), [&](const Json& ours) { return name_of(ours) == name_of(entry); });
       if (!replaced) entries.Append(entry);
     }
   }

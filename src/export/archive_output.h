@@ -17,8 +17,8 @@ oci::Descriptor ListedDescriptor(const ImageSet& set);
 // The tar: entries sorted by name, no times (reference exporters.md §4, "oci/docker tar contents").
 // With `docker`, manifest.json is there as well, which knows one platform (CheckOutput). `names` are
 // normalised references.
-Status WriteArchive(const ImageSet& set, const std::vector<std::string>& names, bool docker,
-                    cas::BlobStore& blobs, Writer& out);
+Status WriteArchive(const ImageSet& set, const std::vector<std::string>& names, bool docker, cas::BlobStore& blobs,
+                    Writer& out);
 
 // The same files in a directory, which is made; blobs that are there already stay. index.json keeps
 // the entries of other names.

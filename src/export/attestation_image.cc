@@ -48,7 +48,8 @@ Status NameLayers(const std::vector<DiffId>& layers, const std::vector<oci::Desc
 }
 
 bool IsOwnSbom(const attest::Attestation& attestation) {
-  return attestation.predicate_type == attest::kSpdx && attestation.file.substr(0, attestation.file.find('.')) == attestation.core;
+  return attestation.predicate_type == attest::kSpdx &&
+         attestation.file.substr(0, attestation.file.find('.')) == attestation.core;
 }
 
 }  // namespace
@@ -64,10 +65,13 @@ Result<Image> AttestationManifest(const Image& about, const PlatformInput& of,
   Image out;
   for (attest::Attestation& attestation : attestations) {
     attest::AddLayers(about.manifest.layers, &attestation);
-    if (IsOwnSbom(attestation)) TRY(NameLayers(of.input.rootfs.layers, about.manifest.layers, stores, attestation.predicate));
+    if (IsOwnSbom(attestation))
+      TRY(NameLayers(of.input.rootfs.layers, about.manifest.layers, stores, attestation.predicate));
     std::string text = attest::StatementText(attestation, subjects, false);
     TRY_ASSIGN(Digest digest, stores.blobs.Put(text));
-    out.manifest.layers.push_back({.media_type = std::string(oci::kInToto), .digest = digest, .size = text.size(),
+    out.manifest.layers.push_back({.media_type = std::string(oci::kInToto),
+                                   .digest = digest,
+                                   .size = text.size(),
                                    .annotations = {{"in-toto.io/predicate-type", attestation.predicate_type}}});
     out.fresh.insert(digest);
   }
@@ -75,16 +79,18 @@ Result<Image> AttestationManifest(const Image& about, const PlatformInput& of,
   out.config = artifact ? "{}" : AttestationConfig(out.manifest.layers);
   TRY_ASSIGN(out.config_digest, stores.blobs.Put(out.config));
   out.manifest.config = {.media_type = std::string(artifact ? oci::kOciEmpty : oci::kOciConfig),
-                         .digest = out.config_digest, .size = out.config.size()};
+                         .digest = out.config_digest,
+                         .size = out.config.size()};
   if (artifact) {
     out.manifest.config.data = out.config;
     out.manifest.artifact_type = oci::kAttestationManifest;
-    out.manifest.subject = oci::Descriptor{.media_type = about.descriptor.media_type,
-                                           .digest = about.manifest_digest, .size = about.descriptor.size};
+    out.manifest.subject = oci::Descriptor{
+        .media_type = about.descriptor.media_type, .digest = about.manifest_digest, .size = about.descriptor.size};
   }
   out.manifest_text = oci::Serialise(out.manifest);
   TRY_ASSIGN(out.manifest_digest, stores.blobs.Put(out.manifest_text));
-  out.descriptor = {.media_type = out.manifest.media_type, .digest = out.manifest_digest,
+  out.descriptor = {.media_type = out.manifest.media_type,
+                    .digest = out.manifest_digest,
                     .size = out.manifest_text.size(),
                     .annotations = {{"vnd.docker.reference.digest", about.manifest_digest.ToString()},
                                     {"vnd.docker.reference.type", "attestation-manifest"}},

@@ -97,7 +97,8 @@ class Copy {
     if (mkdirat(parent.get(), name.c_str(), 0700) == 0) return Ok();
     if (errno != EEXIST) return ErrnoError(errno, "make " + entry.path);
     struct stat st;
-    if (fstatat(parent.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) return ErrnoError(errno, "stat " + entry.path);
+    if (fstatat(parent.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0)
+      return ErrnoError(errno, "stat " + entry.path);
     return S_ISDIR(st.st_mode) ? Ok() : Status(InTheWay(entry.path, "no directory"));
   }
 
@@ -120,7 +121,8 @@ class Copy {
     for (const UpperEntry* entry : batch) {
       if (stop_.stop_requested()) return Cancelled("writing the files was cancelled");
       TRY(ClearTheWay(to.get(), *entry));
-      TRY(entry->index.node.type == NodeType::kFile ? CopyFile(from.get(), to.get(), *entry) : Make(from.get(), to.get(), *entry));
+      TRY(entry->index.node.type == NodeType::kFile ? CopyFile(from.get(), to.get(), *entry)
+                                                    : Make(from.get(), to.get(), *entry));
     }
     return Ok();
   }
@@ -150,7 +152,8 @@ class Copy {
       if (symlinkat(target.c_str(), to, name.c_str()) != 0) return ErrnoError(errno, "link " + entry.path);
     } else {
       dev_t device = makedev(static_cast<unsigned>(node.rdev >> 32), static_cast<unsigned>(node.rdev));
-      if (mknodat(to, name.c_str(), TypeOf(node.type) | 0600, device) != 0) return ErrnoError(errno, "make " + entry.path);
+      if (mknodat(to, name.c_str(), TypeOf(node.type) | 0600, device) != 0)
+        return ErrnoError(errno, "make " + entry.path);
     }
     if (fchownat(to, name.c_str(), node.uid, node.gid, AT_SYMLINK_NOFOLLOW) != 0 && !IsLeftOut(errno)) {
       return ErrnoError(errno, "chown " + entry.path);
@@ -159,7 +162,8 @@ class Copy {
       return ErrnoError(errno, "chmod " + entry.path);
     }
     timespec times[2] = {TimeOf(entry.mtime), TimeOf(entry.mtime)};
-    if (utimensat(to, name.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0) return ErrnoError(errno, "set the time of " + entry.path);
+    if (utimensat(to, name.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0)
+      return ErrnoError(errno, "set the time of " + entry.path);
     return Ok();
   }
 
@@ -167,7 +171,8 @@ class Copy {
     TRY_ASSIGN(Fd first, Directory(to_, ParentOf(entry.hard_link_to)));
     TRY_ASSIGN(Fd to, Directory(to_, ParentOf(entry.path)));
     TRY(ClearTheWay(to.get(), entry));
-    if (linkat(first.get(), NameOf(entry.hard_link_to).c_str(), to.get(), NameOf(entry.path).c_str(), 0) == 0) return Ok();
+    if (linkat(first.get(), NameOf(entry.hard_link_to).c_str(), to.get(), NameOf(entry.path).c_str(), 0) == 0)
+      return Ok();
     return ErrnoError(errno, "link " + entry.path);
   }
 
@@ -181,7 +186,8 @@ class Copy {
     struct stat st;
     if (fstat(from_.get(), &st) != 0) return ErrnoError(errno, "stat the result");
     tree::Node top{.type = NodeType::kDirectory, .mode = st.st_mode & 07777, .uid = st.st_uid, .gid = st.st_gid};
-    return CopyAttributes(from_.get(), to_.get(), top, {st.st_mtim.tv_sec * 1'000'000'000 + st.st_mtim.tv_nsec}, "the top");
+    return CopyAttributes(from_.get(), to_.get(), top, {st.st_mtim.tv_sec * 1'000'000'000 + st.st_mtim.tv_nsec},
+                          "the top");
   }
 
   const Fd from_, to_;

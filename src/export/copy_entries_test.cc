@@ -46,9 +46,9 @@ class CopyEntriesTest : public testing::Test {
     for (const UpperEntry& entry : entries) {
       const tree::Node& node = entry.index.node;
       std::string path = root + "/" + entry.path;
-      std::string line = fmt::format("{} type {} mode {:o} owner {}:{} size {} link {}{} device {} sparse {} time {}", entry.path,
-                                     static_cast<int>(node.type), node.mode, node.uid, node.gid, node.size, node.target,
-                                     entry.hard_link_to, node.rdev, entry.sparse, entry.mtime.nanos);
+      std::string line = fmt::format("{} type {} mode {:o} owner {}:{} size {} link {}{} device {} sparse {} time {}",
+                                     entry.path, static_cast<int>(node.type), node.mode, node.uid, node.gid, node.size,
+                                     node.target, entry.hard_link_to, node.rdev, entry.sparse, entry.mtime.nanos);
       if (node.type == tree::NodeType::kFile) line += " content " + Digest::Of(*ReadFile(path)).Hex();
       if (node.type == tree::NodeType::kFile || node.IsDirectory()) {
         const std::vector<std::string> names = *sys::ListXattrs(path);
@@ -100,7 +100,8 @@ TEST_F(CopyEntriesTest, ACopyIsLikeItsSource) {
 }
 
 TEST_F(CopyEntriesTest, DevicesAreCopied) {
-  if (mknod((from + "/zero").c_str(), S_IFCHR | 0620, makedev(1, 5)) != 0) GTEST_SKIP() << "devices cannot be made here";
+  if (mknod((from + "/zero").c_str(), S_IFCHR | 0620, makedev(1, 5)) != 0)
+    GTEST_SKIP() << "devices cannot be made here";
   ASSERT_TRUE(Copy());
   EXPECT_EQ(Describe(to), Describe(from));
 }

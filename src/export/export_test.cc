@@ -216,8 +216,7 @@ TEST_F(ExportTest, FilesGoToADirectoryAndExtraOnesOnlyWhenAsked) {
   ASSERT_TRUE(CopyFiles(*layers, Files(), {.scratch = scratch}, out, {}));
   EXPECT_TRUE(fs::exists(out + "/a"));
   EXPECT_TRUE(fs::exists(out + "/old"));
-  ASSERT_TRUE(CopyFiles(*layers, Files(), {.epoch = 100, .scratch = scratch, .delete_extra = true},
-                        out, {}));
+  ASSERT_TRUE(CopyFiles(*layers, Files(), {.epoch = 100, .scratch = scratch, .delete_extra = true}, out, {}));
   EXPECT_FALSE(fs::exists(out + "/old"));
   struct stat st;
   ASSERT_EQ(stat((out + "/b").c_str(), &st), 0);

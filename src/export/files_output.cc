@@ -27,7 +27,7 @@ namespace {
 class Parts {
  public:
   struct Part {
-    std::string prefix;     // "" or "linux_arm64/"
+    std::string prefix;  // "" or "linux_arm64/"
     sys::TempDir point;
     std::unique_ptr<snapshot::RootfsMount> mount;
     std::vector<snapshot::UpperEntry> entries;
@@ -38,16 +38,14 @@ class Parts {
                              const FilesOptions& options, std::stop_token stop) {
     Parts mounted;
     // The only part, or one in a directory of its own, collides with nothing: its paths are not noted.
-    bool shares_root = parts.size() > 1 && std::ranges::any_of(parts, [](const FilesPart& part) {
-      return part.directory.empty();
-    });
+    bool shares_root =
+        parts.size() > 1 && std::ranges::any_of(parts, [](const FilesPart& part) { return part.directory.empty(); });
     for (const FilesPart& part : parts) {
       Part& made = mounted.parts_.emplace_back();
       made.prefix = part.directory.empty() ? "" : part.directory + "/";
       made.more = &part.more;
       TRY_ASSIGN(made.point, sys::TempDir::Create(options.scratch, "export-"));
-      TRY_ASSIGN(made.mount,
-                 snapshot::MountRootfs(layers, part.rootfs.layers, nullptr, made.point.path()));
+      TRY_ASSIGN(made.mount, snapshot::MountRootfs(layers, part.rootfs.layers, nullptr, made.point.path()));
       TRY_ASSIGN(made.entries, snapshot::WalkUpper(made.mount->path(), stop));
       TRY(CheckMore(made));
       if (options.epoch) {
@@ -93,8 +91,10 @@ class Parts {
       bool directory = entry.index.node.type == tree::NodeType::kDirectory;
       auto [known, is_new] = owners_.try_emplace(part.prefix + entry.path, Owner{name, directory});
       if (!is_new && !(directory && known->second.directory)) {
-        Error error = Invalid("cannot overwrite {} from {} with {} from {} when split option is "
-                              "disabled", entry.path, known->second.platform, entry.path, name);
+        Error error = Invalid(
+            "cannot overwrite {} from {} with {} from {} when split option is "
+            "disabled",
+            entry.path, known->second.platform, entry.path, name);
         error.hint = "leave out platform-split=false: each platform then has a directory of its own";
         return error;
       }
@@ -110,8 +110,7 @@ class Parts {
 };
 
 // Removes what `keep` does not name, paths relative to `directory`.
-Status RemoveOthers(const std::string& directory, const std::string& prefix,
-                    const std::set<std::string>& keep) {
+Status RemoveOthers(const std::string& directory, const std::string& prefix, const std::set<std::string>& keep) {
   TRY_ASSIGN(Fd fd, sys::OpenDir(directory));
   TRY_ASSIGN(auto entries, sys::ListDirectory(fd.get()));
   for (const sys::DirEntry& entry : entries) {
@@ -157,18 +156,17 @@ Result<std::vector<attest::Subject>> SubjectsOf(tree::TreeStore& trees, const Di
   return subjects;
 }
 
-Status WriteFilesTar(snapshot::LayerStore& layers, const std::vector<FilesPart>& parts,
-                     const FilesOptions& options, Writer& out, std::stop_token stop) {
+Status WriteFilesTar(snapshot::LayerStore& layers, const std::vector<FilesPart>& parts, const FilesOptions& options,
+                     Writer& out, std::stop_token stop) {
   TRY_ASSIGN(Parts mounted, Parts::Mount(layers, parts, options, stop));
   archive::TarWriter tar(out);
   Timestamp time{options.epoch.value_or(0) * 1'000'000'000};
   for (Parts::Part& part : mounted.all()) {
     if (!part.prefix.empty()) {
-      TRY(tar.Add({.name = part.prefix, .type = archive::EntryType::kDirectory, .mode = 0755,
-                   .mtime = time}));
+      TRY(tar.Add({.name = part.prefix, .type = archive::EntryType::kDirectory, .mode = 0755, .mtime = time}));
     }
-    TRY(snapshot::AppendUpperTar(part.mount->path(), part.entries, snapshot::HashFiles::kNo, {},
-                                 part.prefix, tar, stop));
+    TRY(snapshot::AppendUpperTar(part.mount->path(), part.entries, snapshot::HashFiles::kNo, {}, part.prefix, tar,
+                                 stop));
     for (const auto& [name, text] : *part.more) {
       TRY(tar.Add({.name = part.prefix + name, .mode = 0600, .size = text.size(), .mtime = time}));
       TRY(tar.Content(text));
@@ -177,8 +175,8 @@ Status WriteFilesTar(snapshot::LayerStore& layers, const std::vector<FilesPart>&
   return tar.Finish();
 }
 
-Status CopyFiles(snapshot::LayerStore& layers, const std::vector<FilesPart>& parts,
-                 const FilesOptions& options, const std::string& directory, std::stop_token stop) {
+Status CopyFiles(snapshot::LayerStore& layers, const std::vector<FilesPart>& parts, const FilesOptions& options,
+                 const std::string& directory, std::stop_token stop) {
   TRY_ASSIGN(Parts mounted, Parts::Mount(layers, parts, options, stop));
   TRY(sys::MkdirAll(directory, 0755));
   if (options.delete_extra) TRY(RemoveOthers(directory, "", mounted.Paths()));

@@ -21,7 +21,7 @@ namespace varve::exporter {
 struct FilesPart {
   cache::Rootfs rootfs;
   oci::Platform platform;
-  std::string directory;  // "linux_arm64"; empty: the root of the output
+  std::string directory;                                       // "linux_arm64"; empty: the root of the output
   std::vector<std::pair<std::string, std::string>> more = {};  // name and text of files beside the result's
 };
 
@@ -38,12 +38,12 @@ struct FilesOptions {
 };
 
 // The merged trees as one tar.
-Status WriteFilesTar(snapshot::LayerStore& layers, const std::vector<FilesPart>& parts,
-                     const FilesOptions& options, Writer& out, std::stop_token stop);
+Status WriteFilesTar(snapshot::LayerStore& layers, const std::vector<FilesPart>& parts, const FilesOptions& options,
+                     Writer& out, std::stop_token stop);
 
 // Copies the merged trees into `directory`, which is made. Owners are kept as far as this process may
 // set them.
-Status CopyFiles(snapshot::LayerStore& layers, const std::vector<FilesPart>& parts,
-                 const FilesOptions& options, const std::string& directory, std::stop_token stop);
+Status CopyFiles(snapshot::LayerStore& layers, const std::vector<FilesPart>& parts, const FilesOptions& options,
+                 const std::string& directory, std::stop_token stop);
 
 }  // namespace varve::exporter

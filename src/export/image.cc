@@ -18,18 +18,24 @@ namespace {
 
 archive::Compression CodecOf(LayerCompression compression) {
   switch (compression) {
-    case LayerCompression::kNone: return archive::Compression::kNone;
-    case LayerCompression::kGzip: return archive::Compression::kGzip;
-    case LayerCompression::kZstd: return archive::Compression::kZstd;
+    case LayerCompression::kNone:
+      return archive::Compression::kNone;
+    case LayerCompression::kGzip:
+      return archive::Compression::kGzip;
+    case LayerCompression::kZstd:
+      return archive::Compression::kZstd;
   }
   return archive::Compression::kGzip;
 }
 
 std::string MediaType(LayerCompression compression, bool oci) {
   switch (compression) {
-    case LayerCompression::kNone: return std::string(oci ? oci::kOciLayer : oci::kDockerLayer);
-    case LayerCompression::kGzip: return std::string(oci ? oci::kOciLayerGzip : oci::kDockerLayerGzip);
-    case LayerCompression::kZstd: return std::string(oci ? oci::kOciLayerZstd : oci::kDockerLayerZstd);
+    case LayerCompression::kNone:
+      return std::string(oci ? oci::kOciLayer : oci::kDockerLayer);
+    case LayerCompression::kGzip:
+      return std::string(oci ? oci::kOciLayerGzip : oci::kDockerLayerGzip);
+    case LayerCompression::kZstd:
+      return std::string(oci ? oci::kOciLayerZstd : oci::kDockerLayerZstd);
   }
   return std::string(oci::kOciLayerGzip);
 }
@@ -44,7 +50,7 @@ std::optional<LayerCompression> CompressionOf(std::string_view media_type) {
 struct LayerSource {
   DiffId diff_id;
   Timestamps timestamps = Timestamps::kKeep;
-  int64_t epoch = 0;                 // seconds; of a layer that does not keep its times
+  int64_t epoch = 0;  // seconds; of a layer that does not keep its times
 };
 
 LayerSource SourceOf(const ImageInput& input, const Output& output, size_t layer) {
@@ -59,23 +65,20 @@ LayerSource SourceOf(const ImageInput& input, const Output& output, size_t layer
 // What the layer became when its times were rewritten before: the tar need not be made to know.
 constexpr const char* kRedatedMemo = "redated-layer";
 std::string RedatedKey(const LayerSource& source) {
-  return fmt::format("{} {} {}", source.diff_id.ToString(),
-                     source.timestamps == Timestamps::kSet ? "set" : "clamp", source.epoch);
+  return fmt::format("{} {} {}", source.diff_id.ToString(), source.timestamps == Timestamps::kSet ? "set" : "clamp",
+                     source.epoch);
 }
 
 // The tar of a layer that another program packed: its files do not tell how, but the blob does.
-Status WriteTarFromBlob(const DiffId& layer, const ExportStores& stores, Writer& out,
-                        std::stop_token stop) {
+Status WriteTarFromBlob(const DiffId& layer, const ExportStores& stores, Writer& out, std::stop_token stop) {
   TRY_ASSIGN(auto known, stores.local.FindLayerBlobs(layer));
-  Error error = NotFound("layer {} was packed by another program, and its blob is not here",
-                         layer.ToString());
+  Error error = NotFound("layer {} was packed by another program, and its blob is not here", layer.ToString());
   error.hint = "build again with --pull";
   for (const cache::LayerBlob& blob : known) {
     TRY_ASSIGN(auto size, stores.blobs.Size(blob.blob));
     if (!size && (blob.repository.empty() || !stores.fetch)) continue;
     if (Status fetched = size ? Ok() : stores.fetch(blob, stop); !fetched) {
-      error.message += fmt::format(", nor where it came from, {}: {}", blob.repository,
-                                   fetched.error().message);
+      error.message += fmt::format(", nor where it came from, {}: {}", blob.repository, fetched.error().message);
       error.hint = fetched.error().hint;
       continue;
     }
@@ -122,13 +125,13 @@ Result<std::optional<DiffId>> KnownDiffId(const LayerSource& source, const Expor
 
 // A blob of the layer in the blob store, in the wanted form. Existing blobs of another compression
 // serve too unless it is forced: recompressing a base image's layers would make them another image.
-Result<std::optional<cache::LayerBlob>> FindBlob(const DiffId& layer, const Output& output,
-                                                 const ExportStores& stores, std::stop_token stop) {
+Result<std::optional<cache::LayerBlob>> FindBlob(const DiffId& layer, const Output& output, const ExportStores& stores,
+                                                 std::stop_token stop) {
   TRY_ASSIGN(auto known, stores.local.FindLayerBlobs(layer));
   auto fits = [&](const cache::LayerBlob& blob) {
     auto compression = CompressionOf(blob.media_type);
-    return compression && (*compression == output.compression ||
-                           (!output.force_compression && !blob.repository.empty()));
+    return compression &&
+           (*compression == output.compression || (!output.force_compression && !blob.repository.empty()));
   };
   for (const cache::LayerBlob& blob : known) {
     if (!fits(blob)) continue;
@@ -191,13 +194,14 @@ bool IsInForm(const cache::LayerBlob& blob, const Output& output) {
 
 // As what the layer can be had without bringing it here; nothing where it cannot, or in another form. A base
 // image's layers are taken as they are.
-Result<std::optional<MadeLayer>> FindElsewhere(const DiffId& layer, const Output& output,
-                                               const ExportStores& stores, std::stop_token stop) {
+Result<std::optional<MadeLayer>> FindElsewhere(const DiffId& layer, const Output& output, const ExportStores& stores,
+                                               std::stop_token stop) {
   TRY_ASSIGN(auto known, stores.local.FindLayerBlobs(layer));
   MadeLayer made{.diff_id = layer};
   auto take = [&](const cache::LayerBlob& blob) {
     made.descriptor = {.media_type = MediaType(*CompressionOf(blob.media_type), output.oci_media_types),
-                       .digest = blob.blob, .size = blob.size};
+                       .digest = blob.blob,
+                       .size = blob.size};
     Counter("export.layers_elsewhere").Add();
     return std::optional(std::move(made));
   };
@@ -205,18 +209,17 @@ Result<std::optional<MadeLayer>> FindElsewhere(const DiffId& layer, const Output
     TRY_ASSIGN(auto here, stores.blobs.Size(blob.blob));
     if (here || blob.repository.empty() || !stores.fetch || !CompressionOf(blob.media_type)) continue;
     if (output.force_compression && !IsInForm(blob, output)) continue;
-    made.absent = AbsentBlob{blob.repository,
-                             [fetch = stores.fetch, blob](std::stop_token token) { return fetch(blob, token); }};
+    made.absent =
+        AbsentBlob{blob.repository, [fetch = stores.fetch, blob](std::stop_token token) { return fetch(blob, token); }};
     return take(blob);
   }
   auto blob = stores.elsewhere->describe(layer, stop);
   if (!blob || !IsInForm(*blob, output)) return std::optional<MadeLayer>();
-  made.absent = AbsentBlob{
-      blob->repository, [fetch = stores.elsewhere->fetch, layer](std::stop_token token) -> Status {
-        TRY_ASSIGN(auto fetched, fetch(layer, token));
-        if (fetched) return Ok();
-        return Corrupt("layer {} is not here any more, nor in a cache", layer.ToString());
-      }};
+  made.absent = AbsentBlob{blob->repository, [fetch = stores.elsewhere->fetch, layer](std::stop_token token) -> Status {
+                             TRY_ASSIGN(auto fetched, fetch(layer, token));
+                             if (fetched) return Ok();
+                             return Corrupt("layer {} is not here any more, nor in a cache", layer.ToString());
+                           }};
   return take(*blob);
 }
 
@@ -232,9 +235,8 @@ Status WriteFetchedTar(const DiffId& layer, const ExportStores& stores, Writer& 
   return Corrupt("the blob of layer {} holds another one", layer.ToString());
 }
 
-Result<MadeLayer> MakeLayer(const LayerSource& source, const Output& output,
-                            const ExportStores& stores, const OnProgress& on_progress,
-                            std::stop_token stop) {
+Result<MadeLayer> MakeLayer(const LayerSource& source, const Output& output, const ExportStores& stores,
+                            const OnProgress& on_progress, std::stop_token stop) {
   MadeLayer made;
   Packing packing(fmt::format("{} {} {} {}", static_cast<const void*>(&stores.blobs), RedatedKey(source),
                               static_cast<int>(source.timestamps), static_cast<int>(output.compression)));
@@ -257,9 +259,10 @@ Result<MadeLayer> MakeLayer(const LayerSource& source, const Output& output,
     TRY_ASSIGN(auto blob, FindBlob(*known, output, stores, stop));
     if (blob) {
       made.diff_id = *known;
-      made.descriptor = {.media_type = MediaType(*CompressionOf(blob->media_type),
-                                                 output.oci_media_types),
-                         .digest = blob->blob, .size = blob->size, .annotations = std::move(annotations)};
+      made.descriptor = {.media_type = MediaType(*CompressionOf(blob->media_type), output.oci_media_types),
+                         .digest = blob->blob,
+                         .size = blob->size,
+                         .annotations = std::move(annotations)};
       return made;
     }
   }
@@ -273,8 +276,7 @@ Result<MadeLayer> MakeLayer(const LayerSource& source, const Output& output,
   // Reading and packing the tar, hashing it, compressing, and hashing and storing what comes of it
   // are at work at the same time.
   BackgroundWriter stored(*writer);
-  TRY_ASSIGN(auto compressor, archive::MakeCompressor(stored, CodecOf(output.compression),
-                                                      output.compression_level));
+  TRY_ASSIGN(auto compressor, archive::MakeCompressor(stored, CodecOf(output.compression), output.compression_level));
   ProgressWriter counting(*compressor, ByteProgress(on_progress, id, layer.tar_size));
   if (elsewhere) {
     made.diff_id = source.diff_id;
@@ -287,17 +289,18 @@ Result<MadeLayer> MakeLayer(const LayerSource& source, const Output& output,
   uint64_t size = writer->size();
   TRY_ASSIGN(Digest digest, writer->Commit({}));
   made.descriptor = {.media_type = MediaType(output.compression, output.oci_media_types),
-                     .digest = digest, .size = size, .annotations = std::move(annotations)};
+                     .digest = digest,
+                     .size = size,
+                     .annotations = std::move(annotations)};
   made.fresh = true;
-  TRY(stores.local.PutLayerBlob(made.diff_id, {.blob = digest, .media_type = MediaType(output.compression, true),
-                                               .size = size}));
+  TRY(stores.local.PutLayerBlob(made.diff_id,
+                                {.blob = digest, .media_type = MediaType(output.compression, true), .size = size}));
   if (on_progress) on_progress(id, layer.tar_size, layer.tar_size, true);
   return made;
 }
 
 // Of the level `type` and for this platform, or for all.
-oci::Annotations AnnotationsFor(const Output& output, std::string_view type,
-                                const oci::Platform& platform) {
+oci::Annotations AnnotationsFor(const Output& output, std::string_view type, const oci::Platform& platform) {
   oci::Annotations annotations;
   for (const Output::Annotation& annotation : output.annotations) {
     if (annotation.type != type) continue;
@@ -321,7 +324,8 @@ Result<Image> Assemble(const PlatformInput& of, const Output& output, const Expo
   bool oci = output.oci_media_types;
   image.manifest.media_type = oci ? oci::kOciManifest : oci::kDockerManifest;
   image.manifest.config = {.media_type = std::string(oci ? oci::kOciConfig : oci::kDockerConfig),
-                           .digest = image.config_digest, .size = image.config.size()};
+                           .digest = image.config_digest,
+                           .size = image.config.size()};
   for (MadeLayer& layer : layers) {
     if (layer.fresh) image.fresh.insert(layer.descriptor.digest);
     if (layer.absent) image.absent.emplace(layer.descriptor.digest, std::move(*layer.absent));
@@ -383,15 +387,13 @@ Result<ImageSet> Gather(const BuildResult& result, const Output& output, const E
 
 }  // namespace
 
-Result<oci::Descriptor> MakeLayerBlob(const DiffId& layer, const Output& output,
-                                      const ExportStores& stores, const OnProgress& on_progress,
-                                      std::stop_token stop) {
+Result<oci::Descriptor> MakeLayerBlob(const DiffId& layer, const Output& output, const ExportStores& stores,
+                                      const OnProgress& on_progress, std::stop_token stop) {
   TRY_ASSIGN(auto made, MakeLayer({.diff_id = layer}, output, stores, on_progress, stop));
   return std::move(made.descriptor);
 }
 
-std::vector<attest::Attestation> KeptAttestations(const std::vector<attest::Attestation>& all,
-                                                  const Output& output) {
+std::vector<attest::Attestation> KeptAttestations(const std::vector<attest::Attestation>& all, const Output& output) {
   bool image = output.type == OutputType::kImage;
   std::vector<attest::Attestation> kept;
   for (const attest::Attestation& attestation : all) {
@@ -400,10 +402,11 @@ std::vector<attest::Attestation> KeptAttestations(const std::vector<attest::Atte
   return kept;
 }
 
-Status CheckOutput(const Output& output, const std::vector<oci::Platform>& platforms,
-                   bool multi_platform, bool attested) {
+Status CheckOutput(const Output& output, const std::vector<oci::Platform>& platforms, bool multi_platform,
+                   bool attested) {
   if (attested && output.type == OutputType::kDocker) {
-    Error error = Invalid("docker exporter does not currently support exporting manifest lists, which attestations need");
+    Error error =
+        Invalid("docker exporter does not currently support exporting manifest lists, which attestations need");
     error.hint = "add inline-only=true to the attestation, or write an OCI layout: -o type=oci,dest=FILE";
     return error;
   }
@@ -422,8 +425,8 @@ Status CheckOutput(const Output& output, const std::vector<oci::Platform>& platf
   for (const Output::Annotation& annotation : output.annotations) {
     bool of_index = annotation.type.starts_with("index");
     if (of_index && !annotation.platform.empty()) {
-      return Invalid("annotation {}[{}].{}: an index is for all platforms", annotation.type,
-                     annotation.platform, annotation.key);
+      return Invalid("annotation {}[{}].{}: an index is for all platforms", annotation.type, annotation.platform,
+                     annotation.key);
     }
     if (of_index && !multi_platform && !attested) {
       Error error = Invalid("index annotation \"{}\" on an image without an index", annotation.key);
@@ -431,19 +434,17 @@ Status CheckOutput(const Output& output, const std::vector<oci::Platform>& platf
       return error;
     }
     if (annotation.type != "manifest" && !output.oci_media_types) {
-      Error error = Invalid("{} annotation \"{}\" needs OCI's media types", annotation.type,
-                            annotation.key);
+      Error error = Invalid("{} annotation \"{}\" needs OCI's media types", annotation.type, annotation.key);
       error.hint = "leave out oci-mediatypes=false: Docker's formats have no such annotations";
       return error;
     }
     if (annotation.platform.empty()) continue;
     TRY_ASSIGN(auto wanted, oci::ParsePlatform(annotation.platform));
-    bool there = std::ranges::any_of(platforms, [&](const oci::Platform& platform) {
-      return oci::Normalise(platform) == wanted;
-    });
+    bool there = std::ranges::any_of(platforms,
+                                     [&](const oci::Platform& platform) { return oci::Normalise(platform) == wanted; });
     if (there) continue;
-    Error error = Invalid("annotation \"{}\" is for platform {}, which is not in the result",
-                          annotation.key, annotation.platform);
+    Error error = Invalid("annotation \"{}\" is for platform {}, which is not in the result", annotation.key,
+                          annotation.platform);
     std::vector<std::string> names;
     for (const oci::Platform& platform : platforms) names.push_back(platform.ToString());
     error.hint = "the result is for " + Join(names, ", ");
@@ -452,15 +453,15 @@ Status CheckOutput(const Output& output, const std::vector<oci::Platform>& platf
   return Ok();
 }
 
-oci::ImageConfig FinishConfig(const ImageInput& input, const std::vector<DiffId>& diff_ids,
-                              const Output& output, Clock& clock) {
+oci::ImageConfig FinishConfig(const ImageInput& input, const std::vector<DiffId>& diff_ids, const Output& output,
+                              Clock& clock) {
   std::optional<int64_t> epoch = output.source_date_epoch;
   bool set = epoch && output.timestamps == Timestamps::kSet;
   oci::ImageConfig config = input.config;
   config.set_diff_ids(diff_ids);
   std::vector<oci::History> history = config.history();
-  size_t with_layer = static_cast<size_t>(
-      std::ranges::count_if(history, [](const oci::History& h) { return !h.empty_layer; }));
+  size_t with_layer =
+      static_cast<size_t>(std::ranges::count_if(history, [](const oci::History& h) { return !h.empty_layer; }));
   // One entry with a layer for each layer: what lacks one gets it at the end; what has too many is
   // marked from the bottom (reference exporters.md §5).
   for (; with_layer < diff_ids.size(); ++with_layer) {
@@ -497,8 +498,8 @@ oci::ImageConfig FinishConfig(const ImageInput& input, const std::vector<DiffId>
   return config;
 }
 
-Result<oci::ImageConfig> MakeConfig(const ImageInput& input, const Output& output,
-                                    const ExportStores& stores, std::stop_token stop) {
+Result<oci::ImageConfig> MakeConfig(const ImageInput& input, const Output& output, const ExportStores& stores,
+                                    std::stop_token stop) {
   std::vector<DiffId> diff_ids;
   for (size_t i = 0; i < input.rootfs.layers.size(); ++i) {
     LayerSource source = SourceOf(input, output, i);
@@ -512,8 +513,8 @@ Result<oci::ImageConfig> MakeConfig(const ImageInput& input, const Output& outpu
   return FinishConfig(input, diff_ids, output, stores.clock);
 }
 
-Result<ImageSet> MakeStoredImages(const BuildResult& result, const Output& output,
-                                  const ExportStores& stores, std::stop_token stop) {
+Result<ImageSet> MakeStoredImages(const BuildResult& result, const Output& output, const ExportStores& stores,
+                                  std::stop_token stop) {
   if (output.timestamps != Timestamps::kKeep && output.source_date_epoch) {
     return MakeImages(result, output, stores, nullptr, stop);
   }
@@ -526,12 +527,10 @@ Result<ImageSet> MakeStoredImages(const BuildResult& result, const Output& outpu
       MadeLayer made{.diff_id = diff_id};
       auto pulled = std::ranges::find_if(blobs, [](const auto& b) { return !b.repository.empty(); });
       if (pulled != blobs.end()) {
-        made.descriptor = {.media_type = pulled->media_type, .digest = pulled->blob,
-                           .size = pulled->size};
+        made.descriptor = {.media_type = pulled->media_type, .digest = pulled->blob, .size = pulled->size};
       } else {
         TRY_ASSIGN(snapshot::Layer layer, stores.layers.Stat(diff_id));
-        made.descriptor = {.media_type = std::string(oci::kOciLayer), .digest = diff_id.value,
-                           .size = layer.tar_size};
+        made.descriptor = {.media_type = std::string(oci::kOciLayer), .digest = diff_id.value, .size = layer.tar_size};
       }
       layers.push_back(std::move(made));
     }
@@ -539,9 +538,8 @@ Result<ImageSet> MakeStoredImages(const BuildResult& result, const Output& outpu
   });
 }
 
-Result<ImageSet> MakeImages(const BuildResult& result, const Output& output,
-                            const ExportStores& stores, const OnProgress& on_progress,
-                            std::stop_token stop) {
+Result<ImageSet> MakeImages(const BuildResult& result, const Output& output, const ExportStores& stores,
+                            const OnProgress& on_progress, std::stop_token stop) {
   METRIC("export.image");
   return Gather(result, output, stores, [&](const PlatformInput& of) -> Result<Image> {
     const ImageInput& input = of.input;

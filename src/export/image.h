@@ -13,9 +13,9 @@
 #include <string>
 #include <vector>
 
-#include "base/byte_progress.h"
 #include "archive/codec.h"
 #include "attest/statement.h"
+#include "base/byte_progress.h"
 #include "cache/local_store.h"
 #include "cas/blob_store.h"
 #include "export/output.h"
@@ -28,9 +28,9 @@ namespace varve::exporter {
 // What a build gives to export.
 struct ImageInput {
   cache::Rootfs rootfs;
-  oci::ImageConfig config;            // of the front end: everything but rootfs.diff_ids
-  size_t base_layers = 0;             // leading layers that the base image brought
-  size_t base_history = 0;            // leading history entries that are the base image's
+  oci::ImageConfig config;  // of the front end: everything but rootfs.diff_ids
+  size_t base_layers = 0;   // leading layers that the base image brought
+  size_t base_history = 0;  // leading history entries that are the base image's
   // When the layer of each history entry was made; nothing for entries without one. A cached build
   // dates its layers as the build that made them did, so that it gives the same image.
   std::vector<std::optional<Timestamp>> made = {};
@@ -39,7 +39,7 @@ struct ImageInput {
 };
 
 struct PlatformInput {
-  oci::Platform platform;             // as asked for: what the index says
+  oci::Platform platform;  // as asked for: what the index says
   ImageInput input;
   std::vector<attest::Attestation> attestations = {};
 };
@@ -83,17 +83,17 @@ struct Image {
   oci::Manifest manifest;
   std::string manifest_text;
   Digest manifest_digest;
-  oci::Descriptor descriptor;         // of the manifest, with platform
-  std::set<Digest> fresh;             // blobs that were written just now, and need no verification
+  oci::Descriptor descriptor;                // of the manifest, with platform
+  std::set<Digest> fresh;                    // blobs that were written just now, and need no verification
   std::map<Digest, AbsentBlob> absent = {};  // only where ExportStores has layers elsewhere
 };
 
 // The whole of it: what a name points to, and everything below.
 struct ImageSet {
-  std::vector<Image> images;          // in the order of the platforms
-  std::optional<oci::Index> index;    // none: a bare manifest, images[0]
+  std::vector<Image> images;        // in the order of the platforms
+  std::optional<oci::Index> index;  // none: a bare manifest, images[0]
   std::string index_text;
-  oci::Descriptor descriptor;         // of the index, or of the only manifest
+  oci::Descriptor descriptor;            // of the index, or of the only manifest
   std::vector<Image> attestations = {};  // manifests of what is attested; their layers are statements
 
   // What a user calls the image's id: the config of a bare manifest, else the index.
@@ -101,40 +101,37 @@ struct ImageSet {
 };
 
 // Those that go into this output: an inline-only one is for images.
-std::vector<attest::Attestation> KeptAttestations(const std::vector<attest::Attestation>& all,
-                                                  const Output& output);
+std::vector<attest::Attestation> KeptAttestations(const std::vector<attest::Attestation>& all, const Output& output);
 
 // What can be said before a build: kInvalid for annotations of a platform that is not among the
 // results, or of an index where there is none, and for a docker archive of several platforms or with
 // attestations, which the format cannot hold. `attested`: attestations will go into the output.
-Status CheckOutput(const Output& output, const std::vector<oci::Platform>& platforms,
-                   bool multi_platform, bool attested = false);
+Status CheckOutput(const Output& output, const std::vector<oci::Platform>& platforms, bool multi_platform,
+                   bool attested = false);
 
 // The config as it is stored: diff ids, one history entry per layer, creation times. With an epoch,
 // nothing that this build added is later than it (reference exporters.md §5); with Timestamps::kSet
 // all of it is from then.
-oci::ImageConfig FinishConfig(const ImageInput& input, const std::vector<DiffId>& diff_ids,
-                              const Output& output, Clock& clock);
+oci::ImageConfig FinishConfig(const ImageInput& input, const std::vector<DiffId>& diff_ids, const Output& output,
+                              Clock& clock);
 
 // The config that MakeImages would give, without making blobs: its digest is the ID of an image of one
 // platform.
-Result<oci::ImageConfig> MakeConfig(const ImageInput& input, const Output& output,
-                                    const ExportStores& stores, std::stop_token stop);
+Result<oci::ImageConfig> MakeConfig(const ImageInput& input, const Output& output, const ExportStores& stores,
+                                    std::stop_token stop);
 
 // The layer as a blob in the blob store, in the output's compression: one that is there already, or made
 // now. kNotFound: the layer is not on this machine.
-Result<oci::Descriptor> MakeLayerBlob(const DiffId& layer, const Output& output,
-                                      const ExportStores& stores, const OnProgress& on_progress,
-                                      std::stop_token stop);
+Result<oci::Descriptor> MakeLayerBlob(const DiffId& layer, const Output& output, const ExportStores& stores,
+                                      const OnProgress& on_progress, std::stop_token stop);
 
 // Images whose layers are named by their uncompressed tars and stay unpacked: what the image store
 // keeps. No blob of a layer is made, except of layers whose times the output rewrites.
-Result<ImageSet> MakeStoredImages(const BuildResult& result, const Output& output,
-                                  const ExportStores& stores, std::stop_token stop);
+Result<ImageSet> MakeStoredImages(const BuildResult& result, const Output& output, const ExportStores& stores,
+                                  std::stop_token stop);
 
 // Images whose layers are blobs in the blob store, in the output's compression.
-Result<ImageSet> MakeImages(const BuildResult& result, const Output& output,
-                            const ExportStores& stores, const OnProgress& on_progress,
-                            std::stop_token stop);
+Result<ImageSet> MakeImages(const BuildResult& result, const Output& output, const ExportStores& stores,
+                            const OnProgress& on_progress, std::stop_token stop);
 
 }  // namespace varve::exporter

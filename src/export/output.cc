@@ -13,17 +13,35 @@ struct TypeName {
   OutputType type;
 };
 constexpr TypeName kTypes[] = {
-    {"image", OutputType::kImage},   {"registry", OutputType::kImage},
-    {"oci", OutputType::kOci},       {"docker", OutputType::kDocker},
-    {"local", OutputType::kLocal},   {"tar", OutputType::kTar},
+    {"image", OutputType::kImage},        {"registry", OutputType::kImage}, {"oci", OutputType::kOci},
+    {"docker", OutputType::kDocker},      {"local", OutputType::kLocal},    {"tar", OutputType::kTar},
     {"cacheonly", OutputType::kCacheOnly}};
 
-constexpr std::string_view kKeys[] = {
-    "type", "dest", "name", "push", "push-by-digest", "registry.insecure", "unpack", "store",
-    "dangling-name-prefix", "name-canonical", "oci-mediatypes", "compression", "compression-level",
-    "force-compression", "source-date-epoch", "rewrite-timestamp", "tar", "mode", "platform-split",
-    "oci-artifact", "attestation-inline", "attestation-prefix", "prefer-nondist-layers",
-    "danging-name-empty-only", "context"};
+constexpr std::string_view kKeys[] = {"type",
+                                      "dest",
+                                      "name",
+                                      "push",
+                                      "push-by-digest",
+                                      "registry.insecure",
+                                      "unpack",
+                                      "store",
+                                      "dangling-name-prefix",
+                                      "name-canonical",
+                                      "oci-mediatypes",
+                                      "compression",
+                                      "compression-level",
+                                      "force-compression",
+                                      "source-date-epoch",
+                                      "rewrite-timestamp",
+                                      "tar",
+                                      "mode",
+                                      "platform-split",
+                                      "oci-artifact",
+                                      "attestation-inline",
+                                      "attestation-prefix",
+                                      "prefer-nondist-layers",
+                                      "danging-name-empty-only",
+                                      "context"};
 
 Result<bool> BoolOf(const std::string& key, const std::string& value) {
   if (value.empty()) return true;
@@ -35,8 +53,10 @@ Status CheckAnnotationType(const std::string& type) {
   static constexpr std::string_view kAnnotationTypes[] = {"manifest", "index", "manifest-descriptor",
                                                           "index-descriptor"};
   if (std::ranges::find(kAnnotationTypes, type) != std::end(kAnnotationTypes)) return Ok();
-  return Invalid("unknown annotation type \"{}\": use manifest, index, manifest-descriptor or "
-                 "index-descriptor", type);
+  return Invalid(
+      "unknown annotation type \"{}\": use manifest, index, manifest-descriptor or "
+      "index-descriptor",
+      type);
 }
 
 Status SetCompression(Output& output, const std::string& value) {
@@ -54,8 +74,7 @@ Status SetCompression(Output& output, const std::string& value) {
   return Ok();
 }
 
-Status SetInt(const std::string& key, const std::string& value, int64_t low, int64_t high,
-              int64_t* out) {
+Status SetInt(const std::string& key, const std::string& value, int64_t low, int64_t high, int64_t* out) {
   auto number = ParseInt(value);
   if (!number || *number < low || *number > high) {
     return Invalid("invalid value \"{}\" of output attribute {}", value, key);
@@ -125,8 +144,7 @@ Status SetAttribute(Output& output, const std::string& key, const std::string& v
   } else if (key == "attestation-prefix") {
     if (value.find('/') != std::string::npos) return Invalid("attestation-prefix \"{}\" has a slash", value);
     output.attestation_prefix = value;
-  } else if (key == "unpack" ||
-             key == "prefer-nondist-layers" || key == "danging-name-empty-only") {
+  } else if (key == "unpack" || key == "prefer-nondist-layers" || key == "danging-name-empty-only") {
     // About a worker's image store, which a build here does not have.
     return set_bool(&ignored);
   } else if (key != "context") {
@@ -183,12 +201,18 @@ Result<std::optional<Output::Annotation>> ParseAnnotationKey(const std::string& 
 
 std::string_view OutputTypeName(OutputType type) {
   switch (type) {
-    case OutputType::kImage: return "image";
-    case OutputType::kOci: return "oci";
-    case OutputType::kDocker: return "docker";
-    case OutputType::kLocal: return "local";
-    case OutputType::kTar: return "tar";
-    case OutputType::kCacheOnly: return "cacheonly";
+    case OutputType::kImage:
+      return "image";
+    case OutputType::kOci:
+      return "oci";
+    case OutputType::kDocker:
+      return "docker";
+    case OutputType::kLocal:
+      return "local";
+    case OutputType::kTar:
+      return "tar";
+    case OutputType::kCacheOnly:
+      return "cacheonly";
   }
   return "cacheonly";
 }
@@ -227,8 +251,8 @@ Result<Output> ParseOutput(std::string_view value, bool stdout_is_console) {
     for (const TypeName& t : kTypes) names.push_back(t.name);
     auto near = NearestWord(type, names);
     Error error = Invalid("unknown output type \"{}\"", type);
-    error.hint = near ? fmt::format("did you mean {}?", *near)
-                      : "use image, oci, docker, local, tar, registry or cacheonly";
+    error.hint =
+        near ? fmt::format("did you mean {}?", *near) : "use image, oci, docker, local, tar, registry or cacheonly";
     return error;
   }
   output.type = known->type;

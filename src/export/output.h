@@ -32,13 +32,13 @@ enum class Timestamps {
 
 struct Output {
   OutputType type = OutputType::kCacheOnly;
-  std::string dest;                        // "-": stdout
-  std::vector<std::string> names;          // image names; empty: those of -t
+  std::string dest;                // "-": stdout
+  std::vector<std::string> names;  // image names; empty: those of -t
   bool push = false;
   bool push_by_digest = false;
-  bool insecure_registry = false;          // registry.insecure
+  bool insecure_registry = false;  // registry.insecure
   bool store = true;
-  bool tar = true;                         // oci, docker
+  bool tar = true;  // oci, docker
   bool oci_media_types = true;
   bool name_canonical = false;
   std::string dangling_name_prefix;

@@ -40,8 +40,7 @@ TEST(ParseOutput, ATarIsNotWrittenToATerminal) {
 
 TEST(ParseOutput, SuggestsWhatWasMeant) {
   EXPECT_EQ(ParseOutput("type=dcker", false).error().hint, "did you mean docker?");
-  EXPECT_EQ(ParseOutput("type=image,compresion=zstd", false).error().hint,
-            "did you mean compression?");
+  EXPECT_EQ(ParseOutput("type=image,compresion=zstd", false).error().hint, "did you mean compression?");
   EXPECT_FALSE(ParseOutput("type=image,compression=lzma", false));
   EXPECT_FALSE(ParseOutput("type=image,push=maybe", false));
   EXPECT_FALSE(ParseOutput("dest=x,push=true", false));

@@ -46,8 +46,7 @@ class ExportPlatformsTest : public testing::Test {
     blobs = cas::MakeMemoryStore();
     stores.emplace(ExportStores{*layers, *local, *blobs, nullptr, clock});
     built.multi_platform = true;
-    for (const char* name : {"linux/amd64", "linux/arm64", "linux/arm/v7"})
-      Add(name, {{"bin", name}});
+    for (const char* name : {"linux/amd64", "linux/arm64", "linux/arm/v7"}) Add(name, {{"bin", name}});
     output.source_date_epoch = 1'700'000'000;
     output.compression = LayerCompression::kNone;
   }
@@ -132,19 +131,16 @@ TEST_F(ExportPlatformsTest, WhatCannotBeIsSaidBeforeAnythingIsMade) {
     auto set = Make();
     return set ? "accepted" : set.error().message + " / " + set.error().hint;
   };
-  EXPECT_THAT(
-      refused({"manifest", "linux/s390x", "k", "v"}),
-      HasSubstr("not in the result / the result is for linux/amd64, linux/arm64, linux/arm/v7"));
-  EXPECT_THAT(refused({"index", "linux/amd64", "k", "v"}),
-              HasSubstr("an index is for all platforms"));
+  EXPECT_THAT(refused({"manifest", "linux/s390x", "k", "v"}),
+              HasSubstr("not in the result / the result is for linux/amd64, linux/arm64, linux/arm/v7"));
+  EXPECT_THAT(refused({"index", "linux/amd64", "k", "v"}), HasSubstr("an index is for all platforms"));
   output.oci_media_types = false;
   EXPECT_THAT(refused({"index", "", "k", "v"}), HasSubstr("needs OCI's media types"));
   output.annotations.clear();
   output.type = OutputType::kDocker;
   auto set = Make();
   ASSERT_FALSE(set);
-  EXPECT_THAT(set.error().message,
-              HasSubstr("does not currently support exporting manifest lists"));
+  EXPECT_THAT(set.error().message, HasSubstr("does not currently support exporting manifest lists"));
   EXPECT_THAT(set.error().hint, HasSubstr("type=oci"));
 }
 
@@ -187,10 +183,9 @@ TEST_F(ExportPlatformsTest, TheStoredIndexPointsToTheSameConfigs) {
 TEST_F(ExportPlatformsTest, FilesHaveADirectoryPerPlatform) {
   StringWriter out;
   ASSERT_TRUE(WriteFilesTar(*layers, Parts(true), {.scratch = scratch}, out, {}));
-  EXPECT_THAT(Read(out.text),
-              ElementsAre(Pair("linux_amd64/", ""), Pair("linux_amd64/bin", "linux/amd64"),
-                          Pair("linux_arm64/", ""), Pair("linux_arm64/bin", "linux/arm64"),
-                          Pair("linux_arm_v7/", ""), Pair("linux_arm_v7/bin", "linux/arm/v7")));
+  EXPECT_THAT(Read(out.text), ElementsAre(Pair("linux_amd64/", ""), Pair("linux_amd64/bin", "linux/amd64"),
+                                          Pair("linux_arm64/", ""), Pair("linux_arm64/bin", "linux/arm64"),
+                                          Pair("linux_arm_v7/", ""), Pair("linux_arm_v7/bin", "linux/arm/v7")));
   std::string to = directory.path() + "/out";
   fs::create_directories(to + "/linux_amd64");
   std::ofstream(to + "/linux_amd64/old") << "x";
@@ -198,8 +193,7 @@ TEST_F(ExportPlatformsTest, FilesHaveADirectoryPerPlatform) {
   ASSERT_TRUE(CopyFiles(*layers, Parts(true), {.scratch = scratch}, to, {}));
   EXPECT_EQ(*ReadFile(to + "/linux_arm_v7/bin"), "linux/arm/v7");
   EXPECT_TRUE(fs::exists(to + "/other"));
-  ASSERT_TRUE(CopyFiles(*layers, Parts(true),
-                        {.epoch = 5, .scratch = scratch, .delete_extra = true}, to, {}));
+  ASSERT_TRUE(CopyFiles(*layers, Parts(true), {.epoch = 5, .scratch = scratch, .delete_extra = true}, to, {}));
   EXPECT_FALSE(fs::exists(to + "/other"));
   EXPECT_FALSE(fs::exists(to + "/linux_amd64/old"));
   EXPECT_TRUE(fs::exists(to + "/linux_amd64/bin"));
@@ -230,22 +224,20 @@ TEST_F(ExportPlatformsTest, UnsplitFilesMayShareDirectoriesButNoFile) {
   Add("linux/arm64", {{"bin/app-arm64", "b"}});
   StringWriter out;
   ASSERT_TRUE(WriteFilesTar(*layers, Parts(false), {.scratch = scratch}, out, {}));
-  EXPECT_THAT(Read(out.text), ElementsAre(Pair("bin/", ""), Pair("bin/app-amd64", "a"),
-                                          Pair("bin/app-arm64", "b")));
+  EXPECT_THAT(Read(out.text), ElementsAre(Pair("bin/", ""), Pair("bin/app-amd64", "a"), Pair("bin/app-arm64", "b")));
   std::string to = directory.path() + "/out";
   ASSERT_TRUE(CopyFiles(*layers, Parts(false), {.scratch = scratch, .delete_extra = true}, to, {}));
   EXPECT_EQ(*ReadFile(to + "/bin/app-arm64"), "b");
   Add("linux/s390x", {{"bin/app-arm64", "c"}});
   Status refused = CopyFiles(*layers, Parts(false), {.scratch = scratch}, to, {});
   ASSERT_FALSE(refused);
-  EXPECT_THAT(
-      refused.error().message,
-      HasSubstr(
-          "cannot overwrite bin/app-arm64 from linux/arm64 with bin/app-arm64 from linux/s390x"));
+  EXPECT_THAT(refused.error().message,
+              HasSubstr("cannot overwrite bin/app-arm64 from linux/arm64 with bin/app-arm64 from linux/s390x"));
 }
 
 attest::Attestation Provenance() {
-  return {.predicate_type = std::string(attest::kProvenanceV1), .predicate = Json().Set("buildDefinition", Json::EmptyObject()),
+  return {.predicate_type = std::string(attest::kProvenanceV1),
+          .predicate = Json().Set("buildDefinition", Json::EmptyObject()),
           .file = "provenance.json"};
 }
 
@@ -269,8 +261,8 @@ TEST_F(ExportPlatformsTest, AnSbomOfTheResultNamesTheLayersOfItsFiles) {
   built.platforms.resize(1);
   const Json document =
       *Json::Parse(R"({"files":[{"fileName":"./bin"},{"fileName":"/nowhere"},{"fileName":"bin","comment":"mine"}]})");
-  attest::Attestation sbom{.predicate_type = std::string(attest::kSpdx), .predicate = document,
-                           .file = "sbom.spdx.json"};
+  attest::Attestation sbom{
+      .predicate_type = std::string(attest::kSpdx), .predicate = document, .file = "sbom.spdx.json"};
   attest::Attestation other = sbom;
   other.file = "sbom-tools.spdx.json";
   attest::Attestation named = sbom;  // by who made it

@@ -15,7 +15,8 @@ namespace {
 constexpr size_t kMaxKey = 512, kMaxKeys = 10;
 
 Status CheckKeys(const std::vector<std::string>& keys) {
-  if (keys.empty() || keys.size() > kMaxKeys) return Invalid("{} keys: 1 to {} can be asked for", keys.size(), kMaxKeys);
+  if (keys.empty() || keys.size() > kMaxKeys)
+    return Invalid("{} keys: 1 to {} can be asked for", keys.size(), kMaxKeys);
   for (const std::string& key : keys) {
     if (key.empty() || key.size() > kMaxKey || key.find(',') != key.npos) {
       return Invalid("'{}' is no key of the cache service: at most {} characters, and no comma", key, kMaxKey);
@@ -52,8 +53,7 @@ Result<std::string> Client::ReadPart(FoundEntry& entry, std::optional<std::pair<
     WireRequest request{.what = "download " + entry.key, .limit = std::max<uint64_t>(limit, 64 << 10)};
     request.request.url = (refreshing_.Lock(), entry.url);
     if (range) {
-      request.request.headers = {
-          {"Range", fmt::format("bytes={}-{}", range->first, range->first + range->second - 1)}};
+      request.request.headers = {{"Range", fmt::format("bytes={}-{}", range->first, range->first + range->second - 1)}};
     }
     std::string used = request.request.url;
     TRY_ASSIGN(WireAnswer answer, wire_->caller().Call(request, stop));
@@ -95,8 +95,9 @@ Status Client::Read(FoundEntry& entry, uint64_t offset, uint64_t size, Writer& o
   while (next < end || !parts.empty()) {
     while (status && next < end && parts.size() <= options_.download_threads) {
       uint64_t length = std::min(options_.download_part, end - next);
-      std::packaged_task<Result<std::string>()> task(
-          [this, &entry, next, length, stop] { return ReadPart(entry, {{next, length}}, length, stop); });
+      std::packaged_task<Result<std::string>()> task([this, &entry, next, length, stop] {
+        return ReadPart(entry, {{next, length}}, length, stop);
+      });
       parts.push_back(task.get_future());
       downloads_.Submit(std::move(task));
       next += length;

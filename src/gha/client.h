@@ -34,9 +34,9 @@
 namespace varve::gha {
 
 struct FoundEntry {
-  std::string key;      // the whole key that matched
+  std::string key;  // the whole key that matched
   std::string version;
-  std::string url;      // a bearer secret that expires
+  std::string url;  // a bearer secret that expires
 };
 
 // Opens `size` bytes from `offset` on; may be called again, and from several threads.
@@ -49,8 +49,8 @@ class Client {
   struct Options {
     net::RetryPolicy retry = {};
     net::Timeouts timeouts = {};
-    Nanos deadline{600'000'000'000};   // of one request, with its repetitions
-    uint64_t upload_part = 32 << 20;   // toolkit: 32 MiB for version 1, 64 MiB for version 2
+    Nanos deadline{600'000'000'000};  // of one request, with its repetitions
+    uint64_t upload_part = 32 << 20;  // toolkit: 32 MiB for version 1, 64 MiB for version 2
     size_t upload_threads = 4;
     uint64_t download_part = 8 << 20;  // held in memory, once a thread
     size_t download_threads = 4;
@@ -77,8 +77,8 @@ class Client {
   uint64_t requests() const;  // so far, repetitions and transfers included
 
  private:
-  Result<std::string> ReadPart(FoundEntry& entry, std::optional<std::pair<uint64_t, uint64_t>> range,
-                               uint64_t limit, std::stop_token stop);
+  Result<std::string> ReadPart(FoundEntry& entry, std::optional<std::pair<uint64_t, uint64_t>> range, uint64_t limit,
+                               std::stop_token stop);
 
   const Options options_;
   const TokenClaims claims_;

@@ -12,10 +12,10 @@
 namespace varve::gha {
 namespace {
 
-using ::testing::HasSubstr;
 using net::testing::HttpServer;
 using net::testing::ServerReply;
 using net::testing::ServerRequest;
+using ::testing::HasSubstr;
 
 OpenRange Bytes(const std::string& bytes) {
   return [&bytes](uint64_t offset, uint64_t size) -> Result<std::unique_ptr<Reader>> {
@@ -43,7 +43,8 @@ class RecordingSleeper final : public net::Sleeper, public Clock {
 struct Scripted {
   explicit Scripted(HttpServer::Handler handler, Client::Options options = {}) : server(std::move(handler)) {
     options.retry.attempts = 3;
-    client = std::make_unique<Client>(http, ServiceAddress{Protocol::kV2, server.Url(""), "t"}, sleeper, sleeper, options);
+    client =
+        std::make_unique<Client>(http, ServiceAddress{Protocol::kV2, server.Url(""), "t"}, sleeper, sleeper, options);
   }
   HttpServer server;
   RecordingSleeper sleeper;
@@ -136,7 +137,8 @@ TEST(Client, ACommitWhoseAnswerIsLostCounts) {
       lost.cut_after = 3;
       return lost;
     }
-    return committed ? ServerReply{.body = R"({"ok":true,"matched_key":"k","signed_download_url":"http://x/"})"} : kMiss;
+    return committed ? ServerReply{.body = R"({"ok":true,"matched_key":"k","signed_download_url":"http://x/"})"}
+                     : kMiss;
   });
   server = &s.server;
   auto saved = s.client->Save("k", "v", 1, Bytes("a"), {});

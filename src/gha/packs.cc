@@ -341,7 +341,8 @@ Result<std::map<Digest, Packs::Place>> Packs::Upload(std::vector<const Value*> v
   uint64_t total = 0;
   for (const Value* value : values) total += value->size;
   const size_t ahead = state_.Lock()->uploads_ahead;
-  const size_t most = std::clamp<size_t>(options_.max_packs * 3 / 2 - ahead, 1, std::max<size_t>(options_.max_packs, 1));
+  const size_t most =
+      std::clamp<size_t>(options_.max_packs * 3 / 2 - ahead, 1, std::max<size_t>(options_.max_packs, 1));
   const uint64_t target = std::max(options_.pack_size, total / most + 1);
   std::vector<std::vector<const Value*>> groups;
   uint64_t filled = target;
@@ -362,8 +363,7 @@ Result<std::map<Digest, Packs::Place>> Packs::Upload(std::vector<const Value*> v
   return std::move(*places.Lock());
 }
 
-Status Packs::Change(const std::vector<Value>& values, const std::vector<std::string>& removed,
-                     std::stop_token stop) {
+Status Packs::Change(const std::vector<Value>& values, const std::vector<std::string>& removed, std::stop_token stop) {
   std::lock_guard writing(writing_);
   TRY(Load(stop));
   TRY_ASSIGN(auto places, KnownPlaces(values, stop));

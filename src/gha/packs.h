@@ -32,8 +32,8 @@
 //      not committed within Options::patience its writer is taken for dead, and the number is skipped.
 //   2. A writer that was only slow commits a number that others have skipped. So everybody looks again
 //      after the commit: at the newest index, and at the numbers that it skipped itself. What the newest
-//      was not built on, and does not have, is added to a further one. Of two that skip and are skipped, the later to commit
-//      sees the other; hence nothing is lost unless its writer dies between commit and look.
+//      was not built on, and does not have, is added to a further one. Of two that skip and are skipped, the later to
+//      commit sees the other; hence nothing is lost unless its writer dies between commit and look.
 //
 // The newest is found by the prefix, which gives what was committed last, and then by asking for the
 // next numbers as they are, highest first: with a skipped number the last commit is not the highest.
@@ -59,11 +59,11 @@ namespace varve::gha {
 class Packs {
  public:
   struct Options {
-    std::string scope = "varve";       // of the user's choice: one per image or platform, say
-    uint64_t pack_size = 64 << 20;     // a pack is begun when the one before has reached it,
-    size_t max_packs = 12;             // unless that would give one PutMany more packs than this.
-                                       // Half as many again with those of UploadAhead
-    Nanos patience{15'000'000'000};    // go-actions-cache waits as long
+    std::string scope = "varve";     // of the user's choice: one per image or platform, say
+    uint64_t pack_size = 64 << 20;   // a pack is begun when the one before has reached it,
+    size_t max_packs = 12;           // unless that would give one PutMany more packs than this.
+                                     // Half as many again with those of UploadAhead
+    Nanos patience{15'000'000'000};  // go-actions-cache waits as long
     uint64_t max_index = 64 << 20;
   };
   Packs(Client& client, Options options, net::Sleeper& sleeper);
@@ -72,7 +72,7 @@ class Packs {
     std::string key;
     Digest digest;
     uint64_t size = 0;
-    OpenRange open = {};  // none: the bytes are there, or the value is left out
+    OpenRange open = {};                  // none: the bytes are there, or the value is left out
     std::vector<std::string> needs = {};  // keys of other values
   };
   struct Stat {
@@ -92,8 +92,7 @@ class Packs {
   Result<bool> Holds(const std::string& key, std::stop_token stop);
   Result<std::vector<Stat>> List(const std::string& prefix, std::stop_token stop);
   // In order; nothing for what is absent or damaged. Neighbours in a pack come in one request.
-  Result<std::vector<std::optional<std::string>>> GetMany(const std::vector<std::string>& keys,
-                                                          std::stop_token stop);
+  Result<std::vector<std::optional<std::string>>> GetMany(const std::vector<std::string>& keys, std::stop_token stop);
   // False when it is absent. On kCorrupt `out` has the wrong bytes.
   Result<bool> Read(const std::string& key, Writer& out, std::stop_token stop);
 
@@ -129,16 +128,16 @@ class Packs {
   };
   struct State {
     bool loaded = false;
-    Places own;                                  // of the ref that is written
-    Places merged;                               // of all refs, the own one's first
-    std::set<std::string> theirs;                // keys of the others
-    std::set<std::string> gone;                  // packs that were evicted, or are damaged,
-    std::set<std::string> damaged;               // so that their names cannot be written again
-    std::map<std::string, FoundEntry> found;     // packs
-    std::map<std::string, Numbered> newest;      // by ref, as read or written last
-    std::map<Digest, Place> ahead;               // uploaded, and named by no index yet
-    size_t uploads_ahead = 0;                    // begun
-    std::map<Digest, Value> kept;                // for the next of them, or for the Change
+    Places own;                               // of the ref that is written
+    Places merged;                            // of all refs, the own one's first
+    std::set<std::string> theirs;             // keys of the others
+    std::set<std::string> gone;               // packs that were evicted, or are damaged,
+    std::set<std::string> damaged;            // so that their names cannot be written again
+    std::map<std::string, FoundEntry> found;  // packs
+    std::map<std::string, Numbered> newest;   // by ref, as read or written last
+    std::map<Digest, Place> ahead;            // uploaded, and named by no index yet
+    size_t uploads_ahead = 0;                 // begun
+    std::map<Digest, Value> kept;             // for the next of them, or for the Change
     uint64_t kept_bytes = 0;
   };
 
@@ -171,7 +170,7 @@ class Packs {
   const Options options_;
   net::Sleeper& sleeper_;
   const std::string version_;
-  const std::string prefix_;            // "varve-SCOPE#"
+  const std::string prefix_;  // "varve-SCOPE#"
   std::string own_ref_;
   std::vector<std::string> read_refs_;  // own first
   Guarded<State> state_;

@@ -79,8 +79,8 @@ Result<Packs::Index> Packs::Parse(std::string_view text) {
       return Corrupt("the index of a cache is damaged");
     }
     TRY_ASSIGN(Digest digest, Digest::Parse(parts[4].as_string()));
-    Place& place = index.values[key] = {.pack = packs[*pack], .offset = *offset, .size = *size,
-                                        .digest = digest, .generation = *generation};
+    Place& place = index.values[key] = {
+        .pack = packs[*pack], .offset = *offset, .size = *size, .digest = digest, .generation = *generation};
     if (parts.size() < 7 || !parts[6].is_array()) continue;
     for (const Json& need : parts[6].as_array()) {
       auto position = number_of(need);

@@ -28,8 +28,8 @@ std::string WithoutSlash(std::string url) {
 
 }  // namespace
 
-Result<std::optional<ServiceAddress>> FindService(
-    const ServiceOptions& options, const std::function<std::string(const char*)>& environment) {
+Result<std::optional<ServiceAddress>> FindService(const ServiceOptions& options,
+                                                  const std::function<std::string(const char*)>& environment) {
   if (!options.version.empty() && options.version != "1" && options.version != "2") {
     Error error = Invalid("version={} of the cache service is not known", options.version);
     error.hint = "write version=1 or version=2, or leave it out";
@@ -39,8 +39,8 @@ Result<std::optional<ServiceAddress>> FindService(
   if (found.token.empty()) return std::optional<ServiceAddress>();
 
   std::string flag = environment("ACTIONS_CACHE_SERVICE_V2");
-  bool announced = !flag.empty() && ParseBool(flag).value_or(true) &&
-                   !IsEnterpriseServer(environment("GITHUB_SERVER_URL"));
+  bool announced =
+      !flag.empty() && ParseBool(flag).value_or(true) && !IsEnterpriseServer(environment("GITHUB_SERVER_URL"));
   std::string url_v2 = options.url_v2;
   if (url_v2.empty() && options.url.empty() && (announced || options.version == "2")) {
     url_v2 = environment("ACTIONS_RESULTS_URL");

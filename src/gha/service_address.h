@@ -28,8 +28,8 @@ struct ServiceOptions {
 };
 
 // Nothing outside of a job: no token, or no address. kInvalid for options that cannot be.
-Result<std::optional<ServiceAddress>> FindService(
-    const ServiceOptions& options, const std::function<std::string(const char*)>& environment);
+Result<std::optional<ServiceAddress>> FindService(const ServiceOptions& options,
+                                                  const std::function<std::string(const char*)>& environment);
 
 // What a token says of itself; its signature is the service's business.
 struct TokenScope {
@@ -37,10 +37,10 @@ struct TokenScope {
   bool read = false, write = false;
 };
 struct TokenClaims {
-  std::vector<TokenScope> scopes;        // empty where the token is no JWT
+  std::vector<TokenScope> scopes;  // empty where the token is no JWT
   std::optional<Timestamp> expires;
 
-  const TokenScope* Writable() const;    // the last that may be written, or null
+  const TokenScope* Writable() const;  // the last that may be written, or null
 };
 TokenClaims ReadToken(std::string_view token);
 

@@ -59,8 +59,8 @@ class Wire {
   virtual ~Wire() = default;
   virtual Result<std::optional<FoundEntry>> Find(const std::vector<std::string>& keys, const std::string& version,
                                                  std::stop_token stop) = 0;
-  virtual Result<std::optional<Reservation>> Reserve(const std::string& key, const std::string& version,
-                                                     uint64_t size, std::stop_token stop) = 0;
+  virtual Result<std::optional<Reservation>> Reserve(const std::string& key, const std::string& version, uint64_t size,
+                                                     std::stop_token stop) = 0;
   virtual Status Upload(const Reservation& to, const std::string& key, uint64_t size, const OpenRange& open,
                         std::stop_token stop) = 0;
   virtual Status Commit(const Reservation& to, const std::string& key, const std::string& version, uint64_t size,

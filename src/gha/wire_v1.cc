@@ -15,9 +15,9 @@ class WireV1 final : public Wire {
 
   Result<std::optional<FoundEntry>> Find(const std::vector<std::string>& keys, const std::string& version,
                                          std::stop_token stop) override {
-    WireRequest request = For("look up " + keys[0], "GET",
-                              fmt::format("cache?keys={}&version={}", net::PercentEncode(Join(keys, ",")),
-                                          net::PercentEncode(version)));
+    WireRequest request =
+        For("look up " + keys[0], "GET",
+            fmt::format("cache?keys={}&version={}", net::PercentEncode(Join(keys, ",")), net::PercentEncode(version)));
     TRY_ASSIGN(WireAnswer answer, caller_.Call(request, stop));
     if (answer.head.status == 204) return std::optional<FoundEntry>();
     Json body = BodyOf(answer);

@@ -26,15 +26,13 @@ class WireV2 final : public Wire {
     if (answer.head.status != 200) return Refusal(what, answer);
     Json found = BodyOf(answer);
     if (!found.GetBool("ok")) return std::optional<FoundEntry>();
-    return std::optional<FoundEntry>(
-        {found.GetString("matched_key"), version, found.GetString("signed_download_url")});
+    return std::optional<FoundEntry>({found.GetString("matched_key"), version, found.GetString("signed_download_url")});
   }
 
   Result<std::optional<Reservation>> Reserve(const std::string& key, const std::string& version, uint64_t,
                                              std::stop_token stop) override {
     std::string what = "reserve " + key;
-    TRY_ASSIGN(WireAnswer answer,
-               Ask(what, "CreateCacheEntry", Json().Set("key", key).Set("version", version), stop));
+    TRY_ASSIGN(WireAnswer answer, Ask(what, "CreateCacheEntry", Json().Set("key", key).Set("version", version), stop));
     if (SaysItExists(answer)) return std::optional<Reservation>();
     Json body = BodyOf(answer);
     std::string url = body.GetString("signed_upload_url");
@@ -54,9 +52,10 @@ class WireV2 final : public Wire {
     std::string list = "<?xml version=\"1.0\" encoding=\"utf-8\"?><BlockList>";
     for (size_t i = 0; i < count; ++i) list += "<Latest>" + BlockId(i) + "</Latest>";
     list += "</BlockList>";
-    return Put(to.url, key, "&comp=blocklist", 0, list.size(), [&](uint64_t, uint64_t) {
-      return Result<std::unique_ptr<Reader>>(std::make_unique<StringReader>(list));
-    }, stop);
+    return Put(
+        to.url, key, "&comp=blocklist", 0, list.size(),
+        [&](uint64_t, uint64_t) { return Result<std::unique_ptr<Reader>>(std::make_unique<StringReader>(list)); },
+        stop);
   }
 
   Status Commit(const Reservation&, const std::string& key, const std::string& version, uint64_t size,
@@ -80,8 +79,8 @@ class WireV2 final : public Wire {
   }
 
   // Azure's Put Blob, Put Block and Put Block List: the address is all the authority there is.
-  Status Put(const std::string& url, const std::string& key, const std::string& query, uint64_t offset,
-             uint64_t size, const OpenRange& open, std::stop_token stop) {
+  Status Put(const std::string& url, const std::string& key, const std::string& query, uint64_t offset, uint64_t size,
+             const OpenRange& open, std::stop_token stop) {
     WireRequest request{.what = "upload " + key};
     request.request.method = "PUT";
     request.request.url = url + query;

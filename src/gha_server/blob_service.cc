@@ -16,10 +16,12 @@ constexpr size_t kMaxBlockId = 64;
 
 HttpReply AzureError(int status, std::string_view code, std::string_view message) {
   return {.status = status,
-          .headers = {{"Content-Type", "application/xml"}, {"x-ms-error-code", std::string(code)},
+          .headers = {{"Content-Type", "application/xml"},
+                      {"x-ms-error-code", std::string(code)},
                       {"x-ms-version", "2024-11-04"}},
           .body = fmt::format("<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>{}</Code><Message>{}"
-                              "</Message></Error>", code, message)};
+                              "</Message></Error>",
+                              code, message)};
 }
 
 std::string HttpDate(Timestamp time) {
@@ -94,8 +96,8 @@ std::unique_ptr<Exchange> CacheService::AcceptBlob(const HttpRequest& request, c
   bool reads = request.method == "GET" || request.method == "HEAD";
   if (!reads && request.method != "PUT") return Answer(AzureError(405, "UnsupportedHttpVerb", "use GET, HEAD or PUT"));
   if (!id || !credentials_.IsSigned(request, reads ? "r" : "cw")) {
-    return Answer(AzureError(403, "AuthenticationFailed",
-                             "the address is not signed for this, or its signature is expired"));
+    return Answer(
+        AzureError(403, "AuthenticationFailed", "the address is not signed for this, or its signature is expired"));
   }
   if (reads) return Answer(GetBlob(request, *id));
   std::shared_ptr<Upload> upload = store_.FindUpload(*id);
@@ -159,11 +161,14 @@ HttpReply CacheService::GetBlob(const HttpRequest& request, EntryId id) {
     return reply;
   }
   HttpReply reply{.status = partial ? 206 : 200,
-                  .headers = {{"Accept-Ranges", "bytes"}, {"ETag", tag},
+                  .headers = {{"Accept-Ranges", "bytes"},
+                              {"ETag", tag},
                               {"Content-Type", "application/octet-stream"},
                               {"Last-Modified", HttpDate(content->entry.created)},
-                              {"x-ms-blob-type", "BlockBlob"}, {"x-ms-version", "2024-11-04"},
-                              {"x-ms-lease-status", "unlocked"}, {"x-ms-lease-state", "available"}}};
+                              {"x-ms-blob-type", "BlockBlob"},
+                              {"x-ms-version", "2024-11-04"},
+                              {"x-ms-lease-status", "unlocked"},
+                              {"x-ms-lease-state", "available"}}};
   if (partial) {
     reply.headers.emplace_back("Content-Range", fmt::format("bytes {}-{}/{}", range->begin,
                                                             range->begin + range->size - 1, content->entry.size));

@@ -27,7 +27,8 @@ HttpReply ErrorV1(int status, std::string_view type, std::string_view message) {
   Json json;
   json.Set("$id", "1").Set("innerException", nullptr).Set("message", message);
   json.Set("typeName", fmt::format("Microsoft.Azure.DevOps.ArtifactCache.WebApi.{}, "
-                                   "Microsoft.Azure.DevOps.ArtifactCache.WebApi", type));
+                                   "Microsoft.Azure.DevOps.ArtifactCache.WebApi",
+                                   type));
   json.Set("typeKey", type).Set("errorCode", 0).Set("eventId", 3000);
   return JsonReply(status, json);
 }
@@ -305,8 +306,7 @@ HttpReply CacheService::FinalizeV2(const Json& body, const Grant& grant) {
     bool theirs = status.error().code == Code::kInvalid || status.error().code == Code::kResource;
     return ErrorV2(theirs ? 400 : 500, theirs ? "failed_precondition" : "internal", status.error().message);
   }
-  return JsonReply(
-      200, Json().Set("ok", true).Set("entry_id", std::to_string(upload->id())).Set("message", ""));
+  return JsonReply(200, Json().Set("ok", true).Set("entry_id", std::to_string(upload->id())).Set("message", ""));
 }
 
 HttpReply CacheService::LookUpV2(const HttpRequest& request, const Json& body, const Grant& grant) {

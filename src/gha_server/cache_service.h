@@ -30,10 +30,10 @@
 namespace varve::gha_server {
 
 struct ServiceOptions {
-  std::string public_url;                        // of blob addresses; empty: http:// and the request's Host
-  std::chrono::seconds upload_life{3600};        // of a signed address
+  std::string public_url;                  // of blob addresses; empty: http:// and the request's Host
+  std::chrono::seconds upload_life{3600};  // of a signed address
   std::chrono::seconds download_life{600};
-  int uploads_per_minute = 0;                    // reservations beyond get 429; 0: no limit
+  int uploads_per_minute = 0;  // reservations beyond get 429; 0: no limit
   int lookups_per_minute = 0;
 };
 

@@ -17,9 +17,8 @@ class CacheServiceTest : public ::testing::Test {
   void Start(ServiceOptions options = {}, uint64_t max_size = 1'000'000) {
     store_ = std::move(*EntryStore::Open({.dir = dir_.path(), .max_size = max_size}, clock_));
     service_ = std::make_unique<CacheService>(*store_, credentials_, clock_, options);
-    auto daemon = HttpDaemon::Start("127.0.0.1:0", [this](HttpRequest request) {
-      return service_->Accept(std::move(request));
-    });
+    auto daemon =
+        HttpDaemon::Start("127.0.0.1:0", [this](HttpRequest request) { return service_->Accept(std::move(request)); });
     ASSERT_TRUE(daemon) << daemon.error().message;
     daemon_ = std::move(*daemon);
   }
@@ -210,7 +209,10 @@ TEST_F(CacheServiceTest, KeysHaveLimits) {
 TEST_F(CacheServiceTest, AnUploadThatBreaksOffLeavesNothing) {
   Start();
   std::string url = UploadUrl("k");
-  net::Request request{.method = "PUT", .url = url, .headers = {{"x-ms-blob-type", "BlockBlob"}}, .body_size = 100,
+  net::Request request{.method = "PUT",
+                       .url = url,
+                       .headers = {{"x-ms-blob-type", "BlockBlob"}},
+                       .body_size = 100,
                        .timeouts = {.stall = std::chrono::milliseconds(200)}};
   request.open_body = []() -> Result<std::unique_ptr<Reader>> { return std::make_unique<StringReader>("short"); };
   EXPECT_FALSE(http_.Fetch(request, 1 << 20, {}));

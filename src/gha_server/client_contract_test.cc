@@ -8,8 +8,8 @@
 namespace varve::gha {
 namespace {
 
-using ::testing::HasSubstr;
 using gha_server::testing::LocalService;
+using ::testing::HasSubstr;
 
 OpenRange Bytes(const std::string& bytes) {
   return [&bytes](uint64_t offset, uint64_t size) -> Result<std::unique_ptr<Reader>> {
@@ -27,10 +27,11 @@ class ClientContract : public ::testing::TestWithParam<Protocol> {
  protected:
   Client::Options Small() { return {.upload_part = 10'000, .download_part = 7'000}; }
   std::unique_ptr<Client> NewClient(const std::string& scopes = "refs/heads/topic:rw,refs/heads/main:r") {
-    return std::make_unique<Client>(http_, service_.Address(GetParam(), scopes), SystemClock(), net::SystemSleeper(), Small());
+    return std::make_unique<Client>(http_, service_.Address(GetParam(), scopes), SystemClock(), net::SystemSleeper(),
+                                    Small());
   }
   LocalService service_;
-    net::HttpClient http_;
+  net::HttpClient http_;
   std::unique_ptr<Client> client_ = NewClient();
 };
 

@@ -99,9 +99,8 @@ Result<Grant> Credentials::GrantOf(std::string_view token, bool check_signature)
   Grant grant;
   for (const Json& scope : allowed->as_array()) {
     int64_t permission = scope.GetInt("Permission");
-    grant.scopes.push_back({.ref = scope.GetString("Scope"),
-                            .read = (permission & 1) != 0,
-                            .write = (permission & 2) != 0});
+    grant.scopes.push_back(
+        {.ref = scope.GetString("Scope"), .read = (permission & 1) != 0, .write = (permission & 2) != 0});
   }
   return grant;
 }
@@ -122,14 +121,12 @@ std::string Credentials::IssueToken(const std::vector<Scope>& scopes, std::chron
   return text + "." + Base64Url(HmacSha256(options_.secret, text));
 }
 
-std::string Credentials::Signature(std::string_view path, std::string_view permissions,
-                                   std::string_view end) const {
-  return Base64Encode(HmacSha256(options_.secret, fmt::format("{}\n{}\n{}\n{}", permissions, end, path,
-                                                              kStorageVersion)));
+std::string Credentials::Signature(std::string_view path, std::string_view permissions, std::string_view end) const {
+  return Base64Encode(
+      HmacSha256(options_.secret, fmt::format("{}\n{}\n{}\n{}", permissions, end, path, kStorageVersion)));
 }
 
-std::string Credentials::Sign(std::string_view path, std::string_view permissions,
-                              std::chrono::seconds life) const {
+std::string Credentials::Sign(std::string_view path, std::string_view permissions, std::chrono::seconds life) const {
   std::string end = FormatTime({(clock_.Now().seconds() + life.count()) * 1'000'000'000});
   return fmt::format("?se={}&sig={}&sp={}&spr=https%2Chttp&sr=b&sv={}", net::PercentEncode(end),
                      net::PercentEncode(Signature(path, permissions, end)), permissions, kStorageVersion);

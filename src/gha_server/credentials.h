@@ -37,9 +37,9 @@ struct Grant {
 class Credentials {
  public:
   struct Options {
-    std::string secret;              // signs tokens and addresses
-    std::vector<std::string> tokens; // further ones, as they are; see Check
-    bool trust_any_token = false;    // signatures of JWTs are not checked
+    std::string secret;               // signs tokens and addresses
+    std::vector<std::string> tokens;  // further ones, as they are; see Check
+    bool trust_any_token = false;     // signatures of JWTs are not checked
   };
   explicit Credentials(Options options, Clock& clock) : options_(std::move(options)), clock_(clock) {}
 

@@ -8,8 +8,8 @@
 namespace varve::gha_server {
 namespace {
 
-using ::testing::ElementsAre;
 using std::chrono::seconds;
+using ::testing::ElementsAre;
 
 const std::vector<Scope> kTopic = {{.ref = "refs/heads/topic", .read = true, .write = true},
                                    {.ref = "refs/heads/main", .read = true}};
@@ -32,8 +32,7 @@ TEST(Credentials, AnIssuedTokenGrantsItsScopes) {
 }
 
 TEST(Credentials, TheScopeThatIsWrittenIsReadFirst) {
-  Grant grant{{{.ref = "refs/heads/main", .read = true},
-               {.ref = "refs/pull/7/merge", .read = true, .write = true}}};
+  Grant grant{{{.ref = "refs/heads/main", .read = true}, {.ref = "refs/pull/7/merge", .read = true, .write = true}}};
   EXPECT_THAT(grant.Readable(), ElementsAre("refs/pull/7/merge", "refs/heads/main"));
 }
 

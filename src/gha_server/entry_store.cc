@@ -113,8 +113,8 @@ std::string EntryStore::EntryPath(EntryId id, const char* suffix) const {
   return fmt::format("{}/entries/{}{}", options_.dir, id, suffix);
 }
 
-std::optional<Entry> EntryStore::Find(const std::vector<std::string>& scopes,
-                                      const std::vector<KeyPattern>& keys, const std::string& version) {
+std::optional<Entry> EntryStore::Find(const std::vector<std::string>& scopes, const std::vector<KeyPattern>& keys,
+                                      const std::string& version) {
   auto state = state_.Lock();
   for (const std::string& scope : scopes) {
     for (const KeyPattern& key : keys) {

@@ -75,8 +75,8 @@ class Upload {
 
  private:
   struct State {
-    std::optional<uint64_t> whole;          // set by StartWhole and JoinBlocks
-    std::map<uint64_t, uint64_t> ranges;    // begin → end, not overlapping, not adjacent
+    std::optional<uint64_t> whole;        // set by StartWhole and JoinBlocks
+    std::map<uint64_t, uint64_t> ranges;  // begin → end, not overlapping, not adjacent
     uint64_t parts = 0;
     bool closed = false;
   };
@@ -102,11 +102,9 @@ class EntryStore {
   std::vector<Entry> List(const std::vector<std::string>& scopes, const std::string& prefix);
 
   // Nothing when it is there or reserved by somebody else.
-  Result<std::optional<EntryId>> Reserve(const std::string& scope, const std::string& key,
-                                         const std::string& version);
+  Result<std::optional<EntryId>> Reserve(const std::string& scope, const std::string& key, const std::string& version);
   std::shared_ptr<Upload> FindUpload(EntryId id);  // null: no such reservation
-  std::shared_ptr<Upload> FindUpload(const std::string& scope, const std::string& key,
-                                     const std::string& version);
+  std::shared_ptr<Upload> FindUpload(const std::string& scope, const std::string& key, const std::string& version);
   // kInvalid when the upload has another size, or a hole; kResource when it is over the limit.
   Status Commit(Upload& upload, uint64_t size);
 

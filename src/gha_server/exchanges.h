@@ -23,9 +23,7 @@ class KnownReply final : public Exchange {
   HttpReply reply_;
 };
 
-inline std::unique_ptr<Exchange> Answer(HttpReply reply) {
-  return std::make_unique<KnownReply>(std::move(reply));
-}
+inline std::unique_ptr<Exchange> Answer(HttpReply reply) { return std::make_unique<KnownReply>(std::move(reply)); }
 
 // A small body, as a whole.
 class WholeBody final : public Exchange {

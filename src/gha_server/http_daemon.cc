@@ -46,8 +46,7 @@ Result<SocketAddress> ParseAddress(const std::string& text) {
 
 class MicrohttpdDaemon final : public HttpDaemon {
  public:
-  MicrohttpdDaemon(const MicrohttpdLibrary& mhd, AcceptRequest accept)
-      : mhd_(mhd), accept_(std::move(accept)) {}
+  MicrohttpdDaemon(const MicrohttpdLibrary& mhd, AcceptRequest accept) : mhd_(mhd), accept_(std::move(accept)) {}
   ~MicrohttpdDaemon() override {
     if (daemon_ != nullptr) mhd_.stop_daemon(daemon_);
   }
@@ -55,12 +54,12 @@ class MicrohttpdDaemon final : public HttpDaemon {
   Status Listen(const SocketAddress& address) {
     unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL;
     if (address.storage.ss_family == AF_INET6) flags |= MHD_USE_IPv6;
-    daemon_ = mhd_.start_daemon(
-        flags, address.port, nullptr, nullptr, &MicrohttpdDaemon::OnRequest, this,
-        MHD_OPTION_SOCK_ADDR, reinterpret_cast<const sockaddr*>(&address.storage),
-        MHD_OPTION_NOTIFY_COMPLETED, &MicrohttpdDaemon::OnCompleted, nullptr,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, size_t{256} << 10,  // its read buffer: 16 KiB calls cost
-        MHD_OPTION_CONNECTION_TIMEOUT, 120u, MHD_OPTION_END);
+    daemon_ =
+        mhd_.start_daemon(flags, address.port, nullptr, nullptr, &MicrohttpdDaemon::OnRequest, this,
+                          MHD_OPTION_SOCK_ADDR, reinterpret_cast<const sockaddr*>(&address.storage),
+                          MHD_OPTION_NOTIFY_COMPLETED, &MicrohttpdDaemon::OnCompleted, nullptr,
+                          MHD_OPTION_CONNECTION_MEMORY_LIMIT, size_t{256} << 10,  // its read buffer: 16 KiB calls cost
+                          MHD_OPTION_CONNECTION_TIMEOUT, 120u, MHD_OPTION_END);
     if (daemon_ == nullptr) {
       return ErrnoError(errno, fmt::format("listen on {}:{}", address.host, address.port));
     }
@@ -72,8 +71,8 @@ class MicrohttpdDaemon final : public HttpDaemon {
   std::string Address() const override { return address_; }
 
  private:
-  static MHD_Result OnRequest(void* self, MHD_Connection* connection, const char* url, const char* method,
-                              const char*, const char* data, size_t* size, void** state) {
+  static MHD_Result OnRequest(void* self, MHD_Connection* connection, const char* url, const char* method, const char*,
+                              const char* data, size_t* size, void** state) {
     return static_cast<MicrohttpdDaemon*>(self)->Request(connection, url, method, data, size, state);
   }
 
@@ -83,8 +82,8 @@ class MicrohttpdDaemon final : public HttpDaemon {
   }
 
   // Called when the headers are there, then for each part of the body, then once with an empty part.
-  MHD_Result Request(MHD_Connection* connection, const char* url, const char* method, const char* data,
-                     size_t* size, void** state) {
+  MHD_Result Request(MHD_Connection* connection, const char* url, const char* method, const char* data, size_t* size,
+                     void** state) {
     auto* exchange = static_cast<Exchange*>(*state);
     if (exchange == nullptr) {
       HttpRequest request{.method = method, .path = url};
@@ -103,10 +102,9 @@ class MicrohttpdDaemon final : public HttpDaemon {
 
   MHD_Result Send(MHD_Connection* connection, HttpReply reply) {
     MHD_Response* response =
-        reply.file ? mhd_.create_response_from_fd_at_offset64(reply.file->size, reply.file->fd.Release(),
-                                                              reply.file->offset)
-                   : mhd_.create_response_from_buffer(reply.body.size(), reply.body.data(),
-                                                      MHD_RESPMEM_MUST_COPY);
+        reply.file
+            ? mhd_.create_response_from_fd_at_offset64(reply.file->size, reply.file->fd.Release(), reply.file->offset)
+            : mhd_.create_response_from_buffer(reply.body.size(), reply.body.data(), MHD_RESPMEM_MUST_COPY);
     if (response == nullptr) return MHD_NO;
     for (const auto& [name, value] : reply.headers) {
       mhd_.add_response_header(response, name.c_str(), value.c_str());

@@ -56,7 +56,7 @@ class HttpDaemon {
  public:
   // `address` is HOST:PORT with a numeric host; port 0 is any free one. Serves until destroyed.
   static Result<std::unique_ptr<HttpDaemon>> Start(const std::string& address, AcceptRequest accept);
-  virtual ~HttpDaemon() = default;  // ends all connections
+  virtual ~HttpDaemon() = default;          // ends all connections
   virtual std::string Address() const = 0;  // HOST:PORT, with the real port
 };
 

@@ -12,12 +12,14 @@
 namespace varve::gha {
 namespace {
 
+using gha_server::testing::LocalService;
 using ::testing::ElementsAre;
 using ::testing::Optional;
-using gha_server::testing::LocalService;
 
 Packs::Value Text(const std::string& key, const std::string& text) {
-  return {.key = key, .digest = Digest::Of(text), .size = text.size(),
+  return {.key = key,
+          .digest = Digest::Of(text),
+          .size = text.size(),
           .open = [text](uint64_t offset, uint64_t size) -> Result<std::unique_ptr<Reader>> {
             class Owner final : public Reader {
              public:
@@ -160,7 +162,8 @@ TEST_P(PacksTest, SmallValuesGoAheadTogetherInPacksThatGrow) {
 TEST_P(PacksTest, NoNumberOfValuesAheadTakesMoreThanNineteenUploads) {
   Job writer(service_, GetParam(), "refs/heads/main:rw", {.pack_size = 16});
   std::vector<Packs::Value> values;
-  for (int i = 0; i < 300; ++i) values.push_back(Text("blob/" + std::to_string(i), std::to_string(i) + std::string(60, '.')));
+  for (int i = 0; i < 300; ++i)
+    values.push_back(Text("blob/" + std::to_string(i), std::to_string(i) + std::string(60, '.')));
   for (size_t i = 0; i < 200; ++i) EXPECT_TRUE(*writer.packs.UploadAhead(values[i], {}));
   EXPECT_GT(Uploads(), 6u);
   writer.Put(values);
@@ -188,8 +191,8 @@ TEST_P(PacksTest, AnUploadAheadThatFailsIsMadeUpForByTheChange) {
   EXPECT_TRUE(*writer.packs.UploadAhead(Text("blob/a", "A"), {}));
   Packs::Value bad = Text("blob/b", "B");
   auto open = std::exchange(bad.open, nullptr);
-  bad.open = [open, opened = std::make_shared<std::atomic<int>>(0)](
-                 uint64_t offset, uint64_t size) -> Result<std::unique_ptr<Reader>> {
+  bad.open = [open, opened = std::make_shared<std::atomic<int>>(0)](uint64_t offset,
+                                                                    uint64_t size) -> Result<std::unique_ptr<Reader>> {
     if ((*opened)++ == 0) return Corrupt("a bad disk");
     return open(offset, size);
   };
@@ -331,7 +334,10 @@ TEST_P(PacksTest, ScopesAreApart) {
 TEST_P(PacksTest, AnEvictedPackIsAbsentAndPutAgain) {
   Job(service_, GetParam()).Put({Text("k", std::string(1'000, 'k'))});
   service_.clock().Advance(std::chrono::seconds(1));
-  { Job touch(service_, GetParam()); EXPECT_TRUE(*touch.packs.Has("k", {})); }  // the index is used, the pack is not
+  {
+    Job touch(service_, GetParam());
+    EXPECT_TRUE(*touch.packs.Has("k", {}));
+  }  // the index is used, the pack is not
   service_.clock().Advance(std::chrono::seconds(1));
   Job(service_, GetParam(), "refs/heads/other:rw").Put({Text("large", std::string(LocalService::kMaxSize - 800, 'x'))});
   Job job(service_, GetParam());

@@ -38,9 +38,8 @@ Result<Upload::Part> Upload::StartRange(uint64_t offset, uint64_t size) {
 Result<Upload::Part> Upload::StartBlock(std::string_view block_id) {
   std::string temporary = folder_ + "/part-" + std::to_string(state_.Lock()->parts++);
   TRY_ASSIGN(Fd fd, OpenFile(temporary, O_WRONLY | O_CREAT | O_EXCL, 0600));
-  return Part{.fd = std::move(fd),
-              .temporary = temporary,
-              .final_name = folder_ + "/block-" + Digest::Of(block_id).Hex()};
+  return Part{
+      .fd = std::move(fd), .temporary = temporary, .final_name = folder_ + "/block-" + Digest::Of(block_id).Hex()};
 }
 
 Result<Upload::Part> Upload::StartWhole() {

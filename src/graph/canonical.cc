@@ -39,8 +39,7 @@ Json CanonicalExec(const Exec& exec) {
   json.Set("cwd", exec.cwd);
   json.SetIf(!exec.user.empty(), "user", exec.user);
   json.SetIf(!exec.hostname.empty(), "hostname", exec.hostname);
-  json.SetIf(exec.network != NetworkMode::kDefault, "network",
-             kNetworks[static_cast<int>(exec.network)]);
+  json.SetIf(exec.network != NetworkMode::kDefault, "network", kNetworks[static_cast<int>(exec.network)]);
   json.SetIf(exec.security == SecurityMode::kInsecure, "security", "insecure");
   json.SetIf(exec.shm_size != 0, "shm_size", exec.shm_size);
   std::vector<std::string> devices;
@@ -125,8 +124,7 @@ Json CanonicalGit(const GitSource& git) {
 Json CanonicalHttp(const HttpSource& http) {
   Json json;
   json.Set("url", http.url).Set("filename", http.filename).Set("mode", http.mode);
-  json.SetIf(http.checksum.has_value(), "checksum",
-             http.checksum ? http.checksum->ToString() : std::string());
+  json.SetIf(http.checksum.has_value(), "checksum", http.checksum ? http.checksum->ToString() : std::string());
   json.SetIf(http.uid != 0, "uid", http.uid);
   json.SetIf(http.gid != 0, "gid", http.gid);
   return json;

@@ -22,8 +22,8 @@ bool IsDirectory(const Op& op) {
 }
 
 std::string_view OpName(const Op& op) {
-  static constexpr std::string_view kNames[] = {"image", "local", "git",  "http", "oci-layout", "blob",
-                                                "exec",  "file",  "merge", "diff"};
+  static constexpr std::string_view kNames[] = {"image", "local", "git",  "http",  "oci-layout",
+                                                "blob",  "exec",  "file", "merge", "diff"};
   static_assert(std::size(kNames) == std::variant_size_v<Op>);
   return kNames[op.index()];
 }
@@ -40,8 +40,7 @@ namespace {
 
 Status ValidateInput(const Step& step, int input, std::string_view what) {
   if (input >= static_cast<int>(step.inputs.size())) {
-    return Invalid("{} of step \"{}\" names input {}, but the step has {}", what, step.name, input,
-                   step.inputs.size());
+    return Invalid("{} of step \"{}\" names input {}, but the step has {}", what, step.name, input, step.inputs.size());
   }
   return Ok();
 }

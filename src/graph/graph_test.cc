@@ -17,7 +17,8 @@ Step Source(std::string name) { return Step{.op = LocalSource{.name = name}, .na
 
 Step RunStep(std::vector<Ref> inputs, std::vector<Mount> mounts) {
   return Step{.op = Exec{.args = {"/bin/sh", "-c", "make"}, .mounts = std::move(mounts)},
-              .inputs = std::move(inputs), .name = "RUN make"};
+              .inputs = std::move(inputs),
+              .name = "RUN make"};
 }
 
 Mount Root(int input) { return Mount{.target = "/", .input = input, .output = 0}; }
@@ -26,8 +27,7 @@ TEST(Reads, RootIsLineageAndReadOnlyMountsAreSelected) {
   Graph graph;
   StepIndex a = graph.Add(Source("a"));
   StepIndex b = graph.Add(Source("b"));
-  Step run = RunStep({{a}, {b}}, {Root(0), Mount{.target = "/src", .input = 1, .source = "lib",
-                                             .readonly = true}});
+  Step run = RunStep({{a}, {b}}, {Root(0), Mount{.target = "/src", .input = 1, .source = "lib", .readonly = true}});
   auto uses = InputUses(run);
   ASSERT_EQ(uses.size(), 2u);
   EXPECT_TRUE(uses[0].lineage);
@@ -90,12 +90,18 @@ TEST(CanonicalOp, DiffersForEveryFieldThatMatters) {
       [](Exec& e) { e.security = SecurityMode::kInsecure; },
       [](Exec& e) { e.hostname = "h"; },
       [](Exec& e) { e.shm_size = 1; },
-      [](Exec& e) { e.ulimits.push_back({"nofile", 1, 1}); },
-      [](Exec& e) { e.extra_hosts.push_back({"db", "1.2.3.4"}); },
+      [](Exec& e) {
+        e.ulimits.push_back({"nofile", 1, 1});
+      },
+      [](Exec& e) {
+        e.extra_hosts.push_back({"db", "1.2.3.4"});
+      },
       [](Exec& e) { e.devices.push_back({"vendor.com/class=a"}); },
       [](Exec& e) { e.mounts.push_back(Mount{.type = MountType::kTmpfs, .target = "/t"}); },
       [](Exec& e) { e.mounts[0].readonly = true; },
-      [](Exec& e) { e.valid_exit_codes = {0, 1}; },
+      [](Exec& e) {
+        e.valid_exit_codes = {0, 1};
+      },
   };
   std::set<std::string> seen = {CanonicalOp(plain).DumpCanonical()};
   for (auto& change : changes) {
@@ -111,7 +117,9 @@ TEST(CanonicalOp, DiffersForEveryFieldOfAFileActionThatMatters) {
       [](Copy& c) { c.dest = "/b"; },
       [](Copy& c) { c.mode = "644"; },
       [](Copy& c) { c.owner.user = "node"; },
-      [](Copy& c) { c.owner = {"node", "", 1}; },
+      [](Copy& c) {
+        c.owner = {"node", "", 1};
+      },
       [](Copy& c) { c.replace = true; },
       [](Copy& c) { c.required = {"/a"}; },
       [](Copy& c) { c.timestamp = Timestamp{0}; },
@@ -141,8 +149,8 @@ TEST(CanonicalOp, LeavesOutHowASourceIsObtained) {
 
 // A change of this text loses every user's cache: bump engine::kKeySchema with it, on purpose.
 TEST(CanonicalOp, TextIsPinned) {
-  Step run = RunStep({}, {Root(-1), Mount{.type = MountType::kSecret, .target = "/run/secrets/t",
-                                      .secret_id = "t", .mode = 0400}});
+  Step run = RunStep(
+      {}, {Root(-1), Mount{.type = MountType::kSecret, .target = "/run/secrets/t", .secret_id = "t", .mode = 0400}});
   EXPECT_EQ(CanonicalOp(run).DumpCanonical(),
             R"({"args":["/bin/sh","-c","make"],"cwd":"/","env":[],"mounts":[{"output":0,"target":"/",)"
             R"("type":"bind"},{"id":"t","mode":256,"target":"/run/secrets/t","type":"secret"}],)"

@@ -31,8 +31,8 @@ Json HowToRun(const Exec& exec) {
 }
 
 std::optional<Json> HowToTransfer(const LocalSource& local) {
-  if (local.follow_paths.empty() && local.session.empty() && local.unique_id.empty() &&
-      local.shared_key_hint.empty() && !local.compare_nothing) {
+  if (local.follow_paths.empty() && local.session.empty() && local.unique_id.empty() && local.shared_key_hint.empty() &&
+      !local.compare_nothing) {
     return {};
   }
   return Json()
@@ -52,8 +52,7 @@ std::string Identity(const Step& step) {
   json.Set("op", CanonicalOp(step)).Set("platform", oci::ToJson(step.platform));
   json.Set("no_cache", step.no_cache).Set("no_trace", step.no_trace);
   Json inputs = Json::EmptyArray();
-  for (const Ref& input : step.inputs)
-    inputs.Append(Json().Append(input.step).Append(input.output));
+  for (const Ref& input : step.inputs) inputs.Append(Json().Append(input.step).Append(input.output));
   json.Set("inputs", std::move(inputs));
   if (const auto* image = std::get_if<ImageSource>(&step.op)) {
     json.Set("how", static_cast<int>(image->resolve_mode));
@@ -70,10 +69,7 @@ std::string Identity(const Step& step) {
     if (std::optional<Json> how = HowToTransfer(*local)) json.Set("how", std::move(*how));
   } else if (const auto* http = std::get_if<HttpSource>(&step.op)) {
     json.SetIf(http->auth_header_secret + http->accept + http->user_agent != "", "how",
-               Json()
-                   .Append(http->auth_header_secret)
-                   .Append(http->accept)
-                   .Append(http->user_agent));
+               Json().Append(http->auth_header_secret).Append(http->accept).Append(http->user_agent));
   } else if (const auto* layout = std::get_if<OciLayoutSource>(&step.op)) {
     json.SetIf(!layout->session.empty(), "how", layout->session);
   } else if (const auto* blob = std::get_if<BlobSource>(&step.op)) {

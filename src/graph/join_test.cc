@@ -8,9 +8,7 @@ namespace {
 const oci::Platform kAmd64{.os = "linux", .architecture = "amd64"};
 const oci::Platform kArm64{.os = "linux", .architecture = "arm64"};
 
-Step Context() {
-  return {.op = LocalSource{.name = "context"}, .name = "[internal] load build context"};
-}
+Step Context() { return {.op = LocalSource{.name = "context"}, .name = "[internal] load build context"}; }
 
 Step Image(const oci::Platform& platform) {
   return {.op = ImageSource{.reference = "docker.io/library/busybox:latest"},
@@ -19,8 +17,7 @@ Step Image(const oci::Platform& platform) {
 }
 
 Step Run(StepIndex base, const std::string& command, const oci::Platform& platform) {
-  return {.op = Exec{.args = {"/bin/sh", "-c", command},
-                     .mounts = {{.target = "/", .input = 0, .output = 0}}},
+  return {.op = Exec{.args = {"/bin/sh", "-c", command}, .mounts = {{.target = "/", .input = 0, .output = 0}}},
           .inputs = {{base}},
           .platform = platform,
           .name = "[" + platform.ToString() + "] RUN " + command};
@@ -34,8 +31,7 @@ Graph CrossBuild(const oci::Platform& target) {
   StepIndex native = graph.Add(Image(kAmd64));
   StepIndex make = graph.Add(Run(native, "make", kAmd64));
   graph.steps[make].inputs.push_back({context});
-  std::get<Exec>(graph.steps[make].op)
-      .mounts.push_back({.target = "/src", .input = 1, .readonly = true});
+  std::get<Exec>(graph.steps[make].op).mounts.push_back({.target = "/src", .input = 1, .readonly = true});
   StepIndex base = graph.Add(Image(target));
   Copy copy{.input = 1, .dest = "/app"};
   graph.Add({.op = FileOp{.base = 0, .actions = {copy}},
@@ -79,10 +75,13 @@ TEST(Join, HowAStepIsRunKeepsItApartAlthoughItsKeyIsTheSame) {
     change(std::get<Exec>(graph.steps[2].op));
     return graph;
   };
-  for (const Graph& other :
-       {with([](Exec& e) { e.resources = {{"memory", "1g"}}; }),
-        with([](Exec& e) { e.extra_hosts = {{"db", "10.0.0.1"}}; }),
-        with([](Exec& e) { e.proxy_env = {"HTTP_PROXY=http://127.0.0.1:1"}; })}) {
+  for (const Graph& other : {with([](Exec& e) {
+                               e.resources = {{"memory", "1g"}};
+                             }),
+                             with([](Exec& e) {
+                               e.extra_hosts = {{"db", "10.0.0.1"}};
+                             }),
+                             with([](Exec& e) { e.proxy_env = {"HTTP_PROXY=http://127.0.0.1:1"}; })}) {
     Joined joined = Join({CrossBuild(kAmd64), other});
     EXPECT_NE(joined.places[1][2], joined.places[0][2]);
   }

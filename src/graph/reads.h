@@ -14,9 +14,9 @@
 namespace varve::graph {
 
 struct InputUse {
-  int input = 0;                            // index into Step::inputs
+  int input = 0;  // index into Step::inputs
   bool lineage = false;
-  std::vector<tree::Selector> selectors;    // of a read input
+  std::vector<tree::Selector> selectors;  // of a read input
 };
 
 // One entry per input, in order of input index. An input with several uses has its selectors joined;

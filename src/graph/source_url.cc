@@ -12,12 +12,10 @@ namespace varve::graph {
 namespace {
 
 constexpr std::array<std::string_view, 10> kQueryKeys = {
-    "ref",    "tag",          "branch",     "subdir", "checksum",
-    "commit", "keep-git-dir", "submodules", "mtime",  "fetch-by-commit"};
+    "ref", "tag", "branch", "subdir", "checksum", "commit", "keep-git-dir", "submodules", "mtime", "fetch-by-commit"};
 
 bool IsWordCharacter(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-         c == '_';
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
 }
 
 bool IsHostCharacter(char c) { return IsWordCharacter(c) || c == '.'; }
@@ -149,8 +147,7 @@ std::string WithPrefix(std::string_view prefix, const std::string& name) {
 
 Status ApplyPair(GitUrl& url, const std::string& key, const std::string& value) {
   GitSource& source = url.source;
-  const bool may_be_empty =
-      key == "keep-git-dir" || key == "submodules" || key == "fetch-by-commit";
+  const bool may_be_empty = key == "keep-git-dir" || key == "submodules" || key == "fetch-by-commit";
   if (value.empty() && !may_be_empty) return Invalid("git URL: {} has no value", key);
   if (key == "ref") return SetOnce(source.ref, value, "ref");
   if (key == "tag") return SetOnce(source.ref, WithPrefix("refs/tags/", value), "ref");
@@ -177,8 +174,7 @@ Status ApplyQuery(GitUrl& url, std::string_view query) {
     if (pair.empty()) continue;
     const size_t equals = std::min(pair.find('='), pair.size());
     TRY_ASSIGN(const std::string key, PercentDecode(pair.substr(0, equals), true));
-    TRY_ASSIGN(const std::string value,
-               PercentDecode(equals < pair.size() ? pair.substr(equals + 1) : "", true));
+    TRY_ASSIGN(const std::string value, PercentDecode(equals < pair.size() ? pair.substr(equals + 1) : "", true));
     if (std::ranges::find(kQueryKeys, key) == kQueryKeys.end()) {
       Error error = Invalid("unexpected query \"{}\" in the git URL", key);
       const auto near = NearestWord(key, kQueryKeys);
@@ -211,14 +207,12 @@ Status ApplyFragment(GitSource& source, const Parts& parts) {
 }  // namespace
 
 bool IsCommitHash(std::string_view text) {
-  return (text.size() == 40 || text.size() == 64) && std::ranges::all_of(text, [](char c) {
-           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-         });
+  return (text.size() == 40 || text.size() == 64) &&
+         std::ranges::all_of(text, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
 Status CheckCommitPrefix(std::string_view text) {
-  const bool hex = std::ranges::all_of(
-      text, [](char c) { return HexValue(c) >= 0 && !(c >= 'A' && c <= 'F'); });
+  const bool hex = std::ranges::all_of(text, [](char c) { return HexValue(c) >= 0 && !(c >= 'A' && c <= 'F'); });
   if (hex && !text.empty() && text.size() <= 64) return Ok();
   Error error = Invalid("\"{}\" is not a git commit", text);
   error.hint = "give the commit's 40 lower-case hex digits, or the first of them";
@@ -230,10 +224,9 @@ Status CheckGitRef(std::string_view ref) {
     return static_cast<unsigned char>(c) <= ' ' || c == 0x7f ||
            std::string_view("~^:?*[\\").find(c) != std::string_view::npos;
   });
-  if (bad_character || ref.starts_with('-') || ref.starts_with('+') || ref.starts_with('/') ||
-      ref.ends_with('/') || ref.ends_with('.') || ref.ends_with(".lock") ||
-      ref.find("..") != std::string_view::npos || ref.find("//") != std::string_view::npos ||
-      ref.find("@{") != std::string_view::npos) {
+  if (bad_character || ref.starts_with('-') || ref.starts_with('+') || ref.starts_with('/') || ref.ends_with('/') ||
+      ref.ends_with('.') || ref.ends_with(".lock") || ref.find("..") != std::string_view::npos ||
+      ref.find("//") != std::string_view::npos || ref.find("@{") != std::string_view::npos) {
     Error error = Invalid("\"{}\" is not a valid git ref", ref);
     error.hint = "name a branch, a tag, refs/… or a whole commit hash";
     return error;
@@ -242,8 +235,8 @@ Status CheckGitRef(std::string_view ref) {
 }
 
 Result<GitRemote> CheckGitRemote(std::string_view remote) {
-  const bool printable = std::ranges::all_of(
-      remote, [](char c) { return static_cast<unsigned char>(c) > ' ' && c != 0x7f; });
+  const bool printable =
+      std::ranges::all_of(remote, [](char c) { return static_cast<unsigned char>(c) > ' ' && c != 0x7f; });
   const std::optional<Parts> parts = printable ? Cut(remote) : std::nullopt;
   if (parts) TRY(CheckUser(*parts));
   constexpr std::string_view kSchemes[] = {"", "https", "http", "ssh", "git"};
@@ -251,10 +244,10 @@ Result<GitRemote> CheckGitRemote(std::string_view remote) {
       remote.find_first_of("?#") != std::string_view::npos) {
     // What is in front of an @ may be a credential.
     const size_t at = remote.rfind('@');
-    Error error = Invalid("\"{}\" is not the URL of a git repository",
-                          !printable                     ? "(unprintable)"
-                          : at == std::string_view::npos ? remote
-                                                         : remote.substr(at + 1));
+    Error error =
+        Invalid("\"{}\" is not the URL of a git repository", !printable                     ? "(unprintable)"
+                                                             : at == std::string_view::npos ? remote
+                                                                                            : remote.substr(at + 1));
     error.hint = "use https://…, ssh://…, git://… or user@host:path";
     return error;
   }
@@ -264,8 +257,7 @@ Result<GitRemote> CheckGitRemote(std::string_view remote) {
 Result<std::optional<GitUrl>> ParseGitUrl(std::string_view text) {
   GitUrl url;
   url.looks_local = text.starts_with("github.com/");
-  const std::optional<Parts> parts =
-      Cut(url.looks_local ? "https://" + std::string(text) : std::string(text));
+  const std::optional<Parts> parts = Cut(url.looks_local ? "https://" + std::string(text) : std::string(text));
   if (!parts || (!NamesRepository(*parts) && !url.looks_local)) return std::optional<GitUrl>();
   TRY(CheckUser(*parts));
   // What only looks like a URL may be a directory, whatever its name.

@@ -28,8 +28,8 @@ Error Refused(std::string_view text) {
 TEST(ParseGitUrl, TakesTheFormsOfRepositories) {
   for (std::string_view text :
        {"https://example.com/x.git", "http://example.com/a/b.git", "https://example.com:8443/x.git",
-        "git://example.com/x", "ssh://git@example.com/x", "ssh://git@example.com:2222/x.git",
-        "git@example.com:x", "git@example.com:group/x.git", "https://user@example.com/x.git"}) {
+        "git://example.com/x", "ssh://git@example.com/x", "ssh://git@example.com:2222/x.git", "git@example.com:x",
+        "git@example.com:group/x.git", "https://user@example.com/x.git"}) {
     GitSource source = Parsed(text);
     EXPECT_EQ(source.remote, text);
     EXPECT_EQ(source.ref, "");
@@ -97,12 +97,12 @@ TEST(ParseGitUrl, TellsWhetherTheUrlItselfAsksForTheGitDirectory) {
 }
 
 TEST(IsHttpUrl, TakesFilesAndNoRepositories) {
-  for (std::string_view text : {"http://h/x", "https://h/x.tar.gz?y=1", "https://h/x.git/raw/f",
-                                "https://h", "https://h/%zz"}) {
+  for (std::string_view text :
+       {"http://h/x", "https://h/x.tar.gz?y=1", "https://h/x.git/raw/f", "https://h", "https://h/%zz"}) {
     EXPECT_TRUE(IsHttpUrl(text)) << text;
   }
-  for (std::string_view text : {"https://h/x.git", "https://h/x.git?bad=1", "ftp://h/x", "h/x",
-                                "git://h/x", "https:///x"}) {
+  for (std::string_view text :
+       {"https://h/x.git", "https://h/x.git?bad=1", "ftp://h/x", "h/x", "git://h/x", "https:///x"}) {
     EXPECT_FALSE(IsHttpUrl(text)) << text;
   }
 }
@@ -166,8 +166,7 @@ TEST(ParseGitUrl, QuerySetsEveryField) {
 
 TEST(ParseGitUrl, QueryAndFragmentMayAgreeAndMustNotContradict) {
   EXPECT_EQ(Parsed("https://example.com/x.git?ref=v1#v1").ref, "v1");
-  EXPECT_EQ(Refused("https://example.com/x.git?ref=v1#v2").message,
-            "ref conflicts: \"v1\" vs \"v2\"");
+  EXPECT_EQ(Refused("https://example.com/x.git?ref=v1#v2").message, "ref conflicts: \"v1\" vs \"v2\"");
   Refused("https://example.com/x.git?tag=a&branch=a");
   Refused("https://example.com/x.git?subdir=a#main:b");
   Refused("https://example.com/x.git?commit=aa&checksum=bb");
@@ -188,8 +187,8 @@ TEST(ParseGitUrl, RefusesMistakesInTheQuery) {
 }
 
 TEST(ParseGitUrl, RefusesRefsThatGitCouldMisread) {
-  for (std::string_view ref : {"--upload-pack=id", "+main", "a..b", "a b", "a^{}", "a~1", "a*",
-                               "a@{1}", "/a", "a/", "a//b", "a.lock", "a."}) {
+  for (std::string_view ref :
+       {"--upload-pack=id", "+main", "a..b", "a b", "a^{}", "a~1", "a*", "a@{1}", "/a", "a/", "a//b", "a.lock", "a."}) {
     Error error = Refused(fmt::format("https://example.com/x.git#{}", ref));
     EXPECT_EQ(error.message, fmt::format("\"{}\" is not a valid git ref", ref));
   }
@@ -220,8 +219,8 @@ TEST(WithoutPassword, IsWhatKeysAreMadeOf) {
 }
 
 TEST(ParseGitUrl, RefusesRemotesThatWouldNotBeFetched) {
-  for (const char* text : {"git@example.com:a b.git", "git@example.com:\x1b[31m.git",
-                           "https://example.com/a\tb.git", "git://example.com/x\n#main"}) {
+  for (const char* text : {"git@example.com:a b.git", "git@example.com:\x1b[31m.git", "https://example.com/a\tb.git",
+                           "git://example.com/x\n#main"}) {
     auto source = ParseGitUrl(text);
     ASSERT_FALSE(source) << text;
     EXPECT_EQ(source.error().message, "\"(unprintable)\" is not the URL of a git repository");
@@ -241,10 +240,9 @@ TEST(CheckGitRemote, TakesWhatGitMayBeGiven) {
 
 TEST(CheckGitRemote, RefusesTheRest) {
   for (std::string_view text :
-       {"", "/x", "x.git", "file:///x", "ext::sh -c id", "ext::id", "fd::3", "--upload-pack=id",
-        "ftp://example.com/x", "ssh://-oProxyCommand=id/x", "git@-oProxyCommand=id:x",
-        "https://example.com/x y", "https://example.com/x\ny", "https://example.com/x#main",
-        "https://example.com/x?ref=main", "ssh://me:hunter2@example.com/x",
+       {"", "/x", "x.git", "file:///x", "ext::sh -c id", "ext::id", "fd::3", "--upload-pack=id", "ftp://example.com/x",
+        "ssh://-oProxyCommand=id/x", "git@-oProxyCommand=id:x", "https://example.com/x y", "https://example.com/x\ny",
+        "https://example.com/x#main", "https://example.com/x?ref=main", "ssh://me:hunter2@example.com/x",
         "https://me:hunter2@example.com/x#main", "ftp://me:hunter2@example.com/x"}) {
     auto remote = CheckGitRemote(text);
     ASSERT_FALSE(remote) << text;

@@ -62,29 +62,46 @@ class Evaluator {
     produced_ += WeightOf(*value, kMaxBytes - produced_);
     if (produced_ <= kMaxBytes) return value;
     produced_ = kMaxBytes;
-    return ErrorAt(e.range, "Value too large", fmt::format("The values of one expression may take at most {} MiB.", kMaxBytes >> 20));
+    return ErrorAt(e.range, "Value too large",
+                   fmt::format("The values of one expression may take at most {} MiB.", kMaxBytes >> 20));
   }
 
  private:
   Result<Value> Evaluated(const Expression& e) {
     switch (e.kind) {
-      case Kind::kLiteral: return e.value;
-      case Kind::kTemplate: return Template(e);
+      case Kind::kLiteral:
+        return e.value;
+      case Kind::kTemplate:
+        return Template(e);
       case Kind::kWrap:
-      case Kind::kParentheses: return Run(*e.children[0]);
-      case Kind::kVariable: return Variable(e, {}).transform_found();
-      case Kind::kAttribute: return Attributes(e);
-      case Kind::kIndex: return Index(e);
-      case Kind::kSplat: return Splat(e);
-      case Kind::kSplatItem: return *item_;
-      case Kind::kCall: return Call(e);
-      case Kind::kConditional: return Conditional(e);
-      case Kind::kUnary: return Unary(e);
-      case Kind::kBinary: return Binary(e);
-      case Kind::kTuple: return Tuple(e);
-      case Kind::kObject: return Object(e);
-      case Kind::kFor: return For(e);
-      case Kind::kJoin: return Join(e);
+      case Kind::kParentheses:
+        return Run(*e.children[0]);
+      case Kind::kVariable:
+        return Variable(e, {}).transform_found();
+      case Kind::kAttribute:
+        return Attributes(e);
+      case Kind::kIndex:
+        return Index(e);
+      case Kind::kSplat:
+        return Splat(e);
+      case Kind::kSplatItem:
+        return *item_;
+      case Kind::kCall:
+        return Call(e);
+      case Kind::kConditional:
+        return Conditional(e);
+      case Kind::kUnary:
+        return Unary(e);
+      case Kind::kBinary:
+        return Binary(e);
+      case Kind::kTuple:
+        return Tuple(e);
+      case Kind::kObject:
+        return Object(e);
+      case Kind::kFor:
+        return For(e);
+      case Kind::kJoin:
+        return Join(e);
     }
     return Value();
   }
@@ -110,7 +127,9 @@ class Evaluator {
       return Located(std::move(error));
     }
     if (!*found) {
-      return Located(ErrorAt(e.range, "Unknown variable", fmt::format("There is no variable named \"{}\".{}", e.name, Suggestion(e.name, scope_.Names()))));
+      return Located(
+          ErrorAt(e.range, "Unknown variable",
+                  fmt::format("There is no variable named \"{}\".{}", e.name, Suggestion(e.name, scope_.Names()))));
     }
     return Located(std::move(**found));
   }
@@ -156,41 +175,68 @@ class Evaluator {
 
   static Result<Value> Attribute(const Value& value, const std::string& name, const Range& range) {
     if (value.is_null()) {
-      return ErrorAt(range, "Attempt to get attribute from null value", "This value is null, so it does not have any attributes.");
+      return ErrorAt(range, "Attempt to get attribute from null value",
+                     "This value is null, so it does not have any attributes.");
     }
     if (!value.is_mapping()) {
-      return ErrorAt(range, "Unsupported attribute", value.is_sequence() ? fmt::format("Can't access attributes on a list of values. Did you mean to access an attribute for a specific element of the list, or across all elements with [*].{}?", name) : "Can't access attributes on a primitive-typed value (" + value.type().Name() + ").");
+      return ErrorAt(
+          range, "Unsupported attribute",
+          value.is_sequence()
+              ? fmt::format("Can't access attributes on a list of values. Did you mean to access an attribute for a "
+                            "specific element of the list, or across all elements with [*].{}?",
+                            name)
+              : "Can't access attributes on a primitive-typed value (" + value.type().Name() + ").");
     }
     auto it = value.members().find(name);
     if (it != value.members().end()) return it->second;
     std::vector<std::string> names;
     for (const auto& [known, member] : value.members()) names.push_back(known);
     if (value.type().kind == Type::Kind::kMap) {
-      return ErrorAt(range, "Missing map element", fmt::format("This map does not have an element with the key \"{}\".{}", name, Suggestion(name, names)));
+      return ErrorAt(
+          range, "Missing map element",
+          fmt::format("This map does not have an element with the key \"{}\".{}", name, Suggestion(name, names)));
     }
-    return ErrorAt(range, "Unsupported attribute", fmt::format("This object does not have an attribute named \"{}\".{}", name, Suggestion(name, names)));
+    return ErrorAt(
+        range, "Unsupported attribute",
+        fmt::format("This object does not have an attribute named \"{}\".{}", name, Suggestion(name, names)));
   }
 
   static Result<Value> At(const Value& value, const Value& key, const Range& range) {
     auto bad = [&](std::string_view detail) { return ErrorAt(range, "Invalid index", detail); };
-    if (value.is_null()) return ErrorAt(range, "Attempt to index null value", "This value is null, so it does not have any indices.");
+    if (value.is_null())
+      return ErrorAt(range, "Attempt to index null value", "This value is null, so it does not have any indices.");
     if (key.is_null()) return bad("Can't use a null value as an indexing key.");
     if (value.is_mapping()) {
       auto name = Convert(key, Type::String());
       if (!name) return bad("The given key does not identify an element in this collection value: string required.");
       auto it = value.members().find(name->as_string());
-      if (it == value.members().end()) return bad("The given key does not identify an element in this collection value.");
+      if (it == value.members().end())
+        return bad("The given key does not identify an element in this collection value.");
       return it->second;
     }
     if (!value.is_sequence()) return bad("This value does not have any indices.");
-    if (value.type().kind == Type::Kind::kSet) return bad("Elements of a set are identified only by their value and don't have any separate index or key to select with, so it's only possible to perform operations across all elements of the set.");
+    if (value.type().kind == Type::Kind::kSet)
+      return bad(
+          "Elements of a set are identified only by their value and don't have any separate index or key to select "
+          "with, so it's only possible to perform operations across all elements of the set.");
     auto number = Convert(key, Type::Number());
-    if (!number) return bad("The given key does not identify an element in this collection value: a number is required.");
+    if (!number)
+      return bad("The given key does not identify an element in this collection value: a number is required.");
     long double index = number->as_number();
-    if (index != std::floor(index)) return bad("The given key does not identify an element in this collection value: indexing a sequence requires a whole number, but the given index has a fractional part.");
-    if (index < 0) return bad("The given key does not identify an element in this collection value: a negative number is not a valid index for a sequence.");
+    if (index != std::floor(index))
+      return bad(
+          "The given key does not identify an element in this collection value: indexing a sequence requires a whole "
+          "number, but the given index has a fractional part.");
+    if (index < 0)
+      return bad(
+          "The given key does not identify an element in this collection value: a negative number is not a valid index "
+          "for a sequence.");
     if (index >= static_cast<long double>(value.items().size())) {
-      return bad(value.items().empty() ? "The given key does not identify an element in this collection value: the collection has no elements." : "The given key does not identify an element in this collection value: the given index is greater than or equal to the length of the collection.");
+      return bad(
+          value.items().empty()
+              ? "The given key does not identify an element in this collection value: the collection has no elements."
+              : "The given key does not identify an element in this collection value: the given index is greater than "
+                "or equal to the length of the collection.");
     }
     return value.items()[static_cast<size_t>(index)];
   }
@@ -222,7 +268,8 @@ class Evaluator {
       TRY_ASSIGN(Value result, Evaluator(scope_, &item).Run(*e.children[1]));
       results.push_back(std::move(result));
     }
-    if (value.type().kind != Type::Kind::kList && value.type().kind != Type::Kind::kSet) return Value::Tuple(std::move(results));
+    if (value.type().kind != Type::Kind::kList && value.type().kind != Type::Kind::kSet)
+      return Value::Tuple(std::move(results));
     Value tuple = Value::Tuple(std::move(results));
     auto list = Convert(tuple, Type::List(Type::Any()));
     return list ? *list : tuple;
@@ -230,11 +277,13 @@ class Evaluator {
 
   static Result<std::string> TextOf(const Value& value, const Range& range) {
     if (value.is_null()) {
-      return ErrorAt(range, "Invalid template interpolation value", "The expression result is null. Cannot include a null value in a string template.");
+      return ErrorAt(range, "Invalid template interpolation value",
+                     "The expression result is null. Cannot include a null value in a string template.");
     }
     auto text = Convert(value, Type::String());
     if (!text) {
-      return ErrorAt(range, "Invalid template interpolation value", fmt::format("Cannot include the given value in a string template: {}.", text.error().message));
+      return ErrorAt(range, "Invalid template interpolation value",
+                     fmt::format("Cannot include the given value in a string template: {}.", text.error().message));
     }
     return text->as_string();
   }
@@ -263,10 +312,13 @@ class Evaluator {
     TRY_ASSIGN(Value condition, Run(*e.children[0]));
     auto yes = Run(*e.children[1]);
     auto no = Run(*e.children[2]);
-    if (condition.is_null()) return ErrorAt(e.children[0]->range, "Null condition", "The condition value is null. Conditions must either be true or false.");
+    if (condition.is_null())
+      return ErrorAt(e.children[0]->range, "Null condition",
+                     "The condition value is null. Conditions must either be true or false.");
     auto chosen = Convert(condition, Type::Bool());
     if (!chosen) {
-      return ErrorAt(e.children[0]->range, "Incorrect condition type", "The condition expression must be of type bool.");
+      return ErrorAt(e.children[0]->range, "Incorrect condition type",
+                     "The condition expression must be of type bool.");
     }
     auto& result = chosen->as_bool() ? yes : no;
     if (!result) return result;
@@ -275,7 +327,10 @@ class Evaluator {
     if (!other) return result;
     auto type = Unify({result->type(), other->type()});
     if (!type) {
-      return ErrorAt(e.range, "Inconsistent conditional result types", fmt::format("The true and false result expressions must have consistent types. The 'true' value is {}, but the 'false' value is {}.", yes->type().Name(), no->type().Name()));
+      return ErrorAt(e.range, "Inconsistent conditional result types",
+                     fmt::format("The true and false result expressions must have consistent types. The 'true' value "
+                                 "is {}, but the 'false' value is {}.",
+                                 yes->type().Name(), no->type().Name()));
     }
     auto converted = Convert(*result, *type);
     return converted ? converted : result;
@@ -283,9 +338,12 @@ class Evaluator {
 
   Result<Value> Operand(const Expression& e, const Type& type, std::string_view which) {
     TRY_ASSIGN(Value value, Run(e));
-    if (value.is_null()) return ErrorAt(e.range, "Operation failed", "Error during operation: argument must not be null.");
+    if (value.is_null())
+      return ErrorAt(e.range, "Operation failed", "Error during operation: argument must not be null.");
     auto converted = Convert(value, type);
-    if (!converted) return ErrorAt(e.range, "Invalid operand", fmt::format("Unsuitable value for {} operand: {}.", which, converted.error().message));
+    if (!converted)
+      return ErrorAt(e.range, "Invalid operand",
+                     fmt::format("Unsuitable value for {} operand: {}.", which, converted.error().message));
     return converted;
   }
 
@@ -312,14 +370,22 @@ class Evaluator {
     if (logical) return right;
     long double a = left.as_number(), b = right.as_number();
     switch (e.op) {
-      case Operator::kLess: return Value(a < b);
-      case Operator::kLessEqual: return Value(a <= b);
-      case Operator::kGreater: return Value(a > b);
-      case Operator::kGreaterEqual: return Value(a >= b);
-      case Operator::kAdd: return Value(a + b);
-      case Operator::kSubtract: return Value(a - b);
-      case Operator::kMultiply: return Value(a * b);
-      default: break;
+      case Operator::kLess:
+        return Value(a < b);
+      case Operator::kLessEqual:
+        return Value(a <= b);
+      case Operator::kGreater:
+        return Value(a > b);
+      case Operator::kGreaterEqual:
+        return Value(a >= b);
+      case Operator::kAdd:
+        return Value(a + b);
+      case Operator::kSubtract:
+        return Value(a - b);
+      case Operator::kMultiply:
+        return Value(a * b);
+      default:
+        break;
     }
     if (b == 0) return ErrorAt(e.range, "Division by zero", "Cannot divide by zero.");
     return Value(e.op == Operator::kDivide ? a / b : std::fmod(a, b));
@@ -338,7 +404,9 @@ class Evaluator {
     TRY_ASSIGN(Value value, Evaluator(scope, item_).Run(e));
     if (value.is_null()) return ErrorAt(e.range, "Null value as key", "Can't use a null value as a key.");
     auto key = Convert(value, Type::String());
-    if (!key) return ErrorAt(e.range, "Incorrect key type", fmt::format("Can't use this value as a key: {}.", key.error().message));
+    if (!key)
+      return ErrorAt(e.range, "Incorrect key type",
+                     fmt::format("Can't use this value as a key: {}.", key.error().message));
     return key->as_string();
   }
 
@@ -353,7 +421,9 @@ class Evaluator {
 
   Result<Value> For(const Expression& e) {
     TRY_ASSIGN(Value collection, Run(*e.children[0]));
-    if (collection.is_null()) return ErrorAt(e.children[0]->range, "Iteration over null value", "A null value cannot be used as the collection in a 'for' expression.");
+    if (collection.is_null())
+      return ErrorAt(e.children[0]->range, "Iteration over null value",
+                     "A null value cannot be used as the collection in a 'for' expression.");
     std::vector<std::pair<Value, Value>> items;
     if (collection.is_mapping()) {
       for (const auto& [key, value] : collection.members()) items.emplace_back(key, value);
@@ -363,7 +433,9 @@ class Evaluator {
         items.emplace_back(set ? value : Value::Number(items.size()), value);
       }
     } else {
-      return ErrorAt(e.children[0]->range, "Iteration over non-iterable value", fmt::format("A value of type {} cannot be used as the collection in a 'for' expression.", collection.type().Name()));
+      return ErrorAt(e.children[0]->range, "Iteration over non-iterable value",
+                     fmt::format("A value of type {} cannot be used as the collection in a 'for' expression.",
+                                 collection.type().Name()));
     }
     const ExpressionPtr &key_of = e.children[1], &condition = e.children[3];
     Value::Items tuple;
@@ -377,7 +449,10 @@ class Evaluator {
       if (condition) {
         TRY_ASSIGN(Value wanted, each.Run(*condition));
         auto decided = Convert(wanted, Type::Bool());
-        if (wanted.is_null() || !decided) return ErrorAt(condition->range, "Invalid 'for' condition", wanted.is_null() ? "The value of the 'if' clause must not be null." : "The 'if' clause value is invalid: bool required.");
+        if (wanted.is_null() || !decided)
+          return ErrorAt(condition->range, "Invalid 'for' condition",
+                         wanted.is_null() ? "The value of the 'if' clause must not be null."
+                                          : "The 'if' clause value is invalid: bool required.");
         if (!decided->as_bool()) continue;
       }
       if (!key_of) {
@@ -390,7 +465,11 @@ class Evaluator {
       if (e.expand) {
         groups[name].push_back(std::move(result));
       } else if (!object.emplace(name, std::move(result)).second) {
-        return ErrorAt(key_of->range, "Duplicate object key", fmt::format("Two different items produced the key \"{}\" in this 'for' expression. If duplicates are expected, use the ellipsis (...) after the value expression to enable grouping by key.", name));
+        return ErrorAt(
+            key_of->range, "Duplicate object key",
+            fmt::format("Two different items produced the key \"{}\" in this 'for' expression. If duplicates are "
+                        "expected, use the ellipsis (...) after the value expression to enable grouping by key.",
+                        name));
       }
     }
     for (auto& [name, values] : groups) object.emplace(name, Value::Tuple(std::move(values)));
@@ -404,7 +483,9 @@ class Evaluator {
     }
     TRY_ASSIGN(auto function, scope_.FindFunction(e.name));
     if (!function) {
-      return ErrorAt(e.range, "Call to unknown function", fmt::format("There is no function named \"{}\".{}", e.name, Suggestion(e.name, scope_.FunctionNames())));
+      return ErrorAt(
+          e.range, "Call to unknown function",
+          fmt::format("There is no function named \"{}\".{}", e.name, Suggestion(e.name, scope_.FunctionNames())));
     }
     std::vector<Value> arguments;
     for (size_t i = 0; i < e.children.size(); ++i) {
@@ -414,23 +495,31 @@ class Evaluator {
       } else if (argument.is_sequence()) {
         arguments.insert(arguments.end(), argument.items().begin(), argument.items().end());
       } else {
-        return ErrorAt(e.children[i]->range, "Invalid expanding argument value", "The expanding argument (indicated by ...) must be of a tuple, list, or set type.");
+        return ErrorAt(e.children[i]->range, "Invalid expanding argument value",
+                       "The expanding argument (indicated by ...) must be of a tuple, list, or set type.");
       }
     }
     if (arguments.size() < function->least) {
-      return ErrorAt(e.range, "Not enough function arguments", fmt::format("Function \"{}\" expects {}{} argument{}, and has {}.", e.name, function->most > function->least ? "at least " : "", function->least, function->least == 1 ? "" : "s", arguments.size()));
+      return ErrorAt(e.range, "Not enough function arguments",
+                     fmt::format("Function \"{}\" expects {}{} argument{}, and has {}.", e.name,
+                                 function->most > function->least ? "at least " : "", function->least,
+                                 function->least == 1 ? "" : "s", arguments.size()));
     }
     if (arguments.size() > function->most) {
-      return ErrorAt(e.range, "Too many function arguments", fmt::format("Function \"{}\" expects only {} argument{}.", e.name, function->most, function->most == 1 ? "" : "s"));
+      return ErrorAt(e.range, "Too many function arguments",
+                     fmt::format("Function \"{}\" expects only {} argument{}.", e.name, function->most,
+                                 function->most == 1 ? "" : "s"));
     }
     if (!function->takes_nulls && std::ranges::any_of(arguments, [](const Value& v) { return v.is_null(); })) {
-      return ErrorAt(e.range, "Invalid function argument", fmt::format("Call to function \"{}\" failed: argument must not be null.", e.name));
+      return ErrorAt(e.range, "Invalid function argument",
+                     fmt::format("Call to function \"{}\" failed: argument must not be null.", e.name));
     }
     auto result = function->call(arguments);
     if (result) return result;
     // An error inside of a function of the file has its place already.
     if (result.error().message.find("\n-----") != std::string::npos) return result;
-    return ErrorAt(e.range, "Error in function call", fmt::format("Call to function \"{}\" failed: {}.", e.name, result.error().message));
+    return ErrorAt(e.range, "Error in function call",
+                   fmt::format("Call to function \"{}\" failed: {}.", e.name, result.error().message));
   }
 
   std::optional<Result<Value>> Special(const Expression& e) {
@@ -442,7 +531,8 @@ class Evaluator {
       if (!type) return Result<Value>(Error(std::move(type).error()));
       auto converted = Convert(*value, *type);
       if (converted) return converted;
-      return Result<Value>(ErrorAt(e.range, "Error in function call", fmt::format("Call to function \"convert\" failed: {}.", converted.error().message)));
+      return Result<Value>(ErrorAt(e.range, "Error in function call",
+                                   fmt::format("Call to function \"convert\" failed: {}.", converted.error().message)));
     }
     if (e.name == "can") {
       if (e.children.size() != 1) return std::nullopt;
@@ -451,7 +541,8 @@ class Evaluator {
     for (const ExpressionPtr& child : e.children) {
       if (auto value = Run(*child)) return value;
     }
-    return Result<Value>(ErrorAt(e.range, "Error in function call", "Call to function \"try\" failed: no expression succeeded."));
+    return Result<Value>(
+        ErrorAt(e.range, "Error in function call", "Call to function \"try\" failed: no expression succeeded."));
   }
 
   const Scope& scope_;

@@ -34,8 +34,7 @@ class Scope {
     size_t steps = 0;  // how many of the attributes have been followed already
   };
   // The value of `root`, or of `root.attributes[0]…`. Nothing for a name that there is not.
-  virtual Result<std::optional<Found>> Find(const std::string& root,
-                                            std::span<const std::string> attributes) const = 0;
+  virtual Result<std::optional<Found>> Find(const std::string& root, std::span<const std::string> attributes) const = 0;
   // Nothing for one that there is not.
   virtual Result<std::optional<Function>> FindFunction(const std::string& name) const = 0;
   // For "did you mean".
@@ -46,10 +45,8 @@ class Scope {
 // Some names over those of another scope.
 class InnerScope final : public Scope {
  public:
-  InnerScope(const Scope& outer, std::map<std::string, Value> values)
-      : outer_(outer), values_(std::move(values)) {}
-  Result<std::optional<Found>> Find(const std::string& root,
-                                    std::span<const std::string> attributes) const override;
+  InnerScope(const Scope& outer, std::map<std::string, Value> values) : outer_(outer), values_(std::move(values)) {}
+  Result<std::optional<Found>> Find(const std::string& root, std::span<const std::string> attributes) const override;
   Result<std::optional<Function>> FindFunction(const std::string& name) const override {
     return outer_.FindFunction(name);
   }

@@ -80,7 +80,10 @@ Result<ExpressionPtr> ExpressionParser::ParseBinary(size_t level) {
       {{"||", Operator::kOr}},
       {{"&&", Operator::kAnd}},
       {{"==", Operator::kEqual}, {"!=", Operator::kNotEqual}},
-      {{"<=", Operator::kLessEqual}, {">=", Operator::kGreaterEqual}, {"<", Operator::kLess}, {">", Operator::kGreater}},
+      {{"<=", Operator::kLessEqual},
+       {">=", Operator::kGreaterEqual},
+       {"<", Operator::kLess},
+       {">", Operator::kGreater}},
       {{"+", Operator::kAdd}, {"-", Operator::kSubtract}},
       {{"*", Operator::kMultiply}, {"/", Operator::kDivide}, {"%", Operator::kModulo}},
   };
@@ -107,7 +110,9 @@ Result<ExpressionPtr> ExpressionParser::ParseUnary() {
   if (c != '!' && c != '-') return ParsePostfix();
   in_.Next();
   TRY_ASSIGN(ExpressionPtr operand, ParseUnary());
-  return Make({.kind = Kind::kUnary, .range = in_.From(start), .children = {operand},
+  return Make({.kind = Kind::kUnary,
+               .range = in_.From(start),
+               .children = {operand},
                .op = c == '!' ? Operator::kNot : Operator::kNegate});
 }
 
@@ -147,7 +152,8 @@ Result<ExpressionPtr> ExpressionParser::ParseSteps(ExpressionPtr from, bool attr
       TRY(SkipBlanks());
       if (in_.Peek() == '*') {
         in_.Next();
-        TRY(Expect("]", "Missing close bracket on splat index", "The star for a full splat operator must be immediately followed by a closing bracket (\"]\")."));
+        TRY(Expect("]", "Missing close bracket on splat index",
+                   "The star for a full splat operator must be immediately followed by a closing bracket (\"]\")."));
         --lines_ignored_;
         auto each = ParseSteps(Make({.kind = Kind::kSplatItem, .range = range()}), false);
         ++lines_ignored_;
@@ -183,9 +189,11 @@ Result<ExpressionPtr> ExpressionParser::ParseTerm() {
   if (Scanner::IsDigit(c)) return ParseNumberLiteral();
   if (Scanner::IsNameStart(c)) return ParseNameOrCall();
   if (c == '\'') {
-    return ErrorAt(in_.Here(), "Invalid character", "Single quotes are not valid. Use double quotes (\") to enclose strings.");
+    return ErrorAt(in_.Here(), "Invalid character",
+                   "Single quotes are not valid. Use double quotes (\") to enclose strings.");
   }
-  return ErrorAt(in_.Here(), "Invalid expression", "Expected the start of an expression, but found an invalid expression token.");
+  return ErrorAt(in_.Here(), "Invalid expression",
+                 "Expected the start of an expression, but found an invalid expression token.");
 }
 
 Result<ExpressionPtr> ExpressionParser::ParseNumberLiteral() {
@@ -247,11 +255,13 @@ Result<ExpressionPtr> ExpressionParser::ParseArguments(std::string name, const P
     if (in_.Take("...")) {
       call.expand = true;
       in_.Take(",");
-      TRY(Expect(")", "Missing closing parenthesis", "An expanded function argument (with ...) must be immediately followed by closing parentheses."));
+      TRY(Expect(")", "Missing closing parenthesis",
+                 "An expanded function argument (with ...) must be immediately followed by closing parentheses."));
       break;
     }
     if (in_.Take(",")) continue;
-    TRY(Expect(")", "Missing argument separator", "A comma is required to separate each function argument from the next."));
+    TRY(Expect(")", "Missing argument separator",
+               "A comma is required to separate each function argument from the next."));
     break;
   }
   call.range = in_.From(start);
@@ -277,7 +287,9 @@ Result<ExpressionPtr> ExpressionParser::ParseTuple() {
     TRY(SkipBlanks());
     if (in_.Take("]")) break;
     if (in_.AtEnd()) {
-      return ErrorAt(in_.From(start), "Unterminated tuple constructor expression", "There is no corresponding closing bracket before the end of the file. This may be caused by incorrect bracket nesting elsewhere in this file.");
+      return ErrorAt(in_.From(start), "Unterminated tuple constructor expression",
+                     "There is no corresponding closing bracket before the end of the file. This may be caused by "
+                     "incorrect bracket nesting elsewhere in this file.");
     }
     TRY_ASSIGN(ExpressionPtr item, Parse());
     tuple.children.push_back(std::move(item));
@@ -306,21 +318,25 @@ Result<ExpressionPtr> ExpressionParser::ParseObject() {
       TRY(SkipBlanksAndLines());
       if (in_.Take("}")) break;
       if (in_.AtEnd()) {
-        return ErrorAt(in_.From(start), "Unterminated object constructor expression", "There is no corresponding closing brace before the end of the file. This may be caused by incorrect brace nesting elsewhere in this file.");
+        return ErrorAt(in_.From(start), "Unterminated object constructor expression",
+                       "There is no corresponding closing brace before the end of the file. This may be caused by "
+                       "incorrect brace nesting elsewhere in this file.");
       }
       TRY_ASSIGN(ExpressionPtr key, Parse());
       // A bare name is the key itself; (name) is a variable's value.
       if (auto keyword = Keyword(*key)) key = Text(*keyword, key->range);
       TRY(SkipBlanks());
       if (!in_.Take(":") && !in_.Take("=")) {
-        return ErrorAt(in_.Here(), "Missing attribute value", "Expected an attribute value, introduced by an equals sign (\"=\").");
+        return ErrorAt(in_.Here(), "Missing attribute value",
+                       "Expected an attribute value, introduced by an equals sign (\"=\").");
       }
       TRY_ASSIGN(ExpressionPtr value, Parse());
       object.children.push_back(std::move(key));
       object.children.push_back(std::move(value));
       TRY(SkipBlanks());
       if (in_.Take(",") || in_.Peek() == '\n' || in_.Looking("\r\n")) continue;
-      TRY(Expect("}", "Missing attribute separator", "Expected a newline or comma to mark the beginning of the next attribute."));
+      TRY(Expect("}", "Missing attribute separator",
+                 "Expected a newline or comma to mark the beginning of the next attribute."));
       break;
     }
     object.range = in_.From(start);
@@ -342,7 +358,8 @@ Result<ExpressionPtr> ExpressionParser::ParseFor(const Position& start, bool obj
   }
   TRY_ASSIGN(std::string in, TakeName("\"in\" after the variables of \"for\""));
   if (in != "in") {
-    return ErrorAt(in_.Here(), "Invalid 'for' expression", "For expression requires the 'in' keyword after its name declarations.");
+    return ErrorAt(in_.Here(), "Invalid 'for' expression",
+                   "For expression requires the 'in' keyword after its name declarations.");
   }
   TRY_ASSIGN(ExpressionPtr collection, Parse());
   TRY(Expect(":", "Invalid 'for' expression", "For expression requires a colon after the collection expression."));
@@ -350,7 +367,8 @@ Result<ExpressionPtr> ExpressionParser::ParseFor(const Position& start, bool obj
   TRY_ASSIGN(value, Parse());
   TRY(SkipBlanks());
   if (in_.Take("=>")) {
-    if (!object) return ErrorAt(in_.Here(), "Invalid 'for' expression", "Key expression is not valid when building a tuple.");
+    if (!object)
+      return ErrorAt(in_.Here(), "Invalid 'for' expression", "Key expression is not valid when building a tuple.");
     key = std::move(value);
     TRY_ASSIGN(value, Parse());
     TRY(SkipBlanks());
@@ -363,7 +381,8 @@ Result<ExpressionPtr> ExpressionParser::ParseFor(const Position& start, bool obj
     in_.Skip(2);
     TRY_ASSIGN(condition, Parse());
   }
-  TRY(Expect(object ? "}" : "]", "Invalid 'for' expression", "Extra characters after the end of the 'for' expression."));
+  TRY(Expect(object ? "}" : "]", "Invalid 'for' expression",
+             "Extra characters after the end of the 'for' expression."));
   loop.range = in_.From(start);
   loop.children = {collection, key, value, condition};
   return Make(std::move(loop));

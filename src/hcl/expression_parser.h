@@ -12,9 +12,7 @@ namespace varve::hcl {
 // Deeper than anybody writes, and far from the end of the stack.
 inline constexpr int kMaxDepth = 200;
 
-inline ExpressionPtr Make(Expression expression) {
-  return std::make_shared<const Expression>(std::move(expression));
-}
+inline ExpressionPtr Make(Expression expression) { return std::make_shared<const Expression>(std::move(expression)); }
 inline ExpressionPtr Text(std::string text, const Range& range) {
   return Make({.kind = Expression::Kind::kLiteral, .range = range, .value = Value(std::move(text))});
 }
@@ -76,8 +74,7 @@ class ExpressionParser {
   // Until `quote` (which is consumed) for a quoted one, else until the end of the input.
   Result<std::vector<Part>> ParseParts(bool quoted);
   Result<ExpressionPtr> Assemble(std::vector<Part> parts, const Range& range);
-  Result<std::vector<ExpressionPtr>> AssembleUntil(std::vector<Part>& parts, size_t& at,
-                                                   const Part* opener);
+  Result<std::vector<ExpressionPtr>> AssembleUntil(std::vector<Part>& parts, size_t& at, const Part* opener);
 
   Result<std::string> TakeName(std::string_view what);
   Status Expect(std::string_view token, std::string_view summary, std::string_view detail);

@@ -18,9 +18,7 @@ Value Sequence(Value::Items items, const Value& like) {
   return Value::List(std::move(element), std::move(items));
 }
 
-Result<Value> ListFrom(Value::Items items) {
-  return Convert(Value::Tuple(std::move(items)), Type::List(Type::Any()));
-}
+Result<Value> ListFrom(Value::Items items) { return Convert(Value::Tuple(std::move(items)), Type::List(Type::Any())); }
 
 Status NeedSequence(const Value& value) {
   if (value.is_sequence()) return Ok();
@@ -57,7 +55,10 @@ Result<Value> Numbers(const Arguments& a) {
   if (step < 0 && to > from) return Invalid("end must be less than start when step is negative");
   Value::Items items;
   for (long double at = from; step > 0 ? at < to : at > to; at += step) {
-    if (items.size() >= 1024) return Invalid("more than 1024 values were generated; either decrease the difference between start and end or use a smaller step");
+    if (items.size() >= 1024)
+      return Invalid(
+          "more than 1024 values were generated; either decrease the difference between start and end or use a smaller "
+          "step");
     items.emplace_back(at);
   }
   return Value::List(Type::Number(), std::move(items));
@@ -155,13 +156,16 @@ void AddCollectionFunctions(FunctionTable& table) {
   Define(table, "lookup", {{any, text, any}}, [](const Arguments& a) -> Result<Value> {
     TRY(NeedMapping(a[0]));
     auto it = a[0].members().find(a[1].as_string());
-    if (it == a[0].members().end()) return a[0].type().kind == Kind::kMap ? Convert(a[2], a[0].type().element()) : Result<Value>(a[2]);
+    if (it == a[0].members().end())
+      return a[0].type().kind == Kind::kMap ? Convert(a[2], a[0].type().element()) : Result<Value>(a[2]);
     return it->second;
   });
   Define(table, "merge", with_nulls({{}, any}), Merge);
   Define(table, "zipmap", {{Type::List(text), any}}, [](const Arguments& a) -> Result<Value> {
     TRY(NeedList(a[1]));
-    if (a[0].items().size() != a[1].items().size()) return Invalid("number of keys ({}) does not match number of values ({})", a[0].items().size(), a[1].items().size());
+    if (a[0].items().size() != a[1].items().size())
+      return Invalid("number of keys ({}) does not match number of values ({})", a[0].items().size(),
+                     a[1].items().size());
     Value::Members members;
     for (size_t i = 0; i < a[0].items().size(); ++i) members[a[0].items()[i].as_string()] = a[1].items()[i];
     if (a[1].type().kind == Kind::kList) return Value::Map(a[1].type().element(), std::move(members));
@@ -208,7 +212,8 @@ void AddCollectionFunctions(FunctionTable& table) {
     std::vector<Type> types;
     for (const Value& value : a) types.push_back(value.type());
     auto type = Unify(types);
-    if (a.empty() || !type) return Invalid("{}", a.empty() ? "at least one argument is required" : "all arguments must have the same type");
+    if (a.empty() || !type)
+      return Invalid("{}", a.empty() ? "at least one argument is required" : "all arguments must have the same type");
     for (const Value& value : a) {
       if (!value.is_null()) return Convert(value, *type);
     }
@@ -245,7 +250,8 @@ void AddCollectionFunctions(FunctionTable& table) {
     Value::Items chunks, chunk;
     for (const Value& item : a[0].items()) {
       chunk.push_back(item);
-      if (size != 0 && chunk.size() == static_cast<size_t>(size)) chunks.push_back(Sequence(std::exchange(chunk, {}), a[0]));
+      if (size != 0 && chunk.size() == static_cast<size_t>(size))
+        chunks.push_back(Sequence(std::exchange(chunk, {}), a[0]));
     }
     if (!chunk.empty()) chunks.push_back(Sequence(std::move(chunk), a[0]));
     return ListFrom(std::move(chunks));
@@ -300,7 +306,9 @@ void AddSetFunctions(FunctionTable& table) {
       return all;
     });
   };
-  static constexpr auto kHas = [](const Value& in, const Value& item) { return std::ranges::find(in.items(), item) != in.items().end(); };
+  static constexpr auto kHas = [](const Value& in, const Value& item) {
+    return std::ranges::find(in.items(), item) != in.items().end();
+  };
   fold("setunion", [](const Value& a, const Value& b) {
     Value::Items all = a.items();
     all.insert(all.end(), b.items().begin(), b.items().end());

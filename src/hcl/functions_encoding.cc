@@ -31,7 +31,8 @@ std::string Hex(std::string_view bytes) {
 
 std::string Base64(const std::string& text) {
   std::string out(4 * ((text.size() + 2) / 3), '\0');
-  EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()), reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size()));
+  EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()), reinterpret_cast<const unsigned char*>(text.data()),
+                  static_cast<int>(text.size()));
   return out;
 }
 
@@ -43,7 +44,9 @@ Result<std::string> FromBase64(std::string text) {
   size_t pad = text.ends_with("==") ? 2 : text.ends_with("=") ? 1 : 0;
   good = good && text.find('=') >= text.size() - pad && text.find_first_of(" \t-") == text.npos;
   if (text.empty()) return std::string();
-  if (!good || EVP_DecodeBlock(reinterpret_cast<unsigned char*>(out.data()), reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size())) < 0) {
+  if (!good ||
+      EVP_DecodeBlock(reinterpret_cast<unsigned char*>(out.data()), reinterpret_cast<const unsigned char*>(text.data()),
+                      static_cast<int>(text.size())) < 0) {
     return Invalid("failed to decode base64 data");
   }
   out.resize(out.size() - pad);
@@ -86,12 +89,14 @@ std::optional<std::string> UuidBytes(std::string text) {
 }
 
 Result<Value> UuidV5(const Arguments& a) {
-  static const std::map<std::string, std::string> kKnown = {
-      {"dns", "6ba7b810-9dad-11d1-80b4-00c04fd430c8"}, {"url", "6ba7b811-9dad-11d1-80b4-00c04fd430c8"},
-      {"oid", "6ba7b812-9dad-11d1-80b4-00c04fd430c8"}, {"x500", "6ba7b814-9dad-11d1-80b4-00c04fd430c8"}};
+  static const std::map<std::string, std::string> kKnown = {{"dns", "6ba7b810-9dad-11d1-80b4-00c04fd430c8"},
+                                                            {"url", "6ba7b811-9dad-11d1-80b4-00c04fd430c8"},
+                                                            {"oid", "6ba7b812-9dad-11d1-80b4-00c04fd430c8"},
+                                                            {"x500", "6ba7b814-9dad-11d1-80b4-00c04fd430c8"}};
   auto known = kKnown.find(a[0].as_string());
   auto space = UuidBytes(known == kKnown.end() ? a[0].as_string() : known->second);
-  if (!space) return Invalid("uuidv5() doesn't support namespace {}: use dns, url, oid, x500 or a UUID", a[0].as_string());
+  if (!space)
+    return Invalid("uuidv5() doesn't support namespace {}: use dns, url, oid, x500 or a UUID", a[0].as_string());
   return Value(UuidText(DigestOf(EVP_sha1(), *space + a[1].as_string()), 5));
 }
 
@@ -103,10 +108,12 @@ Result<Value> Bcrypt(const Arguments& a) {
   }
   if (cost < 4) cost = 10;  // as Go's bcrypt does
   if (cost > 31) return Invalid("error occurred generating password: cost {} is outside allowed range (4,31)", cost);
-  if (a[0].as_string().size() > 72) return Invalid("error occurred generating password: password length exceeds 72 bytes");
+  if (a[0].as_string().size() > 72)
+    return Invalid("error occurred generating password: password length exceeds 72 bytes");
   char salt[CRYPT_GENSALT_OUTPUT_SIZE];
   crypt_data data{};
-  if (crypt_gensalt_rn("$2a$", static_cast<unsigned long>(cost), nullptr, 0, salt, sizeof salt) == nullptr) return Invalid("this machine's crypt library has no bcrypt");
+  if (crypt_gensalt_rn("$2a$", static_cast<unsigned long>(cost), nullptr, 0, salt, sizeof salt) == nullptr)
+    return Invalid("this machine's crypt library has no bcrypt");
   const char* hash = crypt_r(a[0].as_string().c_str(), salt, &data);
   if (hash == nullptr || hash[0] == '*') return Invalid("this machine's crypt library has no bcrypt");
   return Value(hash);
@@ -117,13 +124,17 @@ Result<Value> RsaDecrypt(const Arguments& a) {
   const std::string& pem = a[1].as_string();
   std::unique_ptr<BIO, decltype(&BIO_free)> bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())), BIO_free);
   auto no_password = [](char*, int, int, void*) { return 0; };
-  std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> key(PEM_read_bio_PrivateKey(bio.get(), nullptr, no_password, nullptr), EVP_PKEY_free);
+  std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> key(
+      PEM_read_bio_PrivateKey(bio.get(), nullptr, no_password, nullptr), EVP_PKEY_free);
   if (!key) return Invalid("failed to parse key: no key found");
-  std::unique_ptr<EVP_PKEY_CTX, decltype(&EVP_PKEY_CTX_free)> context(EVP_PKEY_CTX_new(key.get(), nullptr), EVP_PKEY_CTX_free);
+  std::unique_ptr<EVP_PKEY_CTX, decltype(&EVP_PKEY_CTX_free)> context(EVP_PKEY_CTX_new(key.get(), nullptr),
+                                                                      EVP_PKEY_CTX_free);
   std::string out(8192, '\0');
   size_t length = out.size();
-  bool good = context && EVP_PKEY_decrypt_init(context.get()) > 0 && EVP_PKEY_CTX_set_rsa_padding(context.get(), RSA_PKCS1_PADDING) > 0 &&
-              EVP_PKEY_decrypt(context.get(), reinterpret_cast<unsigned char*>(out.data()), &length, reinterpret_cast<const unsigned char*>(cipher.data()), cipher.size()) > 0;
+  bool good = context && EVP_PKEY_decrypt_init(context.get()) > 0 &&
+              EVP_PKEY_CTX_set_rsa_padding(context.get(), RSA_PKCS1_PADDING) > 0 &&
+              EVP_PKEY_decrypt(context.get(), reinterpret_cast<unsigned char*>(out.data()), &length,
+                               reinterpret_cast<const unsigned char*>(cipher.data()), cipher.size()) > 0;
   if (!good) return Invalid("failed to decrypt: the key does not fit, or the text is damaged");
   return Value(out.substr(0, length));
 }
@@ -174,13 +185,15 @@ Result<Value> CsvDecode(const Arguments& a) {
   if (records.empty()) return Invalid("missing header line");
   const auto& names = records[0];
   for (size_t i = 0; i < names.size(); ++i) {
-    if (std::find(names.begin(), names.begin() + static_cast<ptrdiff_t>(i), names[i]) != names.begin() + static_cast<ptrdiff_t>(i)) {
+    if (std::find(names.begin(), names.begin() + static_cast<ptrdiff_t>(i), names[i]) !=
+        names.begin() + static_cast<ptrdiff_t>(i)) {
       return Invalid("duplicate column name \"{}\"", names[i]);
     }
   }
   Value::Items rows;
   for (size_t r = 1; r < records.size(); ++r) {
-    if (records[r].size() != names.size()) return Invalid("invalid CSV: record {} has another number of fields than the header", r + 1);
+    if (records[r].size() != names.size())
+      return Invalid("invalid CSV: record {} has another number of fields than the header", r + 1);
     Value::Members row;
     for (size_t i = 0; i < names.size(); ++i) row[names[i]] = records[r][i];
     rows.push_back(Value::Object(std::move(row)));
@@ -192,18 +205,25 @@ Result<Value> CsvDecode(const Arguments& a) {
 
 void AddEncodingFunctions(FunctionTable& table) {
   const Type text = Type::String();
-  for (auto [name, kind] : {std::pair{"md5", &EVP_md5}, {"sha1", &EVP_sha1}, {"sha256", &EVP_sha256}, {"sha512", &EVP_sha512}}) {
-    Define(table, name, {{text}}, [kind = kind](const Arguments& a) -> Result<Value> { return Value(Hex(DigestOf(kind(), a[0].as_string()))); });
+  for (auto [name, kind] :
+       {std::pair{"md5", &EVP_md5}, {"sha1", &EVP_sha1}, {"sha256", &EVP_sha256}, {"sha512", &EVP_sha512}}) {
+    Define(table, name, {{text}}, [kind = kind](const Arguments& a) -> Result<Value> {
+      return Value(Hex(DigestOf(kind(), a[0].as_string())));
+    });
   }
-  Define(table, "base64encode", {{text}}, [](const Arguments& a) -> Result<Value> { return Value(Base64(a[0].as_string())); });
+  Define(table, "base64encode", {{text}},
+         [](const Arguments& a) -> Result<Value> { return Value(Base64(a[0].as_string())); });
   Define(table, "base64decode", {{text}}, [](const Arguments& a) -> Result<Value> {
     TRY_ASSIGN(std::string plain, FromBase64(a[0].as_string()));
     return Value(std::move(plain));
   });
-  Define(table, "urlencode", {{text}}, [](const Arguments& a) -> Result<Value> { return Value(UrlEncode(a[0].as_string())); });
+  Define(table, "urlencode", {{text}},
+         [](const Arguments& a) -> Result<Value> { return Value(UrlEncode(a[0].as_string())); });
   Signature any{{Type::Any()}};
   any.nulls = true;
-  Define(table, "jsonencode", any, [](const Arguments& a) -> Result<Value> { return Value(ToJson(a[0]).Dump({.sort_keys = true, .escape_html = true})); });
+  Define(table, "jsonencode", any, [](const Arguments& a) -> Result<Value> {
+    return Value(ToJson(a[0]).Dump({.sort_keys = true, .escape_html = true}));
+  });
   Define(table, "jsondecode", {{text}}, [](const Arguments& a) -> Result<Value> {
     TRY_ASSIGN(Json json, Json::Parse(a[0].as_string()));
     return FromJson(json);

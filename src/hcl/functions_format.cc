@@ -41,17 +41,26 @@ Result<std::string> FormatNumber(const Value& value, const Verb& verb) {
   long double number = converted->as_number();
   std::string text;
   if (std::string_view("bdoxX").find(verb.letter) != std::string_view::npos) {
-    if (number != std::floor(number)) return Invalid("unsupported value for \"%{}\": an integer is required", verb.letter);
+    if (number != std::floor(number))
+      return Invalid("unsupported value for \"%{}\": an integer is required", verb.letter);
     unsigned base = verb.letter == 'b' ? 2 : verb.letter == 'd' ? 10 : verb.letter == 'o' ? 8 : 16;
     text = base == 10 ? NumberText(number) : InBase(number, base, verb.letter == 'X');
   } else {
     int precision = verb.precision.value_or(verb.letter == 'g' || verb.letter == 'G' ? -1 : 6);
     switch (verb.letter) {
-      case 'e': text = fmt::format("{:.{}e}", static_cast<double>(number), precision); break;
-      case 'E': text = fmt::format("{:.{}E}", static_cast<double>(number), precision); break;
-      case 'f': case 'F': text = fmt::format("{:.{}f}", number, precision); break;
+      case 'e':
+        text = fmt::format("{:.{}e}", static_cast<double>(number), precision);
+        break;
+      case 'E':
+        text = fmt::format("{:.{}E}", static_cast<double>(number), precision);
+        break;
+      case 'f':
+      case 'F':
+        text = fmt::format("{:.{}f}", number, precision);
+        break;
       default:
-        text = precision < 0 ? fmt::format("{:g}", static_cast<double>(number)) : fmt::format("{:.{}g}", static_cast<double>(number), precision);
+        text = precision < 0 ? fmt::format("{:g}", static_cast<double>(number))
+                             : fmt::format("{:.{}g}", static_cast<double>(number), precision);
         if (precision < 0) text = fmt::format("{}", static_cast<double>(number));
     }
   }
@@ -68,13 +77,15 @@ Result<std::string> FormatOne(const Value& value, const Verb& verb) {
       if (auto text = Convert(value, Type::String())) return Padded(text->as_string(), verb);
       [[fallthrough]];
     }
-    case 'j': return Padded(ToJson(value).Dump({.sort_keys = true, .escape_html = true}), verb);
+    case 'j':
+      return Padded(ToJson(value).Dump({.sort_keys = true, .escape_html = true}), verb);
     case 't': {
       auto flag = Convert(value, Type::Bool());
       if (!flag || value.is_null()) return Invalid("unsupported value for \"%t\": bool required");
       return Padded(flag->as_bool() ? "true" : "false", verb);
     }
-    case 's': case 'q': {
+    case 's':
+    case 'q': {
       auto text = Convert(value, Type::String());
       if (!text || value.is_null()) return Invalid("unsupported value for \"%{}\": string required", verb.letter);
       std::string shown = text->as_string();
@@ -85,9 +96,20 @@ Result<std::string> FormatOne(const Value& value, const Verb& verb) {
       }
       return Padded(verb.letter == 'q' ? GoQuote(shown) : shown, verb);
     }
-    case 'b': case 'd': case 'o': case 'x': case 'X': case 'e': case 'E': case 'f': case 'F': case 'g': case 'G':
+    case 'b':
+    case 'd':
+    case 'o':
+    case 'x':
+    case 'X':
+    case 'e':
+    case 'E':
+    case 'f':
+    case 'F':
+    case 'g':
+    case 'G':
       return FormatNumber(value, verb);
-    default: return Invalid("unsupported format verb '{}'", verb.letter);
+    default:
+      return Invalid("unsupported format verb '{}'", verb.letter);
   }
 }
 
@@ -127,13 +149,16 @@ Result<std::string> Format(const std::string& format, const Arguments& values) {
     if (i < format.size() && format[i] == '[') {
       ++i;
       auto index = digits();
-      if (!index || *index < 1 || i >= format.size() || format[i] != ']') return Invalid("unrecognized format sequence starting at offset {}", start);
+      if (!index || *index < 1 || i >= format.size() || format[i] != ']')
+        return Invalid("unrecognized format sequence starting at offset {}", start);
       ++i;
       next = static_cast<size_t>(*index) - 1;
     }
     if (i >= format.size()) return Invalid("unterminated format sequence at the end of the string");
     verb.letter = format[i++];
-    if (next >= values.size()) return Invalid("not enough arguments for \"{}\" at {}: need index {} but have {} total", format.substr(start, i - start), start, next + 1, values.size());
+    if (next >= values.size())
+      return Invalid("not enough arguments for \"{}\" at {}: need index {} but have {} total",
+                     format.substr(start, i - start), start, next + 1, values.size());
     TRY_ASSIGN(std::string piece, FormatOne(values[next], verb));
     out += piece;
     used = std::max(used, ++next);
@@ -148,7 +173,9 @@ Result<Value> FormatList(const Arguments& a) {
   for (size_t i = 1; i < a.size(); ++i) {
     if (!a[i].is_sequence()) continue;
     size_t size = a[i].items().size();
-    if (lists && size != length) return Invalid("argument {} has length {}, which is inconsistent with the length {} of an argument before", i + 1, size, length);
+    if (lists && size != length)
+      return Invalid("argument {} has length {}, which is inconsistent with the length {} of an argument before", i + 1,
+                     size, length);
     length = size;
     lists = true;
   }

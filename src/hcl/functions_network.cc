@@ -35,7 +35,8 @@ Result<Prefix> ParsePrefix(const std::string& text) {
   unsigned char bytes[16];
   prefix.bits = address.find(':') == address.npos ? 32 : 128;
   bool good = inet_pton(prefix.bits == 32 ? AF_INET : AF_INET6, address.c_str(), bytes) == 1;
-  if (!good || length < 0 || length > prefix.bits) return Invalid("invalid CIDR expression: invalid CIDR address: {}", text);
+  if (!good || length < 0 || length > prefix.bits)
+    return Invalid("invalid CIDR expression: invalid CIDR address: {}", text);
   for (int i = 0; i < prefix.bits / 8; ++i) prefix.network = prefix.network << 8 | bytes[i];
   prefix.length = static_cast<int>(length);
   prefix.network &= ~prefix.HostMask();
@@ -65,8 +66,10 @@ Result<Value> Subnet(const Arguments& a) {
   TRY_ASSIGN(Prefix prefix, ParsePrefix(a[0].as_string()));
   TRY_ASSIGN(int64_t added, WholeNumber(a[1], "newbits"));
   TRY_ASSIGN(int64_t number, WholeNumber(a[2], "netnum"));
-  if (added < 0 || prefix.length + added > prefix.bits) return Invalid("insufficient address space to extend prefix of {} by {}", prefix.length, added);
-  if (number < 0 || (added < 63 && number >= int64_t{1} << added)) return Invalid("prefix extension of {} does not accommodate a subnet numbered {}", added, number);
+  if (added < 0 || prefix.length + added > prefix.bits)
+    return Invalid("insufficient address space to extend prefix of {} by {}", prefix.length, added);
+  if (number < 0 || (added < 63 && number >= int64_t{1} << added))
+    return Invalid("prefix extension of {} does not accommodate a subnet numbered {}", added, number);
   prefix.length += static_cast<int>(added);
   if (prefix.length > 0) prefix.network |= static_cast<Bits>(number) << (prefix.bits - prefix.length);
   return Value(PrefixText(prefix));
@@ -82,12 +85,15 @@ Result<Value> Subnets(const Arguments& a) {
     TRY_ASSIGN(int64_t added, WholeNumber(a[i], "the number of additional bits"));
     if (added < 1) return Invalid("must extend prefix by at least one bit");
     if (added > 32) return Invalid("may not extend prefix by more than 32 bits");
-    if (whole.length + added > whole.bits) return Invalid("would extend prefix to {} bits, which is too long for an address of {} bits", whole.length + added, whole.bits);
+    if (whole.length + added > whole.bits)
+      return Invalid("would extend prefix to {} bits, which is too long for an address of {} bits",
+                     whole.length + added, whole.bits);
     Prefix subnet = whole;
     subnet.length += static_cast<int>(added);
     Bits mask = subnet.HostMask();
     next = (next + mask) & ~mask;
-    if (full || next > whole.HostMask()) return Invalid("not enough remaining address space for a subnet with a prefix of {} bits", subnet.length);
+    if (full || next > whole.HostMask())
+      return Invalid("not enough remaining address space for a subnet with a prefix of {} bits", subnet.length);
     subnet.network |= next;
     full = next + mask >= whole.HostMask();
     next += mask + 1;

@@ -10,13 +10,16 @@ namespace varve::hcl {
 void AddNumberFunctions(FunctionTable& table) {
   const Type number = Type::Number(), boolean = Type::Bool();
   auto one = [&](const char* name, long double (*body)(long double)) {
-    Define(table, name, {{number}}, [body](const Arguments& a) -> Result<Value> { return Value(body(a[0].as_number())); });
+    Define(table, name, {{number}},
+           [body](const Arguments& a) -> Result<Value> { return Value(body(a[0].as_number())); });
   };
   auto two = [&](const char* name, long double (*body)(long double, long double)) {
-    Define(table, name, {{number, number}}, [body](const Arguments& a) -> Result<Value> { return Value(body(a[0].as_number(), a[1].as_number())); });
+    Define(table, name, {{number, number}},
+           [body](const Arguments& a) -> Result<Value> { return Value(body(a[0].as_number(), a[1].as_number())); });
   };
   auto compare = [&](const char* name, bool (*body)(long double, long double)) {
-    Define(table, name, {{number, number}}, [body](const Arguments& a) -> Result<Value> { return Value(body(a[0].as_number(), a[1].as_number())); });
+    Define(table, name, {{number, number}},
+           [body](const Arguments& a) -> Result<Value> { return Value(body(a[0].as_number(), a[1].as_number())); });
   };
   one("absolute", [](long double x) { return std::fabs(x); });
   one("ceil", [](long double x) { return std::ceil(x); });
@@ -44,7 +47,8 @@ void AddNumberFunctions(FunctionTable& table) {
     long double result = std::log(a[0].as_number()) / std::log(a[1].as_number());
     if (std::isnan(result)) return Invalid("there is no such logarithm");
     // As good as cty's, which calculates with a double.
-    return Value(static_cast<long double>(static_cast<double>(std::log(static_cast<double>(a[0].as_number())) / std::log(static_cast<double>(a[1].as_number())))));
+    return Value(static_cast<long double>(static_cast<double>(std::log(static_cast<double>(a[0].as_number())) /
+                                                              std::log(static_cast<double>(a[1].as_number())))));
   });
   for (bool least : {true, false}) {
     Define(table, least ? "min" : "max", {{}, number}, [least](const Arguments& a) -> Result<Value> {
@@ -63,20 +67,26 @@ void AddNumberFunctions(FunctionTable& table) {
     long double value = 0;
     bool good = !text.empty();
     for (char c : text) {
-      int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'z' ? c - 'a' + 10 : c >= 'A' && c <= 'Z' ? c - 'A' + (base <= 36 ? 10 : 36) : 99;
+      int digit = c >= '0' && c <= '9'   ? c - '0'
+                  : c >= 'a' && c <= 'z' ? c - 'a' + 10
+                  : c >= 'A' && c <= 'Z' ? c - 'A' + (base <= 36 ? 10 : 36)
+                                         : 99;
       good = good && digit < base;
       value = value * static_cast<long double>(base) + digit;
     }
     if (!good) return Invalid("cannot parse \"{}\" as a base {} integer", a[0].as_string(), base);
     return Value(negative ? -value : value);
   });
-  Define(table, "and", {{boolean, boolean}}, [](const Arguments& a) -> Result<Value> { return Value(a[0].as_bool() && a[1].as_bool()); });
-  Define(table, "or", {{boolean, boolean}}, [](const Arguments& a) -> Result<Value> { return Value(a[0].as_bool() || a[1].as_bool()); });
+  Define(table, "and", {{boolean, boolean}},
+         [](const Arguments& a) -> Result<Value> { return Value(a[0].as_bool() && a[1].as_bool()); });
+  Define(table, "or", {{boolean, boolean}},
+         [](const Arguments& a) -> Result<Value> { return Value(a[0].as_bool() || a[1].as_bool()); });
   Define(table, "not", {{boolean}}, [](const Arguments& a) -> Result<Value> { return Value(!a[0].as_bool()); });
   for (bool equal : {true, false}) {
     Signature any{{Type::Any(), Type::Any()}};
     any.nulls = true;
-    Define(table, equal ? "equal" : "notequal", any, [equal](const Arguments& a) -> Result<Value> { return Value((a[0] == a[1]) == equal); });
+    Define(table, equal ? "equal" : "notequal", any,
+           [equal](const Arguments& a) -> Result<Value> { return Value((a[0] == a[1]) == equal); });
   }
 }
 

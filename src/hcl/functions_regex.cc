@@ -79,7 +79,8 @@ template <class F>
 void ForMatches(const Pattern& pattern, const std::string& text, F&& each) {
   std::vector<re2::StringPiece> found(pattern.groups + 1);
   size_t from = 0, last_end = std::string::npos;
-  while (from <= text.size() && pattern.re->Match(text, from, text.size(), re2::RE2::UNANCHORED, found.data(), static_cast<int>(found.size()))) {
+  while (from <= text.size() && pattern.re->Match(text, from, text.size(), re2::RE2::UNANCHORED, found.data(),
+                                                  static_cast<int>(found.size()))) {
     auto start = static_cast<size_t>(found[0].data() - text.data());
     size_t end = start + found[0].size();
     if (!(start == end && start == last_end)) each(found, start, end);
@@ -105,7 +106,8 @@ void AddRegexFunctions(FunctionTable& table) {
   Define(table, "regexall", {{text, text}}, [](const Arguments& a) -> Result<Value> {
     TRY_ASSIGN(Pattern pattern, Compile(a[0].as_string()));
     Value::Items all;
-    ForMatches(pattern, a[1].as_string(), [&](const auto& found, size_t, size_t) { all.push_back(Match(pattern, found)); });
+    ForMatches(pattern, a[1].as_string(),
+               [&](const auto& found, size_t, size_t) { all.push_back(Match(pattern, found)); });
     return Convert(Value::Tuple(std::move(all)), Type::List(Type::Any()));
   });
   Define(table, "regex_replace", {{text, text, text}}, [](const Arguments& a) -> Result<Value> {

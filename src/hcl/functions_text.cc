@@ -1,13 +1,13 @@
 // Text as characters: cases, pieces, trimming, searching.
+#include <pwd.h>
 #include <unicase.h>
-#include <unigbrk.h>
 #include <unictype.h>
+#include <unigbrk.h>
+#include <unistd.h>
 #include <unistr.h>
 
 #include <algorithm>
 #include <cstdlib>
-#include <pwd.h>
-#include <unistd.h>
 
 #include "base/strings.h"
 #include "hcl/function_table.h"
@@ -110,7 +110,8 @@ void AddTextFunctions(FunctionTable& table) {
     Define(table, name, {{text}}, [body](const Arguments& a) -> Result<Value> { return body(a[0].as_string()); });
   };
   auto two = [&](const char* name, std::function<Value(const std::string&, const std::string&)> body) {
-    Define(table, name, {{text, text}}, [body](const Arguments& a) -> Result<Value> { return body(a[0].as_string(), a[1].as_string()); });
+    Define(table, name, {{text, text}},
+           [body](const Arguments& a) -> Result<Value> { return body(a[0].as_string(), a[1].as_string()); });
   };
   one("upper", [](const std::string& s) { return MapCharacters(s, uc_toupper); });
   one("lower", [](const std::string& s) { return MapCharacters(s, uc_tolower); });
@@ -136,8 +137,10 @@ void AddTextFunctions(FunctionTable& table) {
     return out;
   });
   two("trim", [](const std::string& s, const std::string& set) { return TrimSet(s, set); });
-  two("trimprefix", [](const std::string& s, const std::string& p) { return s.starts_with(p) ? s.substr(p.size()) : s; });
-  two("trimsuffix", [](const std::string& s, const std::string& p) { return s.ends_with(p) ? s.substr(0, s.size() - p.size()) : s; });
+  two("trimprefix",
+      [](const std::string& s, const std::string& p) { return s.starts_with(p) ? s.substr(p.size()) : s; });
+  two("trimsuffix",
+      [](const std::string& s, const std::string& p) { return s.ends_with(p) ? s.substr(0, s.size() - p.size()) : s; });
   two("split", [](const std::string& separator, const std::string& s) {
     std::vector<std::string> parts;
     if (s.empty()) return Value::Strings({""});
@@ -145,7 +148,8 @@ void AddTextFunctions(FunctionTable& table) {
       parts = Graphemes(s);
     } else {
       size_t from = 0;
-      for (size_t at; (at = s.find(separator, from)) != s.npos; from = at + separator.size()) parts.push_back(s.substr(from, at - from));
+      for (size_t at; (at = s.find(separator, from)) != s.npos; from = at + separator.size())
+        parts.push_back(s.substr(from, at - from));
       parts.push_back(s.substr(from));
     }
     return Value::Strings(parts);

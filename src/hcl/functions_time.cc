@@ -14,10 +14,11 @@ namespace {
 struct Moment {
   int64_t seconds = 0;  // since 1970, UTC
   int64_t nanos = 0;
-  int offset = 0;       // of the zone, in seconds
+  int offset = 0;  // of the zone, in seconds
 };
 
-constexpr const char* kMonths[] = {"January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"};
+constexpr const char* kMonths[] = {"January", "February", "March",     "April",   "May",      "June",
+                                   "July",    "August",   "September", "October", "November", "December"};
 constexpr const char* kDays[] = {"Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"};
 
 tm Civil(const Moment& moment) {
@@ -30,12 +31,19 @@ tm Civil(const Moment& moment) {
 Result<Moment> ParseTime(const std::string& text) {
   int year, month, day, hour, minute, second, read = 0;
   auto bad = [&] { return Invalid("not a valid RFC3339 timestamp: \"{}\"", text); };
-  bool shape = text.size() >= 20 && text[4] == '-' && text[7] == '-' && text[10] == 'T' && text[13] == ':' && text[16] == ':';
-  if (!shape || std::sscanf(text.c_str(), "%4d-%2d-%2dT%2d:%2d:%2d%n", &year, &month, &day, &hour, &minute, &second, &read) != 6 || read != 19) return bad();
-  std::chrono::year_month_day date{std::chrono::year(year), std::chrono::month(static_cast<unsigned>(month)), std::chrono::day(static_cast<unsigned>(day))};
+  bool shape =
+      text.size() >= 20 && text[4] == '-' && text[7] == '-' && text[10] == 'T' && text[13] == ':' && text[16] == ':';
+  if (!shape ||
+      std::sscanf(text.c_str(), "%4d-%2d-%2dT%2d:%2d:%2d%n", &year, &month, &day, &hour, &minute, &second, &read) !=
+          6 ||
+      read != 19)
+    return bad();
+  std::chrono::year_month_day date{std::chrono::year(year), std::chrono::month(static_cast<unsigned>(month)),
+                                   std::chrono::day(static_cast<unsigned>(day))};
   if (!date.ok() || hour > 23 || minute > 59 || second > 59) return bad();
   Moment moment;
-  moment.seconds = std::chrono::sys_days(date).time_since_epoch().count() * 86400LL + hour * 3600 + minute * 60 + second;
+  moment.seconds =
+      std::chrono::sys_days(date).time_since_epoch().count() * 86400LL + hour * 3600 + minute * 60 + second;
   std::string_view rest = std::string_view(text).substr(19);
   if (rest.starts_with('.')) {
     size_t digits = rest.find_first_not_of("0123456789", 1);
@@ -62,7 +70,8 @@ std::string Zone(int offset, bool colon, bool z) {
 
 std::string Rfc3339(const Moment& moment) {
   tm t = Civil(moment);
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}{}", t.tm_year + 1900, t.tm_mon + 1, t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec, Zone(moment.offset, true, true));
+  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}{}", t.tm_year + 1900, t.tm_mon + 1, t.tm_mday, t.tm_hour,
+                     t.tm_min, t.tm_sec, Zone(moment.offset, true, true));
 }
 
 // cty's verbs are runs of one letter; text stands in single quotes.
@@ -119,7 +128,11 @@ Result<std::string> FormatTime(const std::string& format, const Moment& moment) 
     else if (verb == "ZZZ") out += moment.offset == 0 ? "UTC" : Zone(moment.offset, false, false);
     else if (verb == "ZZZZ") out += Zone(moment.offset, false, false);
     else if (verb == "ZZZZZ") out += Zone(moment.offset, true, false);
-    else return Invalid("invalid date format verb \"{}\": use runs of Y, M, D, E, h, H, A, a, m, s or Z, and quote text with single quotes", verb);
+    else
+      return Invalid(
+          "invalid date format verb \"{}\": use runs of Y, M, D, E, h, H, A, a, m, s or Z, and quote text with single "
+          "quotes",
+          verb);
   }
   return out;
 }
@@ -132,7 +145,8 @@ Result<int64_t> ParseDuration(std::string_view text) {
   if (negative || text.starts_with('+')) text.remove_prefix(1);
   if (text == "0") return 0;
   if (text.empty()) return bad();
-  static constexpr std::pair<std::string_view, double> kUnits[] = {{"ns", 1}, {"us", 1e3}, {"µs", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"m", 6e10}, {"h", 3.6e12}};
+  static constexpr std::pair<std::string_view, double> kUnits[] = {{"ns", 1},  {"us", 1e3}, {"µs", 1e3},  {"ms", 1e6},
+                                                                   {"s", 1e9}, {"m", 6e10}, {"h", 3.6e12}};
   long double total = 0;
   while (!text.empty()) {
     size_t end = std::min(text.find_first_not_of("0123456789."), text.size());
@@ -156,12 +170,18 @@ Result<Value> UnixParse(const Arguments& a) {
   char week[8], year[8];
   strftime(week, sizeof week, "%V", &t);
   strftime(year, sizeof year, "%G", &t);
-  return Value::Object({{"year", Value::Number(t.tm_year + 1900)}, {"year_day", Value::Number(t.tm_yday + 1)},
-                        {"day", Value::Number(t.tm_mday)}, {"month", Value::Number(t.tm_mon + 1)},
-                        {"month_name", kMonths[t.tm_mon]}, {"weekday", Value::Number(t.tm_wday)},
-                        {"weekday_name", kDays[t.tm_wday]}, {"hour", Value::Number(t.tm_hour)},
-                        {"minute", Value::Number(t.tm_min)}, {"second", Value::Number(t.tm_sec)},
-                        {"rfc3339", Rfc3339(moment)}, {"iso_year", Value::Number(std::atoi(year))},
+  return Value::Object({{"year", Value::Number(t.tm_year + 1900)},
+                        {"year_day", Value::Number(t.tm_yday + 1)},
+                        {"day", Value::Number(t.tm_mday)},
+                        {"month", Value::Number(t.tm_mon + 1)},
+                        {"month_name", kMonths[t.tm_mon]},
+                        {"weekday", Value::Number(t.tm_wday)},
+                        {"weekday_name", kDays[t.tm_wday]},
+                        {"hour", Value::Number(t.tm_hour)},
+                        {"minute", Value::Number(t.tm_min)},
+                        {"second", Value::Number(t.tm_sec)},
+                        {"rfc3339", Rfc3339(moment)},
+                        {"iso_year", Value::Number(std::atoi(year))},
                         {"iso_week", Value::Number(std::atoi(week))}});
 }
 
@@ -169,7 +189,8 @@ Result<Value> UnixParse(const Arguments& a) {
 
 void AddTimeFunctions(FunctionTable& table) {
   const Type text = Type::String();
-  Define(table, "timestamp", {{}}, [](const Arguments&) -> Result<Value> { return Value(Rfc3339({.seconds = time(nullptr)})); });
+  Define(table, "timestamp", {{}},
+         [](const Arguments&) -> Result<Value> { return Value(Rfc3339({.seconds = time(nullptr)})); });
   Define(table, "formatdate", {{text, text}}, [](const Arguments& a) -> Result<Value> {
     TRY_ASSIGN(Moment moment, ParseTime(a[1].as_string()));
     TRY_ASSIGN(std::string out, FormatTime(a[0].as_string(), moment));

@@ -20,7 +20,10 @@ std::strong_ordering ComparePrerelease(const Version& a, const Version& b) {
   if (a.prerelease.empty() || b.prerelease.empty()) return b.prerelease.size() <=> a.prerelease.size();
   for (size_t i = 0; i < std::min(a.prerelease.size(), b.prerelease.size()); ++i) {
     auto x = ParseInt(a.prerelease[i]), y = ParseInt(b.prerelease[i]);
-    auto order = x && y ? *x <=> *y : x ? std::strong_ordering::less : y ? std::strong_ordering::greater : a.prerelease[i] <=> b.prerelease[i];
+    auto order = x && y ? *x <=> *y
+                 : x    ? std::strong_ordering::less
+                 : y    ? std::strong_ordering::greater
+                        : a.prerelease[i] <=> b.prerelease[i];
     if (order != 0) return order;
   }
   return a.prerelease.size() <=> b.prerelease.size();
@@ -52,7 +55,9 @@ std::optional<Version> ParseVersion(std::string_view text, bool wild) {
   if (dash == text.npos) return version;
   version.prerelease = Split(text.substr(dash + 1), '.');
   for (const std::string& part : version.prerelease) {
-    if (part.empty() || part.find_first_not_of("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-") != part.npos) return std::nullopt;
+    if (part.empty() ||
+        part.find_first_not_of("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-") != part.npos)
+      return std::nullopt;
   }
   return version;
 }

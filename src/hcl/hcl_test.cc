@@ -99,7 +99,8 @@ TEST(Hcl, TypesAreParsedFromExpressions) {
 }
 
 TEST(Hcl, JsonNeedsASchemaForBlocks) {
-  auto body = ParseJson({"f.json", R"({"t": {"a": {"x": "${1 + 1}"}, "b": [{"x": 1}, {"x": 2}]}, "y": "$${z}"})"}, {{"t", {.labels = 1}}});
+  auto body = ParseJson({"f.json", R"({"t": {"a": {"x": "${1 + 1}"}, "b": [{"x": 1}, {"x": 2}]}, "y": "$${z}"})"},
+                        {{"t", {.labels = 1}}});
   ASSERT_TRUE(body) << body.error().message;
   ASSERT_EQ(body->blocks.size(), 3u);
   EXPECT_EQ(body->blocks[0].labels[0], "a");
@@ -110,15 +111,26 @@ TEST(Hcl, JsonNeedsASchemaForBlocks) {
 
 // What the recorded answers of tests/bake cannot have: the buildx that gave them is older.
 TEST(Functions, VersionsAgainstConstraints) {
-  const std::tuple<const char*, const char*, bool> kCases[] = {
-      {"1.2.3", ">= 1.2", true},       {"1.2.3", "^1.1", true},         {"2.0.0", "^1.1", false},
-      {"1.2.3", "~1.2", true},         {"1.3.0", "~1.2.1", false},      {"1.2.3", "1.x", true},
-      {"1.2.3-beta", ">1.0", false},   {"1.2.3-beta", ">=1.0.0-0", true}, {"0.3.1", "^0.3", true},
-      {"0.4.0", "^0.3", false},        {"1.5.0", "1.2 - 1.4", false},   {"1.4.5", "1.2 - 1.4", true},
-      {"v3.0.0", ">1 <4 || 9", true},  {"1.2.3", "!=1.2.3", false},     {"1.2.0", "=1.2.0", true},
-      {"1.2.3", "1.2", true},          {"1.0.0-alpha.2", "<1.0.0-alpha.10", true}};
+  const std::tuple<const char*, const char*, bool> kCases[] = {{"1.2.3", ">= 1.2", true},
+                                                               {"1.2.3", "^1.1", true},
+                                                               {"2.0.0", "^1.1", false},
+                                                               {"1.2.3", "~1.2", true},
+                                                               {"1.3.0", "~1.2.1", false},
+                                                               {"1.2.3", "1.x", true},
+                                                               {"1.2.3-beta", ">1.0", false},
+                                                               {"1.2.3-beta", ">=1.0.0-0", true},
+                                                               {"0.3.1", "^0.3", true},
+                                                               {"0.4.0", "^0.3", false},
+                                                               {"1.5.0", "1.2 - 1.4", false},
+                                                               {"1.4.5", "1.2 - 1.4", true},
+                                                               {"v3.0.0", ">1 <4 || 9", true},
+                                                               {"1.2.3", "!=1.2.3", false},
+                                                               {"1.2.0", "=1.2.0", true},
+                                                               {"1.2.3", "1.2", true},
+                                                               {"1.0.0-alpha.2", "<1.0.0-alpha.10", true}};
   for (const auto& [version, constraint, holds] : kCases) {
-    EXPECT_EQ(Worth(fmt::format("semvercmp(\"{}\", \"{}\")", version, constraint)), holds ? "true" : "false") << version << " " << constraint;
+    EXPECT_EQ(Worth(fmt::format("semvercmp(\"{}\", \"{}\")", version, constraint)), holds ? "true" : "false")
+        << version << " " << constraint;
   }
   EXPECT_NE(Worth("semvercmp(\"x\", \"1\")").find("invalid semantic version"), std::string::npos);
   EXPECT_NE(Worth("semvercmp(\"1.0.0\", \"%%\")").find("improper constraint"), std::string::npos);
@@ -129,17 +141,24 @@ TEST(Functions, Timestamps) {
   EXPECT_EQ(Worth("formattimestamp(\"X\", \"2024-01-01T00:00:00+01:00\")"), "\"1704063600\"");
   EXPECT_EQ(Worth("unixtimestampparse(1690328596).rfc3339"), "\"2023-07-25T23:43:16Z\"");
   EXPECT_EQ(Worth("unixtimestampparse(1690328596).iso_week"), "30");
-  EXPECT_NE(Worth("formatdate(\"YYYY\", \"2024-13-01T00:00:00Z\")").find("not a valid RFC3339 timestamp"), std::string::npos);
+  EXPECT_NE(Worth("formatdate(\"YYYY\", \"2024-13-01T00:00:00Z\")").find("not a valid RFC3339 timestamp"),
+            std::string::npos);
 }
 
 TEST(Functions, AllOfTheReferenceAreThere) {
   const char* kNames =
-      "absolute add and base64decode base64encode basename bcrypt byteslen bytesslice ceil chomp chunklist cidrhost cidrnetmask "
-      "cidrsubnet cidrsubnets coalesce coalescelist compact concat contains csvdecode dirname distinct divide element equal "
-      "flatten floor format formatdate formattimestamp formatlist greaterthan greaterthanorequalto hasindex homedir indent index "
-      "indexof int join jsondecode jsonencode keys length lessthan lessthanorequalto log lookup lower max md5 merge min modulo "
-      "multiply negate not notequal or parseint pow range regex regex_replace regexall replace reverse reverselist rsadecrypt "
-      "sanitize semvercmp sethaselement setintersection setproduct setsubtract setsymmetricdifference setunion sha1 sha256 sha512 "
+      "absolute add and base64decode base64encode basename bcrypt byteslen bytesslice ceil chomp chunklist cidrhost "
+      "cidrnetmask "
+      "cidrsubnet cidrsubnets coalesce coalescelist compact concat contains csvdecode dirname distinct divide element "
+      "equal "
+      "flatten floor format formatdate formattimestamp formatlist greaterthan greaterthanorequalto hasindex homedir "
+      "indent index "
+      "indexof int join jsondecode jsonencode keys length lessthan lessthanorequalto log lookup lower max md5 merge "
+      "min modulo "
+      "multiply negate not notequal or parseint pow range regex regex_replace regexall replace reverse reverselist "
+      "rsadecrypt "
+      "sanitize semvercmp sethaselement setintersection setproduct setsubtract setsymmetricdifference setunion sha1 "
+      "sha256 sha512 "
       "signum slice sort split strlen substr subtract timeadd timestamp title trim trimprefix trimspace trimsuffix "
       "unixtimestampparse upper urlencode uuidv4 uuidv5 values zipmap ";
   std::string name;

@@ -55,11 +55,14 @@ class Reader {
       node.is = Node::Is::kObject;
       TRY(ReadItems('}', [&]() -> Status {
         Position key = in_.position();
-        if (in_.Peek() != '"') return Bad("Invalid object property name", "A JSON object property name must be a string in double quotes.");
+        if (in_.Peek() != '"')
+          return Bad("Invalid object property name", "A JSON object property name must be a string in double quotes.");
         TRY_ASSIGN(std::string name, ReadString());
         Range range = in_.From(key);
         SkipBlanks();
-        if (!in_.Take(":")) return Bad("Missing property value colon", "A colon must appear between an object property's name and its value.");
+        if (!in_.Take(":"))
+          return Bad("Missing property value colon",
+                     "A colon must appear between an object property's name and its value.");
         TRY_ASSIGN(Node value, Read(depth + 1));
         node.members.push_back({std::move(name), range, std::move(value)});
         return Ok();
@@ -76,7 +79,8 @@ class Reader {
       TRY_ASSIGN(node.text, ReadString());
     } else {
       std::string word;
-      while (!in_.AtEnd() && std::string_view(" \t\r\n,]}:").find(in_.Peek()) == std::string_view::npos) word += in_.Next();
+      while (!in_.AtEnd() && std::string_view(" \t\r\n,]}:").find(in_.Peek()) == std::string_view::npos)
+        word += in_.Next();
       if (word == "true" || word == "false") {
         node.scalar = word == "true";
       } else if (auto number = ParseNumber(word); number && word[0] != '+') {
@@ -105,8 +109,10 @@ class Reader {
         in_.Next();
         return Ok();
       }
-      if (in_.AtEnd()) return Bad("Unclosed value", fmt::format("There is no closing {} before the end of the file.", close));
-      if (!in_.Take(",")) return Bad("Missing comma", "A comma must appear between the items of a JSON object or array.");
+      if (in_.AtEnd())
+        return Bad("Unclosed value", fmt::format("There is no closing {} before the end of the file.", close));
+      if (!in_.Take(","))
+        return Bad("Missing comma", "A comma must appear between the items of a JSON object or array.");
     }
   }
 
@@ -118,7 +124,8 @@ class Reader {
     }
     if (!in_.Take("\"")) return ErrorAt(in_.From(start), "Invalid JSON string", "The string does not end on its line.");
     auto text = Json::Parse(in_.text().substr(start.byte, in_.position().byte - start.byte));
-    if (!text || !text->is_string()) return ErrorAt(in_.From(start), "Invalid JSON string", "It has an escape sequence that JSON does not know.");
+    if (!text || !text->is_string())
+      return ErrorAt(in_.From(start), "Invalid JSON string", "It has an escape sequence that JSON does not know.");
     return text->as_string();
   }
 
@@ -164,7 +171,8 @@ Status ForObjects(const Node& node, F&& each) {
     return Ok();
   }
   if (node.is == Node::Is::kScalar && node.scalar.is_null()) return Ok();
-  return ErrorAt(node.range, "Incorrect JSON value type", "Either a JSON object or a JSON array of objects is required here.");
+  return ErrorAt(node.range, "Incorrect JSON value type",
+                 "Either a JSON object or a JSON array of objects is required here.");
 }
 
 Status AddBody(const Node& node, const std::map<std::string, BlockType>& types, Body& body);
@@ -193,14 +201,17 @@ Status AddBody(const Node& node, const std::map<std::string, BlockType>& types, 
   for (const Node::Member& member : node.members) {
     if (member.name == "//") continue;  // a comment, at the top of any body
     if (auto type = types.find(member.name); type != types.end()) {
-      TRY(AddBlocks(member.value, type->second, {.type = member.name, .labels = {}, .label_ranges = {}, .header = member.range, .body = {}}, body));
+      TRY(AddBlocks(member.value, type->second,
+                    {.type = member.name, .labels = {}, .label_ranges = {}, .header = member.range, .body = {}}, body));
       continue;
     }
     TRY_ASSIGN(ExpressionPtr value, ToExpression(member.value));
     if (const Attribute* earlier = body.Find(member.name)) {
-      return ErrorAt(member.range, "Duplicate argument", fmt::format("Argument \"{}\" was already set at {}", member.name, earlier->name_range.ToString()));
+      return ErrorAt(member.range, "Duplicate argument",
+                     fmt::format("Argument \"{}\" was already set at {}", member.name, earlier->name_range.ToString()));
     }
-    body.attributes.push_back({member.name, member.range, RangeOver(member.range, member.value.range), std::move(value)});
+    body.attributes.push_back(
+        {member.name, member.range, RangeOver(member.range, member.value.range), std::move(value)});
   }
   return Ok();
 }

@@ -15,9 +15,7 @@ class Scanner {
       : source_(std::move(source)), fixed_(fixed), text_(source_->text) {}
 
   bool AtEnd() const { return at_.byte >= text_.size(); }
-  char Peek(size_t ahead = 0) const {
-    return at_.byte + ahead < text_.size() ? text_[at_.byte + ahead] : '\0';
-  }
+  char Peek(size_t ahead = 0) const { return at_.byte + ahead < text_.size() ? text_[at_.byte + ahead] : '\0'; }
   bool Looking(std::string_view at) const { return text_.substr(at_.byte).starts_with(at); }
   char Next() {
     char c = text_[at_.byte++];
@@ -43,9 +41,7 @@ class Scanner {
   const Range& fixed() const { return fixed_; }
   void Return(const Position& to) { at_ = to; }
 
-  Range From(const Position& start) const {
-    return fixed_.source ? fixed_ : Range{source_, start, at_};
-  }
+  Range From(const Position& start) const { return fixed_.source ? fixed_ : Range{source_, start, at_}; }
   // The next character.
   Range Here() const {
     if (fixed_.source) return fixed_;

@@ -28,7 +28,10 @@ class BodyParser {
       if (in_.position().byte == 0 && in_.Take("\xef\xbb\xbf")) continue;
       if (in_.Take("\r")) continue;
       if (in_.AtEnd()) {
-        if (in_block) return ErrorAt(in_.Here(), "Unclosed configuration block", "There is no closing brace for this block before the end of the file. This may be caused by incorrect brace nesting elsewhere in this file.");
+        if (in_block)
+          return ErrorAt(in_.Here(), "Unclosed configuration block",
+                         "There is no closing brace for this block before the end of the file. This may be caused by "
+                         "incorrect brace nesting elsewhere in this file.");
         break;
       }
       if (in_block && in_.Peek() == '}') break;
@@ -42,7 +45,8 @@ class BodyParser {
   Status ParseItem(Body& body, bool attributes_only) {
     Position start = in_.position();
     if (!Scanner::IsNameStart(in_.Peek())) {
-      return ErrorAt(in_.Here(), "Argument or block definition required", "An argument or block definition is required here.");
+      return ErrorAt(in_.Here(), "Argument or block definition required",
+                     "An argument or block definition is required here.");
     }
     std::string name = in_.Name();
     Range name_range = in_.From(start);
@@ -53,14 +57,19 @@ class BodyParser {
       const Attribute* earlier = body.Find(name);
       Range range = in_.From(start);
       if (earlier != nullptr) {
-        return ErrorAt(name_range, "Attribute redefined", fmt::format("The argument \"{}\" was already set at {}. Each argument may be set only once.", name, earlier->name_range.ToString()));
+        return ErrorAt(name_range, "Attribute redefined",
+                       fmt::format("The argument \"{}\" was already set at {}. Each argument may be set only once.",
+                                   name, earlier->name_range.ToString()));
       }
       if (!attributes_only) TRY(ExpectLineEnd("argument definition"));
       body.attributes.push_back({std::move(name), name_range, range, std::move(value)});
       return Ok();
     }
     if (attributes_only) {
-      return ErrorAt(in_.Here(), "Invalid single-argument block definition", "A single-line block definition can contain only a single argument. If you meant to define argument \"" + name + "\", use an equals sign to assign it a value.");
+      return ErrorAt(
+          in_.Here(), "Invalid single-argument block definition",
+          "A single-line block definition can contain only a single argument. If you meant to define argument \"" +
+              name + "\", use an equals sign to assign it a value.");
     }
     return ParseBlock(body, std::move(name), start);
   }
@@ -83,7 +92,11 @@ class BodyParser {
       block.header = in_.From(start);
     }
     if (in_.Peek() != '{') {
-      return ErrorAt(in_.Here(), "Invalid block definition", block.labels.empty() ? "A block definition must have block content delimited by \"{\" and \"}\", starting on the same line as the block header. An argument is set with an equals sign (\"=\")." : "Either a quoted string block label or an opening brace (\"{\") is expected here.");
+      return ErrorAt(in_.Here(), "Invalid block definition",
+                     block.labels.empty()
+                         ? "A block definition must have block content delimited by \"{\" and \"}\", starting on the "
+                           "same line as the block header. An argument is set with an equals sign (\"=\")."
+                         : "Either a quoted string block label or an opening brace (\"{\") is expected here.");
     }
     in_.Next();
     TRY(expressions_.SkipBlanks());
@@ -97,7 +110,10 @@ class BodyParser {
         TRY(ParseItem(block.body, true));
         TRY(expressions_.SkipBlanks());
         if (in_.Peek() != '}') {
-          return ErrorAt(in_.From(argument), "Invalid single-argument block definition", "An argument definition on the same line as its containing block creates a single-line block definition, which must also be closed on the same line. Place the block's closing brace immediately after the argument definition.");
+          return ErrorAt(in_.From(argument), "Invalid single-argument block definition",
+                         "An argument definition on the same line as its containing block creates a single-line block "
+                         "definition, which must also be closed on the same line. Place the block's closing brace "
+                         "immediately after the argument definition.");
         }
       }
       block.body.end = in_.Here();
@@ -130,9 +146,7 @@ const Attribute* Body::Find(std::string_view name) const {
   return it == attributes.end() ? nullptr : &*it;
 }
 
-Result<Body> ParseNative(Source source) {
-  return BodyParser(std::make_shared<const Source>(std::move(source))).Run();
-}
+Result<Body> ParseNative(Source source) { return BodyParser(std::make_shared<const Source>(std::move(source))).Run(); }
 
 Result<ExpressionPtr> ParseExpression(std::string text, const Range& at) {
   auto source = std::make_shared<const Source>(Source{at.source ? at.source->name : "", std::move(text)});
@@ -141,7 +155,8 @@ Result<ExpressionPtr> ParseExpression(std::string text, const Range& at) {
   TRY_ASSIGN(ExpressionPtr expression, parser.Parse());
   TRY(parser.SkipBlanksAndLines());
   if (in.AtEnd()) return expression;
-  return ErrorAt(in.Here(), "Extra characters after expression", "An expression was successfully parsed, but extra characters were found after it.");
+  return ErrorAt(in.Here(), "Extra characters after expression",
+                 "An expression was successfully parsed, but extra characters were found after it.");
 }
 
 std::optional<std::string> Keyword(const Expression& expression) {
@@ -174,17 +189,23 @@ Result<Type> TypeOf(const Expression& expression) {
     if (*name == "list" || *name == "set" || *name == "map") {
       return bad(fmt::format("The {} type constructor requires one argument specifying the element type.", *name));
     }
-    if (*name == "object") return bad("The object type constructor requires one argument specifying the attribute types and values as a map.");
-    if (*name == "tuple") return bad("The tuple type constructor requires one argument specifying the element types as a list.");
+    if (*name == "object")
+      return bad(
+          "The object type constructor requires one argument specifying the attribute types and values as a map.");
+    if (*name == "tuple")
+      return bad("The tuple type constructor requires one argument specifying the element types as a list.");
     return bad(fmt::format("The keyword \"{}\" is not a valid type specification.", *name));
   }
   if (expression.kind != Kind::kCall) {
-    return bad("A type specification is either a primitive type keyword (bool, number, string) or a complex type constructor call, like list(string).");
+    return bad(
+        "A type specification is either a primitive type keyword (bool, number, string) or a complex type constructor "
+        "call, like list(string).");
   }
   const std::string& name = expression.name;
   static constexpr std::string_view kKnown[] = {"list", "set", "map", "object", "tuple"};
   if (std::ranges::find(kKnown, name) == std::end(kKnown)) {
-    if (name == "string" || name == "number" || name == "bool") return bad(fmt::format("Primitive type keyword \"{}\" does not expect arguments.", name));
+    if (name == "string" || name == "number" || name == "bool")
+      return bad(fmt::format("Primitive type keyword \"{}\" does not expect arguments.", name));
     return bad(fmt::format("Keyword \"{}\" is not a valid type constructor.", name));
   }
   if (expression.children.size() != 1) return bad(fmt::format("The {} type constructor requires one argument.", name));
@@ -199,11 +220,15 @@ Result<Type> TypeOf(const Expression& expression) {
     return tuple;
   }
   if (name == "object") {
-    if (of.kind != Kind::kObject) return bad("Object type constructor requires a map whose keys are attribute names and whose values are the corresponding attribute types.");
+    if (of.kind != Kind::kObject)
+      return bad(
+          "Object type constructor requires a map whose keys are attribute names and whose values are the "
+          "corresponding attribute types.");
     std::map<std::string, Type> attributes;
     for (size_t i = 0; i + 1 < of.children.size(); i += 2) {
       const Expression& key = *of.children[i];
-      if (key.kind != Kind::kLiteral || !key.value.is_string()) return bad("Object constructor map keys must be attribute names.");
+      if (key.kind != Kind::kLiteral || !key.value.is_string())
+        return bad("Object constructor map keys must be attribute names.");
       TRY_ASSIGN(Type type, TypeOf(*of.children[i + 1]));
       attributes[key.value.as_string()] = std::move(type);
     }

@@ -23,8 +23,21 @@ struct Expression;
 using ExpressionPtr = std::shared_ptr<const Expression>;
 
 enum class Operator {
-  kOr, kAnd, kEqual, kNotEqual, kLess, kLessEqual, kGreater, kGreaterEqual,
-  kAdd, kSubtract, kMultiply, kDivide, kModulo, kNot, kNegate,
+  kOr,
+  kAnd,
+  kEqual,
+  kNotEqual,
+  kLess,
+  kLessEqual,
+  kGreater,
+  kGreaterEqual,
+  kAdd,
+  kSubtract,
+  kMultiply,
+  kDivide,
+  kModulo,
+  kNot,
+  kNegate,
 };
 
 struct Expression {
@@ -53,9 +66,9 @@ struct Expression {
   std::string name = {};
   std::vector<ExpressionPtr> children = {};
   Operator op = Operator::kOr;
-  bool expand = false;                // a call's last argument has …; a for-expression groups
+  bool expand = false;  // a call's last argument has …; a for-expression groups
   bool splat_nulls = false;
-  std::string key_name, value_name;   // of a for-expression; key_name may be empty
+  std::string key_name, value_name;      // of a for-expression; key_name may be empty
   std::optional<std::string> json = {};  // the text of a JSON string
 };
 
@@ -70,7 +83,7 @@ struct Block;
 struct Body {
   std::vector<Attribute> attributes;  // unique names in native syntax
   std::vector<Block> blocks;
-  Range end;                          // where something that is missing could have been
+  Range end;  // where something that is missing could have been
 
   const Attribute* Find(std::string_view name) const;
 };
@@ -79,7 +92,7 @@ struct Block {
   std::string type;
   std::vector<std::string> labels;
   std::vector<Range> label_ranges;
-  Range header;                       // type and labels
+  Range header;  // type and labels
   Body body;
 };
 

@@ -46,7 +46,9 @@ Result<std::string> ExpressionParser::ParseLabel() {
   Position start = in_.position();
   TRY_ASSIGN(ExpressionPtr label, ParseQuoted());
   if (label->kind != Kind::kLiteral) {
-    return ErrorAt(in_.From(start), "Invalid string literal", "Template sequences are not allowed in this string. To include a literal \"$\", double it (as \"$$\") to escape it.");
+    return ErrorAt(in_.From(start), "Invalid string literal",
+                   "Template sequences are not allowed in this string. To include a literal \"$\", double it (as "
+                   "\"$$\") to escape it.");
   }
   return label->value.as_string();
 }
@@ -68,9 +70,12 @@ Status ExpressionParser::ParseEscape(std::string& text) {
       AppendUtf8(static_cast<uint32_t>(*code), text);
       return Ok();
     }
-    return ErrorAt(in_.From(start), "Invalid escape sequence", c == 'u' ? "The \\u escape sequence must be followed by four hexadecimal digits." : "The \\U escape sequence must be followed by eight hexadecimal digits.");
+    return ErrorAt(in_.From(start), "Invalid escape sequence",
+                   c == 'u' ? "The \\u escape sequence must be followed by four hexadecimal digits."
+                            : "The \\U escape sequence must be followed by eight hexadecimal digits.");
   }
-  return ErrorAt(in_.From(start), "Invalid escape sequence", fmt::format("The symbol \"{}\" is not a valid escape sequence selector.", c));
+  return ErrorAt(in_.From(start), "Invalid escape sequence",
+                 fmt::format("The symbol \"{}\" is not a valid escape sequence selector.", c));
 }
 
 Status ExpressionParser::ParseInterpolation(std::vector<Part>& parts) {
@@ -81,7 +86,8 @@ Status ExpressionParser::ParseInterpolation(std::vector<Part>& parts) {
   TRY_ASSIGN(part.value, Parse());
   TRY(SkipBlanks());
   part.trim_after = in_.Take("~");
-  TRY(Expect("}", "Extra characters after interpolation expression", "Expected a closing brace to end the interpolation expression, but found extra characters."));
+  TRY(Expect("}", "Extra characters after interpolation expression",
+             "Expected a closing brace to end the interpolation expression, but found extra characters."));
   part.range = in_.From(start);
   parts.push_back(std::move(part));
   return Ok();
@@ -111,14 +117,18 @@ Status ExpressionParser::ParseDirective(std::vector<Part>& parts) {
       TRY_ASSIGN(part.value_name, TakeName("the name of a second variable after the comma"));
     }
     TRY_ASSIGN(std::string in, TakeName("\"in\" after the variables of \"for\""));
-    if (in != "in") return ErrorAt(in_.Here(), "Invalid 'for' directive", "For directive requires the 'in' keyword after its name declarations.");
+    if (in != "in")
+      return ErrorAt(in_.Here(), "Invalid 'for' directive",
+                     "For directive requires the 'in' keyword after its name declarations.");
     TRY_ASSIGN(part.value, Parse());
   } else {
-    return ErrorAt(in_.From(start), "Invalid template directive", fmt::format("\"{}\" is not a template directive: use if, else, endif, for or endfor.", keyword));
+    return ErrorAt(in_.From(start), "Invalid template directive",
+                   fmt::format("\"{}\" is not a template directive: use if, else, endif, for or endfor.", keyword));
   }
   TRY(SkipBlanks());
   part.trim_after = in_.Take("~");
-  TRY(Expect("}", "Extra characters in directive", "Expected a closing brace to end the template directive, but found extra characters."));
+  TRY(Expect("}", "Extra characters in directive",
+             "Expected a closing brace to end the template directive, but found extra characters."));
   part.range = in_.From(start);
   parts.push_back(std::move(part));
   return Ok();
@@ -144,7 +154,10 @@ Result<std::vector<ExpressionParser::Part>> ExpressionParser::ParseParts(bool qu
       break;
     }
     if (quoted && c == '\n') {
-      return ErrorAt(in_.From(start), "Invalid multi-line string", "Quoted strings may not be split over multiple lines. To produce a multi-line string, either use the \\n escape to represent a newline character or use the \"heredoc\" multi-line template syntax.");
+      return ErrorAt(
+          in_.From(start), "Invalid multi-line string",
+          "Quoted strings may not be split over multiple lines. To produce a multi-line string, either use the \\n "
+          "escape to represent a newline character or use the \"heredoc\" multi-line template syntax.");
     }
     if (quoted && c == '\\') {
       TRY(ParseEscape(text));
@@ -181,7 +194,8 @@ Result<ExpressionPtr> ExpressionParser::ParseHeredoc() {
   size_t length = 0;
   for (bool found = false; !found;) {
     if (length >= rest.size()) {
-      return ErrorAt(in_.From(start), "Unterminated template string", fmt::format("No line \"{}\" was found that ends the text.", marker));
+      return ErrorAt(in_.From(start), "Unterminated template string",
+                     fmt::format("No line \"{}\" was found that ends the text.", marker));
     }
     size_t end = std::min(rest.find('\n', length), rest.size());
     found = TrimSpace(rest.substr(length, end - length)) == marker;
@@ -251,7 +265,9 @@ Result<ExpressionPtr> ExpressionParser::Assemble(std::vector<Part> parts, const 
   }
   size_t at = 0;
   TRY_ASSIGN(auto children, AssembleUntil(parts, at, nullptr));
-  bool constant = std::ranges::all_of(children, [](const ExpressionPtr& e) { return e->kind == Kind::kLiteral && e->value.is_string() && e->name.empty(); });
+  bool constant = std::ranges::all_of(children, [](const ExpressionPtr& e) {
+    return e->kind == Kind::kLiteral && e->value.is_string() && e->name.empty();
+  });
   if (constant) {
     std::string text;
     for (const ExpressionPtr& child : children) text += child->value.as_string();
@@ -285,26 +301,35 @@ Result<std::vector<ExpressionPtr>> ExpressionParser::AssembleUntil(std::vector<P
         ++at;
         TRY_ASSIGN(no, AssembleUntil(parts, at, &part));
       }
-      if (parts[at].kind != PartKind::kEndIf) return ErrorAt(parts[at].range, "Unexpected else directive", "This \"if\" has an \"else\" already.");
-      children.push_back(Make({.kind = Kind::kConditional, .range = part.range,
-                               .children = {part.value, whole(std::move(yes), part.range), whole(std::move(no), part.range)}}));
+      if (parts[at].kind != PartKind::kEndIf)
+        return ErrorAt(parts[at].range, "Unexpected else directive", "This \"if\" has an \"else\" already.");
+      children.push_back(
+          Make({.kind = Kind::kConditional,
+                .range = part.range,
+                .children = {part.value, whole(std::move(yes), part.range), whole(std::move(no), part.range)}}));
     } else if (part.kind == PartKind::kFor) {
       ++at;
       TRY_ASSIGN(auto body, AssembleUntil(parts, at, &part));
-      if (parts[at].kind != PartKind::kEndFor) return ErrorAt(parts[at].range, "Unexpected else directive", "An \"else\" belongs to an \"if\".");
-      Expression loop{.kind = Kind::kFor, .range = part.range,
+      if (parts[at].kind != PartKind::kEndFor)
+        return ErrorAt(parts[at].range, "Unexpected else directive", "An \"else\" belongs to an \"if\".");
+      Expression loop{.kind = Kind::kFor,
+                      .range = part.range,
                       .children = {part.value, nullptr, whole(std::move(body), part.range), nullptr}};
       loop.key_name = part.key_name;
       loop.value_name = part.value_name;
       children.push_back(Make({.kind = Kind::kJoin, .range = part.range, .children = {Make(std::move(loop))}}));
-    } else if (opener != nullptr && (part.kind == (opener->kind == PartKind::kIf ? PartKind::kEndIf : PartKind::kEndFor) || part.kind == PartKind::kElse)) {
+    } else if (opener != nullptr &&
+               (part.kind == (opener->kind == PartKind::kIf ? PartKind::kEndIf : PartKind::kEndFor) ||
+                part.kind == PartKind::kElse)) {
       return children;
     } else {
       return ErrorAt(part.range, "Unexpected template directive", "There is nothing open that this directive ends.");
     }
   }
   if (opener != nullptr) {
-    return ErrorAt(opener->range, "Unexpected end of template", fmt::format("The {0} directive is missing its corresponding end{0} directive.", opener->kind == PartKind::kIf ? "if" : "for"));
+    return ErrorAt(opener->range, "Unexpected end of template",
+                   fmt::format("The {0} directive is missing its corresponding end{0} directive.",
+                               opener->kind == PartKind::kIf ? "if" : "for"));
   }
   return children;
 }

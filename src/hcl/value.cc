@@ -18,28 +18,33 @@ const Type* Type::Attribute(std::string_view name) const {
 
 std::string Type::Name() const {
   switch (kind) {
-    case Kind::kAny: return "dynamic";
-    case Kind::kBool: return "bool";
-    case Kind::kNumber: return "number";
-    case Kind::kString: return "string";
-    case Kind::kList: return "list of " + (element().is_any() ? "any single type" : element().Name());
-    case Kind::kSet: return "set of " + (element().is_any() ? "any single type" : element().Name());
-    case Kind::kMap: return "map of " + (element().is_any() ? "any single type" : element().Name());
-    case Kind::kTuple: return "tuple";
-    case Kind::kObject: return "object";
+    case Kind::kAny:
+      return "dynamic";
+    case Kind::kBool:
+      return "bool";
+    case Kind::kNumber:
+      return "number";
+    case Kind::kString:
+      return "string";
+    case Kind::kList:
+      return "list of " + (element().is_any() ? "any single type" : element().Name());
+    case Kind::kSet:
+      return "set of " + (element().is_any() ? "any single type" : element().Name());
+    case Kind::kMap:
+      return "map of " + (element().is_any() ? "any single type" : element().Name());
+    case Kind::kTuple:
+      return "tuple";
+    case Kind::kObject:
+      return "object";
   }
   return "";
 }
 
 Value Value::Null(Type type) { return {std::move(type), std::monostate()}; }
 
-Value Value::List(Type element, Items items) {
-  return {Type::List(std::move(element)), std::move(items)};
-}
+Value Value::List(Type element, Items items) { return {Type::List(std::move(element)), std::move(items)}; }
 
-Value Value::Map(Type element, Members members) {
-  return {Type::Map(std::move(element)), std::move(members)};
-}
+Value Value::Map(Type element, Members members) { return {Type::Map(std::move(element)), std::move(members)}; }
 
 Value Value::Tuple(Items items) {
   Type type{Kind::kTuple, {}, {}};
@@ -196,7 +201,9 @@ Result<Value> ConvertToMapping(const Value& value, const Type& type) {
   Value::Members members;
   auto put = [&](const std::string& name, const Value& member, const Type& wanted) -> Status {
     auto converted = Convert(member, wanted);
-    if (!converted) return Error(std::move(converted).error()).With(fmt::format("{} \"{}\"", type.kind == Kind::kMap ? "element" : "attribute", name));
+    if (!converted)
+      return Error(std::move(converted).error())
+          .With(fmt::format("{} \"{}\"", type.kind == Kind::kMap ? "element" : "attribute", name));
     members[name] = std::move(*converted);
     return Ok();
   };
@@ -273,9 +280,8 @@ std::optional<Type> Unify(const std::vector<Type>& given) {
     return element ? std::optional(Type::Map(*element)) : std::nullopt;
   }
   if (!all([](const Type& type) { return type.is_sequence(); })) return std::nullopt;
-  bool same = all([&](const Type& type) {
-    return type.kind == Kind::kTuple && type.elements.size() == types[0].elements.size();
-  });
+  bool same = all(
+      [&](const Type& type) { return type.kind == Kind::kTuple && type.elements.size() == types[0].elements.size(); });
   if (same) {
     Type tuple = types[0];
     for (size_t i = 0; same && i < tuple.elements.size(); ++i) {

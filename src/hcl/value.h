@@ -24,12 +24,8 @@ struct Type {
   std::vector<std::string> names;  // of an object's attributes, sorted; as many as elements
 
   bool is_any() const { return kind == Kind::kAny; }
-  bool is_primitive() const {
-    return kind == Kind::kBool || kind == Kind::kNumber || kind == Kind::kString;
-  }
-  bool is_sequence() const {
-    return kind == Kind::kList || kind == Kind::kSet || kind == Kind::kTuple;
-  }
+  bool is_primitive() const { return kind == Kind::kBool || kind == Kind::kNumber || kind == Kind::kString; }
+  bool is_sequence() const { return kind == Kind::kList || kind == Kind::kSet || kind == Kind::kTuple; }
   bool is_mapping() const { return kind == Kind::kMap || kind == Kind::kObject; }
   const Type& element() const { return elements.at(0); }
   const Type* Attribute(std::string_view name) const;  // of an object
@@ -52,11 +48,11 @@ class Value {
   using Items = std::vector<Value>;
   using Members = std::map<std::string, Value>;
 
-  Value() = default;  // null of any type
-  Value(bool value) : type_(Type::Bool()), data_(value) {}                        // NOLINT
-  Value(long double value) : type_(Type::Number()), data_(value) {}               // NOLINT
-  Value(std::string value) : type_(Type::String()), data_(std::move(value)) {}    // NOLINT
-  Value(const char* value) : Value(std::string(value)) {}                         // NOLINT
+  Value() = default;                                                            // null of any type
+  Value(bool value) : type_(Type::Bool()), data_(value) {}                      // NOLINT
+  Value(long double value) : type_(Type::Number()), data_(value) {}             // NOLINT
+  Value(std::string value) : type_(Type::String()), data_(std::move(value)) {}  // NOLINT
+  Value(const char* value) : Value(std::string(value)) {}                       // NOLINT
   static Value Number(auto value) { return {static_cast<long double>(value)}; }
   static Value Null(Type type);
   static Value Tuple(Items items);

@@ -9,8 +9,7 @@ namespace varve::history {
 namespace {
 
 constexpr std::string_view kStatusNames[] = {"running", "completed", "error", "canceled", "killed"};
-constexpr std::string_view kFateNames[] = {"skipped", "cached", "ran", "failed", "cancelled",
-                                           "running"};
+constexpr std::string_view kFateNames[] = {"skipped", "cached", "ran", "failed", "cancelled", "running"};
 
 template <class Enum, size_t N>
 std::optional<Enum> FromName(const std::string_view (&names)[N], std::string_view name) {
@@ -30,15 +29,14 @@ Result<Timestamp> TimeAt(const Json& json, std::string_view member) {
 }
 
 Result<Part> PartFromJson(const Json& json) {
-  Part part{.name = json.GetString("name"), .wall = Nanos(json.GetInt("wall_ns")),
+  Part part{.name = json.GetString("name"),
+            .wall = Nanos(json.GetInt("wall_ns")),
             .bytes = static_cast<uint64_t>(json.GetInt("bytes"))};
   TRY_ASSIGN(part.started, TimeAt(json, "started"));
   return part;
 }
 
-uint64_t CountAt(const Json& json, std::string_view member) {
-  return static_cast<uint64_t>(json.GetInt(member));
-}
+uint64_t CountAt(const Json& json, std::string_view member) { return static_cast<uint64_t>(json.GetInt(member)); }
 
 Json ToJson(const Image& image) {
   Json json = Json().Set("platform", image.platform).Set("digest", image.digest);
@@ -47,9 +45,12 @@ Json ToJson(const Image& image) {
 }
 
 Image ImageFromJson(const Json& json) {
-  return {.name = json.GetString("name"), .platform = json.GetString("platform"),
-          .digest = json.GetString("digest"), .compression = json.GetString("compression"),
-          .size = CountAt(json, "size"), .layers = static_cast<uint32_t>(json.GetInt("layers"))};
+  return {.name = json.GetString("name"),
+          .platform = json.GetString("platform"),
+          .digest = json.GetString("digest"),
+          .compression = json.GetString("compression"),
+          .size = CountAt(json, "size"),
+          .layers = static_cast<uint32_t>(json.GetInt("layers"))};
 }
 
 Json ToJson(const TierUse& tier) {
@@ -63,11 +64,17 @@ Json ToJson(const TierUse& tier) {
 }
 
 TierUse TierFromJson(const Json& json) {
-  return {.name = json.GetString("name"), .read = json.GetBool("read"),
-          .written = json.GetBool("written"), .hits = CountAt(json, "hits"),
-          .layers = CountAt(json, "layers"), .bytes_read = CountAt(json, "bytes_read"),
-          .bytes_written = CountAt(json, "bytes_written"), .requests = CountAt(json, "requests"),
-          .time = Nanos(json.GetInt("time_ns")), .saved = Nanos(json.GetInt("saved_ns")), .read_error = json.GetString("read_error"),
+  return {.name = json.GetString("name"),
+          .read = json.GetBool("read"),
+          .written = json.GetBool("written"),
+          .hits = CountAt(json, "hits"),
+          .layers = CountAt(json, "layers"),
+          .bytes_read = CountAt(json, "bytes_read"),
+          .bytes_written = CountAt(json, "bytes_written"),
+          .requests = CountAt(json, "requests"),
+          .time = Nanos(json.GetInt("time_ns")),
+          .saved = Nanos(json.GetInt("saved_ns")),
+          .read_error = json.GetString("read_error"),
           .write_error = json.GetString("write_error")};
 }
 
@@ -80,9 +87,12 @@ Json ToJson(const Warning& warning) {
 }
 
 Warning WarningFromJson(const Json& json) {
-  return {.text = json.GetString("text"), .remedy = json.GetString("remedy"),
-          .url = json.GetString("url"), .file = json.GetString("file"),
-          .line = static_cast<uint32_t>(json.GetInt("line")), .hint = json.GetBool("hint")};
+  return {.text = json.GetString("text"),
+          .remedy = json.GetString("remedy"),
+          .url = json.GetString("url"),
+          .file = json.GetString("file"),
+          .line = static_cast<uint32_t>(json.GetInt("line")),
+          .hint = json.GetBool("hint")};
 }
 
 template <class T>

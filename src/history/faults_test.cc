@@ -51,8 +51,8 @@ struct Records {
 
 class HistoryFaults : public testing::TestWithParam<int> {
  protected:
-  sys::TempDir directory = *sys::TempDir::Create(
-      access("/dev/shm", W_OK) == 0 ? "/dev/shm" : testing::TempDir(), "history-");
+  sys::TempDir directory =
+      *sys::TempDir::Create(access("/dev/shm", W_OK) == 0 ? "/dev/shm" : testing::TempDir(), "history-");
   const std::string base = fs::canonical(directory.path()).string();
 };
 
@@ -111,8 +111,8 @@ TEST_P(HistoryFaults, AKilledBuildIsListedThoughItsEndCannotBeWritten) {
     Records records(fmt::format("{}/{}", base, n));
     const std::string before = records.Record("before").value();
     records.clock.Advance(std::chrono::seconds(1));
-    auto killed = Recorder::Begin(records.root, {.command = "build", .name = "killed", .job = records.job->id()},
-                                  records.clock);
+    auto killed =
+        Recorder::Begin(records.root, {.command = "build", .name = "killed", .job = records.job->id()}, records.clock);
     ASSERT_TRUE(killed);
     records.job.reset();
     History history(records.root, records.clock);

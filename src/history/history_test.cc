@@ -86,13 +86,29 @@ TEST_F(HistoryTest, ABuildIsListedAndReadAsItWasWritten) {
 TEST_F(HistoryTest, ImagesCachesWarningsAndInputsComeBackWhole) {
   auto recorder = Begin();
   Build build = recorder->header();
-  build.images = {{.name = "app:1", .platform = "linux/arm64", .digest = "sha256:aa",
-                   .compression = "gzip", .size = 5'000'000'000, .layers = 7}};
-  build.tiers = {{.name = "local:/cache", .read = true, .written = true, .hits = 3, .layers = 2,
-                  .bytes_read = 10, .bytes_written = 20, .requests = 4, .time = Nanos(5),
-                  .read_error = "no answer", .write_error = "disk full"}};
-  build.warnings = {{.text = "FromAsCasing: …", .remedy = "write AS", .url = "https://example.com",
-                     .file = "Dockerfile", .line = 3, .hint = true}};
+  build.images = {{.name = "app:1",
+                   .platform = "linux/arm64",
+                   .digest = "sha256:aa",
+                   .compression = "gzip",
+                   .size = 5'000'000'000,
+                   .layers = 7}};
+  build.tiers = {{.name = "local:/cache",
+                  .read = true,
+                  .written = true,
+                  .hits = 3,
+                  .layers = 2,
+                  .bytes_read = 10,
+                  .bytes_written = 20,
+                  .requests = 4,
+                  .time = Nanos(5),
+                  .read_error = "no answer",
+                  .write_error = "disk full"}};
+  build.warnings = {{.text = "FromAsCasing: …",
+                     .remedy = "write AS",
+                     .url = "https://example.com",
+                     .file = "Dockerfile",
+                     .line = 3,
+                     .hint = true}};
   build.steps = {Ran(0, "RUN a"), Ran(1, "RUN b")};
   build.steps[1].inputs = {0};
   build.ended = clock.Now();

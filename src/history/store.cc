@@ -47,9 +47,8 @@ std::string NewId() {
 }
 
 bool IsId(std::string_view text) {
-  return text.size() == kIdSize && std::ranges::all_of(text, [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '2' && c <= '7');
-  });
+  return text.size() == kIdSize &&
+         std::ranges::all_of(text, [](char c) { return (c >= 'a' && c <= 'z') || (c >= '2' && c <= '7'); });
 }
 
 Status Append(int fd, const std::string& line) {
@@ -85,8 +84,10 @@ std::optional<Summary> FromIndexLine(std::string_view line) {
   auto json = Json::Parse(line);
   if (!json || !json->is_array() || json->as_array().size() < 15) return std::nullopt;
   const Json::Array& items = json->as_array();
-  for (size_t i : {0, 1, 2, 3, 4, 14}) if (!items[i].is_string()) return std::nullopt;
-  for (size_t i = 5; i < 14; ++i) if (!items[i].is_int()) return std::nullopt;
+  for (size_t i : {0, 1, 2, 3, 4, 14})
+    if (!items[i].is_string()) return std::nullopt;
+  for (size_t i = 5; i < 14; ++i)
+    if (!items[i].is_int()) return std::nullopt;
   auto number = [&](size_t i) { return items[i].as_int(); };
   if (number(5) < 0 || number(5) > static_cast<int>(BuildStatus::kKilled)) return std::nullopt;
   return Summary{.id = items[0].as_string(),
@@ -178,8 +179,7 @@ struct Names {
 bool WriterLives(const std::string& name) {
   std::string rest = name.substr(name.find(".tmp-") + 5);
   auto pid = ParseInt(rest.substr(0, rest.find('-')));
-  return pid && *pid > 0 && *pid <= INT32_MAX &&
-         (kill(static_cast<pid_t>(*pid), 0) == 0 || errno != ESRCH);
+  return pid && *pid > 0 && *pid <= INT32_MAX && (kill(static_cast<pid_t>(*pid), 0) == 0 || errno != ESRCH);
 }
 
 Result<Names> ListNames(const std::string& root) {
@@ -203,8 +203,7 @@ Result<Names> ListNames(const std::string& root) {
 
 // --- Writing ---------------------------------------------------------------------------------------
 
-Result<std::unique_ptr<Recorder>> Recorder::Begin(const std::string& root, Build header,
-                                                  Clock& clock) {
+Result<std::unique_ptr<Recorder>> Recorder::Begin(const std::string& root, Build header, Clock& clock) {
   header.id = NewId();
   header.status = BuildStatus::kRunning;
   if (header.started.nanos == 0) header.started = clock.Now();
@@ -253,8 +252,7 @@ void Recorder::Log(uint32_t step, int stream, std::string_view text) {
     auto opened = OpenFile(FileOf(root_, id(), kLog), O_WRONLY | O_CREAT | O_APPEND, 0600);
     if (opened) files->log = std::move(*opened);
   }
-  Status written = files->log ? Append(files->log.get(), entry)
-                              : Status(Internal("the log cannot be opened"));
+  Status written = files->log ? Append(files->log.get(), entry) : Status(Internal("the log cannot be opened"));
   if (!written) {
     files->lossy = true;
     Lose(written.error());
@@ -351,9 +349,8 @@ Result<std::vector<Summary>> History::List() {
     if (build->status == BuildStatus::kRunning) summary.duration = Nanos(clock_.Now().nanos - build->started.nanos);
     out.push_back(std::move(summary));
   }
-  std::ranges::sort(out, [](const Summary& a, const Summary& b) {
-    return std::pair(b.started, b.id) < std::pair(a.started, a.id);
-  });
+  std::ranges::sort(
+      out, [](const Summary& a, const Summary& b) { return std::pair(b.started, b.id) < std::pair(a.started, a.id); });
   return out;
 }
 

@@ -35,8 +35,7 @@ class Recorder {
  public:
   // Gives the build an id and its journal. `header` has what is known at the beginning; header.job
   // is the lease of this process.
-  static Result<std::unique_ptr<Recorder>> Begin(const std::string& root, Build header,
-                                                 Clock& clock);
+  static Result<std::unique_ptr<Recorder>> Begin(const std::string& root, Build header, Clock& clock);
 
   const std::string& id() const { return header_.id; }
   const Build& header() const { return header_; }
@@ -75,16 +74,16 @@ struct Summary {
   std::string target;
   BuildStatus status = BuildStatus::kRunning;
   Timestamp started;
-  Nanos duration{0};   // of a running one: so far
+  Nanos duration{0};  // of a running one: so far
   Ratios ratios;
-  std::string error;   // its first line
+  std::string error;  // its first line
 };
 
 struct LogLine {
   uint32_t step = 0;
   Timestamp time;
   int stream = 1;
-  std::string text;    // as it came: not always whole lines
+  std::string text;  // as it came: not always whole lines
 };
 
 // Which builds are kept.

@@ -61,14 +61,17 @@ class Tracer {
     return it->second;
   }
 
-  int64_t Micros(Timestamp time) const {
-    return std::max<int64_t>(0, time.nanos - build_.started.nanos) / 1000;
-  }
+  int64_t Micros(Timestamp time) const { return std::max<int64_t>(0, time.nanos - build_.started.nanos) / 1000; }
 
-  static Json Event(const std::string& name, std::string_view category, int64_t begin, int64_t wall,
-                    int pid, int tid) {
-    return Json().Set("name", name).Set("cat", category).Set("ph", "X").Set("ts", begin)
-        .Set("dur", wall).Set("pid", pid).Set("tid", tid);
+  static Json Event(const std::string& name, std::string_view category, int64_t begin, int64_t wall, int pid, int tid) {
+    return Json()
+        .Set("name", name)
+        .Set("cat", category)
+        .Set("ph", "X")
+        .Set("ts", begin)
+        .Set("dur", wall)
+        .Set("pid", pid)
+        .Set("tid", tid);
   }
 
   void Add(const Step& step) {
@@ -83,8 +86,7 @@ class Tracer {
     args.SetIf(step.new_bytes != 0, "new_bytes", step.new_bytes);
     args.SetIf(!step.error.empty(), "error", step.error);
     std::string name = step.fate == Fate::kCached && !step.source ? "CACHED " + step.name : step.name;
-    events_.Append(Event(name, FateName(step.fate), begin, wall, process.pid, lane)
-                       .Set("args", std::move(args)));
+    events_.Append(Event(name, FateName(step.fate), begin, wall, process.pid, lane).Set("args", std::move(args)));
     for (const Part& part : step.parts) {
       if (part.started.nanos == 0) continue;
       int64_t part_begin = Micros(part.started);
@@ -97,8 +99,8 @@ class Tracer {
 
   void NameLanes() {
     auto metadata = [&](const char* what, int pid, int tid, Json args) {
-      events_.Append(Json().Set("name", what).Set("ph", "M").Set("pid", pid).Set("tid", tid)
-                         .Set("args", std::move(args)));
+      events_.Append(
+          Json().Set("name", what).Set("ph", "M").Set("pid", pid).Set("tid", tid).Set("args", std::move(args)));
     };
     for (const std::string& stage : order_) {
       const Process& process = processes_.at(stage);

@@ -14,8 +14,7 @@ namespace {
 constexpr int64_t kStart = 1'700'000'000'000'000'000;
 constexpr int64_t kMilli = 1'000'000;
 
-Step At(uint32_t index, const std::string& name, const std::string& stage, Fate fate, int64_t from,
-        int64_t millis) {
+Step At(uint32_t index, const std::string& name, const std::string& stage, Fate fate, int64_t from, int64_t millis) {
   Step step{.index = index, .name = name, .stage = stage, .fate = fate};
   step.started = {kStart + from * kMilli};
   step.wall = Nanos(millis * kMilli);

@@ -42,7 +42,8 @@ std::map<std::string, std::string> FrontendArgs(const BuildFlags& flags, const B
   if (flags.network == graph::NetworkMode::kNone) args["force-network-mode"] = "none";
   std::vector<std::string> hosts, limits;
   for (const auto& [host, ip] : flags.extra_hosts) hosts.push_back(host + "=" + ip);
-  for (const graph::Ulimit& limit : flags.ulimits) limits.push_back(fmt::format("{}={}:{}", limit.name, limit.soft, limit.hard));
+  for (const graph::Ulimit& limit : flags.ulimits)
+    limits.push_back(fmt::format("{}={}:{}", limit.name, limit.soft, limit.hard));
   set("add-hosts", Csv(hosts));
   set("ulimit", Csv(limits));
   if (flags.shm_size != 0) args["shm-size"] = std::to_string(flags.shm_size);
@@ -88,7 +89,8 @@ graph::Step ScanStep(const attest::SbomRequest& request, const source::ResolvedI
 }
 
 // A file in the root of a scan's result.
-Result<std::string> ReadScanned(const cache::Rootfs& scan, const std::string& name, const exporter::ExportStores& stores) {
+Result<std::string> ReadScanned(const cache::Rootfs& scan, const std::string& name,
+                                const exporter::ExportStores& stores) {
   for (auto layer = scan.layers.rbegin(); layer != scan.layers.rend(); ++layer) {
     TRY_ASSIGN(std::string directory, stores.layers.Directory(*layer));
     TRY_ASSIGN(Fd root, sys::OpenDir(directory));
@@ -139,9 +141,11 @@ Result<std::vector<graph::Ref>> AddScans(const attest::Request& request, dockerf
   if (!has_command) {
     return Invalid("the SBOM scanner {} has neither an entry point nor a command", request.sbom->generator);
   }
-  std::string pinned = resolved->reference.substr(0, resolved->reference.find('@')) + "@" + resolved->manifest_digest.ToString();
+  std::string pinned =
+      resolved->reference.substr(0, resolved->reference.find('@')) + "@" + resolved->manifest_digest.ToString();
   graph::Step scanner{.op = graph::ImageSource{.reference = pinned, .resolve_mode = mode},
-                      .platform = oci::HostPlatform(), .name = "[internal] SBOM scanner " + request.sbom->generator};
+                      .platform = oci::HostPlatform(),
+                      .name = "[internal] SBOM scanner " + request.sbom->generator};
   scanner.text = scanner.name;
   graph::Ref image{lowered.graph.Add(std::move(scanner)), 0};
   for (const dockerfile::PlatformResult& result : lowered.results) {
@@ -150,7 +154,8 @@ Result<std::vector<graph::Ref>> AddScans(const attest::Request& request, dockerf
   return scans;
 }
 
-LayersOf LayersOfSteps(const graph::Graph& graph, StepRecords records, const std::vector<source::ResolvedImage>& images) {
+LayersOf LayersOfSteps(const graph::Graph& graph, StepRecords records,
+                       const std::vector<source::ResolvedImage>& images) {
   return [&graph, &images, records = std::move(records)](const graph::Ref& ref) -> std::vector<DiffId> {
     if (auto record = records.find(ref.step); record != records.end() && ref.output < record->second.outputs.size()) {
       return record->second.outputs[ref.output].layers;
@@ -158,7 +163,8 @@ LayersOf LayersOfSteps(const graph::Graph& graph, StepRecords records, const std
     const auto* source = std::get_if<graph::ImageSource>(&graph.steps[ref.step].op);
     if (source == nullptr) return {};
     for (const source::ResolvedImage& image : images) {
-      const std::string pinned = image.reference.substr(0, image.reference.find('@')) + "@" + image.manifest_digest.ToString();
+      const std::string pinned =
+          image.reference.substr(0, image.reference.find('@')) + "@" + image.manifest_digest.ToString();
       if (source->reference == image.reference || source->reference == pinned) return image.diff_ids;
     }
     return {};
@@ -172,9 +178,13 @@ Result<attest::Attestation> ProvenanceOf(const attest::ProvenanceRequest& asked,
   // What a remote context is, is known by where it came from: the graph has a directory in its place, where it uses it.
   graph::Graph graph, origin;
   attest::SourcePins origin_pins = {{0, context.origin_pin}};
-  attest::BuildFacts facts{.graph = context.origin ? graph : *built.graph, .root = lowered.root, .pins = built.pins,
+  attest::BuildFacts facts{.graph = context.origin ? graph : *built.graph,
+                           .root = lowered.root,
+                           .pins = built.pins,
                            .asked = {.frontend = "dockerfile.v0", .args = FrontendArgs(flags, context)},
-                           .invocation_id = RandomInvocation(), .started = built.started, .finished = SystemClock().Now()};
+                           .invocation_id = RandomInvocation(),
+                           .started = built.started,
+                           .finished = SystemClock().Now()};
   if (!context.dockerfile.empty()) facts.sources.push_back({context.dockerfile_name, context.dockerfile});
   if (client != nullptr) {
     facts.asked = client->asked;
@@ -215,7 +225,8 @@ Result<std::vector<attest::Attestation>> SbomsOf(const cache::Rootfs& scan, cons
     error.hint = "a scanner writes in-toto statements to $BUILDKIT_SCAN_DESTINATION";
     return error;
   }
-  std::ranges::stable_partition(sboms, [](const auto& sbom) { return sbom.file.substr(0, sbom.file.find('.')) == "sbom"; });
+  std::ranges::stable_partition(sboms,
+                                [](const auto& sbom) { return sbom.file.substr(0, sbom.file.find('.')) == "sbom"; });
   return sboms;
 }
 

@@ -40,7 +40,8 @@ struct ClientFacts {
 // What an output of a step consists of; nothing for one that is not known here. The graph and the images must
 // outlive it.
 using LayersOf = std::function<std::vector<DiffId>(const graph::Ref&)>;
-LayersOf LayersOfSteps(const graph::Graph& graph, StepRecords records, const std::vector<source::ResolvedImage>& images);
+LayersOf LayersOfSteps(const graph::Graph& graph, StepRecords records,
+                       const std::vector<source::ResolvedImage>& images);
 
 // Adds a step per platform that scans its result; the Refs are of what the scanners write. Nothing is
 // added unless an SBOM is asked for.

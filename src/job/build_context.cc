@@ -24,9 +24,7 @@ namespace {
 
 constexpr uint64_t kMaxDockerfile = 16 << 20;
 
-bool IsHttp(const std::string& text) {
-  return text.starts_with("http://") || text.starts_with("https://");
-}
+bool IsHttp(const std::string& text) { return text.starts_with("http://") || text.starts_with("https://"); }
 
 bool Exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
 
@@ -69,8 +67,7 @@ class Opener {
     }
     if (!S_ISDIR(st.st_mode)) {
       Error error = Invalid("unable to prepare context: \"{}\" is not a directory", flags_.context);
-      error.hint = fmt::format("the Dockerfile is given with -f: varve build -f {} DIRECTORY",
-                               flags_.context);
+      error.hint = fmt::format("the Dockerfile is given with -f: varve build -f {} DIRECTORY", flags_.context);
       return error;
     }
     context_.directory = flags_.context;
@@ -106,8 +103,7 @@ class Opener {
 
   Status OpenGit(const graph::GitSource& git) {
     TRY_ASSIGN(std::string work, TemporaryDirectory());
-    source::GitRequest request{.source = git, .cache_directory = cache_directory_,
-                               .work_directory = work};
+    source::GitRequest request{.source = git, .cache_directory = cache_directory_, .work_directory = work};
     TRY_ASSIGN(request.access, credentials_.Of(git));
     for (const auto& [name, value] : flags_.build_args) {
       if (name != "BUILDKIT_CONTEXT_KEEP_GIT_DIR") continue;

@@ -23,17 +23,17 @@ namespace varve::job {
 struct BuildClient;
 
 struct BuildContext {
-  std::string directory;               // of the main context
-  std::optional<graph::Op> origin;     // what a remote main context was fetched from: git or http
-  std::string origin_pin;              // what it turned out to be: "sha1:COMMIT", "sha256:…" of a download
+  std::string directory;            // of the main context
+  std::optional<graph::Op> origin;  // what a remote main context was fetched from: git or http
+  std::string origin_pin;           // what it turned out to be: "sha1:COMMIT", "sha256:…" of a download
   std::pair<std::string, std::string> OriginDigest() const {  // "sha1", hex
     const size_t colon = origin_pin.find(':');
     return {origin_pin.substr(0, colon), origin_pin.substr(colon + 1)};
   }
-  std::string dockerfile;              // text
-  std::string dockerfile_name;         // for messages: "Dockerfile", "-", "docker/app.Dockerfile"
-  std::vector<std::string> ignore;     // patterns
-  std::string ignore_file;             // where they came from; empty: nowhere
+  std::string dockerfile;           // text
+  std::string dockerfile_name;      // for messages: "Dockerfile", "-", "docker/app.Dockerfile"
+  std::vector<std::string> ignore;  // patterns
+  std::string ignore_file;          // where they came from; empty: nowhere
   // Named contexts that are directories: name → directory, and their ignore patterns.
   std::map<std::string, std::string> named_directories;
   std::map<std::string, std::vector<std::string>> named_ignore;

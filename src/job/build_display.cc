@@ -49,9 +49,16 @@ std::unique_ptr<progress::Board> MakeBoard(const BuildFlags& flags) {
   }
   std::unique_ptr<progress::Display> display;
   switch (mode) {
-    case ProgressMode::kTty: display = progress::MakeTtyDisplay(out, TerminalOptions(header)); break;
-    case ProgressMode::kRawJson: display = progress::MakeRawJsonDisplay(out); break;
-    case ProgressMode::kQuiet: case ProgressMode::kNone: display = progress::MakeQuietDisplay(); break;
+    case ProgressMode::kTty:
+      display = progress::MakeTtyDisplay(out, TerminalOptions(header));
+      break;
+    case ProgressMode::kRawJson:
+      display = progress::MakeRawJsonDisplay(out);
+      break;
+    case ProgressMode::kQuiet:
+    case ProgressMode::kNone:
+      display = progress::MakeQuietDisplay();
+      break;
     default:
       display = progress::MakePlainDisplay(
           out, {.header = "building with " + header, .truncate = Environment("PROGRESS_NO_TRUNC", 1) == 0});
@@ -75,16 +82,14 @@ void BoardObserver::Explained(graph::StepIndex step, const std::vector<engine::R
   if (!reasons.empty()) board_.Why(sinks_[step]->vertex(), engine::Summarise(reasons));
 }
 
-void BoardObserver::Finished(graph::StepIndex step, const engine::StepOutcome& outcome,
-                             const Error* error) {
+void BoardObserver::Finished(graph::StepIndex step, const engine::StepOutcome& outcome, const Error* error) {
   if (outcome.status == engine::StepStatus::kCached && !outcome.tier.empty()) {
     sinks_[step]->Log(2, "from " + outcome.tier + "\n");
   }
   if (!outcome.replayed.empty()) board_.Why(sinks_[step]->vertex(), outcome.replayed);
-  board_.Finish(sinks_[step]->vertex(),
-                {.cached = outcome.status == engine::StepStatus::kCached,
-                 .cancelled = outcome.status == engine::StepStatus::kCancelled,
-                 .error = error ? error->message : ""});
+  board_.Finish(sinks_[step]->vertex(), {.cached = outcome.status == engine::StepStatus::kCached,
+                                         .cancelled = outcome.status == engine::StepStatus::kCancelled,
+                                         .error = error ? error->message : ""});
 }
 
 }  // namespace varve::job

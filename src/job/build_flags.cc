@@ -26,9 +26,8 @@ engine::TraceRules DefaultTraceRules() {
 
 Result<ProgressMode> ParseProgressMode(const std::string& text) {
   static const std::pair<const char*, ProgressMode> kModes[] = {
-      {"auto", ProgressMode::kAuto},   {"tty", ProgressMode::kTty},
-      {"plain", ProgressMode::kPlain}, {"quiet", ProgressMode::kQuiet},
-      {"rawjson", ProgressMode::kRawJson}, {"none", ProgressMode::kNone}};
+      {"auto", ProgressMode::kAuto},   {"tty", ProgressMode::kTty},         {"plain", ProgressMode::kPlain},
+      {"quiet", ProgressMode::kQuiet}, {"rawjson", ProgressMode::kRawJson}, {"none", ProgressMode::kNone}};
   for (const auto& [name, mode] : kModes) {
     if (text == name) return mode;
   }
@@ -69,8 +68,7 @@ Result<SecretFlag> ParseSecret(std::string_view value) {
 }
 
 Result<CallFlag> ParseCall(std::string_view value) {
-  static constexpr std::string_view kNames[] = {"build",   "check",   "lint",
-                                                "outline", "targets", "subrequests.describe",
+  static constexpr std::string_view kNames[] = {"build", "check", "lint", "outline", "targets", "subrequests.describe",
                                                 "graph"};
   TRY_ASSIGN(auto fields, ParseCsvRecord(value));
   CallFlag call;
@@ -107,8 +105,8 @@ Result<CallFlag> ParseCall(std::string_view value) {
   if (std::ranges::find(kNames, name) == std::end(kNames)) {
     Error error = Invalid("invalid --call \"{}\"", name);
     auto near = NearestWord(name, kNames);
-    error.hint = near ? "did you mean " + *near + "?"
-                      : "use build, check, outline, targets, graph or subrequests.describe";
+    error.hint =
+        near ? "did you mean " + *near + "?" : "use build, check, outline, targets, graph or subrequests.describe";
     return error;
   }
   call.name = name == "check" ? "lint" : name;
@@ -144,15 +142,14 @@ Result<std::vector<std::pair<std::string, std::string>>> ParseAddHost(std::strin
 }
 
 Result<graph::Ulimit> ParseUlimit(std::string_view value) {
-  static constexpr std::string_view kNames[] = {
-      "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice",
-      "nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack"};
+  static constexpr std::string_view kNames[] = {"core",    "cpu",      "data",   "fsize",      "locks",
+                                                "memlock", "msgqueue", "nice",   "nofile",     "nproc",
+                                                "rss",     "rtprio",   "rttime", "sigpending", "stack"};
   size_t eq = value.find('=');
   graph::Ulimit limit{.name = std::string(value.substr(0, eq))};
   if (std::ranges::find(kNames, limit.name) == std::end(kNames)) {
     auto near = NearestWord(limit.name, kNames);
-    return Invalid("invalid ulimit \"{}\"{}", limit.name,
-                   near ? fmt::format(": did you mean {}?", *near) : "");
+    return Invalid("invalid ulimit \"{}\"{}", limit.name, near ? fmt::format(": did you mean {}?", *near) : "");
   }
   auto parts = Split(eq == value.npos ? "" : value.substr(eq + 1), ':');
   auto soft = ParseInt(parts[0]);

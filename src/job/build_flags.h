@@ -23,8 +23,8 @@ engine::TraceRules DefaultTraceRules();
 
 struct SecretFlag {
   std::string id;
-  std::string path;          // from a file …
-  std::string variable;      // … or from an environment variable
+  std::string path;      // from a file …
+  std::string variable;  // … or from an environment variable
 };
 
 struct SshFlag {
@@ -37,17 +37,17 @@ struct SshFlag {
 struct CallFlag {
   enum class Hints { kShow, kHide, kError };
 
-  std::string name = "build";                // lint (check is the same), outline, targets, graph, …
+  std::string name = "build";  // lint (check is the same), outline, targets, graph, …
   bool json = false;
-  bool ignore_status = false;                // exit 0 whatever lint found
-  Hints hints = Hints::kShow;                // lint: what to do about varve's own rules
+  bool ignore_status = false;  // exit 0 whatever lint found
+  Hints hints = Hints::kShow;  // lint: what to do about varve's own rules
 };
 
 enum class ProgressMode { kAuto, kTty, kPlain, kQuiet, kRawJson, kNone };
 
 struct BuildFlags {
-  std::string context;                       // directory, "-", git or http(s) URL
-  std::string file;                          // -f; empty: Dockerfile in the context
+  std::string context;                         // directory, "-", git or http(s) URL
+  std::string file;                            // -f; empty: Dockerfile in the context
   std::optional<std::string> dockerfile_text;  // instead of `file`: Compose's dockerfile_inline
   std::vector<std::string> tags;
   std::vector<std::pair<std::string, std::string>> build_args;
@@ -55,12 +55,12 @@ struct BuildFlags {
   std::vector<std::pair<std::string, std::string>> labels;
   std::vector<exporter::Output::Annotation> annotations;
   std::vector<exporter::Output> outputs;
-  bool output_disabled = false;              // --output ""
+  bool output_disabled = false;  // --output ""
   std::string target;
   std::vector<std::string> platforms;
   bool no_cache = false;
   std::vector<std::string> no_cache_filter;
-  bool rebuild_cache = false;                // no_cache too: nothing is read, what is written replaces
+  bool rebuild_cache = false;  // no_cache too: nothing is read, what is written replaces
   bool pull = false;
   bool push = false;
   bool load = false;
@@ -76,21 +76,21 @@ struct BuildFlags {
   std::vector<graph::Ulimit> ulimits;
   std::map<std::string, std::string> resources;
   std::string cgroup_parent;
-  std::vector<std::string> allow;            // entitlements
+  std::vector<std::string> allow;  // entitlements
   CallFlag call;
   std::string source_policy_file;
-  std::string salt;                          // --cache-salt
-  std::vector<tier::Spec> cache_from;        // in order of preference
+  std::string salt;                    // --cache-salt
+  std::vector<tier::Spec> cache_from;  // in order of preference
   std::vector<tier::Spec> cache_to;
   tier::ImageTrust cache_from_trust = tier::ImageTrust::kHistory;
   source::ContextMode context_mode = source::ContextMode::kAuto;
-  std::vector<AgeRule> max_age;              // --cache-max-age
-  std::vector<std::string> must_hit;         // --fail-on-cache-miss: steps; empty text: all
-  bool semantic_manifests = false;           // package files count by what they install
+  std::vector<AgeRule> max_age;                    // --cache-max-age
+  std::vector<std::string> must_hit;               // --fail-on-cache-miss: steps; empty text: all
+  bool semantic_manifests = false;                 // package files count by what they install
   std::optional<int> trace_shadow;                 // --trace-shadow=N%; else the build configuration's
   engine::TraceRules trace = DefaultTraceRules();  // --no-trace, --strict-mtime, --trace-max-age
-  bool reproducible = false;                 // the same inputs give the same digest anywhere
-  attest::Request attest;                    // --attest, --provenance, --sbom
+  bool reproducible = false;                       // the same inputs give the same digest anywhere
+  attest::Request attest;                          // --attest, --provenance, --sbom
   bool stats = false;
 };
 

@@ -16,19 +16,27 @@ namespace {
 
 history::Fate FateOf(engine::StepStatus status) {
   switch (status) {
-    case engine::StepStatus::kNotNeeded: return history::Fate::kSkipped;
-    case engine::StepStatus::kCached: return history::Fate::kCached;
-    case engine::StepStatus::kRan: return history::Fate::kRan;
-    case engine::StepStatus::kFailed: return history::Fate::kFailed;
-    case engine::StepStatus::kCancelled: return history::Fate::kCancelled;
+    case engine::StepStatus::kNotNeeded:
+      return history::Fate::kSkipped;
+    case engine::StepStatus::kCached:
+      return history::Fate::kCached;
+    case engine::StepStatus::kRan:
+      return history::Fate::kRan;
+    case engine::StepStatus::kFailed:
+      return history::Fate::kFailed;
+    case engine::StepStatus::kCancelled:
+      return history::Fate::kCancelled;
   }
   return history::Fate::kSkipped;
 }
 
 history::Step StepOf(const graph::Graph& graph, graph::StepIndex i, const engine::StepOutcome& outcome) {
   const graph::Step& step = graph.steps[i];
-  history::Step out{.index = i, .name = step.name, .stage = step.stage,
-                    .source = graph::IsSource(step.op), .fate = FateOf(outcome.status)};
+  history::Step out{.index = i,
+                    .name = step.name,
+                    .stage = step.stage,
+                    .source = graph::IsSource(step.op),
+                    .fate = FateOf(outcome.status)};
   for (const graph::Ref& input : step.inputs) {
     if (std::ranges::find(out.inputs, input.step) == out.inputs.end()) out.inputs.push_back(input.step);
   }
@@ -51,16 +59,18 @@ void AddTimes(const progress::Vertex& vertex, history::Step& step) {
   if (vertex.completed) step.wall = Nanos(vertex.completed->nanos - vertex.started->nanos);
   for (const progress::Item& item : vertex.items) {
     if (!item.completed) continue;
-    step.parts.push_back({item.id, item.started, Nanos(item.completed->nanos - item.started.nanos),
-                          std::max(item.current, item.total)});
+    step.parts.push_back(
+        {item.id, item.started, Nanos(item.completed->nanos - item.started.nanos), std::max(item.current, item.total)});
   }
 }
 
 std::vector<history::Warning> WarningsOf(progress::Board& board) {
   std::vector<history::Warning> out;
   for (progress::Warning& warning : board.Warnings()) {
-    out.push_back({.text = std::move(warning.text), .remedy = std::move(warning.detail),
-                   .url = std::move(warning.url), .file = std::move(warning.file),
+    out.push_back({.text = std::move(warning.text),
+                   .remedy = std::move(warning.detail),
+                   .url = std::move(warning.url),
+                   .file = std::move(warning.file),
                    .line = warning.line});
   }
   return out;
@@ -107,8 +117,7 @@ std::vector<std::string> ShownArguments(const std::vector<std::string>& argument
   for (const std::string& argument : arguments) {
     size_t eq = argument.find('=');
     bool flag = argument.starts_with("--") && eq != argument.npos;
-    out.push_back(flag ? argument.substr(0, eq + 1) + RedactedText(argument.substr(eq + 1))
-                       : RedactedText(argument));
+    out.push_back(flag ? argument.substr(0, eq + 1) + RedactedText(argument.substr(eq + 1)) : RedactedText(argument));
   }
   return out;
 }
@@ -214,8 +223,7 @@ engine::Observer& BuildHistory::Watch(BoardObserver& display, const graph::Graph
   return *watcher_;
 }
 
-history::Build BuildHistory::Finish(const End& end, progress::Board& board,
-                                    const BuildConfig& config) {
+history::Build BuildHistory::Finish(const End& end, progress::Board& board, const BuildConfig& config) {
   METRIC("history.finish");
   using history::BuildStatus;
   history::Build build = header_;
@@ -250,7 +258,9 @@ history::Build BuildHistory::Finish(const End& end, progress::Board& board,
   auto index = static_cast<uint32_t>(build.steps.size());
   for (const progress::Vertex& vertex : timeline) {
     if (shown.contains(vertex.id)) continue;
-    history::Step step{.index = index++, .name = vertex.name, .internal = true,
+    history::Step step{.index = index++,
+                       .name = vertex.name,
+                       .internal = true,
                        .fate = vertex.error.empty() ? history::Fate::kRan : history::Fate::kFailed};
     if (vertex.cancelled) step.fate = history::Fate::kCancelled;
     step.error = vertex.error;

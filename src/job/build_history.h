@@ -19,8 +19,7 @@ namespace varve::job {
 class BuildHistory {
  public:
   // After the job has read its context. `command` is the subcommand.
-  BuildHistory(const Workspace& workspace, const BuildJob& job, const BuildFlags& flags,
-               const std::string& command);
+  BuildHistory(const Workspace& workspace, const BuildJob& job, const BuildFlags& flags, const std::string& command);
   // Of something else than one Dockerfile: `header` says what, without the command line's words.
   BuildHistory(const Workspace& workspace, history::Build header);
   ~BuildHistory();
@@ -29,7 +28,7 @@ class BuildHistory {
   engine::Observer& Watch(BoardObserver& display, const graph::Graph& graph);
 
   struct End {
-    const graph::Graph* graph = nullptr;         // null: it did not come so far
+    const graph::Graph* graph = nullptr;  // null: it did not come so far
     const engine::Outcome* outcome = nullptr;
     std::optional<Error> error;
     int exit_code = 0;

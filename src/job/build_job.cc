@@ -34,11 +34,10 @@ class ShownImages final : public dockerfile::ImageResolver {
   ShownImages(source::ImageStore& images, progress::Board& board, bool multi_platform,
               Guarded<std::set<std::string>>& shown, ClientStores client, policy::SourcePolicy* policy,
               std::stop_token stop)
-      : images_(images), board_(board), multi_platform_(multi_platform), shown_(shown),
-        client_(std::move(client)), policy_(policy), stop_(std::move(stop)) {}
+      : images_(images), board_(board), multi_platform_(multi_platform), shown_(shown), client_(std::move(client)),
+        policy_(policy), stop_(std::move(stop)) {}
 
-  Result<dockerfile::ResolvedImage> Resolve(const std::string& reference,
-                                            const oci::Platform& platform,
+  Result<dockerfile::ResolvedImage> Resolve(const std::string& reference, const oci::Platform& platform,
                                             graph::ResolveMode mode) override {
     graph::ImageSource wanted{.reference = reference, .resolve_mode = mode};
     if (policy_ != nullptr) {
@@ -75,15 +74,15 @@ class ShownImages final : public dockerfile::ImageResolver {
  private:
   static dockerfile::ResolvedImage Answer(source::ResolvedImage image) {
     oci::Platform platform = image.config.platform();
-    std::string pinned = image.reference.substr(0, image.reference.find('@')) + "@" +
-                         image.manifest_digest.ToString();
-    return {.config = std::move(image.config), .manifest_digest = image.manifest_digest,
-            .platform = platform, .pinned_reference = std::move(pinned)};
+    std::string pinned = image.reference.substr(0, image.reference.find('@')) + "@" + image.manifest_digest.ToString();
+    return {.config = std::move(image.config),
+            .manifest_digest = image.manifest_digest,
+            .platform = platform,
+            .pinned_reference = std::move(pinned)};
   }
 
   std::string NameOf(const std::string& reference, const oci::Platform& platform) const {
-    return dockerfile::MetadataStepName(reference,
-                                        multi_platform_ ? std::optional(platform) : std::nullopt);
+    return dockerfile::MetadataStepName(reference, multi_platform_ ? std::optional(platform) : std::nullopt);
   }
 
   source::ImageStore& images_;
@@ -99,9 +98,7 @@ class ShownImages final : public dockerfile::ImageResolver {
 class StoreArchive final : public engine::RecordArchive {
  public:
   explicit StoreArchive(cache::StoreContents& contents) : contents_(contents) {}
-  Result<std::optional<cache::StepRecord>> Peek(const StepKey& key) override {
-    return contents_.Read(key);
-  }
+  Result<std::optional<cache::StepRecord>> Peek(const StepKey& key) override { return contents_.Read(key); }
   Result<std::optional<cache::DroppedRecord>> WhyDropped(const StepKey& key) override {
     return contents_.WhyDropped(key);
   }
@@ -136,8 +133,8 @@ dockerfile::Parsed<void> BuildJob::Read() {
   auto policy = ReadSourcePolicy(flags_);
   if (!policy) return std::unexpected(dockerfile::SourceError{policy.error(), {}});
   flags_policy_ = std::move(*policy);
-  auto context = OpenContext(flags_, workspace_.scratch, workspace_.root, workspace_.registries->http(),
-                             Policy(), stop_);
+  auto context =
+      OpenContext(flags_, workspace_.scratch, workspace_.root, workspace_.registries->http(), Policy(), stop_);
   if (!context) return std::unexpected(dockerfile::SourceError{context.error(), {}});
   return Read(std::move(*context));
 }
@@ -162,8 +159,8 @@ dockerfile::Parsed<void> BuildJob::Lower() {
   auto platforms = TargetPlatforms(flags_);
   if (!platforms) return std::unexpected(dockerfile::SourceError{platforms.error(), {}});
   auto several = dockerfile::IsMultiPlatform(flags_.build_args, platforms->size());
-  ShownImages images(*workspace_.images, board_, several && *several, *shown_images_, client_ != nullptr ? client_->stores : nullptr,
-                     Policy(), stop_);
+  ShownImages images(*workspace_.images, board_, several && *several, *shown_images_,
+                     client_ != nullptr ? client_->stores : nullptr, Policy(), stop_);
   dockerfile::LowerOptions options = Options();
   if (Status linked = AddLinks(options, *platforms); !linked) {
     return std::unexpected(dockerfile::SourceError{linked.error(), {}});
@@ -181,23 +178,21 @@ dockerfile::Parsed<void> BuildJob::Lower() {
 }
 
 // One input for each platform of the other job; one that has a single platform serves all of ours.
-Status BuildJob::AddLinks(dockerfile::LowerOptions& options,
-                          const std::vector<oci::Platform>& platforms) const {
+Status BuildJob::AddLinks(dockerfile::LowerOptions& options, const std::vector<oci::Platform>& platforms) const {
   for (const auto& [name, other] : links_) {
     const auto& results = other->lowered_.results;
     for (const oci::Platform& platform : platforms) {
       auto same = std::ranges::find(results, platform, &dockerfile::PlatformResult::platform);
       if (same == results.end() && results.size() > 1) {
-        Error error = Invalid("the context \"{}\" is built for other platforms than {}", name,
-                              platform.ToString());
+        Error error = Invalid("the context \"{}\" is built for other platforms than {}", name, platform.ToString());
         error.hint = "build both for the same platforms";
         return error;
       }
       const auto& lowered = (same == results.end() ? results[0] : *same).lowered;
       std::string input = name + "::" + platform.ToString();
       options.named_contexts.push_back({results.size() > 1 ? input : name, "input:" + input});
-      options.inputs[input] = {.graph = &other->graph(), .root = lowered.root, .config = lowered.config,
-                               .history = lowered.history};
+      options.inputs[input] = {
+          .graph = &other->graph(), .root = lowered.root, .config = lowered.config, .history = lowered.history};
     }
   }
   return Ok();
@@ -211,9 +206,8 @@ dockerfile::LowerOptions BuildJob::Options() const {
   options.build_platform = oci::HostPlatform();
   options.platform_given = !flags_.platforms.empty();
   options.build_args = flags_.build_args;
-  bool has_epoch = std::ranges::any_of(flags_.build_args, [](const auto& arg) {
-    return arg.first == "SOURCE_DATE_EPOCH";
-  });
+  bool has_epoch =
+      std::ranges::any_of(flags_.build_args, [](const auto& arg) { return arg.first == "SOURCE_DATE_EPOCH"; });
   if (const char* epoch = std::getenv("SOURCE_DATE_EPOCH"); epoch != nullptr && !has_epoch) {
     options.build_args.emplace_back("SOURCE_DATE_EPOCH", epoch);
   } else if (flags_.reproducible && !has_epoch) {
@@ -223,8 +217,8 @@ dockerfile::LowerOptions BuildJob::Options() const {
   options.no_cache = flags_.no_cache;
   options.no_cache_filter = flags_.no_cache_filter;
   options.semantic_manifests = flags_.semantic_manifests;
-  options.context.source = graph::LocalSource{.name = "context", .exclude = context_.ignore,
-                                              .include = {}, .ignore_file = context_.ignore_file};
+  options.context.source = graph::LocalSource{
+      .name = "context", .exclude = context_.ignore, .include = {}, .ignore_file = context_.ignore_file};
   for (const auto& [name, value] : flags_.build_contexts) options.named_contexts.push_back({name, value});
   if (client_ != nullptr) options.inputs = client_->inputs;
   options.resolve_mode = flags_.pull ? graph::ResolveMode::kPull : graph::ResolveMode::kDefault;
@@ -259,15 +253,14 @@ std::string BuildJob::project() const {
 }
 
 exec::RunnerStores RunnerStoresOf(Workspace& workspace) {
-  exec::RunnerStores stores{*workspace.layers, *workspace.local.store, *workspace.images,
-                            *workspace.blobs, workspace.registries->http(), *workspace.lease,
+  exec::RunnerStores stores{*workspace.layers, *workspace.local.store,       *workspace.images,
+                            *workspace.blobs,  workspace.registries->http(), *workspace.lease,
                             SystemClock()};
   stores.answers = workspace.answers.get();
   return stores;
 }
 
-Result<engine::Outcome> RunGraph(GraphRun run, Workspace& workspace, engine::Observer& observer,
-                                 std::stop_token stop) {
+Result<engine::Outcome> RunGraph(GraphRun run, Workspace& workspace, engine::Observer& observer, std::stop_token stop) {
   exec::RunnerStores stores = RunnerStoresOf(workspace);
   if (run.tiers != nullptr) {
     stores.fetch_layer = [&chain = run.tiers->chain()](const DiffId& layer, const OnProgress& progress,
@@ -285,27 +278,30 @@ Result<engine::Outcome> RunGraph(GraphRun run, Workspace& workspace, engine::Obs
   }
   TRY_ASSIGN(auto created, exec::Runner::Create(std::move(run.runner), std::move(stores)));
   std::shared_ptr<exec::Runner> runner = std::move(created);
-  engine::Request request{.graph = run.graph, .want_data = run.want_data, .dry_run = run.dry_run,
-                          .salt = run.salt, .project = run.project, .trace = run.trace};
+  engine::Request request{.graph = run.graph,
+                          .want_data = run.want_data,
+                          .dry_run = run.dry_run,
+                          .salt = run.salt,
+                          .project = run.project,
+                          .trace = run.trace};
   request.wanted = std::move(run.wanted);
   request.max_age = std::move(run.max_age);
   request.must_hit = std::move(run.must_hit);
   cache::LocalStore& store = *workspace.local.store;
-  cache::RecordStore& records = run.tiers != nullptr ? static_cast<cache::RecordStore&>(run.tiers->chain())
-                                                     : store;
+  cache::RecordStore& records = run.tiers != nullptr ? static_cast<cache::RecordStore&>(run.tiers->chain()) : store;
   StoreArchive archive(store.contents());
   if (run.previous != nullptr) run.previous->Begin([&runner] { return runner->Images(); });
   ExportAhead* ahead = nullptr;
   if (run.tiers != nullptr && !run.dry_run) {
     auto all = [&](const tier::Spec&) { return CacheTiers::Share{.steps = {}, .wanted = request.wanted}; };
-    ahead = run.tiers->StartAhead(run.graph, run.share_for ? run.share_for : all, workspace,
-                                  [&runner] { return runner->Images(); }, stop);
+    ahead = run.tiers->StartAhead(
+        run.graph, run.share_for ? run.share_for : all, workspace, [&runner] { return runner->Images(); }, stop);
   }
   std::optional<AheadObserver> watched;
   if (ahead != nullptr) watched.emplace(observer, *ahead, run.graph, request.wanted);
-  engine::Services services{records, store, *runner, *runner, *runner,
-                            watched ? static_cast<engine::Observer&>(*watched) : observer, SystemClock(),
-                            &archive, run.previous};
+  engine::Services services{records,       store,    *runner,
+                            *runner,       *runner,  watched ? static_cast<engine::Observer&>(*watched) : observer,
+                            SystemClock(), &archive, run.previous};
   engine::Outcome outcome = engine::Build(request, services, stop);
   if (ahead != nullptr) ahead->Close();
   if (run.tiers != nullptr) {
@@ -314,9 +310,8 @@ Result<engine::Outcome> RunGraph(GraphRun run, Workspace& workspace, engine::Obs
       if (!step.key.empty() && step.tier.empty()) step.tier = chain.TierOf(step.key);
     }
     run.tiers->NoteSaved(outcome);
-    Status kept = chain.KeepFound([&](auto& outputs) {
-      return runner->FillTrees(outputs) && runner->HasLocally(outputs);
-    });
+    Status kept =
+        chain.KeepFound([&](auto& outputs) { return runner->FillTrees(outputs) && runner->HasLocally(outputs); });
     if (!kept) LOG_WARN("keeping records of tiers: {}", kept.error().message);
   }
   if (run.images != nullptr) *run.images = runner->Images();
@@ -339,8 +334,7 @@ Result<engine::Outcome> RunGraph(GraphRun run, Workspace& workspace, engine::Obs
 bool MendAfter(const Error& error, Workspace& workspace, progress::Board& board, std::stop_token stop) {
   if (error.code != Code::kCorrupt) return false;
   auto mended = Shown(board, "[internal] mend the cache", [&](VertexSink& sink) -> Result<bool> {
-    upkeep::Stores stores{workspace.root, *workspace.local.store, *workspace.blobs, *workspace.layers,
-                          SystemClock()};
+    upkeep::Stores stores{workspace.root, *workspace.local.store, *workspace.blobs, *workspace.layers, SystemClock()};
     TRY_ASSIGN(auto dropped, upkeep::DropDamaged(stores, *workspace.lease, std::move(stop)));
     for (const std::string& object : dropped) sink.Log(2, object + " is damaged and was dropped\n");
     for (const Digest& layer : workspace.lease->Held(cache::LeaseKind::kLayer)) {
@@ -367,11 +361,18 @@ Result<engine::Outcome> BuildJob::Run(const RunOptions& options, engine::Observe
   TRY_ASSIGN(auto runner, MakeRunnerOptions(options.isolated));
   PreviousImages previous(tiers_->images(), tiers_->chain(), workspace_, board_, {{.lowered = lowered_}},
                           options.dry_run);
-  GraphRun run{.graph = lowered_.graph, .wanted = {}, .runner = std::move(runner),
-               .project = project() + options.isolated, .salt = flags_.salt + options.isolated,
-               .want_data = options.want_data, .dry_run = options.dry_run,
-               .trace = flags_.trace, .tiers = tiers_.get(), .previous = tiers_->images().empty() ? nullptr : &previous,
-               .images = &images_, .pins = &built_.pins};
+  GraphRun run{.graph = lowered_.graph,
+               .wanted = {},
+               .runner = std::move(runner),
+               .project = project() + options.isolated,
+               .salt = flags_.salt + options.isolated,
+               .want_data = options.want_data,
+               .dry_run = options.dry_run,
+               .trace = flags_.trace,
+               .tiers = tiers_.get(),
+               .previous = tiers_->images().empty() ? nullptr : &previous,
+               .images = &images_,
+               .pins = &built_.pins};
   built_.graph = &lowered_.graph;
   built_.started = SystemClock().Now();
   run.wanted = options.wanted.empty() ? Wanted() : options.wanted;
@@ -445,8 +446,7 @@ Result<exporter::BuildResult> BuildJob::ResultOf(const engine::Outcome& outcome)
   const bool inline_cache = WantsInlineCache(flags_) && tiers_ != nullptr;
   StepRecords records;
   if (inline_cache) {
-    TRY_ASSIGN(records, RecordsOf({lowered_.graph, outcome, images_}, tiers_->chain(),
-                                  *workspace_.local.store));
+    TRY_ASSIGN(records, RecordsOf({lowered_.graph, outcome, images_}, tiers_->chain(), *workspace_.local.store));
   }
   exporter::BuildResult result{.multi_platform = lowered_.multi_platform};
   auto rootfs = outcome.wanted.begin();
@@ -460,8 +460,7 @@ Result<exporter::BuildResult> BuildJob::ResultOf(const engine::Outcome& outcome)
     if (inline_cache) TRY(AddInlineCache(lowered_.graph, lowered.root, records, *workspace_.local.store, input));
     if (lowered.base_config) input.base_layers = lowered.base_config->diff_ids().size();
     // A bare manifest is for what its config says: where nobody asked for a platform, the base image's.
-    result.platforms.push_back(
-        {lowered_.multi_platform ? platform : lowered.config.platform(), std::move(input)});
+    result.platforms.push_back({lowered_.multi_platform ? platform : lowered.config.platform(), std::move(input)});
   }
   return result;
 }
@@ -480,13 +479,13 @@ exporter::ExportStores BuildJob::Stores() {
     tier::Chain& chain = tiers_->chain();
     stores.elsewhere = {
         .describe = [&chain](const DiffId& layer, std::stop_token token) { return chain.DescribeLayer(layer, token); },
-        .fetch = [&chain](const DiffId& layer, std::stop_token token) { return chain.FetchLayer(layer, nullptr, token); }};
+        .fetch = [&chain](const DiffId& layer,
+                          std::stop_token token) { return chain.FetchLayer(layer, nullptr, token); }};
   }
   return stores;
 }
 
-Result<std::vector<oci::ImageConfig>> BuildJob::Configs(const engine::Outcome& outcome,
-                                                        exporter::Output output) {
+Result<std::vector<oci::ImageConfig>> BuildJob::Configs(const engine::Outcome& outcome, exporter::Output output) {
   if (!output.source_date_epoch) output.source_date_epoch = lowered().epoch;
   std::vector<oci::ImageConfig> configs;
   TRY_ASSIGN(exporter::BuildResult result, ResultOf(outcome));
@@ -503,13 +502,13 @@ Result<exporter::BuildResult> BuildJob::AttestedResult(const engine::Outcome& ou
   return result;
 }
 
-Result<ExportedBuild> BuildJob::Export(const engine::Outcome& outcome,
-                                       const std::vector<exporter::Output>& outputs) {
+Result<ExportedBuild> BuildJob::Export(const engine::Outcome& outcome, const std::vector<exporter::Output>& outputs) {
   TRY_ASSIGN(exporter::BuildResult result, AttestedResult(outcome));
   return Export(result, outputs);
 }
 
-Result<ExportedBuild> BuildJob::Export(const exporter::BuildResult& result, const std::vector<exporter::Output>& outputs) {
+Result<ExportedBuild> BuildJob::Export(const exporter::BuildResult& result,
+                                       const std::vector<exporter::Output>& outputs) {
   // To show the files of a result, it is mounted.
   auto is_image = [](const exporter::Output& output) { return output.type == exporter::OutputType::kImage; };
   if (!std::ranges::all_of(outputs, is_image)) TRY(sys::EnterDeferredMountNamespace());
@@ -520,8 +519,7 @@ Result<ExportedBuild> BuildJob::Export(const exporter::BuildResult& result, cons
     // The image is of that time all the same.
     if (output.no_epoch) output.timestamps = exporter::Timestamps::kKeep;
   }
-  return ExportBuild(dated, result, Stores(), workspace_.registries->pusher(),
-                     workspace_.scratch, board_, stop_,
+  return ExportBuild(dated, result, Stores(), workspace_.registries->pusher(), workspace_.scratch, board_, stop_,
                      client_ != nullptr ? client_->outputs : nullptr);
 }
 
@@ -542,7 +540,8 @@ void BuildJob::ExportFinished(const engine::Outcome& outcome) {
 }
 
 Result<exec::RunnerOptions> BuildJob::MakeRunnerOptions(const std::string& isolated) {
-  exec::RunnerOptions options{.root = workspace_.root, .directories = context_.named_directories,
+  exec::RunnerOptions options{.root = workspace_.root,
+                              .directories = context_.named_directories,
                               .mount_namespace = lowered().cache_mount_namespace + isolated};
   options.context_mode = flags_.context_mode;
   options.prepare = sys::EnterDeferredMountNamespace;

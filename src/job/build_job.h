@@ -25,8 +25,8 @@
 #include "job/cache_offer.h"
 #include "job/cache_tiers.h"
 #include "job/client_stores.h"
-#include "job/ssh_agents.h"
 #include "job/replay_checks.h"
+#include "job/ssh_agents.h"
 #include "job/workspace.h"
 #include "policy/source_policy.h"
 #include "progress/board.h"
@@ -40,16 +40,16 @@ struct GraphRun {
   exec::RunnerOptions runner;
   std::string project;
   std::string salt;
-  bool want_data = true;                       // the wanted layers are needed here
+  bool want_data = true;  // the wanted layers are needed here
   bool dry_run = false;
   engine::TraceRules trace = {};
   std::vector<std::optional<engine::AgeLimit>> max_age = {};
   std::vector<bool> must_hit = {};
-  CacheTiers* tiers = nullptr;                 // asked for what the local store does not have
-  CacheTiers::ShareFor share_for = {};         // of the parts of a joined graph
-  PreviousImages* previous = nullptr;          // asked for what they do not have either
+  CacheTiers* tiers = nullptr;                           // asked for what the local store does not have
+  CacheTiers::ShareFor share_for = {};                   // of the parts of a joined graph
+  PreviousImages* previous = nullptr;                    // asked for what they do not have either
   std::vector<source::ResolvedImage>* images = nullptr;  // gets the images that were resolved
-  attest::SourcePins* pins = nullptr;          // gets what git and http sources turned out to be
+  attest::SourcePins* pins = nullptr;                    // gets what git and http sources turned out to be
   // Gets the runs that check replays (--trace-shadow), to be made before the workspace goes. Without it
   // they are made before RunGraph returns.
   ReplayChecks::Work* shadows = nullptr;
@@ -59,8 +59,7 @@ struct GraphRun {
 exec::RunnerStores RunnerStoresOf(Workspace& workspace);
 
 // Resolves, keys, looks up, and unless it is a dry run runs what is left.
-Result<engine::Outcome> RunGraph(GraphRun run, Workspace& workspace, engine::Observer& observer,
-                                 std::stop_token stop);
+Result<engine::Outcome> RunGraph(GraphRun run, Workspace& workspace, engine::Observer& observer, std::stop_token stop);
 
 // After a build failed with `error`, of a step or an output: whether damage of the store may be why,
 // which is gone now, so that the build may be tried again. Says so.
@@ -80,7 +79,7 @@ struct BuildClient {
   OutputReceiver* outputs = nullptr;
   ClientStores stores;
   policy::SourcePolicy* policy = nullptr;  // null: all sources are allowed, as they are
-  std::optional<ClientFacts> facts;  // for the provenance
+  std::optional<ClientFacts> facts;        // for the provenance
   exec::StepSettings steps = {};
   exec::KeepFailed keep_failed = nullptr;  // null: nobody looks into failed steps
 };
@@ -123,10 +122,10 @@ class BuildJob {
     // Not empty: nothing that another build left is used, not even cache mounts, and what this one
     // leaves is found by nobody else. Names it; see Forget.
     std::string isolated;
-    std::vector<AgeRule> max_age;  // of a configuration file; the flags' rules win
+    std::vector<AgeRule> max_age;         // of a configuration file; the flags' rules win
     std::vector<graph::Ref> wanted = {};  // in place of the results
-    bool shadows_later = false;    // until FinishShadows, beside what the caller does then
-    bool must_hit_all = false;     // an error, Outcome::cache_miss, where a step would run
+    bool shadows_later = false;           // until FinishShadows, beside what the caller does then
+    bool must_hit_all = false;            // an error, Outcome::cache_miss, where a step would run
   };
   Result<engine::Outcome> Run(const RunOptions& options, engine::Observer& observer);
 
@@ -141,17 +140,15 @@ class BuildJob {
   void Forget(const engine::Outcome& outcome, const std::string& isolated);
 
   // The image's configs, one per platform, as Export would write them to `output`.
-  Result<std::vector<oci::ImageConfig>> Configs(const engine::Outcome& outcome,
-                                                exporter::Output output);
+  Result<std::vector<oci::ImageConfig>> Configs(const engine::Outcome& outcome, exporter::Output output);
   // What a successful outcome led to, with what is attested of it.
   Result<exporter::BuildResult> AttestedResult(const engine::Outcome& outcome);
-  // What led to one platform's result, whether or not the flags ask for it. `with_layers`: exporters are to say what the
-  // steps became, which takes all of their records.
+  // What led to one platform's result, whether or not the flags ask for it. `with_layers`: exporters are to say what
+  // the steps became, which takes all of their records.
   Result<attest::Attestation> Provenance(const attest::ProvenanceRequest& asked, const engine::Outcome& outcome,
                                          size_t platform, bool with_layers);
   // Writes it.
-  Result<ExportedBuild> Export(const engine::Outcome& outcome,
-                               const std::vector<exporter::Output>& outputs);
+  Result<ExportedBuild> Export(const engine::Outcome& outcome, const std::vector<exporter::Output>& outputs);
   // Writes what somebody has put together of it, and of other builds' results.
   Result<ExportedBuild> Export(const exporter::BuildResult& result, const std::vector<exporter::Output>& outputs);
 
@@ -172,12 +169,8 @@ class BuildJob {
   // What the tiers of Run and ExportCaches did, a line each.
   std::string CacheSummary() { return tiers_ ? tiers_->Summary() : ""; }
   // See CacheTiers::client_list.
-  std::optional<oci::Descriptor> ClientCacheList() const {
-    return tiers_ ? tiers_->client_list() : std::nullopt;
-  }
-  std::vector<history::TierUse> CacheUses() const {
-    return tiers_ ? tiers_->Uses() : std::vector<history::TierUse>();
-  }
+  std::optional<oci::Descriptor> ClientCacheList() const { return tiers_ ? tiers_->client_list() : std::nullopt; }
+  std::vector<history::TierUse> CacheUses() const { return tiers_ ? tiers_->Uses() : std::vector<history::TierUse>(); }
 
   const BuildContext& context() const { return context_; }
   const dockerfile::Dockerfile& file() const { return file_; }
@@ -202,8 +195,7 @@ class BuildJob {
  private:
   policy::SourcePolicy* Policy() const { return client_ != nullptr ? client_->policy : flags_policy_.get(); }
   dockerfile::LowerOptions Options() const;
-  Status AddLinks(dockerfile::LowerOptions& options,
-                  const std::vector<oci::Platform>& platforms) const;
+  Status AddLinks(dockerfile::LowerOptions& options, const std::vector<oci::Platform>& platforms) const;
   Result<exporter::BuildResult> ResultOf(const engine::Outcome& outcome) const;
   BuiltSteps Built(const engine::Outcome& outcome) const;
   Status Attest(const engine::Outcome& outcome, exporter::BuildResult& result);
@@ -218,16 +210,16 @@ class BuildJob {
   dockerfile::Dockerfile file_;
   dockerfile::LoweredPlatforms lowered_{.results = std::vector<dockerfile::PlatformResult>(1)};
   std::vector<dockerfile::Warning> warnings_;
-  std::vector<graph::Ref> scans_;             // one a platform, where an SBOM is asked for
-  bool all_here_ = true;  // the layers that the last Run was wanted to give
+  std::vector<graph::Ref> scans_;  // one a platform, where an SBOM is asked for
+  bool all_here_ = true;           // the layers that the last Run was wanted to give
   BuiltGraph built_;
   std::unique_ptr<SshAgents> agents_;
-  std::unique_ptr<CacheTiers> tiers_;         // of the last Run
+  std::unique_ptr<CacheTiers> tiers_;          // of the last Run
   std::vector<source::ResolvedImage> images_;  // that the last Run resolved
   std::vector<std::pair<std::string, const BuildJob*>> links_;
   std::shared_ptr<Guarded<std::set<std::string>>> shown_images_ =
       std::make_shared<Guarded<std::set<std::string>>>();  // "REFERENCE PLATFORM"
-  ReplayChecks checks_;                                     // last: they use the tiers and the workspace
+  ReplayChecks checks_;                                    // last: they use the tiers and the workspace
 };
 
 }  // namespace varve::job

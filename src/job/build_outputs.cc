@@ -54,12 +54,18 @@ OnProgress ProgressTo(engine::StepSink& sink) {
 // "exporting to image", … (reference exporters.md §1).
 std::string VertexName(const Output& output) {
   switch (output.type) {
-    case OutputType::kImage: return "exporting to image";
-    case OutputType::kOci: return "exporting to oci image format";
-    case OutputType::kDocker: return "exporting to docker image format";
-    case OutputType::kLocal: return "exporting to client directory";
-    case OutputType::kTar: return "exporting to client tarball";
-    case OutputType::kCacheOnly: break;
+    case OutputType::kImage:
+      return "exporting to image";
+    case OutputType::kOci:
+      return "exporting to oci image format";
+    case OutputType::kDocker:
+      return "exporting to docker image format";
+    case OutputType::kLocal:
+      return "exporting to client directory";
+    case OutputType::kTar:
+      return "exporting to client tarball";
+    case OutputType::kCacheOnly:
+      break;
   }
   return "exporting";
 }
@@ -67,8 +73,10 @@ std::string VertexName(const Output& output) {
 // Two outputs of one build with the same name and platform differ in how their layers are compressed.
 history::Image ShownImage(const exporter::Image& image, const oci::Platform& platform,
                           const std::vector<std::string>& names) {
-  history::Image shown{.platform = platform.ToString(), .digest = image.manifest_digest.ToString(),
-                       .compression = "none", .size = image.manifest.config.size,
+  history::Image shown{.platform = platform.ToString(),
+                       .digest = image.manifest_digest.ToString(),
+                       .compression = "none",
+                       .size = image.manifest.config.size,
                        .layers = static_cast<uint32_t>(image.manifest.layers.size())};
   std::vector<std::string> familiar;
   for (const std::string& name : names) familiar.push_back(oci::ParseReference(name)->Familiar());
@@ -85,7 +93,9 @@ history::Image ShownImage(const exporter::Image& image, const oci::Platform& pla
   return shown;
 }
 
-Error CannotWrite(const std::string& path, int error_number) { return ErrnoError(error_number, "cannot write " + path); }
+Error CannotWrite(const std::string& path, int error_number) {
+  return ErrnoError(error_number, "cannot write " + path);
+}
 
 // A file that can be made, written or replaced.
 Status CheckDestination(const std::string& path) {
@@ -151,8 +161,9 @@ Status LoadInto(const std::vector<std::string>& command, const std::function<Sta
   if (!status->ok()) {
     Error error = Invalid("{} failed: {}", Join(command, " "), TrimSpace(output));
     if (sys::InUserNamespace()) {
-      error.hint = "a rootless varve cannot reach podman's storage: write -o type=docker,dest=image.tar, "
-                   "then podman load -i image.tar";
+      error.hint =
+          "a rootless varve cannot reach podman's storage: write -o type=docker,dest=image.tar, "
+          "then podman load -i image.tar";
     }
     return error;
   }
@@ -180,10 +191,16 @@ class Exporting {
   Status Run(const Output& output, size_t position, engine::StepSink& sink) {
     position_ = position;
     switch (output.type) {
-      case OutputType::kImage: return ToImage(output, sink);
-      case OutputType::kOci: case OutputType::kDocker: return ToArchive(output, sink);
-      case OutputType::kLocal: case OutputType::kTar: return ToFiles(output, sink);
-      case OutputType::kCacheOnly: break;
+      case OutputType::kImage:
+        return ToImage(output, sink);
+      case OutputType::kOci:
+      case OutputType::kDocker:
+        return ToArchive(output, sink);
+      case OutputType::kLocal:
+      case OutputType::kTar:
+        return ToFiles(output, sink);
+      case OutputType::kCacheOnly:
+        break;
     }
     return Ok();
   }
@@ -213,8 +230,8 @@ class Exporting {
       if (built_.multi_platform) sink.Progress("copying files " + of.platform.ToString(), 0, 0, true);
     }
     TRY_ASSIGN(const std::string scratch, scratch_.Path());
-    exporter::FilesOptions options{.epoch = output.source_date_epoch, .scratch = scratch,
-                                   .delete_extra = output.delete_extra};
+    exporter::FilesOptions options{
+        .epoch = output.source_date_epoch, .scratch = scratch, .delete_extra = output.delete_extra};
     if (output.type == OutputType::kLocal && receiver_ != nullptr) {
       TRY_ASSIGN(auto files, sys::TempDir::Create(scratch, "output-"));
       TRY(exporter::CopyFiles(stores_.layers, parts, options, files.path(), stop_));
@@ -223,9 +240,7 @@ class Exporting {
     if (output.type == OutputType::kLocal) {
       return exporter::CopyFiles(stores_.layers, parts, options, output.dest, stop_);
     }
-    auto write = [&](Writer& out) {
-      return exporter::WriteFilesTar(stores_.layers, parts, options, out, stop_);
-    };
+    auto write = [&](Writer& out) { return exporter::WriteFilesTar(stores_.layers, parts, options, out, stop_); };
     if (receiver_ != nullptr) return receiver_->TakeStream(position_, Json::EmptyObject(), write, stop_);
     return WriteTo(output.dest, write);
   }
@@ -252,8 +267,8 @@ class Exporting {
       TRY_ASSIGN(auto set, exporter::MakeImages(built_, output, stores_, ProgressTo(sink), stop_));
       for (const std::string& name : names) {
         TRY_ASSIGN(auto reference, oci::ParseReference(name));
-        auto pushed = pusher_.Push(set, reference, output.insecure_registry, output.push_by_digest,
-                                   stores_.blobs, stores_.local, sink, stop_);
+        auto pushed = pusher_.Push(set, reference, output.insecure_registry, output.push_by_digest, stores_.blobs,
+                                   stores_.local, sink, stop_);
         if (!pushed) return Error(std::move(pushed).error()).With("failed to push " + reference.Familiar());
       }
       TRY(Store(output, set, names, sink));
@@ -268,8 +283,8 @@ class Exporting {
     return Ok();
   }
 
-  Status Store(const Output& output, const exporter::ImageSet& set,
-               const std::vector<std::string>& names, engine::StepSink& sink) {
+  Status Store(const Output& output, const exporter::ImageSet& set, const std::vector<std::string>& names,
+               engine::StepSink& sink) {
     if (!output.store || output.push_by_digest) return Ok();
     bool whole = std::ranges::all_of(set.images, [](const exporter::Image& image) { return image.absent.empty(); });
     if (!whole) return Ok();  // a name here is for what is here
@@ -293,9 +308,7 @@ class Exporting {
     bool docker = output.type == OutputType::kDocker;
     TRY_ASSIGN(auto names, Normalised(output.names));
     TRY_ASSIGN(auto set, exporter::MakeImages(built_, output, stores_, ProgressTo(sink), stop_));
-    auto write = [&](Writer& out) {
-      return exporter::WriteArchive(set, names, docker, stores_.blobs, out);
-    };
+    auto write = [&](Writer& out) { return exporter::WriteArchive(set, names, docker, stores_.blobs, out); };
     if (receiver_ != nullptr && !output.tar) {
       TRY_ASSIGN(auto store, receiver_->TakesBlobs(position_, stop_));
       sink.Progress("sending blobs", 0, 0, false);
@@ -340,7 +353,8 @@ class Exporting {
 
 Status CheckDestinations(const std::vector<Output>& outputs, const std::vector<std::string>& files) {
   for (const Output& output : outputs) {
-    const bool archive = output.type == OutputType::kTar || ((output.type == OutputType::kOci || output.type == OutputType::kDocker) && output.tar);
+    const bool archive = output.type == OutputType::kTar ||
+                         ((output.type == OutputType::kOci || output.type == OutputType::kDocker) && output.tar);
     if (archive) TRY(CheckDestination(output.dest));
   }
   for (const std::string& file : files) TRY(CheckDestination(file));
@@ -371,8 +385,7 @@ Result<std::vector<Output>> EffectiveOutputs(const BuildFlags& flags) {
       error.hint = "pass -t NAME, or -o type=registry,name=NAME";
       return error;
     }
-    output.annotations.insert(output.annotations.end(), flags.annotations.begin(),
-                              flags.annotations.end());
+    output.annotations.insert(output.annotations.end(), flags.annotations.begin(), flags.annotations.end());
   }
   return outputs;
 }
@@ -383,8 +396,8 @@ Status CheckOutputs(const std::vector<Output>& outputs, const std::vector<oci::P
   if (attest.provenance) expected.push_back({.inline_only = attest.provenance->inline_only});
   if (attest.sbom) expected.push_back({});
   for (const Output& output : outputs) {
-    bool image = output.type == OutputType::kImage || output.type == OutputType::kOci ||
-                 output.type == OutputType::kDocker;
+    bool image =
+        output.type == OutputType::kImage || output.type == OutputType::kOci || output.type == OutputType::kDocker;
     bool attested = !exporter::KeptAttestations(expected, output).empty();
     if (image) TRY(exporter::CheckOutput(output, platforms, multi_platform, attested));
   }
@@ -399,18 +412,16 @@ bool NeedLayers(const std::vector<Output>& outputs, const attest::Request& attes
   });
 }
 
-Result<ExportedBuild> ExportBuild(const std::vector<Output>& outputs,
-                                  const exporter::BuildResult& built,
-                                  const exporter::ExportStores& stores, Pusher& pusher,
-                                  const sys::LazyTempDir& scratch, progress::Board& board,
-                                  std::stop_token stop, OutputReceiver* receiver) {
+Result<ExportedBuild> ExportBuild(const std::vector<Output>& outputs, const exporter::BuildResult& built,
+                                  const exporter::ExportStores& stores, Pusher& pusher, const sys::LazyTempDir& scratch,
+                                  progress::Board& board, std::stop_token stop, OutputReceiver* receiver) {
   Exporting exporting(built, stores, pusher, scratch, stop, receiver);
   exporting.result.metadata = Json::EmptyObject();
   for (size_t i = 0; i < outputs.size(); ++i) {
     const Output& output = outputs[i];
     if (output.type == OutputType::kCacheOnly) continue;
-    Status done = Shown(board, VertexName(output),
-                        [&](engine::StepSink& sink) { return exporting.Run(output, i, sink); });
+    Status done =
+        Shown(board, VertexName(output), [&](engine::StepSink& sink) { return exporting.Run(output, i, sink); });
     TRY(std::move(done));
   }
   return std::move(exporting.result);

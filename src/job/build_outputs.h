@@ -19,10 +19,10 @@
 namespace varve::job {
 
 struct ExportedBuild {
-  std::string image_id;          // digest of the config, of several platforms of the index; empty
-                                 // without an image
-  Json metadata;                 // of --metadata-file
-  std::vector<history::Image> images;  // of every output that made some, one a platform
+  std::string image_id;                           // digest of the config, of several platforms of the index; empty
+                                                  // without an image
+  Json metadata;                                  // of --metadata-file
+  std::vector<history::Image> images;             // of every output that made some, one a platform
   std::map<size_t, oci::Descriptor> descriptors;  // of manifests or indexes, by the position of a type=image output
 };
 
@@ -32,12 +32,11 @@ Result<std::vector<exporter::Output>> EffectiveOutputs(const BuildFlags& flags);
 
 // Whether the outputs can hold a result for these platforms. To be asked before a build as well: the
 // answer does not depend on it.
-Status CheckOutputs(const std::vector<exporter::Output>& outputs,
-                    const std::vector<oci::Platform>& platforms, bool multi_platform,
-                    const attest::Request& attest = {});
+Status CheckOutputs(const std::vector<exporter::Output>& outputs, const std::vector<oci::Platform>& platforms,
+                    bool multi_platform, const attest::Request& attest = {});
 
-// Whether the archives, and the `files` that tell of the result, can be written where they are to go. Asked before a build,
-// which may take an hour.
+// Whether the archives, and the `files` that tell of the result, can be written where they are to go. Asked before a
+// build, which may take an hour.
 Status CheckDestinations(const std::vector<exporter::Output>& outputs, const std::vector<std::string>& files = {});
 
 // Whether all layers of a result must be on this machine to write one of the outputs. A registry that is pushed to
@@ -50,8 +49,8 @@ class OutputReceiver {
  public:
   virtual ~OutputReceiver() = default;
   // An archive. `metadata` is what is known of the image before its bytes are.
-  virtual Status TakeStream(size_t output, const Json& metadata,
-                            const std::function<Status(Writer&)>& write, std::stop_token stop) = 0;
+  virtual Status TakeStream(size_t output, const Json& metadata, const std::function<Status(Writer&)>& write,
+                            std::stop_token stop) = 0;
   // For the blobs of an OCI layout (tar=false); whoever keeps them lists the image by the answer's descriptor.
   virtual Result<std::shared_ptr<RemoteBlobs>> TakesBlobs(size_t output, std::stop_token stop) = 0;
   // The files below `directory`, which is removed after the call.
@@ -61,10 +60,8 @@ class OutputReceiver {
 
 // With a `receiver`, Output::dest and Output::load mean nothing: it gets all that is no image of the store
 // or a registry.
-Result<ExportedBuild> ExportBuild(const std::vector<exporter::Output>& outputs,
-                                  const exporter::BuildResult& result,
-                                  const exporter::ExportStores& stores, Pusher& pusher,
-                                  const sys::LazyTempDir& scratch, progress::Board& board,
-                                  std::stop_token stop, OutputReceiver* receiver = nullptr);
+Result<ExportedBuild> ExportBuild(const std::vector<exporter::Output>& outputs, const exporter::BuildResult& result,
+                                  const exporter::ExportStores& stores, Pusher& pusher, const sys::LazyTempDir& scratch,
+                                  progress::Board& board, std::stop_token stop, OutputReceiver* receiver = nullptr);
 
 }  // namespace varve::job

@@ -57,17 +57,23 @@ std::string HintOfMissing(const graph::Graph& graph, const graph::Step& step, co
   }
   auto near = NearestWord(path.filename().string(), candidates);
   if (near) return fmt::format("did you mean \"{}\"?", (path.parent_path() / *near).string());
-  if (!context.temporary.empty()) return "paths of COPY and ADD are those of the archive or repository that is the context";
+  if (!context.temporary.empty())
+    return "paths of COPY and ADD are those of the archive or repository that is the context";
   return fmt::format("paths of COPY and ADD are below the context, {}", context.directory);
 }
 
 std::string_view StatusName(engine::StepStatus status) {
   switch (status) {
-    case engine::StepStatus::kNotNeeded: return "not-needed";
-    case engine::StepStatus::kCached: return "hit";
-    case engine::StepStatus::kRan: return "run";
-    case engine::StepStatus::kFailed: return "failed";
-    case engine::StepStatus::kCancelled: return "cancelled";
+    case engine::StepStatus::kNotNeeded:
+      return "not-needed";
+    case engine::StepStatus::kCached:
+      return "hit";
+    case engine::StepStatus::kRan:
+      return "run";
+    case engine::StepStatus::kFailed:
+      return "failed";
+    case engine::StepStatus::kCancelled:
+      return "cancelled";
   }
   return "not-needed";
 }
@@ -77,10 +83,8 @@ std::string_view StatusName(engine::StepStatus status) {
 void PrintError(const Error& error) { ToStderr(ErrorText(error)); }
 
 void PrintErrorAt(const Error& error, const BuildContext& context, const dockerfile::Span& span) {
-  std::string excerpt = dockerfile::RenderError(context.dockerfile_name, context.dockerfile,
-                                                error.message, span);
-  ToStderr(excerpt.empty() ? ErrorText(Error(error).With(context.dockerfile_name))
-                           : excerpt + ErrorText(error));
+  std::string excerpt = dockerfile::RenderError(context.dockerfile_name, context.dockerfile, error.message, span);
+  ToStderr(excerpt.empty() ? ErrorText(Error(error).With(context.dockerfile_name)) : excerpt + ErrorText(error));
 }
 
 int FailWith(const Error& error, progress::Board* board) {
@@ -89,8 +93,7 @@ int FailWith(const Error& error, progress::Board* board) {
   return ExitCodeOf(error);
 }
 
-int FailWith(const dockerfile::SourceError& error, const BuildContext& context,
-             progress::Board* board) {
+int FailWith(const dockerfile::SourceError& error, const BuildContext& context, progress::Board* board) {
   if (context.dockerfile_name.empty()) return FailWith(error.error, board);
   if (board != nullptr) board->Close();
   PrintErrorAt(error.error, context, error.span);
@@ -123,15 +126,17 @@ int FailBuild(const graph::Graph& graph, const engine::Outcome& outcome, const B
 void ShowWarnings(const std::vector<dockerfile::Warning>& warnings, progress::Board& board,
                   const BuildContext& context) {
   for (const dockerfile::Warning& warning : warnings) {
-    board.Warn({.text = warning.Short(), .detail = warning.detail, .url = warning.url,
-                .excerpt = ExcerptOf(context, warning.span), .file = context.dockerfile_name,
+    board.Warn({.text = warning.Short(),
+                .detail = warning.detail,
+                .url = warning.url,
+                .excerpt = ExcerptOf(context, warning.span),
+                .file = context.dockerfile_name,
                 .line = static_cast<uint32_t>(std::max(0, warning.span.start_line))});
   }
 }
 
 std::string SummaryLine(const engine::Totals& totals, Nanos wall) {
-  std::string line = fmt::format("{} step{} cached, {} run", totals.cached,
-                                 totals.cached == 1 ? "" : "s", totals.ran);
+  std::string line = fmt::format("{} step{} cached, {} run", totals.cached, totals.cached == 1 ? "" : "s", totals.ran);
   if (totals.new_bytes > 0) line += fmt::format(" · {} new", FormatBytes(totals.new_bytes));
   line += " · " + FormatDuration(wall);
   if (totals.saved >= Nanos(50'000'000)) line += " · the cache saved " + FormatDuration(totals.saved);
@@ -156,8 +161,7 @@ void PrintStats() {
   ToStderr(text);
 }
 
-void WriteStatsFile(const std::string& path, const graph::Graph& graph,
-                    const engine::Outcome& outcome) {
+void WriteStatsFile(const std::string& path, const graph::Graph& graph, const engine::Outcome& outcome) {
   Json counters = Json::EmptyObject(), steps = Json::EmptyArray();
   // Said even when nothing happened, so that a test that asks for 0 cannot have misspelt them.
   for (const char* name : {"source.pulled_bytes", "tier.bytes_read", "tier.bytes_written", "tier.hits",
@@ -174,8 +178,7 @@ void WriteStatsFile(const std::string& path, const graph::Graph& graph,
     json.SetIf(!step.key.empty(), "key", step.key.ToString());
     json.SetIf(!step.tier.empty(), "tier", step.tier);
     json.SetIf(!step.replayed.empty(), "replayed", step.replayed);
-    json.SetIf(!step.reasons.empty(), "why",
-               step.reasons.empty() ? std::string() : engine::Summarise(step.reasons));
+    json.SetIf(!step.reasons.empty(), "why", step.reasons.empty() ? std::string() : engine::Summarise(step.reasons));
     steps.Append(std::move(json));
   }
   Json stats = Json().Set("counters", std::move(counters)).Set("steps", std::move(steps));

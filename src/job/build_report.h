@@ -20,8 +20,7 @@ void PrintErrorAt(const Error& error, const BuildContext& context, const dockerf
 // without a place of its own is about the build, not about a line of its Dockerfile. Returns the exit
 // code.
 int FailWith(const Error& error, progress::Board* board);
-int FailWith(const dockerfile::SourceError& error, const BuildContext& context,
-             progress::Board* board);
+int FailWith(const dockerfile::SourceError& error, const BuildContext& context, progress::Board* board);
 
 // A step failed: the display has shown its last lines; this adds the Dockerfile's, the error, and how
 // to look further. Returns the exit code.
@@ -38,7 +37,6 @@ void PrintSummary(const graph::Graph& graph, const engine::Outcome& outcome,
 void PrintStats();
 
 // For tests: counters and the fate of every step, as JSON.
-void WriteStatsFile(const std::string& path, const graph::Graph& graph,
-                    const engine::Outcome& outcome);
+void WriteStatsFile(const std::string& path, const graph::Graph& graph, const engine::Outcome& outcome);
 
 }  // namespace varve::job

@@ -72,8 +72,7 @@ std::string Grouping(std::string_view label, std::string value) {
   return value.empty() ? "" : fmt::format("/{}/{}", label, net::PercentEncode(value));
 }
 
-Status Push(const std::string& address, const history::Build& build,
-            const std::vector<report::Family>& families) {
+Status Push(const std::string& address, const history::Build& build, const std::vector<report::Family>& families) {
   std::string url = address;
   while (url.ends_with('/')) url.pop_back();
   // An address with a group of its own is taken as it is.
@@ -81,11 +80,12 @@ Status Push(const std::string& address, const history::Build& build,
     url += "/metrics/job/varve" + Grouping("project", build.name) + Grouping("target", build.target);
   }
   net::HttpClient http;
-  net::Request request{.method = "PUT", .url = url,
+  net::Request request{.method = "PUT",
+                       .url = url,
                        .headers = {{"Content-Type", "text/plain; version=0.0.4"}},
                        .body = report::Render(report::GaugesOf(families))};
-  request.timeouts = {.connect = std::chrono::seconds(5), .stall = std::chrono::seconds(10),
-                      .total = std::chrono::seconds(20)};
+  request.timeouts = {
+      .connect = std::chrono::seconds(5), .stall = std::chrono::seconds(10), .total = std::chrono::seconds(20)};
   auto reply = http.Fetch(request, 64 << 10, {});
   if (!reply) return Error(std::move(reply).error());
   if (reply->head.status / 100 == 2) return Ok();

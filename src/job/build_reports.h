@@ -16,11 +16,11 @@
 namespace varve::job {
 
 struct ReportFlags {
-  std::string summary;       // Markdown, written anew
-  std::vector<std::string> pages;  // .html: a page; .json: the history's record of the build
-  std::string metrics_file;  // Prometheus' text format; counters go on where the file has them
-  std::string metrics_push;  // address of a Pushgateway
-  std::string otlp;          // address of an OpenTelemetry collector
+  std::string summary;                 // Markdown, written anew
+  std::vector<std::string> pages;      // .html: a page; .json: the history's record of the build
+  std::string metrics_file;            // Prometheus' text format; counters go on where the file has them
+  std::string metrics_push;            // address of a Pushgateway
+  std::string otlp;                    // address of an OpenTelemetry collector
   report::OtlpSettings otlp_settings;  // of that and the environment
   // Appended to, as $GITHUB_STEP_SUMMARY wants it.
   std::string github_summary;

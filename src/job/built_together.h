@@ -1,4 +1,5 @@
-// Several builds as one, for what is made of all of them: the caches of a result whose platforms are builds of their own.
+// Several builds as one, for what is made of all of them: the caches of a result whose platforms are builds of their
+// own.
 #pragma once
 
 #include <string>

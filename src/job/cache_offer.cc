@@ -19,8 +19,7 @@ namespace {
 
 // The objects of a tree that `base` does not have in the same place. What is not stored is left out: who
 // needs it runs the step.
-Status NoteNew(tree::TreeStore& trees, const Digest& digest, const tree::Directory* base,
-               NotedTrees& noted) {
+Status NoteNew(tree::TreeStore& trees, const Digest& digest, const tree::Directory* base, NotedTrees& noted) {
   TRY_ASSIGN(auto directory, trees.Get(digest));
   if (!directory) return Ok();
   if (!noted.try_emplace(digest, tree::Encode(*directory)).second) return Ok();
@@ -80,9 +79,9 @@ Status NoteBase(const graph::FileOp& op, const Digest& below, const Digest& resu
 }
 
 // The tree of the image that the stack was built on, as far as this machine knows it.
-Result<std::shared_ptr<const tree::Directory>> BaseTree(
-    const cache::Rootfs& rootfs, const std::vector<source::ResolvedImage>& images,
-    cache::LocalStore& local) {
+Result<std::shared_ptr<const tree::Directory>> BaseTree(const cache::Rootfs& rootfs,
+                                                        const std::vector<source::ResolvedImage>& images,
+                                                        cache::LocalStore& local) {
   std::shared_ptr<const tree::Directory> found;
   for (const source::ResolvedImage& image : images) {
     bool below = image.diff_ids.size() <= rootfs.layers.size() &&
@@ -95,8 +94,7 @@ Result<std::shared_ptr<const tree::Directory>> BaseTree(
   return found;
 }
 
-Status NoteTrees(const BuiltSteps& built, const StepRecords& records, cache::LocalStore& local,
-                 tier::Offer& offer) {
+Status NoteTrees(const BuiltSteps& built, const StepRecords& records, cache::LocalStore& local, tier::Offer& offer) {
   NotedTrees noted;
   NotedTrees written_on;  // apart: what is noted above is a whole tree's
   std::set<Digest> roots;
@@ -177,10 +175,9 @@ Status ChooseLayers(const BuiltSteps& built, tier::Mode mode, const exporter::Ex
 
 exporter::Output OutputOf(const tier::Spec& spec) {
   exporter::Output output;
-  output.compression = spec.compression == archive::Compression::kZstd ? exporter::LayerCompression::kZstd
-                       : spec.compression == archive::Compression::kGzip
-                           ? exporter::LayerCompression::kGzip
-                           : exporter::LayerCompression::kNone;
+  output.compression = spec.compression == archive::Compression::kZstd   ? exporter::LayerCompression::kZstd
+                       : spec.compression == archive::Compression::kGzip ? exporter::LayerCompression::kGzip
+                                                                         : exporter::LayerCompression::kNone;
   output.compression_level = spec.compression_level;
   output.force_compression = spec.force_compression;
   return output;
@@ -232,9 +229,8 @@ Result<tier::Offer> MakeOffer(const BuiltSteps& built, const tier::Spec& spec, t
 void KeepOnly(tier::Offer& offer, const std::set<DiffId>& layers) {
   std::erase_if(offer.records, [&](const tier::Offer::Record& offered) {
     return std::ranges::any_of(offered.record.outputs, [&](const cache::Rootfs& output) {
-      return std::ranges::any_of(output.layers, [&](const DiffId& layer) {
-        return offer.layers.contains(layer) && !layers.contains(layer);
-      });
+      return std::ranges::any_of(
+          output.layers, [&](const DiffId& layer) { return offer.layers.contains(layer) && !layers.contains(layer); });
     });
   });
   for (auto* all : {&offer.layers, &offer.result_layers}) {
@@ -253,8 +249,8 @@ tier::Offer OfferTerms(const tier::Spec& spec, tier::Chain& chain, const exporte
   offer.media_type = spec.compression == archive::Compression::kZstd   ? oci::kOciLayerZstd
                      : spec.compression == archive::Compression::kGzip ? oci::kOciLayerGzip
                                                                        : oci::kOciLayer;
-  offer.make_blob = [&chain, stores, output, &on_progress](
-                        const DiffId& layer, std::stop_token stop) -> Result<tier::Offer::Blob> {
+  offer.make_blob = [&chain, stores, output, &on_progress](const DiffId& layer,
+                                                           std::stop_token stop) -> Result<tier::Offer::Blob> {
     tier::Offer::Blob blob;
     TRY_ASSIGN(bool here, stores.layers.Has(layer));
     if (here) {
@@ -263,8 +259,7 @@ tier::Offer OfferTerms(const tier::Spec& spec, tier::Chain& chain, const exporte
       // A hit of one tier on its way to another: its blob passes through, and is not unpacked.
       TRY_ASSIGN(auto fetched, chain.FetchLayer(layer, on_progress, stop));
       if (!fetched) return NotFound("layer {} is nowhere to be had", layer.ToString());
-      blob.descriptor = {.media_type = fetched->media_type, .digest = fetched->blob,
-                         .size = fetched->size};
+      blob.descriptor = {.media_type = fetched->media_type, .digest = fetched->blob, .size = fetched->size};
     }
     blob.open = [&blobs = stores.blobs, digest = blob.descriptor.digest](uint64_t offset) {
       return OpenBlobAt(blobs, digest, offset);
@@ -274,8 +269,7 @@ tier::Offer OfferTerms(const tier::Spec& spec, tier::Chain& chain, const exporte
   offer.chunked = spec.chunked;
   offer.chunk_level = spec.compression_level;
   if (spec.chunked) offer.media_type = chunk::kListMediaType;
-  offer.write_tar = [stores, make = offer.make_blob](const DiffId& layer, Writer& out,
-                                                     std::stop_token stop) -> Status {
+  offer.write_tar = [stores, make = offer.make_blob](const DiffId& layer, Writer& out, std::stop_token stop) -> Status {
     TRY_ASSIGN(bool here, stores.layers.Has(layer));
     if (here) {
       TRY_ASSIGN(here, stores.layers.Reproducible(layer));

@@ -21,7 +21,8 @@ class CacheOfferTest : public ::testing::Test {
     chain_ = std::make_unique<tier::Chain>(*local_, *blobs_, clock_, std::vector<tier::Member>(), std::stop_token());
     graph_.Add({.op = graph::Exec{.args = {"make"}}});
     cache::StepRecord record{.outputs = {{{kBeside}, tree::EmptyTree()}, {{kWanted}, tree::EmptyTree()}},
-                             .preimage = R"({"op":"make"})", .slot = "make"};
+                             .preimage = R"({"op":"make"})",
+                             .slot = "make"};
     record.key = StepKey(Digest::Of(record.preimage));
     record.op_digest = Digest::Of("make");
     EXPECT_TRUE(local_->Put(record));
@@ -62,7 +63,8 @@ TEST_F(CacheOfferTest, AStepThatIsNoPartOfTheResultGoesWithoutItsLayers) {
 // COPY of the same files on a stage of another base: the layer is the result's, the stage is not.
 TEST_F(CacheOfferTest, AStageThatEndsInALayerOfTheResultGoesWithoutItsOthers) {
   const DiffId tools(Digest::Of("tools"));
-  cache::StepRecord record{.outputs = {{{tools, kWanted}, tree::EmptyTree()}}, .preimage = R"({"op":"copy"})", .slot = "copy"};
+  cache::StepRecord record{
+      .outputs = {{{tools, kWanted}, tree::EmptyTree()}}, .preimage = R"({"op":"copy"})", .slot = "copy"};
   record.key = StepKey(Digest::Of(record.preimage));
   record.op_digest = Digest::Of("copy");
   ASSERT_TRUE(local_->Put(record));

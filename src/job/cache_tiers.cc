@@ -73,8 +73,8 @@ std::string LimitsOf(const tier::Spec& spec) {
   return Join(limits, ", ");
 }
 
-Result<std::unique_ptr<tier::Tier>> Packed(std::unique_ptr<tier::BlobStorage> storage,
-                                           const tier::Spec& spec, Workspace& workspace) {
+Result<std::unique_ptr<tier::Tier>> Packed(std::unique_ptr<tier::BlobStorage> storage, const tier::Spec& spec,
+                                           Workspace& workspace) {
   tier::PackedOptions options;
   if (spec.kind == tier::Kind::kGha) {
     options.max_size = tier::kGhaMaxSize;
@@ -130,8 +130,8 @@ Result<std::shared_ptr<tier::Tier>> CacheTiers::OpenTier(const tier::Spec& spec,
   return std::shared_ptr<tier::Tier>(std::move(tier));
 }
 
-Result<std::unique_ptr<CacheTiers>> CacheTiers::Open(const BuildFlags& flags, Workspace& workspace,
-                                                     bool isolated, std::stop_token stop, ClientStores client) {
+Result<std::unique_ptr<CacheTiers>> CacheTiers::Open(const BuildFlags& flags, Workspace& workspace, bool isolated,
+                                                     std::stop_token stop, ClientStores client) {
   std::unique_ptr<CacheTiers> tiers(new CacheTiers(workspace.root, std::move(client)));
   tiers->rebuild_ = flags.rebuild_cache;
   std::vector<tier::Member> members;
@@ -167,12 +167,12 @@ Result<std::unique_ptr<CacheTiers>> CacheTiers::Open(const BuildFlags& flags, Wo
       if (tier == nullptr) continue;
       if (auto image = std::dynamic_pointer_cast<tier::ImageTier>(tier)) {
         bool history = spec.image_trust.value_or(flags.cache_from_trust) == tier::ImageTrust::kHistory;
-        tiers->images_.push_back({.member = members.size(), .name = spec.place, .tier = std::move(image),
-                                  .trust = history ? previous::Trust::kHistory
-                                                   : previous::Trust::kContent});
+        tiers->images_.push_back({.member = members.size(),
+                                  .name = spec.place,
+                                  .tier = std::move(image),
+                                  .trust = history ? previous::Trust::kHistory : previous::Trust::kContent});
       }
-      members.push_back({.name = spec.Name(), .tier = std::move(tier), .timeout = spec.timeout,
-                         .mounts = spec.mounts});
+      members.push_back({.name = spec.Name(), .tier = std::move(tier), .timeout = spec.timeout, .mounts = spec.mounts});
     }
   }
   tiers->chain_ = std::make_unique<tier::Chain>(*workspace.local.store, *workspace.blobs, SystemClock(),
@@ -186,10 +186,9 @@ void CacheTiers::WarnOfSigning(const BuildFlags& flags) {
   if (signs == flags.cache_to.end()) return;
   for (const tier::Spec& from : flags.cache_from) {
     if (!from.trusted || !from.verify_key.empty()) continue;
-    warnings_.push_back(
-        {.text = fmt::format("what this build uses of cache {} it signs for {}, whoever made it", from.Name(),
-                             signs->Name()),
-         .detail = {"read only what is signed too: verify-key=FILE of that --cache-from"}});
+    warnings_.push_back({.text = fmt::format("what this build uses of cache {} it signs for {}, whoever made it",
+                                             from.Name(), signs->Name()),
+                         .detail = {"read only what is signed too: verify-key=FILE of that --cache-from"}});
   }
 }
 
@@ -199,11 +198,12 @@ void CacheTiers::WarnOfFailures(progress::Board& board) {
   for (tier::Report& report : chain_->Reports()) {
     if (report.failure) {
       // One line, also where the export is not going to ask it again.
-      const bool written = report.failure->code == Code::kUnavailable && std::ranges::any_of(exports_, [&](const Exported& to) {
-        return to.spec.Name() == report.name && to.spec.ignore_error;
-      });
-      board.Warn({.text = fmt::format("cache {} is {}: {}", report.name, written ? "neither used nor written" : "not used",
-                                      report.failure->message),
+      const bool written =
+          report.failure->code == Code::kUnavailable && std::ranges::any_of(exports_, [&](const Exported& to) {
+            return to.spec.Name() == report.name && to.spec.ignore_error;
+          });
+      board.Warn({.text = fmt::format("cache {} is {}: {}", report.name,
+                                      written ? "neither used nor written" : "not used", report.failure->message),
                   .detail = {report.failure->hint}});
     }
     for (const std::string& notice : report.notices) {
@@ -215,8 +215,7 @@ void CacheTiers::WarnOfFailures(progress::Board& board) {
 }
 
 ExportAhead* CacheTiers::StartAhead(const graph::Graph& graph, const ShareFor& share_for, Workspace& workspace,
-                                    std::function<std::vector<source::ResolvedImage>()> images,
-                                    std::stop_token stop) {
+                                    std::function<std::vector<source::ResolvedImage>()> images, std::stop_token stop) {
   static const OnProgress kQuiet;  // nobody looks
   std::vector<ExportAhead::Place> places;
   for (Exported& to : exports_) {
@@ -234,8 +233,7 @@ ExportAhead* CacheTiers::StartAhead(const graph::Graph& graph, const ShareFor& s
     Share share = share_for(spec);
     // GitHub's cache may leave out what the result is not made of (tier/packed_tier.h).
     const bool result_only = spec.mode == tier::Mode::kMin || spec.kind == tier::Kind::kGha;
-    place.steps = result_only ? StepsOfResult(graph, share.wanted)
-                              : std::vector<char>(graph.steps.size(), true);
+    place.steps = result_only ? StepsOfResult(graph, share.wanted) : std::vector<char>(graph.steps.size(), true);
     for (size_t i = 0; i < share.steps.size(); ++i) place.steps[i] = place.steps[i] && share.steps[i];
     to.lane = places.size();
     places.push_back(std::move(place));
@@ -266,8 +264,7 @@ ExportAhead* CacheTiers::StartAhead(const graph::Graph& graph, const ShareFor& s
 }
 
 Status CacheTiers::ExportOne(Exported& to, const BuiltSteps& built, bool finished_only,
-                             const exporter::ExportStores& stores, progress::Board& board,
-                             std::stop_token stop) {
+                             const exporter::ExportStores& stores, progress::Board& board, std::stop_token stop) {
   if (to.lane) to.ahead = ahead_->End(*to.lane);
   // Down is down, when it was read and when it was sent to: its time-outs are not waited for twice.
   auto read = reports_.find(to.spec.Name());
@@ -310,8 +307,8 @@ Status CacheTiers::ExportOne(Exported& to, const BuiltSteps& built, bool finishe
   return exported;
 }
 
-void CacheTiers::ExportFinished(const BuiltFor& built_for, const exporter::ExportStores& stores,
-                                progress::Board& board, std::stop_token stop) {
+void CacheTiers::ExportFinished(const BuiltFor& built_for, const exporter::ExportStores& stores, progress::Board& board,
+                                std::stop_token stop) {
   {
     std::vector<std::jthread> threads;
     for (Exported& to : exports_) {
@@ -326,8 +323,8 @@ void CacheTiers::ExportFinished(const BuiltFor& built_for, const exporter::Expor
   }
 }
 
-Status CacheTiers::Export(const BuiltFor& built_for, const exporter::ExportStores& stores,
-                          progress::Board& board, std::stop_token stop) {
+Status CacheTiers::Export(const BuiltFor& built_for, const exporter::ExportStores& stores, progress::Board& board,
+                          std::stop_token stop) {
   {
     std::vector<std::jthread> threads;
     for (Exported& to : exports_) {
@@ -373,8 +370,11 @@ std::vector<history::TierUse> CacheTiers::Uses() const {
   std::vector<history::TierUse> uses;
   for (const auto& [name, tier] : all_) {
     tier::Traffic traffic = tier->traffic();
-    history::TierUse use{.name = name, .hits = traffic.hits, .layers = traffic.layers,
-                         .bytes_read = traffic.bytes_read, .bytes_written = traffic.bytes_written,
+    history::TierUse use{.name = name,
+                         .hits = traffic.hits,
+                         .layers = traffic.layers,
+                         .bytes_read = traffic.bytes_read,
+                         .bytes_written = traffic.bytes_written,
                          .requests = traffic.requests};
     if (auto saved = saved_.find(name); saved != saved_.end()) use.saved = saved->second;
     if (auto report = reports_.find(name); report != reports_.end()) {
@@ -408,10 +408,9 @@ std::string CacheTiers::Summary() {
     std::string outcome;
     if (auto report = reports_.find(name); report != reports_.end()) {
       time += report->second.time;
-      outcome = report->second.failure
-                    ? "not used"
-                    : fmt::format("{} hit{}, {} read", traffic.hits, traffic.hits == 1 ? "" : "s",
-                                  FormatBytes(traffic.bytes_read));
+      outcome = report->second.failure ? "not used"
+                                       : fmt::format("{} hit{}, {} read", traffic.hits, traffic.hits == 1 ? "" : "s",
+                                                     FormatBytes(traffic.bytes_read));
       if (saved >= Nanos(50'000'000)) outcome += ", saved " + FormatDuration(saved);
       if (traffic.refused > 0) outcome += fmt::format(", {} refused: not signed", traffic.refused);
       Counter("tier.refused").Add(static_cast<int64_t>(traffic.refused));

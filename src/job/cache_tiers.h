@@ -31,8 +31,8 @@ namespace varve::job {
 class CacheTiers {
  public:
   // `isolated`: no tier is read or written. `client`: who has the caches of type=local. All must outlive the tiers.
-  static Result<std::unique_ptr<CacheTiers>> Open(const BuildFlags& flags, Workspace& workspace,
-                                                  bool isolated, std::stop_token stop, ClientStores client = nullptr);
+  static Result<std::unique_ptr<CacheTiers>> Open(const BuildFlags& flags, Workspace& workspace, bool isolated,
+                                                  std::stop_token stop, ClientStores client = nullptr);
 
   tier::Chain& chain() { return *chain_; }
   // What of --cache-from may be an image.
@@ -93,8 +93,8 @@ class CacheTiers {
   // Null, and a line in warnings_, where the environment has no such service.
   Result<std::shared_ptr<tier::Tier>> OpenTier(const tier::Spec& spec, Workspace& workspace);
   void WarnOfSigning(const BuildFlags& flags);
-  Status ExportOne(Exported& to, const BuiltSteps& built, bool finished_only,
-                   const exporter::ExportStores& stores, progress::Board& board, std::stop_token stop);
+  Status ExportOne(Exported& to, const BuiltSteps& built, bool finished_only, const exporter::ExportStores& stores,
+                   progress::Board& board, std::stop_token stop);
 
   // A layout of the client that an export wrote.
   struct ClientList {

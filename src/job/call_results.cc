@@ -34,8 +34,7 @@ Result<int> Deliver(const CallResult& result, const BuildFlags& flags) {
     metadata.Set("result.json", result.json).Set("result.txt", result.text);
     metadata.Set("result.statuscode", std::to_string(result.status));
     metadata.Set("version", dockerfile::kSubrequestVersion);
-    TRY(WriteFileAtomically(flags.metadata_file,
-                            metadata.Dump({.indent = 2, .sort_keys = true}) + "\n"));
+    TRY(WriteFileAtomically(flags.metadata_file, metadata.Dump({.indent = 2, .sort_keys = true}) + "\n"));
   }
   ToStdout(flags.call.json ? result.json.Dump({.indent = 2}) + "\n" : result.text);
   return result.status == 0 || flags.call.ignore_status ? kSuccess : kBuildFailed;

@@ -17,8 +17,7 @@ namespace {
 Result<upkeep::Pruned> Collect(Workspace& workspace, std::stop_token stop) {
   TRY_ASSIGN(upkeep::DiskSpace space, upkeep::SpaceOf(workspace.root));
   TRY_ASSIGN(upkeep::PolicyFile file, upkeep::LoadPolicies(workspace.root, space));
-  upkeep::Stores stores{workspace.root, *workspace.local.store, *workspace.blobs, *workspace.layers,
-                        SystemClock()};
+  upkeep::Stores stores{workspace.root, *workspace.local.store, *workspace.blobs, *workspace.layers, SystemClock()};
   TRY_ASSIGN(bool needed, upkeep::MayNeedCollection(stores, file));
   if (!needed) return upkeep::Pruned{};
   return upkeep::CollectByPolicy(stores, file, std::move(stop));
@@ -28,8 +27,7 @@ Result<upkeep::Pruned> Collect(Workspace& workspace, std::stop_token stop) {
 
 void EndBuild(Workspace& workspace) {
   workspace.lease.reset();
-  Status removed =
-      upkeep::RemoveLeftovers(workspace.root, {.wait = false, .mine = workspace.scratch.PathIfMade()});
+  Status removed = upkeep::RemoveLeftovers(workspace.root, {.wait = false, .mine = workspace.scratch.PathIfMade()});
   if (!removed) LOG_WARN("{}", removed.error().ToString());
 }
 
@@ -47,8 +45,7 @@ Collected CollectAfterBuild(Workspace& workspace, bool quiet, std::stop_token st
   }
   if (!collected->rows.empty() && !quiet) {
     std::set<std::string> rules(collected->rules.begin(), collected->rules.end());
-    ToStderr(fmt::format("collected {} in {} things by {}\n", FormatBytes(collected->bytes),
-                         collected->rows.size(),
+    ToStderr(fmt::format("collected {} in {} things by {}\n", FormatBytes(collected->bytes), collected->rows.size(),
                          Join(std::vector(rules.begin(), rules.end()), ", ")));
   }
   return by_rule;

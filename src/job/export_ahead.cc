@@ -102,9 +102,8 @@ std::optional<DiffId> ExportAhead::Next(Lane& lane) {
       return layer;
     }
     if (queue->closed) return std::nullopt;
-    queue.Wait(lane.changed, [&] {
-      return !queue->steps.empty() || !queue->layers.empty() || queue->closed || queue->sent.failure;
-    });
+    queue.Wait(lane.changed,
+               [&] { return !queue->steps.empty() || !queue->layers.empty() || queue->closed || queue->sent.failure; });
   }
 }
 

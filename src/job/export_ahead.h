@@ -38,8 +38,8 @@ class ExportAhead {
  public:
   struct Place {
     std::shared_ptr<tier::Tier> tier;
-    tier::Offer terms;        // Tier::SendAhead
-    std::vector<char> steps;  // by step: whether its layers go, whatever else the build comes to
+    tier::Offer terms;                       // Tier::SendAhead
+    std::vector<char> steps;                 // by step: whether its layers go, whatever else the build comes to
     std::function<bool()> failed = nullptr;  // elsewhere in this job: nothing is sent then
   };
   struct Sources {

@@ -7,7 +7,7 @@ namespace varve::job {
 
 // Options of every subcommand.
 struct GlobalFlags {
-  std::string root;                          // --root, before or after the subcommand
+  std::string root;  // --root, before or after the subcommand
   bool debug = false;
 };
 

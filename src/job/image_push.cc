@@ -32,8 +32,7 @@ void AddBlobs(const oci::Manifest& manifest, std::vector<oci::Descriptor>& blobs
 }
 
 // Of a stored manifest, or of all that a stored index lists. What cannot be read any more is left out.
-void AddStoredBlobs(const Digest& digest, cas::BlobStore& store, bool in_index,
-                    std::vector<oci::Descriptor>& blobs) {
+void AddStoredBlobs(const Digest& digest, cas::BlobStore& store, bool in_index, std::vector<oci::Descriptor>& blobs) {
   auto text = store.Get(digest, oci::kMaxManifestSize);
   if (!text) return;
   if (auto manifest = oci::ParseManifest(*text)) return AddBlobs(*manifest, blobs);
@@ -52,10 +51,8 @@ oci::Reference ByDigest(oci::Reference name, const Digest& digest) {
 
 }  // namespace
 
-Result<ImagePusher::Repositories> ImagePusher::Elsewhere(const exporter::ImageSet& set,
-                                                         const oci::Reference& name,
-                                                         cas::BlobStore& blobs,
-                                                         cache::LocalStore& local) {
+Result<ImagePusher::Repositories> ImagePusher::Elsewhere(const exporter::ImageSet& set, const oci::Reference& name,
+                                                         cas::BlobStore& blobs, cache::LocalStore& local) {
   Repositories found;
   {
     auto pushed = pushed_.Lock();
@@ -83,13 +80,14 @@ Result<ImagePusher::Repositories> ImagePusher::Elsewhere(const exporter::ImageSe
   return found;
 }
 
-Status ImagePusher::Push(const exporter::ImageSet& set, const oci::Reference& name, bool insecure,
-                         bool by_digest, cas::BlobStore& blobs, cache::LocalStore& local,
-                         engine::StepSink& sink, std::stop_token stop) {
+Status ImagePusher::Push(const exporter::ImageSet& set, const oci::Reference& name, bool insecure, bool by_digest,
+                         cas::BlobStore& blobs, cache::LocalStore& local, engine::StepSink& sink,
+                         std::stop_token stop) {
   TRY_ASSIGN(registry::Client * client, client_for_(name.domain, insecure));
   TRY_ASSIGN(const Repositories elsewhere, Elsewhere(set, name, blobs, local));
-  const OnProgress tell = [&sink](const std::string& id, uint64_t current, uint64_t total,
-                                  bool done) { sink.Progress(id, current, total, done); };
+  const OnProgress tell = [&sink](const std::string& id, uint64_t current, uint64_t total, bool done) {
+    sink.Progress(id, current, total, done);
+  };
   std::map<Digest, const exporter::AbsentBlob*> absent;
   for (const exporter::Image& image : set.images) {
     for (const auto& [digest, blob] : image.absent) absent.emplace(digest, &blob);
@@ -120,8 +118,7 @@ Status ImagePusher::Push(const exporter::ImageSet& set, const oci::Reference& na
       if (away != absent.end()) TRY(away->second->bring(give_up.get_token()));
       TRY_ASSIGN(auto reader, OpenBlobAt(blobs, blob.digest, offset));
       tell(id, offset, blob.size, false);
-      return std::make_unique<ProgressReader>(std::move(reader),
-                                              ByteProgress(tell, id, blob.size, offset));
+      return std::make_unique<ProgressReader>(std::move(reader), ByteProgress(tell, id, blob.size, offset));
     };
     auto pushed = client->PushBlob(name, blob, open, mount_from, give_up.get_token());
     if (!pushed) {
@@ -131,9 +128,15 @@ Status ImagePusher::Push(const exporter::ImageSet& set, const oci::Reference& na
       return std::move(pushed).error();
     }
     switch (*pushed) {
-      case registry::Pushed::kUploaded: tell(id, blob.size, blob.size, true); break;
-      case registry::Pushed::kExisted: tell(what + " is there already", 0, 0, true); break;
-      case registry::Pushed::kMounted: tell(what + " mounted from another repository", 0, 0, true); break;
+      case registry::Pushed::kUploaded:
+        tell(id, blob.size, blob.size, true);
+        break;
+      case registry::Pushed::kExisted:
+        tell(what + " is there already", 0, 0, true);
+        break;
+      case registry::Pushed::kMounted:
+        tell(what + " mounted from another repository", 0, 0, true);
+        break;
     }
     (*pushed_.Lock())[name.domain][blob.digest].insert(name.path);
     return Ok();
@@ -150,17 +153,15 @@ Status ImagePusher::Push(const exporter::ImageSet& set, const oci::Reference& na
   };
   if (!set.index) {
     const exporter::Image& only = set.images[0];
-    return push_manifest(by_digest ? ByDigest(name, only.manifest_digest) : name,
-                         only.manifest.media_type, only.manifest_text);
+    return push_manifest(by_digest ? ByDigest(name, only.manifest_digest) : name, only.manifest.media_type,
+                         only.manifest_text);
   }
   for (const auto* images : {&set.images, &set.attestations}) {
     for (const exporter::Image& image : *images) {
-      TRY(push_manifest(ByDigest(name, image.manifest_digest), image.manifest.media_type,
-                        image.manifest_text));
+      TRY(push_manifest(ByDigest(name, image.manifest_digest), image.manifest.media_type, image.manifest_text));
     }
   }
-  return push_manifest(by_digest ? ByDigest(name, set.descriptor.digest) : name,
-                       set.index->media_type, set.index_text);
+  return push_manifest(by_digest ? ByDigest(name, set.descriptor.digest) : name, set.index->media_type, set.index_text);
 }
 
 }  // namespace varve::job

@@ -25,16 +25,15 @@ class ImagePusher final : public Pusher {
   using ClientFor = std::function<Result<registry::Client*>(const std::string& host, bool insecure)>;
   explicit ImagePusher(ClientFor client_for) : client_for_(std::move(client_for)) {}
 
-  Status Push(const exporter::ImageSet& set, const oci::Reference& name, bool insecure,
-              bool by_digest, cas::BlobStore& blobs, cache::LocalStore& local,
-              engine::StepSink& sink, std::stop_token stop) override;
+  Status Push(const exporter::ImageSet& set, const oci::Reference& name, bool insecure, bool by_digest,
+              cas::BlobStore& blobs, cache::LocalStore& local, engine::StepSink& sink, std::stop_token stop) override;
 
  private:
   using Repositories = std::map<Digest, std::set<std::string>>;  // paths, by blob
 
   // Where else on the registry the blobs of the images may be.
-  Result<Repositories> Elsewhere(const exporter::ImageSet& set, const oci::Reference& name,
-                                 cas::BlobStore& blobs, cache::LocalStore& local);
+  Result<Repositories> Elsewhere(const exporter::ImageSet& set, const oci::Reference& name, cas::BlobStore& blobs,
+                                 cache::LocalStore& local);
 
   const ClientFor client_for_;
   Guarded<std::map<std::string, Repositories>> pushed_;  // by host

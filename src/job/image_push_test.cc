@@ -42,14 +42,14 @@ class ImagePushTest : public ::testing::Test {
     std::vector<DiffId> diff_ids;
     for (const std::string& layer : layers) {
       diff_ids.push_back(DiffIdOf(layer));
-      image.manifest.layers.push_back({.media_type = std::string(oci::kOciLayerGzip),
-                                       .digest = *blobs_->Put(layer), .size = layer.size()});
+      image.manifest.layers.push_back(
+          {.media_type = std::string(oci::kOciLayerGzip), .digest = *blobs_->Put(layer), .size = layer.size()});
     }
     config.set_diff_ids(diff_ids);
     image.config = config.Serialise();
     image.config_digest = *blobs_->Put(image.config);
-    image.manifest.config = {.media_type = std::string(oci::kOciConfig),
-                             .digest = image.config_digest, .size = image.config.size()};
+    image.manifest.config = {
+        .media_type = std::string(oci::kOciConfig), .digest = image.config_digest, .size = image.config.size()};
     image.manifest_text = oci::Serialise(image.manifest);
     image.manifest_digest = *blobs_->Put(image.manifest_text);
     return image;
@@ -95,11 +95,12 @@ exporter::ImageSet IndexOf(std::vector<exporter::Image> images, cas::BlobStore& 
   oci::Index index;
   for (const exporter::Image& image : set.images) {
     index.manifests.push_back({.media_type = std::string(oci::kOciManifest),
-                               .digest = image.manifest_digest, .size = image.manifest_text.size()});
+                               .digest = image.manifest_digest,
+                               .size = image.manifest_text.size()});
   }
   set.index_text = oci::Serialise(index);
-  set.descriptor = {.media_type = index.media_type, .digest = *blobs.Put(set.index_text),
-                    .size = set.index_text.size()};
+  set.descriptor = {
+      .media_type = index.media_type, .digest = *blobs.Put(set.index_text), .size = set.index_text.size()};
   set.index = std::move(index);
   return set;
 }
@@ -119,8 +120,7 @@ TEST_F(ImagePushTest, AnIndexGoesUpAfterAllThatItLists) {
 TEST_F(ImagePushTest, BlobsOfAStoredIndexAreMounted) {
   server_.AddBlob("team/earlier", "arm64");
   auto earlier = IndexOf({MakeImage({"amd64"}), MakeImage({"arm64"})}, *blobs_);
-  ASSERT_TRUE(local_->PutImage({server_.Address() + "/team/earlier:v1", earlier.descriptor.digest,
-                                clock_.Now()}));
+  ASSERT_TRUE(local_->PutImage({server_.Address() + "/team/earlier:v1", earlier.descriptor.digest, clock_.Now()}));
   Status pushed = Push(MakeImage({"arm64"}), "team/app:v1");
   ASSERT_TRUE(pushed) << pushed.error().ToString();
   EXPECT_EQ(server_.CountRequests("^PUT /v2/team/app/blobs"), 1) << "the config";
@@ -134,8 +134,7 @@ TEST_F(ImagePushTest, BlobsGoUpAtTheSameTimeButNotAllOfThem) {
   // All of the first five are asked for before the first session is open.
   auto requests = server_.Requests();
   auto first_put = std::ranges::find_if(requests, [](const auto& r) { return r.starts_with("PUT"); });
-  auto heads = std::count_if(requests.begin(), first_put,
-                             [](const auto& r) { return r.starts_with("HEAD"); });
+  auto heads = std::count_if(requests.begin(), first_put, [](const auto& r) { return r.starts_with("HEAD"); });
   EXPECT_GT(heads, 1);
   EXPECT_LE(heads, 5);
 }
@@ -144,20 +143,18 @@ TEST_F(ImagePushTest, WhatIsThereIsNotSent) {
   server_.AddBlob("team/app", "one");
   ASSERT_TRUE(Push(MakeImage({"one", "two"}), "team/app:v1"));
   EXPECT_EQ(server_.CountRequests("^PUT /v2/team/app/blobs"), 2);
-  EXPECT_THAT(*sink_.finished.Lock(),
-              Contains("blob " + Digest::Of("one").Short() + " is there already"));
+  EXPECT_THAT(*sink_.finished.Lock(), Contains("blob " + Digest::Of("one").Short() + " is there already"));
 }
 
 TEST_F(ImagePushTest, BlobsOfOtherRepositoriesAreMounted) {
   // The base layer was pulled from there; the other layer is one of an image that is there.
   server_.AddBlob("library/base", "base");
-  ASSERT_TRUE(local_->PutLayerBlob(DiffIdOf("base"),
-                                   {.blob = Digest::Of("base"), .media_type = "x", .size = 4,
-                                    .repository = server_.Address() + "/library/base"}));
+  ASSERT_TRUE(local_->PutLayerBlob(
+      DiffIdOf("base"),
+      {.blob = Digest::Of("base"), .media_type = "x", .size = 4, .repository = server_.Address() + "/library/base"}));
   server_.AddBlob("team/earlier", "two");
   auto earlier = MakeImage({"two"});
-  ASSERT_TRUE(local_->PutImage({server_.Address() + "/team/earlier:v1", earlier.manifest_digest,
-                                clock_.Now()}));
+  ASSERT_TRUE(local_->PutImage({server_.Address() + "/team/earlier:v1", earlier.manifest_digest, clock_.Now()}));
   Status pushed = Push(MakeImage({"base", "two", "own"}), "team/app:v1");
   ASSERT_TRUE(pushed) << pushed.error().ToString();
   EXPECT_EQ(server_.CountRequests("^PUT /v2/team/app/blobs"), 2) << "the own layer and the config";
@@ -177,8 +174,7 @@ TEST_F(ImagePushTest, AConfigThatIsNoConfigIsAnError) {
 
 TEST_F(ImagePushTest, OneRefusedBlobEndsThePush) {
   server_.Fail({.pattern = "^POST", .status = 403});
-  Status pushed = Push(MakeImage({"one", "two", "three", "four", "five", "six", "seven", "eight"}),
-                       "team/app:v1");
+  Status pushed = Push(MakeImage({"one", "two", "three", "four", "five", "six", "seven", "eight"}), "team/app:v1");
   ASSERT_FALSE(pushed);
   EXPECT_EQ(pushed.error().code, Code::kInvalid) << pushed.error().ToString();
   EXPECT_EQ(server_.CountRequests("manifests"), 0);

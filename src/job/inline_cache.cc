@@ -17,8 +17,7 @@ namespace {
 constexpr size_t kMostTreeBytes = 256 << 10;
 
 // Where the layers are in the image, in its order; nothing when one is not.
-std::optional<std::vector<size_t>> PositionsOf(const std::vector<DiffId>& layers,
-                                               const std::vector<DiffId>& image) {
+std::optional<std::vector<size_t>> PositionsOf(const std::vector<DiffId>& layers, const std::vector<DiffId>& image) {
   std::vector<size_t> positions;
   auto from = image.begin();
   for (const DiffId& layer : layers) {
@@ -50,7 +49,8 @@ std::optional<tier::InlineRecord> InImage(const cache::StepRecord& record, const
 }
 
 // The steps that the result needs; with `lineage_only`, those whose layers it is made of.
-std::set<graph::StepIndex> StepsOf(const graph::Graph& graph, const std::optional<graph::Ref>& root, bool lineage_only) {
+std::set<graph::StepIndex> StepsOf(const graph::Graph& graph, const std::optional<graph::Ref>& root,
+                                   bool lineage_only) {
   std::set<graph::StepIndex> steps;
   std::vector<graph::StepIndex> open;
   if (root) open.push_back(root->step);
@@ -73,7 +73,9 @@ tier::SeenSteps SeenBy(const graph::Graph& graph, const std::optional<graph::Ref
     for (const graph::InputUse& use : graph::InputUses(graph.steps[step])) {
       const graph::Ref& ref = graph.steps[step].inputs[static_cast<size_t>(use.input)];
       auto record = records.find(ref.step);
-      if (use.lineage || own.contains(ref.step) || record == records.end() || ref.output >= record->second.outputs.size()) continue;
+      if (use.lineage || own.contains(ref.step) || record == records.end() ||
+          ref.output >= record->second.outputs.size())
+        continue;
       const Digest& read = record->second.outputs[ref.output].tree_root;
       if (read.empty()) continue;
       NotingTrees noting(trees, looked_at[ref.step]);
@@ -87,7 +89,8 @@ tier::SeenSteps SeenBy(const graph::Graph& graph, const std::optional<graph::Ref
   for (auto& [step, objects] : looked_at) {
     size_t more = 0;
     for (const auto& [digest, object] : objects) more += all.contains(digest) ? 0 : object.size();
-    const bool whole = std::ranges::none_of(records.at(step).outputs, [](const cache::Rootfs& output) { return output.tree_root.empty(); });
+    const bool whole = std::ranges::none_of(records.at(step).outputs,
+                                            [](const cache::Rootfs& output) { return output.tree_root.empty(); });
     if (!whole || bytes + more > kMostTreeBytes) continue;
     bytes += more;
     all.merge(objects);
@@ -102,17 +105,16 @@ tier::SeenSteps SeenBy(const graph::Graph& graph, const std::optional<graph::Ref
 }  // namespace
 
 bool WantsInlineCache(const BuildFlags& flags) {
-  bool asked = std::ranges::any_of(flags.cache_to, [](const tier::Spec& spec) {
-    return spec.kind == tier::Kind::kInline;
-  });
+  bool asked =
+      std::ranges::any_of(flags.cache_to, [](const tier::Spec& spec) { return spec.kind == tier::Kind::kInline; });
   for (const auto& [name, value] : flags.build_args) {
     if (name == "BUILDKIT_INLINE_CACHE") asked = asked || ParseBool(value).value_or(false);
   }
   return asked;
 }
 
-Status AddInlineCache(const graph::Graph& graph, const std::optional<graph::Ref>& root,
-                      const StepRecords& records, tree::TreeStore& trees, exporter::ImageInput& image) {
+Status AddInlineCache(const graph::Graph& graph, const std::optional<graph::Ref>& root, const StepRecords& records,
+                      tree::TreeStore& trees, exporter::ImageInput& image) {
   std::vector<tier::InlineRecord> found;
   std::set<graph::StepIndex> own;
   for (graph::StepIndex step : StepsOf(graph, root, true)) {

@@ -11,7 +11,7 @@ namespace varve::job {
 bool WantsInlineCache(const BuildFlags& flags);
 
 // Into the config of `image`, which is the result of `root`.
-Status AddInlineCache(const graph::Graph& graph, const std::optional<graph::Ref>& root,
-                      const StepRecords& records, tree::TreeStore& trees, exporter::ImageInput& image);
+Status AddInlineCache(const graph::Graph& graph, const std::optional<graph::Ref>& root, const StepRecords& records,
+                      tree::TreeStore& trees, exporter::ImageInput& image);
 
 }  // namespace varve::job

@@ -18,7 +18,8 @@ struct InlineCache : ::testing::Test {
     exec.mounts = {graph::Mount{.target = "/", .input = 0, .output = 0}, graph::Mount{.target = "/out", .output = 1}};
     run = graph.Add({.op = exec, .inputs = {base}});
     record.key = StepKey(Digest::Of("run"));
-    record.outputs = {{{Layer("base"), Layer("made")}, Digest::Of("root tree")}, {{Layer("out")}, Digest::Of("out tree")}};
+    record.outputs = {{{Layer("base"), Layer("made")}, Digest::Of("root tree")},
+                      {{Layer("out")}, Digest::Of("out tree")}};
   }
   std::vector<tier::InlineRecord> Of(uint32_t output, std::vector<DiffId> layers) {
     exporter::ImageInput image;
@@ -38,7 +39,8 @@ struct InlineCache : ::testing::Test {
 };
 
 TEST_F(InlineCache, HoldsAStepOfWhichOneOutputIsTheImage) {
-  EXPECT_EQ(Of(1, {Layer("out")}), (std::vector<tier::InlineRecord>{{record.key, {0}, {{0, Digest::Of("root tree")}}}}));
+  EXPECT_EQ(Of(1, {Layer("out")}),
+            (std::vector<tier::InlineRecord>{{record.key, {0}, {{0, Digest::Of("root tree")}}}}));
   EXPECT_EQ(Of(0, {Layer("base"), Layer("made")}),
             (std::vector<tier::InlineRecord>{{record.key, {0, 1}, {{1, Digest::Of("out tree")}}}}));
 }

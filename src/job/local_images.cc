@@ -20,8 +20,7 @@ namespace {
 
 class StorePlace final : public tier::ImagePlace {
  public:
-  StorePlace(source::ImageStore& images, std::string reference)
-      : images_(images), reference_(std::move(reference)) {}
+  StorePlace(source::ImageStore& images, std::string reference) : images_(images), reference_(std::move(reference)) {}
 
   Result<std::optional<tier::PreviousImage>> Open(const oci::Platform& platform, tier::Traffic&,
                                                   std::stop_token stop) override {
@@ -70,9 +69,7 @@ class ToolPlace final : public tier::ImagePlace {
     return std::optional(image);
   }
 
-  Status Fetch(const oci::Descriptor& blob, Writer& out, std::stop_token) override {
-    return saved_->Fetch(blob, out);
-  }
+  Status Fetch(const oci::Descriptor& blob, Writer& out, std::stop_token) override { return saved_->Fetch(blob, out); }
 
  private:
   const std::string reference_, scratch_;
@@ -128,8 +125,7 @@ Result<SavedImage> SavedImage::Open(const std::string& path) {
   const Json& manifest = json->as_array()[0];
   SavedImage saved;
   saved.path_ = path;
-  auto config = oci::ImageConfig::Parse(
-      entries[Target(RelPath(manifest.GetString("Config")).str(), links)].head);
+  auto config = oci::ImageConfig::Parse(entries[Target(RelPath(manifest.GetString("Config")).str(), links)].head);
   if (!config) return no_archive();
   saved.image_.config = std::move(*config);
   const std::vector<DiffId> ids = saved.image_.config.diff_ids();
@@ -139,8 +135,8 @@ Result<SavedImage> SavedImage::Open(const std::string& path) {
     std::string name = Target(RelPath(layers[i]).str(), links);
     auto entry = entries.find(name);
     if (entry == entries.end()) return no_archive();
-    oci::Descriptor layer{.media_type = std::string(MediaTypeOf(entry->second.head)),
-                          .digest = ids[i].value, .size = entry->second.size};
+    oci::Descriptor layer{
+        .media_type = std::string(MediaTypeOf(entry->second.head)), .digest = ids[i].value, .size = entry->second.size};
     // An archive in the form of an OCI layout names blobs by digest; they may be compressed.
     constexpr std::string_view kBlobs = "blobs/sha256/";
     if (name.starts_with(kBlobs)) {

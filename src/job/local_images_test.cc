@@ -58,8 +58,11 @@ const std::string kOne(10000, '1'), kTwo(700, '2');
 
 // docker up to 24: a folder a layer, symlinks for layers that come twice, manifest.json last
 TEST_F(SavedImageTest, OldDocker) {
-  auto saved = Open({{"x/VERSION", "1.0"}, {"x/json", "{}"}, {"x/layer.tar", kOne},
-                     {"y/layer.tar", kTwo}, {"z/layer.tar", "", "../x/layer.tar"},
+  auto saved = Open({{"x/VERSION", "1.0"},
+                     {"x/json", "{}"},
+                     {"x/layer.tar", kOne},
+                     {"y/layer.tar", kTwo},
+                     {"z/layer.tar", "", "../x/layer.tar"},
                      {"c.json", ConfigOf({kOne, kTwo, kOne})},
                      {"manifest.json", R"([{"Config":"c.json","RepoTags":["a:b"],"Layers":)"
                                        R"(["x/layer.tar","y/layer.tar","z/layer.tar"]}])"}});
@@ -79,9 +82,11 @@ TEST_F(SavedImageTest, NewDocker) {
   std::string blob = "blobs/sha256/" + Digest::Of(packed).Hex();
   std::string config = ConfigOf({kOne});
   std::string config_blob = "blobs/sha256/" + Digest::Of(config).Hex();
-  auto saved = Open({{blob, packed}, {config_blob, config}, {"oci-layout", "{}"}, {"index.json", "{}"},
-                     {"manifest.json", R"([{"Config":")" + config_blob + R"(","Layers":[")" + blob +
-                                           "\"]}]"}});
+  auto saved = Open({{blob, packed},
+                     {config_blob, config},
+                     {"oci-layout", "{}"},
+                     {"index.json", "{}"},
+                     {"manifest.json", R"([{"Config":")" + config_blob + R"(","Layers":[")" + blob + "\"]}]"}});
   ASSERT_TRUE(saved) << saved.error().message;
   EXPECT_EQ(saved->image().layers[0].digest, Digest::Of(packed));
   EXPECT_EQ(saved->image().layers[0].media_type, oci::kOciLayerGzip);

@@ -70,7 +70,10 @@ Result<std::vector<tier::Offer::Mount>> OfferMounts(const BuiltSteps& built, con
     // The same id of builds in another namespace is another mount.
     std::string key = cache::MountKey(built.mount_namespace, entry.id, "");
     if (entry.key != key && !entry.key.starts_with(key + ":")) continue;
-    offered.push_back({.key = entry.key, .id = entry.id, .created = entry.last_used, .changed = it->second,
+    offered.push_back({.key = entry.key,
+                       .id = entry.id,
+                       .created = entry.last_used,
+                       .changed = it->second,
                        .write = [entry, root, left](Writer& out, std::stop_token stop) {
                          return WriteMount(entry, root, *left, out, stop);
                        }});

@@ -5,8 +5,7 @@
 
 namespace varve::job {
 
-Result<std::unique_ptr<Reader>> OpenBlobAt(cas::BlobStore& blobs, const Digest& blob,
-                                           uint64_t offset) {
+Result<std::unique_ptr<Reader>> OpenBlobAt(cas::BlobStore& blobs, const Digest& blob, uint64_t offset) {
   TRY_ASSIGN(auto reader, blobs.Open(blob));
   std::vector<char> buffer(64 << 10);
   while (offset > 0) {

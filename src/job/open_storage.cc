@@ -26,8 +26,8 @@ Result<std::optional<gha::ServiceAddress>> FindService(const tier::Spec& spec, s
     auto it = spec.store.find(key);
     return it == spec.store.end() ? std::string() : it->second;
   };
-  gha::ServiceOptions options{.url = option("url"), .url_v2 = option("url_v2"), .token = option("token"),
-                              .version = option("version")};
+  gha::ServiceOptions options{
+      .url = option("url"), .url_v2 = option("url_v2"), .token = option("token"), .version = option("version")};
   auto found = gha::FindService(options, Environment);
   if (!found && !(options.url + options.url_v2).empty()) return found;
   if (found && *found) return found;
@@ -42,7 +42,8 @@ Result<std::optional<gha::ServiceAddress>> FindService(const tier::Spec& spec, s
 Result<std::unique_ptr<tier::BlobStorage>> OpenStorage(const tier::Spec& spec, Registries& registries) {
   switch (spec.kind) {
     case tier::Kind::kLocal:
-      return tier::MakeDirectoryStorage({.path = spec.place, .tag = spec.tag, .digest = spec.digest, .reset = spec.reset});
+      return tier::MakeDirectoryStorage(
+          {.path = spec.place, .tag = spec.tag, .digest = spec.digest, .reset = spec.reset});
     case tier::Kind::kRegistry: {
       TRY_ASSIGN(auto reference, oci::ParseReference(spec.place));
       registry::Client& client = registries.client(reference.domain, spec.insecure);
@@ -52,8 +53,8 @@ Result<std::unique_ptr<tier::BlobStorage>> OpenStorage(const tier::Spec& spec, R
       const objects::Environment environment = objects::ProcessEnvironment();
       auto options = spec.store;
       TRY_ASSIGN(auto s3, objects::TakeS3Options(options, environment));
-      TRY_ASSIGN(auto store, objects::S3Store::Open(std::move(s3), registries.http(), environment,
-                                                    SystemClock(), net::SystemSleeper()));
+      TRY_ASSIGN(auto store, objects::S3Store::Open(std::move(s3), registries.http(), environment, SystemClock(),
+                                                    net::SystemSleeper()));
       tier::BucketLayout layout;
       if (spec.manifests_prefix) layout.manifests_prefix = *spec.manifests_prefix;
       if (spec.blobs_prefix) layout.blobs_prefix = *spec.blobs_prefix;
@@ -64,8 +65,8 @@ Result<std::unique_ptr<tier::BlobStorage>> OpenStorage(const tier::Spec& spec, R
     case tier::Kind::kHttp: {
       auto options = spec.store;
       TRY_ASSIGN(auto http, objects::TakeHttpOptions(options));
-      TRY_ASSIGN(auto store, objects::HttpStore::Open(std::move(http), registries.http(), SystemClock(),
-                                                      net::SystemSleeper()));
+      TRY_ASSIGN(auto store,
+                 objects::HttpStore::Open(std::move(http), registries.http(), SystemClock(), net::SystemSleeper()));
       const bool bazel = options.contains("layout") && options.at("layout") == "bazel";
       return tier::MakeWebStorage(std::move(store), bazel ? tier::WebLayout::kBazel : tier::WebLayout::kPlain);
     }
@@ -73,11 +74,12 @@ Result<std::unique_ptr<tier::BlobStorage>> OpenStorage(const tier::Spec& spec, R
       std::string absent;
       TRY_ASSIGN(auto service, FindService(spec, absent));
       if (!service) return NotFound("{}", absent);
-      tier::GhaOptions options{.address = std::move(*service), .packs = {.scope = spec.place},
-                               .retry_budget = spec.retry_budget};
+      tier::GhaOptions options{
+          .address = std::move(*service), .packs = {.scope = spec.place}, .retry_budget = spec.retry_budget};
       return tier::MakeGhaStorage(registries.http(), std::move(options), SystemClock());
     }
-    case tier::Kind::kInline: break;  // a part of the image, not a tier
+    case tier::Kind::kInline:
+      break;  // a part of the image, not a tier
   }
   return Internal("a cache of an unknown type");
 }

@@ -10,21 +10,16 @@ namespace varve::job {
 namespace {
 
 // OTLP specification, "Retryable Response Codes".
-bool IsRetryable(int status) {
-  return status == 429 || status == 502 || status == 503 || status == 504;
-}
+bool IsRetryable(int status) { return status == 429 || status == 502 || status == 503 || status == 504; }
 
 }  // namespace
 
 Status SendOtlp(const report::OtlpTarget& target, const Json& body) {
   using Milliseconds = std::chrono::milliseconds;
   auto end = std::chrono::steady_clock::now() + target.timeout;
-  auto left = [&] {
-    return std::chrono::duration_cast<Milliseconds>(end - std::chrono::steady_clock::now());
-  };
+  auto left = [&] { return std::chrono::duration_cast<Milliseconds>(end - std::chrono::steady_clock::now()); };
   net::HttpClient http;
-  net::Request request{
-      .method = "POST", .url = target.url, .headers = target.headers, .body = body.Dump()};
+  net::Request request{.method = "POST", .url = target.url, .headers = target.headers, .body = body.Dump()};
   request.headers.emplace_back("Content-Type", "application/json");
   request.tls.ca = target.certificate;
   for (Milliseconds pause{250};; pause *= 2) {
@@ -38,12 +33,10 @@ Status SendOtlp(const report::OtlpTarget& target, const Json& body) {
       return rejected.empty() ? Ok() : Status(Invalid("{}: {}", target.url, rejected));
     }
     Milliseconds wait = pause;
-    if (auto asked = ParseInt(reply->head.Header("Retry-After")))
-      wait = std::max(wait, Milliseconds(1000 * *asked));
+    if (auto asked = ParseInt(reply->head.Header("Retry-After"))) wait = std::max(wait, Milliseconds(1000 * *asked));
     if (!IsRetryable(status) || wait >= left()) {
       std::string said(TrimSpace(reply->body));
-      return Unavailable("POST {} answered {}{}", target.url, status,
-                         said.empty() ? "" : ": " + said.substr(0, 200));
+      return Unavailable("POST {} answered {}{}", target.url, status, said.empty() ? "" : ": " + said.substr(0, 200));
     }
     std::this_thread::sleep_for(wait);
   }

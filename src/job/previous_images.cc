@@ -14,11 +14,10 @@ namespace varve::job {
 // The layers of one image, and what the steps read.
 class PreviousImages::Contents final : public previous::Contents {
  public:
-  Contents(PreviousImages& images, std::vector<DiffId> layers, std::vector<DiffId> base_layers,
-           OnProgress on_progress, std::stop_token stop)
+  Contents(PreviousImages& images, std::vector<DiffId> layers, std::vector<DiffId> base_layers, OnProgress on_progress,
+           std::stop_token stop)
       : images_(images), workspace_(images.workspace_), layers_(std::move(layers)),
-        base_layers_(std::move(base_layers)), on_progress_(std::move(on_progress)),
-        stop_(std::move(stop)) {}
+        base_layers_(std::move(base_layers)), on_progress_(std::move(on_progress)), stop_(std::move(stop)) {}
 
   tree::TreeStore& trees() override { return *workspace_.local.store; }
 
@@ -55,8 +54,8 @@ class PreviousImages::Contents final : public previous::Contents {
     TRY_ASSIGN(auto packed, workspace_.blobs->OpenVerified(blob->blob));
     TRY_ASSIGN(auto tar, archive::MakeDecompressor(*packed));
     auto place = std::ranges::find(layers_, layer);
-    TRY_ASSIGN(auto unpacked, workspace_.layers->Unpack(
-                                  layer, std::vector<DiffId>(layers_.begin(), place), *tar, stop_));
+    TRY_ASSIGN(auto unpacked,
+               workspace_.layers->Unpack(layer, std::vector<DiffId>(layers_.begin(), place), *tar, stop_));
     return workspace_.local.store->NoteLayer(unpacked.diff_id, unpacked.tar_size);
   }
 
@@ -111,8 +110,8 @@ std::vector<std::optional<engine::ResultMatcher::Matched>> PreviousImages::Match
   return matched;
 }
 
-void PreviousImages::AskImage(const Image& image, const dockerfile::PlatformResult& platform,
-                              Round& round, Answers& answers) {
+void PreviousImages::AskImage(const Image& image, const dockerfile::PlatformResult& platform, Round& round,
+                              Answers& answers) {
   std::optional<tier::PreviousImage> previous;
   std::optional<Error> not_for_it;
   bool answered = chain_.Ask(image.member, [&](tier::Tier&, std::stop_token stop) -> Status {
@@ -148,7 +147,8 @@ void PreviousImages::Answer(const Image& image, graph::StepIndex step, std::vect
 }
 
 // Steps of other stages: what they gave is known, and nowhere to be had.
-Status PreviousImages::AskSeen(const Image& image, const tier::PreviousImage& previous, Round& round, Answers& answers) {
+Status PreviousImages::AskSeen(const Image& image, const tier::PreviousImage& previous, Round& round,
+                               Answers& answers) {
   TRY_ASSIGN(const tier::SeenSteps seen, tier::GetSeenSteps(previous.config));
   if (seen.records.empty()) return Ok();
   if (seen_.insert(image.name + " " + previous.config.platform().ToString()).second) {
@@ -203,8 +203,7 @@ void PreviousImages::AskHistory(const Image& image, const dockerfile::PlatformRe
   std::vector<previous::Planned> stages = previous::PlannedOf(platform.lowered, round.graph);
   std::erase_if(stages, [&](const previous::Planned& stage) {
     return std::ranges::none_of(stage.history, [&](const dockerfile::HistoryEntry& entry) {
-      return entry.step && round.open.contains(*entry.step) &&
-             !unlike_.contains({image.name, *entry.step});
+      return entry.step && round.open.contains(*entry.step) && !unlike_.contains({image.name, *entry.step});
     });
   });
   if (stages.empty()) return;
@@ -222,18 +221,17 @@ void PreviousImages::AskHistory(const Image& image, const dockerfile::PlatformRe
 }
 
 Status PreviousImages::Compare(const Image& image, const tier::PreviousImage& previous,
-                               const previous::Planned& planned, Round& round,
-                               engine::StepSink& sink, Answers& answers) {
+                               const previous::Planned& planned, Round& round, engine::StepSink& sink,
+                               Answers& answers) {
   OnProgress progress = [&sink](const std::string& id, uint64_t current, uint64_t total, bool done) {
     sink.Progress(id, current, total, done);
   };
   auto wanted = [&](graph::StepIndex step) { return round.open.contains(step); };
   const std::vector<DiffId> ids = previous.config.diff_ids();
   Contents contents(*this, ids, planned.base_layers, progress, round.stop);
-  TRY_ASSIGN(previous::Outcome outcome,
-             previous::MatchImage(previous.config, planned, image.trust, wanted, contents));
-  std::string text = fmt::format("{} step{} as in the image", outcome.answers.size(),
-                                 outcome.answers.size() == 1 ? "" : "s");
+  TRY_ASSIGN(previous::Outcome outcome, previous::MatchImage(previous.config, planned, image.trust, wanted, contents));
+  std::string text =
+      fmt::format("{} step{} as in the image", outcome.answers.size(), outcome.answers.size() == 1 ? "" : "s");
   if (!outcome.stopped.empty()) text += "; " + outcome.stopped;
   sink.Log(2, text + "\n");
   // Later look-ups would find the same again.

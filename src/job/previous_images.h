@@ -26,8 +26,8 @@ namespace varve::job {
 class PreviousImages final : public engine::ResultMatcher {
  public:
   struct Image {
-    size_t member = 0;   // of the chain
-    std::string name;    // "app:latest"
+    size_t member = 0;  // of the chain
+    std::string name;   // "app:latest"
     std::shared_ptr<tier::ImageTier> tier;
     previous::Trust trust = previous::Trust::kHistory;
   };
@@ -37,17 +37,16 @@ class PreviousImages final : public engine::ResultMatcher {
     std::set<std::string> images = {};  // names of those that it is laid beside; empty: all
   };
   // All must outlive the object. `dry_run`: nothing is fetched, and what would have to be is not answered.
-  PreviousImages(std::vector<Image> images, tier::Chain& chain, Workspace& workspace,
-                 progress::Board& board, std::vector<Build> builds, bool dry_run)
-      : images_(std::move(images)), chain_(chain), workspace_(workspace), board_(board),
-        builds_(std::move(builds)), dry_run_(dry_run) {}
+  PreviousImages(std::vector<Image> images, tier::Chain& chain, Workspace& workspace, progress::Board& board,
+                 std::vector<Build> builds, bool dry_run)
+      : images_(std::move(images)), chain_(chain), workspace_(workspace), board_(board), builds_(std::move(builds)),
+        dry_run_(dry_run) {}
 
   // Before the first look-up: which base images were resolved.
   using BaseImages = std::function<std::vector<source::ResolvedImage>()>;
   void Begin(BaseImages base_images) { base_images_ = std::move(base_images); }
 
-  std::vector<std::optional<Matched>> Match(const graph::Graph& graph,
-                                            const std::vector<engine::LookedUp>& steps,
+  std::vector<std::optional<Matched>> Match(const graph::Graph& graph, const std::vector<engine::LookedUp>& steps,
                                             std::stop_token stop) override;
 
  private:
@@ -59,15 +58,12 @@ class PreviousImages final : public engine::ResultMatcher {
     std::map<graph::StepIndex, const engine::LookedUp*> open;  // that have no answer yet
     std::stop_token stop;
   };
-  void AskImage(const Image& image, const dockerfile::PlatformResult& platform, Round& round,
-                Answers& answers);
-  void AskRecords(const Image& image, const tier::PreviousImage& previous, Round& round,
-                  Answers& answers);
-  void AskHistory(const Image& image, const dockerfile::PlatformResult& platform,
-                  const tier::PreviousImage& previous, Round& round, Answers& answers);
-  Status Compare(const Image& image, const tier::PreviousImage& previous,
-                 const previous::Planned& planned, Round& round, engine::StepSink& sink,
-                 Answers& answers);
+  void AskImage(const Image& image, const dockerfile::PlatformResult& platform, Round& round, Answers& answers);
+  void AskRecords(const Image& image, const tier::PreviousImage& previous, Round& round, Answers& answers);
+  void AskHistory(const Image& image, const dockerfile::PlatformResult& platform, const tier::PreviousImage& previous,
+                  Round& round, Answers& answers);
+  Status Compare(const Image& image, const tier::PreviousImage& previous, const previous::Planned& planned,
+                 Round& round, engine::StepSink& sink, Answers& answers);
   Status AskSeen(const Image& image, const tier::PreviousImage& previous, Round& round, Answers& answers);
   void Answer(const Image& image, graph::StepIndex step, std::vector<cache::Rootfs> outputs, Timestamp created,
               Round& round, Answers& answers);
@@ -82,9 +78,9 @@ class PreviousImages final : public engine::ResultMatcher {
 
   std::mutex mutex_;  // guards what follows; one look-up is matched at a time
   std::map<std::pair<graph::StepIndex, uint32_t>, Digest> trees_;  // of inputs, by where they come from
-  std::set<std::string> told_;    // warnings
-  std::set<std::string> seen_;    // images whose trees are here
-  std::set<std::string> failed_;  // images that are not asked again
+  std::set<std::string> told_;                                     // warnings
+  std::set<std::string> seen_;                                     // images whose trees are here
+  std::set<std::string> failed_;                                   // images that are not asked again
   // Images and stages, by a step of the stage, that have nothing in common.
   std::set<std::pair<std::string, graph::StepIndex>> unlike_;
 };

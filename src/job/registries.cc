@@ -29,8 +29,7 @@ class ClientDistribution final : public source::Distribution {
   Result<oci::Descriptor> Resolve(const oci::Reference& reference, std::stop_token stop) override {
     return client_.Resolve(reference, {}, stop);
   }
-  Result<std::string> FetchManifest(const oci::Reference& repository,
-                                    const oci::Descriptor& descriptor,
+  Result<std::string> FetchManifest(const oci::Reference& repository, const oci::Descriptor& descriptor,
                                     std::stop_token stop) override {
     oci::Reference exact = repository;
     exact.tag.clear();
@@ -38,8 +37,7 @@ class ClientDistribution final : public source::Distribution {
     TRY_ASSIGN(auto document, client_.FetchManifest(exact, stop));
     return std::move(document.text);
   }
-  Result<std::string> FetchSmallBlob(const oci::Reference& repository,
-                                     const oci::Descriptor& descriptor,
+  Result<std::string> FetchSmallBlob(const oci::Reference& repository, const oci::Descriptor& descriptor,
                                      std::stop_token stop) override {
     return client_.FetchSmallBlob(repository, descriptor, oci::kMaxManifestSize, stop);
   }
@@ -81,8 +79,7 @@ struct Registries::Impl {
 Registries::Registries(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Registries::~Registries() = default;
 
-Result<std::unique_ptr<Registries>> Registries::Open(const std::string& root,
-                                                     RegistryOptions options) {
+Result<std::unique_ptr<Registries>> Registries::Open(const std::string& root, RegistryOptions options) {
   auto impl = std::make_unique<Impl>();
   if (options.config) {
     impl->config = std::move(*options.config);
@@ -92,8 +89,8 @@ Result<std::unique_ptr<Registries>> Registries::Open(const std::string& root,
   impl->credentials = std::move(options.credentials);
   impl->tokens = std::move(options.tokens);
   impl->client = std::make_unique<registry::Client>(
-      impl->http, registry::ClientOptions{.config = impl->config, .credentials = impl->credentials,
-                                          .tokens = impl->tokens});
+      impl->http,
+      registry::ClientOptions{.config = impl->config, .credentials = impl->credentials, .tokens = impl->tokens});
   impl->distribution = std::make_unique<ClientDistribution>(*impl->client);
   impl->pusher = std::make_unique<ImagePusher>(
       [own = impl.get()](const std::string& host, bool insecure) -> Result<registry::Client*> {

@@ -16,7 +16,7 @@ namespace varve::job {
 
 // What is not this user's own.
 struct RegistryOptions {
-  std::optional<registry::Config> config;         // instead of registries.json
+  std::optional<registry::Config> config;            // instead of registries.json
   registry::CredentialLookup credentials = nullptr;  // instead of docker's config.json
   registry::TokenLookup tokens = nullptr;            // before those
 };

@@ -20,7 +20,8 @@ void ReplayChecks::Finish(const graph::Graph& graph, engine::Outcome& outcome, p
   for (const engine::ShadowResult& result : results) {
     if (!result.differs) continue;
     board.Warn({.text = fmt::format("\"{}\" was replayed, but {}. It is not replayed any more on this machine; this "
-                                    "build's result has the replayed layer", graph.steps[result.step].name, result.text)});
+                                    "build's result has the replayed layer",
+                                    graph.steps[result.step].name, result.text)});
   }
 }
 

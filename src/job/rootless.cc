@@ -17,8 +17,9 @@ Status BecomeRootless() {
   if (entered) return Ok();
   if (sys::MappedIds() == 0) {
     Error error = std::move(entered).error();
-    error.hint = "allow unprivileged user namespaces (sysctl kernel.apparmor_restrict_unprivileged_userns=0, "
-                 "or an AppArmor profile for varve), or run as root";
+    error.hint =
+        "allow unprivileged user namespaces (sysctl kernel.apparmor_restrict_unprivileged_userns=0, "
+        "or an AppArmor profile for varve), or run as root";
     return error;
   }
   LOG_WARN("{}", entered.error().ToString());

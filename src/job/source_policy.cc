@@ -16,7 +16,8 @@ constexpr uint64_t kMaxPolicy = 16 << 20;
 Result<std::shared_ptr<policy::SourcePolicy>> ReadSourcePolicy(const BuildFlags& flags) {
   std::string path = flags.source_policy_file;
   // As buildx, also for the builds of Bake and Compose files.
-  if (const char* named = std::getenv("EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"); path.empty() && named != nullptr) path = named;
+  if (const char* named = std::getenv("EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"); path.empty() && named != nullptr)
+    path = named;
   if (path.empty()) return std::shared_ptr<policy::SourcePolicy>();
   auto read = [&]() -> Result<policy::SourceRules> {
     TRY_ASSIGN(std::string text, ReadFile(path, kMaxPolicy));

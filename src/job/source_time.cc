@@ -39,7 +39,8 @@ Result<std::optional<int64_t>> FindSourceTime(const graph::Op& source, const Bui
   if (local != nullptr && local->name == "context" && context.origin) {
     graph::Op origin = *context.origin;
     // Whatever the branch is by now.
-    if (auto* git = std::get_if<graph::GitSource>(&origin)) git->ref = context.origin_pin.substr(context.origin_pin.find(':') + 1);
+    if (auto* git = std::get_if<graph::GitSource>(&origin))
+      git->ref = context.origin_pin.substr(context.origin_pin.find(':') + 1);
     return FindSourceTime(origin, context, credentials, workspace, sink, stop);
   }
   if (const auto* git = std::get_if<graph::GitSource>(&source)) {

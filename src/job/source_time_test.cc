@@ -30,8 +30,7 @@ std::optional<int64_t> Newest(const std::string& bytes) {
 }
 
 TEST(NewestFileTime, IsOfTheRegularFilesAlone) {
-  std::string tar = Tar({At("a", 100), At("b", 300), At("c", 200),
-                         At("d/", 900, EntryType::kDirectory)});
+  std::string tar = Tar({At("a", 100), At("b", 300), At("c", 200), At("d/", 900, EntryType::kDirectory)});
   EXPECT_EQ(Newest(tar), 300);
   StringWriter packed;
   auto gzip = *archive::MakeCompressor(packed, archive::Compression::kGzip);

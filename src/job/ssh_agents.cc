@@ -18,8 +18,7 @@ bool IsSocket(const std::string& path) {
 
 }  // namespace
 
-Result<std::unique_ptr<SshAgents>> StartSshAgents(const std::vector<SshFlag>& flags,
-                                                  const sys::LazyTempDir& scratch) {
+Result<std::unique_ptr<SshAgents>> StartSshAgents(const std::vector<SshFlag>& flags, const sys::LazyTempDir& scratch) {
   auto out = std::make_unique<SshAgents>();
   for (const SshFlag& flag : flags) {
     std::string given = flag.paths.empty() ? "" : flag.paths[0];

@@ -17,13 +17,11 @@ class SshAgents {
   const std::vector<exec::SshAgent>& agents() const { return agents_; }
 
  private:
-  friend Result<std::unique_ptr<SshAgents>> StartSshAgents(const std::vector<SshFlag>&,
-                                                           const sys::LazyTempDir&);
+  friend Result<std::unique_ptr<SshAgents>> StartSshAgents(const std::vector<SshFlag>&, const sys::LazyTempDir&);
   std::vector<exec::SshAgent> agents_;
   std::vector<sys::Child> children_;  // destroyed: killed
 };
 
-Result<std::unique_ptr<SshAgents>> StartSshAgents(const std::vector<SshFlag>& flags,
-                                                  const sys::LazyTempDir& scratch);
+Result<std::unique_ptr<SshAgents>> StartSshAgents(const std::vector<SshFlag>& flags, const sys::LazyTempDir& scratch);
 
 }  // namespace varve::job

@@ -35,9 +35,7 @@ bool MatchesStep(const std::string& pattern, const graph::Step& step) {
 }
 
 Result<Nanos> ParseAge(std::string_view text) {
-  auto bad = [&] {
-    return Invalid("invalid age \"{}\": a number and a unit expected, such as 12h, 7d or 1w", text);
-  };
+  auto bad = [&] { return Invalid("invalid age \"{}\": a number and a unit expected, such as 12h, 7d or 1w", text); };
   // Days and weeks first, then what Go reads.
   int64_t hours = 0;
   std::string_view rest = text;
@@ -85,8 +83,8 @@ Result<BuildConfig> ParseBuildConfig(const std::string& text, const std::string&
         if (!age.is_string()) return Invalid("{}: cache_max_age of \"{}\" is no text such as \"7d\"", file, step);
         auto limit = ParseAge(age.as_string());
         if (!limit) return std::move(limit).error().With(file);
-        config.max_age.push_back({step == "*" ? "" : step, *limit,
-                                  fmt::format("cache_max_age {} of {}", age.as_string(), file)});
+        config.max_age.push_back(
+            {step == "*" ? "" : step, *limit, fmt::format("cache_max_age {} of {}", age.as_string(), file)});
       }
     } else if (name == "trace_shadow") {
       auto percent = value.is_string() ? ParsePercent(value.as_string()) : std::nullopt;
@@ -105,12 +103,15 @@ Result<BuildConfig> ParseBuildConfig(const std::string& text, const std::string&
           if (!bytes) return std::move(bytes).error().With(file);
           config.keep_bytes = *bytes;
         } else {
-          return Invalid("{}: history has keep_builds (a number), keep_for (\"90d\") and keep_bytes "
-                         "(\"256m\"), and no {} like this", file, limit);
+          return Invalid(
+              "{}: history has keep_builds (a number), keep_for (\"90d\") and keep_bytes "
+              "(\"256m\"), and no {} like this",
+              file, limit);
         }
       }
     } else {
-      return Invalid("{}: unknown member \"{}\": use cache_max_age and history, which are objects, and trace_shadow", file, name);
+      return Invalid("{}: unknown member \"{}\": use cache_max_age and history, which are objects, and trace_shadow",
+                     file, name);
     }
   }
   return config;
@@ -130,15 +131,13 @@ Result<BuildConfig> ReadBuildConfig(const std::string& root) {
   return BuildConfig();
 }
 
-std::vector<std::optional<engine::AgeLimit>> AgeLimits(const graph::Graph& graph,
-                                                       const std::vector<AgeRule>& flags,
+std::vector<std::optional<engine::AgeLimit>> AgeLimits(const graph::Graph& graph, const std::vector<AgeRule>& flags,
                                                        const std::vector<AgeRule>& file) {
   std::vector<std::optional<engine::AgeLimit>> limits;
   if (flags.empty() && file.empty()) return limits;
   auto last = [](const std::vector<AgeRule>& rules, const graph::Step& step) {
-    auto it = std::find_if(rules.rbegin(), rules.rend(), [&](const AgeRule& rule) {
-      return MatchesStep(rule.step, step);
-    });
+    auto it =
+        std::find_if(rules.rbegin(), rules.rend(), [&](const AgeRule& rule) { return MatchesStep(rule.step, step); });
     return it == rules.rend() ? nullptr : &*it;
   };
   for (const graph::Step& step : graph.steps) {

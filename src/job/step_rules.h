@@ -51,8 +51,7 @@ Result<BuildConfig> ReadBuildConfig(const std::string& root);
 Result<BuildConfig> ParseBuildConfig(const std::string& text, const std::string& file);
 
 // By step: of the flags' rules that match, the last; else of the file's.
-std::vector<std::optional<engine::AgeLimit>> AgeLimits(const graph::Graph& graph,
-                                                       const std::vector<AgeRule>& flags,
+std::vector<std::optional<engine::AgeLimit>> AgeLimits(const graph::Graph& graph, const std::vector<AgeRule>& flags,
                                                        const std::vector<AgeRule>& file);
 
 // By step: those that one of the patterns names. kInvalid for a pattern that names no step: a check

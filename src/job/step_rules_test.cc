@@ -55,8 +55,8 @@ TEST(StepRules, TheLastFlagWinsAndFlagsWinOverTheFile) {
 }
 
 TEST(StepRules, TheFileIsReadStrictly) {
-  auto config = ParseBuildConfig(
-      R"({"history": {"keep_builds": 10, "keep_for": "1w", "keep_bytes": "1m"}})", "f").value();
+  auto config =
+      ParseBuildConfig(R"({"history": {"keep_builds": 10, "keep_for": "1w", "keep_bytes": "1m"}})", "f").value();
   EXPECT_EQ(config.keep_builds, 10);
   EXPECT_EQ(config.keep_for, std::chrono::hours(168));
   EXPECT_EQ(config.keep_bytes, 1u << 20);

@@ -21,9 +21,7 @@ Result<UpkeepStores> UpkeepStores::Open(const GlobalFlags& global) {
   return opened;
 }
 
-upkeep::Stores UpkeepStores::view() const {
-  return {root, *local.store, *blobs, *layers, SystemClock()};
-}
+upkeep::Stores UpkeepStores::view() const { return {root, *local.store, *blobs, *layers, SystemClock()}; }
 
 int FailWith(const Error& error) {
   PrintCommandError(error);

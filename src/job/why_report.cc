@@ -67,9 +67,7 @@ bool OnlyParents(const WhyStep& step) {
                              [](const Reason& r) { return r.kind == Kind::kParent || r.kind == Kind::kTier; });
 }
 
-bool NeverBuilt(const WhyStep& step) {
-  return step.reasons.size() == 1 && step.reasons[0].kind == Kind::kFirstTime;
-}
+bool NeverBuilt(const WhyStep& step) { return step.reasons.size() == 1 && step.reasons[0].kind == Kind::kFirstTime; }
 
 constexpr size_t kNameWidth = 72;
 

@@ -15,15 +15,15 @@ Result<Workspace> Workspace::Open(const GlobalFlags& global, RegistryOptions reg
   TRY_ASSIGN(opened.layers, snapshot::OpenLayerStore(opened.root));
   TRY_ASSIGN(opened.lease, cache::JobLease::Begin(opened.root, SystemClock()));
   TRY_ASSIGN(opened.registries, Registries::Open(opened.root, std::move(registries)));
-  opened.images = std::make_unique<source::ImageStore>(
-      opened.registries->distribution(), *opened.local.store, *opened.blobs, *opened.layers,
-      SystemClock());
+  opened.images = std::make_unique<source::ImageStore>(opened.registries->distribution(), *opened.local.store,
+                                                       *opened.blobs, *opened.layers, SystemClock());
   opened.scratch = sys::LazyTempDir(opened.root + "/tmp", "build-");
   return opened;
 }
 
 source::HttpPlace HttpPlaceOf(Workspace& workspace) {
-  return {workspace.registries->http(), *workspace.blobs, *workspace.local.store, SystemClock(), workspace.answers.get()};
+  return {workspace.registries->http(), *workspace.blobs, *workspace.local.store, SystemClock(),
+          workspace.answers.get()};
 }
 
 }  // namespace varve::job

@@ -39,8 +39,7 @@ Status RefuseUnknownFields(const Message& message) {
   return Ok();
 }
 
-void ReadResources(const pb::LinuxResources& from,
-                   std::map<std::string, std::string>* to) {
+void ReadResources(const pb::LinuxResources& from, std::map<std::string, std::string>* to) {
   auto set = [&](const char* name, auto value) {
     if (value != 0) to->insert_or_assign(name, std::to_string(value));
   };
@@ -63,7 +62,8 @@ class Decoder {
     if (definition_.def().empty()) return Decoded();
     TRY_ASSIGN(const pb::Op* last, ReadOps());
     if (last->inputs().empty()) return Invalid("the last Op of the definition has no input: it is to name the result");
-    if (last->inputs_size() > 1) return Invalid("the last Op of the definition has {} inputs, not one", last->inputs_size());
+    if (last->inputs_size() > 1)
+      return Invalid("the last Op of the definition has {} inputs, not one", last->inputs_size());
     const pb::Input& result = last->inputs(0);
     std::string root = result.digest();
     TRY_ASSIGN(std::set<std::string> needed, NeededFor(root));
@@ -81,8 +81,8 @@ class Decoder {
   struct Known {
     pb::Op op;
     Digest digest;
-    bool open = false;                // its inputs are being loaded
-    std::optional<size_t> vertex;     // once it is decoded
+    bool open = false;             // its inputs are being loaded
+    std::optional<size_t> vertex;  // once it is decoded
     size_t depth = 0;
     std::map<int64_t, std::optional<graph::Ref>> outputs;
   };
@@ -173,8 +173,15 @@ class Decoder {
     static const pb::OpMetadata kMetadata;
     static const Json kNote = Json::EmptyObject();
     graph::Step step = decoded_.graph.at(root);
-    OpReader reader{.digest = {}, .op = kOp, .metadata = kMetadata, .note = kNote, .inputs = {},
-                    .step = std::move(step), .graph = decoded_.graph, .layered = layered_, .outputs = {}};
+    OpReader reader{.digest = {},
+                    .op = kOp,
+                    .metadata = kMetadata,
+                    .note = kNote,
+                    .inputs = {},
+                    .step = std::move(step),
+                    .graph = decoded_.graph,
+                    .layered = layered_,
+                    .outputs = {}};
     graph::Ref out = reader.AsLayers(root);
     decoded_.vertex_of.resize(decoded_.graph.steps.size(), decoded_.vertex_of[root.step]);
     return out;
@@ -195,8 +202,15 @@ class Decoder {
     }
     Vertex vertex{.digest = known.digest, .name = {}, .progress_group = {}, .export_cache = {}};
     std::vector<std::string> names;
-    OpReader reader{.digest = known.digest.ToString(), .op = known.op, .metadata = metadata, .note = note, .inputs = {}, .step = {},
-                    .graph = decoded_.graph, .layered = layered_, .outputs = {}};
+    OpReader reader{.digest = known.digest.ToString(),
+                    .op = known.op,
+                    .metadata = metadata,
+                    .note = note,
+                    .inputs = {},
+                    .step = {},
+                    .graph = decoded_.graph,
+                    .layered = layered_,
+                    .outputs = {}};
     for (const pb::Input& input : known.op.inputs()) {
       const Known& below = ops_.at(input.digest());
       TRY_ASSIGN(auto ref, OutputOf(*below.vertex, input));
@@ -222,9 +236,9 @@ class Decoder {
     return Ok();
   }
 
-  graph::Step StepOf(const Known& known, const Vertex& vertex, const pb::OpMetadata& metadata,
-                     const Json& note) const {
-    graph::Step step{.op = graph::Merge{}, .platform = known.op.has_platform() ? PlatformOf(known.op.platform()) : options_.platform,
+  graph::Step StepOf(const Known& known, const Vertex& vertex, const pb::OpMetadata& metadata, const Json& note) const {
+    graph::Step step{.op = graph::Merge{},
+                     .platform = known.op.has_platform() ? PlatformOf(known.op.platform()) : options_.platform,
                      .name = vertex.name};
     step.stage = note.GetString("stage");
     step.text = note.GetString("text", step.name);
@@ -274,16 +288,21 @@ class Decoder {
         }
         return Ok();
       }
-      case pb::Op::kFile: return DecodeFile(reader, op.file());
-      case pb::Op::kMerge: return DecodeMerge(reader, op.merge());
-      case pb::Op::kDiff: return DecodeDiff(reader, op.diff());
-      case pb::Op::kPassthrough: return DecodePassthrough(reader, op.passthrough());
+      case pb::Op::kFile:
+        return DecodeFile(reader, op.file());
+      case pb::Op::kMerge:
+        return DecodeMerge(reader, op.merge());
+      case pb::Op::kDiff:
+        return DecodeDiff(reader, op.diff());
+      case pb::Op::kPassthrough:
+        return DecodePassthrough(reader, op.passthrough());
       case pb::Op::kBuild: {
         Error error = Invalid("a BuildOp, a build that another step's result defines, is not supported");
         error.hint = "solve the inner definition first, and send the outer one with its result";
         return error;
       }
-      case pb::Op::OP_NOT_SET: break;
+      case pb::Op::OP_NOT_SET:
+        break;
     }
     return Invalid("it has no operation");
   }
@@ -294,8 +313,7 @@ class Decoder {
       TRY_ASSIGN(auto ref, reader.Input(input.input(), "MergeOp.inputs"));
       if (ref) from.push_back(reader.AsLayers(*ref));
     }
-    reader.outputs[0] = from.empty() ? std::optional<graph::Ref>()
-                                     : reader.Add(graph::Merge{}, std::move(from));
+    reader.outputs[0] = from.empty() ? std::optional<graph::Ref>() : reader.Add(graph::Merge{}, std::move(from));
     return Ok();
   }
 
@@ -317,7 +335,8 @@ class Decoder {
     if (passthrough.outputs().empty()) return Invalid("a PassthroughOp needs outputs");
     std::set<int64_t> given;
     for (int i = 0; i < passthrough.outputs_size(); ++i) {
-      if (passthrough.outputs(i) < 0) return Invalid("invalid passthrough output input index {}", passthrough.outputs(i));
+      if (passthrough.outputs(i) < 0)
+        return Invalid("invalid passthrough output input index {}", passthrough.outputs(i));
       TRY_ASSIGN(reader.outputs[i], reader.Input(passthrough.outputs(i), "PassthroughOp.outputs"));
       given.insert(passthrough.outputs(i));
     }
@@ -342,7 +361,8 @@ std::string FileTitle(const pb::FileOp& file) {
     if (action.has_mkdir()) names.push_back("mkdir " + action.mkdir().path());
     if (action.has_mkfile()) names.push_back("mkfile " + action.mkfile().path());
     if (action.has_rm()) names.push_back("rm " + action.rm().path());
-    if (action.has_symlink()) names.push_back("symlink " + action.symlink().oldpath() + " " + action.symlink().newpath());
+    if (action.has_symlink())
+      names.push_back("symlink " + action.symlink().oldpath() + " " + action.symlink().newpath());
     if (action.has_copy()) names.push_back("copy " + action.copy().src() + " " + action.copy().dest());
   }
   return Join(names, ", ");
@@ -355,7 +375,9 @@ graph::SourceName SourceNameOf(const pb::SourceOp& source) {
 }
 
 oci::Platform PlatformOf(const pb::Platform& from) {
-  return oci::Normalise({.os = from.os(), .architecture = from.architecture(), .variant = from.variant(),
+  return oci::Normalise({.os = from.os(),
+                         .architecture = from.architecture(),
+                         .variant = from.variant(),
                          .os_version = from.os_version(),
                          .os_features = {from.os_features().begin(), from.os_features().end()}});
 }
@@ -366,18 +388,24 @@ std::string OpTitle(const pb::Op& op, const std::vector<std::string>& input_name
     return "(" + input_names[static_cast<size_t>(input)] + ")";
   };
   switch (op.op_case()) {
-    case pb::Op::kSource: return op.source().identifier();
+    case pb::Op::kSource:
+      return op.source().identifier();
     case pb::Op::kExec: {
       const auto& args = op.exec().meta().args();
       return Join(std::vector<std::string>(args.begin(), args.end()), " ");
     }
-    case pb::Op::kFile: return FileTitle(op.file());
-    case pb::Op::kMerge: return "merge (" + Join(input_names, ", ") + ")";
+    case pb::Op::kFile:
+      return FileTitle(op.file());
+    case pb::Op::kMerge:
+      return "merge (" + Join(input_names, ", ") + ")";
     case pb::Op::kDiff:
       return "diff " + name_of(op.diff().lower().input()) + " -> " + name_of(op.diff().upper().input());
-    case pb::Op::kPassthrough: return "passthrough " + op.passthrough().id();
-    case pb::Op::kBuild: return "build";
-    case pb::Op::OP_NOT_SET: break;
+    case pb::Op::kPassthrough:
+      return "passthrough " + op.passthrough().id();
+    case pb::Op::kBuild:
+      return "build";
+    case pb::Op::OP_NOT_SET:
+      break;
   }
   return "unknown";
 }
@@ -407,7 +435,9 @@ graph::Ref OpReader::AsLayers(graph::Ref ref) {
   auto [known, is_new] = layered.try_emplace(ref.step);
   if (!is_new) return known->second;
   graph::Step copy{.op = graph::FileOp{.actions = {graph::Copy{.input = 0, .from = {}, .dest = "/"}}},
-                   .inputs = {ref}, .platform = source.platform, .name = source.name};
+                   .inputs = {ref},
+                   .platform = source.platform,
+                   .name = source.name};
   if (!copy.name.starts_with("[internal]")) copy.name = "[internal] " + copy.name;
   copy.text = copy.name;
   known->second = {graph.Add(std::move(copy)), 0};

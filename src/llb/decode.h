@@ -18,11 +18,11 @@ struct OpReader {
   std::string digest;
   const pb::Op& op;
   const pb::OpMetadata& metadata;
-  const Json& note;                                     // of kStepNote; an object
-  std::vector<std::optional<graph::Ref>> inputs;        // as Op::inputs; none: an empty file system
-  graph::Step step;                                     // platform, name and policy: the same for all
+  const Json& note;                               // of kStepNote; an object
+  std::vector<std::optional<graph::Ref>> inputs;  // as Op::inputs; none: an empty file system
+  graph::Step step;                               // platform, name and policy: the same for all
   graph::Graph& graph;
-  std::map<graph::StepIndex, graph::Ref>& layered;      // directories that are layers by now
+  std::map<graph::StepIndex, graph::Ref>& layered;  // directories that are layers by now
   // By output index; none: an empty file system. A missing index is no output.
   std::map<int64_t, std::optional<graph::Ref>> outputs;
 

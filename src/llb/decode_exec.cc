@@ -14,10 +14,17 @@ Status ReadCache(const pb::Mount& from, graph::Mount* mount) {
   mount->type = graph::MountType::kCache;
   mount->cache_id = from.cache_opt().id().empty() ? mount->target : from.cache_opt().id();
   switch (from.cache_opt().sharing()) {
-    case pb::SHARED: mount->sharing = graph::CacheSharing::kShared; break;
-    case pb::PRIVATE: mount->sharing = graph::CacheSharing::kPrivate; break;
-    case pb::LOCKED: mount->sharing = graph::CacheSharing::kLocked; break;
-    default: return Invalid("CacheOpt.sharing is {}, which is not known", static_cast<int>(from.cache_opt().sharing()));
+    case pb::SHARED:
+      mount->sharing = graph::CacheSharing::kShared;
+      break;
+    case pb::PRIVATE:
+      mount->sharing = graph::CacheSharing::kPrivate;
+      break;
+    case pb::LOCKED:
+      mount->sharing = graph::CacheSharing::kLocked;
+      break;
+    default:
+      return Invalid("CacheOpt.sharing is {}, which is not known", static_cast<int>(from.cache_opt().sharing()));
   }
   return Ok();
 }
@@ -81,8 +88,10 @@ class ExecReader {
       exec_.valid_exit_codes.push_back(code);
     }
     const pb::ProxyEnv& proxy = meta.proxy_env();
-    for (const auto& [name, value] : {std::pair("HTTP_PROXY", proxy.http_proxy()), {"HTTPS_PROXY", proxy.https_proxy()},
-                                      {"FTP_PROXY", proxy.ftp_proxy()}, {"NO_PROXY", proxy.no_proxy()},
+    for (const auto& [name, value] : {std::pair("HTTP_PROXY", proxy.http_proxy()),
+                                      {"HTTPS_PROXY", proxy.https_proxy()},
+                                      {"FTP_PROXY", proxy.ftp_proxy()},
+                                      {"NO_PROXY", proxy.no_proxy()},
                                       {"ALL_PROXY", proxy.all_proxy()}}) {
       if (value.empty()) continue;
       exec_.proxy_env.push_back(fmt::format("{}={}", name, value));
@@ -94,15 +103,25 @@ class ExecReader {
 
   Status ReadModes() {
     switch (from_.network()) {
-      case pb::UNSET: break;
-      case pb::HOST: exec_.network = graph::NetworkMode::kHost; break;
-      case pb::NONE: exec_.network = graph::NetworkMode::kNone; break;
-      default: return Invalid("invalid network mode {}", static_cast<int>(from_.network()));
+      case pb::UNSET:
+        break;
+      case pb::HOST:
+        exec_.network = graph::NetworkMode::kHost;
+        break;
+      case pb::NONE:
+        exec_.network = graph::NetworkMode::kNone;
+        break;
+      default:
+        return Invalid("invalid network mode {}", static_cast<int>(from_.network()));
     }
     switch (from_.security()) {
-      case pb::SANDBOX: break;
-      case pb::INSECURE: exec_.security = graph::SecurityMode::kInsecure; break;
-      default: return Invalid("invalid security mode {}", static_cast<int>(from_.security()));
+      case pb::SANDBOX:
+        break;
+      case pb::INSECURE:
+        exec_.security = graph::SecurityMode::kInsecure;
+        break;
+      default:
+        return Invalid("invalid security mode {}", static_cast<int>(from_.security()));
     }
     return Ok();
   }
@@ -135,7 +154,8 @@ class ExecReader {
     if (!from.result_id().empty()) return Invalid("Mount.result_id is for containers of a front end, not for steps");
     if (IsRoot(from) && !RelPath(from.selector()).IsRoot()) return Invalid("the mount at / has a Mount.selector");
     // Where every step has a tmpfs already.
-    if (from.mount_type() == pb::TMPFS && JoinAbsolute(exec_.cwd, from.dest()) == "/dev/shm" && from.tmpfs_opt().size() > 0) {
+    if (from.mount_type() == pb::TMPFS && JoinAbsolute(exec_.cwd, from.dest()) == "/dev/shm" &&
+        from.tmpfs_opt().size() > 0) {
       exec_.shm_size = static_cast<uint64_t>(from.tmpfs_opt().size());
       return Ok();
     }
@@ -150,10 +170,12 @@ class ExecReader {
     TRY_ASSIGN(auto ref, reader_.Input(from.input(), "Mount.input"));
     if (IsOutput(from)) {
       if (!outputs_.insert(from.output()).second) return Invalid("output {} is given twice", from.output());
-      if (from.output() >= from_.mounts_size()) return Invalid("Mount.output is {}, with {} mounts", from.output(), from_.mounts_size());
+      if (from.output() >= from_.mounts_size())
+        return Invalid("Mount.output is {}, with {} mounts", from.output(), from_.mounts_size());
       mount->output = static_cast<int>(from.output());
     } else if (from.output() >= 0) {
-      if (!reader_.outputs.try_emplace(from.output(), ref).second) return Invalid("output {} is given twice", from.output());
+      if (!reader_.outputs.try_emplace(from.output(), ref).second)
+        return Invalid("output {} is given twice", from.output());
     }
     int written = written_[static_cast<size_t>(i)];
     mount->input = written >= 0 ? written : ref ? inputs_.Add(*ref) : -1;
@@ -203,8 +225,11 @@ class ExecReader {
         file->env_name = env.name();
         continue;
       }
-      graph::Mount mount{.type = graph::MountType::kSecret, .readonly = true, .secret_id = env.id(),
-                         .required = !env.optional(), .env_name = env.name()};
+      graph::Mount mount{.type = graph::MountType::kSecret,
+                         .readonly = true,
+                         .secret_id = env.id(),
+                         .required = !env.optional(),
+                         .env_name = env.name()};
       auto at = static_cast<ptrdiff_t>(exec_.mounts.size());
       if (alone < places.size() && places[alone].is_int()) {
         at = std::clamp<ptrdiff_t>(static_cast<ptrdiff_t>(places[alone].as_int()), 0, at);
@@ -232,7 +257,7 @@ class ExecReader {
   const pb::ExecOp& from_;
   graph::Exec exec_;
   InputList inputs_;
-  std::vector<int> written_;    // by mount: its input, where it is written on
+  std::vector<int> written_;  // by mount: its input, where it is written on
   std::set<int64_t> outputs_;
 };
 
@@ -246,16 +271,24 @@ Result<graph::Mount> DecodeMount(const pb::Mount& from, const std::string& cwd) 
   mount.readonly = from.readonly();
   mount.source = RelPath(from.selector()).str();
   switch (from.mount_type()) {
-    case pb::BIND: break;
-    case pb::CACHE: TRY(ReadCache(from, &mount)); break;
+    case pb::BIND:
+      break;
+    case pb::CACHE:
+      TRY(ReadCache(from, &mount));
+      break;
     case pb::TMPFS:
       if (from.tmpfs_opt().size() < 0) return Invalid("TmpfsOpt.size is negative");
       mount.type = graph::MountType::kTmpfs;
       mount.tmpfs_size = static_cast<uint64_t>(from.tmpfs_opt().size());
       break;
-    case pb::SECRET: ReadSecret(from, &mount); break;
-    case pb::SSH: ReadSsh(from, &mount); break;
-    default: return Invalid("Mount.mount_type is {}, which is not known", static_cast<int>(from.mount_type()));
+    case pb::SECRET:
+      ReadSecret(from, &mount);
+      break;
+    case pb::SSH:
+      ReadSsh(from, &mount);
+      break;
+    default:
+      return Invalid("Mount.mount_type is {}, which is not known", static_cast<int>(from.mount_type()));
   }
   return mount;
 }

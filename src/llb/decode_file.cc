@@ -45,17 +45,19 @@ class FileReader {
   // A chain of actions that becomes one step.
   struct Chain {
     std::optional<graph::Ref> base;
-    int64_t base_index = -1;           // of FileAction.input, of the first action
+    int64_t base_index = -1;  // of FileAction.input, of the first action
     InputList inputs;
     graph::FileOp op;
   };
 
   Status Use(int64_t index, int by, std::string_view field) {
     if (index < -1 || index >= inputs_ + from_.actions_size()) {
-      return Invalid("{} of action {} names input {}, of {} inputs and {} actions", field, by, index, inputs_, from_.actions_size());
+      return Invalid("{} of action {} names input {}, of {} inputs and {} actions", field, by, index, inputs_,
+                     from_.actions_size());
     }
     if (index < inputs_) return Ok();
-    if (index - inputs_ >= by) return Invalid("{} of action {} is the result of action {}, which comes after it", field, by, index - inputs_);
+    if (index - inputs_ >= by)
+      return Invalid("{} of action {} is the result of action {}, which comes after it", field, by, index - inputs_);
     ++uses_[static_cast<size_t>(index - inputs_)];
     return Ok();
   }
@@ -164,33 +166,43 @@ class FileReader {
       case pb::FileAction::kMkfile: {
         const pb::FileActionMkFile& from = action.mkfile();
         TRY_ASSIGN(uint32_t mode, ReadMode(from.mode(), "FileActionMkFile.mode"));
-        chain.op.actions.push_back(graph::MakeFile{.path = RelPath(from.path()).Absolute(), .data = from.data(), .mode = mode,
-                                                   .owner = std::move(owner), .timestamp = TimeOf(from.timestamp())});
+        chain.op.actions.push_back(graph::MakeFile{.path = RelPath(from.path()).Absolute(),
+                                                   .data = from.data(),
+                                                   .mode = mode,
+                                                   .owner = std::move(owner),
+                                                   .timestamp = TimeOf(from.timestamp())});
         return Ok();
       }
       case pb::FileAction::kMkdir: {
         const pb::FileActionMkDir& from = action.mkdir();
         TRY_ASSIGN(uint32_t mode, ReadMode(from.mode(), "FileActionMkDir.mode"));
-        chain.op.actions.push_back(graph::MakeDirectory{.path = RelPath(from.path()).Absolute(), .mode = mode,
-                                                        .make_parents = from.make_parents(), .owner = std::move(owner),
+        chain.op.actions.push_back(graph::MakeDirectory{.path = RelPath(from.path()).Absolute(),
+                                                        .mode = mode,
+                                                        .make_parents = from.make_parents(),
+                                                        .owner = std::move(owner),
                                                         .timestamp = TimeOf(from.timestamp())});
         return Ok();
       }
       case pb::FileAction::kRm: {
         const pb::FileActionRm& from = action.rm();
-        if (RelPath(from.path()).IsRoot()) return Invalid("FileActionRm.path \"{}\" is the whole file system", from.path());
-        chain.op.actions.push_back(graph::Remove{.path = RelPath(from.path()).Absolute(), .allow_wildcard = from.allow_wildcard(),
+        if (RelPath(from.path()).IsRoot())
+          return Invalid("FileActionRm.path \"{}\" is the whole file system", from.path());
+        chain.op.actions.push_back(graph::Remove{.path = RelPath(from.path()).Absolute(),
+                                                 .allow_wildcard = from.allow_wildcard(),
                                                  .allow_not_found = from.allow_not_found()});
         return Ok();
       }
       case pb::FileAction::kSymlink: {
         const pb::FileActionSymlink& from = action.symlink();
-        chain.op.actions.push_back(graph::MakeSymlink{.target = from.oldpath(), .path = RelPath(from.newpath()).Absolute(),
-                                                      .owner = std::move(owner), .timestamp = TimeOf(from.timestamp())});
+        chain.op.actions.push_back(graph::MakeSymlink{.target = from.oldpath(),
+                                                      .path = RelPath(from.newpath()).Absolute(),
+                                                      .owner = std::move(owner),
+                                                      .timestamp = TimeOf(from.timestamp())});
         return Ok();
       }
       case pb::FileAction::kCopy:
-      case pb::FileAction::ACTION_NOT_SET: break;
+      case pb::FileAction::ACTION_NOT_SET:
+        break;
     }
     return Invalid("action {} of the FileOp is none that varve knows", i);
   }
@@ -245,10 +257,10 @@ class FileReader {
   OpReader& reader_;
   const pb::FileOp& from_;
   const int64_t inputs_;
-  std::vector<int> uses_;                               // of each action's result
-  std::map<int64_t, int> outputs_;                      // output, action
-  std::vector<std::optional<graph::Ref>> results_;      // of actions that end a chain
-  std::map<int64_t, Chain> chains_;                     // that go on, by their last action
+  std::vector<int> uses_;                           // of each action's result
+  std::map<int64_t, int> outputs_;                  // output, action
+  std::vector<std::optional<graph::Ref>> results_;  // of actions that end a chain
+  std::map<int64_t, Chain> chains_;                 // that go on, by their last action
 };
 
 }  // namespace

@@ -26,7 +26,9 @@ class FileOps : public Llb {
     action->set_output(output);
     return action;
   }
-  void MkDir(const char* path, int64_t input, int64_t output) { Action(input, output)->mutable_mkdir()->set_path(path); }
+  void MkDir(const char* path, int64_t input, int64_t output) {
+    Action(input, output)->mutable_mkdir()->set_path(path);
+  }
   pb::FileActionCopy* Copy(int64_t input, int64_t from, int64_t output) {
     pb::FileAction* action = Action(input, output);
     action->set_secondary_input(from);
@@ -89,7 +91,8 @@ TEST_F(FileOps, NamesAreLookedUpWhereTheClientSays) {
   EXPECT_EQ(copy.owner.group, "7");
   EXPECT_EQ(copy.owner.names_of, -1);
   definition.mutable_def()->RemoveLast();
-  op.mutable_file()->mutable_actions(0)->mutable_copy()->mutable_owner()->mutable_user()->mutable_by_name()->set_input(1);
+  op.mutable_file()->mutable_actions(0)->mutable_copy()->mutable_owner()->mutable_user()->mutable_by_name()->set_input(
+      1);
   decoded = Result_(Add(op));
   ASSERT_TRUE(decoded.has_value()) << decoded.error().ToString();
   copy = std::get<graph::Copy>(FileOf(*decoded, *decoded->root).actions.at(0));
@@ -140,7 +143,8 @@ TEST_F(FileOps, MalformedActionsAreRefused) {
   EXPECT_THAT(error([](auto& file) { file.mutable_actions(0)->set_output(0); }), HasSubstr("duplicate output 0"));
   EXPECT_THAT(error([](auto& file) { file.mutable_actions(0)->set_output(5); }), HasSubstr("missing output index 1"));
   EXPECT_THAT(error([](auto& file) { file.mutable_actions(1)->clear_mkdir(); }), HasSubstr("none that varve knows"));
-  EXPECT_THAT(error([](auto& file) { file.mutable_actions(1)->mutable_rm()->set_path("/../"); }), HasSubstr("whole file system"));
+  EXPECT_THAT(error([](auto& file) { file.mutable_actions(1)->mutable_rm()->set_path("/../"); }),
+              HasSubstr("whole file system"));
 }
 
 TEST_F(Llb, DiffFromNothingIsTheUpperOne) {

@@ -1,4 +1,6 @@
 // Definitions as clients send them, right and wrong.
+#include "llb/decode_test.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -6,7 +8,6 @@
 
 #include "graph/reads.h"
 #include "llb/capabilities.h"
-#include "llb/decode_test.h"
 
 namespace varve::llb {
 namespace {
@@ -22,10 +23,10 @@ TEST_F(Llb, BytesOfAClientAreUnderstood) {
   ASSERT_EQ(full.size(), 4u + 0x2f);
   std::string digest = Digest::Of(full).ToString();
   ASSERT_EQ(digest.size(), 71u);
-  std::string input = std::string("\x0a\x49\x0a\x47", 4) + digest;          // inputs(1){digest(1)}
+  std::string input = std::string("\x0a\x49\x0a\x47", 4) + digest;               // inputs(1){digest(1)}
   std::string meta = std::string("\x0a\x09\x0a\x04", 4) + "true" + "\x1a\x01/";  // meta(1){args(1), cwd(3)}
-  std::string mount = std::string("\x12\x03\x1a\x01/", 5);                  // mounts(2){dest(3)}
-  std::string exec = input + std::string("\x12\x10", 2) + meta + mount;     // exec(2)
+  std::string mount = std::string("\x12\x03\x1a\x01/", 5);                       // mounts(2){dest(3)}
+  std::string exec = input + std::string("\x12\x10", 2) + meta + mount;          // exec(2)
   std::string run = Digest::Of(exec).ToString();
   definition.add_def(full);
   definition.add_def(exec);
@@ -185,23 +186,28 @@ TEST_F(Llb, NamesAreWhatAnOpDoes) {
 // --- Sources ---------------------------------------------------------------------------------------------
 
 TEST_F(Llb, ImageSourceIsHeldAgainstItsChecksum) {
-  auto image = SourceOf<graph::ImageSource>("docker-image://docker.io/library/alpine:3",
-                                            {{"image.checksum", kDigest}, {"image.resolvemode", "pull"}, {"image.recordtype", "internal"}});
+  auto image = SourceOf<graph::ImageSource>(
+      "docker-image://docker.io/library/alpine:3",
+      {{"image.checksum", kDigest}, {"image.resolvemode", "pull"}, {"image.recordtype", "internal"}});
   EXPECT_EQ(image.reference, "docker.io/library/alpine:3");
   EXPECT_EQ(image.checksum->ToString(), kDigest);
   EXPECT_EQ(image.resolve_mode, graph::ResolveMode::kPull);
   const std::string pinned = std::string("docker.io/library/alpine:3@") + kDigest;
-  image = SourceOf<graph::ImageSource>("docker-image://" + pinned, {{"image.checksum", kDigest}, {"image.layerlimit", "2"}});
+  image = SourceOf<graph::ImageSource>("docker-image://" + pinned,
+                                       {{"image.checksum", kDigest}, {"image.layerlimit", "2"}});
   EXPECT_EQ(image.reference, pinned);
   EXPECT_FALSE(image.checksum);
   EXPECT_EQ(image.layer_limit, 2u);
 }
 
 TEST_F(Llb, LocalSourceCarriesHowToTransferIt) {
-  auto local = SourceOf<graph::LocalSource>(
-      "local://context", {{"local.session", "s1"}, {"local.includepattern", R"(["a","b/**"])"}, {"local.excludepatterns", R"(["*.o"])"},
-                          {"local.followpaths", R"(["Dockerfile"])"}, {"local.sharedkeyhint", "hint"}, {"local.differ", "none"},
-                          {"local.unique", "u"}});
+  auto local = SourceOf<graph::LocalSource>("local://context", {{"local.session", "s1"},
+                                                                {"local.includepattern", R"(["a","b/**"])"},
+                                                                {"local.excludepatterns", R"(["*.o"])"},
+                                                                {"local.followpaths", R"(["Dockerfile"])"},
+                                                                {"local.sharedkeyhint", "hint"},
+                                                                {"local.differ", "none"},
+                                                                {"local.unique", "u"}});
   EXPECT_EQ(local.name, "context");
   EXPECT_EQ(local.session, "s1");
   EXPECT_THAT(local.include, ElementsAre("a", "b/**"));
@@ -247,9 +253,12 @@ TEST_F(Llb, GitSourceIsReadFromTheIdentifierAndFromTheFullUrl) {
   EXPECT_TRUE(git.submodules);
   EXPECT_EQ(git.auth_token_secret, "");
   definition.Clear();
-  git = SourceOf<graph::GitSource>("git://example.com/org/repo.git#v1",
-                                   {{"git.fullurl", "git@example.com:org/repo.git"}, {"git.keepgitdir", "true"},
-                                    {"git.skipsubmodules", "true"}, {"git.mountsshsock", "key"}, {"git.knownsshhosts", "example.com x"}});
+  git =
+      SourceOf<graph::GitSource>("git://example.com/org/repo.git#v1", {{"git.fullurl", "git@example.com:org/repo.git"},
+                                                                       {"git.keepgitdir", "true"},
+                                                                       {"git.skipsubmodules", "true"},
+                                                                       {"git.mountsshsock", "key"},
+                                                                       {"git.knownsshhosts", "example.com x"}});
   EXPECT_EQ(git.remote, "git@example.com:org/repo.git");
   EXPECT_TRUE(git.keep_git_dir);
   EXPECT_FALSE(git.submodules);
@@ -258,8 +267,11 @@ TEST_F(Llb, GitSourceIsReadFromTheIdentifierAndFromTheFullUrl) {
 }
 
 TEST_F(Llb, HttpSourceTakesNumbersAsGoReadsThem) {
-  auto http = SourceOf<graph::HttpSource>("https://example.com/f?x=1", {{"http.perm", "0755"}, {"http.uid", "0x10"}, {"http.gid", "9"},
-                                                                        {"http.filename", "g"}, {"http.checksum", kDigest},
+  auto http = SourceOf<graph::HttpSource>("https://example.com/f?x=1", {{"http.perm", "0755"},
+                                                                        {"http.uid", "0x10"},
+                                                                        {"http.gid", "9"},
+                                                                        {"http.filename", "g"},
+                                                                        {"http.checksum", kDigest},
                                                                         {"http.header.accept", "text/plain"}});
   EXPECT_EQ(http.url, "https://example.com/f?x=1");
   EXPECT_EQ(http.mode, 0755u);
@@ -270,7 +282,8 @@ TEST_F(Llb, HttpSourceTakesNumbersAsGoReadsThem) {
 }
 
 TEST_F(Llb, LayoutSourceNamesItsContentStore) {
-  auto layout = SourceOf<graph::OciLayoutSource>(std::string("oci-layout://example.com/x:v1@") + kDigest, {{"oci.store", "st"}, {"oci.session", "s"}});
+  auto layout = SourceOf<graph::OciLayoutSource>(std::string("oci-layout://example.com/x:v1@") + kDigest,
+                                                 {{"oci.store", "st"}, {"oci.session", "s"}});
   EXPECT_EQ(layout.path, "st");
   EXPECT_EQ(layout.reference, "v1");
   EXPECT_EQ(layout.digest->ToString(), kDigest);
@@ -279,8 +292,10 @@ TEST_F(Llb, LayoutSourceNamesItsContentStore) {
 
 TEST_F(Llb, SourcesThatAskForTooMuchAreRefusedByTheirAttribute) {
   EXPECT_THAT(SourceError("docker-image://alpine", {{"image.layerlimit", "0"}}), HasSubstr("invalid layer limit 0"));
-  EXPECT_THAT(SourceError("local://x", {{"local.metadatatransfer", "true"}}), HasSubstr("attribute local.metadatatransfer"));
-  EXPECT_THAT(SourceError("local://x", {{"local.includepattern", "[1]"}}), HasSubstr("local.includepattern is no JSON list"));
+  EXPECT_THAT(SourceError("local://x", {{"local.metadatatransfer", "true"}}),
+              HasSubstr("attribute local.metadatatransfer"));
+  EXPECT_THAT(SourceError("local://x", {{"local.includepattern", "[1]"}}),
+              HasSubstr("local.includepattern is no JSON list"));
   EXPECT_THAT(SourceError("git://h/r.git", {{"git.sig.pubkey", "x"}}), HasSubstr("attribute git.sig.pubkey"));
   EXPECT_THAT(SourceError("https://h/x", {{"http.sig.pubkey", "x"}}), HasSubstr("attribute http.sig.pubkey"));
   EXPECT_THAT(SourceError("https://h/x", {{"http.header.accept", "a\r\nX: y"}}), HasSubstr("control character"));
@@ -411,12 +426,16 @@ TEST_F(Llb, MalformedExecsAreRefused) {
   EXPECT_THAT(error([](auto& exec) { exec.clear_mounts(); }), HasSubstr("no mounts"));
   EXPECT_THAT(error([](auto& exec) { exec.mutable_mounts(0)->set_dest("/x"); }), HasSubstr("0 mounts at /"));
   EXPECT_THAT(error([](auto& exec) { exec.mutable_mounts(0)->set_input(7); }), HasSubstr("Mount.input names input 7"));
-  EXPECT_THAT(error([](auto& exec) { exec.mutable_mounts(0)->set_input(-2); }), HasSubstr("Mount.input names input -2"));
-  EXPECT_THAT(error([](auto& exec) { exec.mutable_mounts(0)->set_output(1'000'000'000); }), HasSubstr("Mount.output is 1000000000"));
+  EXPECT_THAT(error([](auto& exec) { exec.mutable_mounts(0)->set_input(-2); }),
+              HasSubstr("Mount.input names input -2"));
+  EXPECT_THAT(error([](auto& exec) { exec.mutable_mounts(0)->set_output(1'000'000'000); }),
+              HasSubstr("Mount.output is 1000000000"));
   EXPECT_THAT(error([](auto& exec) { *exec.add_mounts() = exec.mounts(0); }), HasSubstr("output 0 is given twice"));
-  EXPECT_THAT(error([](auto& exec) { exec.set_network(static_cast<pb::NetMode>(9)); }), HasSubstr("invalid network mode 9"));
+  EXPECT_THAT(error([](auto& exec) { exec.set_network(static_cast<pb::NetMode>(9)); }),
+              HasSubstr("invalid network mode 9"));
   EXPECT_THAT(error([](auto& exec) { exec.mutable_mounts(0)->set_result_id("r"); }), HasSubstr("Mount.result_id"));
-  EXPECT_THAT(error([](auto& exec) { exec.mutable_meta()->add_valid_exit_codes(256); }), HasSubstr("valid_exit_codes has 256"));
+  EXPECT_THAT(error([](auto& exec) { exec.mutable_meta()->add_valid_exit_codes(256); }),
+              HasSubstr("valid_exit_codes has 256"));
 }
 
 // --- Entitlements and capabilities -----------------------------------------------------------------------------

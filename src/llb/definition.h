@@ -46,7 +46,7 @@ struct ProgressGroup {
 // An Op as the client knows it: progress is told by its digest.
 struct Vertex {
   Digest digest;
-  std::string name;                  // as shown: llb.customname, else what the Op does
+  std::string name;  // as shown: llb.customname, else what the Op does
   std::map<std::string, std::string> description;
   std::optional<ProgressGroup> progress_group;
   std::optional<bool> export_cache;  // false: not to be part of exported caches
@@ -55,10 +55,10 @@ struct Vertex {
 
 struct Decoded {
   graph::Graph graph;
-  std::optional<graph::Ref> root;    // none: an empty file system
+  std::optional<graph::Ref> root;        // none: an empty file system
   std::vector<graph::Ref> besides = {};  // what must be built as well: inputs of PassthroughOps that are no outputs
-  std::vector<Vertex> vertices;      // that the result needs, inputs before users
-  std::vector<size_t> vertex_of;     // by step: index into vertices
+  std::vector<Vertex> vertices;          // that the result needs, inputs before users
+  std::vector<size_t> vertex_of;         // by step: index into vertices
 };
 
 struct DecodeOptions {

@@ -136,8 +136,7 @@ class Encoder {
     Finish(index, step, op, std::move(metadata), std::move(note));
   }
 
-  void Finish(graph::StepIndex index, const graph::Step& step, const pb::Op& op, pb::OpMetadata metadata,
-              Json note) {
+  void Finish(graph::StepIndex index, const graph::Step& step, const pb::Op& op, pb::OpMetadata metadata, Json note) {
     std::string text = Serialise(op);
     std::string digest = Digest::Of(text).ToString();
     digests_[index] = digest;
@@ -277,8 +276,12 @@ class Encoder {
     to->set_dest(mount.target);
     to->set_output(mount.output);
     switch (mount.type) {
-      case graph::MountType::kBind: to->set_readonly(mount.readonly); break;
-      case graph::MountType::kCache: WriteCache(step, mount, writer, to); break;
+      case graph::MountType::kBind:
+        to->set_readonly(mount.readonly);
+        break;
+      case graph::MountType::kCache:
+        WriteCache(step, mount, writer, to);
+        break;
       case graph::MountType::kTmpfs:
         to->set_mount_type(pb::TMPFS);
         to->set_readonly(mount.readonly);
@@ -339,7 +342,8 @@ class Encoder {
     pb::Input input;
     input.set_digest(Digest::Of(text).ToString());
     if (out_.metadata().contains(input.digest())) return input;
-    (*(*out_.mutable_metadata())[input.digest()].mutable_description())[kCustomName] = "[internal] setting cache mount permissions";
+    (*(*out_.mutable_metadata())[input.digest()].mutable_description())[kCustomName] =
+        "[internal] setting cache mount permissions";
     out_.add_def(std::move(text));
     return input;
   }

@@ -26,7 +26,8 @@ std::string LastRun(const dockerfile::Lowered& lowered) {
 
 // The same two files as one build with target: and as two with the first one's result in between.
 TEST(Inputs, ABuildThatWasSentAsAnInputIsTheBuildItself) {
-  dockerfile::Lowered base = LowerText("FROM alpine\nENV A=1\nWORKDIR /w\nRUN --mount=type=cache,target=/c,uid=7 make\n", {});
+  dockerfile::Lowered base =
+      LowerText("FROM alpine\nENV A=1\nWORKDIR /w\nRUN --mount=type=cache,target=/c,uid=7 make\n", {});
   Definitions definitions;
   StringAttributes attributes;
   definitions["base"] = Encode(base.graph, base.root);

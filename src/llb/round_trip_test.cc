@@ -63,8 +63,8 @@ Said Describe(const graph::Graph& graph, const std::optional<graph::Ref>& root) 
     identities.push_back(Digest::Of(text).Hex());
     if (!needed[i] || IsEmpty(step)) continue;
     said.steps[identities[i]].emplace(
-        step.name, fmt::format("{} | {} | {} | {}:{}-{} | {} | {}", graph::CanonicalOp(step).DumpCanonical(), step.stage,
-                               step.text, step.location.file, step.location.first_line,
+        step.name, fmt::format("{} | {} | {} | {}:{}-{} | {} | {}", graph::CanonicalOp(step).DumpCanonical(),
+                               step.stage, step.text, step.location.file, step.location.first_line,
                                step.location.last_line, Join(step.arg_names, ","), step.no_cache_rule));
   }
   said.root = identities[root->step] + "/" + std::to_string(root->output);
@@ -168,7 +168,8 @@ RUN <<EOF
 #!/bin/sh
 echo $A
 EOF
-)", options, "run.llb"));
+)",
+                        options, "run.llb"));
 }
 
 TEST(RoundTrip, EveryFormOfCopyAndAddComesBack) {
@@ -193,7 +194,8 @@ ADD --keep-git-dir=true https://example.com/r.git#main:sub /git
 ADD git@example.com:org/r.git /ssh
 ADD https://example.com/q.git?ref=v1&submodules=false&mtime=commit&fetch-by-commit=true&checksum=0123456789012345678901234567890123456789 /q
 WORKDIR /made
-)", {}, "copy.llb"));
+)",
+                        {}, "copy.llb"));
 }
 
 TEST(RoundTrip, AnEmptyResultIsAnEmptyDefinition) {
@@ -210,30 +212,53 @@ TEST(RoundTrip, EveryFieldThatOnlyLlbCanSayComesBack) {
     step.text = name;
     return graph::Ref{graph.Add(std::move(step)), 0};
   };
-  graph::Ref local = add(graph::LocalSource{.name = "src", .exclude = {"*.o"}, .include = {"a/**"}, .ignore_file = "i",
-                                            .follow_paths = {"a"}, .shared_key_hint = "h", .session = "s",
-                                            .unique_id = "u", .compare_nothing = true}, {}, "local");
-  graph::Ref http = add(graph::HttpSource{.url = "https://h/x", .filename = "x", .mode = 0755, .uid = 1, .gid = 2,
-                                          .auth_header_secret = "S", .accept = "a", .user_agent = "u"}, {}, "http");
+  graph::Ref local = add(graph::LocalSource{.name = "src",
+                                            .exclude = {"*.o"},
+                                            .include = {"a/**"},
+                                            .ignore_file = "i",
+                                            .follow_paths = {"a"},
+                                            .shared_key_hint = "h",
+                                            .session = "s",
+                                            .unique_id = "u",
+                                            .compare_nothing = true},
+                         {}, "local");
+  graph::Ref http = add(graph::HttpSource{.url = "https://h/x",
+                                          .filename = "x",
+                                          .mode = 0755,
+                                          .uid = 1,
+                                          .gid = 2,
+                                          .auth_header_secret = "S",
+                                          .accept = "a",
+                                          .user_agent = "u"},
+                        {}, "http");
   graph::GitSource remote{.remote = "ssh://git@h/r.git", .ref = "v1"};
   remote.known_hosts = "h ssh-ed25519 AAAA\n";
   graph::Ref git = add(remote, {}, "git");
-  graph::Ref image = add(graph::ImageSource{.reference = "docker.io/library/alpine:3", .resolve_mode = graph::ResolveMode::kPull}, {}, "image");
-  graph::Ref layout = add(graph::OciLayoutSource{.path = "store", .reference = "v1", .digest = Digest::Of("x"), .session = "s"}, {}, "oci");
+  graph::Ref image =
+      add(graph::ImageSource{.reference = "docker.io/library/alpine:3", .resolve_mode = graph::ResolveMode::kPull}, {},
+          "image");
+  graph::Ref layout = add(
+      graph::OciLayoutSource{.path = "store", .reference = "v1", .digest = Digest::Of("x"), .session = "s"}, {}, "oci");
   graph::Exec exec{.args = {"make"}};
   exec.valid_exit_codes = {0, 3};
-  exec.mounts = {graph::Mount{.target = "/", .input = 0, .output = 0},
-                 graph::Mount{.target = "/out", .input = 1, .output = 1},
-                 graph::Mount{.target = "/rw", .input = 2, .source = "sub"},
-                 graph::Mount{.target = "/file", .input = 3, .readonly = true},
-                 graph::Mount{.target = "/scratch", .output = 2}};
+  exec.mounts = {
+      graph::Mount{.target = "/", .input = 0, .output = 0}, graph::Mount{.target = "/out", .input = 1, .output = 1},
+      graph::Mount{.target = "/rw", .input = 2, .source = "sub"},
+      graph::Mount{.target = "/file", .input = 3, .readonly = true}, graph::Mount{.target = "/scratch", .output = 2}};
   graph::Ref run = add(exec, {layout, image, git, http}, "run");
   graph::FileOp file{.base = 0};
   file.actions = {
-      graph::Copy{.input = 1, .from = {.path = "a", .include = {"*.c"}}, .dest = "/d", .owner = {"node", "", 2},
-                  .contents_only = false, .create_dest_path = false, .replace = true, .required = {"/a/b"},
+      graph::Copy{.input = 1,
+                  .from = {.path = "a", .include = {"*.c"}},
+                  .dest = "/d",
+                  .owner = {"node", "", 2},
+                  .contents_only = false,
+                  .create_dest_path = false,
+                  .replace = true,
+                  .required = {"/a/b"},
                   .timestamp = Timestamp{0}},
-      graph::MakeFile{.path = "/f", .data = std::string("\0x", 2), .mode = 0600, .owner = {"0", "0"}, .timestamp = Timestamp{5}},
+      graph::MakeFile{
+          .path = "/f", .data = std::string("\0x", 2), .mode = 0600, .owner = {"0", "0"}, .timestamp = Timestamp{5}},
       graph::MakeDirectory{.path = "/m", .make_parents = false, .timestamp = Timestamp{6}},
       graph::MakeSymlink{.target = "f", .path = "/l", .timestamp = Timestamp{7}},
       graph::Remove{.path = "/r*", .allow_wildcard = true, .allow_not_found = true}};

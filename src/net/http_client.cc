@@ -71,8 +71,7 @@ struct Transfer {
   void Touch() { last_activity = std::chrono::steady_clock::now(); }
 
   bool Redirected() const {
-    return request.follow_redirects && IsRedirect(response.status) &&
-           !response.Header("Location").empty();
+    return request.follow_redirects && IsRedirect(response.status) && !response.Header("Location").empty();
   }
 
   bool ChooseSinkOnce() {
@@ -88,10 +87,8 @@ struct Transfer {
   }
 
   bool OpenBodyAgain() {
-    auto opened =
-        request.open_body
-            ? request.open_body()
-            : Result<std::unique_ptr<Reader>>(std::make_unique<StringReader>(request.body));
+    auto opened = request.open_body ? request.open_body()
+                                    : Result<std::unique_ptr<Reader>>(std::make_unique<StringReader>(request.body));
     if (!opened) {
       error = std::move(opened).error();
       return false;
@@ -114,8 +111,7 @@ size_t OnHeader(char* data, size_t size, size_t count, void* user) {
   Response& response = transfer.response;
   if (line.starts_with("HTTP/")) {  // a new head: after a 1xx
     size_t blank = std::min(line.find(' '), line.size());
-    response = {.status = static_cast<int>(
-                    ParseInt(TrimSpace(line.substr(blank)).substr(0, 3)).value_or(0))};
+    response = {.status = static_cast<int>(ParseInt(TrimSpace(line.substr(blank)).substr(0, 3)).value_or(0))};
     transfer.headers_done = false;
   } else if (line.empty()) {
     transfer.headers_done = response.status >= 200;
@@ -171,14 +167,14 @@ Error CurlError(const CurlLibrary& curl, CURLcode code, const Transfer& transfer
       return error;
     }
     case CURLE_SSL_CACERT_BADFILE: {
-      Error error =
-          Invalid("{}: cannot read the CA certificates {}", target, transfer.request.tls.ca);
+      Error error = Invalid("{}: cannot read the CA certificates {}", target, transfer.request.tls.ca);
       error.hint = "give a PEM file, or a directory made by openssl rehash";
       return error;
     }
     case CURLE_SSL_CERTPROBLEM: {
       const Tls& tls = transfer.request.tls;
-      return Invalid("{}: cannot use the client's certificate {} with the key {}: {}", target, tls.certificate, tls.key, text);
+      return Invalid("{}: cannot use the client's certificate {} with the key {}: {}", target, tls.certificate, tls.key,
+                     text);
     }
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_URL_MALFORMAT:
@@ -249,8 +245,7 @@ void SetOptions(const Lane& lane, Transfer& transfer, curl_slist* headers, const
   lane.Set(CURLOPT_HTTPHEADER, headers);
   lane.Set(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
   lane.Set(CURLOPT_ERRORBUFFER, transfer.curl_error);
-  lane.Set(CURLOPT_CONNECTTIMEOUT_MS,
-                   static_cast<long>(request.timeouts.connect.count()));
+  lane.Set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(request.timeouts.connect.count()));
   lane.Set(CURLOPT_BUFFERSIZE, 256L << 10);
   lane.Set(CURLOPT_HEADERFUNCTION, OnHeader);
   lane.Set(CURLOPT_HEADERDATA, &transfer);
@@ -332,22 +327,19 @@ Status Perform(Lane& lane, Transfer& transfer, SteadyTime deadline, std::stop_to
 Status Redirect(Transfer& transfer, const Response& response) {
   TRY_ASSIGN(Url next, ResolveUrl(transfer.url, response.Header("Location")));
   if (transfer.url.scheme == "https" && next.scheme == "http") {
-    return Invalid("{} redirects from https to {}", Redact(transfer.url.String()),
-                   Redact(next.String()));
+    return Invalid("{} redirects from https to {}", Redact(transfer.url.String()), Redact(next.String()));
   }
   if (!SameOrigin(transfer.url, next)) {
     std::erase_if(transfer.headers, [](const auto& header) {
-      return EqualsIgnoreCase(header.first, "Authorization") ||
-             EqualsIgnoreCase(header.first, "Cookie");
+      return EqualsIgnoreCase(header.first, "Authorization") || EqualsIgnoreCase(header.first, "Cookie");
     });
   }
-  bool keeps = response.status == 307 || response.status == 308 || transfer.method == "GET" ||
-               transfer.method == "HEAD";
+  bool keeps =
+      response.status == 307 || response.status == 308 || transfer.method == "GET" || transfer.method == "HEAD";
   if (!keeps) {
     transfer.method = "GET";
     transfer.send_body = false;
-    std::erase_if(transfer.headers,
-                  [](const auto& header) { return ToLower(header.first).starts_with("content-"); });
+    std::erase_if(transfer.headers, [](const auto& header) { return ToLower(header.first).starts_with("content-"); });
   }
   transfer.url = std::move(next);
   return Ok();
@@ -394,8 +386,8 @@ struct HttpClient::Pool {
   Result<std::unique_ptr<Lane>> Take(const std::string& origin) {
     TRY_ASSIGN(const CurlLibrary* curl, CurlLibrary::Get());
     auto lanes = idle.Lock();
-    auto found = std::ranges::find(lanes->rbegin(), lanes->rend(), origin,
-                                   [](const auto& lane) { return lane->origin; });
+    auto found =
+        std::ranges::find(lanes->rbegin(), lanes->rend(), origin, [](const auto& lane) { return lane->origin; });
     if (found == lanes->rend() && lanes->size() < kMaxIdleLanes) {
       auto lane = std::make_unique<Lane>(*curl);
       lane->origin = origin;
@@ -417,8 +409,7 @@ struct HttpClient::Pool {
 HttpClient::HttpClient() : pool_(std::make_unique<Pool>()) {}
 HttpClient::~HttpClient() = default;
 
-Result<Response> HttpClient::Send(const Request& request, const ChooseSink& sink,
-                                  std::stop_token stop) {
+Result<Response> HttpClient::Send(const Request& request, const ChooseSink& sink, std::stop_token stop) {
   auto cancelled = [&] { return Cancelled("{} was cancelled", Redact(request.url)); };
   TRY_ASSIGN(Url url, ParseUrl(request.url));
   bool has_body = request.method == "POST" || request.method == "PUT" || request.method == "PATCH";
@@ -428,9 +419,8 @@ Result<Response> HttpClient::Send(const Request& request, const ChooseSink& sink
                .method = request.method,
                .send_body = has_body,
                .headers = request.headers};
-  SteadyTime deadline = request.timeouts.total.count() > 0
-                            ? std::chrono::steady_clock::now() + request.timeouts.total
-                            : SteadyTime::max();
+  SteadyTime deadline = request.timeouts.total.count() > 0 ? std::chrono::steady_clock::now() + request.timeouts.total
+                                                           : SteadyTime::max();
   for (int redirects = 0; redirects <= kMaxRedirects; ++redirects) {
     if (stop.stop_requested()) return cancelled();
     // Each hop sees its own state; what it inherits is where to go and what to send.

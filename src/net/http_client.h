@@ -39,8 +39,8 @@ struct Timeouts {
 };
 
 struct Tls {
-  std::string ca;         // PEM file, or directory of hashed ones, besides the system's
-  bool insecure = false;  // no check of the server's certificate
+  std::string ca;                // PEM file, or directory of hashed ones, besides the system's
+  bool insecure = false;         // no check of the server's certificate
   std::string certificate, key;  // PEM files, shown to servers that ask who the client is; empty: none
   bool operator==(const Tls&) const = default;
 };
@@ -53,13 +53,13 @@ struct Request {
   std::string method = "GET";
   std::string url;
   Headers headers = {};
-  std::string body = {};           // for methods that have one, or
-  OpenBody open_body = {};         // body_size bytes of this
+  std::string body = {};    // for methods that have one, or
+  OpenBody open_body = {};  // body_size bytes of this
   uint64_t body_size = 0;
   // A server that took part of the body keeps it (an upload session): when the connection dies,
   // the caller wants to know, and not the whole body sent again on another one.
   bool body_has_effect = false;
-  bool follow_redirects = true;    // Authorization stays with its host, https stays https
+  bool follow_redirects = true;  // Authorization stays with its host, https stays https
   Timeouts timeouts = {};
   Tls tls = {};
 };

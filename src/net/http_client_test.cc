@@ -34,8 +34,7 @@ ServerReply RedirectTo(const std::string& location, int status) {
 
 TEST(HttpClient, GetsStatusHeadersAndBody) {
   HttpServer server([](const ServerRequest&) {
-    return ServerReply{
-        .status = 404, .headers = {{"X-Thing", " a "}, {"x-thing", "b"}}, .body = "nope"};
+    return ServerReply{.status = 404, .headers = {{"X-Thing", " a "}, {"x-thing", "b"}}, .body = "nope"};
   });
   HttpClient http;
   auto reply = http.Fetch({.url = server.Url("/x")}, kLimit, {});
@@ -49,11 +48,9 @@ TEST(HttpClient, GetsStatusHeadersAndBody) {
 TEST(HttpClient, SendsHeadersBodyAndItsName) {
   HttpServer server(Echo);
   HttpClient http;
-  auto reply = http.Fetch({.method = "POST",
-                           .url = server.Url("/x?a=b"),
-                           .headers = {{"X-One", "1"}, {"X-Empty", ""}},
-                           .body = "payload"},
-                          kLimit, {});
+  auto reply = http.Fetch(
+      {.method = "POST", .url = server.Url("/x?a=b"), .headers = {{"X-One", "1"}, {"X-Empty", ""}}, .body = "payload"},
+      kLimit, {});
   ASSERT_TRUE(reply);
   EXPECT_THAT(reply->body, HasSubstr("POST /x?a=b payload\n"));
   EXPECT_THAT(reply->body, HasSubstr("\nx-one: 1"));
@@ -71,9 +68,7 @@ TEST(HttpClient, AnEmptyPostHasALength) {
 }
 
 TEST(HttpClient, HeadHasNoBody) {
-  HttpServer server([](const ServerRequest&) {
-    return ServerReply{.headers = {{"Content-Length", "1000000"}}};
-  });
+  HttpServer server([](const ServerRequest&) { return ServerReply{.headers = {{"Content-Length", "1000000"}}}; });
   HttpClient http;
   auto reply = http.Fetch({.method = "HEAD", .url = server.Url("/")}, kLimit, {});
   ASSERT_TRUE(reply) << reply.error().message;
@@ -96,8 +91,7 @@ TEST(HttpClient, ManyThreadsShareOneClient) {
   HttpClient http;
   Status status = ParallelFor(200, 8, [&](size_t i) -> Status {
     std::string body(i * 100, 'x');
-    TRY_ASSIGN(Reply reply,
-               http.Fetch({.method = "PUT", .url = server.Url("/"), .body = body}, kLimit, {}));
+    TRY_ASSIGN(Reply reply, http.Fetch({.method = "PUT", .url = server.Url("/"), .body = body}, kLimit, {}));
     if (!reply.body.starts_with("PUT / " + body + "\n")) return Internal("mixed up");
     return Ok();
   });
@@ -107,15 +101,12 @@ TEST(HttpClient, ManyThreadsShareOneClient) {
 
 TEST(HttpClient, StreamsALargeBodyBothWays) {
   std::string large(5 << 20, 'z');
-  HttpServer server([&](const ServerRequest& request) {
-    return ServerReply{.body = request.body == large ? large : "different"};
-  });
+  HttpServer server(
+      [&](const ServerRequest& request) { return ServerReply{.body = request.body == large ? large : "different"}; });
   HttpClient http;
   StringWriter out;
   Request request{.method = "PUT", .url = server.Url("/"), .body_size = large.size()};
-  request.open_body = [&]() -> Result<std::unique_ptr<Reader>> {
-    return std::make_unique<StringReader>(large);
-  };
+  request.open_body = [&]() -> Result<std::unique_ptr<Reader>> { return std::make_unique<StringReader>(large); };
   int asked = 0;
   auto sink = [&](const Response& head) -> Result<Writer*> {
     EXPECT_EQ(head.status, 200);
@@ -143,21 +134,17 @@ TEST(HttpClient, ErrorsOfReaderAndWriterComeThrough) {
 }
 
 TEST(HttpClient, AnswersBeyondTheLimitAreRefused) {
-  HttpServer server(
-      [](const ServerRequest&) { return ServerReply{.body = std::string(100, 'x')}; });
+  HttpServer server([](const ServerRequest&) { return ServerReply{.body = std::string(100, 'x')}; });
   HttpClient http;
   EXPECT_TRUE(http.Fetch({.url = server.Url("/")}, 100, {}));
   EXPECT_EQ(http.Fetch({.url = server.Url("/")}, 99, {}).error().code, Code::kInvalid);
 }
 
 TEST(HttpClient, ACutBodyIsAnErrorAndItsStartIsDelivered) {
-  HttpServer server([](const ServerRequest&) {
-    return ServerReply{.body = std::string(1000, 'x'), .cut_after = 400};
-  });
+  HttpServer server([](const ServerRequest&) { return ServerReply{.body = std::string(1000, 'x'), .cut_after = 400}; });
   HttpClient http;
   StringWriter out;
-  auto result = http.Send({.url = server.Url("/")},
-                          [&](const Response&) -> Result<Writer*> { return &out; }, {});
+  auto result = http.Send({.url = server.Url("/")}, [&](const Response&) -> Result<Writer*> { return &out; }, {});
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code, Code::kUnavailable);
   EXPECT_EQ(out.text.size(), 400u);
@@ -174,12 +161,9 @@ TEST(HttpClient, NobodyListeningIsUnavailable) {
 }
 
 TEST(HttpClient, AStalledServerIsGivenUp) {
-  HttpServer server([](const ServerRequest&) {
-    return ServerReply{.body = std::string(1000, 'x'), .hang_after = 10};
-  });
+  HttpServer server([](const ServerRequest&) { return ServerReply{.body = std::string(1000, 'x'), .hang_after = 10}; });
   HttpClient http;
-  auto result = http.Fetch(
-      {.url = server.Url("/"), .timeouts = {.stall = std::chrono::milliseconds(50)}}, kLimit, {});
+  auto result = http.Fetch({.url = server.Url("/"), .timeouts = {.stall = std::chrono::milliseconds(50)}}, kLimit, {});
   EXPECT_EQ(result.error().code, Code::kUnavailable);
   EXPECT_THAT(result.error().message, HasSubstr("sent nothing within"));
 }
@@ -193,8 +177,7 @@ TEST(HttpClient, AStopEndsARequestAtOnce) {
   HttpClient http;
   auto result = http.Fetch({.url = server.Url("/")}, kLimit, stop.get_token());
   EXPECT_EQ(result.error().code, Code::kCancelled);
-  EXPECT_EQ(http.Fetch({.url = server.Url("/")}, kLimit, stop.get_token()).error().code,
-            Code::kCancelled);
+  EXPECT_EQ(http.Fetch({.url = server.Url("/")}, kLimit, stop.get_token()).error().code, Code::kCancelled);
 }
 
 TEST(HttpClient, FollowsRedirectsOfReads) {

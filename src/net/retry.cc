@@ -60,8 +60,7 @@ Sleeper& SystemSleeper() {
   return sleeper;
 }
 
-bool Retrier::Wait(std::optional<Nanos> retry_after, std::stop_token stop,
-                   std::optional<int> attempts) {
+bool Retrier::Wait(std::optional<Nanos> retry_after, std::stop_token stop, std::optional<int> attempts) {
   ++failed_;
   if (failed_ >= std::min(policy_.attempts, attempts.value_or(policy_.attempts))) return false;
   if (retry_after && *retry_after > policy_.max_retry_after) return false;

@@ -19,7 +19,7 @@
 namespace varve::net {
 
 struct RetryPolicy {
-  int attempts = 5;               // in all, the first one included
+  int attempts = 5;  // in all, the first one included
   Nanos first_delay{250'000'000};
   Nanos max_delay{10'000'000'000};
   // A server that asks for a longer pause than this is not waited for.
@@ -48,13 +48,11 @@ Sleeper& SystemSleeper();
 // The attempts of one operation; one thread.
 class Retrier {
  public:
-  Retrier(const RetryPolicy& policy, Sleeper& sleeper)
-      : policy_(policy), sleeper_(sleeper) {}
+  Retrier(const RetryPolicy& policy, Sleeper& sleeper) : policy_(policy), sleeper_(sleeper) {}
 
   // Called after a failed attempt. Waits and returns true when another is due. `attempts`, if
   // given, is a lower limit than the policy's for this kind of failure.
-  bool Wait(std::optional<Nanos> retry_after, std::stop_token stop,
-            std::optional<int> attempts = {});
+  bool Wait(std::optional<Nanos> retry_after, std::stop_token stop, std::optional<int> attempts = {});
   // Progress was made (some bytes came): the count begins anew.
   void Reset() { failed_ = 0; }
   int failed() const { return failed_; }

@@ -18,14 +18,11 @@ class TlsTest : public ::testing::Test {
     certificates_ = testing::MakeCertificates(directory_);
     server_ = std::make_unique<testing::HttpServer>(
         [](const testing::ServerRequest&) { return testing::ServerReply{.body = "secure"}; },
-        testing::HttpServer::BodyLimit{},
-        testing::ServerTls{certificates_.certificate_file, certificates_.key_file});
+        testing::HttpServer::BodyLimit{}, testing::ServerTls{certificates_.certificate_file, certificates_.key_file});
   }
   ~TlsTest() override { std::filesystem::remove_all(directory_); }
 
-  Result<Reply> Get(Tls tls) {
-    return http_.Fetch({.url = server_->Url("/"), .tls = std::move(tls)}, 1000, {});
-  }
+  Result<Reply> Get(Tls tls) { return http_.Fetch({.url = server_->Url("/"), .tls = std::move(tls)}, 1000, {}); }
 
   std::string directory_ = ::testing::TempDir() + "/varve-tls-test";
   testing::TestCertificates certificates_;
@@ -56,7 +53,8 @@ TEST_F(TlsTest, InsecureSkipsTheCheckForThatRequestOnly) {
 
 TEST_F(TlsTest, AServerThatAsksIsShownTheClientsCertificate) {
   testing::HttpServer strict(
-      [](const testing::ServerRequest&) { return testing::ServerReply{.body = "welcome"}; }, testing::HttpServer::BodyLimit{},
+      [](const testing::ServerRequest&) { return testing::ServerReply{.body = "welcome"}; },
+      testing::HttpServer::BodyLimit{},
       testing::ServerTls{certificates_.certificate_file, certificates_.key_file, certificates_.ca_file});
   auto get = [&](Tls tls) {
     tls.ca = certificates_.ca_file;

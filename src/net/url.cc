@@ -82,9 +82,7 @@ Url& Url::AddQuery(std::string_view name, std::string_view value) {
 }
 
 Result<Url> ParseUrl(std::string_view text) {
-  auto bad = [&](std::string_view why) {
-    return Invalid("\"{}\" is not a URL: {}", Redact(text), why);
-  };
+  auto bad = [&](std::string_view why) { return Invalid("\"{}\" is not a URL: {}", Redact(text), why); };
   for (unsigned char c : text) {
     if (c <= ' ' || c == 0x7f) return bad("it has a blank or control character");
   }
@@ -113,8 +111,7 @@ Result<Url> ResolveUrl(const Url& base, std::string_view location) {
   if (scheme != location.npos && location.find_first_of("/?#") > scheme) return ParseUrl(location);
   if (location.starts_with("//")) return ParseUrl(base.scheme + ":" + std::string(location));
   // Parsed as part of a URL, so that its characters are judged once and in one place.
-  TRY_ASSIGN(Url url, ParseUrl(base.Origin() + (location.starts_with('/') ? "" : "/") +
-                               std::string(location)));
+  TRY_ASSIGN(Url url, ParseUrl(base.Origin() + (location.starts_with('/') ? "" : "/") + std::string(location)));
   if (location.empty() || location.starts_with('?') || location.starts_with('#')) {
     url.path = base.path;
     if (!location.starts_with('?')) url.query = base.query;
@@ -138,8 +135,7 @@ bool IsLoopback(std::string_view host) {
   // An address, not a name that begins like one: 127.0.0.1.example.com is somebody else's.
   std::vector<std::string> parts = Split(host, '.');
   return parts.size() == 4 && std::ranges::all_of(parts, [](const std::string& part) {
-           return !part.empty() && part.size() <= 3 &&
-                  part.find_first_not_of("0123456789") == part.npos;
+           return !part.empty() && part.size() <= 3 && part.find_first_not_of("0123456789") == part.npos;
          });
 }
 

@@ -24,17 +24,15 @@ TEST(Url, PartsComeApartAndTogether) {
 }
 
 TEST(Url, RefusesWhatIsNone) {
-  for (const char* bad : {"", "a", "ftp://a/", "http://", "http:///x", "http://a b/", "http://a:0/",
-                          "http://a:99999/", "http://a:x/", "http://[::1/", "http://a/\r\nX: y",
-                          "file:///etc/passwd", "http://a\\b/"}) {
+  for (const char* bad : {"", "a", "ftp://a/", "http://", "http:///x", "http://a b/", "http://a:0/", "http://a:99999/",
+                          "http://a:x/", "http://[::1/", "http://a/\r\nX: y", "file:///etc/passwd", "http://a\\b/"}) {
     EXPECT_FALSE(ParseUrl(bad)) << bad;
   }
 }
 
 TEST(Url, LocationsResolveAsInRfc3986) {
   const std::string base = "http://h:5000/v2/app/blobs/uploads/?x=1";
-  EXPECT_EQ(Resolved(base, "/v2/app/blobs/uploads/1?_state=a"),
-            "http://h:5000/v2/app/blobs/uploads/1?_state=a");
+  EXPECT_EQ(Resolved(base, "/v2/app/blobs/uploads/1?_state=a"), "http://h:5000/v2/app/blobs/uploads/1?_state=a");
   EXPECT_EQ(Resolved(base, "https://cdn/blob"), "https://cdn/blob");
   EXPECT_EQ(Resolved(base, "//cdn/blob"), "http://cdn/blob");
   EXPECT_EQ(Resolved(base, "1"), "http://h:5000/v2/app/blobs/uploads/1");

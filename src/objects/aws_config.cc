@@ -48,8 +48,7 @@ Result<std::map<std::string, AwsProfile>> ParseAwsFile(std::string_view text) {
     if (equals == content.npos || current == nullptr) {
       return Invalid("line {}: neither [profile] nor name = value", number);
     }
-    (*current)[ToLower(TrimSpace(content.substr(0, equals)))] =
-        TrimSpace(content.substr(equals + 1));
+    (*current)[ToLower(TrimSpace(content.substr(0, equals)))] = TrimSpace(content.substr(equals + 1));
   }
   return profiles;
 }
@@ -60,8 +59,8 @@ Result<AwsProfile> ReadAwsProfile(const Environment& environment, const std::str
   if (!by_name) wanted = "default";
   AwsProfile merged;
   bool found = false;
-  for (auto [variable, file] : {std::pair("AWS_SHARED_CREDENTIALS_FILE", "credentials"),
-                                std::pair("AWS_CONFIG_FILE", "config")}) {
+  for (auto [variable, file] :
+       {std::pair("AWS_SHARED_CREDENTIALS_FILE", "credentials"), std::pair("AWS_CONFIG_FILE", "config")}) {
     std::string path = environment(variable);
     if (path.empty()) {
       std::string home = environment("HOME");

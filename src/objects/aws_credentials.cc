@@ -25,9 +25,9 @@ constexpr net::Timeouts kSts{
 Result<AwsCredentials> FromMetadata(const std::string& body, std::string source) {
   auto json = Json::Parse(body);
   if (!json) return Corrupt("{}: the answer is not JSON", source);
-  AwsCredentials credentials{.keys = {json->GetString("AccessKeyId"),
-                                      json->GetString("SecretAccessKey"), json->GetString("Token")},
-                             .source = std::move(source)};
+  AwsCredentials credentials{
+      .keys = {json->GetString("AccessKeyId"), json->GetString("SecretAccessKey"), json->GetString("Token")},
+      .source = std::move(source)};
   if (credentials.keys.access_key_id.empty() || credentials.keys.secret_access_key.empty()) {
     return Corrupt("{}: the answer has no keys: {}", credentials.source,
                    json->GetString("Message", json->GetString("Code", "no message")));
@@ -45,8 +45,7 @@ Result<std::string> ReadToken(const std::string& path) {
 // The agent of EKS pod identity and ECS, besides loopback; anything else must be https, because the
 // answer is a secret.
 bool IsContainerHost(const std::string& host) {
-  return net::IsLoopback(host) || host == "169.254.170.2" || host == "169.254.170.23" ||
-         host == "fd00:ec2::23";
+  return net::IsLoopback(host) || host == "169.254.170.2" || host == "169.254.170.23" || host == "fd00:ec2::23";
 }
 
 }  // namespace
@@ -91,8 +90,7 @@ Result<AwsCredentials> AwsCredentialChain::Find(std::stop_token stop) {
       return AwsCredentials{.keys = std::move(keys), .source = "environment"};
     }
     if (std::string file = environment_("AWS_WEB_IDENTITY_TOKEN_FILE"); !file.empty()) {
-      return FromWebIdentity(file, environment_("AWS_ROLE_ARN"),
-                             environment_("AWS_ROLE_SESSION_NAME"), stop);
+      return FromWebIdentity(file, environment_("AWS_ROLE_ARN"), environment_("AWS_ROLE_SESSION_NAME"), stop);
     }
   }
   TRY_ASSIGN(AwsProfile profile, ReadAwsProfile(environment_, profile_));
@@ -116,8 +114,7 @@ Result<AwsCredentials> AwsCredentialChain::Find(std::stop_token stop) {
 }
 
 // Without keys when the profile says nothing about them.
-Result<AwsCredentials> AwsCredentialChain::FromProfile(const AwsProfile& profile,
-                                                       std::stop_token stop) {
+Result<AwsCredentials> AwsCredentialChain::FromProfile(const AwsProfile& profile, std::stop_token stop) {
   auto get = [&](const char* name) {
     auto found = profile.find(name);
     return found == profile.end() ? std::string() : found->second;
@@ -131,8 +128,7 @@ Result<AwsCredentials> AwsCredentialChain::FromProfile(const AwsProfile& profile
           "AWS profile \"{}\" assumes a role from another profile, which varve "
           "does not do",
           name);
-      error.hint =
-          "export the keys first: eval \"$(aws configure export-credentials --format env)\"";
+      error.hint = "export the keys first: eval \"$(aws configure export-credentials --format env)\"";
       return error;
     }
     return FromWebIdentity(file, role, get("role_session_name"), stop);
@@ -143,46 +139,42 @@ Result<AwsCredentials> AwsCredentialChain::FromProfile(const AwsProfile& profile
   }
   for (const char* other : {"credential_process", "sso_session", "sso_start_url"}) {
     if (get(other).empty()) continue;
-    Error error =
-        Invalid("AWS profile \"{}\" gets its keys by {}, which varve does not do", name, other);
+    Error error = Invalid("AWS profile \"{}\" gets its keys by {}, which varve does not do", name, other);
     error.hint = "export the keys first: eval \"$(aws configure export-credentials --format env)\"";
     return error;
   }
   return AwsCredentials{};
 }
 
-Result<AwsCredentials> AwsCredentialChain::FromWebIdentity(const std::string& token_file,
-                                                           const std::string& role,
-                                                           const std::string& session,
-                                                           std::stop_token stop) {
+Result<AwsCredentials> AwsCredentialChain::FromWebIdentity(const std::string& token_file, const std::string& role,
+                                                           const std::string& session, std::stop_token stop) {
   if (role.empty()) return Invalid("AWS_WEB_IDENTITY_TOKEN_FILE is set and AWS_ROLE_ARN is not");
   TRY_ASSIGN(std::string token, ReadToken(token_file));
   std::string endpoint = environment_("AWS_ENDPOINT_URL_STS");
   if (endpoint.empty()) {
-    endpoint = region_.empty() ? "https://sts.amazonaws.com"
-                               : fmt::format("https://sts.{}.amazonaws.com{}", region_,
-                                             region_.starts_with("cn-") ? ".cn" : "");
+    endpoint = region_.empty()
+                   ? "https://sts.amazonaws.com"
+                   : fmt::format("https://sts.{}.amazonaws.com{}", region_, region_.starts_with("cn-") ? ".cn" : "");
   }
   // In the body: a query would be in the logs of every proxy on the way.
-  net::Request request{
-      .method = "POST",
-      .url = endpoint + "/",
-      .headers = {{"Content-Type", "application/x-www-form-urlencoded"}},
-      .body = CanonicalQuery({{"Action", "AssumeRoleWithWebIdentity"},
-                              {"Version", "2011-06-15"},
-                              {"RoleArn", role},
-                              {"RoleSessionName", session.empty() ? "varve" : session},
-                              {"WebIdentityToken", token}}),
-      .follow_redirects = false,
-      .timeouts = kSts};
+  net::Request request{.method = "POST",
+                       .url = endpoint + "/",
+                       .headers = {{"Content-Type", "application/x-www-form-urlencoded"}},
+                       .body = CanonicalQuery({{"Action", "AssumeRoleWithWebIdentity"},
+                                               {"Version", "2011-06-15"},
+                                               {"RoleArn", role},
+                                               {"RoleSessionName", session.empty() ? "varve" : session},
+                                               {"WebIdentityToken", token}}),
+                       .follow_redirects = false,
+                       .timeouts = kSts};
   TRY_ASSIGN(net::Reply reply, http_.Fetch(request, kMaxAnswer, stop));
   auto xml = ParseXml(reply.body);
   if (reply.head.status != 200) {
     const XmlElement* error = xml ? xml->Find("Error") : nullptr;
     std::string_view code = error != nullptr ? error->Text("Code") : "";
-    std::string message = fmt::format("{} does not let the token of {} assume {}: {} {} {}",
-                                      net::Redact(endpoint), token_file, role, reply.head.status,
-                                      code, error != nullptr ? error->Text("Message") : "");
+    std::string message =
+        fmt::format("{} does not let the token of {} assume {}: {} {} {}", net::Redact(endpoint), token_file, role,
+                    reply.head.status, code, error != nullptr ? error->Text("Message") : "");
     if (reply.head.status >= 500) return Unavailable("{}", message);
     return Invalid("{}", message);
   }
@@ -207,8 +199,7 @@ Result<AwsCredentials> AwsCredentialChain::FromContainer(std::stop_token stop) {
   }
   TRY_ASSIGN(net::Url parsed, net::ParseUrl(url));
   if (parsed.scheme != "https" && !IsContainerHost(parsed.host)) {
-    return Invalid("AWS_CONTAINER_CREDENTIALS_FULL_URI: {} is neither https nor on this machine",
-                   net::Redact(url));
+    return Invalid("AWS_CONTAINER_CREDENTIALS_FULL_URI: {} is neither https nor on this machine", net::Redact(url));
   }
   net::Headers headers;
   std::string token = environment_("AWS_CONTAINER_AUTHORIZATION_TOKEN");
@@ -217,12 +208,10 @@ Result<AwsCredentials> AwsCredentialChain::FromContainer(std::stop_token stop) {
   }
   if (!token.empty()) headers.emplace_back("Authorization", token);
   TRY_ASSIGN(net::Reply reply,
-             http_.Fetch(
-                 {.url = url, .headers = headers, .follow_redirects = false, .timeouts = kMetadata},
-                 kMaxAnswer, stop));
+             http_.Fetch({.url = url, .headers = headers, .follow_redirects = false, .timeouts = kMetadata}, kMaxAnswer,
+                         stop));
   if (reply.head.status != 200) {
-    return Unavailable("container credentials from {}: status {}", net::Redact(url),
-                       reply.head.status);
+    return Unavailable("container credentials from {}: status {}", net::Redact(url), reply.head.status);
   }
   return FromMetadata(reply.body, "container role");
 }

@@ -35,14 +35,10 @@ struct AwsCredentials {
 // Safe from any thread; one fetch at a time.
 class AwsCredentialChain {
  public:
-  AwsCredentialChain(net::HttpClient& http, Clock& clock, Environment environment,
-                     AwsKeys explicit_keys, std::string profile, std::string region)
-      : http_(http),
-        clock_(clock),
-        environment_(std::move(environment)),
-        explicit_keys_(std::move(explicit_keys)),
-        profile_(std::move(profile)),
-        region_(std::move(region)) {}
+  AwsCredentialChain(net::HttpClient& http, Clock& clock, Environment environment, AwsKeys explicit_keys,
+                     std::string profile, std::string region)
+      : http_(http), clock_(clock), environment_(std::move(environment)), explicit_keys_(std::move(explicit_keys)),
+        profile_(std::move(profile)), region_(std::move(region)) {}
 
   // Kept until five minutes before they expire. kInvalid, with the places that were looked at, when
   // there are none, also the next time: the metadata service is not asked twice.

@@ -22,8 +22,7 @@ class AwsCredentialsTest : public ::testing::Test {
  protected:
   AwsCredentialsTest() {
     home_ = std::filesystem::path(::testing::TempDir()) /
-            ("aws-" + std::to_string(getpid()) + "-" +
-             ::testing::UnitTest::GetInstance()->current_test_info()->name());
+            ("aws-" + std::to_string(getpid()) + "-" + ::testing::UnitTest::GetInstance()->current_test_info()->name());
     std::filesystem::create_directories(home_ / ".aws");
     env_["HOME"] = home_;
     env_["AWS_EC2_METADATA_DISABLED"] = "true";
@@ -36,9 +35,7 @@ class AwsCredentialsTest : public ::testing::Test {
       return found == env_.end() ? std::string() : found->second;
     };
   }
-  void Write(const std::string& name, const std::string& text) {
-    ASSERT_TRUE(WriteFileAtomically(home_ / name, text));
-  }
+  void Write(const std::string& name, const std::string& text) { ASSERT_TRUE(WriteFileAtomically(home_ / name, text)); }
   Result<AwsCredentials> Get(const std::string& profile = "", AwsKeys keys = {}) {
     return AwsCredentialChain(http_, clock_, Env(), keys, profile, "eu-west-9").Get({});
   }
@@ -87,8 +84,7 @@ TEST_F(AwsCredentialsTest, AProfileIsChosenByOptionOrEnvironment) {
 }
 
 TEST_F(AwsCredentialsTest, AProfileThatNeedsAnotherProgramSaysSo) {
-  Write(".aws/config",
-        "[profile sso]\nsso_session = corp\n[profile r]\nrole_arn = a\nsource_profile = b\n");
+  Write(".aws/config", "[profile sso]\nsso_session = corp\n[profile r]\nrole_arn = a\nsource_profile = b\n");
   for (const char* profile : {"sso", "r"}) {
     auto got = Get(profile);
     ASSERT_FALSE(got);
@@ -151,8 +147,7 @@ TEST_F(AwsCredentialsTest, AContainersRoleNeedsItsToken) {
   HttpServer agent([](const ServerRequest& request) {
     if (request.Header("authorization") != "Bearer x") return ServerReply{.status = 401};
     return ServerReply{
-        .body =
-            R"({"AccessKeyId":"A","SecretAccessKey":"s","Token":"t","Expiration":"2030-01-01T00:00:00Z"})"};
+        .body = R"({"AccessKeyId":"A","SecretAccessKey":"s","Token":"t","Expiration":"2030-01-01T00:00:00Z"})"};
   });
   env_["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = agent.Url("/v1/credentials");
   EXPECT_FALSE(Get());
@@ -170,8 +165,7 @@ TEST_F(AwsCredentialsTest, AnInstancesRoleIsReadWithASessionToken) {
     if (request.method == "PUT") return ServerReply{.body = "session"};
     if (request.Header("x-aws-ec2-metadata-token") != "session") return ServerReply{.status = 401};
     if (request.path.ends_with("/security-credentials/")) return ServerReply{.body = "runner"};
-    return ServerReply{
-        .body = R"({"Code":"Success","AccessKeyId":"I","SecretAccessKey":"s","Token":"t"})"};
+    return ServerReply{.body = R"({"Code":"Success","AccessKeyId":"I","SecretAccessKey":"s","Token":"t"})"};
   });
   env_["AWS_EC2_METADATA_SERVICE_ENDPOINT"] = metadata.Url("/");
   EXPECT_FALSE(Get());  // disabled
@@ -203,10 +197,9 @@ TEST_F(AwsCredentialsTest, TheyAreFetchedAgainBeforeTheyExpire) {
   int fetched = 0;
   HttpServer agent([&](const ServerRequest&) {
     Timestamp expires{clock_.Now().nanos + 3600'000'000'000};
-    return ServerReply{
-        .body = fmt::format(
-            R"({{"AccessKeyId":"A{}","SecretAccessKey":"s","Token":"t","Expiration":"{}"}})",
-            ++fetched, FormatTime(expires))};
+    return ServerReply{.body =
+                           fmt::format(R"({{"AccessKeyId":"A{}","SecretAccessKey":"s","Token":"t","Expiration":"{}"}})",
+                                       ++fetched, FormatTime(expires))};
   });
   env_["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = agent.Url("/");
   AwsCredentialChain chain(http_, clock_, Env(), {}, "", "r");
@@ -242,8 +235,8 @@ TEST_F(AwsCredentialsTest, OptionsTakeTheirPlacesFromTheEnvironment) {
   EXPECT_EQ(options->upload_parallelism, 7u);
   EXPECT_TRUE(options->use_path_style);
   EXPECT_EQ(attributes.size(), 2u);  // mode and name are the tier's
-  for (auto [name, value] : {std::pair("use_path_style", "maybe"), std::pair("retry_mode", "never"),
-                             std::pair("upload_parallelism", "0")}) {
+  for (auto [name, value] :
+       {std::pair("use_path_style", "maybe"), std::pair("retry_mode", "never"), std::pair("upload_parallelism", "0")}) {
     std::map<std::string, std::string> bad{{name, value}};
     EXPECT_THAT(TakeS3Options(bad, Env()).error().message, HasSubstr(value));
   }

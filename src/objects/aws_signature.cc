@@ -20,8 +20,7 @@ std::string Hmac(std::string_view key, std::string_view text) {
   unsigned char out[EVP_MAX_MD_SIZE];
   unsigned size = 0;
   CHECK(HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()),
-             reinterpret_cast<const unsigned char*>(text.data()), text.size(), out,
-             &size) != nullptr);
+             reinterpret_cast<const unsigned char*>(text.data()), text.size(), out, &size) != nullptr);
   return {reinterpret_cast<const char*>(out), size};
 }
 
@@ -88,20 +87,17 @@ net::Headers SignAwsRequest(const AwsRequest& request, const AwsKeys& keys, std:
   }
 
   const std::string canonical_request =
-      fmt::format("{}\n{}\n{}\n{}\n{}\n{}", request.method, EscapePath(request.path),
-                  CanonicalQuery(request.query), lines, names, request.payload_sha256);
+      fmt::format("{}\n{}\n{}\n{}\n{}\n{}", request.method, EscapePath(request.path), CanonicalQuery(request.query),
+                  lines, names, request.payload_sha256);
   const std::string scope = fmt::format("{}/{}/{}/aws4_request", day, region, service);
   const std::string to_sign =
       fmt::format("AWS4-HMAC-SHA256\n{}\n{}\n{}", date, scope, Digest::Of(canonical_request).Hex());
   std::string key = "AWS4" + keys.secret_access_key;
-  for (std::string_view part :
-       {std::string_view(day), region, service, std::string_view("aws4_request")}) {
+  for (std::string_view part : {std::string_view(day), region, service, std::string_view("aws4_request")}) {
     key = Hmac(key, part);
   }
-  headers.emplace_back(
-      "Authorization",
-      fmt::format("AWS4-HMAC-SHA256 Credential={}/{}, SignedHeaders={}, Signature={}",
-                  keys.access_key_id, scope, names, HexEncode(Hmac(key, to_sign))));
+  headers.emplace_back("Authorization", fmt::format("AWS4-HMAC-SHA256 Credential={}/{}, SignedHeaders={}, Signature={}",
+                                                    keys.access_key_id, scope, names, HexEncode(Hmac(key, to_sign))));
   return headers;
 }
 

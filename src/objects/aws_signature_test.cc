@@ -23,8 +23,7 @@ const AwsKeys kDocumented{"AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiC
 
 Timestamp At(const char* time) { return *ParseTime(time); }
 
-std::string Signature(const AwsRequest& request, const AwsKeys& keys, const char* service,
-                      Timestamp now) {
+std::string Signature(const AwsRequest& request, const AwsKeys& keys, const char* service, Timestamp now) {
   for (const auto& [name, value] : SignAwsRequest(request, keys, "us-east-1", service, now)) {
     if (name == "Authorization") return value.substr(value.rfind('=') + 1);
   }
@@ -43,11 +42,11 @@ TEST(AwsSignature, SignsGetObjectAsDocumented) {
 }
 
 TEST(AwsSignature, SignsPutObjectAsDocumented) {
-  EXPECT_EQ(Documented({.method = "PUT",
-                        .path = "/test$file.text",
-                        .headers = {{"Date", "Fri, 24 May 2013 00:00:00 GMT"},
-                                    {"x-amz-storage-class", "REDUCED_REDUNDANCY"}}},
-                       "Welcome to Amazon S3."),
+  EXPECT_EQ(Documented(
+                {.method = "PUT",
+                 .path = "/test$file.text",
+                 .headers = {{"Date", "Fri, 24 May 2013 00:00:00 GMT"}, {"x-amz-storage-class", "REDUCED_REDUNDANCY"}}},
+                "Welcome to Amazon S3."),
             "98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd");
 }
 
@@ -57,19 +56,16 @@ TEST(AwsSignature, SignsAQueryWithoutAValueAsDocumented) {
 }
 
 TEST(AwsSignature, SignsAListingAsDocumented) {
-  EXPECT_EQ(
-      Documented({.method = "GET", .path = "/", .query = {{"prefix", "J"}, {"max-keys", "2"}}}),
-      "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7");
+  EXPECT_EQ(Documented({.method = "GET", .path = "/", .query = {{"prefix", "J"}, {"max-keys", "2"}}}),
+            "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7");
 }
 
 TEST(AwsSignature, SignsOtherServicesWithoutThePayloadHeader) {
-  EXPECT_EQ(Signature({.method = "GET",
-                       .authority = "example.amazonaws.com",
-                       .path = "/",
-                       .payload_sha256 = Digest::Of("").Hex()},
-                      {"AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", ""}, "service",
-                      At("2015-08-30T12:36:00Z")),
-            "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31");
+  EXPECT_EQ(
+      Signature(
+          {.method = "GET", .authority = "example.amazonaws.com", .path = "/", .payload_sha256 = Digest::Of("").Hex()},
+          {"AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", ""}, "service", At("2015-08-30T12:36:00Z")),
+      "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31");
 }
 
 TEST(AwsSignature, EscapesPathsOnceAndKeepsSlashes) {
@@ -85,9 +81,8 @@ TEST(AwsSignature, AgreesWithASecondImplementation) {
   if (std::system("python3 -c pass") != 0) GTEST_SKIP() << "python3 is not installed";
   std::mt19937 random(42);
   auto text = [&](size_t most) {
-    static const std::vector<std::string> kPieces{"a", "Z", "0", "-", "_", ".", "~",
-                                                  "/", "%", "+", "=", "&", "?", "#",
-                                                  ":", "*", "'", "(", " ", "é", "$"};
+    static const std::vector<std::string> kPieces{"a", "Z", "0", "-", "_", ".", "~", "/", "%", "+", "=",
+                                                  "&", "?", "#", ":", "*", "'", "(", " ", "é", "$"};
     std::string out;
     for (size_t n = random() % (most + 1); n > 0; --n) out += kPieces[random() % kPieces.size()];
     return out;
@@ -102,8 +97,8 @@ TEST(AwsSignature, AgreesWithASecondImplementation) {
                        .payload_sha256 = Digest::Of(text(5)).Hex()};
     for (int n = i % 5; n > 0; --n) request.query.emplace_back("k" + text(4), text(6));
     if (i % 4 == 0) request.headers.emplace_back("Content-Type", "text/plain");
-    net::Headers headers = SignAwsRequest(request, keys, "eu-x", "s3",
-                                          {1'700'000'000'000'000'000LL + i * 86'400'000'000'000LL});
+    net::Headers headers =
+        SignAwsRequest(request, keys, "eu-x", "s3", {1'700'000'000'000'000'000LL + i * 86'400'000'000'000LL});
     Json fields = Json::EmptyObject(), query = Json::EmptyArray();
     fields.Set("host", request.authority);
     for (const auto& [name, value] : headers) {
@@ -127,8 +122,8 @@ TEST(AwsSignature, AgreesWithASecondImplementation) {
   const std::string folder = ::testing::TempDir() + "/sign-" + std::to_string(getpid());
   std::filesystem::create_directories(folder);
   ASSERT_TRUE(WriteFileAtomically(folder + "/in", requests));
-  const std::string command = "python3 " VARVE_SOURCE_DIR "/src/objects/testing/sign_aws.py <" +
-                              folder + "/in >" + folder + "/out";
+  const std::string command =
+      "python3 " VARVE_SOURCE_DIR "/src/objects/testing/sign_aws.py <" + folder + "/in >" + folder + "/out";
   ASSERT_EQ(std::system(command.c_str()), 0);
   auto out = ReadFile(folder + "/out");
   std::filesystem::remove_all(folder);

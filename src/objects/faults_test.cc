@@ -78,8 +78,8 @@ Result<std::string> Everything(ObjectStore& store, bool lists) {
   }
   TRY(store.Delete({"small"}, {}));
   TRY_ASSIGN(auto gone, store.Head("small", {}));
-  return fmt::format("{} {} {} {} {}", head ? head->size : 0, small.value_or("absent"),
-                     large == Large(), listed, gone.has_value());
+  return fmt::format("{} {} {} {} {}", head ? head->size : 0, small.value_or("absent"), large == Large(), listed,
+                     gone.has_value());
 }
 
 // The n-th request fails once, in each way, and the outcome is the same.
@@ -263,17 +263,14 @@ TEST(S3Faults, ATokenThatExpiresMidwayIsFetchedAgain) {
   World world({.keys = AwsKeys{"ID", "secret", "one"}});
   int fetched = 0;
   net::testing::HttpServer metadata([&](const ServerRequest&) {
-    return ServerReply{
-        .body = fmt::format(R"({{"AccessKeyId":"ID","SecretAccessKey":"secret","Token":"{}"}})",
-                            ++fetched == 1 ? "one" : "two")};
+    return ServerReply{.body = fmt::format(R"({{"AccessKeyId":"ID","SecretAccessKey":"secret","Token":"{}"}})",
+                                           ++fetched == 1 ? "one" : "two")};
   });
   std::string url = metadata.Url("/role");
   auto store = *S3Store::Open(
       {.bucket = "cache", .region = "eu-west-9", .endpoint_url = world.server.Url()}, world.http,
-      [&](const std::string& name) {
-        return name == "AWS_CONTAINER_CREDENTIALS_FULL_URI" ? url : "";
-      },
-      SystemClock(), world.sleeper);
+      [&](const std::string& name) { return name == "AWS_CONTAINER_CREDENTIALS_FULL_URI" ? url : ""; }, SystemClock(),
+      world.sleeper);
   ASSERT_TRUE(store->Put("k", BodyOf("x"), {}));
   world.server.SetKeys({"ID", "secret", "two"});
   Status put = store->Put("k", BodyOf("y"), {});
@@ -298,9 +295,7 @@ TEST(S3Faults, AFailedUploadLeavesNoParts) {
 
 TEST(S3Faults, ABodyThatFailsLeavesNoParts) {
   World world;
-  Body body{.open = [] -> Result<std::unique_ptr<Reader>> {
-              return std::make_unique<StringReader>("too short");
-            },
+  Body body{.open = [] -> Result<std::unique_ptr<Reader>> { return std::make_unique<StringReader>("too short"); },
             .size = 4000};
   EXPECT_EQ(world.S3()->Put("large", body, {}).error().code, Code::kCorrupt);
   EXPECT_EQ(world.server.unfinished_uploads(), 0u);
@@ -406,8 +401,7 @@ TEST(HttpFaults, HeadersOfTheirOwnAreSent) {
     seen = request.Header("x-key") + "," + request.Header("x-other");
     return {};
   });
-  std::map<std::string, std::string> attributes = {{"url", "https://x"},
-                                                   {"header", "X-Key: a b\nX-Other:c"}};
+  std::map<std::string, std::string> attributes = {{"url", "https://x"}, {"header", "X-Key: a b\nX-Other:c"}};
   ASSERT_TRUE(world.Http(*TakeHttpOptions(attributes))->Put("k", BodyOf("x"), {}));
   EXPECT_EQ(seen, "a b,c");
 }
@@ -454,20 +448,18 @@ TEST(S3Names, BucketsAreHostNamesOrPaths) {
   put("has.dots", "http://s3.test/base", false);
   put("cache", "http://192.0.2.1:9000", false);
   unsetenv("http_proxy");
-  EXPECT_THAT(seen,
-              ::testing::ElementsAre("http://cache.s3.test/p/k%3A1 at cache.s3.test",
-                                     "http://s3.test:9000/cache/p/k%3A1 at s3.test:9000",
-                                     "http://s3.test/base/has.dots/p/k%3A1 at s3.test",
-                                     "http://192.0.2.1:9000/cache/p/k%3A1 at 192.0.2.1:9000"));
+  EXPECT_THAT(seen, ::testing::ElementsAre("http://cache.s3.test/p/k%3A1 at cache.s3.test",
+                                           "http://s3.test:9000/cache/p/k%3A1 at s3.test:9000",
+                                           "http://s3.test/base/has.dots/p/k%3A1 at s3.test",
+                                           "http://192.0.2.1:9000/cache/p/k%3A1 at 192.0.2.1:9000"));
 }
 
 TEST(S3Names, BadOnesAreRefused) {
   net::HttpClient http;
   NoSleep sleeper;
-  for (S3Options options :
-       {S3Options{.bucket = "a/b", .region = "r"}, S3Options{.bucket = "", .region = "r"},
-        S3Options{.bucket = "b", .region = "r.evil.example/"},
-        S3Options{.bucket = "b", .region = "r", .endpoint_url = "ftp://x"}}) {
+  for (S3Options options : {S3Options{.bucket = "a/b", .region = "r"}, S3Options{.bucket = "", .region = "r"},
+                            S3Options{.bucket = "b", .region = "r.evil.example/"},
+                            S3Options{.bucket = "b", .region = "r", .endpoint_url = "ftp://x"}}) {
     auto store = S3Store::Open(options, http, {}, SystemClock(), sleeper);
     ASSERT_FALSE(store);
     EXPECT_EQ(store.error().code, Code::kInvalid);
@@ -478,14 +470,12 @@ TEST(HttpFaults, ACertificateNeedsItsAuthority) {
   const std::string folder = ::testing::TempDir() + "/tls-" + std::to_string(getpid());
   std::filesystem::create_directories(folder);
   auto certificates = net::testing::MakeCertificates(folder);
-  net::testing::HttpServer server(
-      [](const ServerRequest&) { return ServerReply{.body = "hello"}; }, {},
-      net::testing::ServerTls{certificates.certificate_file, certificates.key_file});
+  net::testing::HttpServer server([](const ServerRequest&) { return ServerReply{.body = "hello"}; }, {},
+                                  net::testing::ServerTls{certificates.certificate_file, certificates.key_file});
   net::HttpClient http;
   NoSleep sleeper;
   auto get = [&](net::Tls tls) {
-    auto store =
-        *HttpStore::Open({.url = server.Url("/x"), .tls = tls}, http, SystemClock(), sleeper);
+    auto store = *HttpStore::Open({.url = server.Url("/x"), .tls = tls}, http, SystemClock(), sleeper);
     auto text = GetString(*store, "k", 100, {});
     return text ? text->value_or("absent") : std::string(CodeName(text.error().code));
   };

@@ -45,8 +45,8 @@ Result<HttpOptions> TakeHttpOptions(std::map<std::string, std::string>& attribut
   return options;
 }
 
-Result<std::unique_ptr<HttpStore>> HttpStore::Open(HttpOptions options, net::HttpClient& http,
-                                                   Clock& clock, net::Sleeper& sleeper) {
+Result<std::unique_ptr<HttpStore>> HttpStore::Open(HttpOptions options, net::HttpClient& http, Clock& clock,
+                                                   net::Sleeper& sleeper) {
   TRY_ASSIGN(net::Url base, net::ParseUrl(options.url));
   if (!base.user_info.empty() && options.user.empty() && options.token.empty()) {
     size_t colon = base.user_info.find(':');
@@ -55,14 +55,11 @@ Result<std::unique_ptr<HttpStore>> HttpStore::Open(HttpOptions options, net::Htt
   }
   base.user_info.clear();
   while (base.path.ends_with('/')) base.path.pop_back();
-  return std::unique_ptr<HttpStore>(
-      new HttpStore(std::move(options), std::move(base), http, clock, sleeper));
+  return std::unique_ptr<HttpStore>(new HttpStore(std::move(options), std::move(base), http, clock, sleeper));
 }
 
-HttpStore::HttpStore(HttpOptions options, net::Url base, net::HttpClient& http, Clock& clock,
-                     net::Sleeper& sleeper)
-    : options_(std::move(options)),
-      base_(std::move(base)),
+HttpStore::HttpStore(HttpOptions options, net::Url base, net::HttpClient& http, Clock& clock, net::Sleeper& sleeper)
+    : options_(std::move(options)), base_(std::move(base)),
       transport_(http, *this, sleeper, clock, options_.retry, "http") {}
 
 std::string HttpStore::Name() const { return net::Redact(base_.String()); }
@@ -82,8 +79,7 @@ Result<net::Request> HttpStore::Prepare(const Call& call, std::stop_token) {
   if (!options_.token.empty()) {
     request.headers.emplace_back("Authorization", "Bearer " + options_.token);
   } else if (!options_.user.empty()) {
-    request.headers.emplace_back("Authorization",
-                                 "Basic " + Base64Encode(options_.user + ":" + options_.password));
+    request.headers.emplace_back("Authorization", "Basic " + Base64Encode(options_.user + ":" + options_.password));
   }
   return request;
 }
@@ -107,8 +103,7 @@ Error HttpStore::Failure(const Call& call, const Answer& answer) {
   return Invalid("{}: refused: status {}", what, status);
 }
 
-Result<std::optional<ObjectInfo>> HttpStore::Get(const std::string& key,
-                                                 std::optional<ByteRange> range, Writer& out,
+Result<std::optional<ObjectInfo>> HttpStore::Get(const std::string& key, std::optional<ByteRange> range, Writer& out,
                                                  std::stop_token stop) {
   return transport_.Download({.key = key}, range, out, stop);
 }
@@ -129,14 +124,11 @@ Status HttpStore::Put(const std::string& key, const Body& body, std::stop_token 
   return Ok();
 }
 
-Result<bool> HttpStore::PutIf(const std::string& key, std::string_view bytes,
-                              const Condition& condition, std::stop_token stop) {
+Result<bool> HttpStore::PutIf(const std::string& key, std::string_view bytes, const Condition& condition,
+                              std::stop_token stop) {
   TRY_ASSIGN(bool honoured, HasConditions(stop));
   if (!honoured) return Invalid("{} has no conditional writes", Name());
-  Call call{.method = "PUT",
-            .key = key,
-            .headers = {ConditionHeader(condition)},
-            .body = std::string(bytes)};
+  Call call{.method = "PUT", .key = key, .headers = {ConditionHeader(condition)}, .body = std::string(bytes)};
   TRY_ASSIGN(Answer answer, transport_.Ask(call, kMaxAnswer, stop));
   if (answer.head.status == 412 || answer.head.status == 404) return false;
   if (!answer.ok()) return Failure(call, answer);

@@ -33,12 +33,12 @@ Result<HttpOptions> TakeHttpOptions(std::map<std::string, std::string>& attribut
 
 class HttpStore final : public ObjectStore, private Endpoint {
  public:
-  static Result<std::unique_ptr<HttpStore>> Open(HttpOptions options, net::HttpClient& http,
-                                                 Clock& clock, net::Sleeper& sleeper);
+  static Result<std::unique_ptr<HttpStore>> Open(HttpOptions options, net::HttpClient& http, Clock& clock,
+                                                 net::Sleeper& sleeper);
 
   std::string Name() const override;
-  Result<std::optional<ObjectInfo>> Get(const std::string& key, std::optional<ByteRange> range,
-                                        Writer& out, std::stop_token stop) override;
+  Result<std::optional<ObjectInfo>> Get(const std::string& key, std::optional<ByteRange> range, Writer& out,
+                                        std::stop_token stop) override;
   Result<std::optional<ObjectInfo>> Head(const std::string& key, std::stop_token stop) override;
   Status Put(const std::string& key, const Body& body, std::stop_token stop) override;
   Result<bool> PutIf(const std::string& key, std::string_view bytes, const Condition& condition,
@@ -49,8 +49,7 @@ class HttpStore final : public ObjectStore, private Endpoint {
   Status Delete(const std::vector<std::string>& keys, std::stop_token stop) override;
 
  private:
-  HttpStore(HttpOptions options, net::Url base, net::HttpClient& http, Clock& clock,
-            net::Sleeper& sleeper);
+  HttpStore(HttpOptions options, net::Url base, net::HttpClient& http, Clock& clock, net::Sleeper& sleeper);
 
   Result<net::Request> Prepare(const Call& call, std::stop_token stop) override;
   Verdict Judge(const Call& call, const net::Request& sent, const Answer& answer) override;

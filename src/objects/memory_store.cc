@@ -4,8 +4,7 @@
 
 namespace varve::objects {
 
-Result<std::optional<ObjectInfo>> MemoryStore::Get(const std::string& key,
-                                                   std::optional<ByteRange> range, Writer& out,
+Result<std::optional<ObjectInfo>> MemoryStore::Get(const std::string& key, std::optional<ByteRange> range, Writer& out,
                                                    std::stop_token) {
   Object object;
   {
@@ -39,9 +38,8 @@ ObjectInfo MemoryStore::InfoOf(const Object& object) {
 }
 
 void MemoryStore::Store(State& state, const std::string& key, std::string bytes) {
-  ObjectInfo info{.size = bytes.size(),
-                  .etag = fmt::format("\"{}\"", ++state.versions),
-                  .modified = SystemClock().Now()};
+  ObjectInfo info{
+      .size = bytes.size(), .etag = fmt::format("\"{}\"", ++state.versions), .modified = SystemClock().Now()};
   state.objects[key] = Object{std::move(bytes), std::move(info)};
 }
 
@@ -52,8 +50,8 @@ Status MemoryStore::Put(const std::string& key, const Body& body, std::stop_toke
   return Ok();
 }
 
-Result<bool> MemoryStore::PutIf(const std::string& key, std::string_view bytes,
-                                const Condition& condition, std::stop_token) {
+Result<bool> MemoryStore::PutIf(const std::string& key, std::string_view bytes, const Condition& condition,
+                                std::stop_token) {
   auto state = state_.Lock();
   auto found = state->objects.find(key);
   std::string_view there = found == state->objects.end() ? "" : found->second.info.etag;
@@ -65,8 +63,8 @@ Result<bool> MemoryStore::PutIf(const std::string& key, std::string_view bytes,
 Result<std::vector<ListedObject>> MemoryStore::List(const std::string& prefix, std::stop_token) {
   std::vector<ListedObject> listed;
   auto state = state_.Lock();
-  for (auto it = state->objects.lower_bound(prefix);
-       it != state->objects.end() && it->first.starts_with(prefix); ++it) {
+  for (auto it = state->objects.lower_bound(prefix); it != state->objects.end() && it->first.starts_with(prefix);
+       ++it) {
     listed.push_back({it->first, InfoOf(it->second)});
   }
   return listed;

@@ -11,8 +11,8 @@ namespace varve::objects {
 class MemoryStore final : public ObjectStore {
  public:
   std::string Name() const override { return "memory"; }
-  Result<std::optional<ObjectInfo>> Get(const std::string& key, std::optional<ByteRange> range,
-                                        Writer& out, std::stop_token stop) override;
+  Result<std::optional<ObjectInfo>> Get(const std::string& key, std::optional<ByteRange> range, Writer& out,
+                                        std::stop_token stop) override;
   Result<std::optional<ObjectInfo>> Head(const std::string& key, std::stop_token stop) override;
   Status Put(const std::string& key, const Body& body, std::stop_token stop) override;
   Result<bool> PutIf(const std::string& key, std::string_view bytes, const Condition& condition,

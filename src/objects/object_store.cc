@@ -7,8 +7,7 @@ namespace {
 // A Reader that owns what it reads.
 class OwnedBytes final : public Reader {
  public:
-  explicit OwnedBytes(std::shared_ptr<const std::string> bytes)
-      : bytes_(std::move(bytes)), reader_(*bytes_) {}
+  explicit OwnedBytes(std::shared_ptr<const std::string> bytes) : bytes_(std::move(bytes)), reader_(*bytes_) {}
   Result<size_t> Read(std::span<char> buffer) override { return reader_.Read(buffer); }
 
  private:
@@ -37,14 +36,12 @@ class BoundedString final : public Writer {
 
 Body BodyOf(std::string bytes) {
   auto shared = std::make_shared<const std::string>(std::move(bytes));
-  return {.open = [shared]() -> Result<std::unique_ptr<Reader>> {
-            return std::make_unique<OwnedBytes>(shared);
-          },
+  return {.open = [shared]() -> Result<std::unique_ptr<Reader>> { return std::make_unique<OwnedBytes>(shared); },
           .size = shared->size()};
 }
 
-Result<std::optional<std::string>> GetString(ObjectStore& store, const std::string& key,
-                                             uint64_t limit, std::stop_token stop) {
+Result<std::optional<std::string>> GetString(ObjectStore& store, const std::string& key, uint64_t limit,
+                                             std::stop_token stop) {
   BoundedString out(key, limit);
   TRY_ASSIGN(std::optional<ObjectInfo> info, store.Get(key, {}, out, stop));
   if (!info) return std::optional<std::string>();

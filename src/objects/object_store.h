@@ -37,8 +37,8 @@ struct ByteRange {
 };
 
 struct ObjectInfo {
-  uint64_t size = 0;  // of the whole object, also for a range of it
-  std::string etag;   // names this version, quotes included; empty where the store has none
+  uint64_t size = 0;                       // of the whole object, also for a range of it
+  std::string etag;                        // names this version, quotes included; empty where the store has none
   std::optional<Timestamp> modified = {};  // by the store's clock
   std::optional<Timestamp> now = {};       // the store's clock at the answer
 
@@ -76,8 +76,7 @@ class ObjectStore {
   // Writes the object, or a range of it that lies within it, to `out`. A connection that breaks off
   // is continued where it broke, if the object is still the same version: `out` gets each byte
   // once. Absent: nothing was written to `out`. After an error `out` may hold a part.
-  virtual Result<std::optional<ObjectInfo>> Get(const std::string& key,
-                                                std::optional<ByteRange> range, Writer& out,
+  virtual Result<std::optional<ObjectInfo>> Get(const std::string& key, std::optional<ByteRange> range, Writer& out,
                                                 std::stop_token stop) = 0;
 
   virtual Result<std::optional<ObjectInfo>> Head(const std::string& key, std::stop_token stop) = 0;
@@ -89,16 +88,15 @@ class ObjectStore {
   // does not hold. kInvalid when the store ignores conditions: ask HasConditions first. True may
   // come back as false when the answer to the first attempt was lost: re-read before giving up a
   // race.
-  virtual Result<bool> PutIf(const std::string& key, std::string_view bytes,
-                             const Condition& condition, std::stop_token stop) = 0;
+  virtual Result<bool> PutIf(const std::string& key, std::string_view bytes, const Condition& condition,
+                             std::stop_token stop) = 0;
 
   // Whether PutIf works. Many servers take the header and ignore it, so the first call tries it on
   // an object of its own, ".varve-condition-probe" (at most two requests); later ones cost nothing.
   virtual Result<bool> HasConditions(std::stop_token stop) = 0;
 
   // All objects whose keys start with `prefix`, ordered by key. kInvalid where the store cannot.
-  virtual Result<std::vector<ListedObject>> List(const std::string& prefix,
-                                                 std::stop_token stop) = 0;
+  virtual Result<std::vector<ListedObject>> List(const std::string& prefix, std::stop_token stop) = 0;
 
   // Makes `modified` the present, and leaves the bytes as they are, without moving them. False where
   // the store cannot, or the object is not there.
@@ -109,8 +107,8 @@ class ObjectStore {
 };
 
 // The whole object as a string, kInvalid when it is longer than `limit`.
-Result<std::optional<std::string>> GetString(ObjectStore& store, const std::string& key,
-                                             uint64_t limit, std::stop_token stop);
+Result<std::optional<std::string>> GetString(ObjectStore& store, const std::string& key, uint64_t limit,
+                                             std::stop_token stop);
 
 inline constexpr std::string_view kConditionProbe = ".varve-condition-probe";
 

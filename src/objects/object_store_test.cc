@@ -55,17 +55,16 @@ Place Memory() {
 Place FakeS3() {
   Place place;
   place.server = std::make_unique<FakeBucket>();
-  place.store = *S3Store::Open(SmallParts(place.server->Url()), *place.http, NoEnvironment(),
-                               SystemClock(), net::SystemSleeper());
+  place.store = *S3Store::Open(SmallParts(place.server->Url()), *place.http, NoEnvironment(), SystemClock(),
+                               net::SystemSleeper());
   return place;
 }
 
 Place FakeHttp(bool conditions, bool ranges) {
   Place place;
-  place.server = std::make_unique<FakeBucket>(
-      BucketOptions{.keys = {}, .conditions = conditions, .ranges = ranges});
-  place.store = *HttpStore::Open({.url = place.server->Url("/cache")}, *place.http, SystemClock(),
-                                 net::SystemSleeper());
+  place.server = std::make_unique<FakeBucket>(BucketOptions{.keys = {}, .conditions = conditions, .ranges = ranges});
+  place.store =
+      *HttpStore::Open({.url = place.server->Url("/cache")}, *place.http, SystemClock(), net::SystemSleeper());
   place.lists = place.refreshes = false;
   place.conditions = conditions;
   return place;
@@ -90,8 +89,7 @@ Place RealS3() {
   options.prefix = FreshPrefix();
   options.keys = {"S3RVER", "S3RVER", ""};
   options.part_size = 5 << 20;
-  place.store =
-      *S3Store::Open(options, *place.http, NoEnvironment(), SystemClock(), net::SystemSleeper());
+  place.store = *S3Store::Open(options, *place.http, NoEnvironment(), SystemClock(), net::SystemSleeper());
   place.conditions = false;  // s3rver ignores If-None-Match
   return place;
 }
@@ -103,9 +101,8 @@ Place RealNginx() {
     place.skip = "no nginx: eval \"$(fixtures/object-servers start)\"";
     return place;
   }
-  place.store = *HttpStore::Open(
-      {.url = url + ("/" + FreshPrefix()), .user = "varve", .password = "pass word"}, *place.http,
-      SystemClock(), net::SystemSleeper());
+  place.store = *HttpStore::Open({.url = url + ("/" + FreshPrefix()), .user = "varve", .password = "pass word"},
+                                 *place.http, SystemClock(), net::SystemSleeper());
   place.lists = place.refreshes = false;
   place.conditions = false;  // nginx ignores If-None-Match of a PUT
   return place;
@@ -277,8 +274,7 @@ TEST_P(ObjectStoreContract, LosesNoConcurrentCompareAndSwap) {
       StringWriter text;
       TRY_ASSIGN(auto info, store().Get("list", {}, text, {}));
       if (!info) return Internal("list is gone");
-      TRY_ASSIGN(bool written, store().PutIf("list", text.text + static_cast<char>('a' + i),
-                                             {.etag = info->etag}, {}));
+      TRY_ASSIGN(bool written, store().PutIf("list", text.text + static_cast<char>('a' + i), {.etag = info->etag}, {}));
       if (written) return Ok();
     }
   });
@@ -302,8 +298,8 @@ TEST_P(ObjectStoreContract, ServesManyThreads) {
 INSTANTIATE_TEST_SUITE_P(All, ObjectStoreContract,
                          ::testing::Values(Kind{"Memory", Memory}, Kind{"FakeS3", FakeS3},
                                            Kind{"FakeHttp", FakeHttpServer},
-                                           Kind{"FakeHttpPlain", FakeHttpServerWithout},
-                                           Kind{"S3rver", RealS3}, Kind{"Nginx", RealNginx}),
+                                           Kind{"FakeHttpPlain", FakeHttpServerWithout}, Kind{"S3rver", RealS3},
+                                           Kind{"Nginx", RealNginx}),
                          [](const auto& test) { return std::string(test.param.name); });
 
 }  // namespace

@@ -7,8 +7,7 @@ std::pair<std::string, std::string> ConditionHeader(const Condition& condition) 
   return {"If-Match", condition.etag};
 }
 
-Result<bool> ProbeConditions(Transport& transport, Endpoint& endpoint, Call call,
-                             std::stop_token stop) {
+Result<bool> ProbeConditions(Transport& transport, Endpoint& endpoint, Call call, std::stop_token stop) {
   call.headers.push_back(ConditionHeader({}));
   for (int write = 1; write <= 2; ++write) {
     TRY_ASSIGN(Answer answer, transport.Ask(call, 64 << 10, stop));

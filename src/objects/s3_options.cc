@@ -3,8 +3,7 @@
 
 namespace varve::objects {
 
-Result<S3Options> TakeS3Options(std::map<std::string, std::string>& attributes,
-                                const Environment& environment) {
+Result<S3Options> TakeS3Options(std::map<std::string, std::string>& attributes, const Environment& environment) {
   S3Options options;
   Attributes take(attributes);
   options.bucket = take.Take("bucket");
@@ -19,8 +18,7 @@ Result<S3Options> TakeS3Options(std::map<std::string, std::string>& attributes,
   TRY(take.TakeBool("disable_accept_encoding", accept_encoding_disabled));
   TRY(take.TakeCount("upload_parallelism", options.upload_parallelism));
   TRY(take.TakeCount("retry_max_attempts", options.retry.attempts));
-  if (std::string value = take.Take("retry_mode");
-      !value.empty() && value != "standard" && value != "adaptive") {
+  if (std::string value = take.Take("retry_mode"); !value.empty() && value != "standard" && value != "adaptive") {
     return Invalid("retry_mode={}: neither standard nor adaptive", value);
   }
 

@@ -37,23 +37,20 @@ bool TakesSubdomain(const net::Url& url) {
 }
 
 bool IsHostLabel(const std::string& bucket) {
-  return std::all_of(bucket.begin(), bucket.end(), [](unsigned char c) {
-    return std::islower(c) || std::isdigit(c) || c == '-';
-  });
+  return std::all_of(bucket.begin(), bucket.end(),
+                     [](unsigned char c) { return std::islower(c) || std::isdigit(c) || c == '-'; });
 }
 
 }  // namespace
 
-Result<std::unique_ptr<S3Store>> S3Store::Open(S3Options options, net::HttpClient& http,
-                                               Environment environment, Clock& clock,
-                                               net::Sleeper& sleeper) {
+Result<std::unique_ptr<S3Store>> S3Store::Open(S3Options options, net::HttpClient& http, Environment environment,
+                                               Clock& clock, net::Sleeper& sleeper) {
   // "/" and the like would make another URL of it.
   if (options.bucket.empty() || options.bucket.find_first_of("/?#%@: ") != std::string::npos) {
     return Invalid("\"{}\" is not the name of a bucket", options.bucket);
   }
-  if (options.region.empty() ||
-      options.region.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                       "0123456789-_") != std::string::npos) {
+  if (options.region.empty() || options.region.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                                                 "0123456789-_") != std::string::npos) {
     return Invalid("\"{}\" is not the name of a region", options.region);
   }
   if (options.part_size == 0 || options.upload_parallelism == 0) {
@@ -64,28 +61,23 @@ Result<std::unique_ptr<S3Store>> S3Store::Open(S3Options options, net::HttpClien
     auto url = net::ParseUrl(options.endpoint_url);
     if (!url) return std::move(url).error().With("endpoint_url");
     if (!url->query.empty() || !url->user_info.empty()) {
-      return Invalid("endpoint_url has a query or a user name: {}",
-                     net::Redact(options.endpoint_url));
+      return Invalid("endpoint_url has a query or a user name: {}", net::Redact(options.endpoint_url));
     }
     endpoint = std::move(*url);
     while (endpoint.path.ends_with('/')) endpoint.path.pop_back();
   }
-  return std::unique_ptr<S3Store>(new S3Store(std::move(options), std::move(endpoint), http,
-                                              std::move(environment), clock, sleeper));
+  return std::unique_ptr<S3Store>(
+      new S3Store(std::move(options), std::move(endpoint), http, std::move(environment), clock, sleeper));
 }
 
-S3Store::S3Store(S3Options options, net::Url endpoint, net::HttpClient& http,
-                 Environment environment, Clock& clock, net::Sleeper& sleeper)
-    : options_(std::move(options)),
-      endpoint_(std::move(endpoint)),
-      path_style_(
-          (!endpoint_.host.empty() && (options_.use_path_style || !TakesSubdomain(endpoint_))) ||
-          !IsHostLabel(options_.bucket)),
+S3Store::S3Store(S3Options options, net::Url endpoint, net::HttpClient& http, Environment environment, Clock& clock,
+                 net::Sleeper& sleeper)
+    : options_(std::move(options)), endpoint_(std::move(endpoint)),
+      path_style_((!endpoint_.host.empty() && (options_.use_path_style || !TakesSubdomain(endpoint_))) ||
+                  !IsHostLabel(options_.bucket)),
       clock_(clock),
-      credentials_(http, clock, std::move(environment), options_.keys, options_.profile,
-                   options_.region),
-      transport_(http, *this, sleeper, clock, options_.retry, "s3"),
-      region_(options_.region) {}
+      credentials_(http, clock, std::move(environment), options_.keys, options_.profile, options_.region),
+      transport_(http, *this, sleeper, clock, options_.retry, "s3"), region_(options_.region) {}
 
 std::string S3Store::Name() const {
   return "s3://" + options_.bucket + (options_.prefix.empty() ? "" : "/" + options_.prefix);
@@ -99,8 +91,8 @@ Result<net::Request> S3Store::Prepare(const Call& call, std::stop_token stop) {
     url.host = fmt::format("s3.{}.amazonaws.com{}", region, region.starts_with("cn-") ? ".cn" : "");
   }
   if (!path_style_) url.host = options_.bucket + "." + url.host;
-  const std::string path = url.path + (path_style_ ? "/" + options_.bucket : "") +
-                           (call.key.empty() && path_style_ ? "" : "/" + call.key);
+  const std::string path =
+      url.path + (path_style_ ? "/" + options_.bucket : "") + (call.key.empty() && path_style_ ? "" : "/" + call.key);
   url.path = EscapePath(path);
   url.query = CanonicalQuery(call.query);
 
@@ -127,8 +119,7 @@ Endpoint::Verdict S3Store::Judge(const Call& call, const net::Request& sent, con
   if (answer.ok()) {
     // CompleteMultipartUpload sends 200 before it knows.
     S3Error error = ReadS3Error(answer.body);
-    return error.code == "InternalError" || error.code == "SlowDown" ? Verdict::kAgain
-                                                                     : Verdict::kFinal;
+    return error.code == "InternalError" || error.code == "SlowDown" ? Verdict::kAgain : Verdict::kFinal;
   }
   const S3Error error = ReadS3Error(answer.body);
   const bool bodyless = call.method == "HEAD";
@@ -145,15 +136,13 @@ Endpoint::Verdict S3Store::Judge(const Call& call, const net::Request& sent, con
 
   if (error.code == "RequestTimeTooSkewed" || (status == 403 && (bodyless || error.code.empty()))) {
     if (auto skew = ClockSkew(answer.head, clock_.Now())) {
-      const bool matters =
-          error.code == "RequestTimeTooSkewed" || std::abs(*skew - skew_seconds_.load()) > kMaxSkew;
+      const bool matters = error.code == "RequestTimeTooSkewed" || std::abs(*skew - skew_seconds_.load()) > kMaxSkew;
       if (matters && skew_seconds_.exchange(*skew) != *skew) return Verdict::kCorrected;
     }
   }
 
   const bool unsaid = bodyless && status == 400;
-  if (error.code == "ExpiredToken" || error.code == "InvalidToken" ||
-      error.code == "TokenRefreshRequired" || unsaid) {
+  if (error.code == "ExpiredToken" || error.code == "InvalidToken" || error.code == "TokenRefreshRequired" || unsaid) {
     AwsKeys used = SignedWith(sent);
     if (!used.session_token.empty() && options_.keys.session_token.empty()) {
       credentials_.Refused(used);
@@ -179,8 +168,7 @@ Result<Answer> S3Store::AskOk(const Call& call, std::stop_token stop) {
   return answer;
 }
 
-Result<std::optional<ObjectInfo>> S3Store::Get(const std::string& key,
-                                               std::optional<ByteRange> range, Writer& out,
+Result<std::optional<ObjectInfo>> S3Store::Get(const std::string& key, std::optional<ByteRange> range, Writer& out,
                                                std::stop_token stop) {
   return transport_.Download({.key = BucketKey(key)}, range, out, stop);
 }
@@ -207,8 +195,8 @@ Status S3Store::Put(const std::string& key, const Body& body, std::stop_token st
   return Ok();
 }
 
-Result<bool> S3Store::PutIf(const std::string& key, std::string_view bytes,
-                            const Condition& condition, std::stop_token stop) {
+Result<bool> S3Store::PutIf(const std::string& key, std::string_view bytes, const Condition& condition,
+                            std::stop_token stop) {
   TRY_ASSIGN(bool honoured, HasConditions(stop));
   if (!honoured) return Invalid("{} has no conditional writes", Name());
   Call call{.method = "PUT",
@@ -237,8 +225,7 @@ Result<std::vector<ListedObject>> S3Store::List(const std::string& prefix, std::
   std::vector<ListedObject> listed;
   std::string token;
   while (true) {
-    Call call{
-        .query = {{"list-type", "2"}, {"prefix", BucketKey(prefix)}, {"encoding-type", "url"}}};
+    Call call{.query = {{"list-type", "2"}, {"prefix", BucketKey(prefix)}, {"encoding-type", "url"}}};
     if (!token.empty()) call.query.emplace_back("continuation-token", token);
     TRY_ASSIGN(Answer answer, AskOk(call, stop));
     auto xml = ParseXml(answer.body);
@@ -249,13 +236,11 @@ Result<std::vector<ListedObject>> S3Store::List(const std::string& prefix, std::
     const bool encoded = xml->Text("EncodingType") == "url";
     for (const XmlElement& entry : xml->children) {
       if (entry.name != "Contents") continue;
-      std::string key =
-          encoded ? FormDecode(entry.Text("Key")) : std::string(entry.Text("Key"));
+      std::string key = encoded ? FormDecode(entry.Text("Key")) : std::string(entry.Text("Key"));
       if (!key.starts_with(options_.prefix)) {
         return Corrupt("{}: lists {}, which is elsewhere", Name(), key);
       }
-      ObjectInfo info{.size = static_cast<uint64_t>(
-                          std::max<int64_t>(0, ParseInt(entry.Text("Size")).value_or(0))),
+      ObjectInfo info{.size = static_cast<uint64_t>(std::max<int64_t>(0, ParseInt(entry.Text("Size")).value_or(0))),
                       .etag = std::string(entry.Text("ETag"))};
       if (auto time = ParseTime(entry.Text("LastModified"))) info.modified = *time;
       info.now = now;
@@ -268,8 +253,7 @@ Result<std::vector<ListedObject>> S3Store::List(const std::string& prefix, std::
     }
     token = std::move(next);
   }
-  std::sort(listed.begin(), listed.end(),
-            [](const ListedObject& a, const ListedObject& b) { return a.key < b.key; });
+  std::sort(listed.begin(), listed.end(), [](const ListedObject& a, const ListedObject& b) { return a.key < b.key; });
   return listed;
 }
 
@@ -294,8 +278,7 @@ Result<bool> S3Store::Refresh(const std::string& key, std::stop_token stop) {
 Status S3Store::Delete(const std::vector<std::string>& keys, std::stop_token stop) {
   for (size_t begin = 0; begin < keys.size(); begin += kMaxDeletes) {
     const size_t end = std::min(keys.size(), begin + kMaxDeletes);
-    std::string body =
-        "<Delete xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Quiet>true</Quiet>";
+    std::string body = "<Delete xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Quiet>true</Quiet>";
     for (size_t i = begin; i < end; ++i) {
       body += "<Object><Key>" + EscapeXml(BucketKey(keys[i])) + "</Key></Object>";
     }
@@ -309,10 +292,9 @@ Status S3Store::Delete(const std::vector<std::string>& keys, std::stop_token sto
     if (!xml) return Corrupt("{}: the answer to DeleteObjects is not XML", Name());
     for (const XmlElement& entry : xml->children) {
       if (entry.name != "Error" || entry.Text("Code") == "NoSuchKey") continue;
-      return S3Failure(fmt::format("DELETE s3://{}/{}", options_.bucket, entry.Text("Key")), 403,
-                       {.code = std::string(entry.Text("Code")),
-                        .message = std::string(entry.Text("Message")),
-                        .region = {}});
+      return S3Failure(
+          fmt::format("DELETE s3://{}/{}", options_.bucket, entry.Text("Key")), 403,
+          {.code = std::string(entry.Text("Code")), .message = std::string(entry.Text("Message")), .region = {}});
     }
   }
   return Ok();

@@ -45,19 +45,17 @@ struct S3Options {
 // come from AWS_BUCKET, AWS_REGION, AWS_DEFAULT_REGION and the profile. retry_mode and
 // disable_accept_encoding are checked and have no effect: there is one way to retry, and
 // Accept-Encoding is never sent.
-Result<S3Options> TakeS3Options(std::map<std::string, std::string>& attributes,
-                                const Environment& environment);
+Result<S3Options> TakeS3Options(std::map<std::string, std::string>& attributes, const Environment& environment);
 
 class S3Store final : public ObjectStore, private Endpoint {
  public:
   // kInvalid for options that cannot work. Talks to nobody yet.
-  static Result<std::unique_ptr<S3Store>> Open(S3Options options, net::HttpClient& http,
-                                               Environment environment, Clock& clock,
-                                               net::Sleeper& sleeper);
+  static Result<std::unique_ptr<S3Store>> Open(S3Options options, net::HttpClient& http, Environment environment,
+                                               Clock& clock, net::Sleeper& sleeper);
 
   std::string Name() const override;
-  Result<std::optional<ObjectInfo>> Get(const std::string& key, std::optional<ByteRange> range,
-                                        Writer& out, std::stop_token stop) override;
+  Result<std::optional<ObjectInfo>> Get(const std::string& key, std::optional<ByteRange> range, Writer& out,
+                                        std::stop_token stop) override;
   Result<std::optional<ObjectInfo>> Head(const std::string& key, std::stop_token stop) override;
   Status Put(const std::string& key, const Body& body, std::stop_token stop) override;
   Result<bool> PutIf(const std::string& key, std::string_view bytes, const Condition& condition,
@@ -68,8 +66,8 @@ class S3Store final : public ObjectStore, private Endpoint {
   Status Delete(const std::vector<std::string>& keys, std::stop_token stop) override;
 
  private:
-  S3Store(S3Options options, net::Url endpoint, net::HttpClient& http, Environment environment,
-          Clock& clock, net::Sleeper& sleeper);
+  S3Store(S3Options options, net::Url endpoint, net::HttpClient& http, Environment environment, Clock& clock,
+          net::Sleeper& sleeper);
 
   Result<net::Request> Prepare(const Call& call, std::stop_token stop) override;
   Verdict Judge(const Call& call, const net::Request& sent, const Answer& answer) override;

@@ -49,22 +49,19 @@ Status S3Store::PutInParts(const std::string& bucket_key, const Body& body, std:
         bytes.resize(static_cast<size_t>(std::min(part_size, body.size - part * part_size)));
         TRY(ReadExactly(*in, bytes));
       }
-      TRY_ASSIGN(Answer answer,
-                 AskOk({.method = "PUT",
-                        .key = bucket_key,
-                        .query = {{"partNumber", std::to_string(part + 1)}, {"uploadId", upload}},
-                        .body = std::move(bytes)},
-                       stop));
+      TRY_ASSIGN(Answer answer, AskOk({.method = "PUT",
+                                       .key = bucket_key,
+                                       .query = {{"partNumber", std::to_string(part + 1)}, {"uploadId", upload}},
+                                       .body = std::move(bytes)},
+                                      stop));
       etags[part] = answer.head.Header("ETag");
       if (etags[part].empty()) return Corrupt("{}: a part was taken without an ETag", Name());
       return Ok();
     });
     if (!all) return all;
-    std::string list =
-        "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">";
+    std::string list = "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">";
     for (size_t i = 0; i < parts; ++i) {
-      list += fmt::format("<Part><PartNumber>{}</PartNumber><ETag>{}</ETag></Part>", i + 1,
-                          EscapeXml(etags[i]));
+      list += fmt::format("<Part><PartNumber>{}</PartNumber><ETag>{}</ETag></Part>", i + 1, EscapeXml(etags[i]));
     }
     list += "</CompleteMultipartUpload>";
     Call complete{.method = "POST",
@@ -76,8 +73,7 @@ Status S3Store::PutInParts(const std::string& bucket_key, const Body& body, std:
     if (done) return Ok();
     // The answer to an attempt that succeeded may have been lost; the next one finds no upload.
     if (done.error().code == Code::kNotFound) {
-      TRY_ASSIGN(std::optional<ObjectInfo> there,
-                 Head(bucket_key.substr(options_.prefix.size()), stop));
+      TRY_ASSIGN(std::optional<ObjectInfo> there, Head(bucket_key.substr(options_.prefix.size()), stop));
       if (there && there->size == body.size) return Ok();
     }
     return done.error();
@@ -86,8 +82,7 @@ Status S3Store::PutInParts(const std::string& bucket_key, const Body& body, std:
   if (sent) return sent;
   // Parts that stay cost their owner money until a life-cycle rule removes them. Also after a stop,
   // which is why this does not listen to it.
-  if (auto aborted =
-          AskOk({.method = "DELETE", .key = bucket_key, .query = {{"uploadId", upload}}}, {});
+  if (auto aborted = AskOk({.method = "DELETE", .key = bucket_key, .query = {{"uploadId", upload}}}, {});
       !aborted && aborted.error().code != Code::kNotFound) {
     LOG_WARN("{}: parts of a failed upload stay: {}", Name(), aborted.error().message);
   }

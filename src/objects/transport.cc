@@ -109,10 +109,7 @@ ObjectInfo InfoOf(const net::Response& head) {
 class Transport::Attempts {
  public:
   Attempts(Transport& transport, const Call& call, std::stop_token stop)
-      : transport_(transport),
-        call_(call),
-        stop_(stop),
-        retrier_(transport.policy_, transport.sleeper_) {}
+      : transport_(transport), call_(call), stop_(stop), retrier_(transport.policy_, transport.sleeper_) {}
 
   // Whether the same is to be asked again; waits before it says so.
   bool Again(const net::Request& sent, const Result<Answer>& answer) {
@@ -131,8 +128,7 @@ class Transport::Attempts {
           return true;
         case Endpoint::Verdict::kAgain:
           last_was_again = true;
-          retry_after =
-              net::ParseRetryAfter(answer->head.Header("Retry-After"), transport_.clock_.Now());
+          retry_after = net::ParseRetryAfter(answer->head.Header("Retry-After"), transport_.clock_.Now());
           break;
       }
     }
@@ -155,19 +151,13 @@ class Transport::Attempts {
 
 Transport::Transport(net::HttpClient& http, Endpoint& endpoint, net::Sleeper& sleeper, Clock& clock,
                      const net::RetryPolicy& policy, const std::string& kind)
-    : http_(http),
-      endpoint_(endpoint),
-      sleeper_(sleeper),
-      clock_(clock),
-      policy_(policy),
-      requests_(kind + ".requests"),
-      retries_(kind + ".retries"),
-      bytes_in_(kind + ".bytes_in"),
+    : http_(http), endpoint_(endpoint), sleeper_(sleeper), clock_(clock), policy_(policy),
+      requests_(kind + ".requests"), retries_(kind + ".retries"), bytes_in_(kind + ".bytes_in"),
       bytes_out_(kind + ".bytes_out") {}
 
 // One attempt. `sink` is asked for answers of status 2xx only.
-Result<Answer> Transport::Send(const Call& call, const net::Request& request,
-                               const net::ChooseSink& sink, std::stop_token stop) {
+Result<Answer> Transport::Send(const Call& call, const net::Request& request, const net::ChooseSink& sink,
+                               std::stop_token stop) {
   CollectingWriter error_body(kMaxErrorBody, true);
   std::optional<CountingWriter> counting;
   auto choose = [&](const net::Response& head) -> Result<Writer*> {
@@ -190,8 +180,8 @@ Result<Answer> Transport::Ask(const Call& call, uint64_t limit, std::stop_token 
   while (true) {
     TRY_ASSIGN(net::Request request, endpoint_.Prepare(call, stop));
     CollectingWriter body(limit, false);
-    auto answer =
-        Send(call, request, [&](const net::Response&) -> Result<Writer*> { return &body; }, stop);
+    auto answer = Send(
+        call, request, [&](const net::Response&) -> Result<Writer*> { return &body; }, stop);
     if (answer && answer->ok()) answer->body = std::move(body.text);
     if (attempts.Again(request, answer)) continue;
     if (stop.stop_requested()) return Cancelled("request was cancelled");
@@ -200,8 +190,7 @@ Result<Answer> Transport::Ask(const Call& call, uint64_t limit, std::stop_token 
   }
 }
 
-Result<std::optional<ObjectInfo>> Transport::Download(const Call& whole,
-                                                      std::optional<ByteRange> range, Writer& out,
+Result<std::optional<ObjectInfo>> Transport::Download(const Call& whole, std::optional<ByteRange> range, Writer& out,
                                                       std::stop_token stop) {
   CHECK(!range || range->length > 0);
   Attempts attempts(*this, whole, stop);
@@ -212,9 +201,8 @@ Result<std::optional<ObjectInfo>> Transport::Download(const Call& whole,
     Call call = whole;
     const uint64_t from = start + window.done;
     if (range || from > 0) {
-      call.headers.emplace_back("Range",
-                                range ? fmt::format("bytes={}-{}", from, start + range->length - 1)
-                                      : fmt::format("bytes={}-", from));
+      call.headers.emplace_back("Range", range ? fmt::format("bytes={}-{}", from, start + range->length - 1)
+                                               : fmt::format("bytes={}-", from));
     }
     if (version && !version->etag.empty()) call.headers.emplace_back("If-Match", version->etag);
     TRY_ASSIGN(net::Request request, endpoint_.Prepare(call, stop));
@@ -222,8 +210,7 @@ Result<std::optional<ObjectInfo>> Transport::Download(const Call& whole,
     auto sink = [&](const net::Response& head) -> Result<Writer*> {
       auto content = ParseContentRange(head.Header("Content-Range"));
       if (head.status == 206 && (!content || content->first != from)) {
-        return Corrupt("{}: asked for bytes from {} and got \"{}\"", call.key, from,
-                       head.Header("Content-Range"));
+        return Corrupt("{}: asked for bytes from {} and got \"{}\"", call.key, from, head.Header("Content-Range"));
       }
       ObjectInfo info = InfoOf(head);
       if (version && (info.etag != version->etag || info.size != version->size)) {
@@ -238,8 +225,7 @@ Result<std::optional<ObjectInfo>> Transport::Download(const Call& whole,
     if (window.sink_failed) return answer.error();
     if (answer && answer->ok()) {
       if (range && window.left > 0) {
-        return Invalid("{} has {} bytes, not {} from {}", call.key, version->size, range->length,
-                       start);
+        return Invalid("{} has {} bytes, not {} from {}", call.key, version->size, range->length, start);
       }
       // Without a length, all that came is all there is.
       if (!range && answer->head.Header("Content-Length").empty()) version->size = window.done;

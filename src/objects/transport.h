@@ -60,13 +60,12 @@ class Transport {
   Result<Answer> Ask(const Call& call, uint64_t limit, std::stop_token stop);
 
   // ObjectStore::Get, for a call that would fetch the whole object.
-  Result<std::optional<ObjectInfo>> Download(const Call& whole, std::optional<ByteRange> range,
-                                             Writer& out, std::stop_token stop);
+  Result<std::optional<ObjectInfo>> Download(const Call& whole, std::optional<ByteRange> range, Writer& out,
+                                             std::stop_token stop);
 
  private:
   class Attempts;
-  Result<Answer> Send(const Call& call, const net::Request& request, const net::ChooseSink& sink,
-                      std::stop_token stop);
+  Result<Answer> Send(const Call& call, const net::Request& request, const net::ChooseSink& sink, std::stop_token stop);
 
   net::HttpClient& http_;
   Endpoint& endpoint_;

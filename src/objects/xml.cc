@@ -65,8 +65,8 @@ std::string_view XmlElement::Text(std::string_view child) const {
 
 Result<XmlElement> ParseXml(std::string_view text) {
   if (text.size() > std::numeric_limits<int>::max()) return Corrupt("XML of {} bytes", text.size());
-  std::unique_ptr<std::remove_pointer_t<XML_Parser>, decltype(&XML_ParserFree)> parser(
-      XML_ParserCreate("UTF-8"), XML_ParserFree);
+  std::unique_ptr<std::remove_pointer_t<XML_Parser>, decltype(&XML_ParserFree)> parser(XML_ParserCreate("UTF-8"),
+                                                                                       XML_ParserFree);
   if (parser == nullptr) return Resource("out of memory for an XML parser");
   Builder builder{.parser = parser.get(), .document = {}, .open = {}};
   builder.open.push_back(&builder.document);
@@ -74,11 +74,9 @@ Result<XmlElement> ParseXml(std::string_view text) {
   XML_SetElementHandler(parser.get(), OnStart, OnEnd);
   XML_SetCharacterDataHandler(parser.get(), OnText);
   XML_SetStartDoctypeDeclHandler(parser.get(), OnDocumentType);
-  if (XML_Parse(parser.get(), text.data(), static_cast<int>(text.size()), XML_TRUE) !=
-      XML_STATUS_OK) {
+  if (XML_Parse(parser.get(), text.data(), static_cast<int>(text.size()), XML_TRUE) != XML_STATUS_OK) {
     return Corrupt("XML at byte {}: {}", XML_GetCurrentByteIndex(parser.get()),
-                   builder.refused != nullptr ? builder.refused
-                                              : XML_ErrorString(XML_GetErrorCode(parser.get())));
+                   builder.refused != nullptr ? builder.refused : XML_ErrorString(XML_GetErrorCode(parser.get())));
   }
   return std::move(builder.document.children.front());
 }

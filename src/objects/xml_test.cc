@@ -27,8 +27,7 @@ TEST(Xml, EscapedTextComesBack) {
 }
 
 TEST(Xml, NonsenseIsCorrupt) {
-  for (const char* text :
-       {"", "hello", "<a>", "<a></b>", "<a/><b/>", "<a>\x01</a>", "<a>&x;</a>"}) {
+  for (const char* text : {"", "hello", "<a>", "<a></b>", "<a/><b/>", "<a>\x01</a>", "<a>&x;</a>"}) {
     auto root = ParseXml(text);
     ASSERT_FALSE(root) << text;
     EXPECT_EQ(root.error().code, Code::kCorrupt);

@@ -71,8 +71,7 @@ Result<Descriptor> DescriptorFromJson(const Json& json) {
   }
   d.artifact_type = json.GetString("artifactType");
   if (const Json* data = json.Find("data"); data && data->is_string()) {
-    if (!Base64Decode(data->as_string(), &d.data) || d.data.size() != d.size ||
-        Digest::Of(d.data) != d.digest) {
+    if (!Base64Decode(data->as_string(), &d.data) || d.data.size() != d.size || Digest::Of(d.data) != d.digest) {
       return Invalid("descriptor of {} embeds other data", d.digest.ToString());
     }
   }

@@ -19,26 +19,19 @@ inline constexpr std::string_view kOciConfig = "application/vnd.oci.image.config
 inline constexpr std::string_view kOciLayer = "application/vnd.oci.image.layer.v1.tar";
 inline constexpr std::string_view kOciLayerGzip = "application/vnd.oci.image.layer.v1.tar+gzip";
 inline constexpr std::string_view kOciLayerZstd = "application/vnd.oci.image.layer.v1.tar+zstd";
-inline constexpr std::string_view kDockerManifest =
-    "application/vnd.docker.distribution.manifest.v2+json";
-inline constexpr std::string_view kDockerList =
-    "application/vnd.docker.distribution.manifest.list.v2+json";
+inline constexpr std::string_view kDockerManifest = "application/vnd.docker.distribution.manifest.v2+json";
+inline constexpr std::string_view kDockerList = "application/vnd.docker.distribution.manifest.list.v2+json";
 inline constexpr std::string_view kDockerConfig = "application/vnd.docker.container.image.v1+json";
 inline constexpr std::string_view kDockerLayer = "application/vnd.docker.image.rootfs.diff.tar";
-inline constexpr std::string_view kDockerLayerGzip =
-    "application/vnd.docker.image.rootfs.diff.tar.gzip";
-inline constexpr std::string_view kDockerLayerZstd =
-    "application/vnd.docker.image.rootfs.diff.tar.zstd";
+inline constexpr std::string_view kDockerLayerGzip = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+inline constexpr std::string_view kDockerLayerZstd = "application/vnd.docker.image.rootfs.diff.tar.zstd";
 // Layers that a registry may not hold; their urls say where they are.
-inline constexpr std::string_view kOciForeignLayer =
-    "application/vnd.oci.image.layer.nondistributable.v1.tar";
-inline constexpr std::string_view kDockerForeignLayer =
-    "application/vnd.docker.image.rootfs.foreign.diff.tar";
+inline constexpr std::string_view kOciForeignLayer = "application/vnd.oci.image.layer.nondistributable.v1.tar";
+inline constexpr std::string_view kDockerForeignLayer = "application/vnd.docker.image.rootfs.foreign.diff.tar";
 inline constexpr std::string_view kOciEmpty = "application/vnd.oci.empty.v1+json";  // "{}"
 inline constexpr std::string_view kBuildkitCacheConfig = "application/vnd.buildkit.cacheconfig.v0";
 inline constexpr std::string_view kInToto = "application/vnd.in-toto+json";
-inline constexpr std::string_view kAttestationManifest =
-    "application/vnd.docker.attestation.manifest.v1+json";
+inline constexpr std::string_view kAttestationManifest = "application/vnd.docker.attestation.manifest.v1+json";
 
 bool IsManifest(std::string_view media_type);
 bool IsIndex(std::string_view media_type);
@@ -69,7 +62,7 @@ Json ToJson(const Descriptor& descriptor);  // Go's struct order, empty members 
 // that is not what digest and size say.
 Result<Descriptor> DescriptorFromJson(const Json& json);
 
-Json ToJson(const Annotations& annotations);  // sorted
+Json ToJson(const Annotations& annotations);        // sorted
 Annotations AnnotationsFromJson(const Json* json);  // sorted; what is no string is left out
 
 }  // namespace varve::oci

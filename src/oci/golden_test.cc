@@ -54,16 +54,15 @@ TEST(OciGolden, AttestationManifest) {
 }
 
 TEST(OciGolden, Index) {
-  Index index{.manifests = {Some(kOciManifest, "amd64"), Some(kOciManifest, "arm"),
-                            Some(kOciManifest, "windows"), Some(kOciManifest, "att")}};
+  Index index{.manifests = {Some(kOciManifest, "amd64"), Some(kOciManifest, "arm"), Some(kOciManifest, "windows"),
+                            Some(kOciManifest, "att")}};
   index.manifests[0].platform = *ParsePlatform("linux/amd64");
   index.manifests[1].platform = *ParsePlatform("linux/arm/v7");
   index.manifests[2].platform = *ParsePlatform("windows(10.0.17763)/amd64");
   index.manifests[2].platform->os_features = {"win32k"};
   index.manifests[3].platform = Platform{.os = "unknown", .architecture = "unknown"};
-  index.manifests[3].annotations = {
-      {"vnd.docker.reference.type", "attestation-manifest"},
-      {"vnd.docker.reference.digest", index.manifests[0].digest.ToString()}};
+  index.manifests[3].annotations = {{"vnd.docker.reference.type", "attestation-manifest"},
+                                    {"vnd.docker.reference.digest", index.manifests[0].digest.ToString()}};
   ExpectGolden("index.json", Serialise(index));
 }
 
@@ -95,8 +94,7 @@ TEST(OciGolden, ImageConfig) {
   config.AddToSet("Volumes", "/data");
   config.SetLabel("b", "2");
   config.SetLabel("a", "1");
-  config.SetHealthcheck(
-      {.test = {"CMD-SHELL", "true"}, .interval = Nanos(30'000'000'000), .retries = 3});
+  config.SetHealthcheck({.test = {"CMD-SHELL", "true"}, .interval = Nanos(30'000'000'000), .retries = 3});
   config.set_diff_ids({DiffId(Digest::Of("layer"))});
   config.set_history({{.created = Timestamp{0}, .created_by = "COPY . /", .comment = "x"},
                       {.created_by = "CMD [\"a\"]", .author = "Ann", .empty_layer = true}});

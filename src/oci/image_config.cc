@@ -7,8 +7,7 @@ namespace varve::oci {
 
 namespace {
 
-constexpr std::string_view kDefaultPath =
-    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+constexpr std::string_view kDefaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 Json ToJson(const History& entry) {
   Json json;
@@ -40,9 +39,7 @@ ImageConfig ImageConfig::Scratch(const Platform& platform) {
   return config;
 }
 
-std::string ImageConfig::Serialise() const {
-  return json_.Dump({.sort_keys = true, .escape_html = true});
-}
+std::string ImageConfig::Serialise() const { return json_.Dump({.sort_keys = true, .escape_html = true}); }
 
 Platform ImageConfig::platform() const { return PlatformFromJson(json_); }
 
@@ -111,7 +108,8 @@ std::vector<std::pair<std::string, std::string>> ImageConfig::labels() const {
 std::optional<Healthcheck> ImageConfig::healthcheck() const {
   const Json* json = FindConfig("Healthcheck");
   if (json == nullptr || !json->is_object()) return {};
-  return Healthcheck{.test = json->GetStrings("Test"), .interval = Nanos(json->GetInt("Interval")),
+  return Healthcheck{.test = json->GetStrings("Test"),
+                     .interval = Nanos(json->GetInt("Interval")),
                      .timeout = Nanos(json->GetInt("Timeout")),
                      .start_period = Nanos(json->GetInt("StartPeriod")),
                      .start_interval = Nanos(json->GetInt("StartInterval")),
@@ -208,7 +206,8 @@ void ImageConfig::set_diff_ids(const std::vector<DiffId>& ids) {
 std::vector<History> ImageConfig::history() const {
   std::vector<History> out;
   for (const Json& json : json_.GetArray("history")) {
-    History entry{.created_by = json.GetString("created_by"), .author = json.GetString("author"),
+    History entry{.created_by = json.GetString("created_by"),
+                  .author = json.GetString("author"),
                   .comment = json.GetString("comment"),
                   .empty_layer = json.GetBool("empty_layer")};
     if (auto time = ParseTime(json.GetString("created"))) entry.created = *time;

@@ -37,7 +37,7 @@ struct Healthcheck {
 
 class ImageConfig {
  public:
-  ImageConfig() = default;                         // an empty document
+  ImageConfig() = default;                                  // an empty document
   static Result<ImageConfig> Parse(std::string_view text);  // kInvalid; at most 4 MiB
   // What FROM scratch starts from (reference exporters.md §10).
   static ImageConfig Scratch(const Platform& platform);
@@ -62,7 +62,7 @@ class ImageConfig {
   std::string user() const { return ConfigString("User"); }
   std::string working_dir() const { return ConfigString("WorkingDir"); }
   std::string stop_signal() const { return ConfigString("StopSignal"); }
-  std::vector<std::string> env() const;            // "K=V", in order
+  std::vector<std::string> env() const;  // "K=V", in order
   std::optional<std::string> GetEnv(std::string_view name) const;
   void SetEnv(std::string_view name, std::string_view value);  // in place, else appended
   // Absent and null give nothing; [] is a list.
@@ -80,7 +80,7 @@ class ImageConfig {
   void AddToSet(std::string_view member, const std::string& key);  // ExposedPorts, Volumes
   void SetHealthcheck(const Healthcheck& check);
 
-  std::vector<DiffId> diff_ids() const;            // entries that are no digest are left out
+  std::vector<DiffId> diff_ids() const;  // entries that are no digest are left out
   void set_diff_ids(const std::vector<DiffId>& ids);
   std::vector<History> history() const;
   void set_history(const std::vector<History>& history);

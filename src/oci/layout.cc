@@ -65,19 +65,16 @@ Result<Index> ParseLayoutIndex(std::string_view text) {
   auto index = ParseIndex(text);
   if (index) return index;
   auto json = Json::Parse(text.substr(0, kMaxManifestSize));
-  bool bare = json && json->is_object() && json->Find("mediaType") == nullptr &&
-              json->Find("config") == nullptr && json->GetInt("schemaVersion", 2) == 2 &&
+  bool bare = json && json->is_object() && json->Find("mediaType") == nullptr && json->Find("config") == nullptr &&
+              json->GetInt("schemaVersion", 2) == 2 &&
               (json->Find("manifests") == nullptr || json->Find("manifests")->is_null());
   if (bare) return Index();
   return std::move(index).error().With("index.json");
 }
 
-std::string SerialiseLayoutIndex(const Index& index) {
-  return ToJson(index).Dump({.escape_html = true});
-}
+std::string SerialiseLayoutIndex(const Index& index) { return ToJson(index).Dump({.escape_html = true}); }
 
-Descriptor NamedInLayout(Descriptor descriptor, const Reference& name,
-                         std::optional<Timestamp> created) {
+Descriptor NamedInLayout(Descriptor descriptor, const Reference& name, std::optional<Timestamp> created) {
   Reference full = name.WithDefaultTag();
   SetAnnotation(descriptor.annotations, kAnnotationImageName, full.String());
   if (!full.tag.empty()) SetAnnotation(descriptor.annotations, kAnnotationRefName, full.tag);
@@ -115,8 +112,8 @@ Result<Descriptor> FindInLayout(const Index& index, std::string_view wanted) {
   if (found != nullptr) return *found;
   // Only the top is searched here; a digest may be that of a blob which an entry leads to.
   if (digest) return NotFound("no entry {} in the image layout", wanted);
-  Error error = index.manifests.empty() ? NotFound("image layout is empty")
-                                        : NotFound("no image \"{}\" in the layout", wanted);
+  Error error =
+      index.manifests.empty() ? NotFound("image layout is empty") : NotFound("no image \"{}\" in the layout", wanted);
   if (!names.empty()) {
     std::vector<std::string> list(names.begin(), names.end());
     if (list.size() > 10) list.resize(10);

@@ -37,8 +37,7 @@ Result<Index> ParseLayoutIndex(std::string_view text);
 std::string SerialiseLayoutIndex(const Index& index);  // compact (reference exporters.md §4)
 
 // The entry for `descriptor` under `name`, with the annotations above.
-Descriptor NamedInLayout(Descriptor descriptor, const Reference& name,
-                         std::optional<Timestamp> created);
+Descriptor NamedInLayout(Descriptor descriptor, const Reference& name, std::optional<Timestamp> created);
 
 // Adds an entry. An older one of the same name goes; so does one of the same digest and no name.
 void PutInLayout(Index& index, Descriptor descriptor);

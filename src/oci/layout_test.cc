@@ -81,8 +81,7 @@ TEST(Layout, IndexRoundTripsAndMayBeBare) {
 TEST(Layout, OtherVersionsAreRefused) {
   EXPECT_TRUE(CheckLayoutFile(LayoutFileText()));
   EXPECT_TRUE(CheckLayoutFile(R"({"imageLayoutVersion":"1.1.0","more":1})"));
-  EXPECT_THAT(CheckLayoutFile(R"({"imageLayoutVersion":"2.0.0"})").error().message,
-              HasSubstr("2.0.0"));
+  EXPECT_THAT(CheckLayoutFile(R"({"imageLayoutVersion":"2.0.0"})").error().message, HasSubstr("2.0.0"));
   EXPECT_FALSE(CheckLayoutFile("{}"));
   EXPECT_FALSE(CheckLayoutFile(""));
 }

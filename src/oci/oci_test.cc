@@ -20,8 +20,8 @@ TEST(Reference, FamiliarNamesAreDockerHubs) {
 }
 
 TEST(Reference, AShortFormIsReadAsTheSame) {
-  for (const char* text : {"docker.io/lib.org/x:1", "docker.io/localhost/x", "docker.io/a/b/c",
-                           "docker.io/library/a/b", "docker.io/library/a.b"}) {
+  for (const char* text : {"docker.io/lib.org/x:1", "docker.io/localhost/x", "docker.io/a/b/c", "docker.io/library/a/b",
+                           "docker.io/library/a.b"}) {
     EXPECT_EQ(*ParseReference(ParseReference(text)->Familiar()), *ParseReference(text)) << text;
   }
 }
@@ -56,9 +56,10 @@ TEST(Platform, Normalises) {
   EXPECT_EQ(ParsePlatform("linux/arm")->ToString(), "linux/arm/v7");
   EXPECT_EQ(ParsePlatform("arm64")->ToString(), "linux/arm64");
   EXPECT_FALSE(ParsePlatform("a/b/c/d"));
-  EXPECT_EQ(ParsePlatform("linux/").error().message,
-            "\"\" is an invalid component of \"linux/\": platform specifier component must match \"^[A-Za-z0-9_.-]+$\": "
-            "invalid argument");
+  EXPECT_EQ(
+      ParsePlatform("linux/").error().message,
+      "\"\" is an invalid component of \"linux/\": platform specifier component must match \"^[A-Za-z0-9_.-]+$\": "
+      "invalid argument");
   EXPECT_FALSE(ParsePlatform("toaster"));
 }
 
@@ -106,14 +107,12 @@ TEST(Manifest, HostileDocumentsAreRefused) {
   EXPECT_FALSE(ParseManifest(R"({"schemaVersion":1})"));
   EXPECT_FALSE(ParseManifest(R"({"schemaVersion":2,"config":{},"manifests":[]})"));
   std::string digest = Digest::Of("x").ToString();
-  EXPECT_FALSE(ParseManifest(R"({"schemaVersion":2,"config":{"digest":")" + digest +
-                             R"(","size":-1},"layers":[]})"));
+  EXPECT_FALSE(ParseManifest(R"({"schemaVersion":2,"config":{"digest":")" + digest + R"(","size":-1},"layers":[]})"));
   EXPECT_FALSE(ParseManifest(R"({"schemaVersion":2,"config":{"digest":"sha256:../../etc","size":1}})"));
 }
 
 TEST(Index, PicksThePlatformAndNoAttestation) {
-  Index index{.manifests = {Some(kOciManifest, "arm", "linux/arm64"),
-                            Some(kOciManifest, "amd", "linux/amd64")}};
+  Index index{.manifests = {Some(kOciManifest, "arm", "linux/arm64"), Some(kOciManifest, "amd", "linux/amd64")}};
   index.manifests.push_back(Some(kOciManifest, "att"));
   index.manifests.back().annotations = {{"vnd.docker.reference.type", "attestation-manifest"}};
   EXPECT_EQ(index.Find(*ParsePlatform("linux/amd64"))->digest, Digest::Of("amd"));
@@ -128,10 +127,8 @@ TEST(Index, AnUnspecificEntryIsTheLastChoice) {
 }
 
 TEST(Index, TheBestVariantWins) {
-  Index index{.manifests = {Some(kOciManifest, "v1", "linux/amd64"),
-                            Some(kOciManifest, "v2", "linux/amd64/v2"),
-                            Some(kOciManifest, "v3", "linux/amd64/v3"),
-                            Some(kOciManifest, "386", "linux/386")}};
+  Index index{.manifests = {Some(kOciManifest, "v1", "linux/amd64"), Some(kOciManifest, "v2", "linux/amd64/v2"),
+                            Some(kOciManifest, "v3", "linux/amd64/v3"), Some(kOciManifest, "386", "linux/386")}};
   EXPECT_EQ(index.Find(*ParsePlatform("linux/amd64"))->digest, Digest::Of("v1"));
   EXPECT_EQ(index.Find(*ParsePlatform("linux/amd64/v2"))->digest, Digest::Of("v2"));
   EXPECT_EQ(index.Find(*ParsePlatform("linux/amd64/v4"))->digest, Digest::Of("v3"));
@@ -172,8 +169,7 @@ TEST(Descriptor, EmbeddedDataIsVerified) {
 
 TEST(Descriptor, SizesBeyondReasonAreRefused) {
   for (const char* size : {"-1", "1e300", "1125899906842625", "\"1\"", "null"}) {
-    auto json = Json::Parse(fmt::format(R"({{"digest":"{}","size":{}}})",
-                                        Digest::Of("x").ToString(), size));
+    auto json = Json::Parse(fmt::format(R"({{"digest":"{}","size":{}}})", Digest::Of("x").ToString(), size));
     EXPECT_FALSE(DescriptorFromJson(*json)) << size;
   }
 }
@@ -184,9 +180,8 @@ TEST(ImageConfig, UnknownMembersSurvive) {
   config.SetEnv("A", "1");
   config.SetEnv("B", "2");
   config.SetEnv("A", "3");
-  EXPECT_EQ(config.Serialise(),
-            R"({"architecture":"amd64","config":{"Cmd":[],"Entrypoint":null,"Env":["A=3","B=2"],)"
-            R"("Z":[1]},"os":"linux","x":{"y":1}})");
+  EXPECT_EQ(config.Serialise(), R"({"architecture":"amd64","config":{"Cmd":[],"Entrypoint":null,"Env":["A=3","B=2"],)"
+                                R"("Z":[1]},"os":"linux","x":{"y":1}})");
 }
 
 TEST(ImageConfig, AbsentNullAndEmptyListsAreApart) {
@@ -199,8 +194,7 @@ TEST(ImageConfig, AbsentNullAndEmptyListsAreApart) {
 
 TEST(ImageConfig, ReadsWhatItWrites) {
   ImageConfig config;
-  Healthcheck check{.test = {"CMD", "true"}, .interval = Nanos(5), .start_interval = Nanos(7),
-                    .retries = 2};
+  Healthcheck check{.test = {"CMD", "true"}, .interval = Nanos(5), .start_interval = Nanos(7), .retries = 2};
   config.SetHealthcheck(check);
   config.SetLabel("k", "v");
   config.AddToSet("ExposedPorts", "80/tcp");

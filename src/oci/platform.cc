@@ -43,16 +43,15 @@ std::string NormaliseArchitecture(std::string arch, std::string* variant) {
 }
 
 bool IsKnownOs(const std::string& text) {
-  static constexpr std::string_view kSystems[] = {"linux", "windows", "darwin", "freebsd",
-                                                  "netbsd", "openbsd", "solaris", "aix", "android",
-                                                  "dragonfly", "illumos", "js", "plan9", "wasip1"};
+  static constexpr std::string_view kSystems[] = {"linux",   "windows", "darwin", "freebsd", "netbsd",
+                                                  "openbsd", "solaris", "aix",    "android", "dragonfly",
+                                                  "illumos", "js",      "plan9",  "wasip1"};
   return std::ranges::find(kSystems, text) != std::end(kSystems);
 }
 
 bool IsKnownArchitecture(const std::string& text) {
-  static constexpr std::string_view kNames[] = {
-      "386", "amd64", "arm", "arm64", "loong64", "mips", "mipsle", "mips64", "mips64le", "ppc64",
-      "ppc64le", "riscv64", "s390x", "wasm"};
+  static constexpr std::string_view kNames[] = {"386",    "amd64",    "arm",   "arm64",   "loong64", "mips",  "mipsle",
+                                                "mips64", "mips64le", "ppc64", "ppc64le", "riscv64", "s390x", "wasm"};
   return std::ranges::find(kNames, text) != std::end(kNames);
 }
 
@@ -116,13 +115,14 @@ Result<Platform> ParsePlatform(std::string_view text) {
   if (text == "local") return HostPlatform();
   std::vector<std::string> parts = Split(text, '/');
   for (const std::string& part : parts) {
-    const bool in_words = std::ranges::all_of(part, [](char c) {
-      return isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '.' || c == '-';
-    });
+    const bool in_words = std::ranges::all_of(
+        part, [](char c) { return isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '.' || c == '-'; });
     if (&part != &parts.front() && (part.empty() || !in_words)) {
       // The words that clients look for.
-      return invalid(fmt::format("\"{}\" is an invalid component of \"{}\": platform specifier component must match "
-                                 "\"^[A-Za-z0-9_.-]+$\"", part, text));
+      return invalid(
+          fmt::format("\"{}\" is an invalid component of \"{}\": platform specifier component must match "
+                      "\"^[A-Za-z0-9_.-]+$\"",
+                      part, text));
     }
     if (part.empty() || part.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
                                                "0123456789_.()+-") != part.npos) {
@@ -148,8 +148,7 @@ Result<Platform> ParsePlatform(std::string_view text) {
       return bad("unknown operating system or architecture");
     }
   } else if (parts.size() <= 3) {
-    platform = {.os = parts[0], .architecture = parts[1],
-                .variant = parts.size() == 3 ? parts[2] : ""};
+    platform = {.os = parts[0], .architecture = parts[1], .variant = parts.size() == 3 ? parts[2] : ""};
   } else {
     return bad();
   }
@@ -187,8 +186,10 @@ Json ToJson(const Platform& platform) {
 }
 
 Platform PlatformFromJson(const Json& json) {
-  return {.os = json.GetString("os"), .architecture = json.GetString("architecture"),
-          .variant = json.GetString("variant"), .os_version = json.GetString("os.version"),
+  return {.os = json.GetString("os"),
+          .architecture = json.GetString("architecture"),
+          .variant = json.GetString("variant"),
+          .os_version = json.GetString("os.version"),
           .os_features = json.GetStrings("os.features")};
 }
 

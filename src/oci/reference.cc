@@ -23,8 +23,7 @@ bool IsPathComponent(std::string_view part) {
     }
     size_t end = i;
     while (end < part.size() && part[end] == part[i]) ++end;
-    bool separator = part[i] == '-' || (part[i] == '.' && end - i == 1) ||
-                     (part[i] == '_' && end - i <= 2);
+    bool separator = part[i] == '-' || (part[i] == '.' && end - i == 1) || (part[i] == '_' && end - i <= 2);
     if (!separator || end == part.size() || !IsLowerAlnum(part[end])) return false;
     i = end;
   }
@@ -36,8 +35,7 @@ bool IsDomain(std::string_view domain) {
   if (host.starts_with('[')) {
     size_t close = host.find(']');
     bool address = close != host.npos && close > 1 &&
-                   host.substr(1, close - 1).find_first_not_of("0123456789abcdefABCDEF:") ==
-                       host.npos;
+                   host.substr(1, close - 1).find_first_not_of("0123456789abcdefABCDEF:") == host.npos;
     if (!address) return false;
     host = host.substr(close + 1);
   } else {
@@ -51,8 +49,7 @@ bool IsDomain(std::string_view domain) {
     host = host.substr(colon);
   }
   if (host.empty()) return true;
-  return host.size() > 1 && host[0] == ':' &&
-         host.substr(1).find_first_not_of("0123456789") == host.npos;
+  return host.size() > 1 && host[0] == ':' && host.substr(1).find_first_not_of("0123456789") == host.npos;
 }
 
 bool IsTag(std::string_view tag) {
@@ -65,8 +62,7 @@ bool IsTag(std::string_view tag) {
 // The first part of a name is a domain if it looks like one: it has a dot or a port, is localhost,
 // or has an upper-case letter (which no path may have).
 bool LooksLikeDomain(std::string_view first) {
-  return first.find_first_of(".:[") != first.npos || first == "localhost" ||
-         ToLower(first) != first;
+  return first.find_first_of(".:[") != first.npos || first == "localhost" || ToLower(first) != first;
 }
 
 }  // namespace
@@ -104,9 +100,7 @@ std::string Reference::Identifier() const {
 }
 
 Result<Reference> ParseReference(std::string_view text) {
-  auto bad = [&](std::string_view why) {
-    return Invalid("invalid image reference \"{}\": {}", text, why);
-  };
+  auto bad = [&](std::string_view why) { return Invalid("invalid image reference \"{}\": {}", text, why); };
   if (text.empty()) return bad("it is empty");
   if (text.size() == 64 && text.find_first_not_of("0123456789abcdef") == text.npos) {
     return bad("a name of 64 hex digits is reserved for image IDs");

@@ -14,14 +14,14 @@
 namespace varve::oci {
 
 struct Reference {
-  std::string domain;                // "docker.io"
-  std::string path;                  // "library/node"
-  std::string tag;                   // empty: none
+  std::string domain;  // "docker.io"
+  std::string path;    // "library/node"
+  std::string tag;     // empty: none
   std::optional<Digest> digest;
 
   std::string Name() const { return domain + "/" + path; }
-  std::string String() const;        // "docker.io/library/node:20"
-  std::string Familiar() const;      // "node:20"
+  std::string String() const;    // "docker.io/library/node:20"
+  std::string Familiar() const;  // "node:20"
   // With ":latest" when there is neither tag nor digest.
   Reference WithDefaultTag() const;
   // What a registry is asked for: the digest if there is one, else the tag.

@@ -17,12 +17,13 @@ struct StoredImage {
     Manifest manifest;
     ImageConfig config;
   };
-  Digest digest;                    // of the index, or of the only manifest
+  Digest digest;  // of the index, or of the only manifest
   std::string media_type;
-  std::vector<Variant> variants;    // in the index's order
-  size_t attestations = 0;          // manifests of statements about them
+  std::vector<Variant> variants;  // in the index's order
+  size_t attestations = 0;        // manifests of statements about them
 
-  // Of every blob that the image names, once, as the manifests give it: of layers that are kept unpacked, of their tars.
+  // Of every blob that the image names, once, as the manifests give it: of layers that are kept unpacked, of their
+  // tars.
   uint64_t Size() const;
 };
 

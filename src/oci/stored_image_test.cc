@@ -32,9 +32,7 @@ class StoredImageTest : public ::testing::Test {
       return found->second;
     });
   }
-  size_t ConfigSize(const StoredImage& image, size_t variant) {
-    return image.variants[variant].manifest.config.size;
-  }
+  size_t ConfigSize(const StoredImage& image, size_t variant) { return image.variants[variant].manifest.config.size; }
 
   std::map<Digest, std::string> blobs_;
 };

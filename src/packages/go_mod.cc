@@ -21,8 +21,7 @@ Result<std::vector<std::string>> WordsOf(std::string_view line) {
       if (at == line.npos) return Invalid("a quote is not closed");
       ++at;
     } else {
-      while (at < line.size() &&
-             std::string_view(" \t\r\"`").find(line[at]) == std::string_view::npos &&
+      while (at < line.size() && std::string_view(" \t\r\"`").find(line[at]) == std::string_view::npos &&
              !line.substr(at).starts_with("//")) {
         ++at;
       }

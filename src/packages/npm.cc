@@ -9,19 +9,17 @@ namespace {
 
 // For people, for publishing, and for tools that read them when they are run.
 constexpr std::array<std::string_view, 33> kIgnored = {
-    "version",      "description",  "keywords",     "homepage",    "bugs",       "license",
-    "licenses",     "author",       "contributors", "maintainers", "funding",    "repository",
-    "scripts",      "files",        "main",         "module",      "browser",    "types",
-    "typings",      "exports",      "sideEffects",  "man",         "readme",     "jest",
-    "eslintConfig", "eslintIgnore", "prettier",     "stylelint",   "commitlint", "lint-staged",
-    "nyc",          "ava",          "mocha"};
+    "version",    "description",  "keywords",    "homepage",     "bugs",         "license",  "licenses",
+    "author",     "contributors", "maintainers", "funding",      "repository",   "scripts",  "files",
+    "main",       "module",       "browser",     "types",        "typings",      "exports",  "sideEffects",
+    "man",        "readme",       "jest",        "eslintConfig", "eslintIgnore", "prettier", "stylelint",
+    "commitlint", "lint-staged",  "nyc",         "ava",          "mocha"};
 
 // npm ci and npm install run these of the project itself (docs.npmjs.com, "Life Cycle Operation
 // Order"), and what they run may read anything.
 constexpr std::array<std::string_view, 11> kLifeCycle = {
-    "preinstall",      "install",          "postinstall",       "prepublish",
-    "preprepare",      "prepare",          "postprepare",       "dependencies",
-    "predependencies", "postdependencies", "pnpm:devPreinstall"};
+    "preinstall",  "install",      "postinstall",     "prepublish",       "preprepare",        "prepare",
+    "postprepare", "dependencies", "predependencies", "postdependencies", "pnpm:devPreinstall"};
 
 }  // namespace
 

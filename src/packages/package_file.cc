@@ -15,18 +15,16 @@ std::optional<Kind> KindOf(std::string_view name) {
   if (name == "pyproject.toml") return Kind::kPyproject;
   if (name == "pom.xml") return Kind::kMaven;
   if (name == "go.mod") return Kind::kGoMod;
-  bool pip = name.ends_with(".txt") &&
-             (name.starts_with("requirements") || name.starts_with("constraints") ||
-              name.ends_with("requirements.txt"));
+  bool pip = name.ends_with(".txt") && (name.starts_with("requirements") || name.starts_with("constraints") ||
+                                        name.ends_with("requirements.txt"));
   if (pip) return Kind::kPip;
   return std::nullopt;
 }
 
 bool IsCompanion(std::string_view name) {
   static constexpr std::array<std::string_view, 13> kNames = {
-      "yarn.lock", "pnpm-lock.yaml", "bun.lock", "bun.lockb",   ".npmrc",
-      ".yarnrc",   ".yarnrc.yml",    "uv.lock",  "poetry.lock", "pip.conf",
-      "go.sum",    "settings.xml",   "pdm.lock"};
+      "yarn.lock", "pnpm-lock.yaml", "bun.lock", "bun.lockb", ".npmrc",       ".yarnrc", ".yarnrc.yml",
+      "uv.lock",   "poetry.lock",    "pip.conf", "go.sum",    "settings.xml", "pdm.lock"};
   return std::ranges::find(kNames, name) != kNames.end();
 }
 

@@ -26,26 +26,21 @@ std::string Refused(Kind kind, std::string_view text) {
 TEST(PackageJson, CountsWhatIsInstalled) {
   std::string_view base =
       R"({"name": "a", "version": "1.0.0", "scripts": {"test": "x"}, "dependencies": {"b": "^1", "c": "2"}})";
-  ExpectSame(Kind::kNpm, base,
-             R"({"name":"a","version":"2.0.0","dependencies":{"c":"2","b":"^1"}})");
+  ExpectSame(Kind::kNpm, base, R"({"name":"a","version":"2.0.0","dependencies":{"c":"2","b":"^1"}})");
   ExpectSame(
       Kind::kNpm, base,
       R"({"name": "a", "scripts": {"build": "y"}, "description": "d", "jest": {}, "dependencies": {"b": "^1", "c": "2"}})");
   ExpectDifferent(Kind::kNpm, base, R"({"name": "a", "dependencies": {"b": "^1", "c": "3"}})");
   ExpectDifferent(Kind::kNpm, base, R"({"name": "a", "dependencies": {"b": "^1"}})");
-  for (const char* member :
-       {"devDependencies", "optionalDependencies", "peerDependencies", "overrides", "resolutions",
-        "engines", "packageManager", "pnpm", "neverHeardOf", "config", "bin"}) {
-    ExpectDifferent(Kind::kNpm, R"({"name": "a"})",
-                    fmt::format(R"({{"name": "a", "{}": {{"x": "1"}}}})", member));
+  for (const char* member : {"devDependencies", "optionalDependencies", "peerDependencies", "overrides", "resolutions",
+                             "engines", "packageManager", "pnpm", "neverHeardOf", "config", "bin"}) {
+    ExpectDifferent(Kind::kNpm, R"({"name": "a"})", fmt::format(R"({{"name": "a", "{}": {{"x": "1"}}}})", member));
   }
 }
 
 TEST(PackageJson, IsRefusedWhereScriptsRunAtInstallation) {
-  for (const char* script :
-       {"preinstall", "install", "postinstall", "prepare", "prepublish", "dependencies"}) {
-    EXPECT_THAT(Refused(Kind::kNpm, fmt::format(R"({{"scripts": {{"{}": "node x.js"}}}})", script)),
-                HasSubstr(script));
+  for (const char* script : {"preinstall", "install", "postinstall", "prepare", "prepublish", "dependencies"}) {
+    EXPECT_THAT(Refused(Kind::kNpm, fmt::format(R"({{"scripts": {{"{}": "node x.js"}}}})", script)), HasSubstr(script));
   }
   EXPECT_THAT(Refused(Kind::kNpm, R"({"workspaces": ["a"]})"), HasSubstr("workspaces"));
   EXPECT_THAT(Refused(Kind::kNpm, "{"), HasSubstr("no JSON"));
@@ -84,21 +79,17 @@ TEST(Pyproject, CountsDependenciesAndUnknownTools) {
              "# c\n[project]\nversion = \"2\"\nname = 'a'\ndescription = \"d\"\ndependencies = [\n "
              " \"b\",\n  \"c>1\",\n]\n[tool.black]\n");
   ExpectDifferent(Kind::kPyproject, base, "[project]\nname = \"a\"\ndependencies = [\"b\"]\n");
-  ExpectDifferent(
-      Kind::kPyproject, base,
-      "[project]\nname = \"a\"\ndependencies = [\"b\", \"c>1\"]\n[tool.uv]\nindex-url = \"x\"\n");
-  ExpectDifferent(Kind::kPyproject, "[tool.poetry]\nname='a'\nversion='1'\n",
-                  "[tool.poetry]\nname='b'\nversion='1'\n");
-  ExpectSame(Kind::kPyproject, "[tool.poetry]\nname='a'\nversion='1'\n",
-             "[tool.poetry]\nname='a'\nversion='2'\n");
+  ExpectDifferent(Kind::kPyproject, base,
+                  "[project]\nname = \"a\"\ndependencies = [\"b\", \"c>1\"]\n[tool.uv]\nindex-url = \"x\"\n");
+  ExpectDifferent(Kind::kPyproject, "[tool.poetry]\nname='a'\nversion='1'\n", "[tool.poetry]\nname='b'\nversion='1'\n");
+  ExpectSame(Kind::kPyproject, "[tool.poetry]\nname='a'\nversion='1'\n", "[tool.poetry]\nname='a'\nversion='2'\n");
   ExpectDifferent(Kind::kPyproject, "x = 1.5\n", "x = \"1.5\"\n");
   ExpectDifferent(Kind::kPyproject, "x = 2020-01-01\n", "x = 2020-01-02\n");
   EXPECT_THAT(Refused(Kind::kPyproject, "[project\n"), HasSubstr("no TOML"));
   // What toml++ has an assertion for, and what it takes for unreachable.
   EXPECT_THAT(Refused(Kind::kPyproject, "[@project]\n"), HasSubstr("no TOML"));
   EXPECT_THAT(Refused(Kind::kPyproject, "x = \u00e9\n"), HasSubstr("no TOML"));
-  EXPECT_THAT(Refused(Kind::kPyproject, "[tool.uv.workspace]\nmembers = []\n"),
-              HasSubstr("workspace"));
+  EXPECT_THAT(Refused(Kind::kPyproject, "[tool.uv.workspace]\nmembers = []\n"), HasSubstr("workspace"));
 }
 
 TEST(Pom, CountsAllButWhoAndWhere) {
@@ -112,32 +103,23 @@ TEST(Pom, CountsAllButWhoAndWhere) {
   ExpectDifferent(Kind::kMaven, base,
                   "<project><dependencies><dependency><artifactId>a</artifactId><version>2</"
                   "version></dependency></dependencies></project>");
-  ExpectDifferent(Kind::kMaven, "<project><build a=\"1\"/></project>",
-                  "<project><build a=\"2\"/></project>");
+  ExpectDifferent(Kind::kMaven, "<project><build a=\"1\"/></project>", "<project><build a=\"2\"/></project>");
   ExpectDifferent(Kind::kMaven, "<project><a><b/></a></project>", "<project><a/><b/></project>");
-  EXPECT_THAT(
-      Refused(Kind::kMaven, "<project><version>1</version><x>${project.version}</x></project>"),
-      HasSubstr("${project.version}"));
-  EXPECT_THAT(Refused(Kind::kMaven, "<project><modules><module>a</module></modules></project>"),
-              HasSubstr("modules"));
-  EXPECT_THAT(Refused(Kind::kMaven, "<!DOCTYPE p [<!ENTITY a \"b\">]><p>&a;</p>"),
-              HasSubstr("document type"));
+  EXPECT_THAT(Refused(Kind::kMaven, "<project><version>1</version><x>${project.version}</x></project>"),
+              HasSubstr("${project.version}"));
+  EXPECT_THAT(Refused(Kind::kMaven, "<project><modules><module>a</module></modules></project>"), HasSubstr("modules"));
+  EXPECT_THAT(Refused(Kind::kMaven, "<!DOCTYPE p [<!ENTITY a \"b\">]><p>&a;</p>"), HasSubstr("document type"));
   EXPECT_THAT(Refused(Kind::kMaven, "<project>"), HasSubstr("no XML"));
 }
 
 TEST(GoMod, CountsDirectives) {
-  std::string_view base =
-      "module a\n\ngo 1.22\n\nrequire (\n\tb.c/d v1.0.0\n\te.f/g v2.0.0 // indirect\n)\n";
-  ExpectSame(
-      Kind::kGoMod, base,
-      "// hello\nmodule a\ngo 1.22\nrequire b.c/d v1.0.0\nrequire e.f/g v2.0.0\nretract v0.1.0\n");
+  std::string_view base = "module a\n\ngo 1.22\n\nrequire (\n\tb.c/d v1.0.0\n\te.f/g v2.0.0 // indirect\n)\n";
+  ExpectSame(Kind::kGoMod, base,
+             "// hello\nmodule a\ngo 1.22\nrequire b.c/d v1.0.0\nrequire e.f/g v2.0.0\nretract v0.1.0\n");
+  ExpectDifferent(Kind::kGoMod, base, "module a\ngo 1.22\nrequire b.c/d v1.0.1\nrequire e.f/g v2.0.0\n");
+  ExpectDifferent(Kind::kGoMod, base, "module a\ngo 1.23\nrequire b.c/d v1.0.0\nrequire e.f/g v2.0.0\n");
   ExpectDifferent(Kind::kGoMod, base,
-                  "module a\ngo 1.22\nrequire b.c/d v1.0.1\nrequire e.f/g v2.0.0\n");
-  ExpectDifferent(Kind::kGoMod, base,
-                  "module a\ngo 1.23\nrequire b.c/d v1.0.0\nrequire e.f/g v2.0.0\n");
-  ExpectDifferent(
-      Kind::kGoMod, base,
-      "module a\ngo 1.22\nrequire b.c/d v1.0.0\nrequire e.f/g v2.0.0\nreplace b.c/d => ../d\n");
+                  "module a\ngo 1.22\nrequire b.c/d v1.0.0\nrequire e.f/g v2.0.0\nreplace b.c/d => ../d\n");
   EXPECT_THAT(Refused(Kind::kGoMod, "require (\n"), HasSubstr("not closed"));
   EXPECT_THAT(Refused(Kind::kGoMod, ")\n"), HasSubstr("not opened"));
   EXPECT_THAT(Refused(Kind::kGoMod, "module \"a\n"), HasSubstr("quote"));

@@ -16,18 +16,17 @@ namespace {
 constexpr size_t kMaxDepth = 64;
 
 // Children of <project> that say who made it and where it goes.
-constexpr std::array<std::string_view, 13> kIgnored = {
-    "name",         "description",  "url",          "inceptionYear", "licenses",
-    "developers",   "contributors", "organization", "scm",           "issueManagement",
-    "ciManagement", "mailingLists", "version"};
+constexpr std::array<std::string_view, 13> kIgnored = {"name",     "description",     "url",          "inceptionYear",
+                                                       "licenses", "developers",      "contributors", "organization",
+                                                       "scm",      "issueManagement", "ciManagement", "mailingLists",
+                                                       "version"};
 
 // Elements, attributes and text as one line each; what is ignored, comments and blanks around text
 // are not there.
 class Reader {
  public:
   Form Run(std::string_view text) {
-    std::unique_ptr<XML_ParserStruct, void (*)(XML_Parser)> parser(XML_ParserCreate(nullptr),
-                                                                   XML_ParserFree);
+    std::unique_ptr<XML_ParserStruct, void (*)(XML_Parser)> parser(XML_ParserCreate(nullptr), XML_ParserFree);
     if (!parser) return Resource("no memory for a parser of XML");
     parser_ = parser.get();
     XML_SetUserData(parser_, this);

@@ -16,29 +16,11 @@ constexpr std::array<std::string_view, 11> kIgnoredOfPoetry = {
     "version",  "description", "license",       "authors",  "maintainers", "readme",
     "homepage", "repository",  "documentation", "keywords", "classifiers"};
 // Tools that check, format, test and release: none of them installs.
-constexpr std::array<std::string_view, 23> kIgnoredTools = {"black",
-                                                            "ruff",
-                                                            "isort",
-                                                            "mypy",
-                                                            "pytest",
-                                                            "coverage",
-                                                            "pylint",
-                                                            "pyright",
-                                                            "flake8",
-                                                            "bandit",
-                                                            "towncrier",
-                                                            "commitizen",
-                                                            "semantic_release",
-                                                            "bumpversion",
-                                                            "bumpver",
-                                                            "tox",
-                                                            "codespell",
-                                                            "djlint",
-                                                            "vulture",
-                                                            "autopep8",
-                                                            "yapf",
-                                                            "pydocstyle",
-                                                            "cibuildwheel"};
+constexpr std::array<std::string_view, 23> kIgnoredTools = {
+    "black",      "ruff",        "isort",     "mypy",      "pytest",     "coverage",         "pylint",
+    "pyright",    "flake8",      "bandit",    "towncrier", "commitizen", "semantic_release", "bumpversion",
+    "bumpver",    "tox",         "codespell", "djlint",    "vulture",    "autopep8",         "yapf",
+    "pydocstyle", "cibuildwheel"};
 
 Json ToJson(const toml::node& node) {
   if (const toml::table* table = node.as_table()) {

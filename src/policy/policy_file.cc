@@ -33,7 +33,8 @@ Result<size_t> ReadName(const Json& object, const std::string& member, std::span
   } else if (value->is_int() && value->as_int() >= 0 && value->as_int() < static_cast<int64_t>(names.size())) {
     return static_cast<size_t>(value->as_int());
   }
-  return Invalid("{} is {}; it may be {}", member, value->Dump(), Join(std::vector<std::string>(names.begin(), names.end()), ", "));
+  return Invalid("{} is {}; it may be {}", member, value->Dump(),
+                 Join(std::vector<std::string>(names.begin(), names.end()), ", "));
 }
 
 Result<std::string> ReadText(const Json& object, const std::string& member) {

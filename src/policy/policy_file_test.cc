@@ -39,10 +39,12 @@ TEST(PolicyFile, MisspeltRulesAreRefused) {
             "rule 1: it has an unknown member \"selectors\"");
   EXPECT_EQ(Why(R"({"rules": [{"action": "DENY"}]})"), "rule 1: it has no selector");
   EXPECT_EQ(Why(R"({"rules": [{"action": "DENY", "selector": {}}]})"), "rule 1: the selector has no identifier");
-  EXPECT_EQ(Why(R"({"rules": [{"selector": {"identifier": "*"}}, {"action": "deny", "selector": {"identifier": "*"}}]})"),
-            "rule 2: action is \"deny\"; it may be ALLOW, DENY, CONVERT");
-  EXPECT_EQ(Why(R"({"rules": [{"action": "CONVERT", "selector": {"identifier": "*"}, "updates": {"attrs": {"a": 1}}}]})"),
-            "rule 1: a is no string: 1");
+  EXPECT_EQ(
+      Why(R"({"rules": [{"selector": {"identifier": "*"}}, {"action": "deny", "selector": {"identifier": "*"}}]})"),
+      "rule 2: action is \"deny\"; it may be ALLOW, DENY, CONVERT");
+  EXPECT_EQ(
+      Why(R"({"rules": [{"action": "CONVERT", "selector": {"identifier": "*"}, "updates": {"attrs": {"a": 1}}}]})"),
+      "rule 1: a is no string: 1");
   EXPECT_EQ(Why("[]"), "the policy is no JSON object");
 }
 

@@ -38,9 +38,9 @@ TEST(SourcePolicy, IsAskedAboutEachSourceOfAGraph) {
   graph::Graph graph = GraphOf({kImage, graph::HttpSource{.url = "https://host/a"}, graph::Merge{}});
   FakePolicy policy;
   ASSERT_TRUE(Apply(policy, graph));
-  EXPECT_EQ(*policy.asked.Lock(), (std::map<std::string, std::string>{
-                                      {"docker-image://docker.io/library/alpine:3", "linux/amd64"},
-                                      {"https://host/a", "linux/amd64"}}));
+  EXPECT_EQ(*policy.asked.Lock(),
+            (std::map<std::string, std::string>{{"docker-image://docker.io/library/alpine:3", "linux/amd64"},
+                                                {"https://host/a", "linux/amd64"}}));
 }
 
 TEST(SourcePolicy, PutsOtherSourcesInTheGraph) {
@@ -54,8 +54,8 @@ TEST(SourcePolicy, PutsOtherSourcesInTheGraph) {
 }
 
 TEST(SourcePolicy, ADirectoryRemembersWhereItsIgnorePatternsAreFrom) {
-  graph::Graph graph = GraphOf({graph::LocalSource{.name = "context", .exclude = {"a"}, .include = {},
-                                                   .ignore_file = ".dockerignore"}});
+  graph::Graph graph =
+      GraphOf({graph::LocalSource{.name = "context", .exclude = {"a"}, .include = {}, .ignore_file = ".dockerignore"}});
   FakePolicy policy;
   policy.changes["local://context"] = {.identifier = "local://other", .attributes = {}};
   ASSERT_TRUE(Apply(policy, graph));
@@ -79,9 +79,10 @@ TEST(SourcePolicy, AnImageOfAGraphCannotBecomeADirectory) {
   policy.changes["docker-image://docker.io/library/alpine:3"] = {.identifier = "local://context", .attributes = {}};
   Status applied = Apply(policy, graph);
   ASSERT_FALSE(applied);
-  EXPECT_EQ(applied.error().message,
-            "source policy: \"docker-image://docker.io/library/alpine:3\" is an image that steps are built on, and cannot "
-            "become \"local://context\"");
+  EXPECT_EQ(
+      applied.error().message,
+      "source policy: \"docker-image://docker.io/library/alpine:3\" is an image that steps are built on, and cannot "
+      "become \"local://context\"");
 }
 
 TEST(SourcePolicy, ASourceHasOneSpelling) {

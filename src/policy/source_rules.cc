@@ -61,7 +61,8 @@ void Expand(const re2::RE2& pattern, std::string_view form, const Groups& groups
     const std::string name(form.substr(begin, end - begin));
     auto named = pattern.NamedCapturingGroups().find(name);
     int64_t group = named != pattern.NamedCapturingGroups().end() ? named->second : ParseInt(name).value_or(-1);
-    if (group >= 0 && static_cast<size_t>(group) < groups.size() && groups[static_cast<size_t>(group)].data() != nullptr) {
+    if (group >= 0 && static_cast<size_t>(group) < groups.size() &&
+        groups[static_cast<size_t>(group)].data() != nullptr) {
       out.append(groups[static_cast<size_t>(group)].data(), groups[static_cast<size_t>(group)].size());
     }
     form.remove_prefix(end + (braces ? 1 : 0));
@@ -73,11 +74,11 @@ void Expand(const re2::RE2& pattern, std::string_view form, const Groups& groups
 std::string ReplaceAll(const re2::RE2& pattern, const std::string& text, const std::string& form) {
   Groups groups(static_cast<size_t>(pattern.NumberOfCapturingGroups()) + 1);
   std::string out;
-  size_t done = 0;        // what of `text` is in `out`
-  size_t from = 0;        // where the next match may begin
+  size_t done = 0;  // what of `text` is in `out`
+  size_t from = 0;  // where the next match may begin
   size_t last_end = text.npos;
-  while (from <= text.size() && pattern.Match(text, from, text.size(), re2::RE2::UNANCHORED, groups.data(),
-                                              static_cast<int>(groups.size()))) {
+  while (from <= text.size() &&
+         pattern.Match(text, from, text.size(), re2::RE2::UNANCHORED, groups.data(), static_cast<int>(groups.size()))) {
     const auto begin = static_cast<size_t>(groups[0].data() - text.data());
     const size_t end = begin + groups[0].size();
     out.append(text, done, begin - done);
@@ -95,7 +96,7 @@ std::string_view Place(std::string_view identifier) { return identifier.substr(0
 
 struct SourceRules::Compiled {
   Rule rule;
-  Pattern pattern;                 // none: Match::kExact
+  Pattern pattern;                  // none: Match::kExact
   std::vector<Pattern> attributes;  // of the constraints: none where they are no patterns
 
   bool Matches(const graph::SourceName& source) const {
@@ -174,8 +175,12 @@ Result<bool> SourceRules::Apply(graph::SourceName& source) const {
   for (const auto& compiled : rules_) {
     if (!compiled->Matches(source)) continue;
     switch (compiled->rule.action) {
-      case Action::kAllow: denied = false; break;
-      case Action::kDeny: denied = true; break;
+      case Action::kAllow:
+        denied = false;
+        break;
+      case Action::kDeny:
+        denied = true;
+        break;
       case Action::kConvert:
         if (compiled->Convert(source)) return true;
         break;

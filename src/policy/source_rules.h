@@ -11,7 +11,8 @@
 //   as a wildcard  "*" is any text; the update's "$1" and "${1}" are what the first star stood for
 //   as a regular expression (RE2), anywhere in the identifier; all matches are replaced by the update
 //
-// and without an update's identifier, the selector's stands for it. Pure; values are immutable and safe from any thread.
+// and without an update's identifier, the selector's stands for it. Pure; values are immutable and safe from any
+// thread.
 #pragma once
 
 #include <map>

@@ -14,7 +14,9 @@ SourceRules Compiled(std::vector<Rule> rules) {
 }
 
 Rule Convert(std::string from, Match match, std::string to) {
-  return {.action = Action::kConvert, .identifier = std::move(from), .match = match,
+  return {.action = Action::kConvert,
+          .identifier = std::move(from),
+          .match = match,
           .update = Update{.identifier = std::move(to), .attributes = {}}};
 }
 
@@ -77,15 +79,15 @@ TEST(SourceRules, ATemplateReadsNamesAsLongAsTheyGo) {
 
 TEST(SourceRules, ADollarWithoutANameStandsForItself) {
   EXPECT_EQ(After({Convert("https://*/a", Match::kWildcard, "https://$1/$")}, "https://host/a"), "https://host/$");
-  EXPECT_EQ(After({Convert("https://*/a", Match::kWildcard, "https://$1/${b")}, "https://host/a"),
-            "https://host/${b");
+  EXPECT_EQ(After({Convert("https://*/a", Match::kWildcard, "https://$1/${b")}, "https://host/a"), "https://host/${b");
 }
 
 TEST(SourceRules, AConversionIsJudgedByAllRulesAgain) {
   const Rule deny{.action = Action::kDeny, .identifier = "docker-image://old.example.com/*"};
-  EXPECT_EQ(After({Convert("docker-image://docker.io/*", Match::kWildcard, "docker-image://old.example.com/$1"), deny},
-                  kAlpine),
-            "source \"docker-image://old.example.com/library/alpine:latest\" denied by policy: source denied by policy");
+  EXPECT_EQ(
+      After({Convert("docker-image://docker.io/*", Match::kWildcard, "docker-image://old.example.com/$1"), deny},
+            kAlpine),
+      "source \"docker-image://old.example.com/library/alpine:latest\" denied by policy: source denied by policy");
 }
 
 TEST(SourceRules, AConversionSavesWhatTheRoundHasDenied) {
@@ -104,13 +106,15 @@ TEST(SourceRules, AnUpdateThatChangesNothingGoesOn) {
 TEST(SourceRules, AnUpdateSetsAttributesAndKeepsTheOthers) {
   graph::SourceName source{.identifier = "https://host/a", .attributes = {{"http.perm", "0600"}}};
   auto changed = Evaluate(
-      std::vector{Compiled({{.action = Action::kConvert, .identifier = "https://host/a",
+      std::vector{Compiled({{.action = Action::kConvert,
+                             .identifier = "https://host/a",
                              .update = Update{.identifier = {}, .attributes = {{"http.checksum", "sha256:1"}}}}})},
       source);
   ASSERT_TRUE(changed);
   EXPECT_TRUE(*changed);
   EXPECT_EQ(source.identifier, "https://host/a");
-  EXPECT_EQ(source.attributes, (std::map<std::string, std::string>{{"http.checksum", "sha256:1"}, {"http.perm", "0600"}}));
+  EXPECT_EQ(source.attributes,
+            (std::map<std::string, std::string>{{"http.checksum", "sha256:1"}, {"http.perm", "0600"}}));
 }
 
 TEST(SourceRules, AnotherRepositoryDoesNotKeepTheAddressOfTheFirst) {
@@ -132,7 +136,8 @@ TEST(SourceRules, AnotherRefOfARepositoryKeepsItsAddress) {
 TEST(SourceRules, ConstraintsOfASelectorMustAllHold) {
   auto denied = [](std::vector<Constraint> constraints) {
     graph::SourceName source{.identifier = "https://host/a", .attributes = {{"http.checksum", "sha256:12"}}};
-    return !Compiled({{.action = Action::kDeny, .identifier = "*", .constraints = std::move(constraints)}}).Apply(source);
+    return !Compiled({{.action = Action::kDeny, .identifier = "*", .constraints = std::move(constraints)}})
+                .Apply(source);
   };
   const Constraint same{"http.checksum", "sha256:12", Condition::kEqual};
   EXPECT_TRUE(denied({same}));

@@ -25,8 +25,7 @@ std::optional<uint32_t> Number(const std::string& text, int base, int64_t most) 
 // Whether ADD unpacks a file is decided by its bytes, which trees do not have. What does not even
 // have an archive's name is taken for a file that is copied: if it was unpacked, the trees differ.
 bool LooksLikeArchive(std::string_view name) {
-  for (std::string_view suffix :
-       {".tgz", ".tbz", ".tbz2", ".txz", ".tzst", ".gz", ".bz2", ".xz", ".zst"}) {
+  for (std::string_view suffix : {".tgz", ".tbz", ".tbz2", ".txz", ".tzst", ".gz", ".bz2", ".xz", ".zst"}) {
     if (name.ends_with(suffix)) return true;
   }
   return name.find(".tar") != name.npos;
@@ -34,8 +33,7 @@ bool LooksLikeArchive(std::string_view name) {
 
 class Editor {
  public:
-  Editor(tree::TreeStore& trees, const Digest& base,
-         const std::vector<std::optional<Digest>>& inputs)
+  Editor(tree::TreeStore& trees, const Digest& base, const std::vector<std::optional<Digest>>& inputs)
       : trees_(trees), root_(base), inputs_(inputs) {}
 
   // An empty string, or what cannot be told.
@@ -116,13 +114,11 @@ class Editor {
 
   // Directories that a copy makes on its way, as exec/file_mode.h has it.
   static Attributes ForParents(const Attributes& attributes) {
-    return {.mode = attributes.mode ? *attributes.mode & 0777 : 0755,
-            .owner = attributes.owner};
+    return {.mode = attributes.mode ? *attributes.mode & 0777 : 0755, .owner = attributes.owner};
   }
 
   Result<RelPath> Destination(const graph::Copy& action, const tree::Match& match) {
-    TRY_ASSIGN(RelPath dest,
-               tree::ResolveLinks(trees_, root_, RelPath(action.dest), action.follow_dest_links));
+    TRY_ASSIGN(RelPath dest, tree::ResolveLinks(trees_, root_, RelPath(action.dest), action.follow_dest_links));
     if (match.node.IsDirectory() && action.contents_only) return dest;
     bool into = action.dest.ends_with('/');
     if (!into) {
@@ -132,8 +128,7 @@ class Editor {
     return into ? dest.Join(match.dest_name) : dest;
   }
 
-  Status CopyMatch(const graph::Copy& action, const tree::Match& match,
-                   const Attributes& attributes) {
+  Status CopyMatch(const graph::Copy& action, const tree::Match& match, const Attributes& attributes) {
     TRY_ASSIGN(RelPath dest, Destination(action, match));
     auto visit = [&](const RelPath& below, const Node& node) -> Status {
       RelPath to = dest.Join(below.str());
@@ -172,9 +167,8 @@ Result<FileResult> ApplyFileOp(tree::TreeStore& trees, const graph::FileOp& op, 
                                const std::vector<std::optional<Digest>>& inputs) {
   Editor editor(trees, base, inputs);
   for (const FileAction& action : op.actions) {
-    TRY_ASSIGN(
-        std::string unknown,
-        std::visit([&](const auto& a) -> Result<std::string> { return editor.Do(a); }, action));
+    TRY_ASSIGN(std::string unknown,
+               std::visit([&](const auto& a) -> Result<std::string> { return editor.Do(a); }, action));
     if (!unknown.empty()) return FileResult{{}, std::move(unknown)};
   }
   return FileResult{editor.root(), {}};

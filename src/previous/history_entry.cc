@@ -50,8 +50,7 @@ void ReadInstruction(std::string_view text, HistoryEntry& entry) {
 }  // namespace
 
 bool IsState(Action action) {
-  return action == Action::kWorkdir || action == Action::kEnv || action == Action::kUser ||
-         action == Action::kShell;
+  return action == Action::kWorkdir || action == Action::kEnv || action == Action::kUser || action == Action::kShell;
 }
 
 HistoryEntry ReadHistory(const oci::History& history) {

@@ -17,18 +17,12 @@ TEST(ReadHistory, KnowsEveryBuildersForms) {
     const char* text;
   };
   for (const Case& c : std::vector<Case>{
-           {{.created_by = "RUN /bin/sh -c a # b # buildkit", .comment = kBuildKit},
-            Action::kRun,
-            "/bin/sh -c a # b"},
+           {{.created_by = "RUN /bin/sh -c a # b # buildkit", .comment = kBuildKit}, Action::kRun, "/bin/sh -c a # b"},
            {{.created_by = "/bin/sh -c a # b"}, Action::kRun, "/bin/sh -c a # b"},
            {{.created_by = "WORKDIR /a", .comment = kBuildKit}, Action::kWorkdir, "/a"},
            {{.created_by = "/bin/sh -c #(nop) WORKDIR /a"}, Action::kWorkdir, "/a"},
-           {{.created_by = "/bin/sh -c #(nop)  SHELL [/bin/ash -c]"},
-            Action::kShell,
-            "/bin/ash -c"},
-           {{.created_by = "/bin/sh -c #(nop) SHELL [\"/bin/ash\",\"-c\"]"},
-            Action::kShell,
-            "/bin/ash -c"},
+           {{.created_by = "/bin/sh -c #(nop)  SHELL [/bin/ash -c]"}, Action::kShell, "/bin/ash -c"},
+           {{.created_by = "/bin/sh -c #(nop) SHELL [\"/bin/ash\",\"-c\"]"}, Action::kShell, "/bin/ash -c"},
            {{.created_by = "/bin/sh -c #(nop) STOPSIGNAL 9"}, Action::kOther, ""},
            {{.created_by = "/bin/sh -c #(nop) "}, Action::kRun, "/bin/sh -c #(nop)"},
            {{.created_by = ""}, Action::kRun, ""}}) {

@@ -51,8 +51,7 @@ graph::FileOp WithOwner(const graph::FileOp& op, uint32_t uid, uint32_t gid) {
   return out;
 }
 
-Result<std::string> FirstDifference(tree::TreeStore& trees, const Digest& of_image,
-                                    const Digest& made) {
+Result<std::string> FirstDifference(tree::TreeStore& trees, const Digest& of_image, const Digest& made) {
   if (of_image == made) return std::string();
   TRY_ASSIGN(auto differences, tree::Compare(trees, of_image, made, RelPath(), 1));
   if (differences.empty()) return std::string("the image's layer has other files");
@@ -90,8 +89,7 @@ Result<Evidence> JudgeLayer(tree::TreeStore& trees, const tree::LayerIndex& laye
   auto file = std::ranges::find_if(layer, [](const auto& entry) { return !entry.node.IsDirectory(); });
   const tree::Node owner = file == layer.end() ? tree::Node() : file->node;
   for (size_t i = 0; i < ops.size(); ++i) {
-    TRY_ASSIGN(FileResult result, ApplyFileOp(trees, WithOwner(*ops[i], owner.uid, owner.gid), made,
-                                              inputs[i]));
+    TRY_ASSIGN(FileResult result, ApplyFileOp(trees, WithOwner(*ops[i], owner.uid, owner.gid), made, inputs[i]));
     if (!result.tree) return Evidence{Evidence::Kind::kDiffers, std::move(result.unknown)};
     made = *result.tree;
   }

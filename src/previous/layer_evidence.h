@@ -32,7 +32,6 @@ Result<Evidence> JudgeLayer(tree::TreeStore& trees, const tree::LayerIndex& laye
 graph::FileOp WithOwner(const graph::FileOp& op, uint32_t uid, uint32_t gid);
 
 // The first difference between what the image has and what the step makes, for people; empty: none.
-Result<std::string> FirstDifference(tree::TreeStore& trees, const Digest& of_image,
-                                    const Digest& made);
+Result<std::string> FirstDifference(tree::TreeStore& trees, const Digest& of_image, const Digest& made);
 
 }  // namespace varve::previous

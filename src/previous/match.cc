@@ -28,27 +28,23 @@ std::string WithSortedArguments(const std::string& text, const std::vector<std::
 }
 
 bool ReadsFiles(const graph::Exec& exec) {
-  return std::any_of(exec.mounts.begin(), exec.mounts.end(), [](const graph::Mount& mount) {
-    return mount.target != "/" && mount.input >= 0;
-  });
+  return std::any_of(exec.mounts.begin(), exec.mounts.end(),
+                     [](const graph::Mount& mount) { return mount.target != "/" && mount.input >= 0; });
 }
 
 class Matcher {
  public:
   // Without `contents` every layer is taken for what the step makes.
   Matcher(const oci::ImageConfig& image, const Planned& planned, Trust trust, Contents* contents)
-      : layers_(image.diff_ids()),
-        platform_(oci::Normalise(image.platform())),
-        planned_(planned),
-        trust_(trust),
+      : layers_(image.diff_ids()), platform_(oci::Normalise(image.platform())), planned_(planned), trust_(trust),
         contents_(contents) {
     for (const oci::History& entry : image.history()) recorded_.push_back(entry);
   }
 
   // Why nothing can be answered; empty: the base agrees.
   std::string CheckBase() const {
-    auto with_layer = std::count_if(recorded_.begin(), recorded_.end(),
-                                    [](const oci::History& entry) { return !entry.empty_layer; });
+    auto with_layer =
+        std::count_if(recorded_.begin(), recorded_.end(), [](const oci::History& entry) { return !entry.empty_layer; });
     if (static_cast<size_t>(with_layer) != layers_.size()) {
       return "its history does not describe its layers";
     }
@@ -60,8 +56,7 @@ class Matcher {
     size_t base_layers = 0;
     for (size_t i = 0; i < planned_.base_history; ++i) {
       const oci::History& ours = planned_.history[i].history;
-      if (ours.created_by != recorded_[i].created_by ||
-          ours.empty_layer != recorded_[i].empty_layer) {
+      if (ours.created_by != recorded_[i].created_by || ours.empty_layer != recorded_[i].empty_layer) {
         return "its history is not the base image's and then its own";
       }
       if (!ours.empty_layer) ++base_layers;
@@ -112,8 +107,7 @@ class Matcher {
       HistoryEntry theirs = ReadHistory(recorded_[next_++]);
       if (IsState(theirs.action)) their_state_.push_back(theirs);
       // Buildah makes the folder in the next layer.
-      if (ours.action == Action::kWorkdir && theirs.action == Action::kWorkdir &&
-          ours.text == theirs.text) {
+      if (ours.action == Action::kWorkdir && theirs.action == Action::kWorkdir && ours.text == theirs.text) {
         waiting_.push_back(step);
         return std::string();
       }
@@ -152,18 +146,14 @@ class Matcher {
     return std::string();
   }
 
-  std::string MatchRun(const graph::Exec& exec, const HistoryEntry& ours,
-                       const HistoryEntry& theirs) const {
+  std::string MatchRun(const graph::Exec& exec, const HistoryEntry& ours, const HistoryEntry& theirs) const {
     if (trust_ != Trust::kHistory) return "RUN is answered only with trust=history";
     if (ReadsFiles(exec)) return "it reads files that a history does not name";
     if (WithSortedArguments(ours.text, exec.env) != WithSortedArguments(theirs.text, exec.env)) {
       return fmt::format("the image ran \"{}\"", theirs.text);
     }
-    auto same = [](const HistoryEntry& a, const HistoryEntry& b) {
-      return a.action == b.action && a.text == b.text;
-    };
-    if (!std::equal(our_state_.begin(), our_state_.end(), their_state_.begin(), their_state_.end(),
-                    same)) {
+    auto same = [](const HistoryEntry& a, const HistoryEntry& b) { return a.action == b.action && a.text == b.text; };
+    if (!std::equal(our_state_.begin(), our_state_.end(), their_state_.begin(), their_state_.end(), same)) {
       return "the image had another ENV, USER, WORKDIR or SHELL before it";
     }
     return "";
@@ -230,8 +220,8 @@ class Matcher {
                             const std::vector<std::vector<std::optional<Digest>>>& inputs) {
     // What cannot be computed at all is found out before anything is pulled.
     for (size_t i = 0; i < ops.size(); ++i) {
-      TRY_ASSIGN(FileResult result, ApplyFileOp(contents_->trees(), WithOwner(*ops[i], 0, 0),
-                                                tree::EmptyTree(), inputs[i]));
+      TRY_ASSIGN(FileResult result,
+                 ApplyFileOp(contents_->trees(), WithOwner(*ops[i], 0, 0), tree::EmptyTree(), inputs[i]));
       if (!result.tree) return result.unknown;
     }
     auto layer = contents_->Layer(layers_[count_]);
@@ -275,16 +265,15 @@ std::vector<Planned> PlannedOf(const dockerfile::Lowered& lowered, const graph::
   auto layers = [](const std::optional<oci::ImageConfig>& base) {
     return base ? base->diff_ids() : std::vector<DiffId>();
   };
-  std::vector<Planned> planned = {
-      {&graph, lowered.history, lowered.base_history, layers(lowered.base_config)}};
+  std::vector<Planned> planned = {{&graph, lowered.history, lowered.base_history, layers(lowered.base_config)}};
   for (const dockerfile::StageHistory& stage : lowered.other_stages) {
     planned.push_back({&graph, stage.history, stage.base_history, layers(stage.base_config)});
   }
   return planned;
 }
 
-Result<Outcome> MatchImage(const oci::ImageConfig& image, const Planned& planned, Trust trust,
-                           const IsWanted& wanted, Contents& contents) {
+Result<Outcome> MatchImage(const oci::ImageConfig& image, const Planned& planned, Trust trust, const IsWanted& wanted,
+                           Contents& contents) {
   TRY_ASSIGN(Outcome outcome, Matcher(image, planned, trust, nullptr).Run({}));
   outcome.unlike = outcome.answers.empty();
   while (!outcome.answers.empty() && !wanted(outcome.answers.back().step)) outcome.answers.pop_back();

@@ -76,7 +76,7 @@ struct Outcome {
 // Answers up to the last step that is `wanted`. An Error is one of Contents: the answers so far are
 // lost with it, and the tier is to be skipped.
 using IsWanted = std::function<bool(graph::StepIndex)>;
-Result<Outcome> MatchImage(const oci::ImageConfig& image, const Planned& planned, Trust trust,
-                           const IsWanted& wanted, Contents& contents);
+Result<Outcome> MatchImage(const oci::ImageConfig& image, const Planned& planned, Trust trust, const IsWanted& wanted,
+                           Contents& contents);
 
 }  // namespace varve::previous

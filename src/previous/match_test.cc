@@ -49,8 +49,7 @@ class FakeContents final : public Contents {
   }
 
   tree::MemoryTreeStore store;
-  Digest base =
-      tree::BuildTree(store, {{"bin", Dir()}, {"bin/sh", File("sh", 0755)}, {"link", Link("bin")}});
+  Digest base = tree::BuildTree(store, {{"bin", Dir()}, {"bin/sh", File("sh", 0755)}, {"link", Link("bin")}});
   std::optional<Digest> context = tree::BuildTree(store, {{"a.txt", File("a\n")},
                                                           {"sub", Dir()},
                                                           {"sub/s.txt", File("s\n")},
@@ -84,17 +83,14 @@ class MatchTest : public dockerfile::LowerTest {
     oci::ImageConfig image = dockerfile::FakeImages::Config(dockerfile::FakeImages::kBaseConfig);
     std::vector<DiffId> layers = image.diff_ids();
     for (const Recorded& entry : recorded) {
-      image.AddHistory({.created_by = entry.created_by,
-                        .comment = entry.comment,
-                        .empty_layer = !entry.has_layer});
+      image.AddHistory({.created_by = entry.created_by, .comment = entry.comment, .empty_layer = !entry.has_layer});
       if (entry.has_layer) layers.push_back(Id(std::to_string(layers.size())));
     }
     image.set_diff_ids(layers);
     return image;
   }
 
-  Outcome Match(const std::string& file, const oci::ImageConfig& image,
-                Trust trust = Trust::kHistory) {
+  Outcome Match(const std::string& file, const oci::ImageConfig& image, Trust trust = Trust::kHistory) {
     lowered_ = Do(file);
     auto outcome = MatchImage(image, PlannedOf(lowered_, lowered_.graph)[0], trust, wanted, contents);
     if (!outcome) {
@@ -148,14 +144,12 @@ TEST_F(MatchTest, AnImageOfBuildKitAnswersAll) {
       {"CMD [\"sleep\" \"1\"]", kBuildKit, false},
   });
   contents.layers[Id("1")] = Index({{"app", Dir()}});
-  contents.layers[Id("2")] =
-      Index({{"app", Dir()}, {"app/a.txt", File("a\n")}, {"app/s.txt", File("s\n")}});
+  contents.layers[Id("2")] = Index({{"app", Dir()}, {"app/a.txt", File("a\n")}, {"app/s.txt", File("s\n")}});
   contents.layers[Id("3")] = Index({{"b.txt", File("a\n")}});
   Outcome outcome = Match(kFile, image);
   EXPECT_EQ(outcome.stopped, "");
-  EXPECT_THAT(Answers(outcome),
-              ElementsAre("WORKDIR /app = 1 verified", "COPY a.txt sub /app/ = 2 verified",
-                          "ADD a.txt /b.txt = 3 verified", HasSubstr("= 4")));
+  EXPECT_THAT(Answers(outcome), ElementsAre("WORKDIR /app = 1 verified", "COPY a.txt sub /app/ = 2 verified",
+                                            "ADD a.txt /b.txt = 3 verified", HasSubstr("= 4")));
   EXPECT_EQ(contents.pulled.size(), 3u) << "the layer of RUN is not needed";
 
   Outcome content = Match(kFile, image, Trust::kContent);
@@ -179,13 +173,12 @@ TEST_F(MatchTest, AnImageOfBuildahWithLayersAnswersAllButTheFolder) {
       {"/bin/sh -c #(nop) USER nobody", "FROM 6776d630fa9d", false},
       {"/bin/sh -c #(nop) CMD [\"sleep\",\"1\"]", "FROM 7f3c023bb2ab", false},
   });
-  contents.layers[Id("1")] =
-      Index({{"app", Dir()}, {"app/a.txt", File("a\n")}, {"app/s.txt", File("s\n")}});
+  contents.layers[Id("1")] = Index({{"app", Dir()}, {"app/a.txt", File("a\n")}, {"app/s.txt", File("s\n")}});
   contents.layers[Id("2")] = Index({{"b.txt", File("a\n")}});
   Outcome outcome = Match(kFile, image);
   EXPECT_EQ(outcome.stopped, "");
-  EXPECT_THAT(Answers(outcome), ElementsAre("COPY a.txt sub /app/ = 1 verified",
-                                            "ADD a.txt /b.txt = 2 verified", HasSubstr("= 3")));
+  EXPECT_THAT(Answers(outcome),
+              ElementsAre("COPY a.txt sub /app/ = 1 verified", "ADD a.txt /b.txt = 2 verified", HasSubstr("= 3")));
 }
 
 // buildah bud, one layer for everything
@@ -251,14 +244,11 @@ INSTANTIATE_TEST_SUITE_P(
         RunCase{"Same", "RUN make", {{"RUN /bin/sh -c make # buildkit", kBuildKit}}, 1},
         RunCase{"SameOfTheClassicBuilder", "RUN make", {{"/bin/sh -c make"}}, 1},
         RunCase{"OtherCommand", "RUN make", {{"RUN /bin/sh -c make x # buildkit", kBuildKit}}, 0},
-        RunCase{"OtherShell",
-                "SHELL [\"/bin/ash\",\"-c\"]\nRUN make",
-                {{"RUN /bin/sh -c make # buildkit", kBuildKit}},
-                0},
+        RunCase{
+            "OtherShell", "SHELL [\"/bin/ash\",\"-c\"]\nRUN make", {{"RUN /bin/sh -c make # buildkit", kBuildKit}}, 0},
         RunCase{"SameShell",
                 "SHELL [\"/bin/ash\",\"-c\"]\nRUN make",
-                {{"SHELL [/bin/ash -c]", kBuildKit, false},
-                 {"RUN /bin/ash -c make # buildkit", kBuildKit}},
+                {{"SHELL [/bin/ash -c]", kBuildKit, false}, {"RUN /bin/ash -c make # buildkit", kBuildKit}},
                 1},
         RunCase{"ShellOfTheClassicBuilder",
                 "SHELL [\"/bin/ash\",\"-c\"]\nRUN make",
@@ -269,15 +259,11 @@ INSTANTIATE_TEST_SUITE_P(
                 "RUN make",
                 {{"/bin/sh -c #(nop) SHELL [\"/bin/ash\",\"-c\"]", "", false}, {"/bin/sh -c make"}},
                 0},
-        RunCase{
-            "OtherArgument",
-            "ARG V=1\nRUN make",
-            {{"ARG V=2", kBuildKit, false}, {"RUN |1 V=2 /bin/sh -c make # buildkit", kBuildKit}},
-            0},
-        RunCase{"ArgumentsInAnotherOrder",
-                "ARG B=1\nARG A=2\nRUN make",
-                {{"|2 A=2 B=1 /bin/sh -c make"}},
-                1},
+        RunCase{"OtherArgument",
+                "ARG V=1\nRUN make",
+                {{"ARG V=2", kBuildKit, false}, {"RUN |1 V=2 /bin/sh -c make # buildkit", kBuildKit}},
+                0},
+        RunCase{"ArgumentsInAnotherOrder", "ARG B=1\nARG A=2\nRUN make", {{"|2 A=2 B=1 /bin/sh -c make"}}, 1},
         RunCase{"ArgumentsWithBlanks",
                 "ARG A=\"1 2\"\nARG B=3\nRUN make",
                 {{"RUN |2 A=1 2 B=3 /bin/sh -c make # buildkit", kBuildKit}},
@@ -321,8 +307,8 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& test) { return std::string(test.param.name); });
 
 TEST_F(MatchTest, ARunIsAnsweredOnlyAfterItsParent) {
-  oci::ImageConfig image = Image(
-      {{"COPY a.txt / # buildkit", kBuildKit}, {"RUN /bin/sh -c make # buildkit", kBuildKit}});
+  oci::ImageConfig image =
+      Image({{"COPY a.txt / # buildkit", kBuildKit}, {"RUN /bin/sh -c make # buildkit", kBuildKit}});
   contents.layers[Id("1")] = Index({{"a.txt", File("old\n")}});
   Outcome outcome = Match("FROM base\nCOPY a.txt /\nRUN make", image);
   EXPECT_THAT(outcome.answers, IsEmpty());
@@ -330,8 +316,8 @@ TEST_F(MatchTest, ARunIsAnsweredOnlyAfterItsParent) {
 }
 
 TEST_F(MatchTest, WhatFollowsARunIsVerifiedOnTopOfIt) {
-  oci::ImageConfig image = Image(
-      {{"RUN /bin/sh -c make # buildkit", kBuildKit}, {"COPY a.txt /out # buildkit", kBuildKit}});
+  oci::ImageConfig image =
+      Image({{"RUN /bin/sh -c make # buildkit", kBuildKit}, {"COPY a.txt /out # buildkit", kBuildKit}});
   contents.layers[Id("1")] = Index({{"out", Dir(0700)}});
   contents.layers[Id("2")] = Index({{"out", Dir(0700)}, {"out/a.txt", File("a\n")}});
   Outcome outcome = Match("FROM base\nRUN make\nCOPY a.txt /out", image);
@@ -353,8 +339,8 @@ class CopyMatch : public MatchTest, public ::testing::WithParamInterface<CopyCas
 TEST_P(CopyMatch, ComparesTheTree) {
   contents.layers[Id("1")] = Index(GetParam().layer);
   for (Trust trust : {Trust::kContent, Trust::kHistory}) {
-    Outcome outcome = Match("FROM base\n" + GetParam().instruction,
-                            Image({{"/bin/sh -c #(nop) COPY file:00 in / "}}), trust);
+    Outcome outcome =
+        Match("FROM base\n" + GetParam().instruction, Image({{"/bin/sh -c #(nop) COPY file:00 in / "}}), trust);
     EXPECT_EQ(!outcome.answers.empty(), GetParam().answered) << outcome.stopped;
   }
 }
@@ -368,14 +354,8 @@ INSTANTIATE_TEST_SUITE_P(
         CopyCase{"OtherOwner", "COPY a.txt /x", {{"x", Owned(File("a\n"), 1, 0)}}, false},
         CopyCase{"OneMore", "COPY a.txt /x", {{"x", File("a\n")}, {"y", File("")}}, false},
         CopyCase{"OneLess", "COPY sub tool /x/", {{"x", Dir()}, {"x/s.txt", File("s\n")}}, false},
-        CopyCase{"IntoAFolderThatIsThere",
-                 "COPY tool /bin",
-                 {{"bin", Dir()}, {"bin/tool", File("tool", 0755)}},
-                 true},
-        CopyCase{"ThroughALink",
-                 "COPY tool /link/",
-                 {{"bin", Dir()}, {"bin/tool", File("tool", 0755)}},
-                 true},
+        CopyCase{"IntoAFolderThatIsThere", "COPY tool /bin", {{"bin", Dir()}, {"bin/tool", File("tool", 0755)}}, true},
+        CopyCase{"ThroughALink", "COPY tool /link/", {{"bin", Dir()}, {"bin/tool", File("tool", 0755)}}, true},
         CopyCase{"AllOfTheContext",
                  "COPY . /c",
                  {{"c", Dir()},
@@ -400,8 +380,8 @@ INSTANTIATE_TEST_SUITE_P(
 
 // The layer that a RUN made may be gigabytes.
 TEST_F(MatchTest, NoLayerBelowIsPulledWhenTheLayerItselfTellsEnough) {
-  oci::ImageConfig image = Image(
-      {{"RUN /bin/sh -c make # buildkit", kBuildKit}, {"COPY a.txt /app/ # buildkit", kBuildKit}});
+  oci::ImageConfig image =
+      Image({{"RUN /bin/sh -c make # buildkit", kBuildKit}, {"COPY a.txt /app/ # buildkit", kBuildKit}});
   contents.layers[Id("2")] = Index({{"app", Dir(0700)}, {"app/a.txt", File("a\n")}});
   Outcome outcome = Match("FROM base\nRUN make\nCOPY a.txt /app/", image);
   EXPECT_EQ(outcome.answers.size(), 2u) << outcome.stopped;
@@ -430,8 +410,7 @@ TEST_F(MatchTest, AFolderThatNothingAskedForIsADifference) {
 TEST_F(MatchTest, AFileThatTheLayerRemovesIsADifference) {
   oci::ImageConfig image = Image({{"COPY a.txt /x # buildkit", kBuildKit}});
   contents.layers[Id("1")] = Index({{"x", File("a\n")}});
-  contents.layers[Id("1")].insert(contents.layers[Id("1")].begin(),
-                                  {.path = RelPath("bin/sh"), .whiteout = true});
+  contents.layers[Id("1")].insert(contents.layers[Id("1")].begin(), {.path = RelPath("bin/sh"), .whiteout = true});
   EXPECT_THAT(Match("FROM base\nCOPY a.txt /x", image).answers, IsEmpty());
 }
 
@@ -442,8 +421,8 @@ TEST_F(MatchTest, AFolderThatWasThereHasAnEmptyLayer) {
 }
 
 TEST_F(MatchTest, NothingIsPulledForStepsThatNobodyWants) {
-  oci::ImageConfig image = Image(
-      {{"COPY a.txt / # buildkit", kBuildKit}, {"RUN /bin/sh -c make # buildkit", kBuildKit}});
+  oci::ImageConfig image =
+      Image({{"COPY a.txt / # buildkit", kBuildKit}, {"RUN /bin/sh -c make # buildkit", kBuildKit}});
   lowered_ = Do("FROM base\nCOPY a.txt /\nRUN make changed");
   const graph::StepIndex run = lowered_.root->step;
   wanted = [&](graph::StepIndex step) { return step == run; };
@@ -455,8 +434,8 @@ TEST_F(MatchTest, NothingIsPulledForStepsThatNobodyWants) {
 }
 
 TEST_F(MatchTest, ALayerThatIsGoneEndsItThere) {
-  oci::ImageConfig image = Image(
-      {{"RUN /bin/sh -c make # buildkit", kBuildKit}, {"COPY a.txt /x # buildkit", kBuildKit}});
+  oci::ImageConfig image =
+      Image({{"RUN /bin/sh -c make # buildkit", kBuildKit}, {"COPY a.txt /x # buildkit", kBuildKit}});
   contents.gone = true;
   Outcome outcome = Match("FROM base\nRUN make\nCOPY a.txt /x", image);
   EXPECT_EQ(outcome.answers.size(), 1u);
@@ -481,12 +460,13 @@ TEST_F(MatchTest, AnOwnerThatIsNamedIsTheLayersUnderHistory) {
 
 TEST_F(MatchTest, AnImageOfAStageAnswersThatStage) {
   contents.layers[Id("1")] = Index({{"a.txt", File("a\n")}});
-  lowered_ = Do("FROM base AS build\nCOPY a.txt /\nRUN make\nFROM build AS unused\nRUN no\n"
-                "FROM base\nCOPY --from=build /out /out");
+  lowered_ =
+      Do("FROM base AS build\nCOPY a.txt /\nRUN make\nFROM build AS unused\nRUN no\n"
+         "FROM base\nCOPY --from=build /out /out");
   auto planned = PlannedOf(lowered_, lowered_.graph);
   ASSERT_EQ(planned.size(), 2u);
-  oci::ImageConfig image = Image(
-      {{"COPY a.txt / # buildkit", kBuildKit}, {"RUN /bin/sh -c make # buildkit", kBuildKit}});
+  oci::ImageConfig image =
+      Image({{"COPY a.txt / # buildkit", kBuildKit}, {"RUN /bin/sh -c make # buildkit", kBuildKit}});
   auto outcome = MatchImage(image, planned[1], Trust::kHistory, wanted, contents);
   ASSERT_TRUE(outcome);
   EXPECT_THAT(Answers(*outcome), ElementsAre("COPY a.txt / = 1 verified", HasSubstr("RUN make = 2")));
@@ -499,15 +479,13 @@ TEST_F(MatchTest, AStageThatTheTargetBuildsOnIsAPartOfIt) {
 
 TEST_F(MatchTest, AnInputThatIsNotKnownYetIsNoAnswer) {
   contents.context = {};
-  Outcome outcome =
-      Match("FROM base\nCOPY a.txt /x", Image({{"COPY a.txt /x # buildkit", kBuildKit}}));
+  Outcome outcome = Match("FROM base\nCOPY a.txt /x", Image({{"COPY a.txt /x # buildkit", kBuildKit}}));
   EXPECT_THAT(outcome.stopped, HasSubstr("not known yet"));
   EXPECT_THAT(contents.pulled, IsEmpty());
 }
 
 TEST_F(MatchTest, ASourceThatIsMissingIsLeftToTheBuildToReport) {
-  Outcome outcome =
-      Match("FROM base\nCOPY nothing /x", Image({{"COPY nothing /x # buildkit", kBuildKit}}));
+  Outcome outcome = Match("FROM base\nCOPY nothing /x", Image({{"COPY nothing /x # buildkit", kBuildKit}}));
   EXPECT_THAT(outcome.answers, IsEmpty());
   EXPECT_THAT(outcome.stopped, HasSubstr("not found"));
 }
@@ -542,8 +520,7 @@ TEST_F(MatchTest, AHistoryThatDoesNotDescribeTheLayersAnswersNothing) {
   std::vector<DiffId> layers = image.diff_ids();
   layers.push_back(Id("squashed"));
   image.set_diff_ids(layers);
-  EXPECT_EQ(Match("FROM base\nRUN make", image).stopped,
-            "its history does not describe its layers");
+  EXPECT_EQ(Match("FROM base\nRUN make", image).stopped, "its history does not describe its layers");
   oci::ImageConfig none = Image({});
   none.set_history({});
   EXPECT_NE(Match("FROM base\nRUN make", none).stopped, "");

@@ -4,8 +4,7 @@
 
 namespace varve::progress {
 
-Board::Board(std::unique_ptr<Display> display, Clock& clock)
-    : display_(std::move(display)), clock_(clock) {
+Board::Board(std::unique_ptr<Display> display, Clock& clock) : display_(std::move(display)), clock_(clock) {
   Nanos every = display_->TickEvery();
   if (every.count() == 0) return;
   ticker_ = std::jthread([this, every] {
@@ -50,8 +49,7 @@ void Board::Log(uint32_t vertex, int stream, std::string_view data) {
   display_->OnLog(v, stream, data, clock_.Now());
 }
 
-void Board::Progress(uint32_t vertex, const std::string& item, uint64_t current, uint64_t total,
-                     bool done) {
+void Board::Progress(uint32_t vertex, const std::string& item, uint64_t current, uint64_t total, bool done) {
   auto state = state_.Lock();
   Vertex& v = state->vertices[vertex];
   auto it = std::ranges::find(v.items, item, &Item::id);
@@ -104,9 +102,17 @@ std::vector<Vertex> Board::Timeline() {
   auto state = state_.Lock();
   std::vector<Vertex> out;
   for (const Vertex& v : state->vertices) {
-    out.push_back({.id = v.id, .name = v.name, .why = v.why, .inputs = v.inputs, .started = v.started,
-                   .completed = v.completed, .cached = v.cached, .cancelled = v.cancelled,
-                   .error = v.error, .items = v.items, .log_tail = {}});
+    out.push_back({.id = v.id,
+                   .name = v.name,
+                   .why = v.why,
+                   .inputs = v.inputs,
+                   .started = v.started,
+                   .completed = v.completed,
+                   .cached = v.cached,
+                   .cancelled = v.cancelled,
+                   .error = v.error,
+                   .items = v.items,
+                   .log_tail = {}});
   }
   return out;
 }

@@ -33,28 +33,28 @@ struct Item {
 };
 
 struct Vertex {
-  uint32_t id = 0;                      // position of its Add
+  uint32_t id = 0;  // position of its Add
   std::string name;
-  std::string why;                      // why it ran, when that was told
+  std::string why;  // why it ran, when that was told
   std::vector<uint32_t> inputs;
   std::optional<Timestamp> started;
   std::optional<Timestamp> completed;
   bool cached = false;
   bool cancelled = false;
-  std::string error;                    // empty: none
-  bool excused = false;                 // the error has been mended: it is not shown again at the end
+  std::string error;     // empty: none
+  bool excused = false;  // the error has been mended: it is not shown again at the end
   std::vector<Item> items;
-  std::string log_tail;                 // the last kLogTail bytes of output
+  std::string log_tail;  // the last kLogTail bytes of output
   static constexpr size_t kLogTail = 64 << 10;
 };
 
 struct Warning {
-  std::string text;                     // "Rule: message (line N)"
+  std::string text;  // "Rule: message (line N)"
   std::string detail;
   std::string url;
   std::string excerpt;
-  std::string file;                     // what it is about, for those who mark lines; empty: nothing
-  uint32_t line = 0;                    // 1-based; 0: none
+  std::string file;   // what it is about, for those who mark lines; empty: nothing
+  uint32_t line = 0;  // 1-based; 0: none
 };
 
 // How events become bytes. Called by Board only.
@@ -83,8 +83,7 @@ class Board {
   void Start(uint32_t vertex);
   void Why(uint32_t vertex, std::string why);
   void Log(uint32_t vertex, int stream, std::string_view data);
-  void Progress(uint32_t vertex, const std::string& item, uint64_t current, uint64_t total,
-                bool done);
+  void Progress(uint32_t vertex, const std::string& item, uint64_t current, uint64_t total, bool done);
   void Warn(Warning warning);
 
   struct Result {
@@ -115,16 +114,16 @@ class Board {
 };
 
 struct PlainOptions {
-  std::string header;      // text of line "#0 …"; empty: no such line
-  bool truncate = false;   // PROGRESS_NO_TRUNC=0 cuts names at 72
+  std::string header;     // text of line "#0 …"; empty: no such line
+  bool truncate = false;  // PROGRESS_NO_TRUNC=0 cuts names at 72
 };
 struct TtyOptions {
-  std::string header;      // right side of the first line
+  std::string header;  // right side of the first line
   int width = 80;
   int height = 24;
-  int log_lines = 6;       // BUILDKIT_TTY_LOG_LINES
-  bool color = true;       // NO_COLOR
-  bool ticking = true;     // tests tick by hand
+  int log_lines = 6;    // BUILDKIT_TTY_LOG_LINES
+  bool color = true;    // NO_COLOR
+  bool ticking = true;  // tests tick by hand
 };
 
 // `out` gets whole lines at a time and outlives the display.

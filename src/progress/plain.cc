@@ -26,9 +26,7 @@ class PlainDisplay final : public Display {
 
   void OnStart(const Vertex& v, Timestamp now) override { Say(v, "", now); }
 
-  void OnWhy(const Vertex& v, Timestamp now) override {
-    Say(v, fmt::format("#{{}} why: {}\n", v.why), now);
-  }
+  void OnWhy(const Vertex& v, Timestamp now) override { Say(v, fmt::format("#{{}} why: {}\n", v.why), now); }
 
   void OnLog(const Vertex& v, int, std::string_view data, Timestamp now) override {
     std::string text;
@@ -81,8 +79,7 @@ class PlainDisplay final : public Display {
     Say(v, (channel.in_line ? "\n" : "") + end, now);
   }
 
-  void OnClose(const std::vector<Vertex>& vertices, const std::vector<Warning>& warnings,
-               Timestamp now) override {
+  void OnClose(const std::vector<Vertex>& vertices, const std::vector<Warning>& warnings, Timestamp now) override {
     for (auto& [id, channel] : channels_) {
       if (!channel.pending.empty()) Show(id, now);
     }
@@ -94,8 +91,8 @@ class PlainDisplay final : public Display {
  private:
   struct Channel {
     std::string name;
-    int number = 0;               // 0: never shown
-    std::string pending;          // "{}" at line starts stands for the number
+    int number = 0;       // 0: never shown
+    std::string pending;  // "{}" at line starts stands for the number
     std::optional<Timestamp> waiting_since;
     Timestamp last_said;
     bool in_line = false;
@@ -108,8 +105,7 @@ class PlainDisplay final : public Display {
 
   static std::string Since(const Vertex& v, Timestamp now) {
     double s = static_cast<double>(now.nanos - (v.started ? v.started->nanos : now.nanos)) / 1e9;
-    return s < 10 ? fmt::format("{:.3f}", s) : s < 100 ? fmt::format("{:.2f}", s)
-                                                       : fmt::format("{:.1f}", s);
+    return s < 10 ? fmt::format("{:.3f}", s) : s < 100 ? fmt::format("{:.2f}", s) : fmt::format("{:.1f}", s);
   }
 
   Channel& ChannelOf(const Vertex& v) {
@@ -148,8 +144,7 @@ class PlainDisplay final : public Display {
     std::string text;
     if (current_ != id) {
       if (current_ && !channels_[*current_].completed) {
-        text += fmt::format("{}#{} ...\n", channels_[*current_].in_line ? "\n" : "",
-                            channels_[*current_].number);
+        text += fmt::format("{}#{} ...\n", channels_[*current_].in_line ? "\n" : "", channels_[*current_].number);
       }
       text += '\n';
       if (channel.number == 0) channel.number = ++numbers_;

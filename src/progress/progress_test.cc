@@ -83,8 +83,7 @@ TEST_F(ProgressTest, RawJsonLinesParse) {
 }
 
 TEST_F(ProgressTest, TtyShowsEveryStepAndTheLastLines) {
-  Board board(MakeTtyDisplay(out, {.width = 70, .height = 30, .color = false, .ticking = false}),
-              clock);
+  Board board(MakeTtyDisplay(out, {.width = 70, .height = 30, .color = false, .ticking = false}), clock);
   Play(board);
   EXPECT_EQ(out.text, Golden("tty.txt", out.text));
   EXPECT_THAT(out.text, HasSubstr("FINISHED"));
@@ -120,7 +119,8 @@ TEST(Text, LogsLoseWhatMovesTheCursor) {
 }
 
 TEST(Text, OnlyWarningsOfChecksNameTheCommandOfChecks) {
-  EXPECT_EQ(WarningBlock({{.text = "cache c is not used: refused"}}), "\n 1 warning found:\n - cache c is not used: refused\n");
+  EXPECT_EQ(WarningBlock({{.text = "cache c is not used: refused"}}),
+            "\n 1 warning found:\n - cache c is not used: refused\n");
   EXPECT_THAT(WarningBlock({{.text = "cache c is not used"}, {.text = "Rule: text (line 3)", .line = 3}}),
               HasSubstr("2 warnings found (see them all with --call=check):\n"));
 }

@@ -15,9 +15,7 @@ class RawJsonDisplay final : public Display {
 
   void OnStart(const Vertex& v, Timestamp) override { PutVertex(v); }
   void OnFinish(const Vertex& v, Timestamp) override { PutVertex(v); }
-  void OnWhy(const Vertex& v, Timestamp now) override {
-    PutLog(v, 2, "why: " + v.why + "\n", now);
-  }
+  void OnWhy(const Vertex& v, Timestamp now) override { PutLog(v, 2, "why: " + v.why + "\n", now); }
   void OnLog(const Vertex& v, int stream, std::string_view data, Timestamp now) override {
     PutLog(v, stream, data, now);
   }
@@ -39,13 +37,14 @@ class RawJsonDisplay final : public Display {
 
  private:
   // Vertices have no content digest of their own here; the position names them within one build.
-  static std::string DigestOfVertex(uint32_t id) {
-    return Digest::Of("vertex " + std::to_string(id)).ToString();
-  }
+  static std::string DigestOfVertex(uint32_t id) { return Digest::Of("vertex " + std::to_string(id)).ToString(); }
 
   void PutLog(const Vertex& v, int stream, std::string_view data, Timestamp now) {
-    Put("logs", Json().Set("vertex", DigestOfVertex(v.id)).Set("stream", stream)
-                    .Set("data", Base64Encode(data)).Set("timestamp", FormatTime(now)));
+    Put("logs", Json()
+                    .Set("vertex", DigestOfVertex(v.id))
+                    .Set("stream", stream)
+                    .Set("data", Base64Encode(data))
+                    .Set("timestamp", FormatTime(now)));
   }
 
   void PutVertex(const Vertex& v) {
@@ -73,8 +72,6 @@ class RawJsonDisplay final : public Display {
 
 }  // namespace
 
-std::unique_ptr<Display> MakeRawJsonDisplay(Writer& out) {
-  return std::make_unique<RawJsonDisplay>(out);
-}
+std::unique_ptr<Display> MakeRawJsonDisplay(Writer& out) { return std::make_unique<RawJsonDisplay>(out); }
 
 }  // namespace varve::progress

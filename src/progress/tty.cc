@@ -12,8 +12,8 @@ namespace varve::progress {
 
 namespace {
 
-constexpr std::string_view kBlue = "\x1b[34m", kRed = "\x1b[31m", kYellow = "\x1b[33m",
-                           kDim = "\x1b[2m", kReset = "\x1b[0m";
+constexpr std::string_view kBlue = "\x1b[34m", kRed = "\x1b[31m", kYellow = "\x1b[33m", kDim = "\x1b[2m",
+                           kReset = "\x1b[0m";
 
 class TtyDisplay final : public Display {
  public:
@@ -28,12 +28,9 @@ class TtyDisplay final : public Display {
     if (begin_.nanos == 0) begin_ = now;
   }
 
-  void OnTick(const std::vector<Vertex>& vertices, Timestamp now) override {
-    Draw(vertices, now, false);
-  }
+  void OnTick(const std::vector<Vertex>& vertices, Timestamp now) override { Draw(vertices, now, false); }
 
-  void OnClose(const std::vector<Vertex>& vertices, const std::vector<Warning>& warnings,
-               Timestamp now) override {
+  void OnClose(const std::vector<Vertex>& vertices, const std::vector<Warning>& warnings, Timestamp now) override {
     Draw(vertices, now, true);
     out_.Write(FailureBlocks(vertices) + WarningBlock(warnings));
   }
@@ -47,8 +44,8 @@ class TtyDisplay final : public Display {
   std::string Row(std::string_view color, std::string left, const std::string& right) const {
     size_t room = static_cast<size_t>(options_.width) - right.size() - 1;
     left = Fit(left, room);
-    size_t columns = static_cast<size_t>(
-        std::ranges::count_if(left, [](unsigned char c) { return (c & 0xc0) != 0x80; }));
+    size_t columns =
+        static_cast<size_t>(std::ranges::count_if(left, [](unsigned char c) { return (c & 0xc0) != 0x80; }));
     std::string line = left + std::string(room > columns ? room - columns : 0, ' ') + " " + right;
     return color.empty() ? line : Paint(color, line);
   }
@@ -68,8 +65,7 @@ class TtyDisplay final : public Display {
     }
     if (v.completed) return;
     for (const Item& item : v.items) {
-      std::string size = item.total > 0 ? fmt::format("{} / {}", FormatSize(item.current),
-                                                      FormatSize(item.total))
+      std::string size = item.total > 0 ? fmt::format("{} / {}", FormatSize(item.current), FormatSize(item.total))
                                         : FormatSize(item.current);
       Timestamp item_end = item.completed ? *item.completed : now;
       lines.push_back(Row(item.completed ? kBlue : "", fmt::format(" => => {} {}", item.id, size),

@@ -25,19 +25,16 @@ std::string LoginCommand(const std::string& host) {
   return host == "registry-1.docker.io" ? "docker login" : "docker login " + host;
 }
 
-Error RefusalError(const Endpoint& endpoint, std::string_view what, int status,
-                   std::string_view body) {
+Error RefusalError(const Endpoint& endpoint, std::string_view what, int status, std::string_view body) {
   std::string text = RefusalText(body);
-  std::string reason =
-      fmt::format("{} answers {}{}{}", endpoint.host, status, text.empty() ? "" : ": ", text);
+  std::string reason = fmt::format("{} answers {}{}{}", endpoint.host, status, text.empty() ? "" : ": ", text);
   switch (status) {
     case 404:
       return NotFound("{} not found: {}", what, reason);
     case 401:
     case 403: {
       Error error = Invalid("access to {} is denied: {}", what, reason);
-      error.hint =
-          fmt::format("it does not exist, or needs a login: run {}", LoginCommand(endpoint.host));
+      error.hint = fmt::format("it does not exist, or needs a login: run {}", LoginCommand(endpoint.host));
       return error;
     }
     case 429: {
@@ -53,8 +50,8 @@ Error RefusalError(const Endpoint& endpoint, std::string_view what, int status,
       Error error = Invalid("{}: {}", what, reason);
       // What Go's servers answer to http on a port of theirs for https; to a HEAD without a word.
       if (status == 400 && endpoint.url.starts_with("http://")) {
-        error.hint = fmt::format("if it speaks https, write \"plain_http\": false for {} into registries.json",
-                                 endpoint.host);
+        error.hint =
+            fmt::format("if it speaks https, write \"plain_http\": false for {} into registries.json", endpoint.host);
       }
       return error;
     }

@@ -11,8 +11,7 @@ namespace varve::registry {
 
 // `what` is the object that was asked for: "image docker.io/library/node:20".
 // 404 → kNotFound; 401, 403 → kInvalid; 408, 429, 5xx → kUnavailable; others → kInvalid.
-Error RefusalError(const Endpoint& endpoint, std::string_view what, int status,
-                   std::string_view body);
+Error RefusalError(const Endpoint& endpoint, std::string_view what, int status, std::string_view body);
 
 // "docker login HOST", without the host for Docker Hub.
 std::string LoginCommand(const std::string& host);

@@ -39,7 +39,8 @@ class Resolving {
 
   Status AddSignature() {
     TRY_ASSIGN(auto signers, client_.Referrers(repository_, chain.attestation_manifest, "", stop_));
-    std::erase_if(signers, [](const auto& one) { return one.artifact_type != kBundle && one.artifact_type != kCosign; });
+    std::erase_if(signers,
+                  [](const auto& one) { return one.artifact_type != kBundle && one.artifact_type != kCosign; });
     if (signers.empty()) return Ok();
     auto bundle = std::ranges::find(signers, kBundle, &oci::Descriptor::artifact_type);
     const oci::Descriptor signer = bundle == signers.end() ? signers.front() : *bundle;
@@ -89,7 +90,8 @@ Result<std::optional<AttestationChain>> ResolveAttestationChain(Client& client, 
   TRY(resolving.AddSignature());
   for (const oci::Descriptor& layer : manifest.layers) {
     const std::string* type = layer.Annotation("in-toto.io/predicate-type");
-    if (type != nullptr && std::ranges::find(predicate_types, *type) != predicate_types.end()) TRY(resolving.AddBlob(layer));
+    if (type != nullptr && std::ranges::find(predicate_types, *type) != predicate_types.end())
+      TRY(resolving.AddBlob(layer));
   }
   return std::optional(std::move(chain));
 }

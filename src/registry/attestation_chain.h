@@ -16,10 +16,10 @@
 namespace varve::registry {
 
 struct AttestationChain {
-  Digest root;                     // the index
-  Digest image_manifest;           // of the platform
-  Digest attestation_manifest;     // empty: nothing is attested of the image
-  Digest signature_manifest;       // empty: nobody has signed that. Of several, a sigstore bundle
+  Digest root;                  // the index
+  Digest image_manifest;        // of the platform
+  Digest attestation_manifest;  // empty: nothing is attested of the image
+  Digest signature_manifest;    // empty: nobody has signed that. Of several, a sigstore bundle
   // The index, the two manifests after the image's, what the last one has for layers, and the statements asked for.
   std::vector<Document> documents;
 };

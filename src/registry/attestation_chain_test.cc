@@ -44,7 +44,8 @@ class AttestationChainTest : public testing::ClientTest {
     return d;
   }
   oci::Descriptor PushManifest(Client& client, const oci::Manifest& manifest) {
-    auto pushed = client.PushManifest(Ref(server_.Address() + "/app"), manifest.media_type, oci::Serialise(manifest), {});
+    auto pushed =
+        client.PushManifest(Ref(server_.Address() + "/app"), manifest.media_type, oci::Serialise(manifest), {});
     EXPECT_TRUE(pushed) << pushed.error().ToString();
     return *pushed;
   }

@@ -41,9 +41,8 @@ Scopes Merge(const Scopes& own, const std::string& asked_for) {
   for (const std::string& scope : Split(asked_for, ' ')) {
     if (!scope.empty()) all.insert(NormaliseScope(scope));
   }
-  std::erase_if(all, [&](const std::string& scope) {
-    return scope.ends_with(":pull") && all.contains(scope + ",push");
-  });
+  std::erase_if(all,
+                [&](const std::string& scope) { return scope.ends_with(":pull") && all.contains(scope + ",push"); });
   return all;
 }
 
@@ -58,10 +57,8 @@ const Challenge* Best(const std::vector<Challenge>& challenges) {
 Error LoginError(const Endpoint& endpoint, bool had_credential, std::string_view reason) {
   Error error = Invalid("{} refuses access{}{}", endpoint.host, reason.empty() ? "" : ": ", reason);
   std::string command = LoginCommand(endpoint.host);
-  error.hint =
-      had_credential
-          ? fmt::format("the credentials in docker's config.json are refused: run {}", command)
-          : fmt::format("needs a login: run {}", command);
+  error.hint = had_credential ? fmt::format("the credentials in docker's config.json are refused: run {}", command)
+                              : fmt::format("needs a login: run {}", command);
   return error;
 }
 
@@ -71,36 +68,26 @@ Result<net::Url> RealmOf(const Endpoint& endpoint, const Challenge& challenge) {
   if (!realm) return std::move(realm).error().With(endpoint.host + " names a bad token realm");
   // A registry spoken to in the clear may have its realm there, too; others may not move the
   // credentials off TLS.
-  if (realm->scheme == "http" && !endpoint.url.starts_with("http://") &&
-      !net::IsLoopback(realm->host)) {
-    return Invalid("{} wants its login sent to {} without encryption", endpoint.host,
-                   realm->Origin());
+  if (realm->scheme == "http" && !endpoint.url.starts_with("http://") && !net::IsLoopback(realm->host)) {
+    return Invalid("{} wants its login sent to {} without encryption", endpoint.host, realm->Origin());
   }
   return realm;
 }
 
 }  // namespace
 
-std::string PullScope(const std::string& repository) {
-  return "repository:" + repository + ":pull";
-}
+std::string PullScope(const std::string& repository) { return "repository:" + repository + ":pull"; }
 
-std::string PushScope(const std::string& repository) {
-  return "repository:" + repository + ":pull,push";
-}
+std::string PushScope(const std::string& repository) { return "repository:" + repository + ":pull,push"; }
 
-std::string DeleteScope(const std::string& repository) {
-  return "repository:" + repository + ":delete";
-}
+std::string DeleteScope(const std::string& repository) { return "repository:" + repository + ":delete"; }
 
-Result<std::string> Authenticator::HeaderFor(const Endpoint& endpoint, const Scopes& scopes,
-                                             std::stop_token stop) {
+Result<std::string> Authenticator::HeaderFor(const Endpoint& endpoint, const Scopes& scopes, std::stop_token stop) {
   std::optional<Challenge> challenge;
   {
     auto state = state_.Lock();
     auto token = state->tokens.find(TokenKey(endpoint, scopes));
-    if (token != state->tokens.end() &&
-        (!token->second.expires || clock_.Now() < *token->second.expires)) {
+    if (token != state->tokens.end() && (!token->second.expires || clock_.Now() < *token->second.expires)) {
       return token->second.header;
     }
     auto known = state->challenges.find(endpoint.url);
@@ -113,9 +100,8 @@ Result<std::string> Authenticator::HeaderFor(const Endpoint& endpoint, const Sco
   return header;
 }
 
-Result<std::string> Authenticator::Answer(const Endpoint& endpoint, const Scopes& scopes,
-                                          const net::Response& refusal, const std::string& sent,
-                                          std::stop_token stop) {
+Result<std::string> Authenticator::Answer(const Endpoint& endpoint, const Scopes& scopes, const net::Response& refusal,
+                                          const std::string& sent, std::stop_token stop) {
   std::vector<Challenge> challenges = ParseChallenges(refusal.AllHeaders("WWW-Authenticate"));
   const Challenge* challenge = Best(challenges);
   if (challenge == nullptr) {
@@ -133,9 +119,8 @@ Result<std::string> Authenticator::Answer(const Endpoint& endpoint, const Scopes
   return header;
 }
 
-Result<Authenticator::Token> Authenticator::Obtain(const Endpoint& endpoint,
-                                                   const Challenge& challenge, const Scopes& scopes,
-                                                   std::stop_token stop) {
+Result<Authenticator::Token> Authenticator::Obtain(const Endpoint& endpoint, const Challenge& challenge,
+                                                   const Scopes& scopes, std::stop_token stop) {
   if (challenge.scheme == "bearer") {
     TRY_ASSIGN(std::optional<Token> token, TokenOfOthers(endpoint, challenge, scopes, stop));
     if (token) return std::move(*token);
@@ -168,14 +153,15 @@ Result<Authenticator::Token> Authenticator::Obtain(const Endpoint& endpoint,
 
 Result<std::optional<Authenticator::Token>> Authenticator::TokenOfOthers(const Endpoint& endpoint,
                                                                          const Challenge& challenge,
-                                                                         const Scopes& scopes,
-                                                                         std::stop_token stop) {
+                                                                         const Scopes& scopes, std::stop_token stop) {
   // They send the credentials there, as we would.
   TRY_ASSIGN(net::Url realm, RealmOf(endpoint, challenge));
   const Scopes wanted = Merge(scopes, challenge.Get("scope"));
-  auto found = credentials_.FetchToken({.host = endpoint.host, .realm = realm.String(),
+  auto found = credentials_.FetchToken({.host = endpoint.host,
+                                        .realm = realm.String(),
                                         .service = challenge.Get("service"),
-                                        .scopes = {wanted.begin(), wanted.end()}}, std::move(stop));
+                                        .scopes = {wanted.begin(), wanted.end()}},
+                                       std::move(stop));
   if (!found) {
     if (found.error().code != Code::kInvalid) return std::move(found).error();
     return LoginError(endpoint, true, found.error().message);
@@ -190,8 +176,7 @@ Authenticator::Token Authenticator::Bearer(const std::string& text, int64_t seco
   return Token{"Bearer " + text, Timestamp{clock_.Now().nanos + good_for * 900'000'000}};
 }
 
-Result<Authenticator::Token> Authenticator::FetchToken(const Endpoint& endpoint,
-                                                       const Challenge& challenge,
+Result<Authenticator::Token> Authenticator::FetchToken(const Endpoint& endpoint, const Challenge& challenge,
                                                        const Scopes& scopes,
                                                        const std::optional<Credential>& credential,
                                                        std::stop_token stop) {
@@ -216,8 +201,7 @@ Result<Authenticator::Token> Authenticator::FetchToken(const Endpoint& endpoint,
     for (const std::string& scope : wanted) realm.AddQuery("scope", scope);
     if (credential) {
       realm.AddQuery("account", credential->username);
-      request.headers = {
-          {"Authorization", BasicHeader(credential->username, credential->password)}};
+      request.headers = {{"Authorization", BasicHeader(credential->username, credential->password)}};
     }
     request.url = realm.String();
   }
@@ -233,8 +217,7 @@ Result<Authenticator::Token> Authenticator::FetchToken(const Endpoint& endpoint,
   std::string text = json ? json->GetString("token") : "";
   if (json && text.empty()) text = json->GetString("access_token");
   if (text.empty()) {
-    return Unavailable("{}: token server {} answers without a token", endpoint.host,
-                       realm.Authority());
+    return Unavailable("{}: token server {} answers without a token", endpoint.host, realm.Authority());
   }
   // 60 s is what the specification says of answers without expires_in.
   return Bearer(text, json->GetInt("expires_in", 60));
@@ -253,8 +236,7 @@ Result<net::Reply> Authenticator::AskRealm(const net::Request& request, std::sto
       return reply;
     }
     if (!retrier.Wait(retry_after, stop)) {
-      if (stop.stop_requested())
-        return Cancelled("login to {} was cancelled", net::Redact(request.url));
+      if (stop.stop_requested()) return Cancelled("login to {} was cancelled", net::Redact(request.url));
       return reply;
     }
     Counter("registry.retries").Add();

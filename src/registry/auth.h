@@ -30,19 +30,17 @@ std::string DeleteScope(const std::string& repository);
 
 class Authenticator {
  public:
-  Authenticator(net::HttpClient& http, CredentialStore& credentials, Clock& clock,
-                net::Sleeper& sleeper, const net::RetryPolicy& retry)
+  Authenticator(net::HttpClient& http, CredentialStore& credentials, Clock& clock, net::Sleeper& sleeper,
+                const net::RetryPolicy& retry)
       : http_(http), credentials_(credentials), clock_(clock), sleeper_(sleeper), retry_(retry) {}
 
   // The Authorization header to send; empty while the registry has not asked for one.
-  Result<std::string> HeaderFor(const Endpoint& endpoint, const Scopes& scopes,
-                                std::stop_token stop);
+  Result<std::string> HeaderFor(const Endpoint& endpoint, const Scopes& scopes, std::stop_token stop);
 
   // After a 401 to a request that carried `sent`: the header to try again with.
   // kInvalid with a hint to log in: no credentials, or they are refused.
-  Result<std::string> Answer(const Endpoint& endpoint, const Scopes& scopes,
-                             const net::Response& refusal, const std::string& sent,
-                             std::stop_token stop);
+  Result<std::string> Answer(const Endpoint& endpoint, const Scopes& scopes, const net::Response& refusal,
+                             const std::string& sent, std::stop_token stop);
 
  private:
   struct Token {
@@ -58,11 +56,10 @@ class Authenticator {
   Result<Token> Obtain(const Endpoint& endpoint, const Challenge& challenge, const Scopes& scopes,
                        std::stop_token stop);
   // Nothing: nobody else fetches tokens for us.
-  Result<std::optional<Token>> TokenOfOthers(const Endpoint& endpoint, const Challenge& challenge,
-                                             const Scopes& scopes, std::stop_token stop);
-  Result<Token> FetchToken(const Endpoint& endpoint, const Challenge& challenge,
-                           const Scopes& scopes, const std::optional<Credential>& credential,
-                           std::stop_token stop);
+  Result<std::optional<Token>> TokenOfOthers(const Endpoint& endpoint, const Challenge& challenge, const Scopes& scopes,
+                                             std::stop_token stop);
+  Result<Token> FetchToken(const Endpoint& endpoint, const Challenge& challenge, const Scopes& scopes,
+                           const std::optional<Credential>& credential, std::stop_token stop);
   Result<net::Reply> AskRealm(const net::Request& request, std::stop_token stop);
 
   net::HttpClient& http_;

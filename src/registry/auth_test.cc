@@ -27,9 +27,7 @@ class AuthTest : public testing::ClientTest {
     return Use({}, directory_);
   }
 
-  static std::string Password(const std::string& text) {
-    return R"({"auth":")" + Base64Encode(text) + R"("})";
-  }
+  static std::string Password(const std::string& text) { return R"({"auth":")" + Base64Encode(text) + R"("})"; }
 
   std::string directory_ = ::testing::TempDir() + "/varve-auth";
 };
@@ -140,8 +138,7 @@ TEST_F(AuthTest, TheRealmIsTriedAgainWhenItStumbles) {
     if (failures-- > 0) return net::testing::ServerReply{.status = 503};
     return net::testing::ServerReply{.body = R"({"token":"t"})"};
   });
-  net::Response refusal{
-      .status = 401, .headers = {{"WWW-Authenticate", "Bearer realm=\"" + realm.Url("/t") + "\""}}};
+  net::Response refusal{.status = 401, .headers = {{"WWW-Authenticate", "Bearer realm=\"" + realm.Url("/t") + "\""}}};
   CredentialStore credentials("");
   Authenticator authenticator(http_, credentials, clock_, sleeper_, {});
   Endpoint endpoint{.url = "https://registry.invalid", .host = "registry.invalid"};
@@ -152,8 +149,7 @@ TEST_F(AuthTest, TheRealmIsTriedAgainWhenItStumbles) {
 }
 
 TEST_F(AuthTest, CredentialsDoNotLeaveTls) {
-  net::Response refusal{
-      .status = 401, .headers = {{"WWW-Authenticate", "Bearer realm=\"http://evil.invalid/t\""}}};
+  net::Response refusal{.status = 401, .headers = {{"WWW-Authenticate", "Bearer realm=\"http://evil.invalid/t\""}}};
   CredentialStore credentials("");
   Authenticator authenticator(http_, credentials, clock_, sleeper_, {});
   Endpoint endpoint{.url = "https://registry.invalid", .host = "registry.invalid"};
@@ -167,7 +163,8 @@ struct Others {
   std::optional<TokenRequest> asked;
   Result<std::optional<BearerToken>> answer = std::optional(BearerToken{"theirs", 300});
   bool asked_for_password = false;
-  CredentialStore store{"", [this](const std::string&, std::stop_token) -> Result<std::optional<Credential>> {
+  CredentialStore store{"",
+                        [this](const std::string&, std::stop_token) -> Result<std::optional<Credential>> {
                           asked_for_password = true;
                           return std::optional<Credential>();
                         },
@@ -180,8 +177,9 @@ struct Others {
 const Endpoint kElsewhere{.url = "https://registry.invalid", .host = "registry.invalid"};
 
 net::Response Challenge401(const std::string& realm) {
-  return {.status = 401,
-          .headers = {{"WWW-Authenticate", "Bearer realm=\"" + realm + "\",service=\"s\",scope=\"repository:b:pull\""}}};
+  return {
+      .status = 401,
+      .headers = {{"WWW-Authenticate", "Bearer realm=\"" + realm + "\",service=\"s\",scope=\"repository:b:pull\""}}};
 }
 
 TEST_F(AuthTest, ATokenThatOthersFetchIsUsedUntilItRunsOut) {
@@ -233,8 +231,7 @@ TEST_F(AuthTest, ARefusalOfOthersSaysHowToLogIn) {
 }
 
 TEST_F(AuthTest, ABrokenHelperDoesNotStopPublicPulls) {
-  ASSERT_TRUE(
-      WriteFileAtomically(directory_ + "/config.json", R"({"credsStore":"surely-absent-helper"})"));
+  ASSERT_TRUE(WriteFileAtomically(directory_ + "/config.json", R"({"credsStore":"surely-absent-helper"})"));
   FakeRegistry open({.bearer = "anonymous"});
   open.AddImage("app", "v1", "linux/amd64", {"layer"});
   EXPECT_TRUE(Use({}, directory_).Resolve(Ref(open.Address() + "/app:v1"), {}, {}));

@@ -6,8 +6,7 @@ namespace varve::registry {
 namespace {
 
 TEST(Challenge, BearerWithQuotedParameters) {
-  auto list =
-      ParseChallenges({R"(Bearer realm="https://a/token",service="s, t",scope="x:y:pull,push")"});
+  auto list = ParseChallenges({R"(Bearer realm="https://a/token",service="s, t",scope="x:y:pull,push")"});
   ASSERT_EQ(list.size(), 1u);
   EXPECT_EQ(list[0].scheme, "bearer");
   EXPECT_EQ(list[0].Get("realm"), "https://a/token");

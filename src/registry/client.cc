@@ -12,9 +12,8 @@ namespace varve::registry {
 namespace {
 
 const net::Headers& ManifestHeaders() {
-  static const net::Headers headers{
-      {"Accept", fmt::format("{}, {}, {}, {}, */*", oci::kOciIndex, oci::kDockerList,
-                             oci::kOciManifest, oci::kDockerManifest)}};
+  static const net::Headers headers{{"Accept", fmt::format("{}, {}, {}, {}, */*", oci::kOciIndex, oci::kDockerList,
+                                                           oci::kOciManifest, oci::kDockerManifest)}};
   return headers;
 }
 
@@ -28,8 +27,7 @@ std::string MediaTypeOf(const net::Response& head) {
 
 Status CheckMediaType(const oci::Reference& reference, const std::string& type) {
   if (oci::IsManifest(type) || oci::IsIndex(type)) return Ok();
-  Error error =
-      Invalid("{} has the media type \"{}\", which is no image manifest", What(reference), type);
+  Error error = Invalid("{} has the media type \"{}\", which is no image manifest", What(reference), type);
   if (type.find("distribution.manifest.v1") != type.npos) {
     error.hint = "schema 1 images are from before 2016; pull and push it with a newer tool";
   }
@@ -69,8 +67,7 @@ Client::Client(net::HttpClient& http, ClientOptions options)
     : impl_(std::make_unique<Impl>(http, std::move(options))) {}
 Client::~Client() = default;
 
-std::vector<Endpoint> Client::Impl::EndpointsFor(const oci::Reference& reference,
-                                                 const Digest* blob) {
+std::vector<Endpoint> Client::Impl::EndpointsFor(const oci::Reference& reference, const Digest* blob) {
   std::vector<Endpoint> all = options.config.Endpoints(reference.domain);
   std::vector<Endpoint> up;
   {
@@ -84,9 +81,7 @@ std::vector<Endpoint> Client::Impl::EndpointsFor(const oci::Reference& reference
   if (up.empty()) up = std::move(all);
   if (blob != nullptr) {
     auto wrong = sent_wrong.Lock();
-    std::ranges::stable_partition(up, [&](const Endpoint& e) {
-      return !wrong->contains({e.url, *blob});
-    });
+    std::ranges::stable_partition(up, [&](const Endpoint& e) { return !wrong->contains({e.url, *blob}); });
   }
   return up;
 }
@@ -97,14 +92,10 @@ void Client::Impl::NoteFailure(const Endpoint& endpoint, const Error& error) {
   (*down_until.Lock())[endpoint.url] = Timestamp{options.clock->Now().nanos + kDownTime.count()};
 }
 
-Result<Document> Client::Impl::FetchManifestFrom(const Endpoint& endpoint,
-                                                 const oci::Reference& reference, bool last,
+Result<Document> Client::Impl::FetchManifestFrom(const Endpoint& endpoint, const oci::Reference& reference, bool last,
                                                  std::stop_token stop) {
-  Call call{.path = ManifestPath(reference),
-            .headers = ManifestHeaders(),
-            .scopes = {PullScope(reference.path)}};
-  TRY_ASSIGN(Answer answer,
-             transport.Ask(endpoint, call, oci::kMaxManifestSize, AttemptsAt(last), stop));
+  Call call{.path = ManifestPath(reference), .headers = ManifestHeaders(), .scopes = {PullScope(reference.path)}};
+  TRY_ASSIGN(Answer answer, transport.Ask(endpoint, call, oci::kMaxManifestSize, AttemptsAt(last), stop));
   if (answer.head.status != 200) {
     return RefusalError(endpoint, What(reference), answer.head.status, answer.body);
   }
@@ -112,16 +103,15 @@ Result<Document> Client::Impl::FetchManifestFrom(const Endpoint& endpoint,
   document.descriptor.digest = Digest::Of(document.text);
   document.descriptor.size = document.text.size();
   if (reference.digest && document.descriptor.digest != *reference.digest) {
-    return Corrupt("{} from {} does not match its digest: it has {}", What(reference),
-                   endpoint.host, document.descriptor.digest.ToString());
+    return Corrupt("{} from {} does not match its digest: it has {}", What(reference), endpoint.host,
+                   document.descriptor.digest.ToString());
   }
   document.descriptor.media_type = TypeOfDocument(document.text, MediaTypeOf(answer.head));
   TRY(CheckMediaType(reference, document.descriptor.media_type));
   return document;
 }
 
-Result<oci::Descriptor> Client::Impl::HeadManifest(const Endpoint& endpoint,
-                                                   const oci::Reference& reference, bool last,
+Result<oci::Descriptor> Client::Impl::HeadManifest(const Endpoint& endpoint, const oci::Reference& reference, bool last,
                                                    std::stop_token stop) {
   Call call{.method = "HEAD",
             .path = ManifestPath(reference),
@@ -149,12 +139,10 @@ Result<oci::Descriptor> Client::Impl::HeadManifest(const Endpoint& endpoint,
   return document.descriptor;
 }
 
-Result<oci::Descriptor> Client::Resolve(const oci::Reference& reference,
-                                        const std::optional<oci::Platform>& platform,
+Result<oci::Descriptor> Client::Resolve(const oci::Reference& reference, const std::optional<oci::Platform>& platform,
                                         std::stop_token stop) {
   std::vector<Endpoint> endpoints = impl_->EndpointsFor(reference, nullptr);
-  TRY_ASSIGN(oci::Descriptor found,
-             FirstAnswer(*impl_, endpoints, What(reference), [&](const Endpoint& e, bool last) {
+  TRY_ASSIGN(oci::Descriptor found, FirstAnswer(*impl_, endpoints, What(reference), [&](const Endpoint& e, bool last) {
                return impl_->HeadManifest(e, reference, last, stop);
              }));
   if (!platform || !oci::IsIndex(found.media_type)) return found;

@@ -42,7 +42,7 @@ namespace varve::registry {
 
 struct ClientOptions {
   Config config = {};
-  std::string docker_config;  // directory of config.json; empty: DockerConfigDirectory()
+  std::string docker_config;               // directory of config.json; empty: DockerConfigDirectory()
   CredentialLookup credentials = nullptr;  // instead of docker_config
   TokenLookup tokens = nullptr;            // before those, where a registry wants bearer tokens
   net::RetryPolicy retry = {};
@@ -73,8 +73,7 @@ class Client {
 
   // What the reference names at this moment. With a platform, an index gives its manifest for it
   // (with the platform set); without, the index itself.
-  Result<oci::Descriptor> Resolve(const oci::Reference& reference,
-                                  const std::optional<oci::Platform>& platform,
+  Result<oci::Descriptor> Resolve(const oci::Reference& reference, const std::optional<oci::Platform>& platform,
                                   std::stop_token stop);
 
   // The manifest or index under the reference's digest, else its tag; at most 4 MiB.
@@ -84,28 +83,24 @@ class Client {
   // Streams a blob, going on where a connection broke off, if need be at the next host. On kCorrupt
   // the writer has received wrong bytes: drop them and call again; the host that sent them is then
   // asked last.
-  Status FetchBlob(const oci::Reference& repository, const oci::Descriptor& blob, Writer& out,
-                   std::stop_token stop);
+  Status FetchBlob(const oci::Reference& repository, const oci::Descriptor& blob, Writer& out, std::stop_token stop);
 
   // `size` bytes of it from `offset` on, fewer at its end; they cannot be verified here. A registry that
   // knows no ranges sends the whole blob, which must fit into memory. kNotFound as above.
-  Result<std::string> FetchBlobPart(const oci::Reference& repository, const oci::Descriptor& blob,
-                                    uint64_t offset, uint64_t size, std::stop_token stop);
+  Result<std::string> FetchBlobPart(const oci::Reference& repository, const oci::Descriptor& blob, uint64_t offset,
+                                    uint64_t size, std::stop_token stop);
 
   // A blob as a string: configs and the like. kInvalid when it is larger than `limit`.
-  Result<std::string> FetchSmallBlob(const oci::Reference& repository,
-                                     const oci::Descriptor& blob, uint64_t limit,
+  Result<std::string> FetchSmallBlob(const oci::Reference& repository, const oci::Descriptor& blob, uint64_t limit,
                                      std::stop_token stop);
 
   // Whether the registry itself (no mirror) has it.
-  Result<bool> HasBlob(const oci::Reference& repository, const Digest& digest,
-                       std::stop_token stop);
+  Result<bool> HasBlob(const oci::Reference& repository, const Digest& digest, std::stop_token stop);
 
   // Uploads unless it is there already. `mount_from`: repositories of the same registry that may
   // have it ("library/node"), tried first; then one that this client has seen it in.
-  Result<Pushed> PushBlob(const oci::Reference& repository, const oci::Descriptor& blob,
-                          const OpenAt& open, const std::vector<std::string>& mount_from,
-                          std::stop_token stop);
+  Result<Pushed> PushBlob(const oci::Reference& repository, const oci::Descriptor& blob, const OpenAt& open,
+                          const std::vector<std::string>& mount_from, std::stop_token stop);
 
   // Uploads although it is there: what was fetched had other bytes. Some registries keep what they have all
   // the same.
@@ -114,9 +109,8 @@ class Client {
 
   // Stores a manifest under the reference's tag, or under its digest when there is no tag. A
   // manifest with a subject is listed in the referrers tag of registries without a referrers API.
-  Result<oci::Descriptor> PushManifest(const oci::Reference& reference,
-                                       const std::string& media_type, const std::string& text,
-                                       std::stop_token stop);
+  Result<oci::Descriptor> PushManifest(const oci::Reference& reference, const std::string& media_type,
+                                       const std::string& text, std::stop_token stop);
 
   // Removes the manifest under the reference's digest, also when it is tagged. False: the registry
   // does not let it be removed (many do not). Absent is fine.
@@ -124,10 +118,8 @@ class Client {
 
   // The manifests whose subject is `subject`; `artifact_type` filters unless empty. From the
   // referrers API, else from the tag that stands in for it ("sha256-<hex>").
-  Result<std::vector<oci::Descriptor>> Referrers(const oci::Reference& repository,
-                                                 const Digest& subject,
-                                                 const std::string& artifact_type,
-                                                 std::stop_token stop);
+  Result<std::vector<oci::Descriptor>> Referrers(const oci::Reference& repository, const Digest& subject,
+                                                 const std::string& artifact_type, std::stop_token stop);
 
   struct Impl;  // client_impl.h
 

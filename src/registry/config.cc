@@ -18,8 +18,7 @@ std::string HostPart(std::string_view authority) {
   return url ? url->host : std::string(authority);
 }
 
-Error UnknownMember(std::string_view name, std::string_view where,
-                    std::span<const std::string_view> known) {
+Error UnknownMember(std::string_view name, std::string_view where, std::span<const std::string_view> known) {
   Error error = Invalid("registry configuration: {} has an unknown member \"{}\"", where, name);
   if (auto near = NearestWord(name, known)) error.hint = fmt::format("did you mean \"{}\"?", *near);
   return error;
@@ -35,8 +34,8 @@ Result<std::vector<std::string>> ParseMirrors(const Json& json, std::string_view
     const std::string& text = item.as_string();
     auto url = net::ParseUrl(text.find("://") == text.npos ? "https://" + text : text);
     if (!url || !url->query.empty() || !url->user_info.empty()) {
-      Error error = Invalid("registry configuration: \"{}\", a mirror of {}, is not an address",
-                            net::Redact(text), where);
+      Error error =
+          Invalid("registry configuration: \"{}\", a mirror of {}, is not an address", net::Redact(text), where);
       error.hint = "mirrors look like https://mirror.example.com; log in with docker login";
       return error;
     }

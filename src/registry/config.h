@@ -48,8 +48,8 @@ struct HostOptions {
 
 // A server that speaks the distribution protocol.
 struct Endpoint {
-  std::string url;   // "https://host:port/prefix"; requests go to url + "/v2/…"
-  std::string host;  // "host:port": for messages and credentials
+  std::string url;      // "https://host:port/prefix"; requests go to url + "/v2/…"
+  std::string host;     // "host:port": for messages and credentials
   std::string ns = {};  // not empty: a mirror, and the registry it stands for
   net::Tls tls = {};
   bool IsMirror() const { return !ns.empty(); }

@@ -42,9 +42,8 @@ TEST(Config, MirrorsComeInOrderBeforeTheRegistry) {
   Config config = *Config::Parse(R"({"registries": {"docker.io": {"mirrors":
       ["http://127.0.0.1:5000", "m.example.com/hub/", "https://x.example.com/v2/"]},
       "m.example.com": {"insecure": true, "ca": "/c.pem"}}})");
-  EXPECT_THAT(Urls(config, "docker.io"),
-              ElementsAre("http://127.0.0.1:5000", "https://m.example.com/hub",
-                          "https://x.example.com", "https://registry-1.docker.io"));
+  EXPECT_THAT(Urls(config, "docker.io"), ElementsAre("http://127.0.0.1:5000", "https://m.example.com/hub",
+                                                     "https://x.example.com", "https://registry-1.docker.io"));
   auto endpoints = config.Endpoints("docker.io");
   EXPECT_EQ(endpoints[0].ns, "docker.io");
   EXPECT_EQ(endpoints[1].host, "m.example.com");
@@ -79,8 +78,7 @@ TEST(Config, ARegistryIsNotItsOwnMirror) {
 
 TEST(Config, MistakesAreNamed) {
   auto message = [](const char* text) { return Config::Parse(text).error().ToString(); };
-  EXPECT_THAT(message(R"({"registries": {"a": {"mirors": []}}})"),
-              HasSubstr("did you mean \"mirrors\"?"));
+  EXPECT_THAT(message(R"({"registries": {"a": {"mirors": []}}})"), HasSubstr("did you mean \"mirrors\"?"));
   EXPECT_THAT(message(R"({"registry": {}})"), HasSubstr("unknown member \"registry\""));
   EXPECT_THAT(message(R"({"registries": {"a": {"mirrors": "x"}}})"), HasSubstr("no list"));
   EXPECT_THAT(message(R"({"registries": {"a": {"mirrors": ["ftp://x"]}}})"), HasSubstr("ftp://x"));
@@ -93,10 +91,8 @@ TEST(Config, MistakesAreNamed) {
 
 TEST(Config, FilesAreReadAndNamedInErrors) {
   std::string path = ::testing::TempDir() + "/varve-registries.json";
-  ASSERT_TRUE(
-      WriteFileAtomically(path, R"({"registries": {"docker.io": {"mirrors": ["http://m"]}}})"));
-  EXPECT_THAT(Urls(*Config::Load(path), "docker.io"),
-              ElementsAre("http://m", "https://registry-1.docker.io"));
+  ASSERT_TRUE(WriteFileAtomically(path, R"({"registries": {"docker.io": {"mirrors": ["http://m"]}}})"));
+  EXPECT_THAT(Urls(*Config::Load(path), "docker.io"), ElementsAre("http://m", "https://registry-1.docker.io"));
   ASSERT_TRUE(WriteFileAtomically(path, "nonsense"));
   EXPECT_THAT(Config::Load(path).error().message, HasSubstr(path));
   std::filesystem::remove(path);

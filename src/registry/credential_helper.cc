@@ -83,9 +83,8 @@ Result<Finished> Run(const std::string& program, std::string_view input, std::st
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
   if (failure != 0) {
-    Error error = failure == ENOENT
-                      ? Invalid("{} is not installed", program)
-                      : Invalid("cannot run {}: {}", program, ErrnoError(failure, "spawn").message);
+    Error error = failure == ENOENT ? Invalid("{} is not installed", program)
+                                    : Invalid("cannot run {}: {}", program, ErrnoError(failure, "spawn").message);
     error.hint = "docker's config.json names it in credsStore or credHelpers";
     return error;
   }
@@ -101,8 +100,7 @@ Result<Finished> Run(const std::string& program, std::string_view input, std::st
 
 }  // namespace
 
-Result<std::optional<Credential>> AskCredentialHelper(const std::string& name,
-                                                      const std::string& server,
+Result<std::optional<Credential>> AskCredentialHelper(const std::string& name, const std::string& server,
                                                       std::stop_token stop) {
   if (name.find('/') != name.npos) {
     return Invalid("docker's config.json: credential helper \"{}\" has a slash in it", name);
@@ -120,8 +118,7 @@ Result<std::optional<Credential>> AskCredentialHelper(const std::string& name,
   }
   auto json = Json::Parse(text);
   if (!json || !json->is_object()) return Invalid("{} answers something else than JSON", program);
-  Credential credential{.username = json->GetString("Username"),
-                        .password = json->GetString("Secret")};
+  Credential credential{.username = json->GetString("Username"), .password = json->GetString("Secret")};
   if (credential.username.empty() && credential.password.empty()) {
     return std::optional<Credential>();
   }

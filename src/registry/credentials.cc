@@ -39,8 +39,7 @@ Result<std::optional<Credential>> ParseEntry(const Json& entry, const std::strin
     size_t colon = std::string::npos;
     if (Base64Decode(auth, &decoded)) colon = decoded.find(':');
     if (colon == std::string::npos) {
-      Error error =
-          Invalid("docker's config.json: \"auth\" of {} is not base64 of name:password", host);
+      Error error = Invalid("docker's config.json: \"auth\" of {} is not base64 of name:password", host);
       error.hint = fmt::format("run docker login {}", host);
       return error;
     }
@@ -65,8 +64,7 @@ std::string DockerConfigDirectory() {
   return home && *home ? std::string(home) + "/.docker" : "";
 }
 
-Result<std::optional<Credential>> CredentialStore::Find(const std::string& host,
-                                                        std::stop_token stop) {
+Result<std::optional<Credential>> CredentialStore::Find(const std::string& host, std::stop_token stop) {
   if (directory_.empty() && !lookup_) return std::optional<Credential>();
   std::string key = HostOfKey(host);
   // Held while a helper runs: several layers of one image ask at once, and one answer serves all.
@@ -95,12 +93,10 @@ Result<std::optional<BearerToken>> CredentialStore::FetchToken(const TokenReques
   return tokens_(request, std::move(stop));
 }
 
-Result<std::optional<Credential>> CredentialStore::LookUp(const Json& document,
-                                                          const std::string& host,
+Result<std::optional<Credential>> CredentialStore::LookUp(const Json& document, const std::string& host,
                                                           std::stop_token stop) {
   const Json* own = FindHost(document, "credHelpers", host);
-  std::string helper =
-      own && own->is_string() ? own->as_string() : document.GetString("credsStore");
+  std::string helper = own && own->is_string() ? own->as_string() : document.GetString("credsStore");
   std::optional<Error> failed;
   if (!helper.empty()) {
     std::string server = host == kHubKey ? "https://index.docker.io/v1/" : host;

@@ -38,8 +38,8 @@ using CredentialLookup =
 
 // A bearer token as a registry's challenge asks for it.
 struct TokenRequest {
-  std::string host;     // the registry
-  std::string realm;    // URL of the token server
+  std::string host;   // the registry
+  std::string realm;  // URL of the token server
   std::string service;
   std::vector<std::string> scopes;
 };
@@ -49,7 +49,8 @@ struct BearerToken {
 };
 // Asks somebody else to log in and hand over a token alone: the password stays there. Nothing: it does not do that,
 // and its credentials are to be asked for. kInvalid when the token server refuses it.
-using TokenLookup = std::function<Result<std::optional<BearerToken>>(const TokenRequest& request, std::stop_token stop)>;
+using TokenLookup =
+    std::function<Result<std::optional<BearerToken>>(const TokenRequest& request, std::stop_token stop)>;
 
 // Safe from several threads. Nothing is read before the first question; answers are remembered.
 class CredentialStore {
@@ -68,8 +69,7 @@ class CredentialStore {
     std::optional<Json> document;
     std::map<std::string, std::optional<Credential>> known;
   };
-  Result<std::optional<Credential>> LookUp(const Json& document, const std::string& host,
-                                           std::stop_token stop);
+  Result<std::optional<Credential>> LookUp(const Json& document, const std::string& host, std::stop_token stop);
 
   const std::string directory_;
   const CredentialLookup lookup_;
@@ -79,8 +79,7 @@ class CredentialStore {
 
 // Runs `docker-credential-NAME get` (docker/docker-credential-helpers: the server's name on stdin,
 // JSON on stdout). Nothing: it has none for this server. kInvalid: not installed, or it fails.
-Result<std::optional<Credential>> AskCredentialHelper(const std::string& name,
-                                                      const std::string& server,
+Result<std::optional<Credential>> AskCredentialHelper(const std::string& name, const std::string& server,
                                                       std::stop_token stop);
 
 }  // namespace varve::registry

@@ -23,9 +23,7 @@ class CredentialsTest : public ::testing::Test {
     if (path_changed_) setenv("PATH", old_path_.c_str(), 1);
   }
 
-  void Config(const std::string& text) {
-    ASSERT_TRUE(WriteFileAtomically(directory_ + "/config.json", text));
-  }
+  void Config(const std::string& text) { ASSERT_TRUE(WriteFileAtomically(directory_ + "/config.json", text)); }
 
   void Helper(const std::string& name, const std::string& script) {
     std::string file = directory_ + "/docker-credential-" + name;
@@ -37,9 +35,7 @@ class CredentialsTest : public ::testing::Test {
     setenv("PATH", (directory_ + ":" + old_path_).c_str(), 1);
   }
 
-  Result<std::optional<Credential>> Find(const std::string& host) {
-    return CredentialStore(directory_).Find(host, {});
-  }
+  Result<std::optional<Credential>> Find(const std::string& host) { return CredentialStore(directory_).Find(host, {}); }
 
   std::string directory_ = ::testing::TempDir() + "/varve-credentials";
   std::string old_path_;
@@ -113,8 +109,7 @@ TEST_F(CredentialsTest, AHelperThatHangsEndsWithTheStop) {
 }
 
 TEST_F(CredentialsTest, AnswersAreRemembered) {
-  Helper("count",
-         "echo x >> \"" + directory_ + "/calls\"; echo '{\"Username\":\"u\",\"Secret\":\"p\"}'");
+  Helper("count", "echo x >> \"" + directory_ + "/calls\"; echo '{\"Username\":\"u\",\"Secret\":\"p\"}'");
   Config(R"({"credsStore": "count"})");
   CredentialStore store(directory_);
   ASSERT_TRUE(store.Find("a", {}));

@@ -33,8 +33,7 @@ class Arrival final : public Writer {
       data.remove_prefix(n);
     }
     if (data.size() > blob_.size - size_) {
-      return Corrupt("blob {} is longer than the {} bytes it should have", blob_.digest.ToString(),
-                     blob_.size);
+      return Corrupt("blob {} is longer than the {} bytes it should have", blob_.digest.ToString(), blob_.size);
     }
     hash_.Update(data);
     size_ += data.size();
@@ -96,8 +95,7 @@ class BlobFetch {
   std::string Name() const { return "blob " + blob_.digest.ToString(); }
 
   // `attempts` is set when no answer came.
-  Status Once(const Endpoint& endpoint, Call call, std::optional<Nanos>& retry_after,
-              std::optional<int>& attempts) {
+  Status Once(const Endpoint& endpoint, Call call, std::optional<Nanos>& retry_after, std::optional<int>& attempts) {
     if (arrival_.complete() && arrival_.size() > 0) return Ok();
     bool ranged = arrival_.size() > 0 && !no_ranges_;
     if (ranged) call.headers.emplace_back("Range", fmt::format("bytes={}-", arrival_.size()));
@@ -107,8 +105,7 @@ class BlobFetch {
         arrival_.SkipWhatIsHere();
       } else if (RangeStart(head.Header("Content-Range")) != arrival_.size()) {
         no_ranges_ = true;
-        return Unavailable("{}: {} sends another range than it was asked for", Name(),
-                           endpoint.host);
+        return Unavailable("{}: {} sends another range than it was asked for", Name(), endpoint.host);
       }
       return &arrival_;
     };
@@ -122,8 +119,7 @@ class BlobFetch {
     if (status == 200 || status == 206) {
       if (arrival_.complete() || blob_.size == oci::kUnknownSize) return Ok();
       wrong_ = true;
-      return Corrupt("{} from {} has {} bytes instead of {}", Name(), endpoint.host,
-                     arrival_.size(), blob_.size);
+      return Corrupt("{} from {} has {} bytes instead of {}", Name(), endpoint.host, arrival_.size(), blob_.size);
     }
     if (status == 416 && ranged) {
       no_ranges_ = true;
@@ -175,23 +171,22 @@ Status Client::FetchBlob(const oci::Reference& repository, const oci::Descriptor
   BlobFetch fetch(impl_->transport, blob, out, stop);
   size_t index = 0;
   std::optional<Error> final;
-  Status status = FirstAnswer(
-      *impl_, endpoints, fmt::format("blob {} of {}", blob.digest.ToString(), repository.Name()),
-      [&](const Endpoint& endpoint, bool last) -> Status {
-        if (final) return *final;
-        Call call{.path = BlobPath(repository, blob.digest),
-                  .scopes = {PullScope(repository.path)}};
-        if (size_t i = index++; i >= registries) {
-          call = {.path = {}, .url = blob.urls[0]};
-          for (const std::string& url : blob.urls) {
-            if (url.starts_with(endpoint.url)) call.url = url;
-          }
-        }
-        Status result = fetch.From(endpoint, call, last);
-        if (fetch.wrong()) impl_->sent_wrong.Lock()->insert({endpoint.url, blob.digest});
-        if (!result && fetch.failed()) final = result.error();
-        return result;
-      });
+  Status status =
+      FirstAnswer(*impl_, endpoints, fmt::format("blob {} of {}", blob.digest.ToString(), repository.Name()),
+                  [&](const Endpoint& endpoint, bool last) -> Status {
+                    if (final) return *final;
+                    Call call{.path = BlobPath(repository, blob.digest), .scopes = {PullScope(repository.path)}};
+                    if (size_t i = index++; i >= registries) {
+                      call = {.path = {}, .url = blob.urls[0]};
+                      for (const std::string& url : blob.urls) {
+                        if (url.starts_with(endpoint.url)) call.url = url;
+                      }
+                    }
+                    Status result = fetch.From(endpoint, call, last);
+                    if (fetch.wrong()) impl_->sent_wrong.Lock()->insert({endpoint.url, blob.digest});
+                    if (!result && fetch.failed()) final = result.error();
+                    return result;
+                  });
   if (final) return std::move(*final);
   if (status) impl_->NoteSeen(repository, blob.digest);
   return status;
@@ -217,12 +212,11 @@ Result<std::string> Client::FetchBlobPart(const oci::Reference& repository, cons
   return FirstAnswer(*impl_, impl_->EndpointsFor(repository, &blob.digest), name, ask);
 }
 
-Result<std::string> Client::FetchSmallBlob(const oci::Reference& repository,
-                                           const oci::Descriptor& blob, uint64_t limit,
-                                           std::stop_token stop) {
+Result<std::string> Client::FetchSmallBlob(const oci::Reference& repository, const oci::Descriptor& blob,
+                                           uint64_t limit, std::stop_token stop) {
   if (blob.size > limit) {
-    return Invalid("blob {} of {} has {}, more than the {} allowed", blob.digest.ToString(),
-                   repository.Name(), FormatBytes(blob.size), FormatBytes(limit));
+    return Invalid("blob {} of {} has {}, more than the {} allowed", blob.digest.ToString(), repository.Name(),
+                   FormatBytes(blob.size), FormatBytes(limit));
   }
   StringWriter text;
   Status status = FetchBlob(repository, blob, text, stop);

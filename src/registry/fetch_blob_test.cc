@@ -12,8 +12,7 @@ using ::testing::HasSubstr;
 
 class FetchBlobTest : public testing::ClientTest {
  protected:
-  Result<std::string> Fetch(Client& client, const std::string& repository,
-                            const oci::Descriptor& blob) {
+  Result<std::string> Fetch(Client& client, const std::string& repository, const oci::Descriptor& blob) {
     StringWriter out;
     TRY(client.FetchBlob(Ref(repository), blob, out, {}));
     return out.text;
@@ -188,8 +187,7 @@ TEST_F(FetchBlobTest, AStopEndsADownload) {
     std::stop_source& source_;
   } out(stop);
   server.Fail({.pattern = "/blobs/", .cut_after = 10});
-  Status status =
-      Use().FetchBlob(Ref(server.Address() + "/app"), Blob(content), out, stop.get_token());
+  Status status = Use().FetchBlob(Ref(server.Address() + "/app"), Blob(content), out, stop.get_token());
   EXPECT_EQ(status.error().code, Code::kCancelled);
 }
 

@@ -46,16 +46,10 @@ class Slice final : public Reader {
 // One blob on its way to one registry.
 class Upload {
  public:
-  Upload(Client::Impl& impl, Endpoint endpoint, const oci::Reference& repository,
-         const oci::Descriptor& blob, const OpenAt& open, std::stop_token stop)
-      : impl_(impl),
-        endpoint_(std::move(endpoint)),
-        repository_(repository),
-        blob_(blob),
-        open_(open),
-        stop_(stop),
-        scopes_{PushScope(repository.path)},
-        name_("blob " + blob.digest.ToString()) {}
+  Upload(Client::Impl& impl, Endpoint endpoint, const oci::Reference& repository, const oci::Descriptor& blob,
+         const OpenAt& open, std::stop_token stop)
+      : impl_(impl), endpoint_(std::move(endpoint)), repository_(repository), blob_(blob), open_(open),
+        stop_(stop), scopes_{PushScope(repository.path)}, name_("blob " + blob.digest.ToString()) {}
 
   Result<Pushed> Run(const std::vector<std::string>& mount_from) {
     for (const std::string& source : mount_from) {
@@ -96,8 +90,7 @@ class Upload {
   Result<bool> Mount(const std::string& source) {
     Call call{.method = "POST",
               .path = UploadsPath(),
-              .query = "mount=" + net::PercentEncode(blob_.digest.ToString()) +
-                       "&from=" + net::PercentEncode(source),
+              .query = "mount=" + net::PercentEncode(blob_.digest.ToString()) + "&from=" + net::PercentEncode(source),
               .scopes = scopes_};
     call.scopes.insert(PullScope(source));
     auto answer = impl_.transport.Ask(endpoint_, call, kMaxAnswer, {}, stop_);
@@ -123,8 +116,7 @@ class Upload {
   Status TakeLocation(const net::Response& head) {
     std::string_view location = head.Header("Location");
     if (location.empty()) {
-      if (location_.empty())
-        return Invalid("{} opens an upload without a Location", endpoint_.host);
+      if (location_.empty()) return Invalid("{} opens an upload without a Location", endpoint_.host);
       return Ok();
     }
     TRY_ASSIGN(net::Url base, net::ParseUrl(head.url));
@@ -179,8 +171,7 @@ class Upload {
   }
 
   Status Patch(uint64_t size) {
-    Call call{
-        .method = "PATCH", .path = {}, .url = location_, .scopes = scopes_, .stall = kCommitTime};
+    Call call{.method = "PATCH", .path = {}, .url = location_, .scopes = scopes_, .stall = kCommitTime};
     SetBody(call, size);
     call.headers.emplace_back("Content-Range", fmt::format("{}-{}", offset_, offset_ + size - 1));
     TRY_ASSIGN(Answer answer, impl_.transport.SendOnce(endpoint_, call, {}, stop_));
@@ -192,8 +183,8 @@ class Upload {
 
   Status Refused(const Answer& answer) {
     retry_after_ = impl_.transport.RetryAfter(answer.head);
-    return RefusalError(endpoint_, fmt::format("push of {} to {}", name_, repository_.Name()),
-                        answer.head.status, answer.body);
+    return RefusalError(endpoint_, fmt::format("push of {} to {}", name_, repository_.Name()), answer.head.status,
+                        answer.body);
   }
 
   // 404: the session is gone; 416: it holds something else than we think. A new one may do, and
@@ -249,29 +240,25 @@ class Upload {
 
 }  // namespace
 
-Result<bool> Client::Impl::HasBlobAt(const Endpoint& endpoint, const oci::Reference& repository,
-                                     const Digest& digest, const Scopes& scopes,
-                                     std::stop_token stop) {
+Result<bool> Client::Impl::HasBlobAt(const Endpoint& endpoint, const oci::Reference& repository, const Digest& digest,
+                                     const Scopes& scopes, std::stop_token stop) {
   Call call{.method = "HEAD", .path = BlobPath(repository, digest), .scopes = scopes};
   TRY_ASSIGN(Answer answer, transport.Ask(endpoint, call, 0, 3, stop));
   if (answer.head.status == 200) return true;
   if (answer.head.status == 404) return false;
-  return RefusalError(endpoint, fmt::format("blob {} of {}", digest.ToString(), repository.Name()),
-                      answer.head.status, answer.body);
+  return RefusalError(endpoint, fmt::format("blob {} of {}", digest.ToString(), repository.Name()), answer.head.status,
+                      answer.body);
 }
 
-Result<bool> Client::HasBlob(const oci::Reference& repository, const Digest& digest,
-                             std::stop_token stop) {
+Result<bool> Client::HasBlob(const oci::Reference& repository, const Digest& digest, std::stop_token stop) {
   return impl_->HasBlobAt(impl_->options.config.Origin(repository.domain), repository, digest,
                           {PullScope(repository.path)}, stop);
 }
 
-Result<Pushed> Client::PushBlob(const oci::Reference& repository, const oci::Descriptor& blob,
-                                const OpenAt& open, const std::vector<std::string>& mount_from,
-                                std::stop_token stop) {
+Result<Pushed> Client::PushBlob(const oci::Reference& repository, const oci::Descriptor& blob, const OpenAt& open,
+                                const std::vector<std::string>& mount_from, std::stop_token stop) {
   Endpoint endpoint = impl_->options.config.Origin(repository.domain);
-  TRY_ASSIGN(bool there, impl_->HasBlobAt(endpoint, repository, blob.digest,
-                                          {PushScope(repository.path)}, stop));
+  TRY_ASSIGN(bool there, impl_->HasBlobAt(endpoint, repository, blob.digest, {PushScope(repository.path)}, stop));
   if (there) {
     impl_->NoteSeen(repository, blob.digest);
     return Pushed::kExisted;
@@ -301,9 +288,8 @@ Result<bool> Client::DeleteManifest(const oci::Reference& reference, std::stop_t
   oci::Reference target = reference;
   target.tag.clear();
   Endpoint endpoint = impl_->options.config.Origin(target.domain);
-  Call call{.method = "DELETE",
-            .path = ManifestPath(target),
-            .scopes = {PushScope(target.path), DeleteScope(target.path)}};
+  Call call{
+      .method = "DELETE", .path = ManifestPath(target), .scopes = {PushScope(target.path), DeleteScope(target.path)}};
   TRY_ASSIGN(Answer answer, impl_->transport.Ask(endpoint, call, kMaxAnswer, 3, stop));
   const int status = answer.head.status;
   if ((status >= 200 && status <= 299) || status == 404) return true;
@@ -311,9 +297,8 @@ Result<bool> Client::DeleteManifest(const oci::Reference& reference, std::stop_t
   return RefusalError(endpoint, "deletion of " + target.String(), status, answer.body);
 }
 
-Result<oci::Descriptor> Client::PushManifest(const oci::Reference& reference,
-                                             const std::string& media_type, const std::string& text,
-                                             std::stop_token stop) {
+Result<oci::Descriptor> Client::PushManifest(const oci::Reference& reference, const std::string& media_type,
+                                             const std::string& text, std::stop_token stop) {
   oci::Descriptor d;
   d.media_type = media_type;
   d.digest = Digest::Of(text);
@@ -340,16 +325,15 @@ Result<oci::Descriptor> Client::PushManifest(const oci::Reference& reference,
   }
   std::string stored(answer.head.Header("Docker-Content-Digest"));
   if (!stored.empty() && stored != d.digest.ToString()) {
-    return Corrupt("{} stored the manifest of {} as {} instead of {}", endpoint.host,
-                   target.String(), stored, d.digest.ToString());
+    return Corrupt("{} stored the manifest of {} as {} instead of {}", endpoint.host, target.String(), stored,
+                   d.digest.ToString());
   }
   // A registry that knows referrers says so here (distribution-spec, "Pushing Manifests with
   // Subject").
   auto manifest = oci::ParseManifest(text);
   if (manifest && manifest->subject && answer.head.Header("OCI-Subject").empty()) {
     oci::Descriptor referrer = d;
-    referrer.artifact_type =
-        manifest->artifact_type.empty() ? manifest->config.media_type : manifest->artifact_type;
+    referrer.artifact_type = manifest->artifact_type.empty() ? manifest->config.media_type : manifest->artifact_type;
     referrer.annotations = manifest->annotations;
     TRY(impl_->AddToReferrersTag(target, manifest->subject->digest, referrer, stop));
   }

@@ -18,8 +18,7 @@ class PushTest : public testing::ClientTest {
     auto open = [&](uint64_t offset) -> Result<std::unique_ptr<Reader>> {
       return std::make_unique<StringReader>(std::string_view(content).substr(offset));
     };
-    return client.PushBlob(Ref(server.Address() + "/team/app"), Blob(content), open, mount_from,
-                           {});
+    return client.PushBlob(Ref(server.Address() + "/team/app"), Blob(content), open, mount_from, {});
   }
 
   void ExpectStored(const FakeRegistry& server, const std::string& content) {
@@ -177,9 +176,8 @@ TEST_F(PushTest, AnAnswerThatWasLostIsNoFailure) {
 
 TEST_F(PushTest, ARefusalIsNotTriedAgain) {
   FakeRegistry server;
-  server.Fail({.pattern = "POST",
-               .status = 403,
-               .body = R"({"errors":[{"code":"DENIED","message":"no push for you"}]})"});
+  server.Fail(
+      {.pattern = "POST", .status = 403, .body = R"({"errors":[{"code":"DENIED","message":"no push for you"}]})"});
   auto pushed = Push(Use(), server, "x");
   EXPECT_EQ(pushed.error().code, Code::kInvalid);
   EXPECT_THAT(pushed.error().message, HasSubstr("no push for you"));
@@ -200,9 +198,7 @@ TEST_F(PushTest, ContentThatCannotBeReadIsTheError) {
   auto fail = [](uint64_t) -> Result<std::unique_ptr<Reader>> { return NotFound("layer is gone"); };
   oci::Reference ref = Ref(server.Address() + "/team/app");
   EXPECT_EQ(client.PushBlob(ref, Blob("x"), fail, {}, {}).error().message, "layer is gone");
-  auto shorter = [](uint64_t) -> Result<std::unique_ptr<Reader>> {
-    return std::make_unique<StringReader>("half");
-  };
+  auto shorter = [](uint64_t) -> Result<std::unique_ptr<Reader>> { return std::make_unique<StringReader>("half"); };
   EXPECT_EQ(client.PushBlob(ref, Blob("half of it"), shorter, {}, {}).error().code, Code::kCorrupt);
 }
 

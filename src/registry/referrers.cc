@@ -24,8 +24,7 @@ std::string NextPage(const net::Response& head) {
   for (std::string_view link : head.AllHeaders("Link")) {
     size_t open = link.find('<'), close = link.find('>');
     if (open == link.npos || close == link.npos || close < open) continue;
-    if (link.find("rel=\"next\"", close) == link.npos &&
-        link.find("rel=next", close) == link.npos) {
+    if (link.find("rel=\"next\"", close) == link.npos && link.find("rel=next", close) == link.npos) {
       continue;
     }
     return std::string(link.substr(open + 1, close - open - 1));
@@ -34,9 +33,9 @@ std::string NextPage(const net::Response& head) {
 }
 
 // Nothing: this host has no such API.
-Result<std::optional<std::vector<oci::Descriptor>>> AskApi(
-    Transport& transport, const Endpoint& endpoint, const oci::Reference& repository,
-    const Digest& subject, const std::string& artifact_type, std::stop_token stop) {
+Result<std::optional<std::vector<oci::Descriptor>>> AskApi(Transport& transport, const Endpoint& endpoint,
+                                                           const oci::Reference& repository, const Digest& subject,
+                                                           const std::string& artifact_type, std::stop_token stop) {
   std::vector<oci::Descriptor> all;
   Call call{.path = "/v2/" + repository.path + "/referrers/" + subject.ToString(),
             .headers = {{"Accept", std::string(oci::kOciIndex)}},
@@ -68,23 +67,20 @@ Result<std::optional<std::vector<oci::Descriptor>>> AskApi(
 
 }  // namespace
 
-Result<std::vector<oci::Descriptor>> Client::Referrers(const oci::Reference& repository,
-                                                       const Digest& subject,
-                                                       const std::string& artifact_type,
-                                                       std::stop_token stop) {
+Result<std::vector<oci::Descriptor>> Client::Referrers(const oci::Reference& repository, const Digest& subject,
+                                                       const std::string& artifact_type, std::stop_token stop) {
   using List = std::vector<oci::Descriptor>;
   std::vector<Endpoint> endpoints = impl_->EndpointsFor(repository, nullptr);
   oci::Reference tag = FallbackTag(repository, subject);
-  auto listed = FirstAnswer(
-      *impl_, endpoints, "referrers of " + subject.ToString(),
-      [&](const Endpoint& endpoint, bool last) -> Result<List> {
-        TRY_ASSIGN(auto from_api,
-                   AskApi(impl_->transport, endpoint, repository, subject, artifact_type, stop));
-        if (from_api) return std::move(*from_api);
-        TRY_ASSIGN(Document document, impl_->FetchManifestFrom(endpoint, tag, last, stop));
-        TRY_ASSIGN(oci::Index index, oci::ParseIndex(document.text));
-        return std::move(index.manifests);
-      });
+  auto listed = FirstAnswer(*impl_, endpoints, "referrers of " + subject.ToString(),
+                            [&](const Endpoint& endpoint, bool last) -> Result<List> {
+                              TRY_ASSIGN(auto from_api,
+                                         AskApi(impl_->transport, endpoint, repository, subject, artifact_type, stop));
+                              if (from_api) return std::move(*from_api);
+                              TRY_ASSIGN(Document document, impl_->FetchManifestFrom(endpoint, tag, last, stop));
+                              TRY_ASSIGN(oci::Index index, oci::ParseIndex(document.text));
+                              return std::move(index.manifests);
+                            });
   if (!listed && listed.error().code == Code::kNotFound) return List();
   // Servers may ignore the filter, and the tag knows none.
   if (listed && !artifact_type.empty()) {

@@ -11,14 +11,12 @@ using testing::RegistryOptions;
 class ReferrersTest : public testing::ClientTest {
  protected:
   // Pushes three manifests about `subject`, two of them of the type "x/sbom".
-  void PushReferrers(Client& client, const std::string& repository,
-                     const oci::Descriptor& subject) {
+  void PushReferrers(Client& client, const std::string& repository, const oci::Descriptor& subject) {
     for (const char* type : {"x/sbom", "x/other", "x/sbom"}) {
       oci::Manifest manifest{.artifact_type = type, .config = Blob("{}")};
       manifest.subject = subject;
       manifest.annotations = {{"n", std::to_string(count_++)}};
-      auto pushed =
-          client.PushManifest(Ref(repository), manifest.media_type, oci::Serialise(manifest), {});
+      auto pushed = client.PushManifest(Ref(repository), manifest.media_type, oci::Serialise(manifest), {});
       ASSERT_TRUE(pushed) << pushed.error().ToString();
     }
   }

@@ -38,8 +38,7 @@ TEST_F(ResolveTest, ATagBecomesADigestWithoutItsManifest) {
 }
 
 TEST_F(ResolveTest, RegistriesWithoutHeadOrDigestAreAskedForTheDocument) {
-  for (RegistryOptions options :
-       {RegistryOptions{.head = false}, RegistryOptions{.digest_header = false}}) {
+  for (RegistryOptions options : {RegistryOptions{.head = false}, RegistryOptions{.digest_header = false}}) {
     FakeRegistry server(options);
     oci::Descriptor image = server.AddImage("app", "v1", "linux/amd64", {"layer"});
     auto found = Use().Resolve(Ref(server.Address() + "/app:v1"), {}, {});
@@ -105,8 +104,7 @@ TEST_F(ResolveTest, UntypedAnswersAreToldByTheirContent) {
 TEST_F(ResolveTest, ManifestsBeyondFourMegabytesAreRefused) {
   FakeRegistry server;
   server.AddManifest("app", "v1", std::string(oci::kOciManifest), std::string((4 << 20) + 1, ' '));
-  EXPECT_EQ(Use().FetchManifest(Ref(server.Address() + "/app:v1"), {}).error().code,
-            Code::kInvalid);
+  EXPECT_EQ(Use().FetchManifest(Ref(server.Address() + "/app:v1"), {}).error().code, Code::kInvalid);
 }
 
 TEST_F(ResolveTest, PassingFailuresAreTriedAgain) {
@@ -198,8 +196,7 @@ TEST_F(ResolveTest, TlsWithAConfiguredAuthority) {
   std::string directory = ::testing::TempDir() + "/varve-registry-tls";
   std::filesystem::create_directories(directory);
   auto certificates = net::testing::MakeCertificates(directory);
-  FakeRegistry server(
-      {.tls = net::testing::ServerTls{certificates.certificate_file, certificates.key_file}});
+  FakeRegistry server({.tls = net::testing::ServerTls{certificates.certificate_file, certificates.key_file}});
   server.AddImage("app", "v1", "linux/amd64", {"layer"});
   oci::Reference ref = Ref(server.Address() + "/app:v1");
   Config config;
@@ -218,9 +215,7 @@ TEST_F(ResolveTest, TlsWithAConfiguredAuthority) {
 
 TEST_F(ResolveTest, TheRefusalsOwnWordsAreShownWithoutControlCharacters) {
   FakeRegistry server;
-  server.Fail({.pattern = "",
-               .status = 400,
-               .body = R"({"errors":[{"code":"X","message":"no\u001b[31m way"}]})"});
+  server.Fail({.pattern = "", .status = 400, .body = R"({"errors":[{"code":"X","message":"no\u001b[31m way"}]})"});
   auto found = Use().FetchManifest(Ref(server.Address() + "/app:v1"), {});
   EXPECT_EQ(found.error().code, Code::kInvalid);
   EXPECT_THAT(found.error().message, HasSubstr("answers 400: no [31m way"));

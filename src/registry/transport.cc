@@ -73,8 +73,7 @@ class BoundedWriter final : public Writer {
   std::string source_;
 };
 
-Result<net::Request> RequestFor(const Endpoint& endpoint, const Call& call,
-                                net::Timeouts timeouts) {
+Result<net::Request> RequestFor(const Endpoint& endpoint, const Call& call, net::Timeouts timeouts) {
   net::Request request{.method = call.method,
                        .headers = call.headers,
                        .body = call.body,
@@ -99,8 +98,8 @@ Result<net::Request> RequestFor(const Endpoint& endpoint, const Call& call,
 
 }  // namespace
 
-Result<Answer> Transport::SendOnce(const Endpoint& endpoint, const Call& call,
-                                   const net::ChooseSink& sink, std::stop_token stop) {
+Result<Answer> Transport::SendOnce(const Endpoint& endpoint, const Call& call, const net::ChooseSink& sink,
+                                   std::stop_token stop) {
   TRY_ASSIGN(net::Request request, RequestFor(endpoint, call, options_.timeouts));
   TRY_ASSIGN(net::Url url, net::ParseUrl(request.url));
   TRY_ASSIGN(net::Url home, net::ParseUrl(endpoint.url));
@@ -141,8 +140,8 @@ std::optional<Nanos> Transport::RetryAfter(const net::Response& head) const {
   return net::ParseRetryAfter(head.Header("Retry-After"), clock_.Now());
 }
 
-Result<Answer> Transport::Ask(const Endpoint& endpoint, const Call& call, uint64_t limit,
-                              std::optional<int> attempts, std::stop_token stop) {
+Result<Answer> Transport::Ask(const Endpoint& endpoint, const Call& call, uint64_t limit, std::optional<int> attempts,
+                              std::stop_token stop) {
   net::Retrier retrier = NewRetrier();
   while (true) {
     BoundedWriter body(limit, endpoint.host);

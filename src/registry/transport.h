@@ -14,9 +14,9 @@ namespace varve::registry {
 
 struct Call {
   std::string method = "GET";
-  std::string path;           // "/v2/library/node/manifests/20", or
-  std::string url = {};       // absolute: a Location. Elsewhere than the endpoint: no credentials
-  std::string query = {};     // "a=b&c=d", escaped
+  std::string path;        // "/v2/library/node/manifests/20", or
+  std::string url = {};    // absolute: a Location. Elsewhere than the endpoint: no credentials
+  std::string query = {};  // "a=b&c=d", escaped
   net::Headers headers = {};
   std::string body = {};
   net::OpenBody open_body = {};
@@ -38,8 +38,8 @@ struct TransportOptions {
 
 class Transport {
  public:
-  Transport(net::HttpClient& http, CredentialStore& credentials, Clock& clock,
-            net::Sleeper& sleeper, const TransportOptions& options)
+  Transport(net::HttpClient& http, CredentialStore& credentials, Clock& clock, net::Sleeper& sleeper,
+            const TransportOptions& options)
       : http_(http), clock_(clock), sleeper_(sleeper), options_(options),
         authenticator_(http, credentials, clock, sleeper, options.retry) {}
 
@@ -49,8 +49,8 @@ class Transport {
 
   // Any answer that is not worth another attempt, its body collected up to `limit`. An answer like
   // 500 is returned once the attempts are used up. `attempts` limits those that get no answer.
-  Result<Answer> Ask(const Endpoint& endpoint, const Call& call, uint64_t limit,
-                     std::optional<int> attempts, std::stop_token stop);
+  Result<Answer> Ask(const Endpoint& endpoint, const Call& call, uint64_t limit, std::optional<int> attempts,
+                     std::stop_token stop);
 
   // The pause that an answer asks for.
   std::optional<Nanos> RetryAfter(const net::Response& head) const;

@@ -47,8 +47,7 @@ std::string Tooltip(const history::Step& step) {
 
 class Chart {
  public:
-  Chart(const history::Build& build, const std::vector<const history::Step*>& steps)
-      : begin_(build.started.nanos) {
+  Chart(const history::Build& build, const std::vector<const history::Step*>& steps) : begin_(build.started.nanos) {
     int64_t end = std::max(build.ended.nanos, begin_ + 1'000'000);
     for (const history::Step* step : steps) {
       begin_ = std::min(begin_, step->started.nanos);
@@ -60,8 +59,10 @@ class Chart {
 
   std::string Draw(const std::vector<const history::Step*>& steps) {
     int width = kLabelWidth + kChartWidth + 10;
-    out_ = fmt::format("<svg class=\"gantt\" role=\"img\" aria-label=\"Timeline of the steps\" "
-                       "viewBox=\"0 0 {0} {1}\" width=\"{0}\" height=\"{1}\">\n", width, height_ + 6);
+    out_ = fmt::format(
+        "<svg class=\"gantt\" role=\"img\" aria-label=\"Timeline of the steps\" "
+        "viewBox=\"0 0 {0} {1}\" width=\"{0}\" height=\"{1}\">\n",
+        width, height_ + 6);
     Ticks();
     int row = 0;
     for (const history::Step* step : steps) Row(*step, kHead + kRowHeight * row++);
@@ -77,17 +78,18 @@ class Chart {
     int64_t every = TickEvery(span_);
     for (int64_t at = 0; at <= span_; at += every) {
       double x = X(begin_ + at);
-      out_ += fmt::format("<line class=\"tick\" x1=\"{0:.1f}\" y1=\"18\" x2=\"{0:.1f}\" y2=\"{1}\"/>"
-                          "<text class=\"tick\" x=\"{0:.1f}\" y=\"12\">{2}</text>\n",
-                          x, height_, TickLabel(at, every));
+      out_ += fmt::format(
+          "<line class=\"tick\" x1=\"{0:.1f}\" y1=\"18\" x2=\"{0:.1f}\" y2=\"{1}\"/>"
+          "<text class=\"tick\" x=\"{0:.1f}\" y=\"12\">{2}</text>\n",
+          x, height_, TickLabel(at, every));
     }
   }
 
   void Bar(std::string_view css, int64_t from, int64_t wall, int y, int height) {
     double x = X(from);
     double width = std::max(kMinBar, X(from + wall) - x);
-    out_ += fmt::format("<rect class=\"{}\" x=\"{:.1f}\" y=\"{}\" width=\"{:.1f}\" height=\"{}\" rx=\"2\"/>",
-                        css, x, y, width, height);
+    out_ += fmt::format("<rect class=\"{}\" x=\"{:.1f}\" y=\"{}\" width=\"{:.1f}\" height=\"{}\" rx=\"2\"/>", css, x, y,
+                        width, height);
   }
 
   void Row(const history::Step& step, int y) {
@@ -120,13 +122,24 @@ std::string HtmlEscaped(std::string_view text) {
   std::string out;
   for (char c : text) {
     switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      case '\'': out += "&#39;"; break;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      case '\'':
+        out += "&#39;";
+        break;
       // XML has no other control characters, not even escaped.
-      default: out += static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t' ? '?' : c;
+      default:
+        out += static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t' ? '?' : c;
     }
   }
   return out;

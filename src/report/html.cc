@@ -96,9 +96,12 @@ std::string RatioBars(const Story& story) {
   history::Ratios ratios = RatiosOf(story.build);
   if (ratios.steps == 0) return "";
   std::string out = "<div class=\"bars\">";
-  for (auto [name, ratio] : {std::pair("hits by steps", ratios.BySteps()), std::pair("hits by time", ratios.ByTime())}) {
-    out += fmt::format("<span class=\"dim\">{}</span><div class=\"bar\"><div style=\"width:{:.1f}%\"></div></div>"
-                       "<span>{}</span>", name, ratio * 100, Percent(ratio));
+  for (auto [name, ratio] :
+       {std::pair("hits by steps", ratios.BySteps()), std::pair("hits by time", ratios.ByTime())}) {
+    out += fmt::format(
+        "<span class=\"dim\">{}</span><div class=\"bar\"><div style=\"width:{:.1f}%\"></div></div>"
+        "<span>{}</span>",
+        name, ratio * 100, Percent(ratio));
   }
   return out + "</div>\n";
 }
@@ -120,8 +123,7 @@ std::string Images(const Story& story) {
 std::string StageTable(const Stage& stage) {
   std::string out = fmt::format("<details{}><summary><b>{}</b> <span class=\"dim\">{}</span></summary>\n<table>",
                                 stage.ran > 0 ? " open" : "", HtmlEscaped(stage.name), StageLine(stage));
-  out +=
-         HeadRow({"", "step", "result", "why, or from where", "size", "time", "rebuild"}, 4);
+  out += HeadRow({"", "step", "result", "why, or from where", "size", "time", "rebuild"}, 4);
   for (const Row& row : stage.rows) {
     out += "<tr>" + Cell(HtmlEscaped(row.place)) + Cell(Code(row.instruction));
     out += fmt::format("<td class=\"w\"><span class=\"dot {}\"></span>{}</td>", FateClass(*row.step), row.result);
@@ -169,20 +171,23 @@ std::string Trend(const Story& story) {
     slowest = std::max(slowest, static_cast<double>(build.duration.count()));
   }
   int width = kColumn * static_cast<int>(story.trend.size());
-  std::string out = fmt::format("<h2>The last {0} builds</h2>\n<p class=\"dim\">Duration, oldest first, and the share "
-                                "of steps that were cached.</p>\n<div class=\"scroll\"><svg role=\"img\" "
-                                "aria-label=\"Duration of the last builds\" viewBox=\"0 0 {1} {2}\" width=\"{1}\" "
-                                "height=\"{2}\">\n", story.trend.size(), width, kHeight + 38);
+  std::string out = fmt::format(
+      "<h2>The last {0} builds</h2>\n<p class=\"dim\">Duration, oldest first, and the share "
+      "of steps that were cached.</p>\n<div class=\"scroll\"><svg role=\"img\" "
+      "aria-label=\"Duration of the last builds\" viewBox=\"0 0 {1} {2}\" width=\"{1}\" "
+      "height=\"{2}\">\n",
+      story.trend.size(), width, kHeight + 38);
   int x = 0;
   for (const history::Summary& build : story.trend) {
     double height = std::max(2.0, static_cast<double>(build.duration.count()) / slowest * kHeight);
     bool good = build.status == history::BuildStatus::kCompleted;
-    out += fmt::format("<g><title>{}</title><rect class=\"{}\" x=\"{}\" y=\"{:.1f}\" width=\"{}\" height=\"{:.1f}\" rx=\"2\"/>"
-                       "<text class=\"tick\" x=\"{}\" y=\"{}\">{}</text></g>\n",
-                       HtmlEscaped(fmt::format("{}\n{}, {}\n{} of {} cached", build.id, StatusName(build.status),
-                                               FormatTime(build.started), build.ratios.cached, build.ratios.steps)),
-                       good ? "ran" : "failed", x + 5, 16 + kHeight - height, kColumn - 10, height, x + kColumn / 2,
-                       kHeight + 32, Percent(build.ratios.BySteps()));
+    out += fmt::format(
+        "<g><title>{}</title><rect class=\"{}\" x=\"{}\" y=\"{:.1f}\" width=\"{}\" height=\"{:.1f}\" rx=\"2\"/>"
+        "<text class=\"tick\" x=\"{}\" y=\"{}\">{}</text></g>\n",
+        HtmlEscaped(fmt::format("{}\n{}, {}\n{} of {} cached", build.id, StatusName(build.status),
+                                FormatTime(build.started), build.ratios.cached, build.ratios.steps)),
+        good ? "ran" : "failed", x + 5, 16 + kHeight - height, kColumn - 10, height, x + kColumn / 2, kHeight + 32,
+        Percent(build.ratios.BySteps()));
     out += fmt::format("<text class=\"tick\" x=\"{}\" y=\"{:.1f}\">{}</text>\n", x + kColumn / 2, 12 + kHeight - height,
                        FormatDuration(build.duration));
     x += kColumn;
@@ -200,8 +205,8 @@ std::string Html(const Story& story) {
   const history::Build& build = story.build;
   std::string out(kHead);
   std::string headline = HtmlEscaped(Headline(story));
-  out += fmt::format("<title>{}</title>\n</head>\n<body>\n<h1><span class=\"dot {}\"></span>{}</h1>\n",
-                     headline, StatusClass(build.status), headline);
+  out += fmt::format("<title>{}</title>\n</head>\n<body>\n<h1><span class=\"dot {}\"></span>{}</h1>\n", headline,
+                     StatusClass(build.status), headline);
   std::vector<std::string> facts = Facts(story);
   out += fmt::format("<p class=\"facts\"><b>{}</b>", HtmlEscaped(facts[0]));
   for (size_t i = 1; i < facts.size(); ++i) out += " · " + HtmlEscaped(facts[i]);
@@ -216,10 +221,10 @@ std::string Html(const Story& story) {
   for (const Stage& stage : stages) out += StageTable(stage);
   out += Tiers(story) + Warnings(story, false) + Warnings(story, true) + Trend(story);
   std::string command = Join(build.arguments, " ");
-  out += fmt::format("<footer>varve {} · build {} · {}<br>{}</footer>\n</body>\n</html>\n",
-                     HtmlEscaped(build.varve_version), build.id.empty() ? "(not in the history)" : HtmlEscaped(build.id),
-                     FormatTime({build.started.seconds() * 1'000'000'000}),
-                     command.empty() ? "" : Code("varve " + command));
+  out += fmt::format(
+      "<footer>varve {} · build {} · {}<br>{}</footer>\n</body>\n</html>\n", HtmlEscaped(build.varve_version),
+      build.id.empty() ? "(not in the history)" : HtmlEscaped(build.id),
+      FormatTime({build.started.seconds() * 1'000'000'000}), command.empty() ? "" : Code("varve " + command));
   return out;
 }
 

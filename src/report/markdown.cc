@@ -11,7 +11,7 @@ namespace {
 
 // GitHub cuts a summary of more than 1 MiB away whole; a row is below 1 kB.
 constexpr size_t kMaxRows = 600;
-constexpr size_t kShown = 100;       // of an instruction or a reason
+constexpr size_t kShown = 100;  // of an instruction or a reason
 constexpr size_t kLongError = 2000;
 
 std::string Code(std::string_view text) { return "<code>" + MarkdownEscaped(text) + "</code>"; }
@@ -53,8 +53,8 @@ void AddImages(const Story& story, std::string& out) {
   out += compared ? "| image | platform | size | against the last build | digest |\n|---|---|--:|--:|---|\n"
                   : "| image | platform | size | digest |\n|---|---|--:|---|\n";
   for (const ImageRow& row : rows) {
-    std::vector<std::string> cells = {row.image->name.empty() ? "–" : Code(row.image->name),
-                                      row.image->platform, row.size};
+    std::vector<std::string> cells = {row.image->name.empty() ? "–" : Code(row.image->name), row.image->platform,
+                                      row.size};
     if (compared) cells.push_back(row.change);
     cells.push_back(Code(row.image->digest));
     out += Line(cells);
@@ -64,10 +64,14 @@ void AddImages(const Story& story, std::string& out) {
 
 std::string ResultMark(const history::Step& step) {
   switch (step.fate) {
-    case history::Fate::kCached: return step.source ? "⚪ " : "🟢 ";
-    case history::Fate::kRan: return step.source ? "⚪ " : "🔵 ";
-    case history::Fate::kFailed: return "🔴 ";
-    default: return "⚪ ";
+    case history::Fate::kCached:
+      return step.source ? "⚪ " : "🟢 ";
+    case history::Fate::kRan:
+      return step.source ? "⚪ " : "🔵 ";
+    case history::Fate::kFailed:
+      return "🔴 ";
+    default:
+      return "⚪ ";
   }
 }
 
@@ -75,14 +79,15 @@ void AddStage(const Stage& stage, size_t& rows_left, std::string& out) {
   std::string head = fmt::format("<b>{}</b>: {}", MarkdownEscaped(stage.name), StageLine(stage));
   // What hit entirely is folded away.
   out += fmt::format("<details{}><summary>{}</summary>\n\n", stage.ran > 0 ? " open" : "", head);
-  out += "| | step | result | why, or from where | size | time | rebuild |\n"
-         "|--:|---|---|---|--:|--:|--:|\n";
+  out +=
+      "| | step | result | why, or from where | size | time | rebuild |\n"
+      "|--:|---|---|---|--:|--:|--:|\n";
   size_t shown = std::min(stage.rows.size(), rows_left);
   for (size_t i = 0; i < shown; ++i) {
     const Row& row = stage.rows[i];
-    out += Line({MarkdownEscaped(row.place), Code(Shortened(row.instruction, kShown)),
-                 ResultMark(*row.step) + row.result, MarkdownEscaped(Shortened(row.why, 2 * kShown)),
-                 row.size, row.time, row.rebuild});
+    out +=
+        Line({MarkdownEscaped(row.place), Code(Shortened(row.instruction, kShown)), ResultMark(*row.step) + row.result,
+              MarkdownEscaped(Shortened(row.why, 2 * kShown)), row.size, row.time, row.rebuild});
   }
   rows_left -= shown;
   out += "\n";
@@ -94,15 +99,15 @@ void AddStage(const Stage& stage, size_t& rows_left, std::string& out) {
 
 void AddTiers(const Story& story, std::string& out) {
   if (story.build.tiers.empty()) return;
-  out += "### Caches\n\n| cache | | hits | saved | layers | read | written | requests | time |\n"
-         "|---|---|--:|--:|--:|--:|--:|--:|--:|\n";
+  out +=
+      "### Caches\n\n| cache | | hits | saved | layers | read | written | requests | time |\n"
+      "|---|---|--:|--:|--:|--:|--:|--:|--:|\n";
   for (const history::TierUse& tier : story.build.tiers) {
     // What failed, and what to do, is among the warnings.
     bool failed = !TierErrors(tier).empty();
-    out += Line({Code(tier.name), (failed ? "⚠️ " : "") + TierState(tier),
-                 std::to_string(tier.hits), SavedBy(tier), std::to_string(tier.layers), FormatBytes(tier.bytes_read),
-                 FormatBytes(tier.bytes_written), std::to_string(tier.requests),
-                 FormatDuration(tier.time)});
+    out += Line({Code(tier.name), (failed ? "⚠️ " : "") + TierState(tier), std::to_string(tier.hits), SavedBy(tier),
+                 std::to_string(tier.layers), FormatBytes(tier.bytes_read), FormatBytes(tier.bytes_written),
+                 std::to_string(tier.requests), FormatDuration(tier.time)});
   }
   out += "\n";
 }
@@ -118,8 +123,8 @@ void AddWarnings(const Story& story, std::string& out) {
   }
   if (!warnings.empty()) out += "### Warnings\n\n" + warnings + "\n";
   if (!hints.empty()) {
-    out += "<details><summary>Hints: what would make the cache hit more often</summary>\n\n" + hints +
-           "\n</details>\n\n";
+    out +=
+        "<details><summary>Hints: what would make the cache hit more often</summary>\n\n" + hints + "\n</details>\n\n";
   }
 }
 
@@ -137,20 +142,18 @@ void AddTrend(const Story& story, std::string& out) {
   };
   auto duration = [](double nanos) { return FormatDuration(Nanos(static_cast<int64_t>(nanos))); };
   auto size = [](double value) { return FormatBytes(static_cast<uint64_t>(value)); };
-  out += fmt::format("### The last {} builds\n\n| | oldest → this one | least | most | this one |\n"
-                     "|---|---|--:|--:|--:|\n", story.trend.size());
+  out += fmt::format(
+      "### The last {} builds\n\n| | oldest → this one | least | most | this one |\n"
+      "|---|---|--:|--:|--:|\n",
+      story.trend.size());
   auto [fast, slow] = range(times);
-  out += Line({"time", "`" + Sparkline(times, 0, slow) + "`", duration(fast), duration(slow),
-               duration(times.back())});
+  out += Line({"time", "`" + Sparkline(times, 0, slow) + "`", duration(fast), duration(slow), duration(times.back())});
   auto [few, most] = range(hits);
-  out += Line({"steps cached", "`" + Sparkline(hits, 0, 1) + "`", Percent(few), Percent(most),
-               Percent(hits.back())});
+  out += Line({"steps cached", "`" + Sparkline(hits, 0, 1) + "`", Percent(few), Percent(most), Percent(hits.back())});
   auto [small, large] = range(bytes);
-  out += Line({"new data", "`" + Sparkline(bytes, 0, large) + "`", size(small), size(large),
-               size(bytes.back())});
-  auto failed = std::ranges::count_if(story.trend, [](const history::Summary& build) {
-    return build.status != history::BuildStatus::kCompleted;
-  });
+  out += Line({"new data", "`" + Sparkline(bytes, 0, large) + "`", size(small), size(large), size(bytes.back())});
+  auto failed = std::ranges::count_if(
+      story.trend, [](const history::Summary& build) { return build.status != history::BuildStatus::kCompleted; });
   out += failed == 0 ? "\n" : fmt::format("\n{} of them did not complete.\n\n", failed);
 }
 
@@ -172,16 +175,38 @@ std::string MarkdownEscaped(std::string_view text) {
       continue;
     }
     switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '\n': case '\r': case '\t': out += ' '; break;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '\n':
+      case '\r':
+      case '\t':
+        out += ' ';
+        break;
       // Emphasis, code, links, cells, math, mentions, references to issues, emoji, bare links.
-      case '*': case '_': case '`': case '[': case ']': case '\\': case '|': case '~': case '$':
-      case '#': case '@': case '!': case ':':
+      case '*':
+      case '_':
+      case '`':
+      case '[':
+      case ']':
+      case '\\':
+      case '|':
+      case '~':
+      case '$':
+      case '#':
+      case '@':
+      case '!':
+      case ':':
         out += fmt::format("&#{};", static_cast<int>(c));
         break;
-      default: out += static_cast<unsigned char>(c) < 0x20 ? '?' : c;
+      default:
+        out += static_cast<unsigned char>(c) < 0x20 ? '?' : c;
     }
   }
   return out;

@@ -16,9 +16,7 @@ constexpr int kInternalSpan = 1;  // SpanKind
 constexpr int kStatusError = 2;   // StatusCode
 constexpr int kDelta = 1;         // AggregationTemporality
 
-std::string Id(const std::string& text, size_t digits) {
-  return Digest::Of(text).Hex().substr(0, digits);
-}
+std::string Id(const std::string& text, size_t digits) { return Digest::Of(text).Hex().substr(0, digits); }
 
 std::string Nano(int64_t nanos) { return std::to_string(nanos); }
 
@@ -31,9 +29,7 @@ class Attributes {
   Attributes& Int(std::string_view key, int64_t value) {
     return Add(key, Json().Set("intValue", std::to_string(value)));
   }
-  Attributes& Double(std::string_view key, double value) {
-    return Add(key, Json().Set("doubleValue", value));
-  }
+  Attributes& Double(std::string_view key, double value) { return Add(key, Json().Set("doubleValue", value)); }
   Attributes& Texts(std::string_view key, const std::vector<std::string>& values) {
     if (values.empty()) return *this;
     Json list = Json::EmptyArray();
@@ -56,9 +52,7 @@ Json ResourceJson(const Resource& resource) {
   return Json().Set("attributes", attributes.Take());
 }
 
-Json ScopeJson(const Build& build) {
-  return Json().Set("name", "varve").Set("version", build.varve_version);
-}
+Json ScopeJson(const Build& build) { return Json().Set("name", "varve").Set("version", build.varve_version); }
 
 double Seconds(Nanos nanos) { return static_cast<double>(nanos.count()) / 1e9; }
 
@@ -67,9 +61,7 @@ double Seconds(Nanos nanos) { return static_cast<double>(nanos.count()) / 1e9; }
 class Tracer {
  public:
   Tracer(const Build& build, const std::optional<TraceParent>& parent)
-      : build_(build),
-        parent_(parent),
-        trace_(parent ? parent->trace_id : Id("trace " + build.id, 32)),
+      : build_(build), parent_(parent), trace_(parent ? parent->trace_id : Id("trace " + build.id, 32)),
         root_(Id("build " + build.id, 16)) {}
 
   Json Run() {
@@ -81,8 +73,8 @@ class Tracer {
   }
 
  private:
-  Json Span(const std::string& id, const std::string& parent, const std::string& name,
-            int64_t start, int64_t end, Json attributes, const std::string* error) const {
+  Json Span(const std::string& id, const std::string& parent, const std::string& name, int64_t start, int64_t end,
+            Json attributes, const std::string* error) const {
     Json span = Json().Set("traceId", trace_).Set("spanId", id);
     if (parent_ && !parent_->state.empty()) span.Set("traceState", parent_->state);
     span.SetIf(!parent.empty(), "parentSpanId", parent);
@@ -102,8 +94,7 @@ class Tracer {
     Attributes attributes;
     attributes.Text("varve.build.id", build_.id).Text("varve.build.command", build_.command);
     attributes.Text("varve.project", build_.name).Text("varve.target", build_.target);
-    attributes.Texts("varve.platforms", build_.platforms)
-        .Texts("container.image.tags", build_.tags);
+    attributes.Texts("varve.platforms", build_.platforms).Texts("container.image.tags", build_.tags);
     attributes.Text("varve.build.status", std::string(StatusName(build_.status)));
     attributes.Int("varve.steps.cached", ratios.cached).Int("varve.steps.ran", ratios.ran);
     attributes.Double("varve.saved_seconds", Seconds(ratios.saved));
@@ -112,10 +103,8 @@ class Tracer {
     attributes.Text("oci.manifest.digest", build_.image);
     if (build_.exit_code != 0) attributes.Int("process.exit.code", build_.exit_code);
     bool failed = build_.status != history::BuildStatus::kCompleted;
-    spans_.Append(Span(root_, parent_ ? parent_->span_id : "",
-                       fmt::format("varve {} {}", build_.command, build_.name),
-                       build_.started.nanos, build_.ended.nanos, attributes.Take(),
-                       failed ? &build_.error : nullptr));
+    spans_.Append(Span(root_, parent_ ? parent_->span_id : "", fmt::format("varve {} {}", build_.command, build_.name),
+                       build_.started.nanos, build_.ended.nanos, attributes.Take(), failed ? &build_.error : nullptr));
   }
 
   void AddStep(const Step& step) {
@@ -128,8 +117,7 @@ class Tracer {
       attributes.Text("varve.step.reason.kind", step.reasons.as_array()[0].GetString("kind"));
     }
     attributes.Text("varve.step.key", step.key).Text("varve.step.tier", step.tier);
-    if (step.new_bytes > 0)
-      attributes.Int("varve.step.new_bytes", static_cast<int64_t>(step.new_bytes));
+    if (step.new_bytes > 0) attributes.Int("varve.step.new_bytes", static_cast<int64_t>(step.new_bytes));
     if (step.saved.count() > 0) attributes.Double("varve.step.saved_seconds", Seconds(step.saved));
     // A hit that moved nothing has no time of its own.
     int64_t start = step.started.nanos != 0 ? step.started.nanos : build_.started.nanos;
@@ -141,8 +129,8 @@ class Tracer {
       Attributes of_part;
       if (part.bytes > 0) of_part.Int("varve.bytes", static_cast<int64_t>(part.bytes));
       std::string part_id = Id(fmt::format("part {} {} {}", build_.id, step.index, i), 16);
-      spans_.Append(Span(part_id, id, part.name, part.started.nanos,
-                         part.started.nanos + part.wall.count(), of_part.Take(), nullptr));
+      spans_.Append(Span(part_id, id, part.name, part.started.nanos, part.started.nanos + part.wall.count(),
+                         of_part.Take(), nullptr));
     }
   }
 
@@ -168,12 +156,9 @@ Instrument InstrumentOf(const Family& family) {
   };
   if (family.type == "counter") strip("_total");
   Instrument out;
-  if (strip("_seconds"))
-    out.unit = "s";
-  else if (strip("_bytes"))
-    out.unit = "By";
-  else if (strip("_ratio"))
-    out.unit = "1";
+  if (strip("_seconds")) out.unit = "s";
+  else if (strip("_bytes")) out.unit = "By";
+  else if (strip("_ratio")) out.unit = "1";
   size_t first = name.find('_');
   if (first != name.npos) name[first] = '.';
   out.name = name;
@@ -192,10 +177,8 @@ Json AttributesOf(const Labels& labels) {
 // metric.
 void SetNumber(Json& point, double value, const std::string& unit) {
   bool whole = unit.empty() || unit == "By";
-  if (whole)
-    point.Set("asInt", std::to_string(static_cast<int64_t>(value)));
-  else
-    point.Set("asDouble", value);
+  if (whole) point.Set("asInt", std::to_string(static_cast<int64_t>(value)));
+  else point.Set("asDouble", value);
 }
 
 class Meter {
@@ -245,17 +228,14 @@ class Meter {
     }
     point.Set("count", std::to_string(static_cast<int64_t>(count))).Set("sum", sum);
     point.Set("bucketCounts", std::move(counts)).Set("explicitBounds", std::move(bounds));
-    return Json()
-        .Set("dataPoints", Json().Append(std::move(point)))
-        .Set("aggregationTemporality", kDelta);
+    return Json().Set("dataPoints", Json().Append(std::move(point))).Set("aggregationTemporality", kDelta);
   }
 
   const Build& build_;
 };
 
 bool IsHex(std::string_view text) {
-  return text.find_first_not_of("0123456789abcdef") == text.npos &&
-         text.find_first_not_of('0') != text.npos;
+  return text.find_first_not_of("0123456789abcdef") == text.npos && text.find_first_not_of('0') != text.npos;
 }
 
 }  // namespace
@@ -265,37 +245,28 @@ std::optional<TraceParent> ParseTraceParent(std::string_view text) {
   // version "-" trace-id "-" parent-id "-" trace-flags; later versions may add more behind another
   // "-".
   constexpr size_t kSize = 2 + 1 + 32 + 1 + 16 + 1 + 2;
-  if (text.size() < kSize || text[2] != '-' || text[35] != '-' || text[52] != '-')
-    return std::nullopt;
+  if (text.size() < kSize || text[2] != '-' || text[35] != '-' || text[52] != '-') return std::nullopt;
   if (text.size() > kSize && (text.starts_with("00") || text[kSize] != '-')) return std::nullopt;
   auto flags = ParseInt(text.substr(53, 2), 16);
-  TraceParent parent{.trace_id = std::string(text.substr(3, 32)),
-                     .span_id = std::string(text.substr(36, 16)),
-                     .state = {}};
-  if (text.starts_with("ff") || !IsHex(parent.trace_id) || !IsHex(parent.span_id) || !flags)
-    return std::nullopt;
+  TraceParent parent{
+      .trace_id = std::string(text.substr(3, 32)), .span_id = std::string(text.substr(36, 16)), .state = {}};
+  if (text.starts_with("ff") || !IsHex(parent.trace_id) || !IsHex(parent.span_id) || !flags) return std::nullopt;
   parent.sampled = (*flags & 1) != 0;
   return parent;
 }
 
-Json OtlpTraces(const Build& build, const Resource& resource,
-                const std::optional<TraceParent>& parent) {
+Json OtlpTraces(const Build& build, const Resource& resource, const std::optional<TraceParent>& parent) {
   Json scope = Json().Set("scope", ScopeJson(build)).Set("spans", Tracer(build, parent).Run());
-  Json spans = Json()
-                   .Set("resource", ResourceJson(resource))
-                   .Set("scopeSpans", Json().Append(std::move(scope)));
+  Json spans = Json().Set("resource", ResourceJson(resource)).Set("scopeSpans", Json().Append(std::move(scope)));
   return Json().Set("resourceSpans", Json().Append(std::move(spans)));
 }
 
-Json OtlpMetrics(const Build& build, const std::vector<Family>& families,
-                 const Resource& resource) {
+Json OtlpMetrics(const Build& build, const std::vector<Family>& families, const Resource& resource) {
   Json list = Json::EmptyArray();
   Meter meter(build);
   for (const Family& family : families) list.Append(meter.Metric(family));
   Json scope = Json().Set("scope", ScopeJson(build)).Set("metrics", std::move(list));
-  Json metrics = Json()
-                     .Set("resource", ResourceJson(resource))
-                     .Set("scopeMetrics", Json().Append(std::move(scope)));
+  Json metrics = Json().Set("resource", ResourceJson(resource)).Set("scopeMetrics", Json().Append(std::move(scope)));
   return Json().Set("resourceMetrics", Json().Append(std::move(metrics)));
 }
 

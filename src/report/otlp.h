@@ -34,10 +34,8 @@ using Resource = std::vector<std::pair<std::string, std::string>>;
 
 // Bodies of POST /v1/traces and /v1/metrics. Ids are made of the build's id: the same build has the
 // same trace however often it is sent.
-Json OtlpTraces(const history::Build& build, const Resource& resource,
-                const std::optional<TraceParent>& parent);
-Json OtlpMetrics(const history::Build& build, const std::vector<Family>& families,
-                 const Resource& resource);
+Json OtlpTraces(const history::Build& build, const Resource& resource, const std::optional<TraceParent>& parent);
+Json OtlpMetrics(const history::Build& build, const std::vector<Family>& families, const Resource& resource);
 
 // What a server says of a request that it took: how much of it it did not, "" for nothing.
 std::string PartialSuccess(std::string_view reply);

@@ -15,8 +15,7 @@ std::vector<std::pair<std::string, std::string>> PairsOf(const std::string& text
     size_t equals = part.find('=');
     if (equals == part.npos) continue;
     std::string name(TrimSpace(std::string_view(part).substr(0, equals)));
-    if (!name.empty())
-      out.emplace_back(name, PercentDecode(TrimSpace(std::string_view(part).substr(equals + 1))));
+    if (!name.empty()) out.emplace_back(name, PercentDecode(TrimSpace(std::string_view(part).substr(equals + 1))));
   }
   return out;
 }
@@ -36,13 +35,10 @@ class Reader {
     if (out_.parent && !out_.parent->sampled) out_.traces.reset();
     std::string service = Get("OTEL_SERVICE_NAME");
     for (auto& [name, value] : PairsOf(Get("OTEL_RESOURCE_ATTRIBUTES"))) {
-      if (name != "service.name")
-        out_.resource.emplace_back(name, value);
-      else if (service.empty())
-        service = value;
+      if (name != "service.name") out_.resource.emplace_back(name, value);
+      else if (service.empty()) service = value;
     }
-    out_.resource.insert(out_.resource.begin(),
-                         {"service.name", service.empty() ? "varve" : service});
+    out_.resource.insert(out_.resource.begin(), {"service.name", service.empty() ? "varve" : service});
     return std::move(out_);
   }
 
@@ -59,19 +55,14 @@ class Reader {
     std::string base = endpoint_.empty() ? Get("OTEL_EXPORTER_OTLP_ENDPOINT") : endpoint_;
     std::string own = endpoint_.empty() ? Get("OTEL_EXPORTER_OTLP_" + signal + "_ENDPOINT") : "";
     // A signal's own address is taken as it is; the common one gets the signal's path.
-    target.url = !own.empty()   ? own
-                 : base.empty() ? ""
-                                : base + (base.ends_with('/') ? "" : "/") + path;
+    target.url = !own.empty() ? own : base.empty() ? "" : base + (base.ends_with('/') ? "" : "/") + path;
     if (target.url.empty()) return std::optional<OtlpTarget>();
-    if (Get("OTEL_" + signal + "_EXPORTER") == "none" && endpoint_.empty())
-      return std::optional<OtlpTarget>();
+    if (Get("OTEL_" + signal + "_EXPORTER") == "none" && endpoint_.empty()) return std::optional<OtlpTarget>();
     if (!target.url.starts_with("http://") && !target.url.starts_with("https://")) {
       // A variable that somebody else's program understands fails no build.
       std::string said = own.empty() ? base : own;
-      if (!endpoint_.empty())
-        return Invalid("--otlp {}: an address is expected, http://HOST:4318", said);
-      Warn(fmt::format("OTEL_EXPORTER_OTLP_ENDPOINT={}: an address is expected, http://HOST:4318",
-                       said));
+      if (!endpoint_.empty()) return Invalid("--otlp {}: an address is expected, http://HOST:4318", said);
+      Warn(fmt::format("OTEL_EXPORTER_OTLP_ENDPOINT={}: an address is expected, http://HOST:4318", said));
       return std::optional<OtlpTarget>();
     }
     std::string protocol = GetOf(signal, "PROTOCOL");
@@ -91,8 +82,7 @@ class Reader {
   }
 
   void Warn(std::string text) {
-    if (std::ranges::find(out_.warnings, text) == out_.warnings.end())
-      out_.warnings.push_back(std::move(text));
+    if (std::ranges::find(out_.warnings, text) == out_.warnings.end()) out_.warnings.push_back(std::move(text));
   }
 
   const std::string& endpoint_;

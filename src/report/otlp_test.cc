@@ -27,7 +27,9 @@ void ExpectGoldenText(const std::string& name, const std::string& text) {
   EXPECT_EQ(ReadFile(path).value_or("no golden file"), text);
 }
 
-void ExpectGolden(const std::string& name, const Json& json) { ExpectGoldenText(name, json.Dump({.indent = 2}) + "\n"); }
+void ExpectGolden(const std::string& name, const Json& json) {
+  ExpectGoldenText(name, json.Dump({.indent = 2}) + "\n");
+}
 
 const Resource kResource = {{"service.name", "ci"}, {"host.name", "runner-1"}};
 constexpr const char* kParent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -43,9 +45,7 @@ std::string TextOf(const Json& span, const std::string& key) {
   return "";
 }
 
-TEST(Otlp, TracesArePinned) {
-  ExpectGolden("otlp-traces.json", OtlpTraces(ExampleBuild(), kResource, {}));
-}
+TEST(Otlp, TracesArePinned) { ExpectGolden("otlp-traces.json", OtlpTraces(ExampleBuild(), kResource, {})); }
 
 TEST(Otlp, SpanStubsArePinned) {
   const std::string text = SpanStubs(OtlpTraces(ExampleBuild(), kResource, ParseTraceParent(kParent)));
@@ -74,11 +74,9 @@ TEST(Otlp, StepsAreBelowTheBuildAndItIsBelowItsCaller) {
     EXPECT_EQ(span.GetString("traceId"), "4bf92f3577b34da6a3ce929d0e0e4736");
     EXPECT_EQ(span.GetString("traceState"), "vendor=1");
     EXPECT_EQ(span.GetString("spanId").size(), 16u);
-    EXPECT_TRUE(parents.emplace(span.GetString("spanId"), span.GetString("parentSpanId")).second)
-        << "ids are unique";
+    EXPECT_TRUE(parents.emplace(span.GetString("spanId"), span.GetString("parentSpanId")).second) << "ids are unique";
   }
-  for (size_t i = 1; i < spans.size(); ++i)
-    EXPECT_TRUE(parents.contains(spans[i].GetString("parentSpanId")));
+  for (size_t i = 1; i < spans.size(); ++i) EXPECT_TRUE(parents.contains(spans[i].GetString("parentSpanId")));
 }
 
 TEST(Otlp, FailuresAreErrorsWithTheirMessage) {
@@ -103,8 +101,7 @@ TEST(Otlp, TraceParentOfTheStandard) {
   auto parent = ParseTraceParent(kParent);
   ASSERT_TRUE(parent);
   EXPECT_TRUE(parent->sampled);
-  EXPECT_FALSE(
-      ParseTraceParent("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00")->sampled);
+  EXPECT_FALSE(ParseTraceParent("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00")->sampled);
   EXPECT_TRUE(ParseTraceParent("01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more"));
   for (const char* bad : {"", "00", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
                           "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
@@ -128,14 +125,12 @@ TEST(Otlp, WhatAServerDidNotTake) {
   EXPECT_EQ(PartialSuccess(R"({"partialSuccess":{"errorMessage":"use v2"}})"), "use v2");
 }
 
-OtlpSettings Settings(const std::map<std::string, std::string>& values,
-                      const std::string& endpoint = "") {
-  auto settings =
-      ReadOtlpSettings(endpoint, [&](const std::string& name) -> std::optional<std::string> {
-        auto it = values.find(name);
-        if (it == values.end()) return std::nullopt;
-        return it->second;
-      });
+OtlpSettings Settings(const std::map<std::string, std::string>& values, const std::string& endpoint = "") {
+  auto settings = ReadOtlpSettings(endpoint, [&](const std::string& name) -> std::optional<std::string> {
+    auto it = values.find(name);
+    if (it == values.end()) return std::nullopt;
+    return it->second;
+  });
   EXPECT_TRUE(settings);
   return settings ? *settings : OtlpSettings();
 }
@@ -143,9 +138,7 @@ OtlpSettings Settings(const std::map<std::string, std::string>& values,
 TEST(OtlpSettings, NothingIsSentUnlessAnEndpointIsNamed) {
   EXPECT_FALSE(Settings({}).any());
   EXPECT_FALSE(Settings({{"OTEL_SERVICE_NAME", "x"}, {"TRACEPARENT", kParent}}).any());
-  EXPECT_FALSE(
-      Settings({{"OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318"}, {"OTEL_SDK_DISABLED", "true"}})
-          .any());
+  EXPECT_FALSE(Settings({{"OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318"}, {"OTEL_SDK_DISABLED", "true"}}).any());
 }
 
 TEST(OtlpSettings, SignalsHaveTheirOwnOrTheCommonOnes) {
@@ -157,8 +150,7 @@ TEST(OtlpSettings, SignalsHaveTheirOwnOrTheCommonOnes) {
                                     {"OTEL_EXPORTER_OTLP_CERTIFICATE", "/ca.pem"}});
   EXPECT_EQ(settings.traces->url, "http://c:4318/otlp/v1/traces");
   EXPECT_EQ(settings.metrics->url, "https://m/push");
-  EXPECT_THAT(settings.traces->headers,
-              ::testing::ElementsAre(Pair("api-key", "a b"), Pair("x", "1")));
+  EXPECT_THAT(settings.traces->headers, ::testing::ElementsAre(Pair("api-key", "a b"), Pair("x", "1")));
   EXPECT_THAT(settings.metrics->headers, ::testing::ElementsAre(Pair("y", "2")));
   EXPECT_EQ(settings.traces->timeout, std::chrono::milliseconds(1500));
   EXPECT_EQ(settings.traces->certificate, "/ca.pem");
@@ -168,31 +160,28 @@ TEST(OtlpSettings, SignalsHaveTheirOwnOrTheCommonOnes) {
 
 TEST(OtlpSettings, ResourceAndSwitches) {
   const std::string kEndpoint = "OTEL_EXPORTER_OTLP_ENDPOINT";
-  OtlpSettings settings =
-      Settings({{kEndpoint, "http://c:4318"},
-                {"OTEL_RESOURCE_ATTRIBUTES", "service.name=a,deployment.environment=ci%2Fmain"},
-                {"OTEL_TRACES_EXPORTER", "none"}});
+  OtlpSettings settings = Settings({{kEndpoint, "http://c:4318"},
+                                    {"OTEL_RESOURCE_ATTRIBUTES", "service.name=a,deployment.environment=ci%2Fmain"},
+                                    {"OTEL_TRACES_EXPORTER", "none"}});
   EXPECT_FALSE(settings.traces);
   EXPECT_TRUE(settings.metrics);
-  EXPECT_THAT(settings.resource, ::testing::ElementsAre(Pair("service.name", "a"),
-                                                        Pair("deployment.environment", "ci/main")));
-  settings = Settings({{kEndpoint, "http://c:4318"},
-                       {"OTEL_SERVICE_NAME", "b"},
-                       {"OTEL_RESOURCE_ATTRIBUTES", "service.name=a"}});
+  EXPECT_THAT(settings.resource,
+              ::testing::ElementsAre(Pair("service.name", "a"), Pair("deployment.environment", "ci/main")));
+  settings = Settings(
+      {{kEndpoint, "http://c:4318"}, {"OTEL_SERVICE_NAME", "b"}, {"OTEL_RESOURCE_ATTRIBUTES", "service.name=a"}});
   EXPECT_THAT(settings.resource, ::testing::ElementsAre(Pair("service.name", "b")));
 }
 
 TEST(OtlpSettings, AnUnsampledCallerHasNoTraces) {
-  OtlpSettings settings =
-      Settings({{"OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318"},
-                {"TRACEPARENT", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"}});
+  OtlpSettings settings = Settings({{"OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318"},
+                                    {"TRACEPARENT", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"}});
   EXPECT_FALSE(settings.traces);
   EXPECT_TRUE(settings.metrics);
 }
 
 TEST(OtlpSettings, GrpcIsSaidNotToBe) {
-  OtlpSettings settings = Settings(
-      {{"OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317"}, {"OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"}});
+  OtlpSettings settings =
+      Settings({{"OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4317"}, {"OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"}});
   EXPECT_FALSE(settings.any());
   ASSERT_THAT(settings.warnings, SizeIs(1)) << "once, not for each signal";
   EXPECT_THAT(settings.warnings[0], HasSubstr("http/json"));
@@ -200,8 +189,7 @@ TEST(OtlpSettings, GrpcIsSaidNotToBe) {
 
 TEST(OtlpSettings, TheFlagWins) {
   OtlpSettings settings =
-      Settings({{"OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318"}, {"OTEL_SDK_DISABLED", "true"}},
-               "http://d:1");
+      Settings({{"OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318"}, {"OTEL_SDK_DISABLED", "true"}}, "http://d:1");
   EXPECT_EQ(settings.traces->url, "http://d:1/v1/traces");
   auto bad = ReadOtlpSettings("d:4318", [](const std::string&) { return std::nullopt; });
   ASSERT_FALSE(bad);

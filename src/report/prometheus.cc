@@ -56,12 +56,12 @@ class Collector {
     of_build_ = {{"project", build.name}, {"target", build.target}};
   }
 
-  void Add(std::string_view name, std::string_view type, std::string_view help, double value,
-           Labels labels = {}, std::string suffix = "") {
+  void Add(std::string_view name, std::string_view type, std::string_view help, double value, Labels labels = {},
+           std::string suffix = "") {
     auto family = std::ranges::find(families_, name, &Family::name);
     if (family == families_.end()) {
-      families_.push_back({.name = std::string(name), .help = std::string(help), .type = std::string(type),
-                           .samples = {}});
+      families_.push_back(
+          {.name = std::string(name), .help = std::string(help), .type = std::string(type), .samples = {}});
       family = families_.end() - 1;
     }
     family->samples.push_back({.suffix = std::move(suffix), .labels = std::move(labels), .value = value});
@@ -124,14 +124,15 @@ class Collector {
         static_cast<double>(build_.ended.nanos) / 1e9, of_build_);
     Add("varve_last_build_success", "gauge", "1 if the last build completed.",
         build_.status == history::BuildStatus::kCompleted, of_build_);
-    Add("varve_last_build_duration_seconds", "gauge", "Wall time of the last build.",
-        Seconds(build_.Duration()), of_build_);
+    Add("varve_last_build_duration_seconds", "gauge", "Wall time of the last build.", Seconds(build_.Duration()),
+        of_build_);
     Add("varve_last_build_steps", "gauge", "Steps of the last build that were cached or ran.", ratios.cached,
         With({{"outcome", "cached"}}));
     Add("varve_last_build_steps", "gauge", "", ratios.ran, With({{"outcome", "ran"}}));
     if (ratios.steps > 0) {
-      constexpr std::string_view kHelp = "Share of the last build's steps that were cached, by their number and "
-                                         "by the time that they take.";
+      constexpr std::string_view kHelp =
+          "Share of the last build's steps that were cached, by their number and "
+          "by the time that they take.";
       Add("varve_last_build_hit_ratio", "gauge", kHelp, ratios.BySteps(), With({{"by", "steps"}}));
       Add("varve_last_build_hit_ratio", "gauge", kHelp, ratios.ByTime(), With({{"by", "time"}}));
     }
@@ -153,8 +154,7 @@ class Collector {
       count("varve_tier_hits_total", "Steps that a cache answered.", static_cast<double>(tier.hits));
       count("varve_tier_requests_total", "Requests to a cache.", static_cast<double>(tier.requests));
       count("varve_tier_read_bytes_total", "Bytes read from a cache.", static_cast<double>(tier.bytes_read));
-      count("varve_tier_written_bytes_total", "Bytes written to a cache.",
-            static_cast<double>(tier.bytes_written));
+      count("varve_tier_written_bytes_total", "Bytes written to a cache.", static_cast<double>(tier.bytes_written));
       count("varve_tier_saved_seconds_total", "Time that the steps which a cache answered had taken.",
             Seconds(tier.saved));
       count("varve_tier_seconds_total", "Time that a cache took.", Seconds(tier.time));
@@ -332,8 +332,8 @@ std::vector<Family> Added(std::vector<Family> before, std::vector<Family> now) {
 std::string Render(const std::vector<Family>& families) {
   std::string out;
   for (const Family& family : families) {
-    out += fmt::format("# HELP {} {}\n# TYPE {} {}\n", family.name, Escaped(family.help, false), family.name,
-                       family.type);
+    out +=
+        fmt::format("# HELP {} {}\n# TYPE {} {}\n", family.name, Escaped(family.help, false), family.name, family.type);
     for (const Sample& sample : family.samples) {
       out += family.name + sample.suffix;
       for (size_t i = 0; i < sample.labels.size(); ++i) {

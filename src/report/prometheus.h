@@ -29,14 +29,14 @@ struct Sample {
 struct Family {
   std::string name;
   std::string help;
-  std::string type;    // "counter", "gauge", "histogram"
+  std::string type;  // "counter", "gauge", "histogram"
   std::vector<Sample> samples;
 };
 
 // What the root holds after a build, where that was measured.
 struct Storage {
-  std::map<std::string, uint64_t> bytes;   // by kind, as `varve du` names types
-  std::optional<uint64_t> limit;           // that the policy keeps to
+  std::map<std::string, uint64_t> bytes;  // by kind, as `varve du` names types
+  std::optional<uint64_t> limit;          // that the policy keeps to
   uint64_t disk_free = 0, disk_total = 0;
   std::map<std::string, std::pair<uint64_t, uint64_t>> evicted;  // by rule: things, bytes
 };

@@ -15,8 +15,10 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 
 Storage ExampleStorage() {
-  return {.bytes = {{"regular", 5'000'000'000}, {"exec.cachemount", 1'000'000}}, .limit = 10'000'000'000,
-          .disk_free = 20'000'000'000, .disk_total = 100'000'000'000,
+  return {.bytes = {{"regular", 5'000'000'000}, {"exec.cachemount", 1'000'000}},
+          .limit = 10'000'000'000,
+          .disk_free = 20'000'000'000,
+          .disk_total = 100'000'000'000,
           .evicted = {{"policy 2 (maxUsedSpace 10 GB)", {3, 400'000'000}}}};
 }
 

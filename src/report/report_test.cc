@@ -49,7 +49,9 @@ TEST(Report, HtmlIsPinned) { ExpectGolden("report.html", Html(ExampleStory())); 
 
 TEST(Report, ABuildThatEndedBeforeItsFirstStepHasAReport) {
   Story story{.build = {.name = "app", .status = history::BuildStatus::kFailed, .error = "no Dockerfile"},
-              .previous = {}, .trend = {}, .failure_log = {}};
+              .previous = {},
+              .trend = {},
+              .failure_log = {}};
   EXPECT_THAT(Markdown(story), HasSubstr("no Dockerfile"));
   EXPECT_THAT(Html(story), HasSubstr("no Dockerfile"));
   EXPECT_EQ(Gantt(story.build), "");
@@ -150,8 +152,10 @@ TEST(Report, AStoryComparesWithTheLastCompletedBuildOfTheSame) {
   history::History history(directory.path(), clock);
   auto add = [&](const std::string& target, history::BuildStatus status) {
     clock.Advance(std::chrono::seconds(1));
-    auto recorder = history::Recorder::Begin(
-        directory.path(), {.command = "build", .project = "/app", .target = target, .job = job->id()}, clock).value();
+    auto recorder =
+        history::Recorder::Begin(directory.path(),
+                                 {.command = "build", .project = "/app", .target = target, .job = job->id()}, clock)
+            .value();
     recorder->Log(0, 1, "one\ntwo\n");
     history::Build build = recorder->header();
     build.status = status;

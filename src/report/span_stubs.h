@@ -1,5 +1,5 @@
-// The trace of a build as `docker buildx history trace` reads it: what Go's encoding/json makes of the tracetest.SpanStub
-// of OpenTelemetry's Go SDK, an object a line. BuildKit's media type of it is kSpanStubs.
+// The trace of a build as `docker buildx history trace` reads it: what Go's encoding/json makes of the
+// tracetest.SpanStub of OpenTelemetry's Go SDK, an object a line. BuildKit's media type of it is kSpanStubs.
 #pragma once
 
 #include <string>

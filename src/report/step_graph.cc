@@ -19,8 +19,8 @@ constexpr size_t kChars = 21;
 
 struct Node {
   const history::Step* step = nullptr;
-  int column = 0;   // the longest way from a step without inputs
-  int line = 0;     // in its lane: two steps of one column are below each other
+  int column = 0;  // the longest way from a step without inputs
+  int line = 0;    // in its lane: two steps of one column are below each other
   int x = 0, y = 0;
 };
 
@@ -53,13 +53,16 @@ class Layout {
   bool has_edges() const { return edges_ > 0; }
 
   std::string Draw() const {
-    std::string out = fmt::format("<svg class=\"graph\" role=\"img\" aria-label=\"Graph of the steps\" "
-                                  "viewBox=\"0 0 {0} {1}\" width=\"{0}\" height=\"{1}\">\n", width_, height_);
+    std::string out = fmt::format(
+        "<svg class=\"graph\" role=\"img\" aria-label=\"Graph of the steps\" "
+        "viewBox=\"0 0 {0} {1}\" width=\"{0}\" height=\"{1}\">\n",
+        width_, height_);
     for (const Lane& lane : lanes_) {
       int height = kLaneHead + static_cast<int>(lane.taken.size()) * kLine;
-      out += fmt::format("<rect class=\"lane\" x=\"0\" y=\"{}\" width=\"{}\" height=\"{}\" rx=\"4\"/>"
-                         "<text class=\"lane\" x=\"8\" y=\"{}\">{}</text>\n", lane.top, width_, height,
-                         lane.top + 14, HtmlEscaped(lane.stage.empty() ? "sources" : lane.stage));
+      out += fmt::format(
+          "<rect class=\"lane\" x=\"0\" y=\"{}\" width=\"{}\" height=\"{}\" rx=\"4\"/>"
+          "<text class=\"lane\" x=\"8\" y=\"{}\">{}</text>\n",
+          lane.top, width_, height, lane.top + 14, HtmlEscaped(lane.stage.empty() ? "sources" : lane.stage));
     }
     for (const auto& [index, node] : nodes_) {
       for (uint32_t input : node.step->inputs) {
@@ -102,8 +105,8 @@ class Layout {
   static std::string Edge(const Node& from, const Node& to) {
     int x1 = from.x + kBoxWidth, y1 = from.y + kBoxHeight / 2, x2 = to.x, y2 = to.y + kBoxHeight / 2;
     int bend = std::max(18, (x2 - x1) / 2);
-    return fmt::format("<path class=\"edge\" d=\"M{} {} C{} {} {} {} {} {}\"/>\n", x1, y1, x1 + bend, y1,
-                       x2 - bend, y2, x2, y2);
+    return fmt::format("<path class=\"edge\" d=\"M{} {} C{} {} {} {} {} {}\"/>\n", x1, y1, x1 + bend, y1, x2 - bend, y2,
+                       x2, y2);
   }
 
   static std::string Box(const Node& node) {
@@ -120,9 +123,9 @@ class Layout {
         "<g class=\"box\"><title>{}</title><rect class=\"box\" x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" "
         "rx=\"4\"/><rect class=\"{}\" x=\"{}\" y=\"{}\" width=\"5\" height=\"{}\" rx=\"2\"/>"
         "<text x=\"{}\" y=\"{}\">{}</text><text class=\"dim\" x=\"{}\" y=\"{}\">{}</text></g>\n",
-        HtmlEscaped(name + "\n" + fate + (node.step->why.empty() ? "" : "\n" + node.step->why)), node.x,
-        node.y, kBoxWidth, kBoxHeight, FateClass(*node.step), node.x, node.y, kBoxHeight, node.x + 11,
-        node.y + 16, HtmlEscaped(Shortened(text, kChars)), node.x + 11, node.y + 31,
+        HtmlEscaped(name + "\n" + fate + (node.step->why.empty() ? "" : "\n" + node.step->why)), node.x, node.y,
+        kBoxWidth, kBoxHeight, FateClass(*node.step), node.x, node.y, kBoxHeight, node.x + 11, node.y + 16,
+        HtmlEscaped(Shortened(text, kChars)), node.x + 11, node.y + 31,
         HtmlEscaped(place.empty() ? fate : place + " · " + fate));
   }
 

@@ -72,9 +72,15 @@ Row RowOf(const Step& step) {
       row.result = "failed";
       row.why = step.error.empty() ? step.why : step.error;
       break;
-    case Fate::kSkipped: row.result = "not needed"; break;
-    case Fate::kCancelled: row.result = "cancelled"; break;
-    case Fate::kRunning: row.result = "was running"; break;
+    case Fate::kSkipped:
+      row.result = "not needed";
+      break;
+    case Fate::kCancelled:
+      row.result = "cancelled";
+      break;
+    case Fate::kRunning:
+      row.result = "was running";
+      break;
   }
   row.why = OneLine(row.why);
   return row;
@@ -111,9 +117,7 @@ std::vector<Stage> StagesOf(const Build& build) {
 
 std::string StageLine(const Stage& stage) {
   if (stage.cached + stage.ran == 0) {
-    bool needed = std::ranges::any_of(stage.rows, [](const Row& row) {
-      return row.step->fate != Fate::kSkipped;
-    });
+    bool needed = std::ranges::any_of(stage.rows, [](const Row& row) { return row.step->fate != Fate::kSkipped; });
     return needed ? "no steps" : "not needed";
   }
   std::string line = fmt::format("{} cached, {} run", stage.cached, stage.ran);
@@ -142,11 +146,10 @@ std::vector<ImageRow> ImagesOf(const Story& story) {
     } else if (before != nullptr) {
       auto change = static_cast<int64_t>(image.size) - static_cast<int64_t>(before->size);
       row.change = SignedBytes(change);
-      double percent = before->size == 0 ? 0 : 100.0 * static_cast<double>(change) /
-                                                   static_cast<double>(before->size);
+      double percent = before->size == 0 ? 0 : 100.0 * static_cast<double>(change) / static_cast<double>(before->size);
       if (std::abs(percent) >= 0.1) {
-        row.change += fmt::format(" ({}{:.{}f}%)", change < 0 ? "−" : "+", std::abs(percent),
-                                  std::abs(percent) < 10 ? 1 : 0);
+        row.change +=
+            fmt::format(" ({}{:.{}f}%)", change < 0 ? "−" : "+", std::abs(percent), std::abs(percent) < 10 ? 1 : 0);
       }
     }
     rows.push_back(std::move(row));
@@ -160,11 +163,16 @@ std::string Headline(const Story& story) {
   if (!build.target.empty()) name += " (" + build.target + ")";
   std::string time = FormatDuration(build.Duration());
   switch (build.status) {
-    case BuildStatus::kCompleted: return name + ": built in " + time;
-    case BuildStatus::kFailed: return name + ": failed after " + time;
-    case BuildStatus::kCancelled: return name + ": cancelled after " + time;
-    case BuildStatus::kKilled: return name + ": killed after " + time;
-    case BuildStatus::kRunning: return name + ": still running";
+    case BuildStatus::kCompleted:
+      return name + ": built in " + time;
+    case BuildStatus::kFailed:
+      return name + ": failed after " + time;
+    case BuildStatus::kCancelled:
+      return name + ": cancelled after " + time;
+    case BuildStatus::kKilled:
+      return name + ": killed after " + time;
+    case BuildStatus::kRunning:
+      return name + ": still running";
   }
   return name;
 }
@@ -180,8 +188,7 @@ std::vector<std::string> Facts(const Story& story) {
   if (ratios.steps == 0) {
     facts.push_back("no step had to be looked up or run");
   } else {
-    facts.push_back(fmt::format("{} of {} step{} cached", ratios.cached, ratios.steps,
-                                ratios.steps == 1 ? "" : "s"));
+    facts.push_back(fmt::format("{} of {} step{} cached", ratios.cached, ratios.steps, ratios.steps == 1 ? "" : "s"));
   }
   if (ratios.new_bytes > 0) facts.push_back(FormatBytes(ratios.new_bytes) + " new");
   if (ratios.saved >= Nanos(50'000'000)) {

@@ -22,7 +22,7 @@ struct Row {
 };
 
 struct Stage {
-  std::string name;         // empty: the steps have no stage
+  std::string name;  // empty: the steps have no stage
   int cached = 0, ran = 0;
   bool failed = false;
   Nanos spent{0};
@@ -41,7 +41,7 @@ struct ImageRow {
 };
 std::vector<ImageRow> ImagesOf(const Story& story);
 
-std::string Headline(const Story& story);   // "app: built in 3.1s"
+std::string Headline(const Story& story);  // "app: built in 3.1s"
 std::string Mark(history::BuildStatus status);
 // "18 of 20 steps cached", "34.2 MB new", "the cache saved 41s", "last time it took 44s".
 std::vector<std::string> Facts(const Story& story);

@@ -24,10 +24,13 @@ namespace {
 Status Validate(const Spec& spec, const Host& host) {
   if (spec.args.empty()) return Internal("a step without a command");
   if (host.single_id && (spec.user.uid != 0 || spec.user.gid != 0)) {
-    Error error = Invalid("cannot run as user {}:{}: a rootless build without subordinate ids has no "
-                          "other user than 0", spec.user.uid, spec.user.gid);
-    error.hint = "install the package uidmap and give your user a range in /etc/subuid and "
-                 "/etc/subgid, run varve as root, or leave USER out";
+    Error error = Invalid(
+        "cannot run as user {}:{}: a rootless build without subordinate ids has no "
+        "other user than 0",
+        spec.user.uid, spec.user.gid);
+    error.hint =
+        "install the package uidmap and give your user a range in /etc/subuid and "
+        "/etc/subgid, run varve as root, or leave USER out";
     return error;
   }
   for (const MountSpec& mount : spec.mounts) {
@@ -62,8 +65,7 @@ Status EnsureMountPoints(const Json& document, int root_fd, MountPoints& points)
   const std::set<RelPath> kept = {RelPath("proc"), RelPath("dev"), RelPath("sys")};
   for (const Json& mount : document.GetArray("mounts")) {
     RelPath target(mount.GetString("destination"));
-    const bool nested = std::ranges::any_of(
-        mounted, [&](const RelPath& earlier) { return target.IsWithin(earlier); });
+    const bool nested = std::ranges::any_of(mounted, [&](const RelPath& earlier) { return target.IsWithin(earlier); });
     mounted.push_back(target);
     if (nested) continue;
     if (kept.contains(target)) {
@@ -118,9 +120,7 @@ Result<Bundle> Bundle::Create(const std::string& state_dir) {
 }
 
 Bundle::Bundle(Bundle&& other) noexcept
-    : id_(std::move(other.id_)),
-      path_(std::exchange(other.path_, {})),
-      runtime_root_(std::move(other.runtime_root_)) {}
+    : id_(std::move(other.id_)), path_(std::exchange(other.path_, {})), runtime_root_(std::move(other.runtime_root_)) {}
 
 Bundle::~Bundle() {
   if (path_.empty()) return;
@@ -154,8 +154,8 @@ Result<PreparedContainer> PreparedContainer::Create(const Host& host, const Runt
   context.capabilities = host.capabilities;
   if (crun && spec.security == Security::kSandbox) {
     TRY(sys::MkdirAll(bundle.runtime_root(), 0711));
-    context.seccomp_program = CompiledDefaultProfile(
-        host.machine, spec.filter_dir.empty() ? bundle.runtime_root() : spec.filter_dir);
+    context.seccomp_program =
+        CompiledDefaultProfile(host.machine, spec.filter_dir.empty() ? bundle.runtime_root() : spec.filter_dir);
   }
   context.cgroup_mount = !host.user_namespace;
   if (crun && !host.user_namespace && spec.security == Security::kSandbox) {
@@ -174,8 +174,9 @@ Result<PreparedContainer> PreparedContainer::Create(const Host& host, const Runt
   }
 
   TRY(bundle.Write("hosts", HostsFile(spec.hostname, spec.extra_hosts)));
-  TRY(bundle.Write("resolv.conf", spec.resolv_conf.empty() ? ResolvConf(HostResolvConf(), spec.network == Network::kHost)
-                                                           : spec.resolv_conf));
+  TRY(bundle.Write("resolv.conf", spec.resolv_conf.empty()
+                                      ? ResolvConf(HostResolvConf(), spec.network == Network::kHost)
+                                      : spec.resolv_conf));
   Json document = BuildOciSpec(spec, context);
   TRY(bundle.Write("config.json", document.Dump()));
 

@@ -20,16 +20,14 @@ constexpr std::string_view kClass = "org.mobyproject.buildkit.device.class";
 
 bool IsWord(std::string_view text, std::string_view more) {
   return !text.empty() && std::ranges::all_of(text, [&](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           more.find(c) != more.npos;
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || more.find(c) != more.npos;
   });
 }
 
 // vendor.com/class
 bool IsKind(std::string_view text) {
   const size_t slash = text.find('/');
-  return slash != text.npos && IsWord(text.substr(0, slash), "._-") &&
-         IsWord(text.substr(slash + 1), "._-");
+  return slash != text.npos && IsWord(text.substr(0, slash), "._-") && IsWord(text.substr(slash + 1), "._-");
 }
 
 Result<DeviceNode> NodeOf(const Json& json) {

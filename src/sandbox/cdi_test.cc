@@ -86,8 +86,7 @@ TEST_F(CdiTest, SharedEditsComeOnceAndBeforeADevicesOwn) {
   EXPECT_EQ(node.GetInt("minor"), 3);
   EXPECT_EQ(node.GetInt("fileMode"), 0660);
   EXPECT_EQ(node.GetInt("gid"), 7);
-  EXPECT_EQ(document.Find("linux")->Find("resources")->GetArray("devices").back().GetString("access"),
-            "rw");
+  EXPECT_EQ(document.Find("linux")->Find("resources")->GetArray("devices").back().GetString("access"), "rw");
   const Json& hook = document.Find("hooks")->GetArray("createContainer")[0];
   EXPECT_EQ(hook.GetString("path"), "/bin/hook");
   EXPECT_EQ(hook.GetInt("timeout"), 5);
@@ -110,8 +109,8 @@ TEST_F(CdiTest, WrongFilesAreLeftOutAndNamed) {
   CdiRegistry registry = Load();
   EXPECT_THAT(registry.Find("a.com/c=x"), IsEmpty()) << "described twice";
   std::string text = registry.Describe();
-  for (const char* part : {"no device is described", "bad.json", "kind \"nothing\"", "cdiVersion \"\"",
-                           "described twice"}) {
+  for (const char* part :
+       {"no device is described", "bad.json", "kind \"nothing\"", "cdiVersion \"\"", "described twice"}) {
     EXPECT_THAT(text, HasSubstr(part));
   }
 }

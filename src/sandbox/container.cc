@@ -111,7 +111,8 @@ class RunningProcess {
       TRY(sys::MkdirAll(own, 0700));
       TRY_ASSIGN(console_, ConsoleSocket::Create(own));
       command.cwd = directory_;  // for a short path; crun goes there anyway
-      auto verb = std::ranges::find_if(command.argv, [](const std::string& word) { return word == "run" || word == "exec"; });
+      auto verb =
+          std::ranges::find_if(command.argv, [](const std::string& word) { return word == "run" || word == "exec"; });
       command.argv.insert(verb + 1, {"--console-socket", own.substr(own.rfind('/') + 1) + "/" + ConsoleSocket::kName});
       streams = Streams();
     } else if (terminal) {
@@ -243,14 +244,13 @@ Result<Outcome> Container::Run(const Spec& spec, Streams streams, ProcessHandle&
   return outcome;
 }
 
-Result<Outcome> Container::RunFirst(const Spec& spec, Streams streams, ProcessHandle& handle,
-                                    std::stop_token stop) {
+Result<Outcome> Container::RunFirst(const Spec& spec, Streams streams, ProcessHandle& handle, std::stop_token stop) {
   auto run = [&]() -> Result<Outcome> {
     TRY_ASSIGN(auto prepared, PreparedContainer::Create(ThisHost(), runtime_, spec, state_dir_));
     const Bundle& bundle = prepared.bundle();
     RunningProcess process(handle, prepared.runtime(), bundle, "first");
-    sys::SpawnSpec command = RuntimeCommand(prepared.runtime(), ThisHost(), bundle.runtime_root(),
-                                            bundle.path(), bundle.id(), {"--pid-file", bundle.File("first.pid")});
+    sys::SpawnSpec command = RuntimeCommand(prepared.runtime(), ThisHost(), bundle.runtime_root(), bundle.path(),
+                                            bundle.id(), {"--pid-file", bundle.File("first.pid")});
     command.cgroup_fd = prepared.cgroup_fd();
     Fd pidfd;  // stays for those that are joining when the process ends
     auto end = [&]() -> Result<Outcome> {
@@ -295,8 +295,8 @@ Result<Outcome> Container::Join(const State& to, const Spec& spec, Streams strea
   const std::string name = fmt::format("process-{}", to.names);
   TRY(bundle.Write(name + ".json", to.prepared->ProcessOf(spec).Dump()));
   RunningProcess process(handle, to.prepared->runtime(), bundle, name);
-  sys::SpawnSpec command = ExecCommand(to.prepared->runtime(), bundle.runtime_root(), bundle.path(), bundle.id(),
-                                       name, to.pidfd);
+  sys::SpawnSpec command =
+      ExecCommand(to.prepared->runtime(), bundle.runtime_root(), bundle.path(), bundle.id(), name, to.pidfd);
   command.cgroup_fd = to.prepared->cgroup_fd();
   TRY(process.Start(std::move(command), spec.terminal, std::move(streams)));
   TRY_ASSIGN(sys::ExitStatus status, process.Await(nullptr, true, stop));

@@ -62,7 +62,7 @@ class ProcessHandle {
   static void Send(pid_t runtime, int signal);
 
   std::function<void()> on_started_;
-  Fd terminal_;                  // set before on_started_ is called
+  Fd terminal_;  // set before on_started_ is called
   Guarded<State> state_;
 };
 
@@ -70,8 +70,7 @@ class ProcessHandle {
 class Container {
  public:
   // `state_dir` as RunWith has it.
-  Container(Runtime runtime, std::string state_dir)
-      : runtime_(std::move(runtime)), state_dir_(std::move(state_dir)) {}
+  Container(Runtime runtime, std::string state_dir) : runtime_(std::move(runtime)), state_dir_(std::move(state_dir)) {}
 
   // The first call runs the container; each later one waits until its process runs and takes of its own spec
   // what is a process's: args, env, cwd, user, security, terminal. The streams are closed here once the
@@ -82,14 +81,13 @@ class Container {
   enum class Phase { kNew, kStarting, kRunning, kEnded };
   struct State {
     Phase phase = Phase::kNew;
-    int joined = 0;             // processes that run besides the first, or are about to
-    int names = 0;              // of their files
+    int joined = 0;                               // processes that run besides the first, or are about to
+    int names = 0;                                // of their files
     const PreparedContainer* prepared = nullptr;  // while there are processes
-    int pidfd = -1;             // of the runtime that runs the first one
+    int pidfd = -1;                               // of the runtime that runs the first one
   };
   Result<Outcome> RunFirst(const Spec& spec, Streams streams, ProcessHandle& handle, std::stop_token stop);
-  Result<Outcome> Join(const State& to, const Spec& spec, Streams streams, ProcessHandle& handle,
-                       std::stop_token stop);
+  Result<Outcome> Join(const State& to, const Spec& spec, Streams streams, ProcessHandle& handle, std::stop_token stop);
 
   const Runtime runtime_;
   const std::string state_dir_;

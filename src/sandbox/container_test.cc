@@ -31,16 +31,14 @@ class Process {
       streams.out.Reset(out[1]);
       streams.err.Reset(fcntl(out[1], F_DUPFD_CLOEXEC, 0));
     }
-    thread_ = std::jthread([this, &container, spec = std::move(spec), streams = std::move(streams)](
-                               std::stop_token stop) mutable {
-      outcome_ = container.Run(spec, std::move(streams), handle_, stop);
-    });
+    thread_ = std::jthread(
+        [this, &container, spec = std::move(spec), streams = std::move(streams)](std::stop_token stop) mutable {
+          outcome_ = container.Run(spec, std::move(streams), handle_, stop);
+        });
   }
 
   void Signal(int signal) { handle_.Signal(signal); }
-  void Write(std::string_view text) {
-    ASSERT_TRUE(FdWriter(in_ ? in_.get() : handle_.terminal()).Write(text));
-  }
+  void Write(std::string_view text) { ASSERT_TRUE(FdWriter(in_ ? in_.get() : handle_.terminal()).Write(text)); }
   void CloseInput() { in_.Reset(); }
   // Up to and with `end`, or all.
   std::string Read(std::string_view end = {}) {
@@ -51,9 +49,7 @@ class Process {
     while ((end.empty() || !text.ends_with(end)) && read(from, &c, 1) == 1) text += c;
     return text;
   }
-  void Resize(unsigned rows, unsigned columns) {
-    ASSERT_TRUE(handle_.Resize(rows, columns));
-  }
+  void Resize(unsigned rows, unsigned columns) { ASSERT_TRUE(handle_.Resize(rows, columns)); }
   void Stop() { thread_.request_stop(); }
   Result<Outcome>& End() {
     thread_.join();
@@ -203,9 +199,11 @@ TEST_P(ContainerTest, AStopOfTheFirstEndsAll) {
 
 TEST_P(ContainerTest, TerminalsHaveASizeThatChanges) {
   for (int i = 0; i < 2; ++i) {  // of the first, and of one that joins
-    Process& process = Start("test -t 0 && test -t 2 && echo ready; "
-                             "until test \"$(stty size 2>/dev/null)\" = '40 80'; do sleep 0.01; done; echo resized; "
-                             "while :; do read x; echo got $x; done", true);
+    Process& process = Start(
+        "test -t 0 && test -t 2 && echo ready; "
+        "until test \"$(stty size 2>/dev/null)\" = '40 80'; do sleep 0.01; done; echo resized; "
+        "while :; do read x; echo got $x; done",
+        true);
     EXPECT_EQ(process.Read("\n"), "ready\r\n");
     process.Resize(40, 80);
     EXPECT_EQ(process.Read("\n"), "resized\r\n");

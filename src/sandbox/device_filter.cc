@@ -48,8 +48,7 @@ class FilterProgram {
       const int16_t minor_test = device.minor >= 0 ? 1 : 0;
       SkipUnless(BPF_REG_2, device.block ? BPF_DEVCG_DEV_BLOCK : BPF_DEVCG_DEV_CHAR,
                  static_cast<int16_t>(3 + minor_test));
-      SkipUnless(BPF_REG_3, static_cast<int32_t>(device.major),
-                 static_cast<int16_t>(2 + minor_test));
+      SkipUnless(BPF_REG_3, static_cast<int32_t>(device.major), static_cast<int16_t>(2 + minor_test));
       if (minor_test) SkipUnless(BPF_REG_4, static_cast<int32_t>(device.minor), 2);
       Return(1);
     }
@@ -76,9 +75,7 @@ class FilterProgram {
   void Load(uint8_t to, size_t offset) {
     Add(BPF_LDX | BPF_MEM | BPF_W, to, BPF_REG_1, static_cast<int16_t>(offset), 0);
   }
-  void SkipUnless(uint8_t reg, int32_t value, int16_t count) {
-    Add(BPF_JMP | BPF_JNE | BPF_K, reg, 0, count, value);
-  }
+  void SkipUnless(uint8_t reg, int32_t value, int16_t count) { Add(BPF_JMP | BPF_JNE | BPF_K, reg, 0, count, value); }
   void Return(int32_t value) {
     Add(BPF_ALU64 | BPF_MOV | BPF_K, BPF_REG_0, 0, 0, value);
     Add(BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
@@ -87,9 +84,9 @@ class FilterProgram {
   std::vector<bpf_insn> code_;
 };
 
-// The root of the cgroup2 hierarchy (or of this process's cgroup namespace). Where the host has it mounted as usual, that
-// mount: in Linux 6.18 a new one waits for an RCU grace period (cgroup_favor_dynmods), and its end for another, 8 to 15 ms
-// each. It may be read-only, or nowhere.
+// The root of the cgroup2 hierarchy (or of this process's cgroup namespace). Where the host has it mounted as usual,
+// that mount: in Linux 6.18 a new one waits for an RCU grace period (cgroup_favor_dynmods), and its end for another, 8
+// to 15 ms each. It may be read-only, or nowhere.
 Result<Fd> OpenCgroup2() {
   for (const char* path : {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}) {
     Fd mounted(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));

@@ -13,9 +13,7 @@
 namespace varve::sandbox {
 namespace {
 
-bool Equal(const timespec& a, const timespec& b) {
-  return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
-}
+bool Equal(const timespec& a, const timespec& b) { return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec; }
 
 // Fails where there is no directory.
 Result<struct stat> StatDirectory(int root_fd, const RelPath& path) {
@@ -87,8 +85,8 @@ Status MountPoints::Remove() {
     struct stat st;
     if (fstatat(parent->get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) continue;
     if (S_ISDIR(st.st_mode)) {
-      if (unlinkat(parent->get(), name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOTEMPTY &&
-          errno != EEXIST && errno != ENOENT) {
+      if (unlinkat(parent->get(), name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOTEMPTY && errno != EEXIST &&
+          errno != ENOENT) {
         return ErrnoError(errno, "remove the mount point " + path->Absolute());
       }
     } else if (S_ISREG(st.st_mode) && st.st_size == 0) {

@@ -31,9 +31,7 @@ class MountPointsTest : public testing::Test {
     ASSERT_EQ(utimensat(AT_FDCWD, Path("etc").c_str(), old, 0), 0);
   }
   std::string Path(const std::string& name) { return dir_.path() + "/" + name; }
-  bool Exists(const std::string& name) {
-    return std::filesystem::exists(std::filesystem::symlink_status(Path(name)));
-  }
+  bool Exists(const std::string& name) { return std::filesystem::exists(std::filesystem::symlink_status(Path(name))); }
   Timestamp Mtime(const std::string& name) { return sys::Statx(Path(name))->mtime; }
 
   sys::TempDir dir_;

@@ -12,16 +12,14 @@
 namespace varve::sandbox {
 namespace {
 
-constexpr std::string_view kDefaultPath =
-    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+constexpr std::string_view kDefaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 // Paths that tell about, or reach, the host's hardware.
 const std::vector<std::string>& MaskedPaths() {
   static const std::vector<std::string> paths = {
-      "/proc/acpi",       "/proc/asound",      "/proc/interrupts",
-      "/proc/kcore",      "/proc/keys",        "/proc/latency_stats",
-      "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug",
-      "/proc/scsi",       "/sys/firmware",     "/sys/devices/virtual/powercap"};
+      "/proc/acpi",        "/proc/asound",        "/proc/interrupts", "/proc/kcore",
+      "/proc/keys",        "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats",
+      "/proc/sched_debug", "/proc/scsi",          "/sys/firmware",    "/sys/devices/virtual/powercap"};
   return paths;
 }
 
@@ -44,14 +42,12 @@ Json StandardMounts(const Spec& spec, const SpecContext& context) {
   const std::string access = insecure ? "rw" : "ro";
   Json mounts = Json::EmptyArray();
   mounts.Append(MountJson("/proc", "proc", "proc", {"nosuid", "noexec", "nodev"}));
-  mounts.Append(
-      MountJson("/dev", "tmpfs", "tmpfs", {"nosuid", "strictatime", "mode=755", "size=65536k"}));
+  mounts.Append(MountJson("/dev", "tmpfs", "tmpfs", {"nosuid", "strictatime", "mode=755", "size=65536k"}));
   std::vector<std::string> pts = {"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"};
   if (!context.single_id) pts.push_back("gid=5");  // tty
   mounts.Append(MountJson("/dev/pts", "devpts", "devpts", pts));
-  mounts.Append(
-      MountJson("/dev/shm", "tmpfs", "shm",
-                {"nosuid", "noexec", "nodev", "mode=1777", fmt::format("size={}", spec.shm_size)}));
+  mounts.Append(MountJson("/dev/shm", "tmpfs", "shm",
+                          {"nosuid", "noexec", "nodev", "mode=1777", fmt::format("size={}", spec.shm_size)}));
   mounts.Append(MountJson("/dev/mqueue", "mqueue", "mqueue", {"nosuid", "noexec", "nodev"}));
   if (context.user_namespace && spec.network == Network::kHost) {
     // A new sysfs needs rights over the network namespace.
@@ -59,8 +55,7 @@ Json StandardMounts(const Spec& spec, const SpecContext& context) {
   } else {
     mounts.Append(MountJson("/sys", "sysfs", "sysfs", {"nosuid", "noexec", "nodev", access}));
     if (context.cgroup_mount) {
-      mounts.Append(MountJson("/sys/fs/cgroup", "cgroup", "cgroup",
-                              {"nosuid", "noexec", "nodev", "relatime", access}));
+      mounts.Append(MountJson("/sys/fs/cgroup", "cgroup", "cgroup", {"nosuid", "noexec", "nodev", "relatime", access}));
     }
   }
   mounts.Append(MountJson("/etc/resolv.conf", "bind", context.resolv_path, {"rbind", "ro"}));
@@ -81,8 +76,8 @@ Json StepMount(const MountSpec& mount) {
   return MountJson(mount.target, "tmpfs", "tmpfs", options);
 }
 
-Json DeviceRule(bool allow, std::string_view access, std::string_view type = {},
-                std::optional<int64_t> major = {}, std::optional<int64_t> minor = {}) {
+Json DeviceRule(bool allow, std::string_view access, std::string_view type = {}, std::optional<int64_t> major = {},
+                std::optional<int64_t> minor = {}) {
   Json rule;
   rule.Set("allow", allow);
   rule.SetIf(!type.empty(), "type", type);
@@ -103,8 +98,7 @@ void AddDevices(const Spec& spec, Json& linux_part, Json& rules) {
     node.Set("minor", minor(st.st_rdev)).Set("fileMode", device.mode.value_or(st.st_mode & 0777));
     node.Set("uid", device.uid.value_or(st.st_uid)).Set("gid", device.gid.value_or(st.st_gid));
     nodes.Append(std::move(node));
-    rules.Append(
-        DeviceRule(true, device.permissions, type, major(st.st_rdev), minor(st.st_rdev)));
+    rules.Append(DeviceRule(true, device.permissions, type, major(st.st_rdev), minor(st.st_rdev)));
   }
   if (!nodes.as_array().empty()) linux_part.Set("devices", std::move(nodes));
 }
@@ -142,8 +136,7 @@ Json BuildProcess(const Spec& spec, const SpecContext& context) {
     env.insert(env.begin(), std::string(kDefaultPath));
   }
   std::vector<std::string> names =
-      Intersect(spec.security == Security::kInsecure ? AllCapabilities() : DefaultCapabilities(),
-                context.capabilities);
+      Intersect(spec.security == Security::kInsecure ? AllCapabilities() : DefaultCapabilities(), context.capabilities);
   if (spec.security != Security::kInsecure && !context.may_mknod) {
     std::erase(names, "CAP_MKNOD");
   }

@@ -18,8 +18,8 @@ struct SpecContext {
   bool may_mknod = true;                 // false: CAP_MKNOD is withheld, no device filter protects
   uint64_t capabilities = ~uint64_t{0};  // what there is to give (sandbox/capabilities.h)
   bool cgroup_mount = false;             // show /sys/fs/cgroup (read-only)
-  std::string seccomp_program;  // base64 (sandbox/seccomp_compiler.h) for crun; "": as JSON
-  std::string cgroup_path;      // "" lets the runtime choose
+  std::string seccomp_program;           // base64 (sandbox/seccomp_compiler.h) for crun; "": as JSON
+  std::string cgroup_path;               // "" lets the runtime choose
 };
 
 Json BuildOciSpec(const Spec& spec, const SpecContext& context);

@@ -75,8 +75,7 @@ void ExpectGolden(const std::string& name, const std::string& text) {
 
 std::set<std::string> Destinations(const Json& document) {
   std::set<std::string> names;
-  for (const Json& mount : document.GetArray("mounts"))
-    names.insert(mount.GetString("destination"));
+  for (const Json& mount : document.GetArray("mounts")) names.insert(mount.GetString("destination"));
   return names;
 }
 
@@ -144,13 +143,12 @@ TEST(Seccomp, NoNameIsAllowedTwiceAndDangerousOnesAreNot) {
       allowed.insert(name.as_string());
     }
     for (const std::string& name : allowed) EXPECT_EQ(allowed.count(name), 1u) << name;
-    for (const char* name :
-         {"mount",       "umount2",         "unshare",        "setns",        "bpf",
-          "keyctl",      "add_key",         "request_key",    "init_module",  "finit_module",
-          "kexec_load",  "reboot",          "swapon",         "pivot_root",   "open_by_handle_at",
-          "userfaultfd", "perf_event_open", "io_uring_setup", "clone",        "clone3",
-          "socket",      "personality",     "iopl",           "settimeofday", "move_mount",
-          "fsopen"}) {
+    for (const char* name : {"mount",       "umount2",         "unshare",        "setns",        "bpf",
+                             "keyctl",      "add_key",         "request_key",    "init_module",  "finit_module",
+                             "kexec_load",  "reboot",          "swapon",         "pivot_root",   "open_by_handle_at",
+                             "userfaultfd", "perf_event_open", "io_uring_setup", "clone",        "clone3",
+                             "socket",      "personality",     "iopl",           "settimeofday", "move_mount",
+                             "fsopen"}) {
       EXPECT_EQ(allowed.count(name), 0u) << name;
     }
     for (const char* name : {"execve", "openat2", "mmap", "futex", "statx", "renameat2", "wait4"}) {
@@ -220,8 +218,8 @@ TEST(Seccomp, CompiledProgramDecidesAsTheProfileSays) {
 
       {"clone as fork", SYS_clone, SIGCHLD, kAllow},
       {"clone as pthread_create", SYS_clone,
-       CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
-           CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID,
+       CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS |
+           CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID,
        kAllow},
       {"clone of a user namespace", SYS_clone, CLONE_NEWUSER, kRefuse},
       {"clone of a mount namespace", SYS_clone, CLONE_NEWNS | SIGCHLD, kRefuse},
@@ -320,9 +318,7 @@ TEST(Seccomp, CompiledProgramDecidesAsTheProfileSays) {
 }
 
 TEST(Seccomp, EveryMachineHasItsOwnCallsAndArchitectures) {
-  auto names_of = [](const Json& profile) {
-    return profile.GetArray("syscalls")[0].GetStrings("names");
-  };
+  auto names_of = [](const Json& profile) { return profile.GetArray("syscalls")[0].GetStrings("names"); };
   Json s390 = DefaultSeccompProfile("s390x");
   EXPECT_THAT(s390.GetStrings("architectures"), ElementsAre("SCMP_ARCH_S390X", "SCMP_ARCH_S390"));
   EXPECT_THAT(names_of(s390), Contains("s390_runtime_instr"));

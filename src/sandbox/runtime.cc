@@ -48,7 +48,7 @@ Result<Fd> CopyAndSeal(const std::string& path) {
 // a copy already. Started from one it is linked with its eleven libraries once: a fifth of a step's CPU.
 int SealedCopyOf(const std::string& path) {
   struct Copied {
-    struct stat of{};
+    struct stat of {};
     Fd fd;
   };
   static Guarded<std::map<std::string, Copied>> copies;
@@ -56,9 +56,8 @@ int SealedCopyOf(const std::string& path) {
   if (stat(path.c_str(), &now) != 0) return -1;
   auto known = copies.Lock();
   Copied& copied = (*known)[path];
-  bool same = copied.of.st_dev == now.st_dev && copied.of.st_ino == now.st_ino &&
-              copied.of.st_size == now.st_size && copied.of.st_mtim.tv_sec == now.st_mtim.tv_sec &&
-              copied.of.st_mtim.tv_nsec == now.st_mtim.tv_nsec;
+  bool same = copied.of.st_dev == now.st_dev && copied.of.st_ino == now.st_ino && copied.of.st_size == now.st_size &&
+              copied.of.st_mtim.tv_sec == now.st_mtim.tv_sec && copied.of.st_mtim.tv_nsec == now.st_mtim.tv_nsec;
   if (same) return copied.fd.get();
   auto fd = CopyAndSeal(path);
   if (!fd) LOG_DEBUG("no sealed copy of {}: {}", path, fd.error().message);
@@ -72,8 +71,7 @@ int SealedCopyOf(const std::string& path) {
 
 Result<Runtime> FindRuntime() {
   if (const char* wanted = std::getenv("VARVE_RUNTIME"); wanted != nullptr && *wanted != '\0') {
-    std::string_view name =
-        std::string_view(wanted).substr(std::string_view(wanted).rfind('/') + 1);
+    std::string_view name = std::string_view(wanted).substr(std::string_view(wanted).rfind('/') + 1);
     Runtime runtime;
     if (name.starts_with("crun")) {
       runtime.kind = RuntimeKind::kCrun;
@@ -122,8 +120,7 @@ sys::SpawnSpec CommandWith(const Runtime& runtime, const std::string& root, cons
     command.argv.push_back("--cgroup-manager=disabled");
     command.program_fd = SealedCopyOf(runtime.path);
   }
-  command.env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                 "XDG_RUNTIME_DIR=" + bundle};
+  command.env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "XDG_RUNTIME_DIR=" + bundle};
   command.cwd = "/";
   command.new_session = true;
   command.parent_death_signal = SIGKILL;
@@ -156,8 +153,7 @@ sys::SpawnSpec ExecCommand(const Runtime& runtime, const std::string& root, cons
                            const std::string& id, const std::string& name, int pidfd) {
   const std::string files = bundle + "/" + name;
   sys::SpawnSpec command = CommandWith(runtime, root, bundle, files + ".log");
-  command.argv.insert(command.argv.end(),
-                      {"exec", "--process", files + ".json", "--pid-file", files + ".pid", id});
+  command.argv.insert(command.argv.end(), {"exec", "--process", files + ".json", "--pid-file", files + ".pid", id});
   command.join_pidfd = pidfd;
   return command;
 }

@@ -56,8 +56,8 @@ struct ResourceLimits {
   std::optional<int64_t> cpu_quota;
   std::string cpuset_cpus, cpuset_mems;
   bool empty() const {
-    return !memory && !memory_swap && !cpu_shares && !cpu_period && !cpu_quota &&
-           cpuset_cpus.empty() && cpuset_mems.empty();
+    return !memory && !memory_swap && !cpu_shares && !cpu_period && !cpu_quota && cpuset_cpus.empty() &&
+           cpuset_mems.empty();
   }
 };
 
@@ -67,8 +67,8 @@ enum class Security { kSandbox, kInsecure };
 // A device node of the host, to be seen in the container.
 struct DeviceNode {
   std::string host_path;
-  std::string path;                                   // in the container
-  std::string permissions = "rwm";                    // read, write, mknod
+  std::string path;                                       // in the container
+  std::string permissions = "rwm";                        // read, write, mknod
   std::optional<uint32_t> mode = {}, uid = {}, gid = {};  // default: the host's
 };
 
@@ -86,11 +86,11 @@ struct Spec {
   Security security = Security::kSandbox;
   std::string filter_dir;  // exists; keeps the compiled system-call filter. Empty: the state directory
   std::vector<ExtraHost> extra_hosts;
-  std::string resolv_conf;           // the text; empty: this machine's, as ResolvConf changes it
+  std::string resolv_conf;  // the text; empty: this machine's, as ResolvConf changes it
   uint64_t shm_size = 64 << 20;
   std::vector<Ulimit> ulimits;
   ResourceLimits limits;
-  std::string cgroup_parent;         // only used with limits
+  std::string cgroup_parent;  // only used with limits
   std::vector<DeviceNode> devices;
   std::vector<std::pair<std::string, Json>> hooks;  // name and object (config.md, "POSIX-platform Hooks")
 };
@@ -124,9 +124,8 @@ Result<Runtime> FindRuntime();
 // created when missing; steps may share it. A non-zero exit is an Outcome, not an error. Errors:
 // kCancelled after a stop (everything is dead by then); kExec when the program cannot be started;
 // kInvalid for a spec that this machine cannot run, with a hint.
-Result<Outcome> Run(const Spec& spec, const std::string& state_dir, const OutputSink& sink,
-                    std::stop_token stop);
-Result<Outcome> RunWith(const Runtime& runtime, const Spec& spec, const std::string& state_dir,
-                        const OutputSink& sink, std::stop_token stop);
+Result<Outcome> Run(const Spec& spec, const std::string& state_dir, const OutputSink& sink, std::stop_token stop);
+Result<Outcome> RunWith(const Runtime& runtime, const Spec& spec, const std::string& state_dir, const OutputSink& sink,
+                        std::stop_token stop);
 
 }  // namespace varve::sandbox

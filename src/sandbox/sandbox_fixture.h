@@ -37,8 +37,8 @@ class SandboxTest : public testing::TestWithParam<RuntimeKind> {
     spec_.rootfs = dir_.path() + "/rootfs";
     ASSERT_TRUE(sys::MkdirAll(spec_.rootfs + "/bin"));
     std::filesystem::copy_file(kBusybox, spec_.rootfs + "/bin/busybox");
-    for (const char* applet : {"sh", "cat", "ls", "id", "sleep", "mknod", "hostname", "grep", "stty",
-                               "mkdir", "rm", "true", "touch", "mount", "ip", "pwd", "dd"}) {
+    for (const char* applet : {"sh", "cat", "ls", "id", "sleep", "mknod", "hostname", "grep", "stty", "mkdir", "rm",
+                               "true", "touch", "mount", "ip", "pwd", "dd"}) {
       std::filesystem::create_symlink("busybox", spec_.rootfs + "/bin/" + applet);
     }
   }
@@ -49,9 +49,7 @@ class SandboxTest : public testing::TestWithParam<RuntimeKind> {
     err_.clear();
     return RunWith(
         runtime_, spec_, state_,
-        [this](sys::Stream stream, std::string_view chunk) {
-          (stream == sys::Stream::kStdout ? out_ : err_) += chunk;
-        },
+        [this](sys::Stream stream, std::string_view chunk) { (stream == sys::Stream::kStdout ? out_ : err_) += chunk; },
         stop);
   }
 

@@ -69,8 +69,7 @@ TEST_P(SandboxTest, KilledProcessCountsAs128PlusSignal) {
 
 TEST_P(SandboxTest, PassesEnvironmentAndDefaultsPath) {
   spec_.env = {"A=b c", "EMPTY="};
-  EXPECT_EQ(Output("echo \"$A|$EMPTY|$PATH\""),
-            "b c||/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n");
+  EXPECT_EQ(Output("echo \"$A|$EMPTY|$PATH\""), "b c||/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n");
   spec_.env = {"PATH=/bin"};
   EXPECT_EQ(Output("echo $PATH"), "/bin\n");
 }
@@ -125,8 +124,7 @@ TEST_P(SandboxTest, BindMountsReadOnlyAndWritable) {
 }
 
 TEST_P(SandboxTest, TmpfsMountVanishes) {
-  spec_.mounts = {
-      {.kind = MountKind::kTmpfs, .target = "/scratch", .nosuid = true, .size = 1 << 20}};
+  spec_.mounts = {{.kind = MountKind::kTmpfs, .target = "/scratch", .nosuid = true, .size = 1 << 20}};
   EXPECT_THAT(Output("echo x > /scratch/f; grep ' /scratch ' /proc/mounts"),
               AllOf(HasSubstr("tmpfs"), HasSubstr("size=1024k"), HasSubstr("nosuid")));
   EXPECT_FALSE(std::filesystem::exists(spec_.rootfs + "/scratch"));
@@ -187,10 +185,9 @@ TEST_P(SandboxTest, DeviceNodesCanBeMadeButNotOpened) {
                    "dd if=/k of=/dev/null bs=1 count=0 2>/dev/null && echo opened; "
                    "echo x > /n && echo null"),
             "made\nnull\n");
-  EXPECT_EQ(
-      Output("echo x > /dev/null; dd if=/dev/zero bs=4 count=1 2>/dev/null | dd of=/dev/null "
-             "2>/dev/null; dd if=/dev/urandom bs=1 count=1 of=/dev/null 2>/dev/null && echo ok"),
-      "ok\n");
+  EXPECT_EQ(Output("echo x > /dev/null; dd if=/dev/zero bs=4 count=1 2>/dev/null | dd of=/dev/null "
+                   "2>/dev/null; dd if=/dev/urandom bs=1 count=1 of=/dev/null 2>/dev/null && echo ok"),
+            "ok\n");
 }
 
 TEST_P(SandboxTest, UlimitsOnlyOnRequest) {
@@ -220,15 +217,13 @@ TEST_P(SandboxTest, MountPointsLeaveNoTrace) {
 
 TEST_P(SandboxTest, FilesMadeBesideMountPointsStay) {
   Output("echo mine > /etc/mine; mkdir /opt");
-  EXPECT_EQ(Names(spec_.rootfs),
-            (std::vector<std::string>{"bin", "dev", "etc", "opt", "proc", "sys"}));
+  EXPECT_EQ(Names(spec_.rootfs), (std::vector<std::string>{"bin", "dev", "etc", "opt", "proc", "sys"}));
   EXPECT_EQ(Names(spec_.rootfs + "/etc"), std::vector<std::string>{"mine"});
 }
 
 TEST_P(SandboxTest, DanglingResolvConfLinkIsKeptAndItsTargetRemoved) {
   ASSERT_TRUE(sys::MkdirAll(spec_.rootfs + "/etc"));
-  std::filesystem::create_symlink("../run/systemd/resolve/stub-resolv.conf",
-                                  spec_.rootfs + "/etc/resolv.conf");
+  std::filesystem::create_symlink("../run/systemd/resolve/stub-resolv.conf", spec_.rootfs + "/etc/resolv.conf");
   EXPECT_THAT(Output("cat /etc/resolv.conf"), HasSubstr("nameserver"));
   EXPECT_TRUE(std::filesystem::is_symlink(spec_.rootfs + "/etc/resolv.conf"));
   EXPECT_FALSE(std::filesystem::exists(spec_.rootfs + "/run"));
@@ -296,8 +291,7 @@ TEST_P(SandboxTest, StopKillsEverythingWithinASecond) {
     asked = std::chrono::steady_clock::now();
     source.request_stop();
   });
-  auto outcome = Shell(fmt::format("trap '' TERM INT; sleep {0} & sleep {0}; true", marker),
-                       source.get_token());
+  auto outcome = Shell(fmt::format("trap '' TERM INT; sleep {0} & sleep {0}; true", marker), source.get_token());
   auto ended = std::chrono::steady_clock::now();
   stopper.join();
   ASSERT_FALSE(outcome);
@@ -326,14 +320,12 @@ TEST_P(SandboxTest, KilledParentTakesTheStepAlong) {
   }
 
   // The mount namespace of a build takes its bundles along; control groups stay, until the next step.
-  EXPECT_TRUE(WaitFor([&] { return Output("true").empty() && CgroupsOf(parent).empty(); },
-                      std::chrono::seconds(10)))
+  EXPECT_TRUE(WaitFor([&] { return Output("true").empty() && CgroupsOf(parent).empty(); }, std::chrono::seconds(10)))
       << testing::PrintToString(CgroupsOf(parent));
 }
 
 TEST_P(SandboxTest, StreamsOutputWhileRunning) {
-  spec_.args = {"/bin/sh", "-c",
-                "echo first; while ! [ -e /go ]; do sleep 0.01; done; echo second"};
+  spec_.args = {"/bin/sh", "-c", "echo first; while ! [ -e /go ]; do sleep 0.01; done; echo second"};
   std::string seen;
   auto outcome = RunWith(runtime_, spec_, state_,
                          [&](sys::Stream, std::string_view chunk) {
@@ -371,8 +363,7 @@ TEST_P(SandboxTest, MountOnRootIsRefused) {
 }
 
 TEST_P(SandboxTest, RunsWithoutRootInAUserNamespace) {
-  spec_.args = {"/bin/sh", "-c",
-                "id -u; cat /etc/hosts >/dev/null && touch /made && echo x >/dev/null"};
+  spec_.args = {"/bin/sh", "-c", "id -u; cat /etc/hosts >/dev/null && touch /made && echo x >/dev/null"};
   std::filesystem::create_directory(state_);
   for (const std::string& path : {dir_.path(), spec_.rootfs, state_}) {
     ASSERT_EQ(chown(path.c_str(), 65534, 65534), 0);
@@ -384,8 +375,8 @@ TEST_P(SandboxTest, RunsWithoutRootInAUserNamespace) {
     bool dropped = setresgid(65534, 65534, 65534) == 0 && setresuid(65534, 65534, 65534) == 0 &&
                    prctl(PR_SET_DUMPABLE, 1) == 0;  // else /proc/self belongs to root
     std::string text = dropped ? "" : "cannot drop privileges";
-    auto outcome = RunOn(ProbeHost(), runtime_, spec_, state_,
-                         [&](sys::Stream, std::string_view chunk) { text += chunk; }, {});
+    auto outcome =
+        RunOn(ProbeHost(), runtime_, spec_, state_, [&](sys::Stream, std::string_view chunk) { text += chunk; }, {});
     text += outcome ? fmt::format("exit {}", outcome->exit_code) : outcome.error().ToString();
     spec_.user.uid = 1000;
     auto refused = RunOn(ProbeHost(), runtime_, spec_, state_, {}, {});
@@ -413,8 +404,7 @@ TEST_P(SandboxTest, LimitsAreEnforcedByRunc) {
   EXPECT_EQ(out_, "67108864\n");
 }
 
-INSTANTIATE_TEST_SUITE_P(Runtimes, SandboxTest,
-                         testing::Values(RuntimeKind::kCrun, RuntimeKind::kRunc),
+INSTANTIATE_TEST_SUITE_P(Runtimes, SandboxTest, testing::Values(RuntimeKind::kCrun, RuntimeKind::kRunc),
                          [](const testing::TestParamInfo<RuntimeKind>& kind) {
                            return kind.param == RuntimeKind::kCrun ? "crun" : "runc";
                          });
@@ -448,16 +438,14 @@ TEST_P(SandboxTest, UpperDirectoryOfAnOverlayHoldsOnlyWhatTheStepMade) {
   // /etc is copied up, empty and with its old times; mount_point_parents names it.
   EXPECT_EQ(Names(dir_.path() + "/upper"), (std::vector<std::string>{"dev", "etc", "made", "proc", "sys"}));
   EXPECT_THAT(Names(dir_.path() + "/upper/etc"), IsEmpty());
-  EXPECT_EQ(sys::Statx(dir_.path() + "/upper/etc")->mtime,
-            sys::Statx(dir_.path() + "/rootfs/etc")->mtime);
+  EXPECT_EQ(sys::Statx(dir_.path() + "/upper/etc")->mtime, sys::Statx(dir_.path() + "/rootfs/etc")->mtime);
 }
 
 TEST_P(SandboxTest, StepsRunConcurrently) {
   std::atomic<int> good = 0;
   for (int t = 0; t < 4; ++t) {
-    std::filesystem::copy(
-        spec_.rootfs, fmt::format("{}/rootfs{}", dir_.path(), t),
-        std::filesystem::copy_options::recursive | std::filesystem::copy_options::copy_symlinks);
+    std::filesystem::copy(spec_.rootfs, fmt::format("{}/rootfs{}", dir_.path(), t),
+                          std::filesystem::copy_options::recursive | std::filesystem::copy_options::copy_symlinks);
   }
   {
     std::vector<std::jthread> threads;
@@ -486,9 +474,7 @@ TEST_P(SandboxTest, DISABLED_TimePerRun) {
     auto begin = std::chrono::steady_clock::now();
     auto outcome = RunWith(runtime_, spec_, state_, {}, {});
     ASSERT_TRUE(outcome) << outcome.error().ToString();
-    millis.push_back(
-        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin)
-            .count());
+    millis.push_back(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
   }
   std::ranges::sort(millis);
   std::printf("%s: min %.1f median %.1f p90 %.1f ms\n", runtime_.path.c_str(), millis.front(),

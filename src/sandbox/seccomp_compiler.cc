@@ -84,8 +84,8 @@ Status AddRule(scmp_filter_ctx filter, const Json& rule) {
   for (const std::string& name : rule.GetStrings("names")) {
     int number = seccomp_syscall_resolve_name(name.c_str());
     if (number == __NR_SCMP_ERROR) continue;
-    int failed = seccomp_rule_add_array(
-        filter, action, number, static_cast<unsigned>(comparisons.size()), comparisons.data());
+    int failed =
+        seccomp_rule_add_array(filter, action, number, static_cast<unsigned>(comparisons.size()), comparisons.data());
     if (failed != 0) return SeccompError(failed, name);
   }
   return Ok();
@@ -122,9 +122,7 @@ static std::string CompilerVersion() {
 
 #else
 
-Result<std::string> CompileSeccomp(const Json&) {
-  return Invalid("this varve was built without libseccomp");
-}
+Result<std::string> CompileSeccomp(const Json&) { return Invalid("this varve was built without libseccomp"); }
 
 static std::string CompilerVersion() { return "none"; }
 

@@ -86,14 +86,12 @@ struct Machine {
 
 const Machine* FindMachine(std::string_view name) {
   static const std::vector<Machine> machines = {
-      {"x86_64", "arch_prctl modify_ldt",
-       {"SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"}},
+      {"x86_64", "arch_prctl modify_ldt", {"SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"}},
       {"aarch64",
        "arm_fadvise64_64 arm_sync_file_range breakpoint cacheflush set_tls sync_file_range2",
        {"SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"}},
       {"riscv64", "riscv_flush_icache", {"SCMP_ARCH_RISCV64"}},
-      {"s390x", "s390_pci_mmio_read s390_pci_mmio_write s390_runtime_instr",
-       {"SCMP_ARCH_S390X", "SCMP_ARCH_S390"}},
+      {"s390x", "s390_pci_mmio_read s390_pci_mmio_write s390_runtime_instr", {"SCMP_ARCH_S390X", "SCMP_ARCH_S390"}},
       {"ppc64le", "sync_file_range2 swapcontext", {"SCMP_ARCH_PPC64LE"}}};
   auto found = std::ranges::find(machines, name, &Machine::name);
   return found == machines.end() ? nullptr : &*found;

@@ -49,14 +49,12 @@ Result<UserSpec> SplitSpec(std::string_view spec) {
 }
 
 Error Unknown(std::string_view kind, std::string_view name, std::string_view file) {
-  Error error =
-      Invalid("unable to find {} {}: no matching entries in {} of the image", kind, name, file);
+  Error error = Invalid("unable to find {} {}: no matching entries in {} of the image", kind, name, file);
   error.hint = fmt::format("create the {} in an earlier step, or use its number", kind);
   return error;
 }
 
-void AddSupplementaryGroups(const std::string& name, const std::vector<GroupEntry>& groups,
-                            User& user) {
+void AddSupplementaryGroups(const std::string& name, const std::vector<GroupEntry>& groups, User& user) {
   for (const GroupEntry& group : groups) {
     if (std::ranges::find(group.members, name) != group.members.end()) {
       user.additional_gids.push_back(group.gid);
@@ -94,8 +92,7 @@ std::vector<GroupEntry> ParseGroup(std::string_view text) {
   return entries;
 }
 
-Result<User> ResolveExecUser(std::string_view spec, std::string_view passwd,
-                             std::string_view group) {
+Result<User> ResolveExecUser(std::string_view spec, std::string_view passwd, std::string_view group) {
   TRY_ASSIGN(UserSpec parts, SplitSpec(spec.empty() ? "0" : spec));
   if (parts.user.empty()) parts.user = "0";
   std::vector<PasswdEntry> users = ParsePasswd(passwd);
@@ -107,8 +104,8 @@ Result<User> ResolveExecUser(std::string_view spec, std::string_view passwd,
     return user;
   }
   // A user's name may consist of digits; the number wins, as in containerd.
-  auto entry = std::ranges::find_if(
-      users, [&](const PasswdEntry& e) { return uid ? e.uid == *uid : e.name == parts.user; });
+  auto entry =
+      std::ranges::find_if(users, [&](const PasswdEntry& e) { return uid ? e.uid == *uid : e.name == parts.user; });
   if (entry != users.end()) {
     user.uid = entry->uid;
     user.gid = entry->gid;
@@ -136,8 +133,8 @@ Result<User> ResolveExecUser(std::string_view spec, std::string_view passwd,
   return user;
 }
 
-Result<User> ResolveChownUser(std::string_view spec, std::string_view passwd,
-                              std::string_view group, std::optional<std::string>* unknown) {
+Result<User> ResolveChownUser(std::string_view spec, std::string_view passwd, std::string_view group,
+                              std::optional<std::string>* unknown) {
   TRY_ASSIGN(UserSpec parts, SplitSpec(spec));
   if (parts.user.empty() && parts.group.empty()) {
     return Invalid("invalid owner \"{}\": it should be USER or USER:GROUP", spec);
@@ -201,8 +198,7 @@ Result<User> ResolveExecUser(int root_fd, std::string_view spec) {
   return ResolveExecUser(spec, passwd, group);
 }
 
-Result<User> ResolveChownUser(int root_fd, std::string_view spec,
-                              std::optional<std::string>* unknown) {
+Result<User> ResolveChownUser(int root_fd, std::string_view spec, std::optional<std::string>* unknown) {
   TRY_ASSIGN(std::string passwd, ReadRootFile(root_fd, "etc/passwd"));
   TRY_ASSIGN(std::string group, ReadRootFile(root_fd, "etc/group"));
   return ResolveChownUser(spec, passwd, group, unknown);

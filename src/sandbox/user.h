@@ -43,19 +43,16 @@ struct User {
 //   1000         its gid (0 if it has no entry) and groups come from the files
 //   name         looked up; name:group and uid:group take the group from the files or as a number
 // A name that is not there is kInvalid.
-Result<User> ResolveExecUser(std::string_view spec, std::string_view passwd,
-                             std::string_view group);
+Result<User> ResolveExecUser(std::string_view spec, std::string_view passwd, std::string_view group);
 Result<User> ResolveExecUser(int root_fd, std::string_view spec);
 
 // The owner that --chown names. A number alone is also the gid; a name brings its gid from passwd;
 // ":group" is root with that group.
 // A name (or file) that is not there counts as 0, as BuildKit has it in fact; `unknown`, if given,
 // gets that name so that the caller can warn, unless it is "root".
-Result<User> ResolveChownUser(std::string_view spec, std::string_view passwd,
-                              std::string_view group,
+Result<User> ResolveChownUser(std::string_view spec, std::string_view passwd, std::string_view group,
                               std::optional<std::string>* unknown = nullptr);
-Result<User> ResolveChownUser(int root_fd, std::string_view spec,
-                              std::optional<std::string>* unknown = nullptr);
+Result<User> ResolveChownUser(int root_fd, std::string_view spec, std::optional<std::string>* unknown = nullptr);
 
 // The home directory of a uid in the image; empty without an entry.
 std::string HomeOf(uid_t uid, std::string_view passwd);

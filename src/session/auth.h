@@ -1,9 +1,9 @@
 // Who the client is to registries: docker's credentials on its machine.
 //
-// A client of today keeps its password: it fetches tokens itself, for scopes that the registry asked for, and says so by
-// handing out a public key for our salt (GetTokenAuthority). BuildKit keeps tokens for later sessions that prove to have
-// the same key (VerifyTokenAuthority); here a token serves the build of the session that it came from and goes with it,
-// so there is nothing to prove.
+// A client of today keeps its password: it fetches tokens itself, for scopes that the registry asked for, and says so
+// by handing out a public key for our salt (GetTokenAuthority). BuildKit keeps tokens for later sessions that prove to
+// have the same key (VerifyTokenAuthority); here a token serves the build of the session that it came from and goes
+// with it, so there is nothing to prove.
 #pragma once
 
 #include <cstdint>
@@ -35,7 +35,8 @@ struct ClientToken {
   std::string token;
   int64_t seconds = 60;  // that it is good for, from now
 };
-// Nothing: this client does not fetch tokens, or was told not to (GetLogin then). kInvalid when the token server refuses it.
+// Nothing: this client does not fetch tokens, or was told not to (GetLogin then). kInvalid when the token server
+// refuses it.
 Result<std::optional<ClientToken>> FetchToken(Session& session, const TokenQuestion& question, Clock& clock,
                                               std::stop_token stop);
 

@@ -46,7 +46,9 @@ struct AuthTest : ::testing::Test {
   std::unique_ptr<FakeDaemon> daemon = std::make_unique<FakeDaemon>();
   std::unique_ptr<FakeClient> client;
   std::shared_ptr<Session> session;
-  TokenQuestion question{.host = "r.example.com", .realm = "https://auth.example.com/token", .service = "r",
+  TokenQuestion question{.host = "r.example.com",
+                         .realm = "https://auth.example.com/token",
+                         .service = "r",
                          .scopes = {"repository:a:pull", "repository:b:pull,push"}};
 
   AuthTest() {
@@ -55,9 +57,10 @@ struct AuthTest : ::testing::Test {
   }
   void Open(std::vector<std::string> methods) {
     client.reset();
-    client = std::make_unique<FakeClient>(
-        daemon->Connect(), testing::FakeClientOptions{.id = "s" + std::to_string(++opened), .services = {&auth},
-                                                      .methods = std::move(methods)});
+    client =
+        std::make_unique<FakeClient>(daemon->Connect(), testing::FakeClientOptions{.id = "s" + std::to_string(++opened),
+                                                                                   .services = {&auth},
+                                                                                   .methods = std::move(methods)});
     session = *daemon->sessions().Find("s" + std::to_string(opened), {});
   }
   int opened = 0;

@@ -49,8 +49,7 @@ Result<BytePipe> BytePipe::Make(int message_bytes) {
   arguments.SetMaxSendMessageSize(message_bytes);
   arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY, "localhost");
   // gRPC owns the descriptor from here on.
-  pipe.channel_ =
-      grpc::CreateCustomInsecureChannelFromFd("session", channel_end.Release(), arguments);
+  pipe.channel_ = grpc::CreateCustomInsecureChannelFromFd("session", channel_end.Release(), arguments);
   return pipe;
 }
 

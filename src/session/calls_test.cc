@@ -228,9 +228,9 @@ TEST_F(CallsTest, AClientWithoutSecretsHasNone) {
 
 class Uploader final : public moby::upload::v1::Upload::Service {
  public:
-  grpc::Status Pull(grpc::ServerContext* context,
-                    grpc::ServerReaderWriter<moby::upload::v1::BytesMessage, moby::upload::v1::BytesMessage>*
-                        stream) override {
+  grpc::Status Pull(
+      grpc::ServerContext* context,
+      grpc::ServerReaderWriter<moby::upload::v1::BytesMessage, moby::upload::v1::BytesMessage>* stream) override {
     metadata = MetadataOf(*context);
     moby::upload::v1::BytesMessage message;
     for (int i = 0; i < 10; ++i) {
@@ -260,10 +260,9 @@ class EchoAgent final : public moby::sshforward::v1::SSH::Service {
     if (request->id() == "default") return grpc::Status::OK;
     return {grpc::StatusCode::UNKNOWN, "unset ssh forward key " + request->id()};
   }
-  grpc::Status ForwardAgent(
-      grpc::ServerContext* context,
-      grpc::ServerReaderWriter<moby::sshforward::v1::BytesMessage, moby::sshforward::v1::BytesMessage>* stream)
-      override {
+  grpc::Status ForwardAgent(grpc::ServerContext* context,
+                            grpc::ServerReaderWriter<moby::sshforward::v1::BytesMessage,
+                                                     moby::sshforward::v1::BytesMessage>* stream) override {
     if (MetadataOf(*context)["buildkit.ssh.id"] != "default") return grpc::Status::CANCELLED;
     moby::sshforward::v1::BytesMessage message;
     while (stream->Read(&message)) {
@@ -291,7 +290,7 @@ TEST_F(CallsTest, AnAgentAnswersThroughASocket) {
   const auto session = Open({&agent}, kSshMethods);
   auto forwarded = ForwardedAgent::Start(session, "", temp_.path(), {});
   ASSERT_TRUE(forwarded) << forwarded.error().ToString();
-  struct stat info{};
+  struct stat info {};
   ASSERT_EQ(::stat((*forwarded)->socket().c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0600u);
   for (int i = 0; i < 3; ++i) {

@@ -31,8 +31,7 @@ Result<std::optional<uint64_t>> ClientContent::Size(const Digest& blob, std::sto
   api::InfoRequest request;
   api::InfoResponse response;
   request.set_digest(blob.ToString());
-  const grpc::Status status =
-      api::Content::NewStub(session_->channel())->Info(call.context(), request, &response);
+  const grpc::Status status = api::Content::NewStub(session_->channel())->Info(call.context(), request, &response);
   if (status.error_code() == grpc::StatusCode::NOT_FOUND &&
       status.error_message().find("unknown store") == std::string::npos) {
     return std::optional<uint64_t>();
@@ -41,8 +40,7 @@ Result<std::optional<uint64_t>> ClientContent::Size(const Digest& blob, std::sto
   return std::optional(static_cast<uint64_t>(response.info().size()));
 }
 
-Status ClientContent::ReadRange(const Digest& blob, uint64_t offset, uint64_t size, Writer& out,
-                                std::stop_token stop) {
+Status ClientContent::ReadRange(const Digest& blob, uint64_t offset, uint64_t size, Writer& out, std::stop_token stop) {
   TRY(session_->Require("/containerd.services.content.v1.Content/Read"));
   Call call(std::move(stop));
   call.Add(kStore, store_);
@@ -80,8 +78,7 @@ Status ClientContent::Read(const Digest& blob, Writer& out, std::stop_token stop
   return Ok();
 }
 
-Result<std::string> ClientContent::ReadPart(const Digest& blob, uint64_t offset, uint64_t size,
-                                            std::stop_token stop) {
+Result<std::string> ClientContent::ReadPart(const Digest& blob, uint64_t offset, uint64_t size, std::stop_token stop) {
   // A client that sends more than it was asked for is stopped.
   class Bounded final : public Writer {
    public:

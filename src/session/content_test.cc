@@ -17,9 +17,7 @@ class ContentTest : public ::testing::Test {
   ContentTest() {
     client_ = std::make_unique<FakeClient>(
         daemon_.Connect(),
-        testing::FakeClientOptions{.id = "one",
-                                   .services = {&stores_},
-                                   .methods = testing::ContentStores::Methods()});
+        testing::FakeClientOptions{.id = "one", .services = {&stores_}, .methods = testing::ContentStores::Methods()});
     session_ = daemon_.sessions().Find("one", {}).value();
     content_ = std::make_unique<ClientContent>(session_, "local:/cache");
   }

@@ -48,21 +48,19 @@ std::string Joined(const std::vector<std::string>& parts) {
 }
 
 std::string QuestionKey(const Session& session, const ContextRequest& request) {
-  return Joined({session.id(), request.name, request.shared_key_hint, Joined(request.include),
-                 Joined(request.exclude), Joined(request.follow), request.always_ask ? "all" : ""});
+  return Joined({session.id(), request.name, request.shared_key_hint, Joined(request.include), Joined(request.exclude),
+                 Joined(request.follow), request.always_ask ? "all" : ""});
 }
 
 }  // namespace
 
-Result<std::shared_ptr<const SyncedContext>> Contexts::Sync(Session& session,
-                                                            const ContextRequest& request,
+Result<std::shared_ptr<const SyncedContext>> Contexts::Sync(Session& session, const ContextRequest& request,
                                                             std::stop_token stop) {
   std::shared_ptr<Flight> flight;
   {
     auto flights = flights_.Lock();
-    std::erase_if(*flights, [](const auto& entry) {
-      return entry.second.use_count() == 1 && entry.second->result.expired();
-    });
+    std::erase_if(*flights,
+                  [](const auto& entry) { return entry.second.use_count() == 1 && entry.second->result.expired(); });
     auto& place = (*flights)[QuestionKey(session, request)];
     if (!place) place = std::make_shared<Flight>();
     flight = place;
@@ -77,8 +75,7 @@ Result<std::shared_ptr<const SyncedContext>> Contexts::Sync(Session& session,
   return result;
 }
 
-Result<std::shared_ptr<const SyncedContext>> Contexts::Transfer(Session& session,
-                                                                const ContextRequest& request,
+Result<std::shared_ptr<const SyncedContext>> Contexts::Transfer(Session& session, const ContextRequest& request,
                                                                 std::stop_token stop) {
   METRIC("session.sync");
   // As a directory that the client does not have: there are builds that do without.

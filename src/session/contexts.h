@@ -4,8 +4,8 @@
 //   TRY_ASSIGN(auto context, contexts.Sync(session, {.name = "context", .exclude = patterns}, stop));
 //   … build from context->path(), an ordinary directory …
 //
-// What a client sent stays, so that the next transfer sends what changed (receive_tree.h). Directories are told apart by
-// the name of the mount, a hint of the front end, and the key that the sessions of one project share:
+// What a client sent stays, so that the next transfer sends what changed (receive_tree.h). Directories are told apart
+// by the name of the mount, a hint of the front end, and the key that the sessions of one project share:
 //
 //   <root>/synced/<key>/<n>/      the files; n counts from 0
 //   <root>/synced/<key>/<n>.lock  held while somebody uses them, by the process of whoever it is
@@ -34,7 +34,7 @@
 namespace varve::session {
 
 struct ContextRequest {
-  std::string name = "context";   // of the client's local mount
+  std::string name = "context";  // of the client's local mount
   std::string shared_key_hint = {};
   std::vector<std::string> include = {};  // patterns; empty: everything
   std::vector<std::string> exclude = {};  // patterns of an ignore file
@@ -78,8 +78,7 @@ class Contexts {
     std::timed_mutex transferring;
     std::weak_ptr<const SyncedContext> result;
   };
-  Result<std::shared_ptr<const SyncedContext>> Transfer(Session& session,
-                                                        const ContextRequest& request,
+  Result<std::shared_ptr<const SyncedContext>> Transfer(Session& session, const ContextRequest& request,
                                                         std::stop_token stop);
 
   const std::string root_;

@@ -34,9 +34,8 @@ class ContextsTest : public ::testing::Test {
 
   std::unique_ptr<FakeClient> Connect(const std::string& id) {
     return std::make_unique<FakeClient>(
-        daemon_.Connect(), testing::FakeClientOptions{.id = id,
-                                                      .services = {&files_},
-                                                      .methods = {"/moby.filesync.v1.FileSync/DiffCopy"}});
+        daemon_.Connect(), testing::FakeClientOptions{
+                               .id = id, .services = {&files_}, .methods = {"/moby.filesync.v1.FileSync/DiffCopy"}});
   }
   void Write(const std::string& name, const std::string& text) {
     EXPECT_TRUE(WriteFileAtomically(temp_.path() + "/project/" + name, text));
@@ -123,8 +122,7 @@ TEST_F(ContextsTest, AClientWithoutFilesSaysSo) {
   FakeClient bare(daemon_.Connect(), {.id = "bare"});
   const auto context = contexts_->Sync(*daemon_.sessions().Find("bare", {}).value(), {}, {});
   ASSERT_FALSE(context);
-  EXPECT_EQ(context.error().message,
-            "the client of this build does not offer /moby.filesync.v1.FileSync/DiffCopy");
+  EXPECT_EQ(context.error().message, "the client of this build does not offer /moby.filesync.v1.FileSync/DiffCopy");
 }
 
 TEST_F(ContextsTest, AClientThatIsKilledFailsTheTransferAndReleasesTheDirectory) {
@@ -143,8 +141,7 @@ TEST_F(ContextsTest, AClientThatIsKilledFailsTheTransferAndReleasesTheDirectory)
 TEST_F(ContextsTest, AStopEndsATransfer) {
   files_.StallAfter(0);
   std::stop_source stop;
-  auto context =
-      std::async(std::launch::async, [&] { return contexts_->Sync(*session_, {}, stop.get_token()); });
+  auto context = std::async(std::launch::async, [&] { return contexts_->Sync(*session_, {}, stop.get_token()); });
   files_.AwaitStall();
   stop.request_stop();
   EXPECT_EQ(context.get().error().code, Code::kCancelled);

@@ -20,8 +20,7 @@ constexpr size_t kPiece = 1 << 20;  // clients take 4 MiB at most
 
 class MessageWriter final : public Writer {
  public:
-  explicit MessageWriter(grpc::ClientReaderWriterInterface<BytesMessage, BytesMessage>& stream)
-      : stream_(stream) {}
+  explicit MessageWriter(grpc::ClientReaderWriterInterface<BytesMessage, BytesMessage>& stream) : stream_(stream) {}
   Status Write(std::string_view data) override {
     while (!data.empty()) {
       const std::string_view piece = data.substr(0, kPiece);

@@ -22,20 +22,25 @@ inline constexpr uint32_t kGoType =
 
 // 07777.
 constexpr mode_t PermissionsOf(uint32_t go) {
-  return (go & 0777) | ((go & kGoSetuid) ? 04000 : 0) | ((go & kGoSetgid) ? 02000 : 0) |
-         ((go & kGoSticky) ? 01000 : 0);
+  return (go & 0777) | ((go & kGoSetuid) ? 04000 : 0) | ((go & kGoSetgid) ? 02000 : 0) | ((go & kGoSticky) ? 01000 : 0);
 }
 
 constexpr uint32_t GoModeOf(mode_t mode) {
   uint32_t go = (mode & 0777) | ((mode & 04000) ? kGoSetuid : 0) | ((mode & 02000) ? kGoSetgid : 0) |
                 ((mode & 01000) ? kGoSticky : 0);
   switch (mode & S_IFMT) {
-    case S_IFDIR: return go | kGoDirectory;
-    case S_IFLNK: return go | kGoSymlink;
-    case S_IFBLK: return go | kGoDevice;
-    case S_IFCHR: return go | kGoDevice | kGoCharDevice;
-    case S_IFIFO: return go | kGoFifo;
-    default: return go;  // fsutil sends sockets as files without content
+    case S_IFDIR:
+      return go | kGoDirectory;
+    case S_IFLNK:
+      return go | kGoSymlink;
+    case S_IFBLK:
+      return go | kGoDevice;
+    case S_IFCHR:
+      return go | kGoDevice | kGoCharDevice;
+    case S_IFIFO:
+      return go | kGoFifo;
+    default:
+      return go;  // fsutil sends sockets as files without content
   }
 }
 

@@ -22,8 +22,7 @@ struct HealthWatch::Check {
   std::unique_ptr<grpc::ClientAsyncResponseReader<grpc::health::v1::HealthCheckResponse>> reader;
 };
 
-HealthWatch::HealthWatch(Pace pace)
-    : pace_(pace), thread_([this] { Loop(); }) {}
+HealthWatch::HealthWatch(Pace pace) : pace_(pace), thread_([this] { Loop(); }) {}
 
 HealthWatch::~HealthWatch() {
   wake_.Set(&queue_, system_clock::now(), nullptr);

@@ -58,7 +58,7 @@ class HealthWatch {
   uint64_t arrivals_ = 0;
   std::map<uint64_t, Watched> watched_;  // by arrival
   std::map<void*, std::unique_ptr<Check>> checks_;
-  grpc::Alarm wake_;  // set once: the end
+  grpc::Alarm wake_;     // set once: the end
   std::jthread thread_;  // last: it uses the others
 };
 

@@ -13,7 +13,7 @@ class PacketStream {
   virtual bool Write(const fsutil::types::Packet& packet) = 0;  // false: it is broken
   // May keep it until the next Write, which follows: many packets then leave at once.
   virtual bool WriteSoon(const fsutil::types::Packet& packet) { return Write(packet); }
-  virtual void Cancel() = 0;                                    // makes both return false, from any thread
+  virtual void Cancel() = 0;  // makes both return false, from any thread
 };
 
 }  // namespace varve::session

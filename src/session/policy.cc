@@ -5,7 +5,8 @@
 
 namespace varve::session {
 
-Result<policysession::CheckPolicyResponse> CheckPolicy(Session& session, const policysession::CheckPolicyRequest& request,
+Result<policysession::CheckPolicyResponse> CheckPolicy(Session& session,
+                                                       const policysession::CheckPolicyRequest& request,
                                                        std::stop_token stop) {
   Call call(std::move(stop));
   policysession::CheckPolicyResponse response;

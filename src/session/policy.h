@@ -12,7 +12,8 @@ namespace varve::session {
 namespace policysession = moby::buildkit::v1::sourcepolicy::policysession;
 
 // A decision, or what the client has to know first. Waits as long as the client thinks.
-Result<policysession::CheckPolicyResponse> CheckPolicy(Session& session, const policysession::CheckPolicyRequest& request,
+Result<policysession::CheckPolicyResponse> CheckPolicy(Session& session,
+                                                       const policysession::CheckPolicyRequest& request,
                                                        std::stop_token stop);
 
 }  // namespace varve::session

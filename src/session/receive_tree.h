@@ -43,9 +43,8 @@ struct Received {
   uint64_t removed = 0;  // entries that the sender does not have any more, directories counted once
 };
 
-// `directory`: open for reading, and nobody else's meanwhile. Uses this thread and a few more, which are gone on return.
-// kInvalid for what a sender may not send and for what it reports; kUnavailable when it leaves; kCancelled.
-Result<Received> ReceiveTree(PacketStream& stream, int directory, const ReceiveOptions& options,
-                             std::stop_token stop);
+// `directory`: open for reading, and nobody else's meanwhile. Uses this thread and a few more, which are gone on
+// return. kInvalid for what a sender may not send and for what it reports; kUnavailable when it leaves; kCancelled.
+Result<Received> ReceiveTree(PacketStream& stream, int directory, const ReceiveOptions& options, std::stop_token stop);
 
 }  // namespace varve::session

@@ -134,10 +134,8 @@ class ReceiveTreeTest : public ::testing::Test {
 TEST_F(ReceiveTreeTest, MakesWhatIsSent) {
   Stat private_file = File("a/secret", 3);
   private_file.set_mode(0600);
-  const auto received = Send({{Dir("a", 0750), ""},
-                              {private_file, "abc"},
-                              {Symlink("b", "../elsewhere"), ""},
-                              {File("c", 0), ""}});
+  const auto received =
+      Send({{Dir("a", 0750), ""}, {private_file, "abc"}, {Symlink("b", "../elsewhere"), ""}, {File("c", 0), ""}});
   ASSERT_TRUE(received) << received.error().ToString();
   EXPECT_EQ(received->entries, 4u);
   EXPECT_EQ(received->files, 2u);
@@ -318,8 +316,7 @@ TEST_F(ReceiveTreeTest, AnErrorOfTheSenderIsTheError) {
 }
 
 TEST_F(ReceiveTreeTest, ASenderThatLeavesIsAnErrorAndTheNextTransferMends) {
-  auto received = Send({{File("a", 1), "a"}, {File("b", 1), "b"}}, {},
-                       [](PacketStream& stream) { stream.Cancel(); });
+  auto received = Send({{File("a", 1), "a"}, {File("b", 1), "b"}}, {}, [](PacketStream& stream) { stream.Cancel(); });
   ASSERT_FALSE(received);
   EXPECT_EQ(received.error().code, Code::kUnavailable);
   Mirror({{File("a", 1), "a"}, {File("b", 1), "b"}});
@@ -394,12 +391,12 @@ TEST_F(ReceiveTreeTest, TheSenderRefusesWhatItDidNotOffer) {
 // Each call that writes failed in turn. What has the sender's time must have the sender's content, since the next
 // transfer does not ask for it.
 TEST_F(ReceiveTreeTest, ATransferThatFailsIsMendedByTheNext) {
-  const std::vector<Sent> before = {{Dir("d"), ""}, {File("d/kept", 4), "kept"}, {File("d/old", 3, 1), "old"},
-                                    {File("gone", 4), "gone"}};
+  const std::vector<Sent> before = {
+      {Dir("d"), ""}, {File("d/kept", 4), "kept"}, {File("d/old", 3, 1), "old"}, {File("gone", 4), "gone"}};
   const std::string large(600 << 10, 'x');
-  const std::vector<Sent> after = {{Dir("d", 0750), ""},        {File("d/kept", 4), "kept"},
-                                   {File("d/new", 3), "new"},   {File("d/old", 5), "newer"},
-                                   {Symlink("l", "d/new"), ""}, {File("large", large.size()), large},
+  const std::vector<Sent> after = {{Dir("d", 0750), ""},           {File("d/kept", 4), "kept"},
+                                   {File("d/new", 3), "new"},      {File("d/old", 5), "newer"},
+                                   {Symlink("l", "d/new"), ""},    {File("large", large.size()), large},
                                    {HardLink("twin", "large"), ""}};
   const std::string base = std::filesystem::canonical(temp_.path()).string();
   size_t failed = 0;

@@ -34,17 +34,23 @@ Error Call::ToError(const grpc::Status& status, std::string_view what) const {
 Error StatusError(const grpc::Status& status, std::string_view what) {
   const std::string& text = status.error_message();
   switch (status.error_code()) {
-    case grpc::StatusCode::NOT_FOUND: return NotFound("{}: {}", what, text);
+    case grpc::StatusCode::NOT_FOUND:
+      return NotFound("{}: {}", what, text);
     case grpc::StatusCode::UNAVAILABLE:
     case grpc::StatusCode::DEADLINE_EXCEEDED: {
       Error error = Unavailable("{}: the client of the build does not answer: {}", what, text);
       return error;
     }
-    case grpc::StatusCode::RESOURCE_EXHAUSTED: return Resource("{}: {}", what, text);
-    case grpc::StatusCode::CANCELLED: return Cancelled("{}: {}", what, text);
-    case grpc::StatusCode::DATA_LOSS: return Corrupt("{}: {}", what, text);
-    case grpc::StatusCode::INTERNAL: return Internal("{}: {}", what, text);
-    default: return Invalid("{}: {}", what, text);
+    case grpc::StatusCode::RESOURCE_EXHAUSTED:
+      return Resource("{}: {}", what, text);
+    case grpc::StatusCode::CANCELLED:
+      return Cancelled("{}: {}", what, text);
+    case grpc::StatusCode::DATA_LOSS:
+      return Corrupt("{}: {}", what, text);
+    case grpc::StatusCode::INTERNAL:
+      return Internal("{}: {}", what, text);
+    default:
+      return Invalid("{}: {}", what, text);
   }
 }
 
@@ -52,8 +58,8 @@ std::string QueryEscape(std::string_view text) {
   static constexpr char kDigits[] = "0123456789ABCDEF";
   std::string out;
   for (const unsigned char c : text) {
-    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-        c == '_' || c == '.' || c == '~') {
+    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+        c == '.' || c == '~') {
       out += static_cast<char>(c);
     } else if (c == ' ') {
       out += '+';

@@ -5,9 +5,7 @@
 namespace varve::session {
 namespace {
 
-TEST(Rpc, EscapesAsGoDoes) {
-  EXPECT_EQ(QueryEscape("a b/ü~.txt+%"), "a+b%2F%C3%BC~.txt%2B%25");
-}
+TEST(Rpc, EscapesAsGoDoes) { EXPECT_EQ(QueryEscape("a b/ü~.txt+%"), "a+b%2F%C3%BC~.txt%2B%25"); }
 
 TEST(Rpc, ErrorsFollowTheCode) {
   const grpc::Status absent(grpc::StatusCode::NOT_FOUND, "no such secret");

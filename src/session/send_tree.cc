@@ -39,8 +39,8 @@ class Sender {
   struct Shared {
     std::deque<std::pair<uint32_t, std::string>> asked;
     std::map<uint32_t, std::string> files;  // regular files that were announced and not yet asked for
-    bool ended = false;           // nothing more will be asked
-    std::optional<Error> error;  // the first
+    bool ended = false;                     // nothing more will be asked
+    std::optional<Error> error;             // the first
   };
 
   Status SendDirectory(int fd, const std::string& path);
@@ -89,8 +89,8 @@ void Sender::Read() {
       changed_.notify_all();
       return;
     }
-    auto file = packet.type() == Packet::PACKET_REQ ? shared->files.extract(packet.id())
-                                                     : decltype(shared->files)::node_type();
+    auto file =
+        packet.type() == Packet::PACKET_REQ ? shared->files.extract(packet.id()) : decltype(shared->files)::node_type();
     if (file.empty()) {
       shared->error = Invalid("the client asked for a file that it was not offered");
       shared->ended = true;
@@ -103,8 +103,7 @@ void Sender::Read() {
   Fail(Unavailable("the client left in the middle of a transfer"));
 }
 
-Status Sender::SendEntry(int parent, const std::string& name, const std::string& path,
-                         const sys::FileStat& stat) {
+Status Sender::SendEntry(int parent, const std::string& name, const std::string& path, const sys::FileStat& stat) {
   Packet packet;
   packet.set_type(Packet::PACKET_STAT);
   fsutil::types::Stat& entry = *packet.mutable_stat();
@@ -155,8 +154,8 @@ Status Sender::SendDirectory(int fd, const std::string& path) {
     TRY_ASSIGN(const sys::FileStat stat, sys::Statx(fd, entry.name));
     TRY(SendEntry(fd, entry.name, below, stat));
     if (!stat.IsDirectory()) continue;
-    TRY_ASSIGN(const Fd child, sys::OpenInRoot(fd, RelPath(entry.name), O_RDONLY | O_DIRECTORY, 0,
-                                               {.no_symlinks = true}));
+    TRY_ASSIGN(const Fd child,
+               sys::OpenInRoot(fd, RelPath(entry.name), O_RDONLY | O_DIRECTORY, 0, {.no_symlinks = true}));
     TRY(SendDirectory(child.get(), below));
   }
   return Ok();
@@ -234,8 +233,7 @@ Result<uint64_t> Sender::Run(std::stop_token stop) {
 
 }  // namespace
 
-Result<uint64_t> SendTree(PacketStream& stream, int directory, const SendOptions& options,
-                          std::stop_token stop) {
+Result<uint64_t> SendTree(PacketStream& stream, int directory, const SendOptions& options, std::stop_token stop) {
   return Sender(stream, directory, options).Run(std::move(stop));
 }
 

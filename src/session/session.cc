@@ -4,9 +4,7 @@
 
 namespace varve::session {
 
-bool Session::Supports(std::string_view method) const {
-  return headers_.methods.contains(ToLower(method));
-}
+bool Session::Supports(std::string_view method) const { return headers_.methods.contains(ToLower(method)); }
 
 Status Session::Require(std::string_view method) const {
   if (Supports(method)) return Ok();

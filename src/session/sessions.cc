@@ -77,8 +77,7 @@ grpc::Status Sessions::Serve(grpc::ServerContext& context, Stream& stream) {
     auto state = state_.Lock();
     if (!state->closing.empty()) return {grpc::StatusCode::UNAVAILABLE, state->closing};
     if (state->sessions.size() >= limits_.sessions) {
-      return {grpc::StatusCode::RESOURCE_EXHAUSTED,
-              fmt::format("there are {} sessions already", limits_.sessions)};
+      return {grpc::StatusCode::RESOURCE_EXHAUSTED, fmt::format("there are {} sessions already", limits_.sessions)};
     }
     if (!state->sessions.try_emplace(id, session).second) {
       return {grpc::StatusCode::ALREADY_EXISTS, fmt::format("session {} is open already", id)};
@@ -135,8 +134,7 @@ std::shared_ptr<Session> Sessions::FindNow(const std::string& id) {
   return at == state->sessions.end() ? nullptr : at->second;
 }
 
-Status Sessions::WithAny(const Group& group, std::stop_token stop,
-                         const std::function<Status(Session&)>& use) {
+Status Sessions::WithAny(const Group& group, std::stop_token stop, const std::function<Status(Session&)>& use) {
   std::optional<Error> last;
   for (const std::string& id : group) {
     auto session = Find(id, stop);

@@ -40,8 +40,7 @@ struct SessionLimits {
 
 class Sessions {
  public:
-  using Stream = grpc::ServerReaderWriterInterface<moby::buildkit::v1::BytesMessage,
-                                                   moby::buildkit::v1::BytesMessage>;
+  using Stream = grpc::ServerReaderWriterInterface<moby::buildkit::v1::BytesMessage, moby::buildkit::v1::BytesMessage>;
 
   explicit Sessions(SessionLimits limits = {});
   // Ends all sessions and waits until their calls of Serve have returned.

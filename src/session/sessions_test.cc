@@ -20,8 +20,7 @@ using testing::FakeDaemon;
 
 class Secrets final : public moby::buildkit::secrets::v1::Secrets::Service {
  public:
-  grpc::Status GetSecret(grpc::ServerContext* context,
-                         const moby::buildkit::secrets::v1::GetSecretRequest* request,
+  grpc::Status GetSecret(grpc::ServerContext* context, const moby::buildkit::secrets::v1::GetSecretRequest* request,
                          moby::buildkit::secrets::v1::GetSecretResponse* response) override {
     if (request->id() == "slow") {
       while (!context->IsCancelled()) std::this_thread::sleep_for(1ms);
@@ -59,12 +58,11 @@ size_t EntriesOf(const char* directory) {
 TEST(Sessions, CallsTheClientThroughItsStream) {
   FakeDaemon daemon;
   Secrets secrets;
-  FakeClient client(daemon.Connect(),
-                    {.id = "one",
-                     .name = "project",
-                     .shared_key = "shared",
-                     .services = {&secrets},
-                     .methods = {"/moby.buildkit.secrets.v1.Secrets/GetSecret"}});
+  FakeClient client(daemon.Connect(), {.id = "one",
+                                       .name = "project",
+                                       .shared_key = "shared",
+                                       .services = {&secrets},
+                                       .methods = {"/moby.buildkit.secrets.v1.Secrets/GetSecret"}});
   auto session = daemon.sessions().Find("one", {});
   ASSERT_TRUE(session) << session.error().ToString();
   EXPECT_EQ((*session)->name(), "project");
@@ -118,8 +116,8 @@ TEST(Sessions, AnEndedSessionIsForgottenAndTellsThoseWhoHoldIt) {
 TEST(Sessions, ACallInFlightFailsWhenTheClientIsKilled) {
   FakeDaemon daemon;
   Secrets secrets;
-  auto client = std::make_unique<FakeClient>(
-      daemon.Connect(), testing::FakeClientOptions{.id = "one", .services = {&secrets}});
+  auto client =
+      std::make_unique<FakeClient>(daemon.Connect(), testing::FakeClientOptions{.id = "one", .services = {&secrets}});
   auto session = daemon.sessions().Find("one", {});
   ASSERT_TRUE(session);
   auto answer = std::async([&] { return Ask(**session, "slow"); });
@@ -201,8 +199,7 @@ TEST(Sessions, AnyOfAGroupMayAnswer) {
   });
   EXPECT_TRUE(status) << status.error().ToString();
   EXPECT_EQ(value, "value of a");
-  EXPECT_EQ(daemon.sessions().WithAny({}, {}, [](Session&) { return Ok(); }).error().code,
-            Code::kNotFound);
+  EXPECT_EQ(daemon.sessions().WithAny({}, {}, [](Session&) { return Ok(); }).error().code, Code::kNotFound);
 }
 
 // VARVE_SESSIONS=10000 for a soak.
@@ -240,9 +237,8 @@ TEST(Sessions, ManyLeaveNothingBehind) {
   }
   for (auto& client : clients) client.join();
   // gRPC keeps a few threads for each core once many clients were there at a time.
-  EXPECT_TRUE(settled(fds + 4, threads + 40))
-      << EntriesOf("/proc/self/fd") << " descriptors, " << fds << " at first; "
-      << EntriesOf("/proc/self/task") << " threads, " << threads << " at first";
+  EXPECT_TRUE(settled(fds + 4, threads + 40)) << EntriesOf("/proc/self/fd") << " descriptors, " << fds << " at first; "
+                                              << EntriesOf("/proc/self/task") << " threads, " << threads << " at first";
 }
 
 }  // namespace

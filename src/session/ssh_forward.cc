@@ -33,8 +33,7 @@ class AgentBytes final : public MessageBytes<BytesMessage, AgentStream> {
 }  // namespace
 
 Result<std::unique_ptr<ForwardedAgent>> ForwardedAgent::Start(std::shared_ptr<Session> session,
-                                                              const std::string& wanted,
-                                                              const std::string& directory,
+                                                              const std::string& wanted, const std::string& directory,
                                                               std::stop_token stop) {
   const std::string id = wanted.empty() ? "default" : wanted;
   if (!session->Supports(kMethod)) {

@@ -18,8 +18,9 @@ namespace varve::session {
 
 class ForwardedAgent {
  public:
-  // Makes <directory>/<a name of its own>, mode 0600. kInvalid, in the client's words, when it offers no agent of that id.
-  // An empty id is "default". The session must outlive neither the agent nor the step: connections break when it ends.
+  // Makes <directory>/<a name of its own>, mode 0600. kInvalid, in the client's words, when it offers no agent of that
+  // id. An empty id is "default". The session must outlive neither the agent nor the step: connections break when it
+  // ends.
   static Result<std::unique_ptr<ForwardedAgent>> Start(std::shared_ptr<Session> session, const std::string& id,
                                                        const std::string& directory, std::stop_token stop);
   const std::string& id() const { return id_; }

@@ -32,8 +32,7 @@ Status SetTime(int directory, const std::string& name, int64_t nanos) {
 Status CheckPath(std::string_view path, std::string_view what) {
   if (path.empty() || path.size() > kMaxPath || path.find('\0') != std::string_view::npos ||
       RelPath(path).str() != path) {
-    return Invalid("the client sent a {} that is no clean relative path: \"{}\"", what,
-                   path.substr(0, 200));
+    return Invalid("the client sent a {} that is no clean relative path: \"{}\"", what, path.substr(0, 200));
   }
   return Ok();
 }
@@ -54,9 +53,15 @@ Result<bool> TreeMerge::Add(const fsutil::types::Stat& stat) {
     TRY_ASSIGN(held, sys::Statx(level.fd.get(), name));
   }
   switch (stat.mode() & kGoType) {
-    case kGoDirectory: TRY(AddDirectory(stat, name, held)); return false;
-    case kGoSymlink: TRY(AddSymlink(stat, name, held)); return false;
-    case kGoFifo: TRY(AddFifo(stat, name, held)); return false;
+    case kGoDirectory:
+      TRY(AddDirectory(stat, name, held));
+      return false;
+    case kGoSymlink:
+      TRY(AddSymlink(stat, name, held));
+      return false;
+    case kGoFifo:
+      TRY(AddFifo(stat, name, held));
+      return false;
     case 0:
       if (stat.linkname().empty()) return AddFile(stat, name, held);
       TRY(AddLink(stat, name, held));
@@ -109,8 +114,7 @@ Status TreeMerge::Remove(Level& level, const std::string& name) {
 Status TreeMerge::AddDirectory(const fsutil::types::Stat& stat, const std::string& name,
                                const std::optional<sys::FileStat>& held) {
   if (levels_.size() > kMaxDepth) {
-    return Invalid("\"{}…\" of the client is more than {} directories deep", stat.path().substr(0, 200),
-                   kMaxDepth);
+    return Invalid("\"{}…\" of the client is more than {} directories deep", stat.path().substr(0, 200), kMaxDepth);
   }
   Level& parent = levels_.back();
   Level level;
@@ -129,8 +133,7 @@ Status TreeMerge::AddDirectory(const fsutil::types::Stat& stat, const std::strin
     ::fchmodat(parent.fd.get(), name.c_str(), 0700, 0);  // if it fails, so does what comes next
     level.changed = true;
   }
-  level.changed = level.changed || !is_there || (held->mode & 07777) != level.mode ||
-                  held->mtime.nanos != level.time;
+  level.changed = level.changed || !is_there || (held->mode & 07777) != level.mode || held->mtime.nanos != level.time;
   level.fd = Fd(::openat(parent.fd.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!level.fd) return ErrnoError(errno, "open directory " + stat.path());
   if (is_there) {
@@ -163,14 +166,12 @@ Status TreeMerge::AddFifo(const fsutil::types::Stat& stat, const std::string& na
                           const std::optional<sys::FileStat>& held) {
   Level& level = levels_.back();
   const mode_t mode = PermissionsOf(stat.mode());
-  if (held && S_ISFIFO(held->mode) && (held->mode & 07777) == mode &&
-      held->mtime.nanos == stat.mod_time()) {
+  if (held && S_ISFIFO(held->mode) && (held->mode & 07777) == mode && held->mtime.nanos == stat.mod_time()) {
     return Ok();
   }
   if (held) TRY(Remove(level, name));
   level.changed = true;
-  if (::mkfifoat(level.fd.get(), name.c_str(), 0600) != 0 ||
-      ::fchmodat(level.fd.get(), name.c_str(), mode, 0) != 0) {
+  if (::mkfifoat(level.fd.get(), name.c_str(), 0600) != 0 || ::fchmodat(level.fd.get(), name.c_str(), mode, 0) != 0) {
     return ErrnoError(errno, "make fifo " + stat.path());
   }
   return SetTime(level.fd.get(), name, stat.mod_time());
@@ -179,8 +180,7 @@ Status TreeMerge::AddFifo(const fsutil::types::Stat& stat, const std::string& na
 Result<bool> TreeMerge::AddFile(const fsutil::types::Stat& stat, const std::string& name,
                                 const std::optional<sys::FileStat>& held) {
   Level& level = levels_.back();
-  bool same = held && !always_ask_ && held->IsRegular() &&
-              static_cast<int64_t>(held->size) == stat.size() &&
+  bool same = held && !always_ask_ && held->IsRegular() && static_cast<int64_t>(held->size) == stat.size() &&
               held->mtime.nanos == stat.mod_time() && (held->mode & 07777) == PermissionsOf(stat.mode());
   // Two names of one file that the sender says are two files now.
   if (same && held->links > 1) same = linked_.try_emplace(held->inode, stat.path()).second;
@@ -213,8 +213,8 @@ Status TreeMerge::EndList() {
 Status TreeMerge::Finish() {
   for (const Link& link : links_) TRY(MakeLink(link));
   for (const Directory& directory : directories_) {
-    TRY_ASSIGN(const Fd fd, sys::OpenInRoot(root_, RelPath(directory.path), O_RDONLY | O_DIRECTORY, 0,
-                                            {.no_symlinks = true}));
+    TRY_ASSIGN(const Fd fd,
+               sys::OpenInRoot(root_, RelPath(directory.path), O_RDONLY | O_DIRECTORY, 0, {.no_symlinks = true}));
     const timespec times[2] = {ToTimespec(directory.time), ToTimespec(directory.time)};
     if (::fchmod(fd.get(), directory.mode) != 0 || ::futimens(fd.get(), times) != 0) {
       return ErrnoError(errno, "set permissions and time of " + directory.path);
@@ -229,19 +229,16 @@ Status TreeMerge::MakeLink(const Link& link) {
   auto target = sys::OpenInRoot(root_, RelPath(link.target), O_PATH | O_NOFOLLOW, 0, no_symlinks);
   const auto wanted = target ? sys::Statx(target->get(), "") : Result<sys::FileStat>(target.error());
   if (!wanted || !wanted->IsRegular()) {
-    return Invalid("the client sent \"{}\" as a hard link of \"{}\", which is no file of it", link.path,
-                   link.target);
+    return Invalid("the client sent \"{}\" as a hard link of \"{}\", which is no file of it", link.path, link.target);
   }
   const RelPath path(link.path);
-  TRY_ASSIGN(const Fd directory,
-             sys::OpenInRoot(root_, path.Parent(), O_RDONLY | O_DIRECTORY, 0, no_symlinks));
+  TRY_ASSIGN(const Fd directory, sys::OpenInRoot(root_, path.Parent(), O_RDONLY | O_DIRECTORY, 0, no_symlinks));
   const std::string name(path.Name());
   if (const auto held = sys::Statx(directory.get(), name)) {
     if (held->inode == wanted->inode && held->device == wanted->device) return Ok();
     TRY(sys::RemoveAllAt(directory.get(), name));
   }
-  if (::linkat(AT_FDCWD, sys::FdPath(target->get()).c_str(), directory.get(), name.c_str(),
-               AT_SYMLINK_FOLLOW) != 0) {
+  if (::linkat(AT_FDCWD, sys::FdPath(target->get()).c_str(), directory.get(), name.c_str(), AT_SYMLINK_FOLLOW) != 0) {
     return ErrnoError(errno, "make hard link " + link.path);
   }
   return Ok();

@@ -45,7 +45,7 @@ class TreeMerge {
     std::string last;                 // name that the sender sent last
     mode_t mode = 0;
     int64_t time = 0;
-    bool changed = false;             // mode, time or an entry of it
+    bool changed = false;  // mode, time or an entry of it
   };
   struct Directory {
     std::string path;
@@ -61,14 +61,11 @@ class TreeMerge {
   Status Remove(Level& level, const std::string& name);
   Status AddDirectory(const fsutil::types::Stat& stat, const std::string& name,
                       const std::optional<sys::FileStat>& held);
-  Status AddSymlink(const fsutil::types::Stat& stat, const std::string& name,
-                    const std::optional<sys::FileStat>& held);
-  Status AddFifo(const fsutil::types::Stat& stat, const std::string& name,
-                 const std::optional<sys::FileStat>& held);
+  Status AddSymlink(const fsutil::types::Stat& stat, const std::string& name, const std::optional<sys::FileStat>& held);
+  Status AddFifo(const fsutil::types::Stat& stat, const std::string& name, const std::optional<sys::FileStat>& held);
   Result<bool> AddFile(const fsutil::types::Stat& stat, const std::string& name,
                        const std::optional<sys::FileStat>& held);
-  Status AddLink(const fsutil::types::Stat& stat, const std::string& name,
-                 const std::optional<sys::FileStat>& held);
+  Status AddLink(const fsutil::types::Stat& stat, const std::string& name, const std::optional<sys::FileStat>& held);
   Status MakeLink(const Link& link);
 
   const int root_;

@@ -22,9 +22,7 @@ namespace {
 
 constexpr int kDirectoryFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 
-bool IsWhiteout(const sys::FileStat& st) {
-  return (st.mode & S_IFMT) == S_IFCHR && st.rdev == 0;
-}
+bool IsWhiteout(const sys::FileStat& st) { return (st.mode & S_IFMT) == S_IFCHR && st.rdev == 0; }
 
 timespec ToTimespec(Timestamp time) {
   int64_t seconds = time.seconds();
@@ -66,8 +64,7 @@ class Copier {
   // Directories get their times last: each layer changes them anew.
   Status SetTimes() {
     for (auto it = times_.rbegin(); it != times_.rend(); ++it) {
-      auto fd = sys::OpenInRoot(target_, RelPath(it->first), O_RDONLY | O_DIRECTORY, 0,
-                                {.no_symlinks = true});
+      auto fd = sys::OpenInRoot(target_, RelPath(it->first), O_RDONLY | O_DIRECTORY, 0, {.no_symlinks = true});
       if (fd) TRY(SetTime(fd->get(), it->second));
     }
     return Ok();
@@ -86,8 +83,7 @@ class Copier {
     return Ok();
   }
 
-  Status MergeDirectory(int from, int to, const std::string& prefix, const std::string& name,
-                        const sys::FileStat& st) {
+  Status MergeDirectory(int from, int to, const std::string& prefix, const std::string& name, const sys::FileStat& st) {
     Fd source(openat(from, name.c_str(), kDirectoryFlags));
     if (!source) return ErrnoError(errno, "open");
     TRY_ASSIGN(auto opaque, sys::GetXattr(source.get(), OverlayXattr("opaque")));
@@ -102,14 +98,12 @@ class Copier {
     return CopyXattrs(source.get(), target.get());
   }
 
-  Status CopyOther(int from, int to, const std::string& prefix, const std::string& name,
-                   const sys::FileStat& st) {
+  Status CopyOther(int from, int to, const std::string& prefix, const std::string& name, const sys::FileStat& st) {
     TRY(sys::RemoveAllAt(to, name));
     if (st.links > 1) {
       auto [first, is_new] = links_.emplace(st.inode, prefix + name);
       if (!is_new) {
-        if (linkat(target_, first->second.c_str(), to, name.c_str(), 0) != 0)
-          return ErrnoError(errno, "link");
+        if (linkat(target_, first->second.c_str(), to, name.c_str(), 0) != 0) return ErrnoError(errno, "link");
         return Ok();
       }
     }
@@ -120,13 +114,10 @@ class Copier {
     } else if (mknodat(to, name.c_str(), st.mode, st.rdev) != 0) {
       return ErrnoError(errno, "mknod");
     }
-    if (fchownat(to, name.c_str(), st.uid, st.gid, AT_SYMLINK_NOFOLLOW) != 0)
-      return ErrnoError(errno, "chown");
-    if (!st.IsSymlink() && fchmodat(to, name.c_str(), st.mode & 07777, 0) != 0)
-      return ErrnoError(errno, "chmod");
+    if (fchownat(to, name.c_str(), st.uid, st.gid, AT_SYMLINK_NOFOLLOW) != 0) return ErrnoError(errno, "chown");
+    if (!st.IsSymlink() && fchmodat(to, name.c_str(), st.mode & 07777, 0) != 0) return ErrnoError(errno, "chmod");
     timespec times[2] = {ToTimespec(st.mtime), ToTimespec(st.mtime)};
-    if (utimensat(to, name.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0)
-      return ErrnoError(errno, "utimens");
+    if (utimensat(to, name.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0) return ErrnoError(errno, "utimens");
     return Ok();
   }
 
@@ -189,8 +180,8 @@ class CopiedRootfs final : public RootfsMount {
     TRY_ASSIGN(upper_fd_, sys::OpenDir(upper_));
     TRY(Compare(root.get(), ""));
     for (auto it = made_.rbegin(); it != made_.rend(); ++it) {
-      TRY_ASSIGN(Fd fd, sys::OpenInRoot(upper_fd_.get(), RelPath(it->first), O_RDONLY | O_DIRECTORY,
-                                        0, {.no_symlinks = true}));
+      TRY_ASSIGN(Fd fd, sys::OpenInRoot(upper_fd_.get(), RelPath(it->first), O_RDONLY | O_DIRECTORY, 0,
+                                        {.no_symlinks = true}));
       TRY(SetTime(fd.get(), it->second));
     }
     return Ok();
@@ -285,8 +276,7 @@ class CopiedRootfs final : public RootfsMount {
 
 }  // namespace
 
-Result<std::unique_ptr<RootfsMount>> CopyRootfs(const std::vector<std::string>& lowers,
-                                                const std::string* upper,
+Result<std::unique_ptr<RootfsMount>> CopyRootfs(const std::vector<std::string>& lowers, const std::string* upper,
                                                 const std::string& target) {
   auto rootfs = std::make_unique<CopiedRootfs>(target, upper);
   TRY(rootfs->Fill(lowers));

@@ -12,8 +12,7 @@ namespace varve::snapshot {
 
 // `lowers`: directories in overlay form, topmost first. `target` is made. `upper` null: the copy is
 // only read.
-Result<std::unique_ptr<RootfsMount>> CopyRootfs(const std::vector<std::string>& lowers,
-                                                const std::string* upper,
+Result<std::unique_ptr<RootfsMount>> CopyRootfs(const std::vector<std::string>& lowers, const std::string* upper,
                                                 const std::string& target);
 
 }  // namespace varve::snapshot

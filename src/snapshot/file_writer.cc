@@ -40,8 +40,7 @@ namespace {
 
 Status Write(NewFile& file) {
   tree::Node& node = *file.node;
-  Fd fd(openat(file.parent->get(), file.name.c_str(),
-               O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+  Fd fd(openat(file.parent->get(), file.name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!fd) return ErrnoError(errno, "create " + file.path);
   TRY(FdWriter(fd.get()).Write(file.content));
   node.digest = Digest::Of(file.content);
@@ -73,8 +72,7 @@ void FileWriter::Submit() {
     ++batches_;
     bytes_ += batch_bytes_;
   }
-  pool_.Submit([this, files = std::exchange(batch_, {}),
-                size = std::exchange(batch_bytes_, 0)]() mutable {
+  pool_.Submit([this, files = std::exchange(batch_, {}), size = std::exchange(batch_bytes_, 0)]() mutable {
     Status status = Ok();
     for (NewFile& file : files) {
       status = Write(file);

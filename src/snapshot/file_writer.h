@@ -21,10 +21,10 @@ namespace varve::snapshot {
 struct NewFile {
   std::shared_ptr<const Fd> parent;
   std::string name;
-  std::string path;      // for messages
+  std::string path;  // for messages
   std::string content;
   Timestamp mtime;
-  tree::Node* node;      // owner, mode and xattrs to set; gets the digest
+  tree::Node* node;  // owner, mode and xattrs to set; gets the digest
 };
 
 // Sets owner, mode, xattrs and time of an open file or directory. Attributes that the file system

@@ -9,9 +9,7 @@ namespace {
 
 constexpr int kVersion = 2;
 
-std::string WithSum(const std::string& line) {
-  return line + "\n" + Digest::Of(line).Hex() + "\n";
-}
+std::string WithSum(const std::string& line) { return line + "\n" + Digest::Of(line).Hex() + "\n"; }
 
 }  // namespace
 

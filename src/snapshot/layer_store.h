@@ -55,7 +55,7 @@ namespace varve::snapshot {
 
 struct Layer {
   DiffId diff_id;
-  uint64_t tar_size = 0;     // bytes of the uncompressed tar
+  uint64_t tar_size = 0;  // bytes of the uncompressed tar
   uint64_t entries = 0;
 };
 
@@ -98,8 +98,8 @@ class LayerStore {
 
   // Checks the files of a layer that was made before the machine last started; see above.
   virtual Result<bool> Has(const DiffId& layer) = 0;
-  virtual Result<Layer> Stat(const DiffId& layer) = 0;                    // kNotFound
-  virtual Result<tree::LayerIndex> Index(const DiffId& layer) = 0;        // kNotFound, kCorrupt
+  virtual Result<Layer> Stat(const DiffId& layer) = 0;              // kNotFound
+  virtual Result<tree::LayerIndex> Index(const DiffId& layer) = 0;  // kNotFound, kCorrupt
   // The same, not decoded: for tree::LayerIndexReader.
   virtual Result<std::string> EncodedIndex(const DiffId& layer) = 0;
   // …/fs, which is made now if it was not needed before. For a layer that is not here a path where
@@ -131,8 +131,8 @@ class LayerStore {
   // Reads the draft once: tar stream into the diff id, files into the index; then makes it visible.
   // An equal layer that is already there wins and the draft is dropped. Sockets are left out, as
   // are all xattrs but security.capability; names that begin with ".wh." are kInvalid.
-  virtual Result<Layer> Commit(std::unique_ptr<LayerDraft> draft, const KnownDigests& known,
-                               const OnNamed& on_named, std::stop_token stop) = 0;
+  virtual Result<Layer> Commit(std::unique_ptr<LayerDraft> draft, const KnownDigests& known, const OnNamed& on_named,
+                               std::stop_token stop) = 0;
 
   // The same for a draft whose writer has streamed what it wrote (layer_stream.h): nothing is read.
   virtual Result<Layer> CommitWritten(std::unique_ptr<LayerDraft> draft, WrittenLayer written,
@@ -143,8 +143,8 @@ class LayerStore {
   // that leave the root, and entries through symlinks, are kept inside or refused (kInvalid), never
   // followed out. `tar` is read by another thread until this returns. A layer that is there already
   // is not unpacked again, and `tar` not read.
-  virtual Result<Layer> Unpack(const DiffId& expected, const std::vector<DiffId>& below,
-                               Reader& tar, std::stop_token stop) = 0;
+  virtual Result<Layer> Unpack(const DiffId& expected, const std::vector<DiffId>& below, Reader& tar,
+                               std::stop_token stop) = 0;
 
   // The layer's tar, byte for byte what the diff id names; kCorrupt when the files changed.
   // kInvalid, before anything is written, for a layer that is not Reproducible().

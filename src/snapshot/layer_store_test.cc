@@ -42,8 +42,7 @@ struct LayerStoreTest : LayersTest {
 
 TEST_F(LayerStoreTest, EmptyDraftIsTheWellKnownEmptyLayer) {
   Layer layer = CommitFiles({});
-  EXPECT_EQ(layer.diff_id.ToString(),
-            "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef");
+  EXPECT_EQ(layer.diff_id.ToString(), "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef");
   EXPECT_EQ(layer.tar_size, 1024u);
   EXPECT_EQ(TarOf(*store_, layer.diff_id), std::string(1024, '\0'));
   EXPECT_TRUE(store_->Index(layer.diff_id)->empty());
@@ -75,10 +74,9 @@ TEST_F(LayerStoreTest, CommitWritesWhatTheFieldWrites) {
 
   Layer layer = Commit(std::move(draft));
   std::string tar = TarOf(*store_, layer.diff_id);
-  EXPECT_THAT(Listing(tar),
-              ElementsAre("dir/", "dir/.wh..wh..opq", "dir/b", "dir/.wh.gone", "dir/sub/",
-                          "dir/sub/x", "dir/z-link = dir/b", "dir-after", "null c1:3", "pipe fifo",
-                          "setuid security.capability", "sym -> /etc/nowhere"));
+  EXPECT_THAT(Listing(tar), ElementsAre("dir/", "dir/.wh..wh..opq", "dir/b", "dir/.wh.gone", "dir/sub/", "dir/sub/x",
+                                        "dir/z-link = dir/b", "dir-after", "null c1:3", "pipe fifo",
+                                        "setuid security.capability", "sym -> /etc/nowhere"));
   EXPECT_EQ(tar.size(), layer.tar_size);
   EXPECT_EQ(DiffId(Digest::Of(tar)), layer.diff_id);
   auto index = *store_->Index(layer.diff_id);
@@ -154,8 +152,7 @@ TEST_F(LayerStoreTest, DirectoriesThatAreTheSameBelowAreDropped) {
   };
   Layer layer = Commit(std::move(draft));
   EXPECT_THAT(Listing(TarOf(*store_, layer.diff_id)),
-              ElementsAre("changed/", "filled/", "filled/new", "fresh/", "opaque/",
-                          "opaque/.wh..wh..opq"));
+              ElementsAre("changed/", "filled/", "filled/new", "fresh/", "opaque/", "opaque/.wh..wh..opq"));
   EXPECT_FALSE(std::filesystem::exists(store_->Directory(layer.diff_id).value() + "/same"));
 }
 
@@ -179,9 +176,7 @@ TEST_F(LayerStoreTest, WhatADirectoryWasDroppedFromKeepsItsTime) {
   Put(upper + "/kept/new", "x");
   timespec times[2] = {{1'000'000'000, 5}, {1'000'000'000, 5}};
   ASSERT_EQ(utimensat(AT_FDCWD, (upper + "/kept").c_str(), times, 0), 0);
-  draft->is_below = [](const RelPath& path, const tree::Node&) -> Result<bool> {
-    return path.str() == "kept/same";
-  };
+  draft->is_below = [](const RelPath& path, const tree::Node&) -> Result<bool> { return path.str() == "kept/same"; };
   Layer layer = Commit(std::move(draft));
   // The tar is made again from the files, and checked against the diff id.
   EXPECT_THAT(Listing(TarOf(*store_, layer.diff_id)), ElementsAre("kept/", "kept/new"));
@@ -216,16 +211,14 @@ TEST_F(LayerStoreTest, ManyFilesOfAllSizesKeepTheirOrderAndContent) {
   for (size_t i = 0; i < 600; ++i) {
     size_t size = i % 50 == 7 ? 700'000 + i : i * 13 % 5000;
     files.emplace_back(fmt::format("d{}/f{}", i % 7, i), size);
-    Put(draft->upper() + "/" + files.back().first,
-        std::string(size, static_cast<char>('a' + i % 26)));
+    Put(draft->upper() + "/" + files.back().first, std::string(size, static_cast<char>('a' + i % 26)));
   }
   Layer layer = Commit(std::move(draft));
   auto index = *store_->Index(layer.diff_id);
   for (size_t i = 0; i < files.size(); ++i) {
     const tree::LayerEntry* entry = Find(index, files[i].first);
     ASSERT_TRUE(entry);
-    EXPECT_EQ(entry->node.digest,
-              Digest::Of(std::string(files[i].second, static_cast<char>('a' + i % 26))));
+    EXPECT_EQ(entry->node.digest, Digest::Of(std::string(files[i].second, static_cast<char>('a' + i % 26))));
   }
   std::string tar = TarOf(*store_, layer.diff_id);
   EXPECT_EQ(DiffId(Digest::Of(tar)), layer.diff_id);
@@ -241,7 +234,10 @@ TEST_F(LayerStoreTest, ReservedNamesAreRefused) {
 }
 
 TEST_F(LayerStoreTest, DroppedDraftsLeaveNothing) {
-  { auto draft = *store_->NewDraft(); Put(draft->upper() + "/f", "x"); }
+  {
+    auto draft = *store_->NewDraft();
+    Put(draft->upper() + "/f", "x");
+  }
   auto draft = *store_->NewDraft();
   std::string staging = std::filesystem::path(draft->upper()).parent_path().parent_path();
   auto fd = *sys::OpenDir(staging);
@@ -266,7 +262,10 @@ TEST_F(LayerStoreTest, EqualLayersCommittedAtOnceAreOne) {
   }
   for (const Layer& layer : layers) EXPECT_EQ(layer.diff_id, layers[0].diff_id);
   size_t seen = 0;
-  EXPECT_TRUE(store_->ForEach([&](const Layer&) { ++seen; return Ok(); }));
+  EXPECT_TRUE(store_->ForEach([&](const Layer&) {
+    ++seen;
+    return Ok();
+  }));
   EXPECT_EQ(seen, 1u);
 }
 
@@ -295,7 +294,10 @@ TEST_F(LayerStoreTest, CancelledCommitLeavesNoLayer) {
   stop.request_stop();
   EXPECT_EQ(store_->Commit(std::move(draft), {}, {}, stop.get_token()).error().code, Code::kCancelled);
   size_t seen = 0;
-  EXPECT_TRUE(store_->ForEach([&](const Layer&) { ++seen; return Ok(); }));
+  EXPECT_TRUE(store_->ForEach([&](const Layer&) {
+    ++seen;
+    return Ok();
+  }));
   EXPECT_EQ(seen, 0u);
 }
 

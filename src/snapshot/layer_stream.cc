@@ -40,9 +40,7 @@ void LayerStream::Break() {
 void LayerStream::Write(size_t number, Piece piece, bool last) {
   std::unique_lock lock(mutex_);
   ++blocked_;
-  space_.wait(lock, [&] {
-    return broken_ || number == current_ || waiting_ + piece.tar.size() <= kBudget;
-  });
+  space_.wait(lock, [&] { return broken_ || number == current_ || waiting_ + piece.tar.size() <= kBudget; });
   // Nor may the segment that is next run away from the hash.
   space_.wait(lock, [&] { return broken_ || waiting_ <= 2 * kBudget; });
   --blocked_;
@@ -155,9 +153,7 @@ void TarPart::FinishEntry() {
   if (piece_.tar.size() >= kPiece) Send(false);
 }
 
-void TarPart::Send(bool last) {
-  stream_.Write(segment_, std::exchange(piece_, {}), last);
-}
+void TarPart::Send(bool last) { stream_.Write(segment_, std::exchange(piece_, {}), last); }
 
 void TarPart::End() {
   FinishEntry();

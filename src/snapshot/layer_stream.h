@@ -101,9 +101,9 @@ class LayerStream {
   std::condition_variable changed_, space_;
   std::deque<Segment> segments_;  // from current_ to begun_
   size_t current_ = 0;
-  size_t waiting_ = 0;            // bytes of tar in all pieces
-  size_t blocked_ = 0;            // threads that wait for space
-  bool finished_ = false;         // no segment will begin any more
+  size_t waiting_ = 0;     // bytes of tar in all pieces
+  size_t blocked_ = 0;     // threads that wait for space
+  bool finished_ = false;  // no segment will begin any more
 
   std::jthread thread_;  // last: it ends before what it uses
 };

@@ -55,8 +55,7 @@ Status MakeEmpty(const std::string& path) {
 Status ListOwn(int directory, const std::string& prefix, std::set<std::string, std::less<>>& out) {
   TRY_ASSIGN(auto entries, sys::ListDirectory(directory));
   for (const sys::DirEntry& entry : entries) {
-    Fd inner(openat(directory, entry.name.c_str(),
-                    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    Fd inner(openat(directory, entry.name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (inner) {
       TRY(ListOwn(inner.get(), prefix + entry.name + "/", out));
     } else {
@@ -71,9 +70,7 @@ timespec ToTimespec(Timestamp time) {
   return {seconds, time.nanos - seconds * 1'000'000'000};
 }
 
-Error Failed(const char* call, const std::string& path) {
-  return ErrnoError(errno, fmt::format("{} {}", call, path));
-}
+Error Failed(const char* call, const std::string& path) { return ErrnoError(errno, fmt::format("{} {}", call, path)); }
 
 Status SetTime(int root, const UpperEntry& entry) {
   timespec times[2] = {ToTimespec(entry.mtime), ToTimespec(entry.mtime)};
@@ -316,8 +313,7 @@ Status LazyLayers::Forget(const DiffId& layer) {
 
 // --- New lazy layers -------------------------------------------------------------------------------
 
-Status LazyLayers::Prepare(const std::string& draft, const DiffId& rest,
-                           const std::vector<std::string>& times) {
+Status LazyLayers::Prepare(const std::string& draft, const DiffId& rest, const std::vector<std::string>& times) {
   if (rename((draft + "/fs").c_str(), (draft + "/own").c_str()) != 0) {
     return Failed("rename to", draft + "/own");
   }

@@ -1,9 +1,10 @@
 // Layers that have their files elsewhere until somebody asks for them (lazy_layers.h).
+#include "snapshot/lazy_layers.h"
+
 #include <gmock/gmock.h>
 
 #include <thread>
 
-#include "snapshot/lazy_layers.h"
 #include "snapshot/test_layers.h"
 #include "snapshot/upper_walk.h"
 
@@ -71,8 +72,12 @@ struct LazyLayersTest : LayersTest {
     Fill(draft->upper(), own);
     auto entries = WalkUpper(of.store->Directory(of.layer.diff_id).value(), {});
     EXPECT_TRUE(entries);
-    WrittenLayer written{.diff_id = of.layer.diff_id, .tar_size = of.layer.tar_size,
-                         .entries = entries->size(), .index = {""}, .times = {""}, .rest = base};
+    WrittenLayer written{.diff_id = of.layer.diff_id,
+                         .tar_size = of.layer.tar_size,
+                         .entries = entries->size(),
+                         .index = {""},
+                         .times = {""},
+                         .rest = base};
     auto index = of.store->Index(of.layer.diff_id);
     for (size_t i = 0; i < entries->size(); ++i) {
       tree::AppendLayerEntry(written.index[0], (*index)[i]);
@@ -102,9 +107,8 @@ struct LazyLayersTest : LayersTest {
     if (!entries) return out;
     for (const UpperEntry& entry : *entries) {
       const tree::Node& node = entry.index.node;
-      out.push_back(fmt::format("{} {} {:o} {}:{} {} {} {}", entry.path, static_cast<int>(node.type),
-                                node.mode, node.uid, node.gid, entry.mtime.nanos, node.target,
-                                entry.hard_link_to));
+      out.push_back(fmt::format("{} {} {:o} {}:{} {} {} {}", entry.path, static_cast<int>(node.type), node.mode,
+                                node.uid, node.gid, entry.mtime.nanos, node.target, entry.hard_link_to));
     }
     return out;
   }
@@ -223,8 +227,7 @@ TEST_F(LazyLayersTest, ARestThatIsGoneCannotBeReferredTo) {
   ASSERT_TRUE(store_->Remove(lazy));
   ASSERT_TRUE(store_->Remove(rest));
   auto draft = *store_->NewDraft();
-  WrittenLayer written{.diff_id = lazy, .tar_size = 1024, .entries = 0, .index = {}, .times = {},
-                       .rest = rest};
+  WrittenLayer written{.diff_id = lazy, .tar_size = 1024, .entries = 0, .index = {}, .times = {}, .rest = rest};
   auto layer = store_->CommitWritten(std::move(draft), std::move(written), {});
   ASSERT_FALSE(layer);
   EXPECT_EQ(layer.error().code, Code::kNotFound);

@@ -49,12 +49,18 @@ std::vector<std::string> ImplicitIn(const tree::LayerIndex& index) {
 
 tree::NodeType TypeOf(mode_t mode) {
   switch (mode & S_IFMT) {
-    case S_IFDIR: return tree::NodeType::kDirectory;
-    case S_IFLNK: return tree::NodeType::kSymlink;
-    case S_IFCHR: return tree::NodeType::kCharDevice;
-    case S_IFBLK: return tree::NodeType::kBlockDevice;
-    case S_IFIFO: return tree::NodeType::kFifo;
-    default: return tree::NodeType::kFile;
+    case S_IFDIR:
+      return tree::NodeType::kDirectory;
+    case S_IFLNK:
+      return tree::NodeType::kSymlink;
+    case S_IFCHR:
+      return tree::NodeType::kCharDevice;
+    case S_IFBLK:
+      return tree::NodeType::kBlockDevice;
+    case S_IFIFO:
+      return tree::NodeType::kFifo;
+    default:
+      return tree::NodeType::kFile;
   }
 }
 
@@ -96,8 +102,7 @@ Result<Digest> WriteIndex(const std::string& path, const std::string& begin, con
 
 class LocalLayerStore::Draft final : public LayerDraft {
  public:
-  explicit Draft(std::string path)
-      : path_(std::move(path)), upper_(path_ + "/fs"), work_(path_ + "/work") {}
+  explicit Draft(std::string path) : path_(std::move(path)), upper_(path_ + "/fs"), work_(path_ + "/work") {}
   ~Draft() override {
     if (path_.empty()) return;
     if (Status removed = sys::RemoveAll(path_); !removed) {
@@ -121,9 +126,7 @@ class LocalLayerStore::Draft final : public LayerDraft {
   std::string path_, upper_, work_;
 };
 
-std::string LocalLayerStore::PathOf(const DiffId& layer) const {
-  return root_ + "/layers/" + layer.Hex();
-}
+std::string LocalLayerStore::PathOf(const DiffId& layer) const { return root_ + "/layers/" + layer.Hex(); }
 
 std::string LocalLayerStore::FilesOf(const DiffId& layer) const { return PathOf(layer) + "/fs"; }
 
@@ -139,8 +142,7 @@ Result<std::string> LocalLayerStore::Directory(const DiffId& layer) {
   return FilesOf(layer);
 }
 
-Result<std::optional<LayerStore::Found>> LocalLayerStore::Find(const DiffId& layer,
-                                                              const RelPath& path) {
+Result<std::optional<LayerStore::Found>> LocalLayerStore::Find(const DiffId& layer, const RelPath& path) {
   if (lazy_.IsLazy(layer)) {
     auto entry = lazy_.Find(layer, path);
     if (!entry && lazy_.IsLazy(layer)) return std::move(entry).error();
@@ -154,13 +156,9 @@ Result<std::optional<LayerStore::Found>> LocalLayerStore::Find(const DiffId& lay
 
 Result<LayerFiles> LocalLayerStore::Files(const DiffId& layer) { return lazy_.Open(layer); }
 
-Result<std::optional<DiffId>> LocalLayerStore::RestOf(const DiffId& layer) {
-  return lazy_.RestOf(layer);
-}
+Result<std::optional<DiffId>> LocalLayerStore::RestOf(const DiffId& layer) { return lazy_.RestOf(layer); }
 
-Result<std::vector<DiffId>> LocalLayerStore::UsersOf(const DiffId& rest) {
-  return lazy_.UsersOf(rest);
-}
+Result<std::vector<DiffId>> LocalLayerStore::UsersOf(const DiffId& rest) { return lazy_.UsersOf(rest); }
 
 Result<ListedLayer> LocalLayerStore::List(const DiffId& layer, std::stop_token stop) const {
   if (lazy_.IsLazy(layer)) {
@@ -175,12 +173,10 @@ Result<ListedLayer> LocalLayerStore::List(const DiffId& layer, std::stop_token s
   return out;
 }
 
-Result<std::unique_ptr<LocalLayerStore>> LocalLayerStore::Open(const std::string& root,
-                                                               std::string boot) {
+Result<std::unique_ptr<LocalLayerStore>> LocalLayerStore::Open(const std::string& root, std::string boot) {
   TRY(sys::MkdirAll(root + "/layers", 0700));
   TRY_ASSIGN(auto staging, Staging::Open(root + "/staging"));
-  return std::unique_ptr<LocalLayerStore>(
-      new LocalLayerStore(root, std::move(boot), std::move(staging)));
+  return std::unique_ptr<LocalLayerStore>(new LocalLayerStore(root, std::move(boot), std::move(staging)));
 }
 
 Result<std::unique_ptr<LayerStore>> OpenLayerStore(const std::string& root) {
@@ -211,16 +207,13 @@ Result<bool> LocalLayerStore::Has(const DiffId& layer) {
   return true;
 }
 
-std::optional<Layer> LocalLayerStore::FindSound(const DiffId& layer,
-                                                const Result<LayerMeta>& meta) const {
+std::optional<Layer> LocalLayerStore::FindSound(const DiffId& layer, const Result<LayerMeta>& meta) const {
   if (!meta || (!meta->boot.empty() && meta->boot != boot_)) return std::nullopt;
   auto described = Describe(layer, *meta);
   return described ? std::optional(*described) : std::nullopt;
 }
 
-Result<LayerMeta> LocalLayerStore::Meta(const DiffId& layer) const {
-  return ReadMeta(PathOf(layer));
-}
+Result<LayerMeta> LocalLayerStore::Meta(const DiffId& layer) const { return ReadMeta(PathOf(layer)); }
 
 Result<Layer> LocalLayerStore::Describe(const DiffId& layer, const LayerMeta& meta) const {
   if (meta.tar_size) return Layer{layer, *meta.tar_size, meta.entries};
@@ -302,8 +295,7 @@ Status LocalLayerStore::RemoveUnused() { return lazy_.RemoveUnused(); }
 
 Result<bool> LocalLayerStore::CheckAfterBoot(const DiffId& layer) {
   // One at a time: a check that fails must not remove what another process has just made anew.
-  TRY_ASSIGN(auto lock,
-             sys::FlockGuard::Lock(root_ + "/staging/check.lock", sys::LockMode::kExclusive));
+  TRY_ASSIGN(auto lock, sys::FlockGuard::Lock(root_ + "/staging/check.lock", sys::LockMode::kExclusive));
   auto meta = ReadMeta(PathOf(layer));
   if (FindSound(layer, meta)) return true;
   if (access(PathOf(layer).c_str(), F_OK) != 0) return false;
@@ -317,8 +309,7 @@ Result<bool> LocalLayerStore::CheckAfterBoot(const DiffId& layer) {
       return true;
     }
   }
-  LOG_WARN("layer {} is damaged, or did not survive the last stop of the machine: it is dropped",
-           layer.ToString());
+  LOG_WARN("layer {} is damaged, or did not survive the last stop of the machine: it is dropped", layer.ToString());
   Counter("snapshot.layers_lost").Add();
   TRY(Remove(layer));
   return false;
@@ -348,12 +339,12 @@ bool LocalLayerStore::HasAllFiles(const DiffId& layer, tree::LayerIndex index) c
   }
   auto listed = lazy_.List(layer);
   return listed && std::ranges::all_of(listed->entries, [&](const UpperEntry& entry) {
-    if (entry.index.node.type != tree::NodeType::kFile) return true;
-    struct stat st;
-    int root = listed->files.RootOf(entry.path);
-    return fstatat(root, entry.path.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-           S_ISREG(st.st_mode) && static_cast<uint64_t>(st.st_size) == entry.index.node.size;
-  });
+           if (entry.index.node.type != tree::NodeType::kFile) return true;
+           struct stat st;
+           int root = listed->files.RootOf(entry.path);
+           return fstatat(root, entry.path.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+                  static_cast<uint64_t>(st.st_size) == entry.index.node.size;
+         });
 }
 
 Result<bool> LocalLayerStore::Verify(const DiffId& layer, bool quick) {
@@ -436,27 +427,28 @@ struct LocalLayerStore::Contents {
   std::vector<std::string> index;  // and the rest, in pieces
   std::vector<std::string> implicit = {};
   bool reproducible = true;
-  std::vector<std::string> times = {};    // of a lazy layer
+  std::vector<std::string> times = {};  // of a lazy layer
   std::optional<DiffId> rest = {};
 
   static Contents Of(uint64_t tar_size, const tree::LayerIndex& index, bool reproducible) {
-    Contents out{.tar_size = tar_size, .entries = index.size(),
-                 .index = {tree::EncodeLayerIndex(index)}, .reproducible = reproducible};
+    Contents out{.tar_size = tar_size,
+                 .entries = index.size(),
+                 .index = {tree::EncodeLayerIndex(index)},
+                 .reproducible = reproducible};
     out.implicit = ImplicitIn(index);
     return out;
   }
 };
 
-Result<Layer> LocalLayerStore::Publish(Draft& draft, const DiffId& diff_id,
-                                       const Contents& contents) {
+Result<Layer> LocalLayerStore::Publish(Draft& draft, const DiffId& diff_id, const Contents& contents) {
   Layer layer{diff_id, contents.tar_size, contents.entries};
   // Steps that change nothing all make the same layer.
   TRY_ASSIGN(bool there, Has(diff_id));
   if (there) return layer;
-  LayerMeta meta{.entries = contents.entries, .tar_size = contents.tar_size,
-                 .reproducible = contents.reproducible, .boot = boot_};
-  TRY_ASSIGN(meta.index, WriteIndex(draft.path() + "/index", contents.index_begin,
-                                    contents.index_file, contents.index));
+  LayerMeta meta{
+      .entries = contents.entries, .tar_size = contents.tar_size, .reproducible = contents.reproducible, .boot = boot_};
+  TRY_ASSIGN(meta.index,
+             WriteIndex(draft.path() + "/index", contents.index_begin, contents.index_file, contents.index));
   TRY(WriteMeta(draft.path(), meta));
   if (!contents.implicit.empty()) TRY(WriteImplicit(draft.path(), contents.implicit));
   TRY(WriteFileAtomically(draft.path() + "/size", fmt::format("{}\n", contents.tar_size)));
@@ -517,8 +509,7 @@ Status DropUnchangedDirectories(const LayerDraft& draft, std::vector<UpperEntry>
       }
     }
     if (emptied.contains(entry->path)) {
-      timespec times[2] = {{0, UTIME_OMIT},
-                           {entry->mtime.nanos / 1'000'000'000, entry->mtime.nanos % 1'000'000'000}};
+      timespec times[2] = {{0, UTIME_OMIT}, {entry->mtime.nanos / 1'000'000'000, entry->mtime.nanos % 1'000'000'000}};
       std::string path = draft.upper() + "/" + entry->path;
       if (utimensat(AT_FDCWD, path.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0) {
         return ErrnoError(errno, "set the times of " + path);
@@ -552,19 +543,22 @@ Result<Layer> LocalLayerStore::Commit(std::unique_ptr<LayerDraft> draft, const K
   return Publish(mine, diff_id, Contents::Of(size, IndexOf(std::move(index)), true));
 }
 
-Result<Layer> LocalLayerStore::CommitWritten(std::unique_ptr<LayerDraft> draft,
-                                             WrittenLayer written, const OnNamed& on_named) {
+Result<Layer> LocalLayerStore::CommitWritten(std::unique_ptr<LayerDraft> draft, WrittenLayer written,
+                                             const OnNamed& on_named) {
   METRIC("snapshot.commit_written");
   if (on_named) TRY(on_named(written.diff_id));
   return Publish(static_cast<Draft&>(*draft), written.diff_id,
-                 {.tar_size = written.tar_size, .entries = written.entries,
+                 {.tar_size = written.tar_size,
+                  .entries = written.entries,
                   .index_begin = tree::LayerIndexHeader(written.entries),
-                  .index_file = std::move(written.index_file), .index = std::move(written.index),
-                  .times = std::move(written.times), .rest = written.rest});
+                  .index_file = std::move(written.index_file),
+                  .index = std::move(written.index),
+                  .times = std::move(written.times),
+                  .rest = written.rest});
 }
 
-Result<Layer> LocalLayerStore::Unpack(const DiffId& expected, const std::vector<DiffId>& below,
-                                      Reader& tar, std::stop_token stop) {
+Result<Layer> LocalLayerStore::Unpack(const DiffId& expected, const std::vector<DiffId>& below, Reader& tar,
+                                      std::stop_token stop) {
   METRIC("snapshot.unpack");
   TRY_ASSIGN(bool here, Has(expected));
   if (here) return Stat(expected);
@@ -576,8 +570,7 @@ Result<Layer> LocalLayerStore::Unpack(const DiffId& expected, const std::vector<
   if (actual != expected) {
     return Corrupt("layer has diff id {}, not {}", actual.ToString(), expected.ToString());
   }
-  return Publish(*draft, expected,
-                 Contents::Of(stream.size(), unpacked.index, unpacked.reproducible));
+  return Publish(*draft, expected, Contents::Of(stream.size(), unpacked.index, unpacked.reproducible));
 }
 
 Status LocalLayerStore::WriteTar(const DiffId& layer, Writer& out, std::stop_token stop) {
@@ -600,8 +593,7 @@ Status LocalLayerStore::WriteTar(const DiffId& layer, Writer& out, std::stop_tok
   if (!written) return PartMissing(std::move(written).error(), layer);
   TRY(hashing.Finish());
   if (DiffId(hash.Finish()) == layer) return Ok();
-  Error error = Corrupt("the files of layer {} changed on disk: they give another tar now",
-                        layer.ToString());
+  Error error = Corrupt("the files of layer {} changed on disk: they give another tar now", layer.ToString());
   error.hint = "varve fsck --repair removes it; the next build makes or pulls it again";
   return error;
 }

@@ -26,8 +26,8 @@ class LocalLayerStore final : public LayerStore {
   Result<std::optional<DiffId>> RestOf(const DiffId& layer) override;
   Result<std::vector<DiffId>> UsersOf(const DiffId& rest) override;
   Result<std::unique_ptr<LayerDraft>> NewDraft() override;
-  Result<Layer> Commit(std::unique_ptr<LayerDraft> draft, const KnownDigests& known,
-                       const OnNamed& on_named, std::stop_token stop) override;
+  Result<Layer> Commit(std::unique_ptr<LayerDraft> draft, const KnownDigests& known, const OnNamed& on_named,
+                       std::stop_token stop) override;
   Result<Layer> CommitWritten(std::unique_ptr<LayerDraft> draft, WrittenLayer written,
                               const OnNamed& on_named) override;
   Result<Layer> Unpack(const DiffId& expected, const std::vector<DiffId>& below, Reader& tar,
@@ -44,8 +44,7 @@ class LocalLayerStore final : public LayerStore {
   class Draft;
 
   LocalLayerStore(std::string root, std::string boot, std::unique_ptr<Staging> staging)
-      : root_(std::move(root)), boot_(std::move(boot)), staging_(std::move(staging)),
-        lazy_(root_, *staging_) {}
+      : root_(std::move(root)), boot_(std::move(boot)), staging_(std::move(staging)), lazy_(root_, *staging_) {}
   std::string PathOf(const DiffId& layer) const;
   std::string FilesOf(const DiffId& layer) const;
   // The files as they are, or for a lazy layer as its list says.

@@ -26,7 +26,9 @@ struct ParentLookup::OpenLayer {
 Result<DirectoryAttributes> ReadDirectoryAttributes(int fd) {
   struct stat st;
   if (fstat(fd, &st) != 0) return ErrnoError(errno, "stat a directory of a layer");
-  DirectoryAttributes out{.mode = st.st_mode & 07777, .uid = st.st_uid, .gid = st.st_gid,
+  DirectoryAttributes out{.mode = st.st_mode & 07777,
+                          .uid = st.st_uid,
+                          .gid = st.st_gid,
                           .mtime = {st.st_mtim.tv_sec * 1'000'000'000 + st.st_mtim.tv_nsec}};
   TRY_ASSIGN(auto names, sys::ListXattrs(fd));
   for (const std::string& name : names) {
@@ -105,8 +107,7 @@ Result<std::optional<ParentLookup::Found>> ParentLookup::FindAny(const std::stri
     Fd at(openat(layer->root.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!at) return ErrnoError(errno, "open the root of a layer");
     for (std::string_view part : parent.Parts()) {
-      Fd next(openat(at.get(), std::string(part).c_str(),
-                     O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+      Fd next(openat(at.get(), std::string(part).c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
       if (!next && errno != ENOENT) return std::optional<Found>();
       found = static_cast<bool>(next);
       if (!found) break;

@@ -31,8 +31,7 @@ struct DirectoryAttributes {
 class ParentLookup {
  public:
   // `stack`: lowest first. Layers that are not in the store are kNotFound when they are needed.
-  ParentLookup(LayerStore& store, std::vector<DiffId> stack)
-      : store_(store), stack_(std::move(stack)) {}
+  ParentLookup(LayerStore& store, std::vector<DiffId> stack) : store_(store), stack_(std::move(stack)) {}
 
   // The defaults (0755 0:0, the epoch) when the stack shows no directory there. Symlinks are not
   // followed: a directory in an upper layer replaces them.

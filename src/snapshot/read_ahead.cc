@@ -5,8 +5,7 @@
 
 namespace varve::snapshot {
 
-ReadAhead::ReadAhead(Reader& in)
-    : in_(in), reader_([this] { ReadBlocks(); }), hasher_([this] { HashBlocks(); }) {}
+ReadAhead::ReadAhead(Reader& in) : in_(in), reader_([this] { ReadBlocks(); }), hasher_([this] { HashBlocks(); }) {}
 
 ReadAhead::~ReadAhead() {
   std::scoped_lock lock(mutex_);
@@ -22,9 +21,7 @@ void ReadAhead::ReadBlocks() {
     while (have < kBlock && (n = in_.Read(std::span(*block).subspan(have))) && *n > 0) have += *n;
     block->resize(have);
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] {
-      return stopped_ || (to_parse_.size() < kBlocks && to_hash_.size() < kBlocks);
-    });
+    changed_.wait(lock, [&] { return stopped_ || (to_parse_.size() < kBlocks && to_hash_.size() < kBlocks); });
     if (have > 0 && n) {
       to_parse_.push_back(block);
       to_hash_.push_back(block);

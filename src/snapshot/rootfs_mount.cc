@@ -109,20 +109,18 @@ class LowerPlan {
     }
     TRY_ASSIGN(Fd helper_fd, sys::OpenDir(helper));
     for (const auto& [path, attributes] : all) {
-      if (mkdirat(helper_fd.get(), path.c_str(), 0700) != 0)
-        return ErrnoError(errno, "mkdir " + path);
+      if (mkdirat(helper_fd.get(), path.c_str(), 0700) != 0) return ErrnoError(errno, "mkdir " + path);
     }
     for (auto it = all.rbegin(); it != all.rend(); ++it) {
-      TRY_ASSIGN(Fd fd, sys::OpenInRoot(helper_fd.get(), RelPath(it->first), O_RDONLY | O_DIRECTORY,
-                                        0, {.no_symlinks = true}));
+      TRY_ASSIGN(Fd fd, sys::OpenInRoot(helper_fd.get(), RelPath(it->first), O_RDONLY | O_DIRECTORY, 0,
+                                        {.no_symlinks = true}));
       TRY(ApplyDirectoryAttributes(fd.get(), it->second));
     }
     return Ok();
   }
 
   static Result<DirectoryAttributes> AttributesIn(int root, const std::string& path) {
-    TRY_ASSIGN(Fd fd, sys::OpenInRoot(root, RelPath(path), O_RDONLY | O_DIRECTORY, 0,
-                                      {.no_symlinks = true}));
+    TRY_ASSIGN(Fd fd, sys::OpenInRoot(root, RelPath(path), O_RDONLY | O_DIRECTORY, 0, {.no_symlinks = true}));
     return ReadDirectoryAttributes(fd.get());
   }
 
@@ -149,8 +147,7 @@ bool OverlayUsable(const std::string& root) {
   return usable;
 }
 
-Result<std::unique_ptr<RootfsMount>> MountRootfs(LayerStore& layers,
-                                                 const std::vector<DiffId>& stack,
+Result<std::unique_ptr<RootfsMount>> MountRootfs(LayerStore& layers, const std::vector<DiffId>& stack,
                                                  LayerDraft* draft, const std::string& scratch) {
   return MountRootfs(layers, stack, draft, scratch, {});
 }
@@ -183,8 +180,8 @@ Result<std::unique_ptr<RootfsMount>> MountRootfs(LayerStore& layers, const std::
     plan.helpers.push_back(empty);
     plan.lowers.push_back(empty);
   }
-  sys::OverlaySpec spec{.lowers = plan.lowers, .volatile_upper = true,
-                        .user_xattrs = sys::InUserNamespace(), .xino = !shown_by.empty()};
+  sys::OverlaySpec spec{
+      .lowers = plan.lowers, .volatile_upper = true, .user_xattrs = sys::InUserNamespace(), .xino = !shown_by.empty()};
   if (draft != nullptr) {
     spec.upper = draft->upper();
     spec.work = draft->work();

@@ -28,8 +28,7 @@ class RootfsMount {
 // (overlayfs refuses one directory twice). The copy is made when overlayfs is not usable, or for
 // more layers than it can stack. It differs in one way: when one of several hard links is removed,
 // the others are part of the changes too.
-Result<std::unique_ptr<RootfsMount>> MountRootfs(LayerStore& layers,
-                                                 const std::vector<DiffId>& stack,
+Result<std::unique_ptr<RootfsMount>> MountRootfs(LayerStore& layers, const std::vector<DiffId>& stack,
                                                  LayerDraft* draft, const std::string& scratch);
 
 // The same where overlayfs does, with some layers' files shown by another file system: the directory

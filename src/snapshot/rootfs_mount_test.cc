@@ -1,4 +1,6 @@
 // One suite for both ways to make a rootfs: overlay and copy.
+#include "snapshot/rootfs_mount.h"
+
 #include <gmock/gmock.h>
 #include <sched.h>
 #include <sys/mount.h>
@@ -8,7 +10,6 @@
 #include <map>
 
 #include "base/strings.h"
-#include "snapshot/rootfs_mount.h"
 #include "snapshot/test_layers.h"
 #include "snapshot/upper_walk.h"
 #include "sys/namespace.h"
@@ -36,8 +37,7 @@ struct RootfsTest : LayersTest, testing::WithParamInterface<const char*> {
   }
   void TearDown() override { unsetenv("VARVE_NO_OVERLAY"); }
 
-  std::unique_ptr<RootfsMount> Mount(const std::vector<DiffId>& stack,
-                                     LayerDraft* draft = nullptr) {
+  std::unique_ptr<RootfsMount> Mount(const std::vector<DiffId>& stack, LayerDraft* draft = nullptr) {
     std::string scratch = fmt::format("{}/scratch-{}", root(), mounts_++);
     EXPECT_EQ(mkdir(scratch.c_str(), 0700), 0);
     auto mount = MountRootfs(*store_, stack, draft, scratch);
@@ -46,8 +46,7 @@ struct RootfsTest : LayersTest, testing::WithParamInterface<const char*> {
   }
 
   // Runs `change` in the merged directory and commits.
-  DiffId Step(const std::vector<DiffId>& stack,
-              const std::function<void(const std::string&)>& change) {
+  DiffId Step(const std::vector<DiffId>& stack, const std::function<void(const std::string&)>& change) {
     auto draft = *store_->NewDraft();
     auto mount = Mount(stack, draft.get());
     if (!mount) return {};
@@ -112,8 +111,10 @@ TEST_P(RootfsTest, AnOpaqueRootHidesAllBelow) {
 }
 
 TEST_P(RootfsTest, ChangesAreOnlyTheChanges) {
-  DiffId base = CommitFiles({{"keep/file", "k"}, {"etc/a", "a"}, {"etc/b", "b"}, {"var/log/x", "x"},
-                             {"mode", "m"}, {"type", "t"}}).diff_id;
+  DiffId base =
+      CommitFiles(
+          {{"keep/file", "k"}, {"etc/a", "a"}, {"etc/b", "b"}, {"var/log/x", "x"}, {"mode", "m"}, {"type", "t"}})
+          .diff_id;
   DiffId layer = Step({base}, [](const std::string& root) {
     Put(root + "/etc/a", "changed");
     ASSERT_EQ(unlink((root + "/etc/b").c_str()), 0);
@@ -123,8 +124,8 @@ TEST_P(RootfsTest, ChangesAreOnlyTheChanges) {
     ASSERT_EQ(unlink((root + "/type").c_str()), 0);
     ASSERT_EQ(symlink("mode", (root + "/type").c_str()), 0);
   });
-  EXPECT_THAT(Changes(layer), ElementsAre("etc", "etc/b gone", "etc/a", "etc/new", "etc/new/deep",
-                                          "mode", "type", "var", "var/log gone"));
+  EXPECT_THAT(Changes(layer), ElementsAre("etc", "etc/b gone", "etc/a", "etc/new", "etc/new/deep", "mode", "type",
+                                          "var", "var/log gone"));
   auto mount = Mount({base, layer});
   EXPECT_EQ(Get(mount->path() + "/etc/a"), "changed");
   EXPECT_EQ(Get(mount->path() + "/keep/file"), "k");
@@ -204,9 +205,8 @@ TEST_P(RootfsTest, AttributesComeThrough) {
 
 TEST_P(RootfsTest, CapabilitiesOfAChangedFileAreInTheLayer) {
   DiffId base = CommitFiles({{"ping", "elf"}}).diff_id;
-  DiffId layer = Step({base}, [](const std::string& root) {
-    ASSERT_TRUE(sys::SetXattr(root + "/ping", kCapability, Capability()));
-  });
+  DiffId layer = Step(
+      {base}, [](const std::string& root) { ASSERT_TRUE(sys::SetXattr(root + "/ping", kCapability, Capability())); });
   EXPECT_EQ(Find(*store_->Index(layer), "ping")->node.xattrs.at(0).second, Capability());
 }
 
@@ -239,8 +239,7 @@ TEST_P(RootfsTest, ALayerMayOccurTwice) {
 TEST_P(RootfsTest, HundredsOfLayersAreOneDirectory) {
   std::vector<DiffId> stack;
   for (int i = 0; i < 180; ++i) {
-    stack.push_back(
-        CommitFiles({{fmt::format("f{}", i), "x"}, {"last", std::to_string(i)}}).diff_id);
+    stack.push_back(CommitFiles({{fmt::format("f{}", i), "x"}, {"last", std::to_string(i)}}).diff_id);
   }
   DiffId layer = Step(stack, [](const std::string& root) {
     EXPECT_EQ(Get(root + "/last"), "179");
@@ -297,8 +296,7 @@ TEST_P(RootfsTest, ImplicitParentsLookAsInThisStack) {
   // The tree of the stack says the same.
   tree::MemoryTreeStore trees;
   Digest at = tree::EmptyTree();
-  for (const DiffId& layer : {second, top})
-    at = *tree::ApplyLayer(trees, at, *store_->Index(layer));
+  for (const DiffId& layer : {second, top}) at = *tree::ApplyLayer(trees, at, *store_->Index(layer));
   EXPECT_EQ((*tree::Lookup(trees, at, RelPath("usr/share")))->mode, 0700u);
 }
 
@@ -330,8 +328,12 @@ TEST_P(RootfsTest, RandomStepsGiveTheViewTheyLeft) {
         std::string parent = path.substr(0, path.rfind('/'));
         std::error_code ignored;
         switch (random(6)) {
-          case 0: std::filesystem::remove_all(parent, ignored); break;
-          case 1: std::filesystem::remove_all(path, ignored); break;
+          case 0:
+            std::filesystem::remove_all(parent, ignored);
+            break;
+          case 1:
+            std::filesystem::remove_all(path, ignored);
+            break;
           case 2: {
             std::filesystem::remove_all(parent, ignored);
             std::filesystem::create_directories(parent.substr(0, parent.rfind('/')), ignored);

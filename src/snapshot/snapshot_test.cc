@@ -132,8 +132,7 @@ TEST_P(SnapshotTest, AStepsChangesAreOneLayer) {
 TEST_P(SnapshotTest, AStepThatChangesNothingIsTheEmptyLayer) {
   DiffId base = Change({}, [](const std::string& root) { Write(root + "/a", "1"); });
   DiffId top = Change({base}, [](const std::string&) {});
-  EXPECT_EQ(top.ToString(),
-            "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef");
+  EXPECT_EQ(top.ToString(), "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef");
 }
 
 TEST_P(SnapshotTest, EveryKindOfFileSurvives) {
@@ -148,8 +147,7 @@ TEST_P(SnapshotTest, EveryKindOfFileSurvives) {
     mknod((root + "/null").c_str(), S_IFCHR | 0666, makedev(1, 3));
     Write(root + "/cap", "program");
     chmod((root + "/cap").c_str(), 0755);
-    const char capability[] =
-        "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00";
+    const char capability[] = "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00";
     setxattr((root + "/cap").c_str(), "security.capability", capability, 20, 0);
   });
   StringWriter tar;
@@ -193,8 +191,7 @@ TEST_P(SnapshotTest, ImplicitParentsKeepWhatTheBaseHas) {
     fs::create_directories(root + "/usr/lib");
     symlink("usr/lib", (root + "/lib").c_str());
   });
-  std::string tar =
-      Tar({{{.name = "private/x", .mode = 0644}, "x"}, {{.name = "lib/y", .mode = 0644}, "y"}});
+  std::string tar = Tar({{{.name = "private/x", .mode = 0644}, "x"}, {{.name = "lib/y", .mode = 0644}, "y"}});
   auto layer = Unpack(tar, {base});
   ASSERT_TRUE(layer) << layer.error().message;
   Look({base, layer->diff_id}, [](const std::string& root) {
@@ -213,13 +210,12 @@ TEST_P(SnapshotTest, HostileTarsStayInside) {
   EXPECT_EQ(Unpack(escape).error().code, Code::kInvalid);
   ASSERT_TRUE(Unpack(Tar({{{.name = "/abs", .mode = 0644}, "x"}})));
   // A link out, then a file through it: lands below the root.
-  std::string through = Tar({{{.name = "l", .type = EntryType::kSymlink, .link = outside}, ""},
-                             {{.name = "l/b", .mode = 0644}, "x"}});
+  std::string through =
+      Tar({{{.name = "l", .type = EntryType::kSymlink, .link = outside}, ""}, {{.name = "l/b", .mode = 0644}, "x"}});
   auto layer = Unpack(through);
   ASSERT_TRUE(layer) << layer.error().message;
   EXPECT_TRUE(fs::is_empty(outside));
-  std::string link_out =
-      Tar({{{.name = "h", .type = EntryType::kHardLink, .link = "../../etc/passwd"}, ""}});
+  std::string link_out = Tar({{{.name = "h", .type = EntryType::kHardLink, .link = "../../etc/passwd"}, ""}});
   EXPECT_FALSE(Unpack(link_out));
   std::string dangling = Tar({{{.name = "h", .type = EntryType::kHardLink, .link = "none"}, ""}});
   EXPECT_EQ(Unpack(dangling).error().code, Code::kCorrupt);
@@ -268,9 +264,7 @@ TEST_P(SnapshotTest, WhatAKilledProcessLeftIsRemoved) {
   }
   int status = 0;
   waitpid(child, &status, 0);
-  auto count = [&] {
-    return std::distance(fs::directory_iterator(root + "/staging"), fs::directory_iterator());
-  };
+  auto count = [&] { return std::distance(fs::directory_iterator(root + "/staging"), fs::directory_iterator()); };
   auto mine = *store->NewDraft();
   EXPECT_EQ(count(), 4);
   auto reopened = OpenLayerStore(root);

@@ -49,15 +49,13 @@ Status Staging::Claim(Mine& mine) {
   // Random, because process ids repeat: in containers that share the root, and after a reboot.
   while (!mine.lock) {
     uint64_t random = 0;
-    if (getrandom(&random, sizeof(random), 0) != sizeof(random))
-      return ErrnoError(errno, "getrandom");
+    if (getrandom(&random, sizeof(random), 0) != sizeof(random)) return ErrnoError(errno, "getrandom");
     std::string path = fmt::format("{}/{}{:016x}", directory_, kPrefix, random);
     std::string lock_path = path + std::string(kLock);
     TRY_ASSIGN(auto lock, sys::FlockGuard::TryLock(lock_path, sys::LockMode::kExclusive));
     // Between its creation and its locking somebody may have taken the file for a leftover.
     struct stat named, held;
-    if (!lock || stat(lock_path.c_str(), &named) != 0 || fstat(lock->fd(), &held) != 0 ||
-        named.st_ino != held.st_ino) {
+    if (!lock || stat(lock_path.c_str(), &named) != 0 || fstat(lock->fd(), &held) != 0 || named.st_ino != held.st_ino) {
       continue;
     }
     if (mkdir(path.c_str(), 0700) != 0) return ErrnoError(errno, "mkdir " + path);

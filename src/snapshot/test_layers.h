@@ -116,8 +116,7 @@ class LayersTest : public testing::Test {
 
 inline std::string Capability() {
   // VFS_CAP_REVISION_2, effective, cap_net_raw.
-  return std::string(
-      "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", 20);
+  return std::string("\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00", 20);
 }
 
 }  // namespace varve::snapshot

@@ -38,7 +38,7 @@ constexpr int kMaxLinks = 255;
 // What the directory has at a path, or will have once the writers are done.
 struct Item {
   UpperEntry upper;
-  uint64_t serial = 0;  // of the entry that made it
+  uint64_t serial = 0;     // of the entry that made it
   bool copied_up = false;  // from a layer below, for a hard link: the tar does not list it
 };
 
@@ -53,18 +53,23 @@ std::string JoinPath(const std::string& parent, std::string_view name) {
 
 NodeType NodeTypeOf(EntryType type) {
   switch (type) {
-    case EntryType::kSymlink: return NodeType::kSymlink;
-    case EntryType::kCharDevice: return NodeType::kCharDevice;
-    case EntryType::kBlockDevice: return NodeType::kBlockDevice;
-    case EntryType::kDirectory: return NodeType::kDirectory;
-    case EntryType::kFifo: return NodeType::kFifo;
-    default: return NodeType::kFile;
+    case EntryType::kSymlink:
+      return NodeType::kSymlink;
+    case EntryType::kCharDevice:
+      return NodeType::kCharDevice;
+    case EntryType::kBlockDevice:
+      return NodeType::kBlockDevice;
+    case EntryType::kDirectory:
+      return NodeType::kDirectory;
+    case EntryType::kFifo:
+      return NodeType::kFifo;
+    default:
+      return NodeType::kFile;
   }
 }
 
 bool AllZero(std::string_view data) {
-  return data.empty() ||
-         (data[0] == 0 && std::memcmp(data.data(), data.data() + 1, data.size() - 1) == 0);
+  return data.empty() || (data[0] == 0 && std::memcmp(data.data(), data.data() + 1, data.size() - 1) == 0);
 }
 
 class Unpacker {
@@ -111,8 +116,7 @@ class Unpacker {
     if (clean == ".." || clean.starts_with("../")) return Invalid("the name leads out of the layer");
     RelPath path(entry.name);
     if (path.IsRoot()) {
-      canonical_ =
-          false;  // the root has no entry in our tars, and its attributes are not a layer's
+      canonical_ = false;  // the root has no entry in our tars, and its attributes are not a layer's
       return Ok();
     }
     if (path.str().size() > kMaxPath) return Invalid("the name is too long");
@@ -235,8 +239,10 @@ class Unpacker {
     Item& item = NewItem(path);
     item.upper.index.implicit = true;
     item.upper.index.opaque = was_whiteout;
-    item.upper.index.node = {.type = NodeType::kDirectory, .mode = attributes.mode,
-                             .uid = attributes.uid, .gid = attributes.gid,
+    item.upper.index.node = {.type = NodeType::kDirectory,
+                             .mode = attributes.mode,
+                             .uid = attributes.uid,
+                             .gid = attributes.gid,
                              .xattrs = attributes.xattrs};
     item.upper.mtime = attributes.mtime;
     return Ok();
@@ -284,8 +290,7 @@ class Unpacker {
       return Ok();
     }
     TRY_ASSIGN(auto fd, OpenParent(parent));
-    if (mknodat(fd->get(), name.c_str(), S_IFCHR, 0) != 0)
-      return ErrnoError(errno, "whiteout " + path);
+    if (mknodat(fd->get(), name.c_str(), S_IFCHR, 0) != 0) return ErrnoError(errno, "whiteout " + path);
     Item& item = NewItem(path);
     item.upper.index.whiteout = true;
     Compare(item, tar);
@@ -293,8 +298,7 @@ class Unpacker {
   }
 
   Status Make(const std::string& path, const TarEntry& entry, archive::TarReader& tar) {
-    if (entry.uid >= UINT32_MAX || entry.gid >= UINT32_MAX)
-      return Invalid("the owner is out of range");
+    if (entry.uid >= UINT32_MAX || entry.gid >= UINT32_MAX) return Invalid("the owner is out of range");
     bool is_device = entry.type == EntryType::kCharDevice || entry.type == EntryType::kBlockDevice;
     if (is_device && sys::InUserNamespace()) {
       canonical_ = false;
@@ -372,17 +376,14 @@ class Unpacker {
     last_path_ = item.upper.path;
   }
 
-  Status MakeFile(Item& item, std::shared_ptr<const Fd> parent, const std::string& name,
-                  Reader& content) {
+  Status MakeFile(Item& item, std::shared_ptr<const Fd> parent, const std::string& name, Reader& content) {
     tree::Node& node = item.upper.index.node;
     if (node.size <= kSmallFile) {
       std::string text(node.size, '\0');
       TRY(ReadExactly(content, text));
-      return files_.Add(
-          {std::move(parent), name, item.upper.path, std::move(text), item.upper.mtime, &node});
+      return files_.Add({std::move(parent), name, item.upper.path, std::move(text), item.upper.mtime, &node});
     }
-    Fd fd(openat(parent->get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-                 0600));
+    Fd fd(openat(parent->get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (!fd) return ErrnoError(errno, "create " + item.upper.path);
     buffer_.resize(kSmallFile);
     Sha256 hash;
@@ -419,11 +420,8 @@ class Unpacker {
         return ErrnoError(errno, "symlink " + path);
       }
     } else {
-      mode_t kind = node.type == NodeType::kFifo         ? S_IFIFO
-                    : node.type == NodeType::kCharDevice ? S_IFCHR
-                                                         : S_IFBLK;
-      dev_t device =
-          makedev(static_cast<unsigned>(node.rdev >> 32), static_cast<unsigned>(node.rdev));
+      mode_t kind = node.type == NodeType::kFifo ? S_IFIFO : node.type == NodeType::kCharDevice ? S_IFCHR : S_IFBLK;
+      dev_t device = makedev(static_cast<unsigned>(node.rdev >> 32), static_cast<unsigned>(node.rdev));
       if (mknodat(parent, name.c_str(), kind | 0600, device) != 0) {
         return ErrnoError(errno, "mknod " + path);
       }
@@ -459,8 +457,7 @@ class Unpacker {
       }
       if (lower) return CopyUp(path, *lower);
     }
-    return Corrupt("the hard link leads to /{}, which neither the layer nor one below it has",
-                   link.str());
+    return Corrupt("the hard link leads to /{}, which neither the layer nor one below it has", link.str());
   }
 
   // Whether this layer hides nothing of what the layers below have at the path.
@@ -499,8 +496,7 @@ class Unpacker {
       return &item;
     }
     Fd from(openat(lower.directory->get(), lower.name.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
-    Fd to(openat(parent->get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-                 0600));
+    Fd to(openat(parent->get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (!from || !to) return ErrnoError(errno, "copy up " + path);
     TRY(sys::CopyFileContents(from.get(), to.get()));
     TRY(SetAttributes(to.get(), item.upper.index.node, item.upper.mtime, path));
@@ -548,8 +544,8 @@ class Unpacker {
     for (auto it = items_.rbegin(); it != items_.rend(); ++it) {
       UpperEntry& upper = it->second.upper;
       if (upper.index.whiteout || !upper.index.node.IsDirectory()) continue;
-      TRY_ASSIGN(Fd fd, sys::OpenInRoot(root_.get(), upper.index.path, O_RDONLY | O_DIRECTORY, 0,
-                                        {.no_symlinks = true}));
+      TRY_ASSIGN(Fd fd,
+                 sys::OpenInRoot(root_.get(), upper.index.path, O_RDONLY | O_DIRECTORY, 0, {.no_symlinks = true}));
       if (upper.index.opaque) TRY(sys::SetXattr(fd.get(), mark, "y"));
       TRY(SetAttributes(fd.get(), upper.index.node, upper.mtime, upper.path));
     }
@@ -562,24 +558,23 @@ class Unpacker {
   const std::stop_token stop_;
   std::map<std::string, Item, WalkOrder> items_;
   uint64_t serial_ = 0;
-  uint64_t waited_ = 0;      // entries up to here are on the disk
+  uint64_t waited_ = 0;  // entries up to here are on the disk
   bool root_opaque_ = false;
 
   bool canonical_ = true;
-  std::string last_path_;    // of the last entry, in walk order
-  size_t xattrs_ = 0;        // that were asked for
+  std::string last_path_;  // of the last entry, in walk order
+  size_t xattrs_ = 0;      // that were asked for
 
   std::string parent_path_;  // the last parent, kept open
   std::shared_ptr<const Fd> parent_fd_;
   std::string buffer_;
-  FileWriter files_;         // last: its threads end before the nodes that they fill
+  FileWriter files_;  // last: its threads end before the nodes that they fill
 };
 
 }  // namespace
 
-Result<UnpackedLayer> UnpackInto(const std::string& directory, LayerStore& store,
-                                 const std::vector<DiffId>& below, Reader& tar,
-                                 std::stop_token stop) {
+Result<UnpackedLayer> UnpackInto(const std::string& directory, LayerStore& store, const std::vector<DiffId>& below,
+                                 Reader& tar, std::stop_token stop) {
   TRY_ASSIGN(Fd root, sys::OpenDir(directory));
   archive::TarReader reader(tar);
   Unpacker unpacker(std::move(root), store, below, std::move(stop));

@@ -36,8 +36,7 @@ struct UnpackedLayer {
 //  which
 //    would be whiteouts, are kInvalid;
 //  - overlayfs's own xattrs are never set; what the file system does not support is left out.
-Result<UnpackedLayer> UnpackInto(const std::string& directory, LayerStore& store,
-                                 const std::vector<DiffId>& below, Reader& tar,
-                                 std::stop_token stop);
+Result<UnpackedLayer> UnpackInto(const std::string& directory, LayerStore& store, const std::vector<DiffId>& below,
+                                 Reader& tar, std::stop_token stop);
 
 }  // namespace varve::snapshot

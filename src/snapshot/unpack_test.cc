@@ -31,12 +31,8 @@ struct UnpackTest : LayersTest {
     EXPECT_EQ(lstat(path.c_str(), &st), 0) << path;
     return st;
   }
-  static Member Dir(const std::string& name) {
-    return {{.name = name, .type = EntryType::kDirectory}};
-  }
-  static Member File(const std::string& name, const std::string& text) {
-    return {{.name = name}, text};
-  }
+  static Member Dir(const std::string& name) { return {{.name = name, .type = EntryType::kDirectory}}; }
+  static Member File(const std::string& name, const std::string& text) { return {{.name = name}, text}; }
   static Member Link(const std::string& name, const std::string& to) {
     return {{.name = name, .type = EntryType::kSymlink, .link = to}};
   }
@@ -60,9 +56,9 @@ TEST_F(UnpackTest, NamesStayInside) {
 TEST_F(UnpackTest, ParentsThatAreSymlinksResolveInsideTheLayer) {
   std::string outside = dir_.path() + "/outside";
   ASSERT_EQ(mkdir(outside.c_str(), 0755), 0);
-  std::string fs = Fs({Link("abs", outside), File("abs/f", "1"), Dir("real"), Link("rel", "real"),
-                       File("rel/g", "2"), Link("up", "../../../../../.."), File("up/h", "3"),
-                       Link("chain", "rel/../rel"), File("chain/i", "4")});
+  std::string fs =
+      Fs({Link("abs", outside), File("abs/f", "1"), Dir("real"), Link("rel", "real"), File("rel/g", "2"),
+          Link("up", "../../../../../.."), File("up/h", "3"), Link("chain", "rel/../rel"), File("chain/i", "4")});
   EXPECT_TRUE(std::filesystem::is_empty(outside));
   EXPECT_EQ(Get(fs + outside + "/f"), "1");
   EXPECT_EQ(Get(fs + "/real/g"), "2");
@@ -114,8 +110,8 @@ TEST_F(UnpackTest, LaterEntriesWin) {
 }
 
 TEST_F(UnpackTest, HardLinksShareTheFileAndNothingOutside) {
-  std::string fs = Fs({Dir("d"), File("d/a", "text"), Hard("b", "/d/a"), Hard("c", "b"),
-                       Link("l", "d"), Hard("via", "l/a")});
+  std::string fs =
+      Fs({Dir("d"), File("d/a", "text"), Hard("b", "/d/a"), Hard("c", "b"), Link("l", "d"), Hard("via", "l/a")});
   EXPECT_EQ(Stat(fs + "/d/a").st_nlink, 4u);
   EXPECT_EQ(Get(fs + "/via"), "text");
   EXPECT_EQ(Find(*store_->Index(last_), "c")->node.digest, Digest::Of("text"));
@@ -139,8 +135,7 @@ TEST_F(UnpackTest, AHardLinkToAFileOfALowerLayerBringsItUp) {
   Layer base = Commit(std::move(draft));
   Layer middle = CommitFiles({{"other", "x"}});
 
-  std::string fs = Fs({Hard("a", "usr/bin/tool"), Hard("sub/b", "/bin/tool")},
-                      {base.diff_id, middle.diff_id});
+  std::string fs = Fs({Hard("a", "usr/bin/tool"), Hard("sub/b", "/bin/tool")}, {base.diff_id, middle.diff_id});
   for (const char* name : {"/a", "/sub/b", "/usr/bin/tool"}) {
     EXPECT_EQ(Get(fs + name), "text") << name;
     EXPECT_EQ(Stat(fs + name).st_ino, Stat(fs + "/a").st_ino) << name;
@@ -160,15 +155,11 @@ TEST_F(UnpackTest, AHardLinkDoesNotReachWhatAnUpperLayerHides) {
   std::vector<DiffId> below = {base.diff_id, upper.diff_id};
   EXPECT_EQ(UnpackTar(MakeTar({Hard("h", "gone")}), below).error().code, Code::kCorrupt);
   EXPECT_EQ(UnpackTar(MakeTar({Hard("h", "d")}), below).error().code, Code::kInvalid);
-  EXPECT_EQ(UnpackTar(MakeTar({File(".wh.d", ""), Hard("h", "d/f")}), below).error().code,
-            Code::kCorrupt);
-  EXPECT_EQ(UnpackTar(MakeTar({File("d/.wh..wh..opq", ""), Hard("h", "d/f")}), below).error().code,
-            Code::kCorrupt);
-  EXPECT_EQ(UnpackTar(MakeTar({File(".wh.kept", ""), Hard("h", "kept")}), below).error().code,
-            Code::kCorrupt);
+  EXPECT_EQ(UnpackTar(MakeTar({File(".wh.d", ""), Hard("h", "d/f")}), below).error().code, Code::kCorrupt);
+  EXPECT_EQ(UnpackTar(MakeTar({File("d/.wh..wh..opq", ""), Hard("h", "d/f")}), below).error().code, Code::kCorrupt);
+  EXPECT_EQ(UnpackTar(MakeTar({File(".wh.kept", ""), Hard("h", "kept")}), below).error().code, Code::kCorrupt);
   // Linked first and removed then: the link stays, as it does when overlayfs is written to.
-  std::string fs = Fs({Hard("h", "kept"), File(".wh.kept", ""), Hard("i", "d/f"),
-                       File("d/.wh..wh..opq", "")}, below);
+  std::string fs = Fs({Hard("h", "kept"), File(".wh.kept", ""), Hard("i", "d/f"), File("d/.wh..wh..opq", "")}, below);
   EXPECT_EQ(Get(fs + "/h"), "3");
   EXPECT_TRUE(S_ISCHR(Stat(fs + "/kept").st_mode));
   EXPECT_EQ(Get(fs + "/i"), "2");
@@ -182,9 +173,8 @@ TEST_F(UnpackTest, AHardLinkToASymlinkIsTheSymlink) {
 }
 
 TEST_F(UnpackTest, WhiteoutsBecomeDevices) {
-  std::string fs =
-      Fs({Dir("d"), File("d/.wh.gone", ""), File(".wh.top", ""), Dir("o"),
-          File("o/.wh..wh..opq", ""), File("o/new", "n"), File("opaque-first/.wh..wh..opq", "")});
+  std::string fs = Fs({Dir("d"), File("d/.wh.gone", ""), File(".wh.top", ""), Dir("o"), File("o/.wh..wh..opq", ""),
+                       File("o/new", "n"), File("opaque-first/.wh..wh..opq", "")});
   struct stat st = Stat(fs + "/d/gone");
   EXPECT_TRUE(S_ISCHR(st.st_mode));
   EXPECT_EQ(st.st_rdev, 0u);
@@ -199,9 +189,9 @@ TEST_F(UnpackTest, WhiteoutsBecomeDevices) {
 
 TEST_F(UnpackTest, AWhiteoutHidesOnlyLayersBelow) {
   // In both orders, for a file and for a directory.
-  std::string fs = Fs({File("f1", "1"), File(".wh.f1", ""), File(".wh.f2", ""), File("f2", "2"),
-                       Dir("d1"), File("d1/x", "x"), File(".wh.d1", ""), File(".wh.d2", ""),
-                       Dir("d2"), File(".wh.d3", ""), File("d3/y", "y")});
+  std::string fs =
+      Fs({File("f1", "1"), File(".wh.f1", ""), File(".wh.f2", ""), File("f2", "2"), Dir("d1"), File("d1/x", "x"),
+          File(".wh.d1", ""), File(".wh.d2", ""), Dir("d2"), File(".wh.d3", ""), File("d3/y", "y")});
   EXPECT_EQ(Get(fs + "/f1"), "1");
   EXPECT_EQ(Get(fs + "/f2"), "2");
   auto index = *store_->Index(last_);
@@ -221,33 +211,27 @@ TEST_F(UnpackTest, BadWhiteoutsAreRefused) {
 TEST_F(UnpackTest, AufsLeftoversAreSkipped) {
   std::string fs = Fs({Dir(".wh..wh.plnk"), File(".wh..wh.plnk/1.2", "x"), File("f", "y")});
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(fs), {}), 1);
-  EXPECT_EQ(Refused({File(".wh..wh.plnk/1.2", "x"), Hard("h", ".wh..wh.plnk/1.2")}).code,
-            Code::kCorrupt);
+  EXPECT_EQ(Refused({File(".wh..wh.plnk/1.2", "x"), Hard("h", ".wh..wh.plnk/1.2")}).code, Code::kCorrupt);
 }
 
 TEST_F(UnpackTest, AttributesAreSet) {
   Timestamp time{1'500'000'000'123'000'000};
-  std::string fs =
-      Fs({{{.name = "d/",
-            .type = EntryType::kDirectory,
-            .mode = 02775,
-            .uid = 1,
-            .gid = 2,
-            .mtime = {1'400'000'000'000'000'000}}},
-          {{.name = "d/f",
-            .mode = 06755,
-            .uid = 70'000,
-            .gid = 4'000'000'000,
-            .mtime = time,
-            .xattrs = {{kCapability, Capability()}, {"user.note", "hi"}}},
-           "x"},
-          {{.name = "d/tty", .type = EntryType::kCharDevice, .mode = 0620, .major = 5}},
-          {{.name = "d/loop",
-            .type = EntryType::kBlockDevice,
-            .mode = 0660,
-            .major = 7,
-            .minor = 300}},
-          {{.name = "d/p", .type = EntryType::kFifo, .mode = 0640, .uid = 9}}});
+  std::string fs = Fs({{{.name = "d/",
+                         .type = EntryType::kDirectory,
+                         .mode = 02775,
+                         .uid = 1,
+                         .gid = 2,
+                         .mtime = {1'400'000'000'000'000'000}}},
+                       {{.name = "d/f",
+                         .mode = 06755,
+                         .uid = 70'000,
+                         .gid = 4'000'000'000,
+                         .mtime = time,
+                         .xattrs = {{kCapability, Capability()}, {"user.note", "hi"}}},
+                        "x"},
+                       {{.name = "d/tty", .type = EntryType::kCharDevice, .mode = 0620, .major = 5}},
+                       {{.name = "d/loop", .type = EntryType::kBlockDevice, .mode = 0660, .major = 7, .minor = 300}},
+                       {{.name = "d/p", .type = EntryType::kFifo, .mode = 0640, .uid = 9}}});
   struct stat st = Stat(fs + "/d");
   EXPECT_EQ(st.st_mode & 07777, 02775u);
   EXPECT_EQ(st.st_uid, 1u);
@@ -268,11 +252,11 @@ TEST_F(UnpackTest, AttributesAreSet) {
 }
 
 TEST_F(UnpackTest, OverlayAttributesCannotBeSmuggledIn) {
-  std::string fs = Fs({{{.name = "d/",
-                         .type = EntryType::kDirectory,
-                         .xattrs = {{"trusted.overlay.opaque", "y"},
-                                    {"trusted.overlay.redirect", "/etc"},
-                                    {"user.overlay.opaque", "y"}}}}});
+  std::string fs = Fs(
+      {{{.name = "d/",
+         .type = EntryType::kDirectory,
+         .xattrs = {
+             {"trusted.overlay.opaque", "y"}, {"trusted.overlay.redirect", "/etc"}, {"user.overlay.opaque", "y"}}}}});
   EXPECT_TRUE(sys::ListXattrs(fs + "/d")->empty());
   EXPECT_FALSE(Find(*store_->Index(last_), "d")->opaque);
 }
@@ -314,7 +298,10 @@ TEST_F(UnpackTest, TruncatedAndDamagedLayersLeaveNothing) {
   bad[(3 << 20) + 512 + 30] ^= 1;  // the second header
   EXPECT_EQ(UnpackTar(bad).error().code, Code::kCorrupt);
   size_t seen = 0;
-  EXPECT_TRUE(store_->ForEach([&](const Layer&) { ++seen; return Ok(); }));
+  EXPECT_TRUE(store_->ForEach([&](const Layer&) {
+    ++seen;
+    return Ok();
+  }));
   EXPECT_EQ(seen, 0u);
 }
 
@@ -379,10 +366,8 @@ TEST_F(UnpackTest, ALayerThatIsThereIsNotReadAgain) {
 TEST_F(UnpackTest, HardLinksToFilesStillBeingWritten) {
   std::vector<Member> members = {Dir("d/")};
   for (int i = 0; i < 500; ++i) {
-    members.push_back(
-        File(fmt::format("d/f{:03}", i), std::string(static_cast<size_t>(i) * 50, 'x')));
-    if (i % 5 == 0)
-      members.push_back(Hard(fmt::format("d/f{:03}l", i), fmt::format("d/f{:03}", i)));
+    members.push_back(File(fmt::format("d/f{:03}", i), std::string(static_cast<size_t>(i) * 50, 'x')));
+    if (i % 5 == 0) members.push_back(Hard(fmt::format("d/f{:03}l", i), fmt::format("d/f{:03}", i)));
   }
   std::string fs = Fs(members);
   EXPECT_EQ(Stat(fs + "/d/f495l").st_nlink, 2u);

@@ -62,9 +62,8 @@ class ContentQueue {
   // Waits until the attributes of the next file are known. Then Take() its chunks until its size.
   Status OpenNext() {
     std::unique_lock lock(mutex_);
-    while (!ready_.wait_for(lock, std::chrono::milliseconds(100), [&] {
-      return !slots_.empty() && (slots_.front().opened || slots_.front().error);
-    })) {
+    while (!ready_.wait_for(lock, std::chrono::milliseconds(100),
+                            [&] { return !slots_.empty() && (slots_.front().opened || slots_.front().error); })) {
       if (outer_.stop_requested()) return Cancelled("writing the layer was cancelled");
     }
     if (slots_.front().error) return *slots_.front().error;
@@ -132,9 +131,7 @@ class ContentQueue {
     std::unique_lock lock(mutex_);
     size_t cost = chunk.data ? chunk.size : 0;
     ++blocked_;
-    space_.wait(lock, [&] {
-      return abandoned_ || number == current_ || waiting_ + cost <= kBudget;
-    });
+    space_.wait(lock, [&] { return abandoned_ || number == current_ || waiting_ + cost <= kBudget; });
     // Even the file at hand may not run away from the tar.
     space_.wait(lock, [&] { return abandoned_ || SlotOf(number).chunks.size() < kChunksAhead; });
     --blocked_;
@@ -193,8 +190,7 @@ class ContentQueue {
     }
     Chunk chunk{std::make_unique_for_overwrite<char[]>(want), 0};
     while (chunk.size < want) {
-      ssize_t n = pread(fd, chunk.data.get() + chunk.size, want - chunk.size,
-                        static_cast<off_t>(at + chunk.size));
+      ssize_t n = pread(fd, chunk.data.get() + chunk.size, want - chunk.size, static_cast<off_t>(at + chunk.size));
       if (n < 0 && errno == EINTR) continue;
       if (n < 0) return ErrnoError(errno, "read " + entry.path);
       if (n == 0) return Corrupt("{} became shorter while it was read", entry.path);
@@ -214,10 +210,10 @@ class ContentQueue {
   std::condition_variable ready_, space_;
   // Of the files from current_ to next_: for each of 100,000 files at once they took 75 MB.
   std::deque<Slot> slots_;
-  size_t next_ = 0;      // file that no thread has taken yet
-  size_t current_ = 0;   // file that the tar needs
-  size_t waiting_ = 0;   // bytes in all slots
-  size_t blocked_ = 0;   // threads in Push
+  size_t next_ = 0;     // file that no thread has taken yet
+  size_t current_ = 0;  // file that the tar needs
+  size_t waiting_ = 0;  // bytes in all slots
+  size_t blocked_ = 0;  // threads in Push
   bool abandoned_ = false;
 
   std::vector<std::jthread> threads_;  // last: they end before what they use
@@ -233,8 +229,8 @@ Status WriteFileContent(ContentQueue& queue, uint64_t size, archive::TarWriter& 
 }
 
 Status AppendEntries(const LayerFiles& files, std::vector<UpperEntry>& entries, HashFiles hash,
-                     const std::map<std::string, Digest>& known, const std::string& prefix,
-                     archive::TarWriter& tar, std::stop_token stop) {
+                     const std::map<std::string, Digest>& known, const std::string& prefix, archive::TarWriter& tar,
+                     std::stop_token stop) {
   std::unordered_map<std::string_view, const UpperEntry*> linked;  // targets of hard links, by path
   for (const UpperEntry& entry : entries) {
     if (!entry.hard_link_to.empty()) linked[entry.hard_link_to] = nullptr;
@@ -271,8 +267,8 @@ Status AppendEntries(const LayerFiles& files, std::vector<UpperEntry>& entries, 
 }  // namespace
 
 Status AppendUpperTar(const std::string& directory, std::vector<UpperEntry>& entries, HashFiles hash,
-                      const std::map<std::string, Digest>& known, const std::string& prefix,
-                      archive::TarWriter& tar, std::stop_token stop) {
+                      const std::map<std::string, Digest>& known, const std::string& prefix, archive::TarWriter& tar,
+                      std::stop_token stop) {
   LayerFiles files;
   TRY_ASSIGN(files.rest, sys::OpenDir(directory));
   return AppendEntries(files, entries, hash, known, prefix, tar, stop);
@@ -285,8 +281,7 @@ Status WriteLayerTar(ListedLayer& layer, Writer& out, std::stop_token stop) {
 }
 
 Status WriteUpperTar(const std::string& directory, std::vector<UpperEntry>& entries, HashFiles hash,
-                     const std::map<std::string, Digest>& known, Writer& out,
-                     std::stop_token stop) {
+                     const std::map<std::string, Digest>& known, Writer& out, std::stop_token stop) {
   archive::TarWriter tar(out);
   TRY(AppendUpperTar(directory, entries, hash, known, "", tar, stop));
   return tar.Finish();

@@ -29,7 +29,7 @@ Status WriteLayerTar(ListedLayer& layer, Writer& out, std::stop_token stop);
 
 // The same entries as a part of a larger tar, below `prefix` ("" or "linux_arm64/"), without its end.
 Status AppendUpperTar(const std::string& directory, std::vector<UpperEntry>& entries, HashFiles hash,
-                      const std::map<std::string, Digest>& known, const std::string& prefix,
-                      archive::TarWriter& tar, std::stop_token stop);
+                      const std::map<std::string, Digest>& known, const std::string& prefix, archive::TarWriter& tar,
+                      std::stop_token stop);
 
 }  // namespace varve::snapshot

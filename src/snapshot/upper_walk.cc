@@ -44,10 +44,8 @@ class Walker {
       return ErrnoError(errno, "stat " + prefix + name);
     }
     if (name.starts_with(kWhiteoutPrefix)) {
-      Error error =
-          Invalid("/{}{} cannot be stored in a layer: the name would mark a removal", prefix, name);
-      error.hint =
-          "names that begin with .wh. are reserved by the image format; rename or remove it";
+      Error error = Invalid("/{}{} cannot be stored in a layer: the name would mark a removal", prefix, name);
+      error.hint = "names that begin with .wh. are reserved by the image format; rename or remove it";
       return error;
     }
     UpperEntry entry{.path = prefix + name};
@@ -63,7 +61,9 @@ class Walker {
         node.size = static_cast<uint64_t>(st.st_size);
         entry.sparse = st.st_blocks * 512 < st.st_size;
         break;
-      case S_IFDIR: node.type = NodeType::kDirectory; break;
+      case S_IFDIR:
+        node.type = NodeType::kDirectory;
+        break;
       case S_IFLNK: {
         node.type = NodeType::kSymlink;
         TRY_ASSIGN(node.target, sys::ReadLink(directory, name));
@@ -73,9 +73,14 @@ class Walker {
         entry.index.whiteout = st.st_rdev == 0;
         node.type = NodeType::kCharDevice;
         break;
-      case S_IFBLK: node.type = NodeType::kBlockDevice; break;
-      case S_IFIFO: node.type = NodeType::kFifo; break;
-      default: return Ok();
+      case S_IFBLK:
+        node.type = NodeType::kBlockDevice;
+        break;
+      case S_IFIFO:
+        node.type = NodeType::kFifo;
+        break;
+      default:
+        return Ok();
     }
     if (entry.index.whiteout) node = tree::Node();
     if (node.type == NodeType::kCharDevice || node.type == NodeType::kBlockDevice) {
@@ -112,12 +117,18 @@ class Walker {
 archive::EntryType TypeOf(const UpperEntry& entry) {
   if (!entry.hard_link_to.empty()) return archive::EntryType::kHardLink;
   switch (entry.index.node.type) {
-    case NodeType::kDirectory: return archive::EntryType::kDirectory;
-    case NodeType::kSymlink: return archive::EntryType::kSymlink;
-    case NodeType::kCharDevice: return archive::EntryType::kCharDevice;
-    case NodeType::kBlockDevice: return archive::EntryType::kBlockDevice;
-    case NodeType::kFifo: return archive::EntryType::kFifo;
-    default: return archive::EntryType::kFile;
+    case NodeType::kDirectory:
+      return archive::EntryType::kDirectory;
+    case NodeType::kSymlink:
+      return archive::EntryType::kSymlink;
+    case NodeType::kCharDevice:
+      return archive::EntryType::kCharDevice;
+    case NodeType::kBlockDevice:
+      return archive::EntryType::kBlockDevice;
+    case NodeType::kFifo:
+      return archive::EntryType::kFifo;
+    default:
+      return archive::EntryType::kFile;
   }
 }
 
@@ -153,8 +164,12 @@ UpperHeader HeaderOf(const UpperEntry& entry) {
             archive::LongNames::kUstarIfFits};
   }
   const tree::Node& node = entry.index.node;
-  archive::TarEntry header{.name = entry.path, .type = TypeOf(entry), .mode = node.mode,
-                           .uid = node.uid, .gid = node.gid, .mtime = entry.mtime};
+  archive::TarEntry header{.name = entry.path,
+                           .type = TypeOf(entry),
+                           .mode = node.mode,
+                           .uid = node.uid,
+                           .gid = node.gid,
+                           .mtime = entry.mtime};
   if (header.type == archive::EntryType::kDirectory) header.name += "/";
   if (header.type == archive::EntryType::kFile) header.size = node.size;
   header.link = entry.hard_link_to.empty() ? node.target : entry.hard_link_to;
@@ -171,8 +186,7 @@ UpperHeader OpaqueHeader(const std::string& directory) {
 bool WalkLess(std::string_view a, std::string_view b) {
   // A slash sorts before every byte: "a/x" comes before "a-b".
   return std::lexicographical_compare(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) {
-    return x != y && (x == '/' || (y != '/' && static_cast<unsigned char>(x) <
-                                                   static_cast<unsigned char>(y)));
+    return x != y && (x == '/' || (y != '/' && static_cast<unsigned char>(x) < static_cast<unsigned char>(y)));
   });
 }
 

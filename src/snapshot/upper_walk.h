@@ -19,11 +19,11 @@
 namespace varve::snapshot {
 
 struct UpperEntry {
-  std::string path;                 // relative to the layer's directory
+  std::string path;        // relative to the layer's directory
   tree::LayerEntry index;  // digest and capability of a file are filled in by WriteUpperTar
   Timestamp mtime;
-  std::string hard_link_to;         // not empty: an earlier path of the same file
-  bool sparse = false;              // has fewer blocks than bytes
+  std::string hard_link_to;  // not empty: an earlier path of the same file
+  bool sparse = false;       // has fewer blocks than bytes
 };
 
 // Lists everything below `directory`. kInvalid for a name that begins with ".wh.": in a tar it

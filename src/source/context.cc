@@ -43,8 +43,7 @@ Result<Fd> OpenDirectory(const std::string& directory) {
 // Replaces the stat cache when this walk learnt something. What the walk left out is kept: another
 // build of the same context may use it, and it costs nothing but bytes.
 Status SaveStatCache(const std::string& file, const tree::StatCache& old, WalkOutput& walk) {
-  std::sort(walk.visited.begin(), walk.visited.end(),
-            [](const auto& a, const auto& b) { return a.path < b.path; });
+  std::sort(walk.visited.begin(), walk.visited.end(), [](const auto& a, const auto& b) { return a.path < b.path; });
   std::sort(walk.skipped.begin(), walk.skipped.end());
   auto visited = [&](std::string_view path) {
     auto it = std::lower_bound(walk.visited.begin(), walk.visited.end(), path,
@@ -77,8 +76,8 @@ Status SaveStatCache(const std::string& file, const tree::StatCache& old, WalkOu
       directories.emplace_back(path, block);
     }
   }
-  // The first one is written even where all files are too young for it, so that a second build of the same leaves nothing
-  // in the state root that the first has not: clients of the daemon compare what it holds.
+  // The first one is written even where all files are too young for it, so that a second build of the same leaves
+  // nothing in the state root that the first has not: clients of the daemon compare what it holds.
   if (!changed && (walk.hashed_files == 0 || access(file.c_str(), F_OK) == 0)) return Ok();
   std::sort(directories.begin(), directories.end());
   return tree::WriteStatCache(file, directories);
@@ -86,8 +85,7 @@ Status SaveStatCache(const std::string& file, const tree::StatCache& old, WalkOu
 
 }  // namespace
 
-Result<ContextTree> WalkContext(const ContextSpec& spec, tree::TreeStore& store,
-                                std::stop_token stop, Clock& clock) {
+Result<ContextTree> WalkContext(const ContextSpec& spec, tree::TreeStore& store, std::stop_token stop, Clock& clock) {
   METRIC("context.walk");
   TRY_ASSIGN(Fd root, OpenDirectory(spec.directory));
   TRY_ASSIGN(auto exclude, CompileList(spec.exclude));
@@ -97,8 +95,8 @@ Result<ContextTree> WalkContext(const ContextSpec& spec, tree::TreeStore& store,
   if (!spec.stat_cache_file.empty()) cache = tree::StatCache::Open(spec.stat_cache_file);
 
   ModeRule modes = ModeRule::For(spec.mode, spec.directory);
-  TRY_ASSIGN(WalkOutput walk, Walk({root.get(), spec.directory, reach, exclude, include, cache,
-                                    modes, clock, std::move(stop)}));
+  TRY_ASSIGN(WalkOutput walk,
+             Walk({root.get(), spec.directory, reach, exclude, include, cache, modes, clock, std::move(stop)}));
 
   if (walk.objects.size() <= kFewObjects) {
     TRY(store.PutLater(std::move(walk.objects)));
@@ -123,8 +121,7 @@ Result<bool> IsIgnored(const ContextSpec& spec, const RelPath& path) {
   if (path.IsRoot()) return false;
   TRY_ASSIGN(auto exclude, CompileList(spec.exclude));
   TRY_ASSIGN(auto include, CompileList(spec.include));
-  return (exclude && exclude->MatchesWalking(path.str())) ||
-         (include && !include->MatchesWalking(path.str()));
+  return (exclude && exclude->MatchesWalking(path.str())) || (include && !include->MatchesWalking(path.str()));
 }
 
 Result<ContextRoot> ContextRoot::Open(const std::string& directory) {
@@ -133,8 +130,7 @@ Result<ContextRoot> ContextRoot::Open(const std::string& directory) {
 }
 
 Result<Fd> ContextRoot::OpenFile(const RelPath& path) const {
-  return sys::OpenInRoot(fd_.get(), path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0,
-                         {.no_symlinks = true});
+  return sys::OpenInRoot(fd_.get(), path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0, {.no_symlinks = true});
 }
 
 }  // namespace varve::source

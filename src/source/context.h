@@ -56,8 +56,8 @@ struct ContextTree {
 // when it is none, holds something unreadable, or files that keep changing while they are read.
 //
 // `clock` is that of the stat cache's race rule, to be replaced in tests.
-Result<ContextTree> WalkContext(const ContextSpec& spec, tree::TreeStore& store,
-                                std::stop_token stop, Clock& clock = SystemClock());
+Result<ContextTree> WalkContext(const ContextSpec& spec, tree::TreeStore& store, std::stop_token stop,
+                                Clock& clock = SystemClock());
 
 // Whether the spec's patterns keep `path` out of the tree: to say "excluded by .dockerignore" about
 // a path that was not found. kInvalid for malformed patterns.

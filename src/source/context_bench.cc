@@ -39,8 +39,7 @@ void Fill(const std::string& directory) {
 // As a store on disk: it knows which objects it has, which are not in this process.
 class NameOnlyStore final : public varve::tree::TreeStore {
  public:
-  varve::Result<std::shared_ptr<const varve::tree::Directory>> Get(
-      const varve::Digest& digest) override {
+  varve::Result<std::shared_ptr<const varve::tree::Directory>> Get(const varve::Digest& digest) override {
     return names_.contains(digest) ? std::make_shared<const varve::tree::Directory>() : nullptr;
   }
   varve::Status Put(const std::vector<std::pair<varve::Digest, std::string>>& objects) override {
@@ -87,8 +86,8 @@ int main(int argc, char** argv) {
     return std::pair(seconds, *tree);
   };
   auto print = [&](std::string_view name, double seconds, const varve::source::ContextTree& tree) {
-    fmt::print("{:<18} {:7.1f} ms  {} files, {} hashed, max rss {} kB\n", name, seconds * 1e3,
-               tree.files, tree.hashed_files, ResidentKilobytes());
+    fmt::print("{:<18} {:7.1f} ms  {} files, {} hashed, max rss {} kB\n", name, seconds * 1e3, tree.files,
+               tree.hashed_files, ResidentKilobytes());
   };
   auto [first, tree] = walk();
   print("first", first, tree);

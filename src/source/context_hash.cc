@@ -30,8 +30,7 @@ Error ReadError(int error, const std::string& path) {
 }  // namespace
 
 tree::FileStamp StampOf(const struct stat& st) {
-  return {static_cast<uint64_t>(st.st_size), Nanoseconds(st.st_mtim), Nanoseconds(st.st_ctim),
-          st.st_ino, st.st_mode};
+  return {static_cast<uint64_t>(st.st_size), Nanoseconds(st.st_mtim), Nanoseconds(st.st_ctim), st.st_ino, st.st_mode};
 }
 
 Result<HashedFile> HashFile(int dir_fd, const char* name, const std::string& path, Clock& clock,

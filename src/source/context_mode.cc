@@ -26,7 +26,7 @@ bool FindGit(const std::string& directory, struct stat* st) {
 ModeRule ModeRule::For(ContextMode mode, const std::string& directory) {
   ModeRule rule;
   rule.mode_ = mode;
-  struct stat st{};
+  struct stat st {};
   if (mode != ContextMode::kAuto) return rule;
   if (!FindGit(directory, &st)) {
     rule.mode_ = ContextMode::kExact;

@@ -30,7 +30,7 @@ class ModeRule {
 
  private:
   ContextMode mode_ = ContextMode::kExact;
-  uint32_t umask_ = 022;       // kAuto: of the clone
+  uint32_t umask_ = 022;         // kAuto: of the clone
   bool inherits_group_ = false;  // kAuto: directories there are made setgid by the file system
 };
 

@@ -61,8 +61,7 @@ class Resolver {
   }
 
   // Where `more` leads from `start`, which has no links; nothing when it leads nowhere.
-  Result<std::optional<RelPath>> Follow(const RelPath& start, std::string_view more,
-                                        bool follow_last) {
+  Result<std::optional<RelPath>> Follow(const RelPath& start, std::string_view more, bool follow_last) {
     tree::PendingPath todo(more);
     RelPath at = start;
     for (int links = 0; !todo.empty();) {
@@ -93,8 +92,7 @@ class Resolver {
   }
 
   // Adds the paths that `path`, which may have wildcards, stands for below `start`.
-  Status Expand(const RelPath& start, const RelPath& path, const tree::Selector& selector,
-                std::vector<RelPath>* out) {
+  Status Expand(const RelPath& start, const RelPath& path, const tree::Selector& selector, std::vector<RelPath>* out) {
     std::vector<std::string_view> parts = path.Parts();
     size_t fixed = 0;
     std::string prefix;
@@ -112,8 +110,7 @@ class Resolver {
 
   Status ExpandParts(const RelPath& directory, const std::vector<std::string_view>& parts, size_t i,
                      const tree::Selector& selector, std::vector<RelPath>* out) {
-    auto fd =
-        sys::OpenInRoot(root_fd_, directory, O_RDONLY | O_DIRECTORY, 0, {.no_symlinks = true});
+    auto fd = sys::OpenInRoot(root_fd_, directory, O_RDONLY | O_DIRECTORY, 0, {.no_symlinks = true});
     if (!fd) return Ok();  // no directory, or none that can be read: the walk tells
     TRY_ASSIGN(auto entries, sys::ListDirectory(fd->get()));
     TRY_ASSIGN(tree::Glob glob, tree::Glob::CompileFileMatch(parts[i]));

@@ -26,9 +26,7 @@ using tree::NodeType;
 
 class CountingStore final : public tree::TreeStore {
  public:
-  Result<std::shared_ptr<const tree::Directory>> Get(const Digest& digest) override {
-    return memory.Get(digest);
-  }
+  Result<std::shared_ptr<const tree::Directory>> Get(const Digest& digest) override { return memory.Get(digest); }
   Status Put(const std::vector<std::pair<Digest, std::string>>& objects) override {
     ++puts;
     return memory.Put(objects);
@@ -334,10 +332,8 @@ TEST_F(ContextTest, OnlyWhatSelectorsReachIsWalked) {
   EXPECT_EQ(reach({{.path = "s*/*/b.js"}}), "src/ src/lib/ src/lib/b.js");
   EXPECT_EQ(reach({{.path = "missing"}}), "");
   EXPECT_EQ(reach({{.path = "missing/*"}, {.path = "package.json"}}), "package.json");
-  EXPECT_EQ(reach({{.path = "./docs/./**/*.md", .parents = true}}),
-            "docs/ docs/deep/ docs/deep/y.md docs/x.md");
-  EXPECT_EQ(reach({{.path = "docs/deep/y.md", .parents = true}}),
-            "docs/ docs/deep/ docs/deep/y.md");
+  EXPECT_EQ(reach({{.path = "./docs/./**/*.md", .parents = true}}), "docs/ docs/deep/ docs/deep/y.md docs/x.md");
+  EXPECT_EQ(reach({{.path = "docs/deep/y.md", .parents = true}}), "docs/ docs/deep/ docs/deep/y.md");
   EXPECT_EQ(reach({{.path = "*"}}), reach({{.path = "/"}}));
 }
 
@@ -352,8 +348,7 @@ TEST_F(ContextTest, AnyIgnoreListGivesWhatAskingForEachFileGives) {
     files.insert(path + ".f");
   }
   for (const std::string& file : files) Write(file, "x");
-  const std::vector<std::string> parts = {"a",    "b", "c",   "*",   "**",
-                                          "[ab]", "?", "a.f", "*.f", "b*"};
+  const std::vector<std::string> parts = {"a", "b", "c", "*", "**", "[ab]", "?", "a.f", "*.f", "b*"};
   size_t kept = 0, ignored = 0;
   for (int round = 0; round < 300; ++round) {
     spec_.exclude.clear();
@@ -380,8 +375,7 @@ TEST_F(ContextTest, AnyIgnoreListGivesWhatAskingForEachFileGives) {
       return Ok();
     };
     ASSERT_TRUE(tree::WalkMatch(store_, all, matches->at(0), visit));
-    ASSERT_EQ(walked, expected) << Json::Strings(spec_.exclude).Dump()
-                                << Json::Strings(spec_.include).Dump();
+    ASSERT_EQ(walked, expected) << Json::Strings(spec_.exclude).Dump() << Json::Strings(spec_.include).Dump();
   }
   EXPECT_GT(kept, 1000u);
   EXPECT_GT(ignored, 1000u);

@@ -165,10 +165,9 @@ class ContextWalk {
         queue->tasks.pop_back();
       }
       if (!failed_) {
-        Status status = in_.stop.stop_requested()
-                            ? Status(Cancelled("walk of the context cancelled"))
-                        : task.files.empty() ? List(*task.dir)
-                                             : Hash(*task.dir, task.files);
+        Status status = in_.stop.stop_requested() ? Status(Cancelled("walk of the context cancelled"))
+                        : task.files.empty()      ? List(*task.dir)
+                                                  : Hash(*task.dir, task.files);
         if (status) status = Done(*task.dir);
         if (!status) {
           failed_ = true;
@@ -189,8 +188,8 @@ class ContextWalk {
   }
 
   Status List(Dir& dir) {
-    auto fd = sys::OpenInRoot(in_.root_fd, RelPath(dir.path), O_RDONLY | O_DIRECTORY | O_NOFOLLOW,
-                              0, {.no_symlinks = true});
+    auto fd =
+        sys::OpenInRoot(in_.root_fd, RelPath(dir.path), O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, {.no_symlinks = true});
     if (!fd && fd.error().code == Code::kNotFound) {
       dir.only_if_filled = true;  // removed since its parent was listed
       return Ok();
@@ -255,8 +254,8 @@ class ContextWalk {
     bool included = !in_.include || in_.include->Matches(path, dir.include, &out->include);
     out->passes = included && !excluded;
     if (out->passes) return;
-    out->may_pass_below = (!excluded || in_.exclude->MayUnmatchBelow(path)) &&
-                          (included || in_.include->MayMatchBelow(path));
+    out->may_pass_below =
+        (!excluded || in_.exclude->MayUnmatchBelow(path)) && (included || in_.include->MayMatchBelow(path));
   }
 
   Status StatEntries(Dir& dir) {
@@ -388,13 +387,12 @@ class ContextWalk {
     for (size_t i : files) {
       if (in_.stop.stop_requested()) return Cancelled("walk of the context cancelled");
       Entry& entry = dir.entries[i];
-      TRY_ASSIGN(HashedFile hashed, HashFile(dir.fd.get(), dir.arena.data() + entry.name_offset,
-                                             dir.Path(dir.Name(entry)), in_.clock));
+      TRY_ASSIGN(HashedFile hashed,
+                 HashFile(dir.fd.get(), dir.arena.data() + entry.name_offset, dir.Path(dir.Name(entry)), in_.clock));
       entry.stamp = hashed.stamp;
       entry.digest = hashed.digest;
       bool fine = dir.fine_stamps && hashed.stamp.ctime % 1'000'000'000 != 0;
-      entry.recorded =
-          IsSettled(hashed.stamp, hashed.hashed_at.nanos, fine ? kFineGrain : kCoarseGrain);
+      entry.recorded = IsSettled(hashed.stamp, hashed.hashed_at.nanos, fine ? kFineGrain : kCoarseGrain);
       if (entry.recorded) dir.changed = true;
       bytes += hashed.stamp.size;
     }
@@ -461,8 +459,7 @@ class ContextWalk {
     auto kept = dir.kept.begin();
     size_t files = 0;
     auto add_kept = [&] {
-      block.Add(dir.cached.name(kept->cached), dir.cached.stamp(kept->cached),
-                dir.cached.digest(kept->cached));
+      block.Add(dir.cached.name(kept->cached), dir.cached.stamp(kept->cached), dir.cached.digest(kept->cached));
       ++kept;
       ++files;
     };

@@ -1,5 +1,5 @@
-// What writes beside the store: the stat cache of a context, and mirrors of git remotes. A full disk and files that a power
-// failure took make a build fail at most once, and never give it other files than the source has.
+// What writes beside the store: the stat cache of a context, and mirrors of git remotes. A full disk and files that a
+// power failure took make a build fail at most once, and never give it other files than the source has.
 #include <errno.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -17,12 +17,15 @@ namespace {
 
 TEST(StatCacheFaults, AWriteThatFailsCostsNoBuildAndNoTruth) {
   sys::TempDir directory = *sys::TempDir::Create(testing::TempDir(), "stat-faults-");
-  const std::string base = fs::canonical(directory.path()).string(), context = base + "/context", cache = base + "/cache";
+  const std::string base = fs::canonical(directory.path()).string(), context = base + "/context",
+                    cache = base + "/cache";
   FakeClock clock;
   clock.Set({SystemClock().Now().nanos + 3'600'000'000'000});  // files are settled at once
   fs::create_directories(context + "/sub");
   fs::create_directories(cache);
-  auto write = [&](const std::string& name, std::string_view text) { ASSERT_TRUE(WriteFileAtomically(context + "/" + name, text)); };
+  auto write = [&](const std::string& name, std::string_view text) {
+    ASSERT_TRUE(WriteFileAtomically(context + "/" + name, text));
+  };
   write("same", "same");
   tree::MemoryTreeStore trees;
   const ContextSpec spec{.directory = context, .stat_cache_file = cache + "/stat"}, bare{.directory = context};

@@ -44,8 +44,7 @@ std::vector<std::string> Candidates(const std::string& ref) {
 // The branch that HEAD is, from the line "ref: refs/heads/main\tHEAD".
 std::string HeadBranch(std::string_view text) {
   for (const std::string& line : Split(text, '\n')) {
-    if (line.starts_with("ref: ") && line.ends_with("\tHEAD"))
-      return line.substr(5, line.size() - 10);
+    if (line.starts_with("ref: ") && line.ends_with("\tHEAD")) return line.substr(5, line.size() - 10);
   }
   return "HEAD";
 }
@@ -55,9 +54,8 @@ Status CheckChecksum(const GitCommand& git, const graph::GitSource& source, cons
       ref.tag_object.starts_with(source.checksum)) {
     return Ok();
   }
-  Error error =
-      Invalid("git repository {}: expected checksum to match {}, got {} at {}", git.shown_remote(),
-              source.checksum, ref.commit, source.ref.empty() ? "HEAD" : source.ref);
+  Error error = Invalid("git repository {}: expected checksum to match {}, got {} at {}", git.shown_remote(),
+                        source.checksum, ref.commit, source.ref.empty() ? "HEAD" : source.ref);
   error.hint = "the ref has moved, or the checksum is wrong: find out which before changing it";
   return error;
 }
@@ -87,8 +85,7 @@ Result<GitRef> Resolve(const GitCommand& git, const graph::GitSource& source, co
   } else if (graph::IsCommitHash(source.checksum) && (source.fetch_by_commit || source.ref.empty())) {
     ref.commit = source.checksum;
   } else if (source.fetch_by_commit) {
-    Error error = Invalid("git repository {} is to be fetched by commit, and no commit is given",
-                          git.shown_remote());
+    Error error = Invalid("git repository {} is to be fetched by commit, and no commit is given", git.shown_remote());
     error.hint = "add checksum= with all digits of the commit";
     return error;
   } else {
@@ -115,17 +112,15 @@ Result<GitRef> Resolve(const GitCommand& git, const graph::GitSource& source, co
 // of their own, which also keeps git gc from dropping them.
 class Mirror {
  public:
-  static Result<Mirror> Open(const GitCommand& git, const GitRequest& request,
-                             const std::string& commit, std::stop_token stop) {
+  static Result<Mirror> Open(const GitCommand& git, const GitRequest& request, const std::string& commit,
+                             std::stop_token stop) {
     const bool sha256 = commit.size() == 64;  // a repository has one object format
     Mirror mirror(git, request.bundle);
     const std::string parent = request.cache_directory + "/git";
-    mirror.path_ =
-        fmt::format("{}/{}{}", parent, Digest::Of(git.remote()).Hex(), sha256 ? "-sha256" : "");
+    mirror.path_ = fmt::format("{}/{}{}", parent, Digest::Of(git.remote()).Hex(), sha256 ? "-sha256" : "");
     mirror.format_ = sha256 ? "sha256" : "sha1";
     TRY(sys::MkdirAll(parent));
-    TRY_ASSIGN(mirror.lock_, sys::FlockGuard::Lock(mirror.path_ + ".lock",
-                                                   sys::LockMode::kExclusive, std::move(stop)));
+    TRY_ASSIGN(mirror.lock_, sys::FlockGuard::Lock(mirror.path_ + ".lock", sys::LockMode::kExclusive, std::move(stop)));
     TRY(mirror.Initialise());
     return mirror;
   }
@@ -169,8 +164,7 @@ class Mirror {
     struct stat st;
     if (stat((path_ + "/HEAD").c_str(), &st) == 0) return Ok();
     TRY(sys::RemoveAll(path_));  // of a git that was killed here: its locks would stop the next one for ever
-    TRY(git_.RunLocal(
-        {"init", "--quiet", "--bare", "--template=", "--object-format=" + format_, path_}));
+    TRY(git_.RunLocal({"init", "--quiet", "--bare", "--template=", "--object-format=" + format_, path_}));
     return Ok();
   }
 
@@ -205,8 +199,8 @@ class Mirror {
   Status FetchHistory() {
     std::vector<std::string> fetch = {Dir(), "fetch", "--progress", "--no-tags", "--force"};
     if (IsShallow()) fetch.push_back("--unshallow");
-    fetch.insert(fetch.end(), {"--", git_.remote(), "+refs/heads/*:refs/remotes/heads/*",
-                               "+refs/tags/*:refs/remotes/tags/*"});
+    fetch.insert(fetch.end(),
+                 {"--", git_.remote(), "+refs/heads/*:refs/remotes/heads/*", "+refs/tags/*:refs/remotes/tags/*"});
     TRY(git_.Run(fetch));
     return Ok();
   }
@@ -228,14 +222,13 @@ class Mirror {
 };
 
 // The requested directory of the checkout, which a symlink in the commit must not lead out of.
-Result<std::string> Subdirectory(const GitCommand& git, const graph::GitSource& source,
-                                 const std::string& root) {
+Result<std::string> Subdirectory(const GitCommand& git, const graph::GitSource& source, const std::string& root) {
   const RelPath subdir(source.subdir);
   if (subdir.IsRoot()) return root;
   TRY_ASSIGN(const Fd fd, sys::OpenDir(root));
   if (!sys::OpenDirNoFollow(fd.get(), subdir)) {
-    Error error = NotFound("git repository {} has no directory \"{}\" at {}", git.shown_remote(),
-                           subdir.str(), source.ref.empty() ? "HEAD" : source.ref);
+    Error error = NotFound("git repository {} has no directory \"{}\" at {}", git.shown_remote(), subdir.str(),
+                           source.ref.empty() ? "HEAD" : source.ref);
     error.hint = "symlinks are not followed here: name the directory itself";
     return error;
   }
@@ -280,8 +273,8 @@ Result<GitRef> RefOf(const GitCommand& git, const GitRequest& request) {
 
 // Brings the request's commit into its mirror, then calls `use` with where that is. The mirror stays
 // locked until then: a collection by a second process would move the objects from under this one.
-Status UseMirror(const GitCommand& git, const GitRequest& request, const GitRef& ref,
-                 std::stop_token stop, const std::function<Status(const std::string& path)>& use) {
+Status UseMirror(const GitCommand& git, const GitRequest& request, const GitRef& ref, std::stop_token stop,
+                 const std::function<Status(const std::string& path)>& use) {
   TRY_ASSIGN(Mirror mirror, Mirror::Open(git, request, ref.commit, stop));
   for (int attempt = 0;; ++attempt) {
     Status status = mirror.Fetch(request.source, ref);
@@ -293,10 +286,8 @@ Status UseMirror(const GitCommand& git, const GitRequest& request, const GitRef&
 
 }  // namespace
 
-Result<int64_t> FetchGitTime(const GitRequest& request, const GitProgress& progress,
-                             std::stop_token stop) {
-  TRY_ASSIGN(const GitCommand git,
-             GitCommand::Create(request.source.remote, request.access, progress, stop));
+Result<int64_t> FetchGitTime(const GitRequest& request, const GitProgress& progress, std::stop_token stop) {
+  TRY_ASSIGN(const GitCommand git, GitCommand::Create(request.source.remote, request.access, progress, stop));
   TRY_ASSIGN(const GitRef ref, RefOf(git, request));
   int64_t seconds = 0;
   TRY(UseMirror(git, request, ref, stop, [&](const std::string& mirror) -> Status {
@@ -320,10 +311,8 @@ Result<GitObjects> FetchGitObjects(const GitRequest& request, const GitProgress&
   return objects;
 }
 
-Result<GitCheckout> FetchGit(const GitRequest& request, const GitProgress& progress,
-                             std::stop_token stop) {
-  TRY_ASSIGN(const GitCommand git,
-             GitCommand::Create(request.source.remote, request.access, progress, stop));
+Result<GitCheckout> FetchGit(const GitRequest& request, const GitProgress& progress, std::stop_token stop) {
+  TRY_ASSIGN(const GitCommand git, GitCommand::Create(request.source.remote, request.access, progress, stop));
   TRY_ASSIGN(const GitRef ref, RefOf(git, request));
   sys::TempDir root;
   TRY(UseMirror(git, request, ref, stop, [&](const std::string& mirror) -> Status {

@@ -74,13 +74,11 @@ using GitProgress = std::function<void(std::string_view line)>;
 // of the checkout, or all the commit's (commit_mtime). Without keep_git_dir no .git is left, not
 // those of submodules either. Only what the mirror lacks is fetched, with a depth of one commit. With
 // checkout_bundle there is one file, "bundle", and the whole history is fetched.
-Result<GitCheckout> FetchGit(const GitRequest& request, const GitProgress& progress = {},
-                             std::stop_token stop = {});
+Result<GitCheckout> FetchGit(const GitRequest& request, const GitProgress& progress = {}, std::stop_token stop = {});
 
 // When the source's commit was made, by its committer: seconds since 1970. Brings the commit into the
 // mirror; makes no checkout, and `work_directory` is not used.
-Result<int64_t> FetchGitTime(const GitRequest& request, const GitProgress& progress = {},
-                             std::stop_token stop = {});
+Result<int64_t> FetchGitTime(const GitRequest& request, const GitProgress& progress = {}, std::stop_token stop = {});
 
 // Objects as git has them, without their headers: what signatures are made over.
 struct GitObjects {
@@ -88,6 +86,7 @@ struct GitObjects {
   std::string tag;  // empty: no annotated tag led to the commit
 };
 // As FetchGitTime.
-Result<GitObjects> FetchGitObjects(const GitRequest& request, const GitProgress& progress = {}, std::stop_token stop = {});
+Result<GitObjects> FetchGitObjects(const GitRequest& request, const GitProgress& progress = {},
+                                   std::stop_token stop = {});
 
 }  // namespace varve::source

@@ -58,8 +58,7 @@ class Settler {
   }
 
  private:
-  Status EnterDirectory(int dir_fd, const std::string& name, const std::string& path,
-                        bool keep_git) {
+  Status EnterDirectory(int dir_fd, const std::string& name, const std::string& path, bool keep_git) {
     Fd fd(openat(dir_fd, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!fd) return ErrnoError(errno, "open " + path);
     if (fchmod(fd.get(), 0755) != 0) return ErrnoError(errno, "chmod " + path);
@@ -117,20 +116,18 @@ Status MakeModulesReproducible(const GitCommand& git, const std::string& directo
 }
 
 // A repository of its own, for a .git that is kept and for submodules, which need one.
-Status CheckOutRepository(const GitCommand& git, const GitRef& ref,
-                          const std::string& mirror, const std::string& root) {
+Status CheckOutRepository(const GitCommand& git, const GitRef& ref, const std::string& mirror,
+                          const std::string& root) {
   const std::string git_dir = "--git-dir=" + root + "/.git";
   const std::string format = ref.commit.size() == 64 ? "sha256" : "sha1";
   TRY(git.RunLocal({"init", "--quiet", "--template=", "--object-format=" + format, root}));
   TRY(git.RunLocal({git_dir, "config", "remote.origin.url", git.remote()}));
-  TRY(git.RunLocal(
-      {git_dir, "config", "remote.origin.fetch", "+refs/heads/*:refs/remotes/origin/*"}));
+  TRY(git.RunLocal({git_dir, "config", "remote.origin.fetch", "+refs/heads/*:refs/remotes/origin/*"}));
 
   // Under which names people expect the commit; git describe and version stamps read them.
-  std::vector<std::string> fetch = {
-      git_dir, "fetch", "--quiet", "--depth=1", "--no-tags", "--update-head-ok",
-      // What several threads pack is not the same twice.
-      "--upload-pack=git -c pack.threads=1 upload-pack", "--", mirror};
+  std::vector<std::string> fetch = {git_dir, "fetch", "--quiet", "--depth=1", "--no-tags", "--update-head-ok",
+                                    // What several threads pack is not the same twice.
+                                    "--upload-pack=git -c pack.threads=1 upload-pack", "--", mirror};
   fetch.push_back(MirrorRef(ref.commit) + ":refs/varve/fetched");
   const bool tag_here = !ref.tag_object.empty() &&
                         git.RunLocal({"--git-dir=" + mirror, "cat-file", "-e", MirrorRef(ref.tag_object)}).has_value();
@@ -181,17 +178,14 @@ Status WriteBundle(const GitCommand& git, const std::string& name, const std::st
   return status;
 }
 
-Result<bool> HasSubmodules(const GitCommand& git, const std::string& commit,
-                           const std::string& mirror) {
-  TRY_ASSIGN(const std::string found,
-             git.RunLocal({"--git-dir=" + mirror, "ls-tree", commit, "--", ".gitmodules"}));
+Result<bool> HasSubmodules(const GitCommand& git, const std::string& commit, const std::string& mirror) {
+  TRY_ASSIGN(const std::string found, git.RunLocal({"--git-dir=" + mirror, "ls-tree", commit, "--", ".gitmodules"}));
   return !found.empty();
 }
 
 }  // namespace
 
-Result<int64_t> CommitTime(const GitCommand& git, const std::string& commit,
-                           const std::string& mirror) {
+Result<int64_t> CommitTime(const GitCommand& git, const std::string& commit, const std::string& mirror) {
   TRY_ASSIGN(const std::string text,
              git.RunLocal({"--git-dir=" + mirror, "show", "--no-patch", "--format=%ct", commit}));
   const auto seconds = ParseInt(TrimSpace(text));
@@ -201,8 +195,8 @@ Result<int64_t> CommitTime(const GitCommand& git, const std::string& commit,
 
 std::string MirrorRef(const std::string& commit) { return "refs/varve/" + commit; }
 
-Status CheckOutGit(const GitCommand& git, const graph::GitSource& source, const GitRef& ref,
-                   const std::string& mirror, const std::string& root) {
+Status CheckOutGit(const GitCommand& git, const graph::GitSource& source, const GitRef& ref, const std::string& mirror,
+                   const std::string& root) {
   bool submodules = false;
   if (source.submodules && !source.checkout_bundle) {
     TRY_ASSIGN(submodules, HasSubmodules(git, ref.commit, mirror));

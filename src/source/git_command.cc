@@ -16,9 +16,8 @@ namespace {
 // What git and what it starts (ssh, libcurl) may know of this process. HOME is not among them:
 // ~/.gitconfig could name helpers to run, ~/.netrc credentials that nobody meant to give.
 constexpr std::string_view kInherited[] = {
-    "PATH",         "TMPDIR",         "http_proxy",    "HTTPS_PROXY", "https_proxy",
-    "ALL_PROXY",    "all_proxy",      "NO_PROXY",      "no_proxy",    "SSL_CERT_FILE",
-    "SSL_CERT_DIR", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH"};
+    "PATH",     "TMPDIR",   "http_proxy",    "HTTPS_PROXY",  "https_proxy",    "ALL_PROXY",     "all_proxy",
+    "NO_PROXY", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH"};
 
 constexpr std::pair<std::string_view, std::string_view> kSettings[] = {
     {"core.hooksPath", "/dev/null"},
@@ -66,8 +65,7 @@ constexpr Symptom kSymptoms[] = {
     {"failed to connect", Code::kUnavailable, "the host does not answer", "check name and network"},
     {"couldn't connect", Code::kUnavailable, "the host does not answer", "check name and network"},
     {"unable to connect", Code::kUnavailable, "the host does not answer", "check name and network"},
-    {"network is unreachable", Code::kUnavailable, "the host cannot be reached",
-     "check the network"},
+    {"network is unreachable", Code::kUnavailable, "the host cannot be reached", "check the network"},
     {"no route to host", Code::kUnavailable, "the host cannot be reached", "check the network"},
     {"returned error: 429", Code::kUnavailable, "the host limits requests", "try again later"},
     {"returned error: 5", Code::kUnavailable, "the host failed", "try again later"},
@@ -103,8 +101,7 @@ std::string Tail(std::string_view text) {
 }
 
 bool HasControlCharacter(std::string_view text) {
-  return std::ranges::any_of(
-      text, [](char c) { return static_cast<unsigned char>(c) < ' ' || c == 0x7f; });
+  return std::ranges::any_of(text, [](char c) { return static_cast<unsigned char>(c) < ' ' || c == 0x7f; });
 }
 
 }  // namespace
@@ -167,21 +164,16 @@ std::map<std::string, std::string> GitCommand::Environment(bool local) const {
   env["GIT_LFS_SKIP_SMUDGE"] = "1";
   // The list wins over every protocol.*.allow that any configuration holds, and submodules inherit
   // it.
-  env["GIT_ALLOW_PROTOCOL"] = local                 ? "file"
-                              : access_.allow_local ? "https:http:ssh:git:file"
-                                                    : "https:http:ssh:git";
+  env["GIT_ALLOW_PROTOCOL"] = local ? "file" : access_.allow_local ? "https:http:ssh:git:file" : "https:http:ssh:git";
 
-  std::vector<std::pair<std::string, std::string>> settings(std::begin(kSettings),
-                                                            std::end(kSettings));
+  std::vector<std::pair<std::string, std::string>> settings(std::begin(kSettings), std::end(kSettings));
   if (!local && !authority_.empty()) {
     // Bound to the host: a submodule elsewhere must not be sent the credentials.
     if (!access_.header.empty()) {
-      settings.emplace_back("http." + authority_ + ".extraHeader",
-                            "Authorization: " + access_.header);
+      settings.emplace_back("http." + authority_ + ".extraHeader", "Authorization: " + access_.header);
     } else if (!access_.token.empty()) {
-      settings.emplace_back(
-          "http." + authority_ + ".extraHeader",
-          "Authorization: Basic " + Base64Encode("x-access-token:" + access_.token));
+      settings.emplace_back("http." + authority_ + ".extraHeader",
+                            "Authorization: Basic " + Base64Encode("x-access-token:" + access_.token));
     }
   }
   for (size_t i = 0; i < settings.size(); ++i) {
@@ -221,13 +213,12 @@ Error GitCommand::Explain(std::string_view verb, int status, std::string text) c
   const std::string tail = Mask(Tail(text));
   for (const Symptom& symptom : kSymptoms) {
     if (lower.find(symptom.text) == std::string::npos) continue;
-    Error error =
-        MakeError(symptom.code, "git repository {}: {} ({})", Mask(remote_), symptom.meaning, tail);
+    Error error = MakeError(symptom.code, "git repository {}: {} ({})", Mask(remote_), symptom.meaning, tail);
     error.hint = symptom.hint;
     return error;
   }
-  return MakeError(Code::kExec, "git {} failed for {} with status {}{}{}", verb, Mask(remote_),
-                   status, tail.empty() ? "" : ": ", tail);
+  return MakeError(Code::kExec, "git {} failed for {} with status {}{}{}", verb, Mask(remote_), status,
+                   tail.empty() ? "" : ": ", tail);
 }
 
 Result<std::string> GitCommand::Start(const std::vector<std::string>& arguments,
@@ -271,21 +262,18 @@ Result<std::string> GitCommand::Start(const std::vector<std::string>& arguments,
   }
   if (progress_ && !line.empty()) progress_(Mask(line));
   if (!status->ok()) {
-    const auto verb = std::ranges::find_if(
-        arguments, [](const std::string& word) { return !word.starts_with('-'); });
+    const auto verb = std::ranges::find_if(arguments, [](const std::string& word) { return !word.starts_with('-'); });
     return Explain(verb == arguments.end() ? "" : *verb, status->code, std::move(errors));
   }
   return out;
 }
 
-Result<std::string> GitCommand::Run(const std::vector<std::string>& arguments,
-                                    const std::string& directory) const {
+Result<std::string> GitCommand::Run(const std::vector<std::string>& arguments, const std::string& directory) const {
   return Start(arguments, Environment(false), directory);
 }
 
-Result<std::string> GitCommand::RunLocal(
-    const std::vector<std::string>& arguments,
-    const std::map<std::string, std::string>& environment) const {
+Result<std::string> GitCommand::RunLocal(const std::vector<std::string>& arguments,
+                                         const std::map<std::string, std::string>& environment) const {
   std::map<std::string, std::string> env = Environment(true);
   for (const auto& [name, value] : environment) env[name] = value;
   return Start(arguments, env, "");

@@ -16,12 +16,10 @@ class GitCommand {
  public:
   // Checks remote and credentials: kInvalid for a scheme that is not permitted, and for control
   // characters, which would make a second header.
-  static Result<GitCommand> Create(std::string remote, GitAccess access, GitProgress progress,
-                                   std::stop_token stop);
+  static Result<GitCommand> Create(std::string remote, GitAccess access, GitProgress progress, std::stop_token stop);
 
   // git <arguments> in `directory` (empty: wherever we are): its stdout.
-  Result<std::string> Run(const std::vector<std::string>& arguments,
-                          const std::string& directory = {}) const;
+  Result<std::string> Run(const std::vector<std::string>& arguments, const std::string& directory = {}) const;
   // The same for work on this machine's repositories only: has no credentials, reaches no network,
   // may read repositories by path.
   Result<std::string> RunLocal(const std::vector<std::string>& arguments,
@@ -33,8 +31,7 @@ class GitCommand {
  private:
   GitCommand() = default;
   Result<std::string> Start(const std::vector<std::string>& arguments,
-                            const std::map<std::string, std::string>& environment,
-                            const std::string& directory) const;
+                            const std::map<std::string, std::string>& environment, const std::string& directory) const;
   std::map<std::string, std::string> Environment(bool local) const;
   Error Explain(std::string_view verb, int status, std::string text) const;
   std::string Mask(std::string text) const;

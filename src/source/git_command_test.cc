@@ -55,8 +55,7 @@ TEST_F(FakeGitTest, TokenTravelsInTheEnvironmentBoundToTheHost) {
   const std::string header = "Authorization: Basic " + Base64Encode("x-access-token:hunter2");
   EXPECT_EQ(argv.find("hunter2"), std::string::npos);
   EXPECT_EQ(argv.find(header), std::string::npos);
-  EXPECT_NE(env.find("=http.https://git.example.com:8443/.extraHeader\n"), std::string::npos)
-      << env;
+  EXPECT_NE(env.find("=http.https://git.example.com:8443/.extraHeader\n"), std::string::npos) << env;
   EXPECT_NE(env.find("=" + header + "\n"), std::string::npos) << env;
   EXPECT_NE(env.find("GIT_TERMINAL_PROMPT=0\n"), std::string::npos);
   EXPECT_NE(env.find("GIT_ALLOW_PROTOCOL=https:http:ssh:git\n"), std::string::npos);
@@ -68,8 +67,7 @@ TEST_F(FakeGitTest, HeaderWinsOverTokenAndSshGetsNeither) {
   access_.token = "hunter2";
   access_.header = "Bearer letmein";
   access_.ssh_auth_sock = "/run/agent";
-  Script("env > " + temp_.path() + "/env\nprintf '%s\\trefs/heads/main\\n' " +
-         std::string(40, 'a') + "\n");
+  Script("env > " + temp_.path() + "/env\nprintf '%s\\trefs/heads/main\\n' " + std::string(40, 'a') + "\n");
   ASSERT_TRUE(ResolveGitRef(source_, access_));
   std::string env = *ReadFile(temp_.path() + "/env");
   EXPECT_NE(env.find("=Authorization: Bearer letmein\n"), std::string::npos);
@@ -95,8 +93,7 @@ TEST_F(FakeGitTest, CredentialsAreMaskedInErrorsAndProgress) {
     EXPECT_EQ(text.find(secret), std::string::npos) << text;
   }
   std::vector<std::string> lines;
-  auto git = GitCommand::Create(source_.remote, access_,
-                                [&](std::string_view line) { lines.emplace_back(line); }, {});
+  auto git = GitCommand::Create(source_.remote, access_, [&](std::string_view line) { lines.emplace_back(line); }, {});
   ASSERT_TRUE(git);
   Script("printf 'a hunter2\\rb\\nlast' >&2\n");
   ASSERT_TRUE(git->Run({"fetch"}));
@@ -129,15 +126,13 @@ TEST_F(FakeGitTest, FailuresAreToldApart) {
   const std::pair<const char*, Code> cases[] = {
       {"fatal: could not read Username for 'https://x': terminal prompts disabled", Code::kInvalid},
       {"remote: no\nfatal: Authentication failed for 'https://x/'", Code::kInvalid},
-      {"git@x: Permission denied (publickey).\nfatal: Could not read from remote repository.",
-       Code::kInvalid},
+      {"git@x: Permission denied (publickey).\nfatal: Could not read from remote repository.", Code::kInvalid},
       {"Host key verification failed.", Code::kInvalid},
       {"fatal: transport 'ext' not allowed", Code::kInvalid},
       {"fatal: unable to access 'https://x/': Could not resolve host: x", Code::kUnavailable},
       {"fatal: unable to access 'https://x/': Failed to connect to x port 443", Code::kUnavailable},
       {"ssh: connect to host x port 22: Connection refused", Code::kUnavailable},
-      {"fatal: unable to access 'https://x/': The requested URL returned error: 503",
-       Code::kUnavailable},
+      {"fatal: unable to access 'https://x/': The requested URL returned error: 503", Code::kUnavailable},
       {"remote: Repository not found.\nfatal: repository 'https://x/' not found", Code::kNotFound},
       {"error: file write error: No space left on device", Code::kResource},
       {"fatal: something new", Code::kExec}};

@@ -40,8 +40,7 @@ class GitTest : public testing::Test {
     // Twenty runs of git, half of what all tests take: once for all.
     auto prepared = sys::TempDir::Create(testing::TempDir(), "varve-git-prepared-");
     ASSERT_TRUE(prepared);
-    fs::copy(temp_.path(), prepared->path(),
-             fs::copy_options::recursive | fs::copy_options::copy_symlinks);
+    fs::copy(temp_.path(), prepared->path(), fs::copy_options::recursive | fs::copy_options::copy_symlinks);
     prepared_ = std::make_unique<sys::TempDir>(std::move(*prepared));
   }
   static void TearDownTestSuite() { prepared_.reset(); }
@@ -70,10 +69,10 @@ class GitTest : public testing::Test {
     spec.argv = {"git", "-c", "protocol.file.allow=always"};
     spec.argv.insert(spec.argv.end(), arguments.begin(), arguments.end());
     if (!directory.empty()) spec.cwd = Path(directory);
-    spec.env = {{"PATH=" + std::string(getenv("PATH")), "HOME=" + temp_.path(),
-                 "GIT_CONFIG_NOSYSTEM=1", "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com",
-                 "GIT_COMMITTER_NAME=c", "GIT_COMMITTER_EMAIL=c@example.com",
-                 "GIT_AUTHOR_DATE=1700000000 +0000", "GIT_COMMITTER_DATE=1700000001 +0000"}};
+    spec.env = {{"PATH=" + std::string(getenv("PATH")), "HOME=" + temp_.path(), "GIT_CONFIG_NOSYSTEM=1",
+                 "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=c",
+                 "GIT_COMMITTER_EMAIL=c@example.com", "GIT_AUTHOR_DATE=1700000000 +0000",
+                 "GIT_COMMITTER_DATE=1700000001 +0000"}};
     auto text = sys::RunAndRead(std::move(spec));
     EXPECT_TRUE(text) << (text ? "" : text.error().ToString());
     return text ? std::string(TrimSpace(*text)) : "";
@@ -122,8 +121,7 @@ class GitTest : public testing::Test {
         lines.push_back(fmt::format("{} {:o}", name, st.st_mode & 07777));
       } else {
         auto text = ReadFile(it->path());
-        lines.push_back(fmt::format("{} {:o} {}", name, st.st_mode & 07777,
-                                    text ? TrimSpace(*text) : "unreadable"));
+        lines.push_back(fmt::format("{} {:o} {}", name, st.st_mode & 07777, text ? TrimSpace(*text) : "unreadable"));
       }
     }
     std::sort(lines.begin(), lines.end());

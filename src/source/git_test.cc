@@ -79,8 +79,7 @@ TEST_F(GitTest, UnknownRepositoryIsNotFound) {
 
 TEST_F(GitTest, ChecksumIsComparedWithCommitAndTagObject) {
   graph::GitSource source = Source("annotated");
-  for (const std::string& good :
-       {first_, first_.substr(0, 7), Git("work", {"rev-parse", "annotated"})}) {
+  for (const std::string& good : {first_, first_.substr(0, 7), Git("work", {"rev-parse", "annotated"})}) {
     source.checksum = good;
     EXPECT_TRUE(Resolve(source)) << good;
   }
@@ -117,8 +116,8 @@ TEST_F(GitTest, CheckoutHasTheFilesAndNoRepository) {
 }
 
 TEST_F(GitTest, CommitsAndTagsCanBeCheckedOut) {
-  for (const std::string& name : {first_, std::string("light"), std::string("annotated"),
-                                  std::string("feature/x"), std::string("refs/pull/7/head")}) {
+  for (const std::string& name : {first_, std::string("light"), std::string("annotated"), std::string("feature/x"),
+                                  std::string("refs/pull/7/head")}) {
     auto checkout = Fetch(Source(name));
     ASSERT_TRUE(checkout) << name << ": " << checkout.error().ToString();
     EXPECT_EQ(checkout->commit, first_);
@@ -390,9 +389,9 @@ TEST_F(GitSubmoduleTest, SubmoduleCannotRunACommand) {
 
 TEST_F(GitTest, ProtocolsThatReadThisMachineAreRefused) {
   access_.allow_local = false;
-  for (std::string remote : {"file://" + Path("remote.git"), Path("remote.git"),
-                             std::string("ext::sh -c id"), std::string("--upload-pack=id"),
-                             std::string("ssh://-oProxyCommand=id/x"), std::string("")}) {
+  for (std::string remote :
+       {"file://" + Path("remote.git"), Path("remote.git"), std::string("ext::sh -c id"),
+        std::string("--upload-pack=id"), std::string("ssh://-oProxyCommand=id/x"), std::string("")}) {
     graph::GitSource source = Source("main");
     source.remote = remote;
     auto ref = Resolve(source);
@@ -452,8 +451,7 @@ TEST_F(GitTest, DamagedMirrorIsFetchedAgain) {
 TEST_F(GitTest, StopEndsTheWork) {
   std::stop_source stop;
   stop.request_stop();
-  auto checkout =
-      FetchGit({Source("main"), {}, Path("cache"), Path("out"), access_}, {}, stop.get_token());
+  auto checkout = FetchGit({Source("main"), {}, Path("cache"), Path("out"), access_}, {}, stop.get_token());
   ASSERT_FALSE(checkout);
   EXPECT_EQ(checkout.error().code, Code::kCancelled);
 }

@@ -39,8 +39,8 @@ Status CheckChecksum(const graph::HttpSource& source, const Digest& digest, cas:
     TRY_ASSIGN(actual, source.checksum->Of(*content));
   }
   if (actual == *source.checksum) return Ok();
-  Error error = Invalid("digest mismatch for {}: {} (expected: {})", net::Redact(source.url),
-                        actual.ToString(), source.checksum->ToString());
+  Error error = Invalid("digest mismatch for {}: {} (expected: {})", net::Redact(source.url), actual.ToString(),
+                        source.checksum->ToString());
   error.hint = "the file has changed, or --checksum is wrong: find out which before changing it";
   return error;
 }
@@ -54,8 +54,8 @@ Result<std::optional<HttpAnswer>> Recall(const std::string& asked, const HttpPla
   if (!digest) return std::optional<HttpAnswer>();
   TRY_ASSIGN(auto size, place.blobs.Size(*digest));
   if (!size) return std::optional<HttpAnswer>();
-  return std::optional(HttpAnswer{*digest, *size, json->GetString("etag"), json->GetString("modified"),
-                                  json->GetString("name")});
+  return std::optional(
+      HttpAnswer{*digest, *size, json->GetString("etag"), json->GetString("modified"), json->GetString("name")});
 }
 
 Status Remember(const std::string& asked, const HttpAnswer& answer, const HttpPlace& place) {
@@ -177,7 +177,9 @@ Result<HttpFile> FetchHttp(const graph::HttpSource& source, const std::string& a
     if (place.answers != nullptr) place.answers->SetHttp(key, *answer);
   }
   if (source.checksum) TRY(CheckChecksum(source, answer->digest, place.blobs));
-  return HttpFile{.digest = answer->digest, .size = answer->size, .name = NameOf(source, *answer),
+  return HttpFile{.digest = answer->digest,
+                  .size = answer->size,
+                  .name = NameOf(source, *answer),
                   .modified = net::ParseHttpDate(answer->modified)};
 }
 

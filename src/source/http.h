@@ -28,10 +28,10 @@ struct HttpAnswer {
 };
 
 struct HttpFile {
-  Digest digest;                       // in the blob store
+  Digest digest;  // in the blob store
   uint64_t size = 0;
-  std::string name;                    // the source's filename, else the server's, else as the URL's path ends
-  std::optional<Timestamp> modified;   // Last-Modified
+  std::string name;                   // the source's filename, else the server's, else as the URL's path ends
+  std::optional<Timestamp> modified;  // Last-Modified
 };
 
 // What to do about a server that refuses.

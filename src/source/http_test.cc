@@ -152,8 +152,8 @@ TEST(NameInDisposition, IsTheLastPartOfWhatTheHeaderSays) {
   EXPECT_EQ(NameInDisposition("attachment; size=3; FileName = \"a;\\\"b\\\".txt\" "), "a;\"b\".txt");
   EXPECT_EQ(NameInDisposition("attachment; filename=x; filename*=UTF-8'en'na%C3%AFve.txt"), "na\xC3\xAFve.txt");
   EXPECT_EQ(NameInDisposition("attachment; filename=\"../../etc/passwd\""), "passwd");
-  for (const char* header : {"attachment; filename=\"..\"", "attachment; filename=\"a/\"", "attachment; filename=\"a\nb\"",
-                             "; filename", "attachment; filename=\"", ""}) {
+  for (const char* header : {"attachment; filename=\"..\"", "attachment; filename=\"a/\"",
+                             "attachment; filename=\"a\nb\"", "; filename", "attachment; filename=\"", ""}) {
     EXPECT_EQ(NameInDisposition(header), "") << header;
   }
 }

@@ -48,8 +48,7 @@ class BoundedWriter final : public Writer {
 // Descriptors and documents of one image; `fetch` gets what the blob store lacks.
 using FetchDocument = std::function<Result<std::string>(const oci::Descriptor&, bool is_manifest)>;
 
-Error WrongPlatform(const std::string& name, const oci::Platform& wanted,
-                    const std::vector<std::string>& there) {
+Error WrongPlatform(const std::string& name, const oci::Platform& wanted, const std::vector<std::string>& there) {
   Error error = Invalid("image {} is not available for {}", name, wanted.ToString());
   std::string list;
   for (const std::string& platform : there) list += (list.empty() ? "" : ", ") + platform;
@@ -75,8 +74,7 @@ struct ImageStore::Impl {
   std::condition_variable answered;
   Guarded<std::vector<std::shared_ptr<RemoteBlobs>>> stores;  // that images were resolved in
 
-  Result<std::string> Document(const oci::Descriptor& descriptor, bool is_manifest,
-                               const FetchDocument& fetch) {
+  Result<std::string> Document(const oci::Descriptor& descriptor, bool is_manifest, const FetchDocument& fetch) {
     TRY_ASSIGN(auto size, blobs.Size(descriptor.digest));
     if (size) {
       auto text = blobs.Get(descriptor.digest, oci::kMaxManifestSize);
@@ -90,8 +88,8 @@ struct ImageStore::Impl {
   }
 
   // From the descriptor of a manifest or index to the image for one platform.
-  Result<ResolvedImage> Load(const std::string& name, oci::Descriptor descriptor,
-                             const oci::Platform& platform, const FetchDocument& fetch) {
+  Result<ResolvedImage> Load(const std::string& name, oci::Descriptor descriptor, const oci::Platform& platform,
+                             const FetchDocument& fetch) {
     const Digest named = descriptor.digest;
     TRY_ASSIGN(std::string text, Document(descriptor, true, fetch));
     TRY_ASSIGN(Json json, Json::Parse(text));
@@ -114,8 +112,8 @@ struct ImageStore::Impl {
     TRY_ASSIGN(image.config, oci::ImageConfig::Parse(config));
     image.diff_ids = image.config.diff_ids();
     if (image.diff_ids.size() != image.manifest.layers.size()) {
-      return Corrupt("image {} has {} layers, but its config names {}", name,
-                     image.manifest.layers.size(), image.diff_ids.size());
+      return Corrupt("image {} has {} layers, but its config names {}", name, image.manifest.layers.size(),
+                     image.diff_ids.size());
     }
     image.chain = oci::ChainOf(image.diff_ids);
     return image;
@@ -131,8 +129,7 @@ struct ImageStore::Impl {
   // An image that was built here. A reference that is pinned ("app:1@sha256:…", as lowering pins what it
   // resolved) means the stored one as long as the name still leads to that digest.
   // `why_not`: why an image of that name does not do.
-  Result<std::optional<ResolvedImage>> FromStore(const oci::Reference& reference,
-                                                 const oci::Platform& platform,
+  Result<std::optional<ResolvedImage>> FromStore(const oci::Reference& reference, const oci::Platform& platform,
                                                  std::optional<Error>* why_not) {
     oci::Reference name = reference;
     name.digest.reset();
@@ -146,8 +143,8 @@ struct ImageStore::Impl {
     return std::optional(std::move(*image));
   }
 
-  Result<ResolvedImage> Ask(const oci::Reference& reference, const oci::Platform& platform,
-                            graph::ResolveMode mode, std::stop_token stop) {
+  Result<ResolvedImage> Ask(const oci::Reference& reference, const oci::Platform& platform, graph::ResolveMode mode,
+                            std::stop_token stop) {
     std::string name = reference.String();
     std::optional<Error> not_stored;
     if (mode != graph::ResolveMode::kPull) {
@@ -184,31 +181,34 @@ struct ImageStore::Impl {
       if (not_stored && not_stored->code == Code::kInvalid) return *not_stored;
       if (error.code != Code::kUnavailable || !memo) return error;
       TRY_ASSIGN(ResolvedImage image, recall());
-      image.notice = fmt::format("{}: using {} as it was on {}", error.message,
-                                 reference.Familiar(), FormatTime(memo->time));
+      image.notice =
+          fmt::format("{}: using {} as it was on {}", error.message, reference.Familiar(), FormatTime(memo->time));
       return image;
     }
     TRY_ASSIGN(ResolvedImage image, Load(name, *descriptor, platform, FetchFrom(reference, stop)));
     image.repository = reference.Name();
     for (size_t i = 0; i < image.diff_ids.size(); ++i) {
       const oci::Descriptor& layer = image.manifest.layers[i];
-      TRY(local.PutLayerBlob(image.diff_ids[i], {.blob = layer.digest, .media_type = layer.media_type,
-                                                 .size = layer.size, .repository = image.repository}));
+      TRY(local.PutLayerBlob(
+          image.diff_ids[i],
+          {.blob = layer.digest, .media_type = layer.media_type, .size = layer.size, .repository = image.repository}));
     }
-    TRY(local.PutMemo(kMemo, key, {image.manifest_digest.ToString() + " " + image.named_digest.ToString(), clock.Now()}));
+    TRY(local.PutMemo(kMemo, key,
+                      {image.manifest_digest.ToString() + " " + image.named_digest.ToString(), clock.Now()}));
     return image;
   }
 
   // The blob stays where it is: an export that needs it copies it.
   Status NoteLayoutBlobs(const ResolvedImage& image) {
     std::error_code ignored;
-    const std::string place = image.store ? std::string(kStored)
-                                          : std::string(kLayoutPrefix) +
-                                                std::filesystem::absolute(image.layout, ignored).string();
+    const std::string place =
+        image.store ? std::string(kStored)
+                    : std::string(kLayoutPrefix) + std::filesystem::absolute(image.layout, ignored).string();
     for (size_t i = 0; i < image.diff_ids.size(); ++i) {
       const oci::Descriptor& layer = image.manifest.layers[i];
-      TRY(local.PutLayerBlob(image.diff_ids[i], {.blob = layer.digest, .media_type = layer.media_type,
-                                                 .size = layer.size, .repository = place}));
+      TRY(local.PutLayerBlob(
+          image.diff_ids[i],
+          {.blob = layer.digest, .media_type = layer.media_type, .size = layer.size, .repository = place}));
     }
     return Ok();
   }
@@ -232,8 +232,8 @@ struct ImageStore::Impl {
     return Download(blob, on_progress, [&](Writer& out) { return image.store->Read(blob.digest, out, stop); });
   }
 
-  Status Download(const std::string& repository, const oci::Descriptor& blob,
-                  const OnProgress& on_progress, std::stop_token stop) {
+  Status Download(const std::string& repository, const oci::Descriptor& blob, const OnProgress& on_progress,
+                  std::stop_token stop) {
     TRY_ASSIGN(oci::Reference reference, oci::ParseReference(repository));
     return Download(blob, on_progress, [&](Writer& out) { return registry.FetchBlob(reference, blob, out, stop); });
   }
@@ -264,13 +264,11 @@ struct ImageStore::Impl {
     return std::unique_ptr<Reader>(std::make_unique<File>(std::move(fd)));
   }
 
-  Status UnpackLayer(const ResolvedImage& image, size_t i, const OnProgress& on_progress,
-                     std::stop_token stop) {
+  Status UnpackLayer(const ResolvedImage& image, size_t i, const OnProgress& on_progress, std::stop_token stop) {
     const oci::Descriptor& blob = image.manifest.layers[i];
     TRY_ASSIGN(auto packed, OpenLayer(image, blob));
     TRY_ASSIGN(auto tar, archive::MakeDecompressor(*packed));
-    std::vector<DiffId> below(image.diff_ids.begin(),
-                              image.diff_ids.begin() + static_cast<ptrdiff_t>(i));
+    std::vector<DiffId> below(image.diff_ids.begin(), image.diff_ids.begin() + static_cast<ptrdiff_t>(i));
     std::string id = "extracting sha256:" + blob.digest.Short();
     if (on_progress) on_progress(id, 0, 0, false);
     auto layer = layers.Unpack(image.diff_ids[i], below, *tar, stop);
@@ -316,8 +314,7 @@ Result<ResolvedImage> ImageStore::Resolve(const std::string& text, const oci::Pl
   return answer;
 }
 
-Result<ResolvedImage> ImageStore::ResolveLayout(const std::string& directory,
-                                                const std::string& reference,
+Result<ResolvedImage> ImageStore::ResolveLayout(const std::string& directory, const std::string& reference,
                                                 const oci::Platform& platform) {
   auto text = ReadFile(directory + "/index.json", oci::kMaxManifestSize);
   if (!text) return Error(std::move(text).error()).With("OCI layout " + directory);
@@ -426,14 +423,16 @@ void LimitLayers(ResolvedImage& image, uint32_t layers) {
   image.chain = oci::ChainOf(image.diff_ids);
 }
 
-Result<uint64_t> ImageStore::FetchBlob(const graph::BlobSource& blob, const ContentStores& stores, const OnProgress& on_progress,
-                                       std::stop_token stop) {
+Result<uint64_t> ImageStore::FetchBlob(const graph::BlobSource& blob, const ContentStores& stores,
+                                       const OnProgress& on_progress, std::stop_token stop) {
   if (!blob.layout) {
-    TRY(impl_->Download(blob.repository, {.digest = blob.digest, .size = oci::kUnknownSize}, on_progress, std::move(stop)));
+    TRY(impl_->Download(blob.repository, {.digest = blob.digest, .size = oci::kUnknownSize}, on_progress,
+                        std::move(stop)));
     TRY_ASSIGN(auto size, impl_->blobs.Size(blob.digest));
     return size.value_or(0);
   }
-  if (!stores) return Invalid("the blob {} is in a content store of a client, and this build has none", blob.digest.ToString());
+  if (!stores)
+    return Invalid("the blob {} is in a content store of a client, and this build has none", blob.digest.ToString());
   TRY_ASSIGN(auto store, stores(blob.store, blob.session));
   TRY_ASSIGN(auto size, store->Size(blob.digest, stop));
   if (!size) return NotFound("the content store of the client has no blob {}", blob.digest.ToString());

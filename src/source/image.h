@@ -33,29 +33,27 @@ class Distribution {
   // needed), kUnavailable.
   virtual Result<oci::Descriptor> Resolve(const oci::Reference& reference, std::stop_token stop) = 0;
   // A manifest or index, or a config blob: verified against the descriptor.
-  virtual Result<std::string> FetchManifest(const oci::Reference& repository,
-                                            const oci::Descriptor& descriptor,
+  virtual Result<std::string> FetchManifest(const oci::Reference& repository, const oci::Descriptor& descriptor,
                                             std::stop_token stop) = 0;
-  virtual Result<std::string> FetchSmallBlob(const oci::Reference& repository,
-                                             const oci::Descriptor& descriptor,
+  virtual Result<std::string> FetchSmallBlob(const oci::Reference& repository, const oci::Descriptor& descriptor,
                                              std::stop_token stop) = 0;
   // A blob of any size; what arrives is verified by whoever writes it.
-  virtual Status FetchBlob(const oci::Reference& repository, const oci::Descriptor& descriptor,
-                           Writer& out, std::stop_token stop) = 0;
+  virtual Status FetchBlob(const oci::Reference& repository, const oci::Descriptor& descriptor, Writer& out,
+                           std::stop_token stop) = 0;
 };
 
 struct ResolvedImage {
-  std::string reference;            // normalised, as asked for
+  std::string reference;  // normalised, as asked for
   Digest manifest_digest;
-  Digest named_digest;              // what the name leads to: an index, or the manifest. Empty: not known any more
+  Digest named_digest;  // what the name leads to: an index, or the manifest. Empty: not known any more
   oci::Manifest manifest;
   oci::ImageConfig config;
-  std::vector<DiffId> diff_ids;     // as many as manifest.layers
+  std::vector<DiffId> diff_ids;  // as many as manifest.layers
   ChainId chain;
-  std::string repository;           // "docker.io/library/node"; empty: made here, or of a layout
-  std::string layout;               // directory of an OCI layout
+  std::string repository;                        // "docker.io/library/node"; empty: made here, or of a layout
+  std::string layout;                            // directory of an OCI layout
   std::shared_ptr<RemoteBlobs> store = nullptr;  // of a layout that is a content store
-  std::string notice;               // not empty: "the registry did not answer; …"
+  std::string notice;                            // not empty: "the registry did not answer; …"
 };
 
 // Of an image that is used with its lowest layers only; all, if it has no more.
@@ -63,14 +61,14 @@ void LimitLayers(ResolvedImage& image, uint32_t layers);
 
 class ImageStore {
  public:
-  ImageStore(Distribution& registry, cache::LocalStore& local, cas::BlobStore& blobs,
-             snapshot::LayerStore& layers, Clock& clock);
+  ImageStore(Distribution& registry, cache::LocalStore& local, cas::BlobStore& blobs, snapshot::LayerStore& layers,
+             Clock& clock);
 
   // kNotFound: no such image; kInvalid: not for this platform, or a login is needed; kUnavailable: the
   // registry does not answer and nothing is known. Safe from several threads; equal questions of one
   // process are asked once.
-  Result<ResolvedImage> Resolve(const std::string& reference, const oci::Platform& platform,
-                                graph::ResolveMode mode, std::stop_token stop);
+  Result<ResolvedImage> Resolve(const std::string& reference, const oci::Platform& platform, graph::ResolveMode mode,
+                                std::stop_token stop);
 
   // An image of an OCI layout directory; `reference`: tag or digest in its index, or empty.
   Result<ResolvedImage> ResolveLayout(const std::string& directory, const std::string& reference,
@@ -83,8 +81,7 @@ class ImageStore {
 
   // Downloads (several layers at once), verifies and unpacks what is missing, and makes the tree of
   // the whole stack known.
-  Result<cache::Rootfs> Pull(const ResolvedImage& image, const OnProgress& on_progress,
-                             std::stop_token stop);
+  Result<cache::Rootfs> Pull(const ResolvedImage& image, const OnProgress& on_progress, std::stop_token stop);
 
   // The stack with its tree, when all layers are unpacked here and the tree is known.
   Result<std::optional<cache::Rootfs>> FindLocally(const ResolvedImage& image);

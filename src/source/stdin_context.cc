@@ -77,8 +77,7 @@ class Extractor {
     const std::vector<std::string> parts = Split(name, '/');
     if (std::ranges::find(parts, "..") == parts.end()) return Ok();
     Error error =
-        Invalid("the archive on standard input has the entry \"{}\", which leads to \"{}\"",
-                entry.name, name);
+        Invalid("the archive on standard input has the entry \"{}\", which leads to \"{}\"", entry.name, name);
     error.hint = "entries must stay in the archive: pack the context with tar -C DIR -c .";
     return error;
   }
@@ -88,14 +87,13 @@ class Extractor {
     const RelPath path(entry.name);
     using enum archive::EntryType;
     if (entry.type == kCharDevice || entry.type == kBlockDevice || entry.type == kFifo) {
-      warnings_->push_back(fmt::format("{} \"{}\" of the context is left out",
-                                       entry.type == kFifo ? "fifo" : "device", path.str()));
+      warnings_->push_back(
+          fmt::format("{} \"{}\" of the context is left out", entry.type == kFifo ? "fifo" : "device", path.str()));
       return Ok();
     }
     if (path.IsRoot()) return Ok();  // "./": the directory is ours
     // Follows symlinks of the archive, but only inside the root.
-    TRY_ASSIGN(const Fd parent,
-               sys::MkdirAllInRoot(root_, path.Parent(), 0755, geteuid(), getegid()));
+    TRY_ASSIGN(const Fd parent, sys::MkdirAllInRoot(root_, path.Parent(), 0755, geteuid(), getegid()));
     const std::string name(path.Name());
     switch (entry.type) {
       case kDirectory:
@@ -122,8 +120,7 @@ class Extractor {
     return Ok();
   }
 
-  Status PutDirectory(int parent, const std::string& name, const RelPath& path,
-                      const archive::TarEntry& entry) {
+  Status PutDirectory(int parent, const std::string& name, const RelPath& path, const archive::TarEntry& entry) {
     struct stat st;
     const bool exists = fstatat(parent, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0;
     if (!exists || !S_ISDIR(st.st_mode)) {
@@ -136,11 +133,10 @@ class Extractor {
     return Ok();
   }
 
-  Status PutFile(int parent, const std::string& name, const RelPath& path,
-                 const archive::TarEntry& entry, Reader& content) {
+  Status PutFile(int parent, const std::string& name, const RelPath& path, const archive::TarEntry& entry,
+                 Reader& content) {
     TRY(Clear(parent, name, path));
-    const Fd fd(
-        openat(parent, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+    const Fd fd(openat(parent, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (!fd) return ErrnoError(errno, "create " + entry.name);
     FdWriter out(fd.get());
     auto copied = Copy(content, out);
@@ -149,8 +145,7 @@ class Extractor {
     return SetTime(parent, name, entry);
   }
 
-  Status PutSymlink(int parent, const std::string& name, const RelPath& path,
-                    const archive::TarEntry& entry) {
+  Status PutSymlink(int parent, const std::string& name, const RelPath& path, const archive::TarEntry& entry) {
     TRY(Clear(parent, name, path));
     if (symlinkat(entry.link.c_str(), parent, name.c_str()) != 0) {
       return ErrnoError(errno, "symlink " + entry.name);
@@ -158,18 +153,16 @@ class Extractor {
     return SetTime(parent, name, entry);
   }
 
-  Status PutHardLink(int parent, const std::string& name, const RelPath& path,
-                     const archive::TarEntry& entry) {
+  Status PutHardLink(int parent, const std::string& name, const RelPath& path, const archive::TarEntry& entry) {
     TRY(CheckName(entry.link, entry));
     const RelPath target(entry.link);
     auto target_parent = sys::OpenInRoot(root_, target.Parent(), O_PATH | O_DIRECTORY);
     const std::string target_name(target.Name());
     struct stat from, to;
     if (!target_parent || target.IsRoot() ||
-        fstatat(target_parent->get(), target_name.c_str(), &from, AT_SYMLINK_NOFOLLOW) != 0 ||
-        S_ISDIR(from.st_mode)) {
-      return Corrupt("the archive on standard input links \"{}\" to \"{}\", which is no file in it",
-                     entry.name, entry.link);
+        fstatat(target_parent->get(), target_name.c_str(), &from, AT_SYMLINK_NOFOLLOW) != 0 || S_ISDIR(from.st_mode)) {
+      return Corrupt("the archive on standard input links \"{}\" to \"{}\", which is no file in it", entry.name,
+                     entry.link);
     }
     if (fstatat(parent, name.c_str(), &to, AT_SYMLINK_NOFOLLOW) == 0 && from.st_ino == to.st_ino &&
         from.st_dev == to.st_dev) {
@@ -195,8 +188,7 @@ class Extractor {
       auto parent = sys::OpenInRoot(root_, path.Parent(), O_PATH | O_DIRECTORY);
       if (!parent) continue;  // a later entry replaced what a symlink on the way led to
       const std::string name(path.Name());
-      const Fd fd(
-          openat(parent->get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+      const Fd fd(openat(parent->get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
       if (!fd) continue;
       if (fchmod(fd.get(), entry.mode & 07777) != 0) {
         return ErrnoError(errno, "chmod " + entry.name);
@@ -230,8 +222,7 @@ Result<std::string> ReadDockerfile(Reader& in, uint64_t limit) {
   if (!text) {
     Error error = std::move(text).error();
     if (error.code == Code::kInvalid) {
-      error.message = fmt::format("standard input is no tar, and too large for a Dockerfile ({})",
-                                  FormatBytes(limit));
+      error.message = fmt::format("standard input is no tar, and too large for a Dockerfile ({})", FormatBytes(limit));
     }
     return error;
   }
@@ -248,8 +239,8 @@ Result<std::string> ReadDockerfile(Reader& in, uint64_t limit) {
 StdinKind SniffStdin(std::string_view head) {
   if (archive::Detect(head) != archive::Compression::kNone) return StdinKind::kCompressed;
   // An archive without entries is nothing but zeros.
-  const bool zeros = head.size() >= kTarBlock &&
-                     head.substr(0, kTarBlock).find_first_not_of('\0') == std::string_view::npos;
+  const bool zeros =
+      head.size() >= kTarBlock && head.substr(0, kTarBlock).find_first_not_of('\0') == std::string_view::npos;
   return zeros || HasTarChecksum(head) ? StdinKind::kTar : StdinKind::kText;
 }
 
@@ -257,13 +248,12 @@ Status ExtractTar(Reader& in, const std::string& directory, const StdinLimits& l
                   std::vector<std::string>* warnings, std::stop_token stop) {
   TRY_ASSIGN(const Fd root, sys::OpenDir(directory));
   TRY_ASSIGN(const auto foreign,
-             archive::ForeignArchive::Open(
-                 in, {.tar = {.entries = limits.entries, .bytes = limits.bytes}}));
+             archive::ForeignArchive::Open(in, {.tar = {.entries = limits.entries, .bytes = limits.bytes}}));
   return Extractor(root.get(), warnings, std::move(stop)).Extract(foreign->tar());
 }
 
-Result<StdinContext> ReadStdinContext(Reader& in, const std::string& parent,
-                                      const StdinLimits& limits, std::stop_token stop) {
+Result<StdinContext> ReadStdinContext(Reader& in, const std::string& parent, const StdinLimits& limits,
+                                      std::stop_token stop) {
   TRY_ASSIGN(std::string head, ReadHead(in, kTarBlock));
   if (head.empty()) {
     Error error = Invalid("standard input is empty");
@@ -278,8 +268,7 @@ Result<StdinContext> ReadStdinContext(Reader& in, const std::string& parent,
     TRY_ASSIGN(context.dockerfile, ReadDockerfile(whole, limits.dockerfile));
     return context;
   }
-  if (Status done = ExtractTar(whole, context.directory.path(), limits, &context.warnings, stop);
-      !done) {
+  if (Status done = ExtractTar(whole, context.directory.path(), limits, &context.warnings, stop); !done) {
     return std::move(done).error().With("standard input");
   }
   // Behind the end mark tar pads to its record size. Left unread, that would be a broken pipe.

@@ -37,8 +37,8 @@ struct StdinContext {
 // Reads `in` to its end, so that the writer of the pipe sees no error. The directory is made in
 // `parent`. kInvalid for an empty input, for bytes that are neither, for an entry with ".." in its
 // name, and beyond a limit; kCorrupt for a damaged archive. `stop` is looked at between reads.
-Result<StdinContext> ReadStdinContext(Reader& in, const std::string& parent,
-                                      const StdinLimits& limits = {}, std::stop_token stop = {});
+Result<StdinContext> ReadStdinContext(Reader& in, const std::string& parent, const StdinLimits& limits = {},
+                                      std::stop_token stop = {});
 
 // Extracts a tar into the directory, which should be empty. Nothing is written outside of it,
 // whatever the archive holds: absolute names start at the directory, symlinks stay inside it, and a

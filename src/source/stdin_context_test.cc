@@ -19,8 +19,8 @@ namespace fs = std::filesystem;
 // A tar made by hand, header by header: the tar program refuses to write most of these.
 class TarBytes {
  public:
-  TarBytes& Add(char type, const std::string& name, const std::string& content = "",
-                const std::string& link = "", unsigned mode = 0644) {
+  TarBytes& Add(char type, const std::string& name, const std::string& content = "", const std::string& link = "",
+                unsigned mode = 0644) {
     std::string header(512, '\0');
     auto put = [&](size_t at, const std::string& text) {
       std::copy(text.begin(), text.end(), header.begin() + static_cast<long>(at));
@@ -74,16 +74,14 @@ class StdinContextTest : public testing::Test {
     auto context = Read(input, limits);
     EXPECT_FALSE(context);
     ExpectNothingOutside();
-    EXPECT_TRUE(!fs::exists(temp_.path() + "/contexts") ||
-                fs::is_empty(temp_.path() + "/contexts"));
+    EXPECT_TRUE(!fs::exists(temp_.path() + "/contexts") || fs::is_empty(temp_.path() + "/contexts"));
     return context ? Error() : context.error();
   }
 
   void ExpectNothingOutside() {
     EXPECT_EQ(*ReadFile(temp_.path() + "/outside"), "untouched");
     for (const auto& entry : fs::directory_iterator(temp_.path())) {
-      EXPECT_TRUE(entry.path().filename() == "outside" || entry.path().filename() == "contexts")
-          << entry.path();
+      EXPECT_TRUE(entry.path().filename() == "outside" || entry.path().filename() == "contexts") << entry.path();
     }
   }
 
@@ -91,8 +89,7 @@ class StdinContextTest : public testing::Test {
     std::map<std::string, std::string> files;
     const std::string root = context.directory.path();
     for (const auto& entry : fs::recursive_directory_iterator(root)) {
-      const std::string name =
-          fs::relative(entry.path().parent_path(), root) / entry.path().filename();
+      const std::string name = fs::relative(entry.path().parent_path(), root) / entry.path().filename();
       const std::string key = name.starts_with("./") ? name.substr(2) : name;
       if (entry.is_symlink()) {
         files[key] = "-> " + fs::read_symlink(entry.path()).string();
@@ -195,8 +192,7 @@ TEST_F(StdinContextTest, OutputOfTheTarProgramIsTaken) {
   fs::create_directories(deep);
   ASSERT_TRUE(WriteFileAtomically(deep + "/" + std::string(120, 'f'), "deep"));
   for (const char* format : {"gnu", "pax"}) {
-    auto tar = sys::RunAndRead(
-        {.argv = {"tar", fmt::format("--format={}", format), "-C", source, "-c", "."}});
+    auto tar = sys::RunAndRead({.argv = {"tar", fmt::format("--format={}", format), "-C", source, "-c", "."}});
     ASSERT_TRUE(tar);
     const StdinContext context = Accepted(*tar);
     EXPECT_EQ(Files(context).size(), 3u) << format;
@@ -215,8 +211,7 @@ TEST_F(StdinContextTest, NamesWithDotDotAreRefused) {
 }
 
 TEST_F(StdinContextTest, AbsoluteNamesStartAtTheContext) {
-  const StdinContext context =
-      Accepted(TarBytes().Add('0', "/etc/varve-test", "x").Add('0', "//top", "y").End());
+  const StdinContext context = Accepted(TarBytes().Add('0', "/etc/varve-test", "x").Add('0', "//top", "y").End());
   EXPECT_EQ(Files(context), (Map{{"etc", "/"}, {"etc/varve-test", "x"}, {"top", "y"}}));
   EXPECT_FALSE(fs::exists("/etc/varve-test"));
 }
@@ -231,14 +226,13 @@ TEST_F(StdinContextTest, SymlinksNeverLeadOutside) {
     EXPECT_EQ(Files(context), (Map{{"up", "-> ../../.."}, {"outside", "evil"}}));
   }
   {
-    const StdinContext context = Accepted(
-        TarBytes().Add('2', "root", "", temp_.path()).Add('0', "root/outside", "evil").End());
+    const StdinContext context =
+        Accepted(TarBytes().Add('2', "root", "", temp_.path()).Add('0', "root/outside", "evil").End());
     ExpectNothingOutside();
   }
   {
     // The link itself is replaced, not what it points to.
-    const StdinContext context =
-        Accepted(TarBytes().Add('2', "file", "", outside).Add('0', "file", "mine").End());
+    const StdinContext context = Accepted(TarBytes().Add('2', "file", "", outside).Add('0', "file", "mine").End());
     ExpectNothingOutside();
     EXPECT_EQ(Files(context), (Map{{"file", "mine"}}));
   }
@@ -258,23 +252,16 @@ TEST_F(StdinContextTest, SymlinksNeverLeadOutside) {
 }
 
 TEST_F(StdinContextTest, HardLinksReachOnlyTheArchive) {
-  EXPECT_EQ(Refused(TarBytes().Add('1', "stolen", "", temp_.path() + "/outside").End()).code,
-            Code::kCorrupt);
+  EXPECT_EQ(Refused(TarBytes().Add('1', "stolen", "", temp_.path() + "/outside").End()).code, Code::kCorrupt);
   EXPECT_EQ(Refused(TarBytes().Add('1', "a", "", "missing").End()).code, Code::kCorrupt);
   EXPECT_EQ(Refused(TarBytes().Add('5', "d/").Add('1', "a", "", "d").End()).code, Code::kCorrupt);
   // Through a symlink to the outside: looked up inside, where there is nothing.
-  EXPECT_EQ(
-      Refused(
-          TarBytes().Add('2', "up", "", temp_.path()).Add('1', "stolen", "", "up/outside").End())
-          .code,
-      Code::kCorrupt);
+  EXPECT_EQ(Refused(TarBytes().Add('2', "up", "", temp_.path()).Add('1', "stolen", "", "up/outside").End()).code,
+            Code::kCorrupt);
   // A link to a symlink is a second name of the symlink; writing to it must not follow it.
   {
-    const StdinContext context = Accepted(TarBytes()
-                                              .Add('2', "s", "", temp_.path() + "/outside")
-                                              .Add('1', "t", "", "s")
-                                              .Add('0', "t", "evil")
-                                              .End());
+    const StdinContext context = Accepted(
+        TarBytes().Add('2', "s", "", temp_.path() + "/outside").Add('1', "t", "", "s").Add('0', "t", "evil").End());
     ExpectNothingOutside();
   }
   const StdinContext context =
@@ -296,17 +283,12 @@ TEST_F(StdinContextTest, LaterEntriesReplaceEarlierOnes) {
 }
 
 TEST_F(StdinContextTest, DevicesAndFifosAreLeftOutWithAWarning) {
-  const StdinContext context = Accepted(TarBytes()
-                                            .Add('3', "dev/null")
-                                            .Add('4', "dev/sda")
-                                            .Add('6', "pipe")
-                                            .Add('0', "kept", "x")
-                                            .End());
+  const StdinContext context =
+      Accepted(TarBytes().Add('3', "dev/null").Add('4', "dev/sda").Add('6', "pipe").Add('0', "kept", "x").End());
   EXPECT_EQ(Files(context), (Map{{"kept", "x"}}));
-  EXPECT_EQ(context.warnings,
-            (std::vector<std::string>{"device \"dev/null\" of the context is left out",
-                                      "device \"dev/sda\" of the context is left out",
-                                      "fifo \"pipe\" of the context is left out"}));
+  EXPECT_EQ(context.warnings, (std::vector<std::string>{"device \"dev/null\" of the context is left out",
+                                                        "device \"dev/sda\" of the context is left out",
+                                                        "fifo \"pipe\" of the context is left out"}));
 }
 
 TEST_F(StdinContextTest, LimitsHold) {

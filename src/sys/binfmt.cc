@@ -29,8 +29,7 @@ Result<std::string> ReadEntry(int directory, const std::string& name) {
 }
 
 bool IsBinfmtMisc(int directory) {
-  return faccessat(directory, "register", F_OK, 0) == 0 &&
-         faccessat(directory, "status", F_OK, 0) == 0;
+  return faccessat(directory, "register", F_OK, 0) == 0 && faccessat(directory, "status", F_OK, 0) == 0;
 }
 
 // Invalid where there is none.
@@ -81,8 +80,7 @@ Result<BinfmtHandler> ParseBinfmtHandler(std::string name, std::string_view text
   }
   if (handler.mask.empty()) handler.mask.assign(handler.magic.size(), '\xff');
   if (handler.mask.size() != handler.magic.size()) {
-    return Invalid("binfmt_misc entry {} has a mask of another length than its magic",
-                   handler.name);
+    return Invalid("binfmt_misc entry {} has a mask of another length than its magic", handler.name);
   }
   return handler;
 }
@@ -99,8 +97,7 @@ BinfmtMisc ReadBinfmtMisc() {
   for (const DirEntry& entry : *entries) {
     if (entry.name == "register" || entry.name == "status") continue;
     auto text = ReadEntry(directory.get(), entry.name);
-    auto handler =
-        text ? ParseBinfmtHandler(entry.name, *text) : Result<BinfmtHandler>(text.error());
+    auto handler = text ? ParseBinfmtHandler(entry.name, *text) : Result<BinfmtHandler>(text.error());
     if (handler) misc.handlers.push_back(std::move(*handler));
   }
   return misc;

@@ -39,14 +39,12 @@ TEST(Binfmt, AnEntrySaysWhatItTakesAndWhereItsInterpreterIs) {
 }
 
 TEST(Binfmt, EntriesWithoutMaskFlagsOrMagicAreRead) {
-  BinfmtHandler plain =
-      *ParseBinfmtHandler("x", "disabled\ninterpreter /bin/x\nflags: \noffset 2\nmagic 4142\n");
+  BinfmtHandler plain = *ParseBinfmtHandler("x", "disabled\ninterpreter /bin/x\nflags: \noffset 2\nmagic 4142\n");
   EXPECT_FALSE(plain.enabled);
   EXPECT_FALSE(plain.fixed);
   EXPECT_TRUE(plain.Takes("..AB"));
   EXPECT_FALSE(plain.Takes("AB.."));
-  BinfmtHandler extension =
-      *ParseBinfmtHandler("x", "enabled\ninterpreter /bin/x\nflags: \nextension .exe\n");
+  BinfmtHandler extension = *ParseBinfmtHandler("x", "enabled\ninterpreter /bin/x\nflags: \nextension .exe\n");
   EXPECT_FALSE(extension.Takes("MZ"));
   EXPECT_FALSE(ParseBinfmtHandler("x", "nonsense"));
   EXPECT_FALSE(ParseBinfmtHandler("x", ""));
@@ -59,8 +57,7 @@ TEST(Binfmt, TheKernelsOwnListCanBeReadWithoutAMountPoint) {
   BinfmtMisc misc = ReadBinfmtMisc();
   if (!misc.supported) GTEST_SKIP() << "this kernel has no binfmt_misc";
   EXPECT_TRUE(misc.enabled);
-  for (const BinfmtHandler& handler : misc.handlers)
-    EXPECT_THAT(handler.interpreter, HasSubstr("/"));
+  for (const BinfmtHandler& handler : misc.handlers) EXPECT_THAT(handler.interpreter, HasSubstr("/"));
 }
 
 TEST(Binfmt, ALoaderIsWhatMakesAProgramDynamic) {

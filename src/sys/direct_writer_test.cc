@@ -41,11 +41,9 @@ TEST_P(DirectWriterTest, FilesOfAnySizeArriveWhole) {
   if (!directory) GTEST_SKIP() << GetParam() << ": " << directory.error().message;
   const std::string bytes = Bytes(20 << 20);
   std::string path = directory->path() + "/file";
-  for (size_t size :
-       {size_t{0}, size_t{1}, size_t{4096}, size_t{2 << 20}, size_t{8 << 20}, size_t{(8 << 20) + 1},
-        size_t{(10 << 20) + 4096}, size_t{(12 << 20) - 1}, bytes.size()}) {
-    EXPECT_TRUE(WrittenInPieces(path, std::string_view(bytes).substr(0, size), 700'001) ==
-                bytes.substr(0, size))
+  for (size_t size : {size_t{0}, size_t{1}, size_t{4096}, size_t{2 << 20}, size_t{8 << 20}, size_t{(8 << 20) + 1},
+                      size_t{(10 << 20) + 4096}, size_t{(12 << 20) - 1}, bytes.size()}) {
+    EXPECT_TRUE(WrittenInPieces(path, std::string_view(bytes).substr(0, size), 700'001) == bytes.substr(0, size))
         << size;
   }
 }

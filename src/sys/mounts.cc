@@ -54,8 +54,7 @@ unsigned long MountBits(const MountFlags& flags) {
 }
 
 // Before 5.12 there is no mount_setattr: flags need a remount, which is not recursive.
-Result<Mount> BindMountOld(const std::string& source, const std::string& target,
-                           const BindOptions& options) {
+Result<Mount> BindMountOld(const std::string& source, const std::string& target, const BindOptions& options) {
   unsigned long bind = MS_BIND;
   if (options.recursive) bind |= MS_REC;
   if (mount(source.c_str(), target.c_str(), nullptr, bind, nullptr) != 0) {
@@ -81,8 +80,7 @@ Result<Mount> MountFileSystem(const char* type, const std::string& target, unsig
 
 }  // namespace
 
-Result<Mount> BindMount(const std::string& source, const std::string& target,
-                        const BindOptions& options) {
+Result<Mount> BindMount(const std::string& source, const std::string& target, const BindOptions& options) {
   TRY(CheckMountNamespace());
   unsigned recursive = options.recursive ? AT_RECURSIVE : 0;
   Fd tree(open_tree(AT_FDCWD, source.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive));
@@ -92,8 +90,8 @@ Result<Mount> BindMount(const std::string& source, const std::string& target,
   }
   mount_attr attributes{};
   attributes.attr_set = AttributeBits(options);
-  if (attributes.attr_set != 0 && mount_setattr(tree.get(), "", AT_EMPTY_PATH | recursive,
-                                                &attributes, sizeof(attributes)) != 0) {
+  if (attributes.attr_set != 0 &&
+      mount_setattr(tree.get(), "", AT_EMPTY_PATH | recursive, &attributes, sizeof(attributes)) != 0) {
     if (errno == ENOSYS) return BindMountOld(source, target, options);
     return ErrnoError(errno, "set mount flags of " + target);
   }
@@ -103,8 +101,7 @@ Result<Mount> BindMount(const std::string& source, const std::string& target,
   return Mount(target);
 }
 
-Result<Mount> MountTmpfs(const std::string& target, uint64_t size_bytes, unsigned mode,
-                         const MountFlags& flags) {
+Result<Mount> MountTmpfs(const std::string& target, uint64_t size_bytes, unsigned mode, const MountFlags& flags) {
   std::string options = fmt::format("mode={:o}", mode);
   if (size_bytes > 0) options += fmt::format(",size={}", size_bytes);
   return MountFileSystem("tmpfs", target, MountBits(flags), options);

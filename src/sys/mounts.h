@@ -46,8 +46,7 @@ struct BindOptions : MountFlags {
 
 // Shows `source` (directory or file) at `target` (same kind, existing). The flags are set before
 // the mount becomes visible where the kernel can (5.12), right after otherwise.
-Result<Mount> BindMount(const std::string& source, const std::string& target,
-                        const BindOptions& options = {});
+Result<Mount> BindMount(const std::string& source, const std::string& target, const BindOptions& options = {});
 
 // size_bytes 0: the kernel's default, half of the memory.
 Result<Mount> MountTmpfs(const std::string& target, uint64_t size_bytes = 0, unsigned mode = 0755,

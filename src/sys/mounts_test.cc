@@ -55,8 +55,7 @@ class MountsTest : public testing::Test {
     auto dir = TempDir::Create(testing::TempDir(), "mounts-");
     ASSERT_TRUE(dir);
     dir_ = std::move(*dir);
-    for (const char* name : {"upper", "work", "target", "source"})
-      ASSERT_TRUE(MkdirAll(Path(name)));
+    for (const char* name : {"upper", "work", "target", "source"}) ASSERT_TRUE(MkdirAll(Path(name)));
   }
   std::string Path(const std::string& name) { return dir_.path() + "/" + name; }
   std::string Lower(int i) {
@@ -66,9 +65,7 @@ class MountsTest : public testing::Test {
     EXPECT_TRUE(WriteFileAtomically(path + "/shared", std::to_string(i)));
     return path;
   }
-  bool Writable(const std::string& directory) {
-    return OpenFile(directory + "/probe", O_CREAT | O_WRONLY).has_value();
-  }
+  bool Writable(const std::string& directory) { return OpenFile(directory + "/probe", O_CREAT | O_WRONLY).has_value(); }
   TempDir dir_;
 };
 
@@ -126,9 +123,7 @@ class OverlayTest : public MountsTest, public testing::WithParamInterface<Overla
     return spec;
   }
   // fsconfig's lowerdir+ is newer than some kernels that varve runs on.
-  bool Unsupported() {
-    return GetParam() == OverlayApi::kFsconfig && GetKernelVersion() < KernelVersion{6, 5};
-  }
+  bool Unsupported() { return GetParam() == OverlayApi::kFsconfig && GetKernelVersion() < KernelVersion{6, 5}; }
 };
 
 TEST_P(OverlayTest, TopmostLayerWinsAndWritesGoToUpper) {
@@ -163,8 +158,7 @@ TEST_P(OverlayTest, HundredsOfLayers) {
   InPrivateNamespace([&] {
     auto mount = MountOverlay(Stack(count, true), Path("target"));
     ASSERT_TRUE(mount) << mount.error().ToString();
-    EXPECT_EQ(*ReadFile(fmt::format("{}/f{}", Path("target"), count - 1)),
-              std::to_string(count - 1));
+    EXPECT_EQ(*ReadFile(fmt::format("{}/f{}", Path("target"), count - 1)), std::to_string(count - 1));
     EXPECT_EQ(*ReadFile(Path("target/shared")), "0");
   });
 }
@@ -208,8 +202,7 @@ TEST_P(OverlayTest, VolatileMountWorksAndMissingLayerIsNamed) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Apis, OverlayTest,
-                         testing::Values(OverlayApi::kFsconfig, OverlayApi::kOptions),
+INSTANTIATE_TEST_SUITE_P(Apis, OverlayTest, testing::Values(OverlayApi::kFsconfig, OverlayApi::kOptions),
                          [](const testing::TestParamInfo<OverlayApi>& api) {
                            return api.param == OverlayApi::kFsconfig ? "fsconfig" : "options";
                          });
@@ -254,8 +247,7 @@ TEST_F(MountsTest, UserNamespaceCanMount) {
   pid_t pid = fork();
   if (pid == 0) {
     Status entered = EnterUserNamespace();
-    bool good =
-        entered && InUserNamespace() && CanMount() && MountTmpfs(Path("target")).has_value();
+    bool good = entered && InUserNamespace() && CanMount() && MountTmpfs(Path("target")).has_value();
     _exit(good ? 0 : 1);
   }
   int status = 0;
@@ -282,13 +274,12 @@ TEST_F(MountsTest, AnOwnerThatANamespaceLacksIsSaidSo) {
   if (!WhyNoUserNamespace().empty()) GTEST_SKIP() << WhyNoUserNamespace();
   pid_t pid = fork();
   if (pid == 0) {
-    bool dropped = setresgid(65534, 65534, 65534) == 0 && setresuid(65534, 65534, 65534) == 0 &&
-                   prctl(PR_SET_DUMPABLE, 1) == 0;
+    bool dropped =
+        setresgid(65534, 65534, 65534) == 0 && setresuid(65534, 65534, 65534) == 0 && prctl(PR_SET_DUMPABLE, 1) == 0;
     bool entered = EnterUserNamespace().has_value();
     Error error = OwnerError(EINVAL, "chown x", 5, 6);
-    _exit(dropped && entered && geteuid() == 0 && MappedIds() >= 1 &&
-                  error.code == Code::kInvalid && error.message.find("5:6") != error.message.npos &&
-                  !error.hint.empty()
+    _exit(dropped && entered && geteuid() == 0 && MappedIds() >= 1 && error.code == Code::kInvalid &&
+                  error.message.find("5:6") != error.message.npos && !error.hint.empty()
               ? 0
               : 1);
   }

@@ -126,8 +126,7 @@ class OutsideMapper {
   // `program` and the ranges for its arguments; nothing is started for no ranges.
   OutsideMapper(const char* program, uint64_t self, const std::vector<IdRange>& ranges) {
     if (ranges.empty()) return;
-    std::vector<std::string> words = {program, std::to_string(getpid()), "0",
-                                      std::to_string(self), "1"};
+    std::vector<std::string> words = {program, std::to_string(getpid()), "0", std::to_string(self), "1"};
     uint64_t inside = 1;
     for (const IdRange& range : ranges) {
       words.push_back(std::to_string(inside));
@@ -222,9 +221,7 @@ Status EnterUserNamespace() {
   return MakeMountsPrivate();
 }
 
-uint64_t MappedIds() {
-  return std::min(MappedIn("/proc/self/uid_map"), MappedIn("/proc/self/gid_map"));
-}
+uint64_t MappedIds() { return std::min(MappedIn("/proc/self/uid_map"), MappedIn("/proc/self/gid_map")); }
 
 Error OwnerError(int error, const std::string& what, uid_t uid, gid_t gid) {
   if (error == EPERM && !HasCapability(CAP_CHOWN)) {
@@ -236,11 +233,10 @@ Error OwnerError(int error, const std::string& what, uid_t uid, gid_t gid) {
   }
   if (error != EINVAL || !InUserNamespace()) return ErrnoError(error, what);
   Error mapped = Invalid("{}: the owner {}:{} does not exist in this user namespace", what, uid, gid);
-  mapped.hint =
-      MappedIds() == 1
-          ? "a rootless build without subordinate ids has user 0 alone: install the package uidmap and "
-            "give the user a range in /etc/subuid and /etc/subgid, or run varve as root"
-          : "give the user a larger range in /etc/subuid and /etc/subgid, or run varve as root";
+  mapped.hint = MappedIds() == 1
+                    ? "a rootless build without subordinate ids has user 0 alone: install the package uidmap and "
+                      "give the user a range in /etc/subuid and /etc/subgid, or run varve as root"
+                    : "give the user a larger range in /etc/subuid and /etc/subgid, or run varve as root";
   return mapped;
 }
 

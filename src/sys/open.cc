@@ -34,15 +34,13 @@ Result<Fd> OpenAt2(int dir_fd, const RelPath& path, int flags, unsigned mode, ui
     break;
   }
   Error error = ErrnoError(errno, "open " + path.Absolute());
-  if (errno == ENOSYS)
-    error.hint = "varve needs openat2: Linux 5.6 or later, and a seccomp profile that allows it";
+  if (errno == ENOSYS) error.hint = "varve needs openat2: Linux 5.6 or later, and a seccomp profile that allows it";
   return error;
 }
 
 }  // namespace
 
-Result<Fd> OpenInRoot(int root_fd, const RelPath& path, int flags, unsigned mode,
-                      const ResolveOptions& options) {
+Result<Fd> OpenInRoot(int root_fd, const RelPath& path, int flags, unsigned mode, const ResolveOptions& options) {
   uint64_t resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
   if (options.no_symlinks) resolve |= RESOLVE_NO_SYMLINKS;
   if (options.no_xdev) resolve |= RESOLVE_NO_XDEV;
@@ -50,8 +48,7 @@ Result<Fd> OpenInRoot(int root_fd, const RelPath& path, int flags, unsigned mode
 }
 
 Result<Fd> OpenDirNoFollow(int root_fd, const RelPath& path) {
-  return OpenAt2(root_fd, path, O_PATH | O_DIRECTORY, 0,
-                 RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS);
+  return OpenAt2(root_fd, path, O_PATH | O_DIRECTORY, 0, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS);
 }
 
 Result<Fd> OpenDir(const std::string& path) { return OpenFile(path, O_RDONLY | O_DIRECTORY); }
@@ -75,8 +72,7 @@ namespace {
 // that ".." in a symlink pops instead of asking the kernel for a parent that may have moved.
 class PathMaker {
  public:
-  PathMaker(int root_fd, bool file, unsigned mode, uid_t uid, gid_t gid,
-            std::vector<RelPath>* created)
+  PathMaker(int root_fd, bool file, unsigned mode, uid_t uid, gid_t gid, std::vector<RelPath>* created)
       : root_fd_(root_fd), file_(file), mode_(mode), uid_(uid), gid_(gid), created_(created) {}
 
   Result<Fd> Make(const RelPath& path) {
@@ -146,8 +142,7 @@ class PathMaker {
 
   bool MakeEntry(const std::string& name, bool file) {
     if (!file) return mkdirat(Top(), name.c_str(), 0700) == 0;
-    return Fd(openat(Top(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)).get() >=
-           0;
+    return Fd(openat(Top(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)).get() >= 0;
   }
 
   Status SetAttributes(int fd, const RelPath& path, unsigned mode) {

@@ -45,8 +45,7 @@ Result<Fd> MkdirAllInRoot(int root_fd, const RelPath& path, unsigned mode, uid_t
 
 // The same for an empty regular file (mode 0644) in directories of mode 0755, owned by 0:0: a place
 // to mount a file on. Whatever is at `path` already, other than a directory, is taken as it is.
-Result<Fd> MakeFileInRoot(int root_fd, const RelPath& path,
-                          std::vector<RelPath>* created = nullptr);
+Result<Fd> MakeFileInRoot(int root_fd, const RelPath& path, std::vector<RelPath>* created = nullptr);
 
 // mkdir -p for trusted paths, mode 0777 & ~umask unless given.
 Status MkdirAll(const std::string& path, unsigned mode = 0777);

@@ -21,8 +21,7 @@ using Option = std::pair<std::string, std::string>;  // no value: a flag
 
 std::vector<Option> FixedOptions(const OverlaySpec& spec) {
   std::string xino = spec.xino ? "on" : "off";
-  std::vector<Option> options = {
-      {"index", "off"}, {"redirect_dir", "off"}, {"metacopy", "off"}, {"xino", xino}};
+  std::vector<Option> options = {{"index", "off"}, {"redirect_dir", "off"}, {"metacopy", "off"}, {"xino", xino}};
   if (spec.user_xattrs) {
     // With userxattr the kernel forces redirect_dir and metacopy off and refuses to be told so.
     options = {{"index", "off"}, {"xino", xino}, {"userxattr", ""}};
@@ -50,8 +49,7 @@ std::string KernelLog(int fs_fd) {
 Error OverlayError(int error, const std::string& target, const std::string& detail) {
   Error result = ErrnoError(error, "mount overlay on " + target);
   result.message += detail;
-  if (error == EPERM)
-    result.hint = "mounting needs root, or a user namespace on Linux 5.11 or later";
+  if (error == EPERM) result.hint = "mounting needs root, or a user namespace on Linux 5.11 or later";
   return result;
 }
 
@@ -81,8 +79,8 @@ Result<std::optional<Mount>> MountWithFsconfig(const OverlaySpec& spec, const st
     }
   }
   for (auto& [key, value] : FixedOptions(spec)) {
-    int failed = value.empty() ? fsconfig(fs.get(), FSCONFIG_SET_FLAG, key.c_str(), nullptr, 0)
-                               : set(key.c_str(), value);
+    int failed =
+        value.empty() ? fsconfig(fs.get(), FSCONFIG_SET_FLAG, key.c_str(), nullptr, 0) : set(key.c_str(), value);
     if (failed) return OverlayError(errno, target, fmt::format(": {}{}", key, KernelLog(fs.get())));
   }
   if (fsconfig(fs.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0) {
@@ -121,8 +119,7 @@ Result<Mount> MountWithOptions(const OverlaySpec& spec, const std::string& targe
     options += value.empty() ? "," + key : fmt::format(",{}={}", key, value);
   }
   if (options.size() >= static_cast<size_t>(sysconf(_SC_PAGESIZE))) {
-    return Invalid("{} layers are too many for one overlay mount on this kernel",
-                   spec.lowers.size());
+    return Invalid("{} layers are too many for one overlay mount on this kernel", spec.lowers.size());
   }
   std::error_code ignored;
   std::string absolute = std::filesystem::absolute(target, ignored);
@@ -130,8 +127,7 @@ Result<Mount> MountWithOptions(const OverlaySpec& spec, const std::string& targe
   // A working directory belongs to the process; this thread gets one of its own.
   std::jthread mounter([&] {
     if (unshare(CLONE_FS) != 0 || chdir("/proc/self/fd") != 0 ||
-        mount("overlay", absolute.c_str(), "overlay", spec.upper.empty() ? MS_RDONLY : 0,
-              options.c_str()) != 0) {
+        mount("overlay", absolute.c_str(), "overlay", spec.upper.empty() ? MS_RDONLY : 0, options.c_str()) != 0) {
       error = errno;
     }
   });
@@ -146,8 +142,7 @@ Result<Mount> MountOverlay(const OverlaySpec& spec, const std::string& target) {
   TRY(CheckMountNamespace());
   CHECK(spec.upper.empty() == spec.work.empty());
   if (spec.lowers.size() > kMaxOverlayLowers) {
-    return Invalid("{} layers are more than the {} that overlayfs can stack", spec.lowers.size(),
-                   kMaxOverlayLowers);
+    return Invalid("{} layers are more than the {} that overlayfs can stack", spec.lowers.size(), kMaxOverlayLowers);
   }
   if (spec.lowers.empty()) {
     if (!spec.upper.empty()) return BindMount(spec.upper, target);

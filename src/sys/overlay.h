@@ -22,11 +22,11 @@ enum class OverlayApi {
 struct OverlaySpec {
   std::vector<std::string> lowers = {};  // topmost first
   std::string upper = {}, work = {};     // both, on one file system, or both empty: read-only
-  bool volatile_upper = false;  // skip all syncs; a crash makes the upper directory unusable
-  bool user_xattrs = false;     // user.overlay.* instead of trusted.overlay.*: inside a user
-                                // namespace
-  bool xino = false;            // inode numbers that stay when a file of another file system's layer
-                                // is copied up
+  bool volatile_upper = false;           // skip all syncs; a crash makes the upper directory unusable
+  bool user_xattrs = false;              // user.overlay.* instead of trusted.overlay.*: inside a user
+                                         // namespace
+  bool xino = false;                     // inode numbers that stay when a file of another file system's layer
+                                         // is copied up
   OverlayApi api = OverlayApi::kAuto;
 };
 

@@ -78,8 +78,7 @@ VARVE_CHILD_CODE void SetUpMounts(ChildPlan* plan) {
     Fail(plan, "make mounts private");
   }
   for (const SpawnMount& m : plan->spec->mounts) {
-    if (mount(m.source.c_str(), m.target.c_str(), m.type.c_str(), m.flags, m.data.c_str()) != 0 &&
-        !m.optional) {
+    if (mount(m.source.c_str(), m.target.c_str(), m.type.c_str(), m.flags, m.data.c_str()) != 0 && !m.optional) {
       Fail(plan, "mount");
     }
   }
@@ -132,23 +131,18 @@ VARVE_CHILD_CODE void MapUser(ChildPlan* plan) {
 
 // The structure of <linux/sched.h>, which cannot be included together with <sched.h>.
 struct CloneArguments {
-  uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid,
-      set_tid_size, cgroup;
+  uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup;
 };
 constexpr uint64_t kCloneIntoCgroup = 0x200000000;
 
 // The child runs on this very stack, below our frame, while we are suspended (vfork). That is sound
 // only because it never returns from here, and because the system call is in line: a return address
 // pushed for a wrapper would be overwritten by the child before we come back.
-__attribute__((noinline)) VARVE_CHILD_CODE long CloneChild(const CloneArguments* arguments,
-                                                           ChildPlan* plan) {
+__attribute__((noinline)) VARVE_CHILD_CODE long CloneChild(const CloneArguments* arguments, ChildPlan* plan) {
   constexpr long kSize = sizeof(CloneArguments);
 #if defined(__x86_64__)
   long result;
-  asm volatile("syscall"
-               : "=a"(result)
-               : "a"(SYS_clone3), "D"(arguments), "S"(kSize)
-               : "rcx", "r11", "memory");
+  asm volatile("syscall" : "=a"(result) : "a"(SYS_clone3), "D"(arguments), "S"(kSize) : "rcx", "r11", "memory");
 #elif defined(__aarch64__)
   register long x8 asm("x8") = SYS_clone3;
   register long x0 asm("x0") = reinterpret_cast<long>(arguments);
@@ -202,8 +196,7 @@ std::optional<std::string> FindProgram(const std::string& name) {
     return access(name.c_str(), X_OK) == 0 ? std::optional(name) : std::nullopt;
   }
   const char* path = std::getenv("PATH");
-  std::string directories =
-      path != nullptr ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+  std::string directories = path != nullptr ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
   for (const std::string& directory : Split(directories, ':')) {
     if (directory.empty()) continue;
     std::string candidate = directory + "/" + name;
@@ -241,8 +234,7 @@ Result<Child> Spawn(const SpawnSpec& spec) {
 
   int pidfd = -1;
   CloneArguments arguments{};
-  arguments.flags =
-      CLONE_VM | CLONE_VFORK | CLONE_PIDFD | static_cast<unsigned>(spec.new_namespaces);
+  arguments.flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | static_cast<unsigned>(spec.new_namespaces);
   arguments.pidfd = reinterpret_cast<uintptr_t>(&pidfd);
   arguments.exit_signal = SIGCHLD;
   if (spec.cgroup_fd >= 0) {
@@ -279,8 +271,7 @@ Result<Child> Spawn(const SpawnSpec& spec) {
   return child;
 }
 
-Child::Child(Child&& other) noexcept
-    : pid_(std::exchange(other.pid_, -1)), pidfd_(std::move(other.pidfd_)) {}
+Child::Child(Child&& other) noexcept : pid_(std::exchange(other.pid_, -1)), pidfd_(std::move(other.pidfd_)) {}
 
 Child& Child::operator=(Child&& other) noexcept {
   if (this != &other) {

@@ -33,7 +33,7 @@ struct SpawnMount {  // mount(2), performed in the child's new mount namespace
 };
 
 struct SpawnSpec {
-  std::vector<std::string> argv = {};  // argv[0] is looked up in PATH unless it has a slash
+  std::vector<std::string> argv = {};                // argv[0] is looked up in PATH unless it has a slash
   std::optional<std::vector<std::string>> env = {};  // "K=V"; nothing: this process's environment
   std::string cwd = {};                              // empty: this process's
 
@@ -114,8 +114,7 @@ using OutputCallback = std::function<void(Stream, std::string_view)>;
 // end of both pipes; when the process is gone but a grandchild keeps a pipe open, for at most
 // `linger` more. A stop kills the child with SIGKILL, reads what is left, and gives kCancelled.
 // `stdout_fd` and `stderr_fd` of the spec must be unset.
-Result<ExitStatus> RunProcess(SpawnSpec spec, const OutputCallback& output,
-                              std::stop_token stop = {},
+Result<ExitStatus> RunProcess(SpawnSpec spec, const OutputCallback& output, std::stop_token stop = {},
                               std::chrono::milliseconds linger = std::chrono::milliseconds(200));
 
 // RunProcess for short tools: stdout as the value; kExec with the end of stderr when it fails.

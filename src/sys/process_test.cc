@@ -28,9 +28,8 @@ SpawnSpec Sh(const std::string& script) { return {.argv = {"sh", "-c", script}};
 
 TEST(Process, ReadsOutputAndExitCode) {
   std::string out, err;
-  auto status = RunProcess(Sh("echo out; echo err >&2; exit 3"), [&](Stream s, std::string_view t) {
-    (s == Stream::kStdout ? out : err) += t;
-  });
+  auto status = RunProcess(Sh("echo out; echo err >&2; exit 3"),
+                           [&](Stream s, std::string_view t) { (s == Stream::kStdout ? out : err) += t; });
   ASSERT_TRUE(status) << status.error().ToString();
   EXPECT_EQ(status->code, 3);
   EXPECT_EQ(out, "out\n");
@@ -110,8 +109,7 @@ TEST(Process, StopKills) {
   std::stop_source source;
   auto begin = steady_clock::now();
   auto status = RunProcess(
-      Sh("echo ready; exec sleep 600"), [&](Stream, std::string_view) { source.request_stop(); },
-      source.get_token());
+      Sh("echo ready; exec sleep 600"), [&](Stream, std::string_view) { source.request_stop(); }, source.get_token());
   ASSERT_FALSE(status);
   EXPECT_EQ(status.error().code, Code::kCancelled);
   EXPECT_LT(steady_clock::now() - begin, std::chrono::seconds(10));
@@ -120,8 +118,7 @@ TEST(Process, StopKills) {
 TEST(Process, GrandchildHoldingThePipeDoesNotHang) {
   auto begin = steady_clock::now();
   std::string out;
-  auto status =
-      RunProcess(Sh("sleep 20 & echo done $!"), [&](Stream, std::string_view t) { out += t; });
+  auto status = RunProcess(Sh("sleep 20 & echo done $!"), [&](Stream, std::string_view t) { out += t; });
   ASSERT_TRUE(status);
   EXPECT_LT(steady_clock::now() - begin, std::chrono::seconds(10));
   ASSERT_TRUE(out.starts_with("done "));
@@ -189,8 +186,7 @@ TEST(Process, NamespacesBelongToTheChildAlone) {
   const std::vector<std::string> before = mounted();
   SpawnSpec spec = Sh("echo $$; ls -d /proc/[0-9]* | wc -l; touch /mnt/x && echo made");
   spec.new_namespaces = CLONE_NEWNS | CLONE_NEWPID;
-  spec.mounts = {
-      {"proc", "/proc", "proc"}, {"tmpfs", "/mnt", "tmpfs"}, {"x", "/no", "tmpfs", 0, "", true}};
+  spec.mounts = {{"proc", "/proc", "proc"}, {"tmpfs", "/mnt", "tmpfs"}, {"x", "/no", "tmpfs", 0, "", true}};
   std::string text = *RunAndRead(spec);
   EXPECT_TRUE(text.starts_with("1\n")) << text;
   EXPECT_THAT(text, HasSubstr("made\n"));
@@ -215,7 +211,8 @@ TEST(Process, JoinsThePidAndMountNamespacesOfAnother) {
   other.join_pidfd = child->pidfd();
   EXPECT_EQ(*RunAndRead(other), "there\nsleep\n");
   // This thread's next child is where this process is.
-  EXPECT_EQ(*RunAndRead(Sh("readlink /proc/self/ns/pid")), *RunAndRead({.argv = {"readlink", fmt::format("/proc/{}/ns/pid", getpid())}}));
+  EXPECT_EQ(*RunAndRead(Sh("readlink /proc/self/ns/pid")),
+            *RunAndRead({.argv = {"readlink", fmt::format("/proc/{}/ns/pid", getpid())}}));
   ASSERT_TRUE(child->Kill(SIGKILL));
   ASSERT_TRUE(child->Wait());
   auto late = Spawn(other);

@@ -21,8 +21,7 @@ Status CopyByReading(int in_fd, int out_fd, off_t begin, off_t end) {
     if (n < 0) return ErrnoError(errno, "read");
     if (n == 0) return Ok();  // shrank while we looked
     for (ssize_t done = 0; done < n;) {
-      ssize_t written =
-          pwrite(out_fd, buffer.data() + done, static_cast<size_t>(n - done), begin + done);
+      ssize_t written = pwrite(out_fd, buffer.data() + done, static_cast<size_t>(n - done), begin + done);
       if (written < 0 && errno == EINTR) continue;
       if (written < 0) return ErrnoError(errno, "write");
       done += written;
@@ -35,8 +34,7 @@ Status CopyByReading(int in_fd, int out_fd, off_t begin, off_t end) {
 Status CopySegment(int in_fd, int out_fd, off_t begin, off_t end, CopyMethod& method) {
   while (method == CopyMethod::kCopyRange && begin < end) {
     off_t in_offset = begin, out_offset = begin;
-    ssize_t n = copy_file_range(in_fd, &in_offset, out_fd, &out_offset,
-                                static_cast<size_t>(end - begin), 0);
+    ssize_t n = copy_file_range(in_fd, &in_offset, out_fd, &out_offset, static_cast<size_t>(end - begin), 0);
     if (n > 0) {
       begin += n;
       continue;

@@ -59,8 +59,7 @@ Result<ExitStatus> RunProcess(SpawnSpec spec, const OutputCallback& output, std:
                     {stopped ? -1 : stop_event.fd(), POLLIN, 0}};
     int timeout = -1;
     if (ended) {
-      auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
-          deadline - std::chrono::steady_clock::now());
+      auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
       timeout = static_cast<int>(std::max<int64_t>(left.count(), 0));
     }
     int ready = poll(fds, 4, timeout);
@@ -88,17 +87,15 @@ Result<ExitStatus> RunProcess(SpawnSpec spec, const OutputCallback& output, std:
 Result<std::string> RunAndRead(SpawnSpec spec, std::stop_token stop) {
   std::string name = spec.argv.at(0);
   std::string text, errors;
-  TRY_ASSIGN(ExitStatus status, RunProcess(
-                                    std::move(spec),
-                                    [&](Stream stream, std::string_view chunk) {
-                                      (stream == Stream::kStdout ? text : errors) += chunk;
-                                    },
-                                    stop));
+  TRY_ASSIGN(
+      ExitStatus status,
+      RunProcess(
+          std::move(spec),
+          [&](Stream stream, std::string_view chunk) { (stream == Stream::kStdout ? text : errors) += chunk; }, stop));
   if (!status.ok()) {
     constexpr size_t kTail = 2000;
     if (errors.size() > kTail) errors.erase(0, errors.size() - kTail);
-    return MakeError(Code::kExec, "{} failed with status {}: {}", name, status.code,
-                     TrimSpace(errors));
+    return MakeError(Code::kExec, "{} failed with status {}: {}", name, status.code, TrimSpace(errors));
   }
   return text;
 }

@@ -57,9 +57,8 @@ Result<std::vector<std::string>> ListXattrs(int fd) {
 }
 
 Result<std::vector<std::string>> ListXattrs(const std::string& path) {
-  return SplitNames(
-      ReadGrowing([&](char* data, size_t size) { return llistxattr(path.c_str(), data, size); },
-                  "list xattrs of " + path));
+  return SplitNames(ReadGrowing([&](char* data, size_t size) { return llistxattr(path.c_str(), data, size); },
+                                "list xattrs of " + path));
 }
 
 Result<std::optional<std::string>> GetXattr(int fd, const std::string& name) {
@@ -72,15 +71,13 @@ Result<std::optional<std::string>> GetXattr(int fd, const std::string& name) {
 }
 
 Result<std::optional<std::string>> GetXattr(const std::string& path, const std::string& name) {
-  return ReadGrowing(
-      [&](char* data, size_t size) { return lgetxattr(path.c_str(), name.c_str(), data, size); },
-      fmt::format("get xattr {} of {}", name, path));
+  return ReadGrowing([&](char* data, size_t size) { return lgetxattr(path.c_str(), name.c_str(), data, size); },
+                     fmt::format("get xattr {} of {}", name, path));
 }
 
 Status SetXattr(int fd, const std::string& name, std::string_view value) {
   if (fsetxattr(fd, name.c_str(), value.data(), value.size(), 0) == 0) return Ok();
-  if (errno == EBADF &&
-      setxattr(FdPath(fd).c_str(), name.c_str(), value.data(), value.size(), 0) == 0) {
+  if (errno == EBADF && setxattr(FdPath(fd).c_str(), name.c_str(), value.data(), value.size(), 0) == 0) {
     return Ok();
   }
   return ErrnoError(errno, "set xattr " + name);

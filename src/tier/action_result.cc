@@ -16,11 +16,16 @@ constexpr uint64_t kStdoutRaw = 5 << 3 | kBytes;
 bool TakeField(Cursor& in, uint64_t wire_type, std::string_view* bytes) {
   uint64_t number;
   switch (wire_type) {
-    case kVarint: return in.Varint(&number);
-    case kFixed64: return in.Raw(8, bytes);
-    case kFixed32: return in.Raw(4, bytes);
-    case kBytes: return in.Bytes(bytes);
-    default: return false;  // groups, which proto3 does not have
+    case kVarint:
+      return in.Varint(&number);
+    case kFixed64:
+      return in.Raw(8, bytes);
+    case kFixed32:
+      return in.Raw(4, bytes);
+    case kBytes:
+      return in.Bytes(bytes);
+    default:
+      return false;  // groups, which proto3 does not have
   }
 }
 

@@ -19,8 +19,8 @@ TEST(ActionResult, ATextIsTheStandardOutputOfAnAction) {
 TEST(ActionResult, WhatAServerAddsIsPassedOver) {
   // exit_code: 7, stdout_raw: "text", execution_metadata { worker: "127.0.0.1:9" }, and a field of each other type
   // that a later version may have.
-  std::string entry = "\x20\x07"s + AsActionResult("text") + "\x4a\x0d\x0a\x0b" + "127.0.0.1:9" +
-                      "\xa1\x06" + std::string(8, '\x01') + "\xa5\x06" + std::string(4, '\x01');
+  std::string entry = "\x20\x07"s + AsActionResult("text") + "\x4a\x0d\x0a\x0b" + "127.0.0.1:9" + "\xa1\x06" +
+                      std::string(8, '\x01') + "\xa5\x06" + std::string(4, '\x01');
   EXPECT_EQ(*TextOfActionResult(entry), "text");
 }
 

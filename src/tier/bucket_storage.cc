@@ -27,17 +27,16 @@ constexpr Nanos kGrace = std::chrono::hours(1);
 constexpr Nanos kBuildKitGrace = std::chrono::hours(25);
 
 std::string EntryOf(const GroupEntry& group) {
-  return fmt::format("{}.{}.{}.{}", group.manifest.digest.Hex(), group.manifest.size,
-                     group.records.digest.Hex(), group.records.size);
+  return fmt::format("{}.{}.{}.{}", group.manifest.digest.Hex(), group.manifest.size, group.records.digest.Hex(),
+                     group.records.size);
 }
 
-std::optional<oci::Descriptor> Described(const std::string& hex, const std::string& size,
-                                         std::string_view media_type) {
+std::optional<oci::Descriptor> Described(const std::string& hex, const std::string& size, std::string_view media_type) {
   auto digest = Digest::Parse(std::string(kAlgorithm) + hex);
   auto bytes = ParseInt(size);
   if (!digest || !bytes || *bytes < 0) return {};
-  return oci::Descriptor{.media_type = std::string(media_type), .digest = *digest,
-                         .size = static_cast<uint64_t>(*bytes)};
+  return oci::Descriptor{
+      .media_type = std::string(media_type), .digest = *digest, .size = static_cast<uint64_t>(*bytes)};
 }
 
 // Nothing for keys that are no entry: somebody else's, or a later version's.
@@ -60,15 +59,13 @@ class BucketStorage final : public ObjectBlobs {
     TRY_ASSIGN(auto listed, ListName(layout_.names.front(), stop));
     for (size_t i = 1; i < layout_.names.size(); ++i) {
       TRY_ASSIGN(auto also, ListName(layout_.names[i], stop));
-      std::erase_if(listed, [&](const GroupEntry& group) {
-        return std::ranges::find(also, group) == also.end();
-      });
+      std::erase_if(listed, [&](const GroupEntry& group) { return std::ranges::find(also, group) == also.end(); });
     }
     return listed;
   }
 
-  Status Replace(const GroupEntry& added, const std::string& manifest_text,
-                 const std::vector<Digest>& old, std::stop_token stop) override {
+  Status Replace(const GroupEntry& added, const std::string& manifest_text, const std::vector<Digest>& old,
+                 std::stop_token stop) override {
     for (const std::string& name : layout_.names) {
       TRY(store_->Put(GroupPrefix(name) + EntryOf(added), objects::BodyOf(manifest_text), stop));
     }
@@ -122,9 +119,8 @@ class BucketStorage final : public ObjectBlobs {
   Result<std::vector<GroupEntry>> ListName(const std::string& name, std::stop_token stop) {
     const std::string prefix = GroupPrefix(name);
     TRY_ASSIGN(auto listed, store_->List(prefix, stop));
-    std::ranges::stable_sort(listed, {}, [](const objects::ListedObject& object) {
-      return object.info.modified.value_or(Timestamp());
-    });
+    std::ranges::stable_sort(
+        listed, {}, [](const objects::ListedObject& object) { return object.info.modified.value_or(Timestamp()); });
     std::vector<GroupEntry> groups;
     auto known = keys_.Lock();
     for (const objects::ListedObject& object : listed) {
@@ -224,8 +220,7 @@ class BucketStorage final : public ObjectBlobs {
 
 }  // namespace
 
-std::unique_ptr<BlobStorage> MakeBucketStorage(std::unique_ptr<objects::ObjectStore> store,
-                                               BucketLayout layout) {
+std::unique_ptr<BlobStorage> MakeBucketStorage(std::unique_ptr<objects::ObjectStore> store, BucketLayout layout) {
   return std::make_unique<BucketStorage>(std::move(store), std::move(layout));
 }
 

@@ -31,7 +31,6 @@ struct BucketLayout {
   Nanos touch_refresh = std::chrono::minutes(10);
 };
 
-std::unique_ptr<BlobStorage> MakeBucketStorage(std::unique_ptr<objects::ObjectStore> store,
-                                               BucketLayout layout);
+std::unique_ptr<BlobStorage> MakeBucketStorage(std::unique_ptr<objects::ObjectStore> store, BucketLayout layout);
 
 }  // namespace varve::tier

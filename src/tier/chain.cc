@@ -53,15 +53,15 @@ Status Within(Nanos limit, std::stop_token stop, const std::function<Status(std:
   return status;
 }
 
-Chain::Chain(cache::LocalStore& local, cas::BlobStore& blobs, Clock& clock,
-             std::vector<Member> members, std::stop_token stop)
+Chain::Chain(cache::LocalStore& local, cas::BlobStore& blobs, Clock& clock, std::vector<Member> members,
+             std::stop_token stop)
     : local_(local), blobs_(blobs), clock_(clock), stop_(std::move(stop)), count_(members.size()) {
   auto states = members_.Lock();
   for (Member& member : members) states->push_back({.member = std::move(member)});
 }
 
 bool Chain::AskWithin(size_t member, Nanos limit, std::stop_token stop,
-                const std::function<Status(Tier&, std::stop_token)>& request) {
+                      const std::function<Status(Tier&, std::stop_token)>& request) {
   std::shared_ptr<Tier> tier;
   {
     auto states = members_.Lock();
@@ -69,8 +69,7 @@ bool Chain::AskWithin(size_t member, Nanos limit, std::stop_token stop,
     tier = (*states)[member].member.tier;
   }
   Nanos began = clock_.Monotonic();
-  Status answered =
-      Within(limit, stop, [&](std::stop_token both) { return request(*tier, both); });
+  Status answered = Within(limit, stop, [&](std::stop_token both) { return request(*tier, both); });
   auto states = members_.Lock();
   State& state = (*states)[member];
   state.time += clock_.Monotonic() - began;
@@ -133,8 +132,7 @@ Status Chain::Drop(const StepKey& key) {
   return local_.Drop(key);
 }
 
-Result<std::vector<cache::StepRecord>> Chain::Earlier(const std::string& slot, const Digest& op_digest,
-                                                      size_t limit) {
+Result<std::vector<cache::StepRecord>> Chain::Earlier(const std::string& slot, const Digest& op_digest, size_t limit) {
   TRY_ASSIGN(auto earlier, local_.Earlier(slot, op_digest, limit));
   auto states = members_.Lock();
   for (const State& state : *states) {
@@ -202,8 +200,7 @@ Result<std::optional<cache::LayerBlob>> Chain::FindHere(const DiffId& layer) {
   return std::optional<cache::LayerBlob>();
 }
 
-Result<std::optional<cache::LayerBlob>> Chain::FetchLayer(const DiffId& layer,
-                                                          const OnProgress& on_progress,
+Result<std::optional<cache::LayerBlob>> Chain::FetchLayer(const DiffId& layer, const OnProgress& on_progress,
                                                           std::stop_token stop) {
   {
     auto fetching = fetching_.Lock();
@@ -244,11 +241,11 @@ std::optional<cache::LayerBlob> Chain::DescribeLayer(const DiffId& layer, std::s
 }
 
 Result<std::optional<cache::LayerBlob>> Chain::FetchFrom(size_t member, const DiffId& layer,
-                                                         const OnProgress& on_progress,
-                                                         std::stop_token stop) {
-  TRY_ASSIGN(auto blob, Bring(member, "layer " + layer.value.Short(),
-                              [&](Tier& tier, std::stop_token token) { return tier.FindLayer(layer, token); },
-                              on_progress, stop));
+                                                         const OnProgress& on_progress, std::stop_token stop) {
+  TRY_ASSIGN(auto blob,
+             Bring(
+                 member, "layer " + layer.value.Short(),
+                 [&](Tier& tier, std::stop_token token) { return tier.FindLayer(layer, token); }, on_progress, stop));
   if (!blob) return std::optional<cache::LayerBlob>();
   Counter("tier.layers").Add();
   Counter("tier.layer_bytes").Add(static_cast<int64_t>(blob->size));
@@ -258,13 +255,14 @@ Result<std::optional<cache::LayerBlob>> Chain::FetchFrom(size_t member, const Di
 }
 
 Result<bool> Chain::FetchMount(const std::string& key, const std::string& id,
-                               const std::function<Status(Reader& tar)>& take,
-                               const OnProgress& on_progress, std::stop_token stop) {
+                               const std::function<Status(Reader& tar)>& take, const OnProgress& on_progress,
+                               std::stop_token stop) {
   for (size_t member = 0; member < count_; ++member) {
     if (!(*members_.Lock())[member].member.mounts.Takes(id)) continue;
-    TRY_ASSIGN(auto blob, Bring(member, "cache mount " + id,
-                                [&](Tier& tier, std::stop_token token) { return tier.FindMount(key, token); },
-                                on_progress, stop));
+    TRY_ASSIGN(auto blob,
+               Bring(
+                   member, "cache mount " + id,
+                   [&](Tier& tier, std::stop_token token) { return tier.FindMount(key, token); }, on_progress, stop));
     if (!blob) continue;
     Counter("tier.mounts").Add();
     // Of no use to anybody once it is unpacked.
@@ -372,8 +370,10 @@ std::vector<Report> Chain::Reports() {
   std::vector<Report> reports;
   auto states = members_.Lock();
   for (State& state : *states) {
-    reports.push_back({.name = state.member.name, .traffic = state.member.tier->traffic(),
-                       .time = state.time, .failure = state.failure,
+    reports.push_back({.name = state.member.name,
+                       .traffic = state.member.tier->traffic(),
+                       .time = state.time,
+                       .failure = state.failure,
                        .notices = state.member.tier->TakeNotices()});
   }
   return reports;

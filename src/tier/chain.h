@@ -30,10 +30,10 @@
 namespace varve::tier {
 
 struct Member {
-  std::string name;                // "local:cache", "registry:example.com/app:cache"
+  std::string name;  // "local:cache", "registry:example.com/app:cache"
   std::shared_ptr<Tier> tier;
-  Nanos timeout{20'000'000'000};   // for one look-up; downloads have more, by their size
-  MountChoice mounts = {};         // contents of cache mounts that it is asked for
+  Nanos timeout{20'000'000'000};  // for one look-up; downloads have more, by their size
+  MountChoice mounts = {};        // contents of cache mounts that it is asked for
 };
 
 struct Report {
@@ -52,8 +52,7 @@ class Chain final : public cache::RecordStore {
   Chain(cache::LocalStore& local, cas::BlobStore& blobs, Clock& clock, std::vector<Member> members,
         std::stop_token stop);
 
-  Result<std::vector<std::optional<cache::StepRecord>>> GetMany(
-      const std::vector<StepKey>& keys) override;
+  Result<std::vector<std::optional<cache::StepRecord>>> GetMany(const std::vector<StepKey>& keys) override;
   Status Put(const cache::StepRecord& record) override;
   // In the local store; and no tier is believed about this key again.
   Status Drop(const StepKey& key) override;
@@ -83,9 +82,8 @@ class Chain final : public cache::RecordStore {
   void NoteFound(size_t member, const cache::StepRecord& record);
   // Gives `take` the tar of a cache mount's content, verified, from the first tier that has it. False: none
   // has. An error is that of `take`, or about this machine.
-  Result<bool> FetchMount(const std::string& key, const std::string& id,
-                          const std::function<Status(Reader& tar)>& take, const OnProgress& on_progress,
-                          std::stop_token stop);
+  Result<bool> FetchMount(const std::string& key, const std::string& id, const std::function<Status(Reader& tar)>& take,
+                          const OnProgress& on_progress, std::stop_token stop);
 
   std::string TierOf(const StepKey& key) override;
   std::optional<cache::StepRecord> Found(const StepKey& key);
@@ -110,9 +108,8 @@ class Chain final : public cache::RecordStore {
 
   // Runs one request, unless the tier has failed; false: go on without it.
   bool AskWithin(size_t member, Nanos limit, std::stop_token stop,
-           const std::function<Status(Tier&, std::stop_token)>& request);
-  Result<std::optional<cache::LayerBlob>> FetchFrom(size_t member, const DiffId& layer,
-                                                    const OnProgress& on_progress,
+                 const std::function<Status(Tier&, std::stop_token)>& request);
+  Result<std::optional<cache::LayerBlob>> FetchFrom(size_t member, const DiffId& layer, const OnProgress& on_progress,
                                                     std::stop_token stop);
   // Asks the member for a descriptor and brings what it names into the blob store. Nothing: it has not.
   Result<std::optional<oci::Descriptor>> Bring(

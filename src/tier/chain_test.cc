@@ -22,8 +22,7 @@ cache::StepRecord RecordOf(const std::string& name) {
 // A tier that is a map, and fails when it is told to.
 class FakeTier final : public Tier {
  public:
-  Result<std::vector<std::optional<cache::StepRecord>>> GetMany(const std::vector<StepKey>& keys,
-                                                                tree::TreeStore&,
+  Result<std::vector<std::optional<cache::StepRecord>>> GetMany(const std::vector<StepKey>& keys, tree::TreeStore&,
                                                                 std::stop_token stop) override {
     asked.push_back(keys.size());
     if (slow) {
@@ -58,8 +57,8 @@ class FakeTier final : public Tier {
   Result<std::optional<oci::Descriptor>> FindLayer(const DiffId& layer, std::stop_token) override {
     auto it = blobs.find(layer);
     if (it == blobs.end()) return std::optional<oci::Descriptor>();
-    return std::optional(oci::Descriptor{.media_type = std::string(oci::kOciLayer),
-                                         .digest = Digest::Of(it->second), .size = it->second.size()});
+    return std::optional(oci::Descriptor{
+        .media_type = std::string(oci::kOciLayer), .digest = Digest::Of(it->second), .size = it->second.size()});
   }
   Status Fetch(const oci::Descriptor& blob, Writer& out, std::stop_token) override {
     ++fetches;
@@ -284,11 +283,10 @@ TEST_F(ChainTest, ADamagedOrMissingBlobComesFromTheNextTier) {
 TEST_F(ChainTest, AMountComesFromTheFirstTierThatIsAskedForItAndHasIt) {
   near_->Add("npm");
   far_->Add("npm");
-  chain_ = std::make_unique<Chain>(
-      *local_.store, *blobs_, clock_,
-      std::vector<Member>{{.name = "near", .tier = near_, .mounts = {.ids = {"pip"}}},
-                          {.name = "far", .tier = far_, .mounts = {.all = true}}},
-      std::stop_token());
+  chain_ = std::make_unique<Chain>(*local_.store, *blobs_, clock_,
+                                   std::vector<Member>{{.name = "near", .tier = near_, .mounts = {.ids = {"pip"}}},
+                                                       {.name = "far", .tier = far_, .mounts = {.all = true}}},
+                                   std::stop_token());
   std::string tar;
   auto take = [&](Reader& in) -> Status {
     TRY_ASSIGN(tar, ReadAll(in, 1 << 20));
@@ -304,11 +302,10 @@ TEST_F(ChainTest, AMountComesFromTheFirstTierThatIsAskedForItAndHasIt) {
 TEST_F(ChainTest, AMountThatArrivesDamagedIsNotTaken) {
   far_->Add("npm");
   far_->damaged = true;
-  chain_ = std::make_unique<Chain>(
-      *local_.store, *blobs_, clock_,
-      std::vector<Member>{{.name = "far", .tier = far_, .mounts = {.all = true}}}, std::stop_token());
-  auto fetched = chain_->FetchMount(
-      "npm", "npm", [](Reader&) -> Status { return Internal("taken"); }, nullptr, {});
+  chain_ = std::make_unique<Chain>(*local_.store, *blobs_, clock_,
+                                   std::vector<Member>{{.name = "far", .tier = far_, .mounts = {.all = true}}},
+                                   std::stop_token());
+  auto fetched = chain_->FetchMount("npm", "npm", [](Reader&) -> Status { return Internal("taken"); }, nullptr, {});
   ASSERT_TRUE(fetched);
   EXPECT_FALSE(*fetched);
   EXPECT_FALSE(chain_->Reports()[0].failure) << "one blob's misfortune";

@@ -40,9 +40,7 @@ class Limited final : public Writer {
   const uint64_t limit_;
 };
 
-bool Unusable(const Error& error) {
-  return error.code == Code::kNotFound || error.code == Code::kCorrupt;
-}
+bool Unusable(const Error& error) { return error.code == Code::kNotFound || error.code == Code::kCorrupt; }
 
 oci::Descriptor DescriptorOf(const chunk::Pack& pack) {
   return {.media_type = std::string(chunk::kPackMediaType), .digest = pack.digest, .size = pack.size};
@@ -61,8 +59,7 @@ void TakeFromLocal(chunk::Assembly& assembly, const std::vector<DiffId>& similar
   }
 }
 
-Status FetchRanges(chunk::Assembly& assembly, const chunk::ChunkList& list, Wire& wire,
-                   std::stop_token stop) {
+Status FetchRanges(chunk::Assembly& assembly, const chunk::ChunkList& list, Wire& wire, std::stop_token stop) {
   METRIC("tier.chunks");
   std::vector<chunk::Range> ranges = assembly.Missing();
   if (wire.HasParts()) {
@@ -97,8 +94,7 @@ Status FetchRanges(chunk::Assembly& assembly, const chunk::ChunkList& list, Wire
 
 }  // namespace
 
-Result<std::shared_ptr<const chunk::ChunkList>> ChunkLists::Get(const StoredLayer& tar,
-                                                                std::stop_token stop) {
+Result<std::shared_ptr<const chunk::ChunkList>> ChunkLists::Get(const StoredLayer& tar, std::stop_token stop) {
   {
     auto lists = lists_.Lock();
     auto it = lists->find(tar.blob.digest);
@@ -205,8 +201,8 @@ Status ChunkSender::AddMount(const std::string& key, Timestamp created, const Wr
 Result<StoredLayer> ChunkSender::SendList(const chunk::Stream& stream) {
   chunk::ChunkList list = packer_.ListOf(stream);
   TRY_ASSIGN(std::string text, chunk::Encode(list));
-  StoredLayer stored{.layer = DiffId(stream.digest), .blob = Describe(text, chunk::kListMediaType),
-                     .tar_size = stream.size};
+  StoredLayer stored{
+      .layer = DiffId(stream.digest), .blob = Describe(text, chunk::kListMediaType), .tar_size = stream.size};
   for (const chunk::Pack& pack : list.packs) stored.packs.push_back(DescriptorOf(pack));
   TRY(wire_.Send(stored.blob, OpenText(std::move(text)), stop_));
   return stored;

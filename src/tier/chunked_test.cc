@@ -36,7 +36,9 @@ std::string TarOf(size_t files, int version = 0, size_t step = 100, size_t size 
   archive::TarWriter tar(out);
   for (size_t i = 0; i < files; ++i) {
     std::string content = Noise(size, (i << 32) + (i % step == 0 ? static_cast<uint64_t>(version) : 0));
-    EXPECT_TRUE(tar.Add({.name = "lib/" + std::to_string(i), .mode = 0644, .size = content.size(),
+    EXPECT_TRUE(tar.Add({.name = "lib/" + std::to_string(i),
+                         .mode = 0644,
+                         .size = content.size(),
                          .mtime = Timestamp{(version + 1) * int64_t{1'000'000'000}}}));
     EXPECT_TRUE(tar.Content(content));
   }
@@ -69,15 +71,17 @@ Offer OfferOf(const std::vector<std::string>& tars, const std::string& slot = "s
 }
 
 Offer::Mount MountOf(const std::string& key, const std::string& tar, int64_t created = 1) {
-  return {.key = key, .id = key, .created = Timestamp{created}, .changed = true,
+  return {.key = key,
+          .id = key,
+          .created = Timestamp{created},
+          .changed = true,
           .write = [tar](Writer& out, std::stop_token) { return out.Write(tar); }};
 }
 
 struct ChunkedTier : ::testing::Test {
   std::unique_ptr<Tier> Open(PackedOptions options = {}) {
     options.local.scratch = directory.path();
-    return MakePackedTier(MakeDirectoryStorage({.path = directory.path() + "/cache"}), std::move(options),
-                          clock);
+    return MakePackedTier(MakeDirectoryStorage({.path = directory.path() + "/cache"}), std::move(options), clock);
   }
   // What a fresh machine reads of the layer, and what that cost.
   std::string Read(const std::string& tar, Traffic* traffic = nullptr, PackedOptions options = {}) {
@@ -144,9 +148,7 @@ TEST_F(ChunkedTier, AnOlderLayerThatCannotBeReadIsDoneWithout) {
   std::string tar = TarOf(500);
   Send(OfferOf({tar}));
   PackedOptions options;
-  options.local.earlier = [&](const std::string&, std::stop_token) {
-    return std::vector<DiffId>{IdOf("gone")};
-  };
+  options.local.earlier = [&](const std::string&, std::stop_token) { return std::vector<DiffId>{IdOf("gone")}; };
   options.local.write_tar = [&](const DiffId&, Writer& out, std::stop_token) -> Status {
     TRY(out.Write(tar.substr(0, 1'500'000)));
     return Corrupt("the layer changed");
@@ -168,8 +170,7 @@ TEST_F(ChunkedTier, PlainAndChunkedLayersLieInOneTier) {
   offer.chunked = false;
   offer.make_blob = [&](const DiffId&, std::stop_token) -> Result<Offer::Blob> {
     Offer::Blob blob;
-    blob.descriptor = {.media_type = std::string(oci::kOciLayer), .digest = Digest::Of(plain),
-                       .size = plain.size()};
+    blob.descriptor = {.media_type = std::string(oci::kOciLayer), .digest = Digest::Of(plain), .size = plain.size()};
     blob.open = [&](uint64_t offset) -> Result<std::unique_ptr<Reader>> {
       return std::make_unique<StringReader>(std::string_view(plain).substr(offset));
     };
@@ -285,14 +286,14 @@ TEST_F(ChunkedTier, OldMountsGoFirstWhenTheTierIsFull) {
 
 TEST(ShrinkChunks, APackThatAnotherLayerNeedsFreesNothing) {
   auto pack = [](const std::string& name) {
-    return oci::Descriptor{.media_type = std::string(chunk::kPackMediaType), .digest = Digest::Of(name),
-                           .size = 1000};
+    return oci::Descriptor{.media_type = std::string(chunk::kPackMediaType), .digest = Digest::Of(name), .size = 1000};
   };
   auto layer = [&](const std::string& name, std::vector<oci::Descriptor> packs) {
-    return StoredLayer{.layer = DiffId(Digest::Of(name)),
-                       .blob = {.media_type = std::string(chunk::kListMediaType),
-                                .digest = Digest::Of("list " + name), .size = 10},
-                       .tar_size = 1, .packs = std::move(packs)};
+    return StoredLayer{
+        .layer = DiffId(Digest::Of(name)),
+        .blob = {.media_type = std::string(chunk::kListMediaType), .digest = Digest::Of("list " + name), .size = 10},
+        .tar_size = 1,
+        .packs = std::move(packs)};
   };
   Group group{.layers = {layer("a", {pack("1"), pack("2")}), layer("b", {pack("1"), pack("3")}),
                          layer("c", {pack("1"), pack("4")})}};

@@ -21,8 +21,8 @@ class ClientStorage final : public BlobStorage {
     return Groups(std::move(stop));
   }
 
-  Status Replace(const GroupEntry& added, const std::string& manifest_text,
-                 const std::vector<Digest>& old, std::stop_token stop) override {
+  Status Replace(const GroupEntry& added, const std::string& manifest_text, const std::vector<Digest>& old,
+                 std::stop_token stop) override {
     std::lock_guard lock(mutex_);
     TRY_ASSIGN(auto groups, Groups(stop));
     TRY(PutText(manifest_text, stop));
@@ -30,7 +30,9 @@ class ClientStorage final : public BlobStorage {
     TRY(PutText(index, stop));
     top_ = Digest::Of(index);
     if (listed_) {
-      listed_({.media_type = std::string(oci::kOciIndex), .digest = *top_, .size = index.size(),
+      listed_({.media_type = std::string(oci::kOciIndex),
+               .digest = *top_,
+               .size = index.size(),
                .artifact_type = std::string(kArtifactType)});
     }
     return Ok();

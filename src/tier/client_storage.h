@@ -1,9 +1,9 @@
-// A tier in an OCI image layout that a daemon's client keeps (type=local through the daemon): the same layout as that of
-// directory_storage.h, seen through the client's content store.
+// A tier in an OCI image layout that a daemon's client keeps (type=local through the daemon): the same layout as that
+// of directory_storage.h, seen through the client's content store.
 //
 // A content store has no names. The client reads its index.json and tells the digest under the tag; the daemon answers
-// with the descriptor that the client lists under the tag then. Blobs that nothing leads to any more are the client's to
-// remove.
+// with the descriptor that the client lists under the tag then. Blobs that nothing leads to any more are the client's
+// to remove.
 #pragma once
 
 #include <functional>

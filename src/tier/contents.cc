@@ -11,9 +11,7 @@ namespace {
 
 constexpr size_t kParallel = 8;
 
-bool IsDamage(const Error& error) {
-  return error.code == Code::kNotFound || error.code == Code::kCorrupt;
-}
+bool IsDamage(const Error& error) { return error.code == Code::kNotFound || error.code == Code::kCorrupt; }
 
 Result<Group> LoadGroup(Wire& wire, const GroupEntry& entry, std::stop_token stop) {
   if (entry.records.media_type != kRecordsMediaType) {

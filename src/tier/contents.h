@@ -24,10 +24,10 @@ struct Contents {
   // Into `groups`, of what is trusted.
   std::map<StepKey, const cache::StepRecord*> records;  // the newest of each key
   std::map<DiffId, const StoredLayer*> layers;
-  std::map<Digest, const TreePack*> trees;  // by root
+  std::map<Digest, const TreePack*> trees;           // by root
   std::map<std::string, const StoredMount*> mounts;  // the newest of each key
   std::map<Digest, const DisownedKey*> disowned;     // by weak key
-  std::map<StepKey, std::string> refused;  // of which there are only records that are not trusted: why
+  std::map<StepKey, std::string> refused;            // of which there are only records that are not trusted: why
 
   Contents() = default;
   Contents(const Contents&) = delete;
@@ -48,7 +48,6 @@ struct Contents {
 // the others so; a list that is damaged makes one too, and is an empty one.
 using Note = std::function<void(std::string line)>;
 Result<std::shared_ptr<const Contents>> LoadContents(BlobStorage& storage, Wire& wire, const Contents* known,
-                                                     const VerifyKeys* trusted, const Note& note,
-                                                     std::stop_token stop);
+                                                     const VerifyKeys* trusted, const Note& note, std::stop_token stop);
 
 }  // namespace varve::tier

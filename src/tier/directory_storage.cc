@@ -37,11 +37,10 @@ class DirectoryStorage final : public BlobStorage {
     return GroupsOf(*top);
   }
 
-  Status Replace(const GroupEntry& added, const std::string& manifest_text,
-                 const std::vector<Digest>& old, std::stop_token stop) override {
+  Status Replace(const GroupEntry& added, const std::string& manifest_text, const std::vector<Digest>& old,
+                 std::stop_token stop) override {
     TRY(PutText(manifest_text));
-    TRY_ASSIGN(auto lock, sys::FlockGuard::Lock(options_.path + "/index.json.lock",
-                                                sys::LockMode::kExclusive, stop));
+    TRY_ASSIGN(auto lock, sys::FlockGuard::Lock(options_.path + "/index.json.lock", sys::LockMode::kExclusive, stop));
     oci::Index top;
     if (auto read = ReadTop()) {
       top = std::move(*read);
@@ -61,8 +60,7 @@ class DirectoryStorage final : public BlobStorage {
     }
     std::string index = SerialiseGroupIndex(Merged(std::move(groups), added, old));
     TRY(PutText(index));
-    oci::Descriptor entry{.media_type = std::string(oci::kOciIndex), .digest = Digest::Of(index),
-                          .size = index.size()};
+    oci::Descriptor entry{.media_type = std::string(oci::kOciIndex), .digest = Digest::Of(index), .size = index.size()};
     entry.artifact_type = kArtifactType;
     entry.annotations = {{std::string(oci::kAnnotationRefName), options_.tag}};
     oci::PutInLayout(top, std::move(entry));
@@ -93,8 +91,7 @@ class DirectoryStorage final : public BlobStorage {
 
   bool HasParts() const override { return true; }
 
-  Status GetPart(const oci::Descriptor& blob, uint64_t offset, uint64_t size, Writer& out,
-                 std::stop_token) override {
+  Status GetPart(const oci::Descriptor& blob, uint64_t offset, uint64_t size, Writer& out, std::stop_token) override {
     std::string path = PathOf(blob.digest);
     TRY_ASSIGN(Fd fd, OpenFile(path, O_RDONLY));
     if (lseek(fd.get(), static_cast<off_t>(offset), SEEK_SET) < 0) return ErrnoError(errno, "seek in " + path);
@@ -109,8 +106,7 @@ class DirectoryStorage final : public BlobStorage {
     return Ok();
   }
 
-  Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, IfThere if_there,
-                   std::stop_token stop) override {
+  Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, IfThere if_there, std::stop_token stop) override {
     if (if_there == IfThere::kKeep) {
       TRY_ASSIGN(bool there, Has(blob, stop));
       if (there) return false;
@@ -121,8 +117,7 @@ class DirectoryStorage final : public BlobStorage {
   }
 
   Result<Freed> Free(const std::vector<oci::Descriptor>& blobs, std::stop_token stop) override {
-    TRY_ASSIGN(auto lock, sys::FlockGuard::Lock(options_.path + "/index.json.lock",
-                                                sys::LockMode::kExclusive, stop));
+    TRY_ASSIGN(auto lock, sys::FlockGuard::Lock(options_.path + "/index.json.lock", sys::LockMode::kExclusive, stop));
     TRY_ASSIGN(oci::Index top, ReadTop());
     auto reached = Reached(top);
     if (!reached) return Invalid("{} holds an index of an unknown kind", options_.path);
@@ -140,9 +135,7 @@ class DirectoryStorage final : public BlobStorage {
   }
 
  private:
-  std::string PathOf(const Digest& digest) const {
-    return options_.path + "/" + oci::LayoutBlobPath(digest);
-  }
+  std::string PathOf(const Digest& digest) const { return options_.path + "/" + oci::LayoutBlobPath(digest); }
 
   Status PutText(const std::string& text) {
     StringReader in(text);
@@ -200,9 +193,8 @@ class DirectoryStorage final : public BlobStorage {
     }
     auto index = oci::ParseIndex(*text);
     if (!index || depth == 0) return false;
-    return std::ranges::all_of(index->manifests, [&](const oci::Descriptor& entry) {
-      return Reach(entry.digest, depth - 1, reached);
-    });
+    return std::ranges::all_of(index->manifests,
+                               [&](const oci::Descriptor& entry) { return Reach(entry.digest, depth - 1, reached); });
   }
 
   // Of all entries; nothing: not to be told.

@@ -19,7 +19,7 @@ struct DirectoryOptions {
   std::string path;
   std::string tag = "latest";
   std::optional<Digest> digest = {};  // read instead of what the tag leads to
-  bool reset = false;  // Replace removes blobs that nothing leads to whatever their age
+  bool reset = false;                 // Replace removes blobs that nothing leads to whatever their age
 };
 
 // Nothing is touched before the first call; the directory is made by the first Put.

@@ -12,8 +12,8 @@ double SecondsOf(Nanos time) { return static_cast<double>(time.count()) / 1e9; }
 
 ExportBudget::ExportBudget(const Offer& offer, const std::set<DiffId>& layers, const std::set<DiffId>& held,
                            Rates rates, bool sent_later, Clock& clock)
-    : offer_(offer), order_(ByValue(offer.records, layers, clock.Now())), sent_later_(sent_later),
-      clock_(clock), began_(clock.Monotonic()) {
+    : offer_(offer), order_(ByValue(offer.records, layers, clock.Now())), sent_later_(sent_later), clock_(clock),
+      began_(clock.Monotonic()) {
   for (size_t i = 0; i < order_.size(); ++i) {
     if (!held.contains(order_[i].layer)) wanted_.push_back(i);
   }

@@ -75,8 +75,8 @@ class ExportBudget {
   struct State {
     size_t decided = 0, left_out = 0;
     bool given_up = false;
-    uint64_t bytes = 0;   // of what was taken
-    uint64_t moved = 0;   // of layers, not packed, that were sent
+    uint64_t bytes = 0;  // of what was taken
+    uint64_t moved = 0;  // of layers, not packed, that were sent
     std::set<DiffId> chosen;
     Rates rates;
   };

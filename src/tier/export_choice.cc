@@ -33,8 +33,7 @@ std::vector<LayerValue> ByValue(const std::vector<Offer::Record>& records, const
   }
   for (const LayerValue& value : values) {
     // All were made now and used once: seconds and bytes decide.
-    input.layers.push_back({.bytes = std::max<uint64_t>(value.bytes, 1), .created = now, .last_used = now,
-                            .uses = 1});
+    input.layers.push_back({.bytes = std::max<uint64_t>(value.bytes, 1), .created = now, .last_used = now, .uses = 1});
   }
   std::vector<LayerValue> ordered;
   for (const cache::Eviction& block : cache::EvictionOrder(input)) {
@@ -44,14 +43,12 @@ std::vector<LayerValue> ByValue(const std::vector<Offer::Record>& records, const
   return ordered;
 }
 
-std::set<DiffId> WorthMoving(const std::vector<LayerValue>& layers, const std::set<DiffId>& there,
-                             const Rates& rates) {
+std::set<DiffId> WorthMoving(const std::vector<LayerValue>& layers, const std::set<DiffId>& there, const Rates& rates) {
   // What a layer gains, with what gains on top of it; those on top come later in the order.
   std::map<DiffId, double> gain;
   for (auto layer = layers.rbegin(); layer != layers.rend(); ++layer) {
     double bytes = static_cast<double>(layer->bytes);
-    double cost = there.contains(layer->layer) ? 0
-                                               : bytes / rates.up + bytes / rates.down + 2 * rates.latency;
+    double cost = there.contains(layer->layer) ? 0 : bytes / rates.up + bytes / rates.down + 2 * rates.latency;
     double& own = gain[layer->layer];
     own += layer->seconds - cost;
     if (own > 0 && layer->below) gain[*layer->below] += own;

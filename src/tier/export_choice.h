@@ -43,7 +43,6 @@ struct Rates {
 };
 
 // Those that are worth moving. `there` need not be moved again.
-std::set<DiffId> WorthMoving(const std::vector<LayerValue>& layers, const std::set<DiffId>& there,
-                             const Rates& rates);
+std::set<DiffId> WorthMoving(const std::vector<LayerValue>& layers, const std::set<DiffId>& there, const Rates& rates);
 
 }  // namespace varve::tier

@@ -39,8 +39,7 @@ std::string Names(const std::vector<LayerValue>& values, const std::vector<std::
 const Timestamp kNow{1'700'000'000'000'000'000};
 
 TEST(ExportChoice, SecondsPerByteGoFirst) {
-  std::vector<Offer::Record> records = {Step({"a"}, 100 * kMega, 1), Step({"b"}, kMega, 60),
-                                        Step({"c"}, kMega, 5)};
+  std::vector<Offer::Record> records = {Step({"a"}, 100 * kMega, 1), Step({"b"}, kMega, 60), Step({"c"}, kMega, 5)};
   EXPECT_EQ(Names(ByValue(records, Set({"a", "b", "c"}), kNow), {"a", "b", "c"}), "bca");
 }
 
@@ -99,8 +98,7 @@ TEST(ExportChoice, AutoSendsACheapLayerBelowADearOne) {
   // Not when both together do not pay.
   EXPECT_EQ(Worth({Step({"a"}, 100 * kMega, 0), Step({"a", "b"}, kMega, 15)}, {"a", "b"}), Set({}));
   // What is there already costs nothing.
-  EXPECT_EQ(Worth({Step({"a"}, 100 * kMega, 0), Step({"a", "b"}, kMega, 15)}, {"a", "b"}, {"a"}).count(Layer("b")),
-            1u);
+  EXPECT_EQ(Worth({Step({"a"}, 100 * kMega, 0), Step({"a", "b"}, kMega, 15)}, {"a", "b"}, {"a"}).count(Layer("b")), 1u);
 }
 
 TEST(ExportChoice, AutoLeavesOutWhatIsCheapOnTopOfTheDear) {

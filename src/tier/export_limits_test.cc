@@ -21,14 +21,11 @@ class StuckStorage final : public BlobStorage {
                  std::stop_token stop) override {
     return storage_->Replace(added, manifest, old, stop);
   }
-  Result<bool> Has(const oci::Descriptor& blob, std::stop_token stop) override {
-    return storage_->Has(blob, stop);
-  }
+  Result<bool> Has(const oci::Descriptor& blob, std::stop_token stop) override { return storage_->Has(blob, stop); }
   Status Get(const oci::Descriptor& blob, Writer& out, std::stop_token stop) override {
     return storage_->Get(blob, out, stop);
   }
-  Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, IfThere if_there,
-                   std::stop_token stop) override {
+  Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, IfThere if_there, std::stop_token stop) override {
     if (!oci::IsLayer(blob.media_type)) return storage_->Put(blob, open, if_there, stop);
     while (!stop.stop_requested()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
     return Cancelled("stopped");

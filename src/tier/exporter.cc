@@ -36,8 +36,7 @@ bool HasLayerOf(const std::vector<StoredLayer>& layers, const cache::StepRecord&
 // Ends a layer's tar when the time of its export is over.
 class InTime final : public Writer {
  public:
-  InTime(Writer& out, const ExportBudget& budget, bool& cut_off)
-      : out_(out), budget_(budget), cut_off_(cut_off) {}
+  InTime(Writer& out, const ExportBudget& budget, bool& cut_off) : out_(out), budget_(budget), cut_off_(cut_off) {}
   Status Write(std::string_view data) override {
     cut_off_ = budget_.TimeIsOver();
     if (cut_off_) return Unavailable("there was no time left for it");
@@ -122,7 +121,7 @@ class Exporter {
   const OnProgress& on_progress_;
   const std::stop_token stop_;
   Group added_;
-  std::set<DiffId> layers_;         // of the records in added_, those that the offer has
+  std::set<DiffId> layers_;          // of the records in added_, those that the offer has
   std::set<StepKey> there_already_;  // of the records in added_
   size_t left_out_ = 0;
 };
@@ -284,8 +283,8 @@ Status Exporter::SendWhatIsWorthIt(LayerBlobs& blobs) {
     });
     if (!beyond) of_result.insert(offered.record.key);
   }
-  std::set<DiffId> worth = WorthSending(there_.groups, wanted, offer_.result_layers, of_result,
-                                        to_.options.max_size, to_.clock.Now());
+  std::set<DiffId> worth =
+      WorthSending(there_.groups, wanted, offer_.result_layers, of_result, to_.options.max_size, to_.clock.Now());
   size_t left_out = 0;
   uint64_t bytes = 0;
   std::erase_if(blobs, [&](const auto& entry) {
@@ -415,8 +414,8 @@ Status Exporter::WriteGroup() {
 
 }  // namespace
 
-Result<Exported> Export(ExportTarget& to, const Contents& there, const Offer& offer,
-                        const OnProgress& on_progress, std::stop_token stop) {
+Result<Exported> Export(ExportTarget& to, const Contents& there, const Offer& offer, const OnProgress& on_progress,
+                        std::stop_token stop) {
   Exporter exporter(to, there, offer, on_progress, std::move(stop));
   TRY(exporter.Run());
   return Exported{.left_out = exporter.left_out()};

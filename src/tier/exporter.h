@@ -41,7 +41,7 @@ struct Exported {
 };
 
 // Blocks. `there`: what the place has, as whoever has the key of this export sees it.
-Result<Exported> Export(ExportTarget& to, const Contents& there, const Offer& offer,
-                        const OnProgress& on_progress, std::stop_token stop);
+Result<Exported> Export(ExportTarget& to, const Contents& there, const Offer& offer, const OnProgress& on_progress,
+                        std::stop_token stop);
 
 }  // namespace varve::tier

@@ -49,8 +49,8 @@ class DirectoryFaults : public ::testing::TestWithParam<std::tuple<int, bool>> {
     return usable;
   }
 
-  sys::TempDir directory_ = *sys::TempDir::Create(
-      access("/dev/shm", W_OK) == 0 ? "/dev/shm" : ::testing::TempDir(), "tier-");
+  sys::TempDir directory_ =
+      *sys::TempDir::Create(access("/dev/shm", W_OK) == 0 ? "/dev/shm" : ::testing::TempDir(), "tier-");
   const std::string base_ = fs::canonical(directory_.path()).string();
   std::string path_;
   FakeClock clock_;
@@ -87,8 +87,8 @@ TEST_P(DirectoryFaults, AnExportThatFailsHarmsNobody) {
   EXPECT_GT(failed, 5u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Errors, DirectoryFaults,
-                         ::testing::Combine(::testing::Values(ENOSPC, EIO), ::testing::Bool()), [](const auto& test) {
+INSTANTIATE_TEST_SUITE_P(Errors, DirectoryFaults, ::testing::Combine(::testing::Values(ENOSPC, EIO), ::testing::Bool()),
+                         [](const auto& test) {
                            return std::string(std::get<0>(test.param) == ENOSPC ? "NoSpace" : "InputOutput") +
                                   (std::get<1>(test.param) ? "OfChunks" : "");
                          });

@@ -35,9 +35,9 @@ class GhaStorage final : public BlobStorage {
     for (const gha::Packs::Stat& group : listed) {
       auto manifest = Digest::Parse(std::string_view(group.key).substr(kGroup.size()));
       if (!manifest) continue;  // of a later version
-      groups.push_back({.manifest = {.media_type = std::string(oci::kOciManifest), .digest = *manifest},
-                        .records = {.media_type = std::string(kRecordsMediaType), .digest = group.digest,
-                                    .size = group.size}});
+      groups.push_back(
+          {.manifest = {.media_type = std::string(oci::kOciManifest), .digest = *manifest},
+           .records = {.media_type = std::string(kRecordsMediaType), .digest = group.digest, .size = group.size}});
     }
     return groups;
   }
@@ -48,8 +48,8 @@ class GhaStorage final : public BlobStorage {
     std::vector<oci::Descriptor> blobs = manifest.layers;
     blobs.push_back(added.records);
     std::vector<gha::Packs::Value> values;
-    gha::Packs::Value group{.key = GroupKey(added.manifest.digest), .digest = added.records.digest,
-                            .size = added.records.size};
+    gha::Packs::Value group{
+        .key = GroupKey(added.manifest.digest), .digest = added.records.digest, .size = added.records.size};
     {
       auto staged = staged_.Lock();
       for (const oci::Descriptor& blob : blobs) {
@@ -81,8 +81,7 @@ class GhaStorage final : public BlobStorage {
     return Ok();
   }
 
-  Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, IfThere if_there,
-                   std::stop_token stop) override {
+  Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, IfThere if_there, std::stop_token stop) override {
     // What was read and is damaged is forgotten (gha/packs.h), and so not held.
     TRY_ASSIGN(bool there, Has(blob, stop));
     there = there && if_there == IfThere::kKeep;
@@ -96,7 +95,9 @@ class GhaStorage final : public BlobStorage {
                         std::stop_token stop) override {
     TRY_ASSIGN(bool there, Has(blob, stop));
     if (there && if_there == IfThere::kKeep) return false;
-    return packs_.UploadAhead({.key = BlobKey(blob.digest), .digest = blob.digest, .size = blob.size,
+    return packs_.UploadAhead({.key = BlobKey(blob.digest),
+                               .digest = blob.digest,
+                               .size = blob.size,
                                .open = [open](uint64_t offset, uint64_t) { return open(offset); }},
                               std::move(stop));
   }

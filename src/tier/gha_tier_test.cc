@@ -17,13 +17,13 @@ using gha::Protocol;
 using gha_server::testing::FaultyService;
 using net::testing::ServerReply;
 using net::testing::ServerRequest;
+using ::testing::HasSubstr;
 using testing::Key;
 using testing::LayerOf;
 using testing::MakePlace;
 using testing::Place;
-using testing::TierContract;
-using ::testing::HasSubstr;
 using ::testing::SizeIs;
+using testing::TierContract;
 
 constexpr char kMain[] = "refs/heads/main:rw", kTopic[] = "refs/heads/topic:rw,refs/heads/main:r";
 
@@ -129,7 +129,8 @@ Offer OfferOf(const std::vector<std::string>& names, size_t size = 3'000) {
   offer.result_layers = offer.layers;
   offer.make_blob = [bytes_of](const DiffId& layer, std::stop_token) -> Result<Offer::Blob> {
     std::string bytes = bytes_of->at(layer);
-    return Offer::Blob{.descriptor = {.media_type = std::string(oci::kOciLayerZstd), .digest = Digest::Of(bytes),
+    return Offer::Blob{.descriptor = {.media_type = std::string(oci::kOciLayerZstd),
+                                      .digest = Digest::Of(bytes),
                                       .size = bytes.size()},
                        .open = [bytes](uint64_t offset) -> Result<std::unique_ptr<Reader>> {
                          return std::make_unique<OwnedReader>(bytes.substr(offset));
@@ -437,7 +438,8 @@ TEST_P(GhaTier, AReadThatBreaksAtAnyRequestIsRepeatedOrSaid) {
     EXPECT_EQ(Found(*Job(), {"a"}), "a") << "request " << broken;
     server_->Fail(cut(true));
     auto tier = Job();
-    EXPECT_THAT(Found(*tier, {"a"}), ::testing::AnyOf(HasSubstr("error: "), HasSubstr("(broken)"))) << "request " << broken;
+    EXPECT_THAT(Found(*tier, {"a"}), ::testing::AnyOf(HasSubstr("error: "), HasSubstr("(broken)")))
+        << "request " << broken;
   }
 }
 

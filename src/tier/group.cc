@@ -85,10 +85,8 @@ Json SignaturesJson(const Group& group) {
     auto of = group.signatures.find(statement);
     if (of == group.signatures.end()) return;
     for (const Signature& signature : of->second) {
-      json.Append(Json()
-                      .Set("of", statement.ToString())
-                      .Set("key", signature.key)
-                      .Set("value", Base64Encode(signature.value)));
+      json.Append(
+          Json().Set("of", statement.ToString()).Set("key", signature.key).Set("value", Base64Encode(signature.value)));
     }
   };
   if (group.signatures.empty()) return json;
@@ -122,9 +120,7 @@ std::vector<oci::Descriptor> StoredLayer::Blobs() const {
   return blobs;
 }
 
-std::string TravellingText(const cache::StepRecord& record) {
-  return cache::EncodeRecord(ForTravel(record));
-}
+std::string TravellingText(const cache::StepRecord& record) { return cache::EncodeRecord(ForTravel(record)); }
 
 Result<std::string> EncodeGroup(const Group& group) {
   Json records = Json::EmptyArray(), layers = Json::EmptyArray();
@@ -134,16 +130,13 @@ Result<std::string> EncodeGroup(const Group& group) {
   }
   for (const StoredLayer& layer : group.layers) layers.Append(LayerJson(layer));
   for (const StoredMount& mount : group.mounts) {
-    mounts.Append(
-        LayerJson(mount.tar).Set("key", mount.key).Set("created", FormatTime(mount.created)));
+    mounts.Append(LayerJson(mount.tar).Set("key", mount.key).Set("created", FormatTime(mount.created)));
   }
   for (const TreePack& pack : group.trees) {
     Json roots = Json::EmptyArray();
     for (const Digest& root : pack.roots) roots.Append(root.ToString());
-    trees.Append(Json()
-                     .Set("digest", pack.blob.digest.ToString())
-                     .Set("size", pack.blob.size)
-                     .Set("roots", std::move(roots)));
+    trees.Append(
+        Json().Set("digest", pack.blob.digest.ToString()).Set("size", pack.blob.size).Set("roots", std::move(roots)));
   }
   Json json = Json().Set("version", kVersion);
   json.Set("records", std::move(records)).Set("layers", std::move(layers));

@@ -37,8 +37,7 @@
 
 namespace varve::tier {
 
-inline constexpr std::string_view kRecordsMediaType =
-    "application/vnd.varve.cache.records.v1+zstd";
+inline constexpr std::string_view kRecordsMediaType = "application/vnd.varve.cache.records.v1+zstd";
 inline constexpr std::string_view kTreesMediaType = "application/vnd.varve.cache.trees.v1+zstd";
 
 // Larger ones are refused before they are fetched or unpacked.

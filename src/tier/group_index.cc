@@ -31,14 +31,13 @@ Result<std::vector<GroupEntry>> ParseGroupIndex(std::string_view text) {
     auto digest = Digest::Parse(*records);
     auto bytes = ParseInt(*size);
     if (!digest || !bytes || *bytes < 0) continue;
-    groups.push_back({std::move(manifest),
-                      {.media_type = *type, .digest = *digest, .size = static_cast<uint64_t>(*bytes)}});
+    groups.push_back(
+        {std::move(manifest), {.media_type = *type, .digest = *digest, .size = static_cast<uint64_t>(*bytes)}});
   }
   return groups;
 }
 
-std::string SerialiseGroupIndex(const std::vector<GroupEntry>& groups,
-                                oci::Annotations annotations) {
+std::string SerialiseGroupIndex(const std::vector<GroupEntry>& groups, oci::Annotations annotations) {
   oci::Index index;
   index.annotations = std::move(annotations);
   index.artifact_type = kArtifactType;
@@ -80,8 +79,7 @@ void SetDropped(oci::Annotations& annotations, const Dropped& dropped) {
 std::vector<GroupEntry> Merged(std::vector<GroupEntry> groups, const GroupEntry& added,
                                const std::vector<Digest>& old) {
   std::erase_if(groups, [&](const GroupEntry& group) {
-    return group.manifest.digest == added.manifest.digest ||
-           std::ranges::find(old, group.manifest.digest) != old.end();
+    return group.manifest.digest == added.manifest.digest || std::ranges::find(old, group.manifest.digest) != old.end();
   });
   groups.push_back(added);
   return groups;

@@ -35,8 +35,7 @@ class RegistryPlace final : public ImagePlace {
     TRY_ASSIGN(oci::Manifest manifest, oci::ParseManifest(text));
     if (manifest.config.media_type == kBuildKitCache) return NoImage("a cache of BuildKit's");
     ++traffic.requests;
-    TRY_ASSIGN(std::string config, client_.FetchSmallBlob(reference_, manifest.config,
-                                                          oci::kMaxManifestSize, stop));
+    TRY_ASSIGN(std::string config, client_.FetchSmallBlob(reference_, manifest.config, oci::kMaxManifestSize, stop));
     traffic.bytes_read += config.size();
     PreviousImage image;
     TRY_ASSIGN(image.config, oci::ImageConfig::Parse(config));
@@ -75,11 +74,10 @@ std::unique_ptr<ImagePlace> MakeRegistryPlace(registry::Client& client, oci::Ref
 
 ImageTier::ImageTier(std::unique_ptr<Tier> cache, std::unique_ptr<ImagePlace> in_registry,
                      std::vector<std::unique_ptr<ImagePlace>> elsewhere)
-    : cache_(std::move(cache)), in_registry_(std::move(in_registry)),
-      elsewhere_(std::move(elsewhere)) {}
+    : cache_(std::move(cache)), in_registry_(std::move(in_registry)), elsewhere_(std::move(elsewhere)) {}
 
-Result<std::vector<std::optional<cache::StepRecord>>> ImageTier::GetMany(
-    const std::vector<StepKey>& keys, tree::TreeStore& trees, std::stop_token stop) {
+Result<std::vector<std::optional<cache::StepRecord>>> ImageTier::GetMany(const std::vector<StepKey>& keys,
+                                                                         tree::TreeStore& trees, std::stop_token stop) {
   std::optional<Error> known;
   {
     auto state = state_.Lock();
@@ -96,8 +94,7 @@ Result<std::vector<std::optional<cache::StepRecord>>> ImageTier::GetMany(
   return std::vector<std::optional<cache::StepRecord>>(keys.size());
 }
 
-ImageTier::Opened ImageTier::OpenImage(State& state, const oci::Platform& platform,
-                                       std::stop_token stop) {
+ImageTier::Opened ImageTier::OpenImage(State& state, const oci::Platform& platform, std::stop_token stop) {
   std::vector<ImagePlace*> places;
   Opened opened;
   if (state.no_cache && state.no_cache->code == Code::kInvalid) places.push_back(in_registry_.get());
@@ -122,8 +119,7 @@ ImageTier::Opened ImageTier::OpenImage(State& state, const oci::Platform& platfo
   return opened;
 }
 
-Result<std::optional<PreviousImage>> ImageTier::Image(const oci::Platform& platform,
-                                                      std::stop_token stop) {
+Result<std::optional<PreviousImage>> ImageTier::Image(const oci::Platform& platform, std::stop_token stop) {
   auto state = state_.Lock();
   if (!state->asked) return std::optional<PreviousImage>();
   auto [it, is_new] = state->images.try_emplace(platform.ToString());
@@ -136,13 +132,11 @@ std::vector<cache::StepRecord> ImageTier::Traced(const Digest& weak_key, size_t 
   return cache_->Traced(weak_key, limit);
 }
 
-std::vector<cache::StepRecord> ImageTier::Earlier(const std::string& slot, const Digest& op_digest,
-                                                  size_t limit) {
+std::vector<cache::StepRecord> ImageTier::Earlier(const std::string& slot, const Digest& op_digest, size_t limit) {
   return cache_->Earlier(slot, op_digest, limit);
 }
 
-Result<std::optional<oci::Descriptor>> ImageTier::FindLayer(const DiffId& layer,
-                                                            std::stop_token stop) {
+Result<std::optional<oci::Descriptor>> ImageTier::FindLayer(const DiffId& layer, std::stop_token stop) {
   {
     auto state = state_.Lock();
     auto found = state->layers.find(layer);
@@ -152,8 +146,7 @@ Result<std::optional<oci::Descriptor>> ImageTier::FindLayer(const DiffId& layer,
   return cache_->FindLayer(layer, std::move(stop));
 }
 
-Result<std::optional<oci::Descriptor>> ImageTier::FindMount(const std::string& key,
-                                                            std::stop_token stop) {
+Result<std::optional<oci::Descriptor>> ImageTier::FindMount(const std::string& key, std::stop_token stop) {
   if (state_.Lock()->no_cache) return std::optional<oci::Descriptor>();
   return cache_->FindMount(key, std::move(stop));
 }

@@ -54,11 +54,9 @@ class ImageTier final : public Tier {
   void NoteHits(uint64_t hits) { state_.Lock()->traffic.hits += hits; }
 
   Result<std::vector<std::optional<cache::StepRecord>>> GetMany(const std::vector<StepKey>& keys,
-                                                                tree::TreeStore& trees,
-                                                                std::stop_token stop) override;
+                                                                tree::TreeStore& trees, std::stop_token stop) override;
   std::vector<cache::StepRecord> Traced(const Digest& weak_key, size_t limit) override;
-  std::vector<cache::StepRecord> Earlier(const std::string& slot, const Digest& op_digest,
-                                         size_t limit) override;
+  std::vector<cache::StepRecord> Earlier(const std::string& slot, const Digest& op_digest, size_t limit) override;
   Result<std::optional<oci::Descriptor>> FindLayer(const DiffId& layer, std::stop_token stop) override;
   // Of the cache: images have none.
   Result<std::optional<oci::Descriptor>> FindMount(const std::string& key, std::stop_token stop) override;
@@ -78,9 +76,9 @@ class ImageTier final : public Tier {
   };
   struct State {
     bool asked = false;
-    std::optional<Error> no_cache;  // what the cache said when it was asked
-    std::map<std::string, Opened> images;                                  // by platform
-    std::map<DiffId, std::pair<oci::Descriptor, ImagePlace*>> layers;      // of all of them
+    std::optional<Error> no_cache;                                     // what the cache said when it was asked
+    std::map<std::string, Opened> images;                              // by platform
+    std::map<DiffId, std::pair<oci::Descriptor, ImagePlace*>> layers;  // of all of them
     std::map<Digest, ImagePlace*> blobs;
     Traffic traffic;
   };

@@ -30,8 +30,7 @@ oci::ImageConfig ConfigWith(const std::vector<std::string>& layers) {
 // A place with one image, or an error, or nothing.
 class FakePlace final : public ImagePlace {
  public:
-  Result<std::optional<PreviousImage>> Open(const oci::Platform&, Traffic& traffic,
-                                            std::stop_token) override {
+  Result<std::optional<PreviousImage>> Open(const oci::Platform&, Traffic& traffic, std::stop_token) override {
     ++asked;
     ++traffic.requests;
     if (error) return Error(*error);
@@ -48,8 +47,7 @@ class FakePlace final : public ImagePlace {
 // A cache that says one thing to every look-up.
 class FakeCache final : public Tier {
  public:
-  Result<std::vector<std::optional<cache::StepRecord>>> GetMany(const std::vector<StepKey>& keys,
-                                                                tree::TreeStore&,
+  Result<std::vector<std::optional<cache::StepRecord>>> GetMany(const std::vector<StepKey>& keys, tree::TreeStore&,
                                                                 std::stop_token) override {
     ++asked;
     if (error) return Error(*error);
@@ -88,8 +86,7 @@ class ImageTierTest : public ::testing::Test {
   ImageTier tier = [this] {
     std::vector<std::unique_ptr<ImagePlace>> elsewhere;
     elsewhere.emplace_back(here);
-    return ImageTier(std::unique_ptr<Tier>(cache), std::unique_ptr<ImagePlace>(in_registry),
-                     std::move(elsewhere));
+    return ImageTier(std::unique_ptr<Tier>(cache), std::unique_ptr<ImagePlace>(in_registry), std::move(elsewhere));
   }();
   tree::MemoryTreeStore trees;
 };
@@ -198,7 +195,8 @@ TEST(InlineRecords, HaveTheTreesOfStepsThatOthersCopiedFrom) {
   oci::ImageConfig config = ConfigWith({"a"});
   const std::string object = tree::Encode(tree::Directory{});
   const SeenSteps::Record record{Key("1"), {Digest::Of("tree"), Digest::Of("another")}};
-  ASSERT_TRUE(SetInlineRecords(config, {{Key("2"), {0}}}, {.records = {record}, .objects = {{Digest::Of(object), object}}}));
+  ASSERT_TRUE(
+      SetInlineRecords(config, {{Key("2"), {0}}}, {.records = {record}, .objects = {{Digest::Of(object), object}}}));
   EXPECT_EQ(GetInlineRecords(config)->size(), 1u);
   auto seen = GetSeenSteps(config);
   ASSERT_TRUE(seen) << seen.error().message;

@@ -56,8 +56,7 @@ class BoundedWriter final : public Writer {
 };
 
 // What is wrong with the blob, empty: nothing. An error is that of the storage as a whole.
-Result<std::string> GetVerified(BlobStorage& storage, const oci::Descriptor& blob, Writer* out,
-                                std::stop_token stop) {
+Result<std::string> GetVerified(BlobStorage& storage, const oci::Descriptor& blob, Writer* out, std::stop_token stop) {
   BoundedWriter writer(out, blob.size);
   Status got = storage.Get(blob, writer, stop);
   if (!got && got.error().code == Code::kNotFound) return "it is gone";
@@ -160,8 +159,8 @@ std::vector<oci::Descriptor> BlobsOf(const Group& group) {
   return ManifestOf(group, {}).layers;
 }
 
-Result<std::vector<BlobDamage>> CheckBlobs(BlobStorage& storage, const Group& group,
-                                           const OnProgress& on_progress, std::stop_token stop) {
+Result<std::vector<BlobDamage>> CheckBlobs(BlobStorage& storage, const Group& group, const OnProgress& on_progress,
+                                           std::stop_token stop) {
   auto blobs = BlobsOf(group);
   auto needers = NeedersOf(group);
   std::vector<std::string> wrong(blobs.size());
@@ -177,8 +176,8 @@ Result<std::vector<BlobDamage>> CheckBlobs(BlobStorage& storage, const Group& gr
   return damage;
 }
 
-Result<Copied> CopyGroups(BlobStorage& from, BlobStorage& to, const std::string& scratch,
-                          const OnProgress& on_progress, std::stop_token stop) {
+Result<Copied> CopyGroups(BlobStorage& from, BlobStorage& to, const std::string& scratch, const OnProgress& on_progress,
+                          std::stop_token stop) {
   TRY_ASSIGN(StoredGroups stored, ReadGroups(from, stop));
   Copied copied;
   if (stored.groups.empty()) return copied;
@@ -223,9 +222,7 @@ Result<Copied> CopyGroups(BlobStorage& from, BlobStorage& to, const std::string&
 
 void PruneGroup(Group& group, const PruneLimits& limits, Timestamp now) {
   if (limits.older_than) {
-    DropRecords(group, [&](const cache::StepRecord& record) {
-      return record.created < *limits.older_than;
-    });
+    DropRecords(group, [&](const cache::StepRecord& record) { return record.created < *limits.older_than; });
     std::erase_if(group.mounts, [&](const StoredMount& mount) { return mount.created < *limits.older_than; });
   }
   if (limits.max_size) Shrink(group, *limits.max_size, now, {});

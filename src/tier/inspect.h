@@ -27,7 +27,7 @@ struct StoredGroups {
   std::vector<DamagedGroup> damaged;  // that no build reads either
 
   Group Merged() const;
-  std::vector<Digest> Manifests() const;  // of all, the damaged ones too
+  std::vector<Digest> Manifests() const;       // of all, the damaged ones too
   std::vector<oci::Descriptor> Blobs() const;  // that they lead to, each once: records and manifests too
 };
 
@@ -39,29 +39,29 @@ std::vector<oci::Descriptor> BlobsOf(const Group& group);
 
 struct BlobDamage {
   oci::Descriptor blob;
-  std::string why;                  // "it is gone", "it has the digest sha256:…"
-  std::set<std::string> needed;     // by: names of steps, whose layer it is of, and cache mounts
+  std::string why;               // "it is gone", "it has the digest sha256:…"
+  std::set<std::string> needed;  // by: names of steps, whose layer it is of, and cache mounts
 };
 
 // Fetches and hashes every blob of the group.
-Result<std::vector<BlobDamage>> CheckBlobs(BlobStorage& storage, const Group& group,
-                                           const OnProgress& on_progress, std::stop_token stop);
+Result<std::vector<BlobDamage>> CheckBlobs(BlobStorage& storage, const Group& group, const OnProgress& on_progress,
+                                           std::stop_token stop);
 
 struct Copied {
   size_t records = 0, blobs = 0, there = 0;  // blobs that were sent, and that were there already
   uint64_t bytes = 0;
-  std::vector<BlobDamage> left_out;          // could not be read: their records go without them
+  std::vector<BlobDamage> left_out;  // could not be read: their records go without them
 };
 
 // Everything of `from`, with its signatures, as one group more of `to`. Blobs pass through files of the
 // directory `scratch`, verified.
-Result<Copied> CopyGroups(BlobStorage& from, BlobStorage& to, const std::string& scratch,
-                          const OnProgress& on_progress, std::stop_token stop);
+Result<Copied> CopyGroups(BlobStorage& from, BlobStorage& to, const std::string& scratch, const OnProgress& on_progress,
+                          std::stop_token stop);
 
 struct PruneLimits {
-  std::optional<uint64_t> max_size;       // bytes of blobs: what is worth least goes (Shrink)
-  std::optional<Timestamp> older_than;    // records made before then go, with the layers of theirs alone, and
-                                          // contents of cache mounts
+  std::optional<uint64_t> max_size;     // bytes of blobs: what is worth least goes (Shrink)
+  std::optional<Timestamp> older_than;  // records made before then go, with the layers of theirs alone, and
+                                        // contents of cache mounts
 };
 void PruneGroup(Group& group, const PruneLimits& limits, Timestamp now);
 

@@ -21,9 +21,7 @@ constexpr int64_t kDay = 86'400;
 class InspectTest : public ::testing::Test {
  protected:
   std::string PathOf(const std::string& name) { return directory_.path() + "/" + name; }
-  std::unique_ptr<BlobStorage> Storage(const std::string& name) {
-    return MakeDirectoryStorage({.path = PathOf(name)});
-  }
+  std::unique_ptr<BlobStorage> Storage(const std::string& name) { return MakeDirectoryStorage({.path = PathOf(name)}); }
   void Export(const std::string& place, const Offer& offer) {
     ASSERT_TRUE(MakePackedTier(Storage(place), {}, clock_)->Export(offer, nullptr, {}));
   }
@@ -140,7 +138,9 @@ TEST_F(InspectTest, ACopyLeavesOutWhatIsDamagedAndSaysSo) {
 TEST_F(InspectTest, ChunkedLayersAndMountsAreCheckedCopiedAndPruned) {
   Offer offer = OfferOf({"a", "b"});
   offer.chunked = true;
-  offer.mounts = {{.key = "/root/.npm", .id = "npm", .created = Timestamp{kDay * 1'000'000'000},
+  offer.mounts = {{.key = "/root/.npm",
+                   .id = "npm",
+                   .created = Timestamp{kDay * 1'000'000'000},
                    .write = [](Writer& out, std::stop_token) { return out.Write(std::string(90'000, 'm')); }}};
   Export("from", offer);
   Group group = ReadGroups(*Storage("from"), {})->Merged();

@@ -23,8 +23,7 @@ Status ObjectBlobs::GetPart(const oci::Descriptor& blob, uint64_t offset, uint64
   return std::move(got).error();
 }
 
-Result<bool> ObjectBlobs::Put(const oci::Descriptor& blob, const OpenAt& open, IfThere if_there,
-                              std::stop_token stop) {
+Result<bool> ObjectBlobs::Put(const oci::Descriptor& blob, const OpenAt& open, IfThere if_there, std::stop_token stop) {
   if (if_there == IfThere::kKeep) {
     TRY_ASSIGN(bool there, Has(blob, stop));
     if (there) return false;

@@ -19,8 +19,7 @@ class ObjectBlobs : public BlobStorage {
   bool HasParts() const override { return true; }
   Status GetPart(const oci::Descriptor& blob, uint64_t offset, uint64_t size, Writer& out,
                  std::stop_token stop) override;
-  Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, IfThere if_there,
-                   std::stop_token stop) override;
+  Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, IfThere if_there, std::stop_token stop) override;
 
  protected:
   explicit ObjectBlobs(std::unique_ptr<objects::ObjectStore> store) : store_(std::move(store)) {}

@@ -56,8 +56,8 @@ class BucketPlace final : public ObjectPlace {
     return MakePackedTier(StorageOf(std::move(names)), std::move(options), clock_);
   }
   std::unique_ptr<BlobStorage> StorageOf(Strings names) {
-    objects::S3Options s3{.bucket = "cache", .region = "eu-west-9", .prefix = "p/",
-                          .endpoint_url = server_.Url(), .keys = keys};
+    objects::S3Options s3{
+        .bucket = "cache", .region = "eu-west-9", .prefix = "p/", .endpoint_url = server_.Url(), .keys = keys};
     s3.timeouts.stall = stall;
     auto store = *objects::S3Store::Open(std::move(s3), http_, environment, SystemClock(), sleeper_);
     return MakeBucketStorage(std::move(store), {.names = std::move(names)});
@@ -82,8 +82,8 @@ class PagedBucketPlace final : public Place {
 class WebPlace : public ObjectPlace {
  public:
   explicit WebPlace(bool conditions = true, WebLayout layout = WebLayout::kPlain)
-      : ObjectPlace({.bucket = "dav", .keys = {}, .conditions = conditions,
-                     .bazel_remote = layout == WebLayout::kBazel}),
+      : ObjectPlace(
+            {.bucket = "dav", .keys = {}, .conditions = conditions, .bazel_remote = layout == WebLayout::kBazel}),
         layout_(layout) {}
   std::unique_ptr<BlobStorage> Storage() override {
     objects::HttpOptions http{.url = server_.Url("/dav/app")};
@@ -172,8 +172,7 @@ TEST(ObjectTier, ALookUpOfAHundredStepsIsTwoRequestsOnTheWire) {
   }
   EXPECT_THAT(bucket.server().log(), ElementsAre(StartsWith("GET /cache?encoding-type=url&list-type=2"),
                                                  StartsWith("GET /cache/p/blobs/sha256%3A")));
-  EXPECT_THAT(web.server().log(),
-              ElementsAre("GET /dav/app/index.json", StartsWith("GET /dav/app/blobs/sha256/")));
+  EXPECT_THAT(web.server().log(), ElementsAre("GET /dav/app/index.json", StartsWith("GET /dav/app/blobs/sha256/")));
 }
 
 TEST(ObjectTier, ABucketListsGroupsByTheNamesOfKeys) {
@@ -182,8 +181,7 @@ TEST(ObjectTier, ABucketListsGroupsByTheNamesOfKeys) {
   Strings keys;
   for (const auto& [key, bytes] : place.server().Objects()) keys.push_back(key);
   ASSERT_EQ(keys.size(), 3u) << "a layer, the records, the group";
-  EXPECT_THAT(keys.back(), ::testing::MatchesRegex(
-                               "p/manifests/app\\.groups/[0-9a-f]+\\.[0-9]+\\.[0-9a-f]+\\.[0-9]+"));
+  EXPECT_THAT(keys.back(), ::testing::MatchesRegex("p/manifests/app\\.groups/[0-9a-f]+\\.[0-9]+\\.[0-9a-f]+\\.[0-9]+"));
   place.server().PutObject("p/manifests/app.groups/of-a-later-version", "?");
   place.server().PutObject("p/manifests/app.groups/", "");
   EXPECT_EQ(Usable(place, {"a"}), "a");
@@ -208,8 +206,8 @@ TEST(ObjectTier, SeveralNamesAreOneCacheUnderAllOfThem) {
 
 struct Fault {
   const char* name;
-  int status = 0;       // answered instead; 0: the connection is cut
-  bool before = true;   // nothing was carried out
+  int status = 0;      // answered instead; 0: the connection is cut
+  bool before = true;  // nothing was carried out
 };
 void PrintTo(const Fault& fault, std::ostream* out) { *out << fault.name; }
 
@@ -233,9 +231,7 @@ class ObjectTierFaults : public ::testing::TestWithParam<Fault> {
   // Two exporters, one after the other, the second under faults.
   template <class AnyPlace>
   void AtEveryRequest(int length) {
-    auto begin = [](AnyPlace& place) {
-      ASSERT_TRUE(place.Open()->Export(OfferOf({"theirs"}), nullptr, {}));
-    };
+    auto begin = [](AnyPlace& place) { ASSERT_TRUE(place.Open()->Export(OfferOf({"theirs"}), nullptr, {})); };
     AnyPlace counted;
     begin(counted);
     counted.server().SetFaults({});
@@ -268,9 +264,8 @@ TEST_P(ObjectTierFaults, FromAnyRequestOnOfABucket) { AtEveryRequest<BucketPlace
 TEST_P(ObjectTierFaults, FromAnyRequestOnOfAWebServer) { AtEveryRequest<WebPlace>(1000); }
 
 INSTANTIATE_TEST_SUITE_P(Kinds, ObjectTierFaults,
-                         ::testing::Values(Fault{"Status401", 401}, Fault{"Status403", 403},
-                                           Fault{"Status404", 404}, Fault{"Status429", 429},
-                                           Fault{"Status500", 500}, Fault{"CutBefore"},
+                         ::testing::Values(Fault{"Status401", 401}, Fault{"Status403", 403}, Fault{"Status404", 404},
+                                           Fault{"Status429", 429}, Fault{"Status500", 500}, Fault{"CutBefore"},
                                            Fault{"CutAfter", 0, false}),
                          [](const auto& test) { return std::string(test.param.name); });
 
@@ -315,9 +310,8 @@ TEST(ObjectTier, ATokenThatExpiresWithinAnExportIsFetchedAgain) {
   BucketPlace place({.keys = objects::AwsKeys{"ID", "secret", "one"}, .page_size = 1000});
   std::atomic<int> fetched = 0;
   net::testing::HttpServer role([&](const ServerRequest&) {
-    return ServerReply{
-        .body = fmt::format(R"({{"AccessKeyId":"ID","SecretAccessKey":"secret","Token":"{}"}})",
-                            ++fetched == 1 ? "one" : "two")};
+    return ServerReply{.body = fmt::format(R"({{"AccessKeyId":"ID","SecretAccessKey":"secret","Token":"{}"}})",
+                                           ++fetched == 1 ? "one" : "two")};
   });
   const std::string url = role.Url("/role");
   place.keys = {};

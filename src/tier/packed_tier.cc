@@ -27,8 +27,7 @@ class PackedTier final : public Tier {
       : storage_(std::move(storage)), options_(std::move(options)), clock_(clock) {}
 
   Result<std::vector<std::optional<cache::StepRecord>>> GetMany(const std::vector<StepKey>& keys,
-                                                                tree::TreeStore& trees,
-                                                                std::stop_token stop) override {
+                                                                tree::TreeStore& trees, std::stop_token stop) override {
     METRIC("tier.look_up");
     TRY_ASSIGN(auto contents, Loaded(stop));
     std::vector<std::optional<cache::StepRecord>> found(keys.size());
@@ -52,8 +51,7 @@ class PackedTier final : public Tier {
     std::vector<const TreePack*> packs(needed.begin(), needed.end());
     TRY(ParallelFor(packs.size(), kParallel, [&](size_t i) -> Status {
       Status fetched = FetchTrees(*packs[i], trees, stop);
-      if (fetched || fetched.error().code == Code::kCancelled ||
-          fetched.error().code == Code::kUnavailable) {
+      if (fetched || fetched.error().code == Code::kCancelled || fetched.error().code == Code::kUnavailable) {
         return fetched;
       }
       Note(fmt::format("trees of a record: {}", fetched.error().message));
@@ -62,8 +60,7 @@ class PackedTier final : public Tier {
     return found;
   }
 
-  std::vector<cache::StepRecord> Earlier(const std::string& slot, const Digest& op_digest,
-                                         size_t limit) override {
+  std::vector<cache::StepRecord> Earlier(const std::string& slot, const Digest& op_digest, size_t limit) override {
     Shared contents = *loaded_.Lock();
     std::vector<const cache::StepRecord*> found;
     if (contents) {
@@ -127,8 +124,8 @@ class PackedTier final : public Tier {
   Status Fetch(const oci::Descriptor& blob, Writer& out, std::stop_token stop) override {
     Shared contents = *loaded_.Lock();
     const Nanos began = clock_.Monotonic();
-    const StoredLayer* chunked = contents && blob.media_type == oci::kOciLayer
-                                     ? contents->Chunked(blob.digest) : nullptr;
+    const StoredLayer* chunked =
+        contents && blob.media_type == oci::kOciLayer ? contents->Chunked(blob.digest) : nullptr;
     if (chunked != nullptr) {
       std::vector<DiffId> similar;
       for (const std::string& slot : contents->SlotsOf(chunked->layer)) {
@@ -191,8 +188,12 @@ class PackedTier final : public Tier {
       bytes_ahead_ = ahead->there ? wire_.bytes_sent() : 0;
     }
     TRY_ASSIGN(Shared there, LoadForExport(before.get(), stop));
-    ExportTarget to{.wire = wire_, .lists = lists_, .options = options_, .clock = clock_,
-                    .rates = MeasuredRates(), .note = [this](std::string line) { Note(std::move(line)); },
+    ExportTarget to{.wire = wire_,
+                    .lists = lists_,
+                    .options = options_,
+                    .clock = clock_,
+                    .rates = MeasuredRates(),
+                    .note = [this](std::string line) { Note(std::move(line)); },
                     .chunks = offer.chunked ? std::move(ahead_.Lock()->chunks) : nullptr};
     TRY_ASSIGN(Exported exported, tier::Export(to, *there, offer, on_progress, std::move(stop)));
     left_out_ += exported.left_out;
@@ -200,10 +201,15 @@ class PackedTier final : public Tier {
   }
 
   Traffic traffic() override {
-    return {.hits = hits_, .layers = layers_, .bytes_read = wire_.bytes_read,
-            .bytes_written = wire_.bytes_sent(), .requests = storage_->requests().value_or(wire_.requests),
-            .refused = refused_.Lock()->size(), .left_out = left_out_,
-            .layers_ahead = layers_ahead_, .bytes_ahead = bytes_ahead_};
+    return {.hits = hits_,
+            .layers = layers_,
+            .bytes_read = wire_.bytes_read,
+            .bytes_written = wire_.bytes_sent(),
+            .requests = storage_->requests().value_or(wire_.requests),
+            .refused = refused_.Lock()->size(),
+            .left_out = left_out_,
+            .layers_ahead = layers_ahead_,
+            .bytes_ahead = bytes_ahead_};
   }
 
   std::vector<std::string> TakeNotices() override { return std::exchange(*notices_.Lock(), {}); }
@@ -221,8 +227,8 @@ class PackedTier final : public Tier {
   }
 
   Result<Shared> Load(const Contents* known, const VerifyKeys* trusted, std::stop_token stop) {
-    return LoadContents(*storage_, wire_, known, trusted, [this](std::string line) { Note(std::move(line)); },
-                        std::move(stop));
+    return LoadContents(
+        *storage_, wire_, known, trusted, [this](std::string line) { Note(std::move(line)); }, std::move(stop));
   }
 
   // As whoever has the key of an export sees it.
@@ -259,9 +265,8 @@ class PackedTier final : public Tier {
       TRY(ahead->chunks->sender.Know(there.Tars()));
     }
     if (!ahead->chunks->layers.insert(layer).second) return Ok();
-    Status added = ahead->chunks->sender.AddLayer(layer, [&](Writer& out, std::stop_token token) {
-      return terms.write_tar(layer, out, std::move(token));
-    });
+    Status added = ahead->chunks->sender.AddLayer(
+        layer, [&](Writer& out, std::stop_token token) { return terms.write_tar(layer, out, std::move(token)); });
     if (!added) ahead->chunks.reset();  // the export begins anew
     return added;
   }
@@ -317,8 +322,7 @@ class PackedTier final : public Tier {
 
 }  // namespace
 
-std::unique_ptr<Tier> MakePackedTier(std::unique_ptr<BlobStorage> storage, PackedOptions options,
-                                     Clock& clock) {
+std::unique_ptr<Tier> MakePackedTier(std::unique_ptr<BlobStorage> storage, PackedOptions options, Clock& clock) {
   return std::make_unique<PackedTier>(std::move(storage), std::move(options), clock);
 }
 

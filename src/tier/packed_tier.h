@@ -38,7 +38,6 @@ struct PackedOptions {
   std::shared_ptr<const SigningKey> sign = nullptr;
 };
 
-std::unique_ptr<Tier> MakePackedTier(std::unique_ptr<BlobStorage> storage, PackedOptions options,
-                                     Clock& clock);
+std::unique_ptr<Tier> MakePackedTier(std::unique_ptr<BlobStorage> storage, PackedOptions options, Clock& clock);
 
 }  // namespace varve::tier

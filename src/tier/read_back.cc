@@ -16,8 +16,8 @@ constexpr uint64_t kLongestPause = 200'000'000;
 // Looks once if nobody else is writing, else until three looks, each after twice the time, have seen what
 // was added: a machine that is busy enough for many writers may hold up one of them between its reading
 // and its writing.
-Result<bool> StaysThere(const SharedDocument& document, const std::string& text, Nanos wait,
-                        net::Sleeper& sleeper, std::stop_token stop) {
+Result<bool> StaysThere(const SharedDocument& document, const std::string& text, Nanos wait, net::Sleeper& sleeper,
+                        std::stop_token stop) {
   for (int seen = 0; seen < kLooks; ++seen, wait *= 2) {
     if (!sleeper.Sleep(wait, stop)) return Cancelled("the export was cancelled");
     TRY_ASSIGN(bool unchanged, document.is(text));

@@ -24,8 +24,8 @@ class RegistryStorage final : public BlobStorage {
     return std::move(document.groups);
   }
 
-  Status Replace(const GroupEntry& added, const std::string& manifest_text,
-                 const std::vector<Digest>& old, std::stop_token stop) override {
+  Status Replace(const GroupEntry& added, const std::string& manifest_text, const std::vector<Digest>& old,
+                 std::stop_token stop) override {
     // Under another tag of the repository the same group is another manifest: what is deleted by its
     // digest was this tag's alone.
     TRY_ASSIGN(oci::Manifest manifest, oci::ParseManifest(manifest_text));
@@ -67,8 +67,7 @@ class RegistryStorage final : public BlobStorage {
     return out.Write(part);
   }
 
-  Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, IfThere if_there,
-                   std::stop_token stop) override {
+  Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, IfThere if_there, std::stop_token stop) override {
     if (if_there == IfThere::kReplace) {
       TRY(client_.ReplaceBlob(reference_, blob, open, stop));
       return true;
@@ -105,8 +104,8 @@ class RegistryStorage final : public BlobStorage {
 
   // Adds `own`, if there is one, in place of `old`, and notes what the tag leads to no longer. What was noted
   // longer ago than the grace is noted no more, and returned.
-  Result<Dropped> Write(const std::optional<GroupEntry>& own, const std::vector<Digest>& old,
-                        int64_t grace_seconds, std::stop_token stop) {
+  Result<Dropped> Write(const std::optional<GroupEntry>& own, const std::vector<Digest>& old, int64_t grace_seconds,
+                        std::stop_token stop) {
     Dropped due;  // of the merge that stayed
     auto merge = [&]() -> Result<std::string> {
       TRY_ASSIGN(auto before, Read(stop));

@@ -198,9 +198,8 @@ void Shrink(Group& group, uint64_t max_size, Timestamp now, const std::set<StepK
   }
 }
 
-std::set<DiffId> WorthSending(const std::vector<Group>& there, const Group& added,
-                              const std::set<DiffId>& result, const std::set<StepKey>& kept,
-                              uint64_t max_size, Timestamp now) {
+std::set<DiffId> WorthSending(const std::vector<Group>& there, const Group& added, const std::set<DiffId>& result,
+                              const std::set<StepKey>& kept, uint64_t max_size, Timestamp now) {
   auto fitting = [&](const Group& more) {
     std::vector<Group> all = there;
     all.push_back(more);

@@ -36,8 +36,7 @@ void Shrink(Group& group, uint64_t max_size, Timestamp now, const std::set<StepK
 // all take at most `max_size`. Those of `result` are left out only when they do not fit alone; the others,
 // which mode=max has more than mode=min, when what would have to go for them is worth more, or is the
 // layer of a step in `kept`.
-std::set<DiffId> WorthSending(const std::vector<Group>& there, const Group& added,
-                              const std::set<DiffId>& result, const std::set<StepKey>& kept,
-                              uint64_t max_size, Timestamp now);
+std::set<DiffId> WorthSending(const std::vector<Group>& there, const Group& added, const std::set<DiffId>& result,
+                              const std::set<StepKey>& kept, uint64_t max_size, Timestamp now);
 
 }  // namespace varve::tier

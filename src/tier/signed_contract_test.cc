@@ -69,9 +69,7 @@ TEST_P(TierContract, ForgedSignaturesAreRefused) {
   ASSERT_TRUE(Export(OfferOf({"a", "b"}), keys.sign));
   const Group honest = Stored();
   ASSERT_EQ(honest.signatures.size(), 4u) << "two records, two layers";
-  auto number = [&](const std::string& name) {
-    return honest.records[0].key == Key(name) ? size_t{0} : size_t{1};
-  };
+  auto number = [&](const std::string& name) { return honest.records[0].key == Key(name) ? size_t{0} : size_t{1}; };
   const cache::StepRecord& record = honest.records[number("a")];
   const Digest statement = StatementOf(record), other = StatementOf(honest.records[number("b")]);
   struct Forgery {
@@ -81,17 +79,18 @@ TEST_P(TierContract, ForgedSignaturesAreRefused) {
   const Forgery forgeries[] = {
       {"none", [&](Group& group) { group.signatures.erase(statement); }},
       {"another key's", [&](Group& group) { group.signatures[statement] = {*keys.others.Sign(statement)}; }},
-      {"another key's under the name of the right one", [&](Group& group) {
+      {"another key's under the name of the right one",
+       [&](Group& group) {
          Signature signature = *keys.others.Sign(statement);
          signature.key = keys.mine.name();
          group.signatures[statement] = {signature};
        }},
       {"that of another record", [&](Group& group) { group.signatures[statement] = honest.signatures.at(other); }},
-      {"of a layer", [&](Group& group) {
-         group.signatures[statement] = honest.signatures.at(StatementOf(honest.layers[0]));
-       }},
+      {"of a layer",
+       [&](Group& group) { group.signatures[statement] = honest.signatures.at(StatementOf(honest.layers[0])); }},
       {"one byte short", [&](Group& group) { group.signatures[statement][0].value.pop_back(); }},
-      {"that of the record before it was changed", [&](Group& group) {
+      {"that of the record before it was changed",
+       [&](Group& group) {
          cache::StepRecord& changed = group.records[number("a")];
          changed.outputs[0].layers = {LayerOf("b")};
          group.signatures[StatementOf(changed)] = honest.signatures.at(statement);
@@ -152,7 +151,9 @@ TEST_P(TierContract, AMountThatWasNotSignedIsNotRestored) {
   Keys keys;
   auto offer = [&](const std::string& content, int64_t created) {
     Offer mounts = OfferOf({});
-    mounts.mounts = {{.key = "/root/.npm", .id = "npm", .created = Timestamp{created * 1'000'000'000},
+    mounts.mounts = {{.key = "/root/.npm",
+                      .id = "npm",
+                      .created = Timestamp{created * 1'000'000'000},
                       .write = [content](Writer& out, std::stop_token) { return out.Write(content); }}};
     return mounts;
   };

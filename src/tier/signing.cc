@@ -32,9 +32,7 @@ int NoPassword(char*, int, int, void*) { return -1; }
 // Signatures of varve's caches are of nothing else, whatever else the key is used for.
 std::string MessageOf(const Digest& statement) { return "varve-cache-v1 " + statement.ToString(); }
 
-const unsigned char* Bytes(std::string_view text) {
-  return reinterpret_cast<const unsigned char*>(text.data());
-}
+const unsigned char* Bytes(std::string_view text) { return reinterpret_cast<const unsigned char*>(text.data()); }
 
 Result<std::string> NameOf(EVP_PKEY* key) {
   std::array<unsigned char, kKeySize> raw;
@@ -171,13 +169,11 @@ Result<std::string> ReadKeyText(const std::string& place) {
   return std::string(value);
 }
 
-Digest StatementOf(const cache::StepRecord& record) {
-  return Digest::Of("record\n" + TravellingText(record));
-}
+Digest StatementOf(const cache::StepRecord& record) { return Digest::Of("record\n" + TravellingText(record)); }
 
 Digest StatementOf(const StoredLayer& layer) {
-  return Digest::Of(fmt::format("layer\n{} {} {}", layer.layer.ToString(), layer.blob.digest.ToString(),
-                                layer.blob.media_type));
+  return Digest::Of(
+      fmt::format("layer\n{} {} {}", layer.layer.ToString(), layer.blob.digest.ToString(), layer.blob.media_type));
 }
 
 Digest StatementOf(const StoredMount& mount) {

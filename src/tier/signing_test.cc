@@ -17,10 +17,11 @@ using namespace testing;
 
 Group GroupOf(const std::string& name) {
   std::string bytes = BlobOf(LayerOf(name));
-  return {.records = {RecordOf(name)},
-          .layers = {{LayerOf(name), {.media_type = std::string(oci::kOciLayerZstd),
-                                      .digest = Digest::Of(bytes), .size = bytes.size()}}},
-          .trees = {}};
+  return {
+      .records = {RecordOf(name)},
+      .layers = {{LayerOf(name),
+                  {.media_type = std::string(oci::kOciLayerZstd), .digest = Digest::Of(bytes), .size = bytes.size()}}},
+      .trees = {}};
 }
 
 TEST(Signing, KeysSurviveTheirText) {
@@ -77,8 +78,7 @@ TEST(Signing, ASignatureIsOfOneStatement) {
   // Signatures that are moved under another statement are of another message.
   Digest other = StatementOf(changed);
   EXPECT_FALSE(keys.Signed({{other, group.signatures[StatementOf(group.records[0])]}}, other));
-  EXPECT_EQ(keys.WhyNot({{other, group.signatures[StatementOf(group.records[0])]}}, other),
-            "its signature is wrong");
+  EXPECT_EQ(keys.WhyNot({{other, group.signatures[StatementOf(group.records[0])]}}, other), "its signature is wrong");
   EXPECT_EQ(keys.WhyNot({}, other), "it is not signed");
   Signatures foreign = {{other, {*SigningKey::Generate()->Sign(other)}}};
   EXPECT_THAT(keys.WhyNot(foreign, other), HasSubstr("signed by another key"));
@@ -104,9 +104,7 @@ TEST(Signing, MergingKeepsWhatEachSignerSaid) {
     Group merged = *DecodeGroup(*EncodeGroup(MergeGroups(groups)));
     ASSERT_EQ(merged.records.size(), 2u);
     ASSERT_EQ(merged.layers.size(), 2u);
-    auto is_signed = [&](const auto& item) {
-      return key.verify_keys().Signed(merged.signatures, StatementOf(item));
-    };
+    auto is_signed = [&](const auto& item) { return key.verify_keys().Signed(merged.signatures, StatementOf(item)); };
     EXPECT_EQ(std::ranges::count_if(merged.records, is_signed), 1);
     EXPECT_EQ(std::ranges::count_if(merged.layers, is_signed), 1);
     // Both blobs of the layer go when it goes.
@@ -124,9 +122,7 @@ class SignedTier : public ::testing::Test {
     if (verify != nullptr) options.verify = std::make_shared<VerifyKeys>(verify->verify_keys());
     return MakePackedTier(MakeDirectoryStorage({.path = directory_.path() + "/cache"}), options, clock_);
   }
-  Status Export(const SigningKey* sign, const Offer& offer) {
-    return Open(sign, nullptr)->Export(offer, nullptr, {});
-  }
+  Status Export(const SigningKey* sign, const Offer& offer) { return Open(sign, nullptr)->Export(offer, nullptr, {}); }
   // "a" found, "-" not; then how many were refused.
   std::string Found(const SigningKey* verify, const std::vector<std::string>& names) {
     auto tier = Open(nullptr, verify);

@@ -21,8 +21,13 @@ struct Type {
   bool from = true, to = true;
 };
 constexpr Type kTypes[] = {
-    {"local", Kind::kLocal}, {"registry", Kind::kRegistry}, {"s3", Kind::kS3}, {"http", Kind::kHttp},
-    {"gha", Kind::kGha},     {"inline", Kind::kInline, false, true}, {"image", Kind::kRegistry, true, false},
+    {"local", Kind::kLocal},
+    {"registry", Kind::kRegistry},
+    {"s3", Kind::kS3},
+    {"http", Kind::kHttp},
+    {"gha", Kind::kGha},
+    {"inline", Kind::kInline, false, true},
+    {"image", Kind::kRegistry, true, false},
     {"azblob", {}},
 };
 
@@ -98,9 +103,7 @@ constexpr Key kKeys[] = {
 constexpr size_t kMaxScope = 128;
 
 std::string_view FlagOf(Direction direction) {
-  return direction == Direction::kFrom ? "--cache-from"
-         : direction == Direction::kTo ? "--cache-to"
-                                       : "--tier";
+  return direction == Direction::kFrom ? "--cache-from" : direction == Direction::kTo ? "--cache-to" : "--tier";
 }
 
 Result<bool> BoolOf(const std::string& key, const std::string& text) {
@@ -228,15 +231,16 @@ Status Set(Spec& spec, const std::string& key, const std::string& text) {
 Status CheckKey(Direction direction, Kind kind, const std::string& type, const std::string& key) {
   std::vector<std::string_view> names;
   for (const Key& known : kKeys) {
-    unsigned types = (direction != Direction::kTo ? known.from : 0) |
-                     (direction != Direction::kFrom ? known.to : 0);
+    unsigned types = (direction != Direction::kTo ? known.from : 0) | (direction != Direction::kFrom ? known.to : 0);
     bool fits = types & Bit(kind);
     if (fits && known.name == key) return Ok();
     if (fits) names.push_back(known.name);
   }
   if (kind == Kind::kGha && (key == "format" || key.starts_with("mounts"))) {
-    Error error = Invalid("{} type=gha does not take {}: there are neither chunks nor cache mounts in "
-                          "GitHub's cache", FlagOf(direction), key);
+    Error error = Invalid(
+        "{} type=gha does not take {}: there are neither chunks nor cache mounts in "
+        "GitHub's cache",
+        FlagOf(direction), key);
     error.hint = "leave it out, or use another type beside type=gha";
     return error;
   }
@@ -253,8 +257,7 @@ Status CheckLevel(const Spec& spec) {
   }
   if (!spec.compression_level) return Ok();
   int level = *spec.compression_level;
-  bool good = spec.compression == archive::Compression::kZstd ? level >= 1 && level <= 22
-                                                              : level <= 9;
+  bool good = spec.compression == archive::Compression::kZstd ? level >= 1 && level <= 22 : level <= 9;
   if (good) return Ok();
   return Invalid("compression-level {} does not exist: gzip has 0 to 9, zstd 1 to 22", level);
 }
@@ -278,8 +281,7 @@ Result<Spec> Registry(Direction direction, std::string reference) {
   if (!parsed) {
     return Invalid("invalid reference \"{}\" in {}: {}", reference, FlagOf(direction), parsed.error().message);
   }
-  return Spec{.kind = Kind::kRegistry, .place = std::move(reference),
-              .local_images = direction == Direction::kFrom};
+  return Spec{.kind = Kind::kRegistry, .place = std::move(reference), .local_images = direction == Direction::kFrom};
 }
 
 bool IsFor(Direction direction, const Type& type) {
@@ -308,8 +310,7 @@ Result<Kind> KindOf(Direction direction, const std::string& name) {
   }
   Error error = type == std::end(kTypes)
                     ? Invalid("unknown type \"{}\" in {}", name, FlagOf(direction))
-                    : Invalid("{} type={} is not supported by this version of varve",
-                              FlagOf(direction), name);
+                    : Invalid("{} type={} is not supported by this version of varve", FlagOf(direction), name);
   error.hint = "use " + KnownTypes(direction);
   return error;
 }
@@ -355,7 +356,8 @@ Status CheckPlace(Direction direction, Spec& spec) {
       }
       return Ok();
     }
-    case Kind::kInline: return Ok();
+    case Kind::kInline:
+      return Ok();
   }
   return Ok();
 }
@@ -411,9 +413,7 @@ Result<std::vector<Spec>> Parse(Direction direction, std::string_view value) {
 
 }  // namespace
 
-bool MountChoice::Takes(const std::string& id) const {
-  return all || std::ranges::find(ids, id) != ids.end();
-}
+bool MountChoice::Takes(const std::string& id) const { return all || std::ranges::find(ids, id) != ids.end(); }
 
 std::string Spec::Name() const {
   if (kind == Kind::kInline) return "inline";
@@ -424,9 +424,7 @@ std::string Spec::Name() const {
   return name;
 }
 
-Result<std::vector<Spec>> ParseCacheFrom(std::string_view value) {
-  return Parse(Direction::kFrom, value);
-}
+Result<std::vector<Spec>> ParseCacheFrom(std::string_view value) { return Parse(Direction::kFrom, value); }
 
 Result<std::vector<Spec>> ParseCacheTo(std::string_view value) { return Parse(Direction::kTo, value); }
 

@@ -16,9 +16,12 @@ TEST(CacheSpec, BuildxGrammar) {
       "type=registry,ref=example.com/app:cache,mode=max,compression=gzip,compression-level=9,"
       "force-compression=true,ignore-error=false,image-manifest=true,oci-mediatypes=true");
   ASSERT_TRUE(to) << to.error().message;
-  EXPECT_EQ((*to)[0], (Spec{.place = "example.com/app:cache", .mode = Mode::kMax,
-                            .compression = archive::Compression::kGzip, .compression_level = 9,
-                            .force_compression = true, .ignore_error = false}));
+  EXPECT_EQ((*to)[0], (Spec{.place = "example.com/app:cache",
+                            .mode = Mode::kMax,
+                            .compression = archive::Compression::kGzip,
+                            .compression_level = 9,
+                            .force_compression = true,
+                            .ignore_error = false}));
   EXPECT_EQ((*ParseCacheFrom("TYPE=registry,Ref=a/b"))[0].place, "a/b");
 }
 
@@ -27,15 +30,20 @@ TEST(CacheSpec, GitHubsCacheNeedsNothing) {
   ASSERT_TRUE(plain) << plain.error().message;
   EXPECT_EQ((*plain)[0], (Spec{.kind = Kind::kGha, .place = "varve"}));
   EXPECT_EQ((*plain)[0].Name(), "gha:varve");
-  auto to = ParseCacheTo("type=gha,scope=app-arm64,mode=max,timeout=2m,url=http://a/,url_v2=http://b/,token=t,"
-                         "version=2,repository=me/app,ghtoken=g,ignore-error=true,max-size=1g");
+  auto to = ParseCacheTo(
+      "type=gha,scope=app-arm64,mode=max,timeout=2m,url=http://a/,url_v2=http://b/,token=t,"
+      "version=2,repository=me/app,ghtoken=g,ignore-error=true,max-size=1g");
   ASSERT_TRUE(to) << to.error().message;
   const std::map<std::string, std::string> store = {
-      {"scope", "app-arm64"}, {"url", "http://a/"}, {"url_v2", "http://b/"}, {"token", "t"},
-      {"version", "2"}, {"repository", "me/app"}, {"ghtoken", "g"}};
-  EXPECT_EQ((*to)[0], (Spec{.kind = Kind::kGha, .place = "app-arm64", .store = store,
-                            .timeout = Nanos(120'000'000'000), .retry_budget = Nanos(120'000'000'000),
-                            .mode = Mode::kMax, .max_size = uint64_t{1} << 30}));
+      {"scope", "app-arm64"}, {"url", "http://a/"},     {"url_v2", "http://b/"}, {"token", "t"},
+      {"version", "2"},       {"repository", "me/app"}, {"ghtoken", "g"}};
+  EXPECT_EQ((*to)[0], (Spec{.kind = Kind::kGha,
+                            .place = "app-arm64",
+                            .store = store,
+                            .timeout = Nanos(120'000'000'000),
+                            .retry_budget = Nanos(120'000'000'000),
+                            .mode = Mode::kMax,
+                            .max_size = uint64_t{1} << 30}));
 }
 
 TEST(CacheSpec, AValueWithoutAnEqualsSignIsReferences) {
@@ -85,11 +93,12 @@ TEST(CacheSpec, TrustAndBoundsAreRead) {
 }
 
 TEST(CacheSpec, BucketsAndWebServers) {
-  auto to = ParseCacheTo("type=s3,bucket=ci,region=eu-central-1,prefix=shop/,name=main;pr-1,"
-                         "blobs_prefix=b/,manifests_prefix=m/,touch_refresh=24h,mode=max,"
-                         "access_key_id=ID,secret_access_key=hunter2,session_token=hunter3,"
-                         "endpoint_url=https://minio.example.com,use_path_style=true,"
-                         "upload_parallelism=8,retry_mode=adaptive,retry_max_attempts=3");
+  auto to = ParseCacheTo(
+      "type=s3,bucket=ci,region=eu-central-1,prefix=shop/,name=main;pr-1,"
+      "blobs_prefix=b/,manifests_prefix=m/,touch_refresh=24h,mode=max,"
+      "access_key_id=ID,secret_access_key=hunter2,session_token=hunter3,"
+      "endpoint_url=https://minio.example.com,use_path_style=true,"
+      "upload_parallelism=8,retry_mode=adaptive,retry_max_attempts=3");
   ASSERT_TRUE(to) << to.error().message;
   ASSERT_EQ(to->size(), 1u) << "written under all names";
   const Spec& s3 = (*to)[0];
@@ -105,8 +114,9 @@ TEST(CacheSpec, BucketsAndWebServers) {
   EXPECT_EQ((*from)[0].Name(), "s3:ci/:pr-1");
   EXPECT_EQ((*from)[1].Name(), "s3:ci/:main");
 
-  auto http = ParseCacheFrom("type=http,url=https://user:hunter2@cache.example.com/varve,"
-                             "header=X-Key: hunter3,header=X-Other: b");
+  auto http = ParseCacheFrom(
+      "type=http,url=https://user:hunter2@cache.example.com/varve,"
+      "header=X-Key: hunter3,header=X-Other: b");
   ASSERT_TRUE(http) << http.error().message;
   EXPECT_EQ((*http)[0].Name(), "http:https://cache.example.com/varve");
   EXPECT_EQ((*http)[0].store.at("header"), "X-Key: hunter3\nX-Other: b");
@@ -179,9 +189,9 @@ TEST(CacheSpec, FormatAndMounts) {
   EXPECT_TRUE((*ParseCacheFrom("type=local,src=d,mounts=true"))[0].mounts.Takes("any"));
   EXPECT_FALSE((*ParseCacheFrom("type=local,src=d,mounts=false"))[0].mounts.Takes("any"));
   EXPECT_FALSE((*ParseCacheTo("type=local,dest=d,format=layers"))[0].chunked);
-  for (const char* bad : {"type=local,dest=d,format=oci", "type=local,dest=d,mounts=a;;b",
-                          "type=local,dest=d,format=chunked,compression=gzip",
-                          "type=local,dest=d,mounts-max-size=much"}) {
+  for (const char* bad :
+       {"type=local,dest=d,format=oci", "type=local,dest=d,mounts=a;;b",
+        "type=local,dest=d,format=chunked,compression=gzip", "type=local,dest=d,mounts-max-size=much"}) {
     EXPECT_FALSE(ParseCacheTo(bad)) << bad;
   }
   EXPECT_FALSE(ParseCacheFrom("type=local,src=d,format=chunked")) << "what lies there is read as it is";

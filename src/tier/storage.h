@@ -57,8 +57,8 @@ class BlobStorage {
   virtual Result<std::vector<GroupEntry>> List(std::stop_token stop) = 0;
   // Adds a group, whose blobs were Put, and takes away those whose manifests `old` names. What others
   // added or took away meanwhile stays so: nothing that is not named here is lost.
-  virtual Status Replace(const GroupEntry& added, const std::string& manifest_text,
-                         const std::vector<Digest>& old, std::stop_token stop) = 0;
+  virtual Status Replace(const GroupEntry& added, const std::string& manifest_text, const std::vector<Digest>& old,
+                         std::stop_token stop) = 0;
   // Whether the blob is there. Asked by exporters that are about to name it in a new group: it is not
   // collected within the next hour.
   virtual Result<bool> Has(const oci::Descriptor& blob, std::stop_token stop) = 0;
@@ -73,8 +73,7 @@ class BlobStorage {
   }
   // True: it was sent, or it is with the Replace that follows: a storage may keep `open` until then, to send
   // many blobs in few requests.
-  virtual Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, IfThere if_there,
-                           std::stop_token stop) = 0;
+  virtual Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, IfThere if_there, std::stop_token stop) = 0;
   // Sends a blob that a later Replace will name. As Put does, a storage may keep `open`, to send it with others that
   // come by and by, or with that Replace; kept_ahead are the bytes of those. False: it is there.
   virtual uint64_t kept_ahead() { return 0; }
@@ -99,8 +98,7 @@ inline constexpr std::string_view kArtifactType = "application/vnd.varve.cache.v
 
 // kInvalid when the text is not such an index.
 Result<std::vector<GroupEntry>> ParseGroupIndex(std::string_view text);
-std::string SerialiseGroupIndex(const std::vector<GroupEntry>& groups,
-                                oci::Annotations annotations = {});
+std::string SerialiseGroupIndex(const std::vector<GroupEntry>& groups, oci::Annotations annotations = {});
 // What a list has let go of and not removed yet, and since when (Unix seconds), in an annotation of
 // the index: "<hex>:<seconds>", separated by blanks.
 using Dropped = std::map<Digest, int64_t>;
@@ -110,7 +108,6 @@ void SetDropped(oci::Annotations& annotations, const Dropped& dropped);
 inline constexpr int64_t kDroppedGraceSeconds = 3600;
 
 // `groups` without those in `old`, and with `added`, once.
-std::vector<GroupEntry> Merged(std::vector<GroupEntry> groups, const GroupEntry& added,
-                               const std::vector<Digest>& old);
+std::vector<GroupEntry> Merged(std::vector<GroupEntry> groups, const GroupEntry& added, const std::vector<Digest>& old);
 
 }  // namespace varve::tier

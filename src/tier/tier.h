@@ -81,8 +81,8 @@ struct Traffic {
   uint64_t layers = 0;  // fetched
   uint64_t bytes_read = 0, bytes_written = 0;
   uint64_t requests = 0;
-  uint64_t refused = 0;  // keys that were asked for and have only records that are not trusted
-  uint64_t left_out = 0;  // layers that an export did not send, for the sake of its limits
+  uint64_t refused = 0;                        // keys that were asked for and have only records that are not trusted
+  uint64_t left_out = 0;                       // layers that an export did not send, for the sake of its limits
   uint64_t layers_ahead = 0, bytes_ahead = 0;  // of what was written: before the export began
 };
 
@@ -90,12 +90,12 @@ class Tier {
  public:
   virtual ~Tier() = default;
   // One entry per key, in order. Trees of the hits that the tier has are put into `trees`.
-  virtual Result<std::vector<std::optional<cache::StepRecord>>> GetMany(
-      const std::vector<StepKey>& keys, tree::TreeStore& trees, std::stop_token stop) = 0;
+  virtual Result<std::vector<std::optional<cache::StepRecord>>> GetMany(const std::vector<StepKey>& keys,
+                                                                        tree::TreeStore& trees,
+                                                                        std::stop_token stop) = 0;
   // Earlier records of the same step, newest first, by slot, then by op digest; of what was loaded for
   // a look-up already: an explanation costs no request.
-  virtual std::vector<cache::StepRecord> Earlier(const std::string& slot, const Digest& op_digest,
-                                                 size_t limit) = 0;
+  virtual std::vector<cache::StepRecord> Earlier(const std::string& slot, const Digest& op_digest, size_t limit) = 0;
   // The records with this weak key, as cache::RecordStore has it; of what was loaded for a look-up already,
   // so that the two round trips of a look-up are all that a replay takes before its layer is fetched.
   virtual std::vector<cache::StepRecord> Traced(const Digest& weak_key, size_t limit) {
@@ -113,8 +113,7 @@ class Tier {
     return std::nullopt;
   }
   // What the layer is available as. One that is stored as chunks is to be had as its uncompressed tar.
-  virtual Result<std::optional<oci::Descriptor>> FindLayer(const DiffId& layer,
-                                                           std::stop_token stop) = 0;
+  virtual Result<std::optional<oci::Descriptor>> FindLayer(const DiffId& layer, std::stop_token stop) = 0;
   // The bytes as they come: whoever writes them verifies. kNotFound when they are gone.
   virtual Status Fetch(const oci::Descriptor& blob, Writer& out, std::stop_token stop) = 0;
   // What Fetch gave was not what the descriptor says: an export by this object sends it again.

@@ -74,7 +74,8 @@ TEST_P(TierContract, EarlierRecordsOfAStepCostNoRequest) {
 
 TEST_P(TierContract, TracesTravelAndCostNoRequest) {
   Offer offer = OfferOf({"old", "new", "replay of old", "other"});
-  auto trace = [&](size_t of, const std::string& weak, const std::string& reads, int64_t created, const std::string& layer) {
+  auto trace = [&](size_t of, const std::string& weak, const std::string& reads, int64_t created,
+                   const std::string& layer) {
     cache::StepRecord& record = offer.records[of].record;
     record.trace = cache::StepTrace{.weak_key = Digest::Of(weak), .reads = {reads, ""}};
     record.created = Timestamp{created * 1'000'000'000};
@@ -289,8 +290,7 @@ TEST_P(TierContract, DamagedRecordsAreAMissAndALineAndHealed) {
   ASSERT_TRUE(Export(OfferOf({"a"})));
   ASSERT_TRUE(Export(OfferOf({"b"})));
   // The records of "a": the config of the first group.
-  auto text = EncodeGroup({.records = {RecordOf("a")},
-                           .layers = {StoredOf("a")}});
+  auto text = EncodeGroup({.records = {RecordOf("a")}, .layers = {StoredOf("a")}});
   ASSERT_TRUE(text);
   place_->Damage(Digest::Of(*text), 0);
   auto tier = place_->Open();

@@ -21,10 +21,10 @@ constexpr std::string_view kBazelIndex = "varve cache index 1";
 // The index as it lies there.
 struct Document {
   std::vector<GroupEntry> groups;
-  Dropped dropped;                    // when, by the server's clock
-  std::string etag;                   // empty: no index yet, or a server without
+  Dropped dropped;   // when, by the server's clock
+  std::string etag;  // empty: no index yet, or a server without
   bool exists = false;
-  std::optional<int64_t> now;         // of the server; without it nothing is ever deleted
+  std::optional<int64_t> now;  // of the server; without it nothing is ever deleted
 };
 
 class BoundedText final : public Writer {
@@ -49,8 +49,8 @@ class WebStorage final : public ObjectBlobs {
     return std::move(document.groups);
   }
 
-  Status Replace(const GroupEntry& added, const std::string& manifest_text,
-                 const std::vector<Digest>& old, std::stop_token stop) override {
+  Status Replace(const GroupEntry& added, const std::string& manifest_text, const std::vector<Digest>& old,
+                 std::stop_token stop) override {
     TRY(store_->Put(KeyOf(added.manifest.digest), objects::BodyOf(manifest_text), stop));
     TRY_ASSIGN(auto parsed, oci::ParseManifest(manifest_text));
     manifests_.Lock()->emplace(added.manifest.digest, NamedBy(parsed, added.manifest.digest));
@@ -81,9 +81,8 @@ class WebStorage final : public ObjectBlobs {
     };
     auto holds = [&]() -> Result<bool> {
       TRY_ASSIGN(Document document, Read(stop));
-      return std::ranges::any_of(document.groups, [&](const GroupEntry& group) {
-        return group.manifest.digest == added.manifest.digest;
-      });
+      return std::ranges::any_of(
+          document.groups, [&](const GroupEntry& group) { return group.manifest.digest == added.manifest.digest; });
     };
     TRY(MergeAndReadBack({store_->Name(), merge, is, holds}, sleeper_, stop));
     return Remove(dead, stop);
@@ -175,8 +174,8 @@ class WebStorage final : public ObjectBlobs {
   // Makes the document the next one: with `added`, without `old`, with the blobs of the old ones that
   // nothing else leads to among the dropped. What was dropped an hour ago is no longer in it, but in
   // the answer: to be removed once the document is written.
-  Result<std::vector<Digest>> Merge(Document& document, const GroupEntry& added,
-                                    const std::vector<Digest>& old, std::stop_token stop) {
+  Result<std::vector<Digest>> Merge(Document& document, const GroupEntry& added, const std::vector<Digest>& old,
+                                    std::stop_token stop) {
     std::vector<GroupEntry> before = document.groups;
     document.groups = Merged(std::move(document.groups), added, old);
     if (!document.now) return std::vector<Digest>();
@@ -192,7 +191,8 @@ class WebStorage final : public ObjectBlobs {
     for (const GroupEntry& group : document.groups) {
       TRY_ASSIGN(auto blobs, BlobsOf(group.manifest.digest, stop));
       if (!blobs) told = false;
-      else for (const Digest& blob : *blobs) document.dropped.erase(blob);
+      else
+        for (const Digest& blob : *blobs) document.dropped.erase(blob);
     }
     std::vector<Digest> dead;
     if (!told) return dead;  // what that group leads to is not known: nothing goes
@@ -218,7 +218,7 @@ class WebStorage final : public ObjectBlobs {
   const std::string index_;
   net::Sleeper& sleeper_;
   std::atomic<bool> seen_ = false;  // the index
-  Guarded<Dropped> dropped_;  // as the last look-up saw them
+  Guarded<Dropped> dropped_;        // as the last look-up saw them
   Guarded<std::map<Digest, std::set<Digest>>> manifests_;
 };
 

@@ -13,8 +13,7 @@ namespace {
 class TextReader final : public Reader {
  public:
   TextReader(std::shared_ptr<const std::string> text, uint64_t offset)
-      : text_(std::move(text)),
-        in_(std::string_view(*text_).substr(std::min<uint64_t>(offset, text_->size()))) {}
+      : text_(std::move(text)), in_(std::string_view(*text_).substr(std::min<uint64_t>(offset, text_->size()))) {}
   Result<size_t> Read(std::span<char> buffer) override { return in_.Read(buffer); }
 
  private:
@@ -54,8 +53,7 @@ class CountingWriter final : public Writer {
 // What has been read of a blob by all who read parts of it.
 class SentBytes {
  public:
-  SentBytes(const OnProgress& tell, std::string id, uint64_t total)
-      : tell_(tell), id_(std::move(id)), total_(total) {}
+  SentBytes(const OnProgress& tell, std::string id, uint64_t total) : tell_(tell), id_(std::move(id)), total_(total) {}
   void Add(uint64_t bytes) {
     constexpr uint64_t kStep = 1 << 20;
     uint64_t before = bytes_.fetch_add(bytes), now = std::min(before + bytes, total_);
@@ -93,9 +91,7 @@ class SentReader final : public Reader {
 
 OpenAt OpenText(std::string text) {
   return [kept = std::make_shared<const std::string>(std::move(text))](
-             uint64_t offset) -> Result<std::unique_ptr<Reader>> {
-    return std::make_unique<TextReader>(kept, offset);
-  };
+             uint64_t offset) -> Result<std::unique_ptr<Reader>> { return std::make_unique<TextReader>(kept, offset); };
 }
 
 oci::Descriptor Describe(const std::string& text, std::string_view media_type) {
@@ -110,8 +106,7 @@ Status Wire::Get(const oci::Descriptor& blob, Writer& out, std::stop_token stop)
   return got;
 }
 
-Status Wire::GetPart(const oci::Descriptor& blob, uint64_t offset, uint64_t size, Writer& out,
-                     std::stop_token stop) {
+Status Wire::GetPart(const oci::Descriptor& blob, uint64_t offset, uint64_t size, Writer& out, std::stop_token stop) {
   ++requests;
   CountingWriter counted(out, bytes_read);
   return storage_.GetPart(blob, offset, size, counted, stop);
@@ -152,8 +147,7 @@ Result<bool> Wire::SendAhead(const oci::Descriptor& blob, const OpenAt& open, st
   const bool wrong = distrusted_.Lock()->contains(blob.digest);
   if (!wrong && sent_.Lock()->contains(blob.digest)) return false;
   ++requests;
-  TRY_ASSIGN(bool sent,
-             storage_.PutAhead(blob, open, wrong ? IfThere::kReplace : IfThere::kKeep, std::move(stop)));
+  TRY_ASSIGN(bool sent, storage_.PutAhead(blob, open, wrong ? IfThere::kReplace : IfThere::kKeep, std::move(stop)));
   if (wrong && sent) distrusted_.Lock()->erase(blob.digest);
   if (!sent) return false;
   sent_.Lock()->insert(blob.digest);
@@ -166,8 +160,8 @@ Status Wire::Send(const oci::Descriptor& blob, const OpenAt& open, std::stop_tok
   return Ok();
 }
 
-Status Wire::Send(const oci::Descriptor& blob, const OpenAt& open, const OnProgress& on_progress,
-                  std::string id, std::stop_token stop) {
+Status Wire::Send(const oci::Descriptor& blob, const OpenAt& open, const OnProgress& on_progress, std::string id,
+                  std::stop_token stop) {
   auto progress = std::make_shared<SentBytes>(on_progress, std::move(id), blob.size);
   OpenAt read = [progress, open](uint64_t offset) -> Result<std::unique_ptr<Reader>> {
     TRY_ASSIGN(auto in, open(offset));
@@ -181,8 +175,7 @@ Status Wire::Send(const oci::Descriptor& blob, const OpenAt& open, const OnProgr
 Status Wire::PutGroup(const Group& group, const std::vector<Digest>& old, std::stop_token stop) {
   TRY_ASSIGN(std::string records, EncodeGroup(group));
   if (records.size() > kMaxRecordsBlob) {
-    return Resource("the records of the cache take {}: give it a smaller max-size",
-                    FormatBytes(records.size()));
+    return Resource("the records of the cache take {}: give it a smaller max-size", FormatBytes(records.size()));
   }
   GroupEntry entry{.records = Describe(records, kRecordsMediaType)};
   TRY(Send(entry.records, OpenText(std::move(records)), stop));

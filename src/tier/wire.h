@@ -27,8 +27,7 @@ class Wire {
 
   Status Get(const oci::Descriptor& blob, Writer& out, std::stop_token stop);
   bool HasParts() const { return storage_.HasParts(); }
-  Status GetPart(const oci::Descriptor& blob, uint64_t offset, uint64_t size, Writer& out,
-                 std::stop_token stop);
+  Status GetPart(const oci::Descriptor& blob, uint64_t offset, uint64_t size, Writer& out, std::stop_token stop);
   // The whole blob, verified. kCorrupt also when it is larger than `limit`.
   Result<std::string> GetSmall(const oci::Descriptor& blob, uint64_t limit, std::stop_token stop);
   Result<bool> Holds(const oci::Descriptor& blob, std::stop_token stop);

@@ -68,16 +68,21 @@ bool Do(Ask ask, const char* path) {
   char buffer[4096];
   struct stat st;
   switch (ask) {
-    case Ask::kStat: return fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) == 0 || errno == ENOENT;
-    case Ask::kReadLink: return readlink(path, buffer, sizeof(buffer)) > 0;
-    case Ask::kXattr: return getxattr(path, "user.varve", buffer, sizeof(buffer)) > 0;
-    case Ask::kCopyUp: return chmod(path, 0600) == 0;
+    case Ask::kStat:
+      return fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW) == 0 || errno == ENOENT;
+    case Ask::kReadLink:
+      return readlink(path, buffer, sizeof(buffer)) > 0;
+    case Ask::kXattr:
+      return getxattr(path, "user.varve", buffer, sizeof(buffer)) > 0;
+    case Ask::kCopyUp:
+      return chmod(path, 0600) == 0;
     case Ask::kExecute: {
       char* const none[] = {nullptr};
       execve(path, none, none);
       return errno == ENOEXEC;  // the kernel has read it, and it is no program
     }
-    default: break;
+    default:
+      break;
   }
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return false;
@@ -155,8 +160,7 @@ Status MakeLayer(const std::string& layer, bool* xattrs) {
 // Whom the answer holds for: mounts depend on the kernel and on who asks.
 Result<std::string> Identity() {
   TRY_ASSIGN(std::string boot, ReadFile("/proc/sys/kernel/random/boot_id", 100));
-  return fmt::format("{} {} {} {}", kVersion, TrimSpace(boot), geteuid(),
-                     sys::InUserNamespace() ? "mapped" : "root");
+  return fmt::format("{} {} {} {}", kVersion, TrimSpace(boot), geteuid(), sys::InUserNamespace() ? "mapped" : "root");
 }
 
 }  // namespace
@@ -184,9 +188,12 @@ Status TestKernel(const std::string& scratch) {
   Asker asker(at + "/merged", xattrs);
   auto traced = TracedLayers::Mount({{at + "/layer", xattrs}}, at + "/fuse");
   if (!traced) return Invalid("{}", traced.error().message);
-  sys::OverlaySpec spec{.lowers = {(*traced)->Directory(0), at + "/base"}, .upper = at + "/upper",
-                        .work = at + "/work", .volatile_upper = true,
-                        .user_xattrs = sys::InUserNamespace(), .xino = true};
+  sys::OverlaySpec spec{.lowers = {(*traced)->Directory(0), at + "/base"},
+                        .upper = at + "/upper",
+                        .work = at + "/work",
+                        .volatile_upper = true,
+                        .user_xattrs = sys::InUserNamespace(),
+                        .xino = true};
   auto merged = sys::MountOverlay(spec, at + "/merged");
   if (!merged) return Invalid("{}", merged.error().message);
   TRY(asker.Ask());

@@ -55,11 +55,17 @@ TEST_F(KernelTest, TheAnswerIsKept) {
 }
 
 TEST(KernelNotes, EachQuestionHasToBeThere) {
-  const std::vector<tree::Question> all = {
-      {"copied", kStat | kContent}, {"dir", kStat | kList},       {"dir/listed", kStat},
-      {"dir/none", kAbsent},        {"link", kLink},              {"mapped", kStat | kContent},
-      {"marked", kXattr},           {"none", kAbsent},            {"read", kStat | kContent},
-      {"stat", kStat},              {"tool", kStat | kContent}};
+  const std::vector<tree::Question> all = {{"copied", kStat | kContent},
+                                           {"dir", kStat | kList},
+                                           {"dir/listed", kStat},
+                                           {"dir/none", kAbsent},
+                                           {"link", kLink},
+                                           {"mapped", kStat | kContent},
+                                           {"marked", kXattr},
+                                           {"none", kAbsent},
+                                           {"read", kStat | kContent},
+                                           {"stat", kStat},
+                                           {"tool", kStat | kContent}};
   EXPECT_TRUE(CheckNotes(all, true));
   for (size_t i = 0; i < all.size(); ++i) {
     for (int bit = 1; bit < 64; bit *= 2) {

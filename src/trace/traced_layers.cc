@@ -30,8 +30,6 @@ namespace varve::trace {
 
 namespace {
 
-using tree::Question;
-using tree::WalksBefore;
 using tree::kAbsent;
 using tree::kContent;
 using tree::kExists;
@@ -39,6 +37,8 @@ using tree::kLink;
 using tree::kList;
 using tree::kStat;
 using tree::kXattr;
+using tree::Question;
+using tree::WalksBefore;
 
 constexpr uint64_t kForever = UINT64_MAX / 2;  // seconds; the kernel turns more into less
 constexpr uint32_t kMaxRead = 1 << 20;
@@ -46,7 +46,8 @@ constexpr size_t kThreads = 2;
 constexpr size_t kRequestSize = FUSE_MIN_READ_BUFFER + 4096;
 // Without these the kernel would ask to open files, and every open would look like a read.
 constexpr uint32_t kNeeded = FUSE_NO_OPEN_SUPPORT | FUSE_NO_OPENDIR_SUPPORT;
-constexpr uint32_t kWelcome = FUSE_DO_READDIRPLUS | FUSE_ASYNC_READ | FUSE_PARALLEL_DIROPS | FUSE_CACHE_SYMLINKS | FUSE_MAX_PAGES;
+constexpr uint32_t kWelcome =
+    FUSE_DO_READDIRPLUS | FUSE_ASYNC_READ | FUSE_PARALLEL_DIROPS | FUSE_CACHE_SYMLINKS | FUSE_MAX_PAGES;
 
 // A step that asks about more than kExactPaths gets answers to what it is likely to ask next, noted as if it had.
 // With a listing come the attributes, and with what is read of a directory the files that come next in it, so that
@@ -56,7 +57,7 @@ constexpr size_t kSmallFile = 64 << 10;  // what is longer is not read ahead
 
 struct Node {
   uint32_t layer = 0;
-  std::string path;     // in the layer
+  std::string path;  // in the layer
   uint64_t parent = FUSE_ROOT_ID;
   uint8_t facets = 0;
   std::map<std::string, uint64_t, std::less<>> children;
@@ -187,9 +188,7 @@ class Server final : public TracedLayers {
   }
 
   // A thread that gives the kernel what is read ahead may wait there for a question that another is to answer.
-  bool MayLeave() {
-    return stopping_ && std::unique_lock(reading_ahead_, std::try_to_lock).owns_lock();
-  }
+  bool MayLeave() { return stopping_ && std::unique_lock(reading_ahead_, std::try_to_lock).owns_lock(); }
 
   void Serve() {
     std::vector<char> request(kRequestSize);
@@ -232,17 +231,23 @@ class Server final : public TracedLayers {
     static Counter requests("trace.requests");
     requests.Add();
     switch (in.opcode) {
-      case FUSE_LOOKUP: return Lookup(in, body);
-      case FUSE_GETATTR: return GetAttributes(in);
-      case FUSE_READLINK: return ReadLink(in, buffer);
-      case FUSE_READ: return Read(in, *reinterpret_cast<const fuse_read_in*>(body), buffer);
+      case FUSE_LOOKUP:
+        return Lookup(in, body);
+      case FUSE_GETATTR:
+        return GetAttributes(in);
+      case FUSE_READLINK:
+        return ReadLink(in, buffer);
+      case FUSE_READ:
+        return Read(in, *reinterpret_cast<const fuse_read_in*>(body), buffer);
       case FUSE_READDIR:
-      case FUSE_READDIRPLUS: return ReadDirectory(in, *reinterpret_cast<const fuse_read_in*>(body), buffer);
+      case FUSE_READDIRPLUS:
+        return ReadDirectory(in, *reinterpret_cast<const fuse_read_in*>(body), buffer);
       case FUSE_GETXATTR: {
         const auto& get = *reinterpret_cast<const fuse_getxattr_in*>(body);
         return GetXattr(in, get.size, body + sizeof(get), buffer);
       }
-      case FUSE_LISTXATTR: return GetXattr(in, reinterpret_cast<const fuse_getxattr_in*>(body)->size, nullptr, buffer);
+      case FUSE_LISTXATTR:
+        return GetXattr(in, reinterpret_cast<const fuse_getxattr_in*>(body)->size, nullptr, buffer);
       case FUSE_STATFS: {
         fuse_statfs_out out = {};
         out.st.bsize = out.st.frsize = 4096;
@@ -251,12 +256,16 @@ class Server final : public TracedLayers {
       }
       case FUSE_FORGET:
       case FUSE_BATCH_FORGET:
-      case FUSE_INTERRUPT: return;  // no answer is expected
-      case FUSE_DESTROY: return Reply(in, 0);
-      case FUSE_IOCTL: return Reply(in, ENOTTY);  // copy-up asks for FS_IOC_GETFLAGS
+      case FUSE_INTERRUPT:
+        return;  // no answer is expected
+      case FUSE_DESTROY:
+        return Reply(in, 0);
+      case FUSE_IOCTL:
+        return Reply(in, ENOTTY);  // copy-up asks for FS_IOC_GETFLAGS
       // OPEN, OPENDIR: not needed, and never asked again. Others: the kernel does without, or the caller
       // learns that this file system cannot do it, which is so for every step.
-      default: return Reply(in, ENOSYS);
+      default:
+        return Reply(in, ENOSYS);
     }
   }
 
@@ -349,8 +358,12 @@ class Server final : public TracedLayers {
   static uint64_t AddChild(Nodes& nodes, uint64_t parent, std::string_view name) {
     auto [child, is_new] = nodes[parent].children.try_emplace(std::string(name), nodes.size());
     if (!is_new) return child->second;
-    Node node{.layer = nodes[parent].layer, .path = Below(nodes[parent], name), .parent = parent,
-              .children = {}, .absent = {}, .listing = {}};
+    Node node{.layer = nodes[parent].layer,
+              .path = Below(nodes[parent], name),
+              .parent = parent,
+              .children = {},
+              .absent = {},
+              .listing = {}};
     nodes.push_back(std::move(node));
     return nodes.size() - 1;
   }
@@ -424,7 +437,8 @@ class Server final : public TracedLayers {
     Note(number, kContent);
     fuse_notify_store_out store = {.nodeid = number, .offset = 0, .size = static_cast<uint32_t>(n), .padding = 0};
     fuse_out_header out = {.len = static_cast<uint32_t>(sizeof(out) + sizeof(store) + store.size),
-                           .error = FUSE_NOTIFY_STORE, .unique = 0};
+                           .error = FUSE_NOTIFY_STORE,
+                           .unique = 0};
     iovec parts[] = {{&out, sizeof(out)}, {&store, sizeof(store)}, {buffer.data(), store.size}};
     // An error is that of a kernel that does without.
     if (writev(device_.get(), parts, 3) > 0) Counter("trace.read_ahead").Add();

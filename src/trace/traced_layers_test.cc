@@ -21,17 +21,17 @@
 namespace varve::trace {
 namespace {
 
-using tree::kAbsent;
-using tree::kContent;
-using tree::kStat;
-using tree::FacetNames;
-using tree::Question;
 using testing::AllOf;
 using testing::Contains;
 using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::IsSupersetOf;
 using testing::Not;
+using tree::FacetNames;
+using tree::kAbsent;
+using tree::kContent;
+using tree::kStat;
+using tree::Question;
 
 class PrivateMounts : public testing::Environment {
   void SetUp() override { (void)sys::EnterPrivateMountNamespace().has_value(); }
@@ -41,10 +41,12 @@ class PrivateMounts : public testing::Environment {
 struct TracedLayersTest : testing::Test {
   void SetUp() override {
     if (!sys::CanMount() || access("/dev/fuse", R_OK | W_OK) != 0) GTEST_SKIP() << "FUSE cannot be mounted here";
-    for (const char* name : {"base", "layer", "top", "fuse", "upper", "work", "merged"}) Shell(std::string("mkdir ") + name);
-    Shell("mkdir -p layer/app/lib layer/app/docs && cd layer/app && printf a > a.txt && printf b > b.txt && "
-          "printf c > lib/c.txt && printf d > docs/d.txt && : > empty && ln -s a.txt link && "
-          "printf '#!/bin/sh\\necho ran\\n' > tool && chmod 755 tool && cp /bin/busybox bb 2>/dev/null || true");
+    for (const char* name : {"base", "layer", "top", "fuse", "upper", "work", "merged"})
+      Shell(std::string("mkdir ") + name);
+    Shell(
+        "mkdir -p layer/app/lib layer/app/docs && cd layer/app && printf a > a.txt && printf b > b.txt && "
+        "printf c > lib/c.txt && printf d > docs/d.txt && : > empty && ln -s a.txt link && "
+        "printf '#!/bin/sh\\necho ran\\n' > tool && chmod 755 tool && cp /bin/busybox bb 2>/dev/null || true");
     Shell("mkdir -p base/etc && echo base > base/etc/base.txt");
   }
   void TearDown() override { merged_ = sys::Mount(); }
@@ -61,7 +63,9 @@ struct TracedLayersTest : testing::Test {
     ASSERT_TRUE(traced) << traced.error().ToString();
     traced_ = std::move(*traced);
     sys::OverlaySpec spec{.lowers = {root() + "/top", traced_->Directory(0), root() + "/base"},
-                          .upper = root() + "/upper", .work = root() + "/work", .volatile_upper = true};
+                          .upper = root() + "/upper",
+                          .work = root() + "/work",
+                          .volatile_upper = true};
     spec.xino = true;
     auto mount = sys::MountOverlay(spec, merged());
     ASSERT_TRUE(mount) << mount.error().ToString();
@@ -113,22 +117,27 @@ constexpr const char* kAskMuch = "find app/many -size +1k > /dev/null; ";
 TEST_F(TracedLayersTest, OfAStepThatAsksMuchAListingIsAStatOfAllThatItNames) {
   Shell("mkdir layer/app/many && cd layer/app/many && seq 2100 | xargs touch");
   std::vector<std::string> lines = AskedBy(std::string(kAskMuch) + "ls -U app/docs > /dev/null");
-  EXPECT_THAT(lines, AllOf(Contains("app/many/2100: stat"), Contains("app/docs: stat, list"), Contains("app/docs/d.txt: stat")));
+  EXPECT_THAT(lines, AllOf(Contains("app/many/2100: stat"), Contains("app/docs: stat, list"),
+                           Contains("app/docs/d.txt: stat")));
   EXPECT_THAT(lines, Not(Contains("app/lib/c.txt: stat")));
 }
 
 TEST_F(TracedLayersTest, OfAStepThatAsksMuchAReadIsOneOfTheFilesBehindIt) {
   Shell("mkdir layer/app/many && cd layer/app/many && seq 2100 | xargs touch");
   Shell("mkdir layer/app/texts && cd layer/app/texts && for i in 1 2 3 4 5 6 7 8 9; do echo text $i > t$i; done");
-  std::vector<std::string> lines = AskedBy(std::string(kAskMuch) + "ls -U app/texts > /dev/null; cat app/texts/t2 > /dev/null");
-  EXPECT_THAT(lines, IsSupersetOf({"app/texts/t2: stat, content", "app/texts/t3: stat, content", "app/texts/t6: stat, content"}));
+  std::vector<std::string> lines =
+      AskedBy(std::string(kAskMuch) + "ls -U app/texts > /dev/null; cat app/texts/t2 > /dev/null");
+  EXPECT_THAT(lines, IsSupersetOf({"app/texts/t2: stat, content", "app/texts/t3: stat, content",
+                                   "app/texts/t6: stat, content"}));
   EXPECT_THAT(lines, IsSupersetOf({"app/texts/t1: stat", "app/texts/t7: stat"})) << "four at first";
 }
 
 // Reads that wait for their answer while the same page is given unasked.
 TEST_F(TracedLayersTest, ManyReadersOfManyFilesReadWhatIsThere) {
-  Shell("mkdir layer/app/many && cd layer/app/many && for d in a b c d; do mkdir $d && "
-        "for i in $(seq 600); do echo \"$d $i\" > $d/$i; done; done; find . -type f | sort | xargs cat | sort | md5sum > ../../../expected");
+  Shell(
+      "mkdir layer/app/many && cd layer/app/many && for d in a b c d; do mkdir $d && "
+      "for i in $(seq 600); do echo \"$d $i\" > $d/$i; done; done; find . -type f | sort | xargs cat | sort | md5sum > "
+      "../../../expected");
   Stack();
   Shell("cd merged/app/many && find . -type f | xargs -n 7 -P 8 cat | sort | md5sum | cmp - ../../../expected");
   std::vector<std::string> lines = Finish();
@@ -137,10 +146,12 @@ TEST_F(TracedLayersTest, ManyReadersOfManyFilesReadWhatIsThere) {
 
 TEST_F(TracedLayersTest, OfAStepThatAsksMuchNothingIsMissing) {
   Shell("mkdir layer/app/many && cd layer/app/many && seq 2100 | xargs touch");
-  EXPECT_THAT(AskedBy(std::string(kAskMuch) + "ls -lU app/docs app > /dev/null; cat app/docs/d.txt app/lib/c.txt app/link > /dev/null; "
+  EXPECT_THAT(AskedBy(std::string(kAskMuch) +
+                      "ls -lU app/docs app > /dev/null; cat app/docs/d.txt app/lib/c.txt app/link > /dev/null; "
                       "! test -e app/docs/none; ! test -e app/lib/none; test -x app/tool"),
               IsSupersetOf({"app/a.txt: stat, content", "app/docs/d.txt: stat, content", "app/docs/none: absent",
-                            "app/lib/c.txt: stat, content", "app/lib/none: absent", "app/link: stat, link", "app/tool: stat, content"}));
+                            "app/lib/c.txt: stat, content", "app/lib/none: absent", "app/link: stat, link",
+                            "app/tool: stat, content"}));
 }
 
 TEST_F(TracedLayersTest, AListingIsTheNamesAndNothingOfWhatTheyName) {
@@ -153,8 +164,8 @@ TEST_F(TracedLayersTest, AListingOfSeveralLayersLooksUpWhatItLists) {
   Stack();
   Shell("for f in a.txt from-top from-base; do ls merged/app | grep -qx $f || exit 1; done");
   std::vector<std::string> asked = Finish();
-  EXPECT_THAT(asked, AllOf(Contains("app: stat, list"), Contains("app/a.txt: exists"),
-                           Contains("app/from-base: absent")));
+  EXPECT_THAT(asked,
+              AllOf(Contains("app: stat, list"), Contains("app/a.txt: exists"), Contains("app/from-base: absent")));
 }
 
 // What has been looked up for that may be asked for its size later.
@@ -162,8 +173,8 @@ TEST_F(TracedLayersTest, AStatAfterSuchAListingIsNoted) {
   Shell("mkdir -p base/app");
   Stack();
   Shell("ls merged/app > /dev/null; test -s merged/app/a.txt; cat merged/app/b.txt > /dev/null");
-  EXPECT_THAT(Finish(), AllOf(Contains("app/a.txt: stat"), Contains("app/b.txt: stat, content"),
-                              Contains("app/empty: exists")));
+  EXPECT_THAT(Finish(),
+              AllOf(Contains("app/a.txt: stat"), Contains("app/b.txt: stat, content"), Contains("app/empty: exists")));
 }
 
 TEST_F(TracedLayersTest, ALinkIsReadWhenItIsFollowed) {
@@ -245,8 +256,9 @@ TEST_F(TracedLayersTest, ALookUpThroughIoUringIsNoted) {
   size_t cq_size = params.cq_off.cqes + params.cq_entries * sizeof(io_uring_cqe);
   auto* rings = static_cast<char*>(mmap(nullptr, std::max(sq_size, cq_size), PROT_READ | PROT_WRITE,
                                         MAP_SHARED | MAP_POPULATE, ring, IORING_OFF_SQ_RING));
-  auto* sqes = static_cast<io_uring_sqe*>(mmap(nullptr, params.sq_entries * sizeof(io_uring_sqe),
-                                               PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring, IORING_OFF_SQES));
+  auto* sqes =
+      static_cast<io_uring_sqe*>(mmap(nullptr, params.sq_entries * sizeof(io_uring_sqe), PROT_READ | PROT_WRITE,
+                                      MAP_SHARED | MAP_POPULATE, ring, IORING_OFF_SQES));
   ASSERT_NE(static_cast<void*>(rings), MAP_FAILED);
   ASSERT_NE(static_cast<void*>(sqes), MAP_FAILED);
   std::string there = merged() + "/app/b.txt", missing = merged() + "/app/nope";
@@ -283,7 +295,8 @@ TEST_F(TracedLayersTest, FilesLargerThanAnAnswerComeWhole) {
 }
 
 TEST_F(TracedLayersTest, DirectoriesLargerThanAnAnswerComeWhole) {
-  Shell("mkdir layer/app/many && cd layer/app/many && seq -f 'a-rather-long-name-for-a-file-%05g' 1 5000 | xargs touch");
+  Shell(
+      "mkdir layer/app/many && cd layer/app/many && seq -f 'a-rather-long-name-for-a-file-%05g' 1 5000 | xargs touch");
   Stack();
   Shell("test $(ls merged/app/many | wc -l) = 5000 && test $(/bin/ls -U merged/app/many | sort -u | wc -l) = 5000");
   EXPECT_THAT(Finish(), ElementsAre("app/many: stat, list"));

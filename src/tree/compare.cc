@@ -19,8 +19,8 @@ std::string ModeText(const Node& node) {
 std::string OwnerText(const Node& node) { return fmt::format("{}:{}", node.uid, node.gid); }
 
 std::string_view TypeText(NodeType type) {
-  constexpr std::string_view kNames[] = {"",     "file",         "directory", "symlink", "device",
-                                         "block device", "fifo", "socket"};
+  constexpr std::string_view kNames[] = {"",       "file",         "directory", "symlink",
+                                         "device", "block device", "fifo",      "socket"};
   return kNames[static_cast<int>(type)];
 }
 
@@ -43,8 +43,8 @@ class Comparison {
       Add(Kind::kType, path, changed(TypeText(before.type), TypeText(after.type)));
     } else if (before.target != after.target) {
       Add(Kind::kLink, path, changed(before.target, after.target));
-    } else if (!before.IsDirectory() && (before.digest != after.digest ||
-                                         before.size != after.size || before.rdev != after.rdev)) {
+    } else if (!before.IsDirectory() &&
+               (before.digest != after.digest || before.size != after.size || before.rdev != after.rdev)) {
       Add(Kind::kContent, path);
     } else if (before.mode != after.mode) {
       Add(Kind::kMode, path, changed(ModeText(before), ModeText(after)));
@@ -64,8 +64,7 @@ class Comparison {
  private:
   bool Full() const { return differences.size() >= limit_; }
 
-  Status Directories(const RelPath& path, const Digest& before_digest, const Digest& after_digest,
-                     size_t depth) {
+  Status Directories(const RelPath& path, const Digest& before_digest, const Digest& after_digest, size_t depth) {
     if (depth > kMaxDepth) return Corrupt("tree is nested more than {} directories", kMaxDepth);
     TRY_ASSIGN(auto before, GetDirectory(store_, before_digest));
     TRY_ASSIGN(auto after, GetDirectory(store_, after_digest));
@@ -118,8 +117,8 @@ Result<Selected> Select(TreeStore& store, const Digest& root, const Selector& se
 }
 
 // Which of `paths` the selector's patterns let through in the tree `root`.
-Status AddLetThrough(TreeStore& store, const Digest& root, const Selector& selector,
-                     const std::set<RelPath>& paths, std::set<RelPath>& out) {
+Status AddLetThrough(TreeStore& store, const Digest& root, const Selector& selector, const std::set<RelPath>& paths,
+                     std::set<RelPath>& out) {
   auto matches = FindMatches(store, root, selector);
   if (!matches && matches.error().code == Code::kNotFound) return Ok();
   if (!matches) return Error(std::move(matches).error());
@@ -133,8 +132,8 @@ Status AddLetThrough(TreeStore& store, const Digest& root, const Selector& selec
   return Ok();
 }
 
-Status CompareMatches(TreeStore& store, const Digest& before, const Digest& after,
-                      const Selector& selector, Comparison& comparison) {
+Status CompareMatches(TreeStore& store, const Digest& before, const Digest& after, const Selector& selector,
+                      Comparison& comparison) {
   TRY_ASSIGN(Selected was, Select(store, before, selector));
   TRY_ASSIGN(Selected is, Select(store, after, selector));
   for (const auto& [path, node] : was) {
@@ -153,10 +152,8 @@ Status CompareMatches(TreeStore& store, const Digest& before, const Digest& afte
 
 }  // namespace
 
-Result<std::vector<Difference>> CompareSelected(TreeStore& store, const Digest& before,
-                                                const Digest& after,
-                                                const std::vector<Selector>& selectors,
-                                                size_t limit) {
+Result<std::vector<Difference>> CompareSelected(TreeStore& store, const Digest& before, const Digest& after,
+                                                const std::vector<Selector>& selectors, size_t limit) {
   std::vector<Difference> found;
   for (const Selector& selector : selectors) {
     // Only what differs is kept: with patterns, the walk over the rest costs time but no memory.

@@ -7,9 +7,7 @@ namespace varve::tree {
 
 namespace {
 
-Error PathNotFound(std::string_view path) {
-  return NotFound("\"{}\": not found", CleanPath("/" + std::string(path)));
-}
+Error PathNotFound(std::string_view path) { return NotFound("\"{}\": not found", CleanPath("/" + std::string(path))); }
 
 // The selected path cut where its wildcards begin.
 struct SplitPath {
@@ -61,8 +59,8 @@ class Finder {
   }
 
   // Adds what matches parts[i…] below `directory`.
-  Status Expand(const RelPath& base, const RelPath& directory, const Node& node,
-                const std::vector<Glob>& parts, size_t i, std::vector<Match>* out) {
+  Status Expand(const RelPath& base, const RelPath& directory, const Node& node, const std::vector<Glob>& parts,
+                size_t i, std::vector<Match>* out) {
     TRY_ASSIGN(auto children, GetDirectory(store_, node.digest));
     for (const Node& child : children->entries) {
       if (!parts[i].Matches(child.name)) continue;
@@ -132,9 +130,8 @@ class Finder {
     return out;
   }
 
-  Status ExpandKept(const RelPath& directory, const std::string& kept, const Node& node,
-                    const PatternList& list, const PatternList::Walk& walk, size_t depth,
-                    std::vector<Match>* out) {
+  Status ExpandKept(const RelPath& directory, const std::string& kept, const Node& node, const PatternList& list,
+                    const PatternList::Walk& walk, size_t depth, std::vector<Match>* out) {
     if (depth > kMaxDepth) return Corrupt("tree is nested more than {} directories", kMaxDepth);
     TRY_ASSIGN(auto children, GetDirectory(store_, node.digest));
     PatternList::Walk child_walk;
@@ -150,8 +147,7 @@ class Finder {
     return Ok();
   }
 
-  void AddKept(const RelPath& path, const std::string& name, const Node& node,
-               std::vector<Match>* out) {
+  void AddKept(const RelPath& path, const std::string& name, const Node& node, std::vector<Match>* out) {
     // An excluded directory stays: WalkMatch looks for what "!" patterns keep of it.
     if (exclude_ && !node.IsDirectory() && exclude_->MatchesWalking(name)) return;
     out->push_back({path, name, node});
@@ -165,8 +161,7 @@ class Finder {
 
 }  // namespace
 
-Result<std::vector<Match>> FindMatches(TreeStore& store, const Digest& root,
-                                       const Selector& selector) {
+Result<std::vector<Match>> FindMatches(TreeStore& store, const Digest& root, const Selector& selector) {
   TRY_ASSIGN(auto matches, Finder(store, root, selector).Run());
   bool may_be_empty = selector.wildcards && HasWildcards(selector.path) && selector.allow_empty;
   if (matches.empty() && !may_be_empty) return PathNotFound(selector.path);

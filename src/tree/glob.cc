@@ -13,9 +13,7 @@ namespace {
 constexpr size_t kMaxTokens = 4096;  // PATH_MAX: a longer pattern matches no path
 
 // Punctuation of regular expressions that file patterns take literally.
-bool IsRegexPunctuation(char c) {
-  return std::string_view(".+()|{}$").find(c) != std::string_view::npos;
-}
+bool IsRegexPunctuation(char c) { return std::string_view(".+()|{}$").find(c) != std::string_view::npos; }
 
 constexpr char32_t kNone = 0xffffffff;  // no character: before the first, after the last
 
@@ -33,9 +31,8 @@ bool SameStart(std::string_view directory, std::string_view start) {
 }  // namespace
 
 bool Glob::Class::Contains(char32_t c) const {
-  bool inside = std::any_of(ranges.begin(), ranges.end(), [c](const auto& range) {
-    return range.first <= c && c <= range.second;
-  });
+  bool inside = std::any_of(ranges.begin(), ranges.end(),
+                            [c](const auto& range) { return range.first <= c && c <= range.second; });
   return inside != negated;
 }
 
@@ -128,8 +125,7 @@ void Glob::PassConditions(States& states, char32_t before, char32_t after) const
   bool boundary = IsWord(before) != IsWord(after);
   for (size_t i = 0; i < program_.tokens.size(); ++i) {
     const Token& t = program_.tokens[i];
-    bool holds = (t.kind == Token::kEnd && after == kNone) ||
-                 (t.kind == Token::kBoundary && boundary == (t.c == 0));
+    bool holds = (t.kind == Token::kEnd && after == kNone) || (t.kind == Token::kBoundary && boundary == (t.c == 0));
     // Forward only: what a condition enters comes later in the list.
     if (holds && states.Has(i)) Enter(states, i + 1, before == kNone);
   }
@@ -161,8 +157,7 @@ bool Glob::Matches(std::string_view path) const {
     case Kind::kPrefix:
       return path.starts_with(text_);
     case Kind::kSuffix:  // "**/foo" also matches "foo"
-      return path.ends_with(text_) ||
-             (text_[0] == '/' && path == std::string_view(text_).substr(1));
+      return path.ends_with(text_) || (text_[0] == '/' && path == std::string_view(text_).substr(1));
     case Kind::kProgram:
       break;
   }
@@ -197,9 +192,8 @@ Status Glob::SetProgram(Program program) {
   kind_ = Kind::kProgram;
   program_ = std::move(program);
   const auto& tokens = program_.tokens;
-  has_conditions_ = std::any_of(tokens.begin(), tokens.end(), [](const Token& t) {
-    return t.kind == Token::kEnd || t.kind == Token::kBoundary;
-  });
+  has_conditions_ = std::any_of(tokens.begin(), tokens.end(),
+                                [](const Token& t) { return t.kind == Token::kEnd || t.kind == Token::kBoundary; });
   auto is_literal = [](const Token& t) { return t.kind == Token::kLiteral; };
   auto first = std::find_if_not(tokens.begin(), tokens.end(), is_literal);
   for (auto it = tokens.begin(); it != first; ++it) AppendChar(prefix_, it->c);

@@ -74,8 +74,8 @@ class Glob {
   std::string text_;  // kExact, kPrefix: of the path; kSuffix: what followed the leading **
   Program program_;
   bool has_conditions_ = false;  // kEnd or kBoundary
-  std::string prefix_;  // kProgram: the literal bytes that a match begins and ends with; most paths
-  std::string suffix_;  //   are refused by comparing these
+  std::string prefix_;           // kProgram: the literal bytes that a match begins and ends with; most paths
+  std::string suffix_;           //   are refused by comparing these
 };
 
 }  // namespace varve::tree

@@ -10,9 +10,7 @@ namespace {
 
 using Token = Glob::Token;
 
-bool IsAlnum(char32_t c) {
-  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
+bool IsAlnum(char32_t c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
 bool Eat(std::string_view& text, std::string_view prefix) {
   if (!text.starts_with(prefix)) return false;

@@ -65,8 +65,7 @@ std::string LayerIndexHeader(size_t entries) {
 }
 
 void AppendLayerEntry(std::string& out, const LayerEntry& entry) {
-  int flags = entry.whiteout ? kWhiteout
-                             : (entry.opaque ? kOpaque : 0) | (entry.implicit ? kImplicit : 0);
+  int flags = entry.whiteout ? kWhiteout : (entry.opaque ? kOpaque : 0) | (entry.implicit ? kImplicit : 0);
   out.push_back(static_cast<char>(flags));
   PutBytes(out, entry.path.str());
   if (!entry.whiteout) AppendNode(out, entry.node, ChildDigest::kOmit);

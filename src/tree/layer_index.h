@@ -13,10 +13,10 @@ namespace varve::tree {
 
 struct LayerEntry {
   RelPath path;
-  bool whiteout = false;   // removes `path` of the layers below; node is unused
-  bool opaque = false;     // a directory that hides what the layers below have in it
-  bool implicit = false;   // a parent that the tar did not list: attributes come from below if there
-  Node node;               // name is empty: the path names it
+  bool whiteout = false;  // removes `path` of the layers below; node is unused
+  bool opaque = false;    // a directory that hides what the layers below have in it
+  bool implicit = false;  // a parent that the tar did not list: attributes come from below if there
+  Node node;              // name is empty: the path names it
 };
 
 // In an order in which parents come before children and whiteouts before entries of the same parent.

@@ -40,8 +40,8 @@ Digest Apply(TreeStore& store, const Digest& parent, const LayerIndex& index) {
 }
 
 TEST(LayerIndex, SurvivesItsEncoding) {
-  LayerIndex index = {Implicit("usr"), Entry("usr/x", File("x", 04755)), Whiteout("usr/y"),
-                      Opaque("opt", Dir(0700)), Entry("l", Link("usr/x"))};
+  LayerIndex index = {Implicit("usr"), Entry("usr/x", File("x", 04755)), Whiteout("usr/y"), Opaque("opt", Dir(0700)),
+                      Entry("l", Link("usr/x"))};
   auto decoded = DecodeLayerIndex(EncodeLayerIndex(index));
   ASSERT_TRUE(decoded) << decoded.error().ToString();
   ASSERT_EQ(decoded->size(), index.size());
@@ -56,8 +56,8 @@ TEST(LayerIndex, SurvivesItsEncoding) {
 }
 
 TEST(LayerIndex, DamageIsCorruptOrAnotherValue) {
-  std::string encoded = EncodeLayerIndex(
-      {Implicit("usr"), Entry("usr/x", File("x")), Whiteout("usr/y"), Opaque("opt")});
+  std::string encoded =
+      EncodeLayerIndex({Implicit("usr"), Entry("usr/x", File("x")), Whiteout("usr/y"), Opaque("opt")});
   for (size_t size = 0; size < encoded.size(); ++size) {
     auto decoded = DecodeLayerIndex(encoded.substr(0, size));
     ASSERT_FALSE(decoded);
@@ -76,8 +76,8 @@ TEST(LayerIndex, DamageIsCorruptOrAnotherValue) {
 TEST(LayerIndex, PathsThatAreNotNormalisedAreRefused) {
   std::string good = EncodeLayerIndex({Entry("abcd", File("x"))});
   ASSERT_TRUE(DecodeLayerIndex(good));
-  for (std::string path : {std::string("/bcd"), std::string("a/.."), std::string("a//d"),
-                           std::string("a/./"), std::string("../x"), std::string("a\0cd", 4)}) {
+  for (std::string path : {std::string("/bcd"), std::string("a/.."), std::string("a//d"), std::string("a/./"),
+                           std::string("../x"), std::string("a\0cd", 4)}) {
     std::string bad = good;
     bad.replace(bad.find("abcd"), 4, path);
     EXPECT_FALSE(DecodeLayerIndex(bad)) << path;
@@ -86,14 +86,12 @@ TEST(LayerIndex, PathsThatAreNotNormalisedAreRefused) {
 
 TEST(ApplyLayer, AddsReplacesAndRemoves) {
   MemoryTreeStore store;
-  Digest below = BuildTree(
-      store,
-      {{"etc/passwd", File("old")}, {"etc/group", File("group")}, {"tmp/junk/x", File("x")}});
+  Digest below =
+      BuildTree(store, {{"etc/passwd", File("old")}, {"etc/group", File("group")}, {"tmp/junk/x", File("x")}});
   Digest root = Apply(store, below,
                       {Entry("etc", Dir()), Whiteout("etc/group"), Entry("etc/passwd", File("new")),
                        Whiteout("tmp/junk"), Entry("run", Dir(01777))});
-  EXPECT_EQ(root,
-            BuildTree(store, {{"etc/passwd", File("new")}, {"tmp", Dir()}, {"run", Dir(01777)}}));
+  EXPECT_EQ(root, BuildTree(store, {{"etc/passwd", File("new")}, {"tmp", Dir()}, {"run", Dir(01777)}}));
 }
 
 TEST(ApplyLayer, OpaqueDirectoryHidesWhatIsBelowButNotWhatTheLayerAdds) {
@@ -107,8 +105,8 @@ TEST(ApplyLayer, ImplicitParentKeepsTheAttributesBelow) {
   MemoryTreeStore store;
   Digest below = BuildTree(store, {{"home", Dir(0711)}, {"home/a", File("a")}, {"f", File("f")}});
   Digest root = Apply(store, below,
-                      {Implicit("home"), Entry("home/b", File("b")), Implicit("new"),
-                       Entry("new/c", File("c")), Implicit("f"), Entry("f/d", File("d"))});
+                      {Implicit("home"), Entry("home/b", File("b")), Implicit("new"), Entry("new/c", File("c")),
+                       Implicit("f"), Entry("f/d", File("d"))});
   EXPECT_EQ(root, BuildTree(store, {{"home", Dir(0711)},
                                     {"home/a", File("a")},
                                     {"home/b", File("b")},
@@ -120,37 +118,33 @@ TEST(ApplyLayer, ImplicitParentKeepsTheAttributesBelow) {
 
 TEST(ApplyLayer, TypesReplaceEachOther) {
   MemoryTreeStore store;
-  Digest below =
-      BuildTree(store, {{"dir/x", File("x")}, {"file", File("f")}, {"link", Link("dir")}});
-  Digest root = Apply(store, below,
-                      {Entry("dir", File("now file")), Entry("file", Dir()),
-                       Entry("file/y", File("y")), Entry("link", Dir())});
-  EXPECT_EQ(root,
-            BuildTree(store, {{"dir", File("now file")}, {"file/y", File("y")}, {"link", Dir()}}));
+  Digest below = BuildTree(store, {{"dir/x", File("x")}, {"file", File("f")}, {"link", Link("dir")}});
+  Digest root =
+      Apply(store, below,
+            {Entry("dir", File("now file")), Entry("file", Dir()), Entry("file/y", File("y")), Entry("link", Dir())});
+  EXPECT_EQ(root, BuildTree(store, {{"dir", File("now file")}, {"file/y", File("y")}, {"link", Dir()}}));
 }
 
 TEST(ApplyLayer, OpaqueRootStartsAfresh) {
   MemoryTreeStore store;
   Digest below = BuildTree(store, {{"a", File("a")}});
-  EXPECT_EQ(Apply(store, below, {Opaque(""), Entry("b", File("b"))}),
-            BuildTree(store, {{"b", File("b")}}));
+  EXPECT_EQ(Apply(store, below, {Opaque(""), Entry("b", File("b"))}), BuildTree(store, {{"b", File("b")}}));
 }
 
 TEST(LayerTree, IsTheTreeThatApplyLayerMakes) {
   MemoryTreeStore store;
-  Digest base = BuildTree(store, {{"usr", Dir()}, {"usr/bin", Dir(0700)}, {"usr/bin/a", File("a")},
-                                  {"etc", File("not a directory")}});
+  Digest base = BuildTree(
+      store, {{"usr", Dir()}, {"usr/bin", Dir(0700)}, {"usr/bin/a", File("a")}, {"etc", File("not a directory")}});
   struct Step {
     LayerEntry entry;
     bool fresh;
   };
-  std::vector<Step> steps = {
-      {Entry("app", Dir(0711)), true},        {Entry("app/d", Dir()), true},
-      {Entry("app/d/deep", Dir()), true},     {Entry("app/d/deep/f", File("1")), false},
-      {Entry("app/d-1", File("2")), false},   {Entry("app/empty", Dir(01777)), true},
-      {Entry("top", Link("app")), false},     {Entry("usr", Dir()), false},
-      {Entry("usr/bin", Dir(0755)), false},   {Entry("usr/bin/a", File("new")), false},
-      {Entry("usr/lib", Dir()), true},        {Entry("usr/lib/l", File("3")), false}};
+  std::vector<Step> steps = {{Entry("app", Dir(0711)), true},      {Entry("app/d", Dir()), true},
+                             {Entry("app/d/deep", Dir()), true},   {Entry("app/d/deep/f", File("1")), false},
+                             {Entry("app/d-1", File("2")), false}, {Entry("app/empty", Dir(01777)), true},
+                             {Entry("top", Link("app")), false},   {Entry("usr", Dir()), false},
+                             {Entry("usr/bin", Dir(0755)), false}, {Entry("usr/bin/a", File("new")), false},
+                             {Entry("usr/lib", Dir()), true},      {Entry("usr/lib/l", File("3")), false}};
   LayerTree tree(store, base);
   LayerIndex index;
   for (const Step& step : steps) {

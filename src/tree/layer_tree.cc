@@ -15,8 +15,7 @@ Status LayerTree::Add(LayerEntry entry, bool fresh) {
   TRY(CloseUntil(entry.path));
   if (!fresh || !entry.node.IsDirectory()) return Place(std::move(entry));
   if (entry.path.Parts().size() > kMaxDepth) {
-    return Invalid("path of {} parts is too deep: at most {} are possible",
-                   entry.path.Parts().size(), kMaxDepth);
+    return Invalid("path of {} parts is too deep: at most {} are possible", entry.path.Parts().size(), kMaxDepth);
   }
   open_.push_back({.self = std::move(entry), .entries = {}});
   return Ok();

@@ -9,9 +9,7 @@ struct MemoryTreeStore::Impl {
   Guarded<std::unordered_map<Digest, std::shared_ptr<const Directory>>> directories;
 };
 
-std::shared_ptr<MemoryTreeStore::Impl> MemoryTreeStore::MakeImpl() {
-  return std::make_shared<Impl>();
-}
+std::shared_ptr<MemoryTreeStore::Impl> MemoryTreeStore::MakeImpl() { return std::make_shared<Impl>(); }
 
 Result<std::shared_ptr<const Directory>> MemoryTreeStore::Get(const Digest& digest) {
   auto directories = impl_->directories.Lock();

@@ -9,13 +9,12 @@ namespace {
 // Overlayfs's own, so that no file of a layer has it.
 const std::pair<std::string, std::string> kMark = {"trusted.overlay.opaque", "y"};
 
-void Mark(Node& directory) {
-  directory.xattrs.insert(std::ranges::lower_bound(directory.xattrs, kMark), kMark);
-}
+void Mark(Node& directory) { directory.xattrs.insert(std::ranges::lower_bound(directory.xattrs, kMark), kMark); }
 
 class Merge {
  public:
-  Merge(TreeStore& trees, const Digest& lower, const Digest& below) : trees_(trees), below_(below), edit_(trees, lower) {}
+  Merge(TreeStore& trees, const Digest& lower, const Digest& below)
+      : trees_(trees), below_(below), edit_(trees, lower) {}
 
   Status Put(const RelPath& at, const Digest& directory) {
     TRY_ASSIGN(auto entries, GetDirectory(trees_, directory));
@@ -58,8 +57,6 @@ Result<Digest> MergeLayers(TreeStore& trees, const Digest& lower, const Digest& 
   return merge.Finish();
 }
 
-bool HidesBelow(const Node& node) {
-  return node.IsDirectory() && std::ranges::binary_search(node.xattrs, kMark);
-}
+bool HidesBelow(const Node& node) { return node.IsDirectory() && std::ranges::binary_search(node.xattrs, kMark); }
 
 }  // namespace varve::tree

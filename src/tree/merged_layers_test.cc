@@ -28,8 +28,12 @@ struct MergedLayersTest : testing::Test {
 TEST_F(MergedLayersTest, DirectoriesHoldWhatIsInBothAndLookAsTheUpperOneDoes) {
   Digest merged = Merge({{"d", Dir()}, {"d/a", File("1")}, {"d/b", File("1")}, {"low", File("1")}},
                         {{"d", Dir(0700)}, {"d/b", File("2")}, {"d/c", File("2")}, {"up", File("2")}});
-  EXPECT_EQ(merged, BuildTree(trees_, {{"d", Dir(0700)}, {"d/a", File("1")}, {"d/b", File("2")}, {"d/c", File("2")},
-                                       {"low", File("1")}, {"up", File("2")}}));
+  EXPECT_EQ(merged, BuildTree(trees_, {{"d", Dir(0700)},
+                                       {"d/a", File("1")},
+                                       {"d/b", File("2")},
+                                       {"d/c", File("2")},
+                                       {"low", File("1")},
+                                       {"up", File("2")}}));
 }
 
 TEST_F(MergedLayersTest, WhatIsNoDirectoryHidesAllThatIsBelowIt) {

@@ -61,8 +61,7 @@ bool ReadNode(Cursor& in, Node* node, ChildDigest child_digest) {
     return false;
   }
   node->type = static_cast<NodeType>(type);
-  if (!in.Varint32(&node->mode) || node->mode > kModeMask || !in.Varint32(&node->uid) ||
-      !in.Varint32(&node->gid)) {
+  if (!in.Varint32(&node->mode) || node->mode > kModeMask || !in.Varint32(&node->uid) || !in.Varint32(&node->gid)) {
     return false;
   }
   std::string_view bytes;
@@ -92,8 +91,7 @@ bool ReadNode(Cursor& in, Node* node, ChildDigest child_digest) {
 }
 
 bool IsEntryName(std::string_view name) {
-  return !name.empty() && name != "." && name != ".." &&
-         name.find_first_of(std::string_view("/\0", 2)) == name.npos;
+  return !name.empty() && name != "." && name != ".." && name.find_first_of(std::string_view("/\0", 2)) == name.npos;
 }
 
 void AppendDirectoryHeader(std::string& out, size_t entries) {

@@ -125,15 +125,13 @@ bool PatternList::MatchesWalking(std::string_view path) const {
 }
 
 bool PatternList::MayMatchBelow(std::string_view directory) const {
-  return std::any_of(patterns_.begin(), patterns_.end(), [&](const Pattern& pattern) {
-    return !pattern.negated && pattern.glob.MayMatchBelow(directory);
-  });
+  return std::any_of(patterns_.begin(), patterns_.end(),
+                     [&](const Pattern& pattern) { return !pattern.negated && pattern.glob.MayMatchBelow(directory); });
 }
 
 bool PatternList::MayUnmatchBelow(std::string_view directory) const {
-  return std::any_of(patterns_.begin(), patterns_.end(), [&](const Pattern& pattern) {
-    return pattern.negated && pattern.glob.MayMatchBelow(directory);
-  });
+  return std::any_of(patterns_.begin(), patterns_.end(),
+                     [&](const Pattern& pattern) { return pattern.negated && pattern.glob.MayMatchBelow(directory); });
 }
 
 }  // namespace varve::tree

@@ -90,8 +90,7 @@ TEST(FileMatch, FollowsGo) {
     ASSERT_TRUE(match) << row.pattern;
     EXPECT_EQ(*match, row.match) << row.pattern << " " << row.name;
   }
-  for (const char* bad :
-       {"[]a]", "[-]", "[x-]", "[-x]", "\\", "[a-b-c]", "[", "[^", "[^bc", "a["}) {
+  for (const char* bad : {"[]a]", "[-]", "[x-]", "[-x]", "\\", "[a-b-c]", "[", "[^", "[^bc", "a["}) {
     auto match = FileMatch(bad, "x");
     ASSERT_FALSE(match) << bad;
     EXPECT_EQ(match.error().code, Code::kInvalid);
@@ -133,8 +132,8 @@ TEST(IgnoreFile, IsReadAsTheReferenceReadsIt) {
       "!\n"
       "last");
   ASSERT_TRUE(patterns) << patterns.error().ToString();
-  EXPECT_EQ(*patterns, (std::vector<std::string>{"node_modules", "# not a comment", "*.o", "abs/x",
-                                                 "!keep/me", "dot", "/", "!", "last"}));
+  EXPECT_EQ(*patterns, (std::vector<std::string>{"node_modules", "# not a comment", "*.o", "abs/x", "!keep/me", "dot",
+                                                 "/", "!", "last"}));
   EXPECT_EQ(PatternList::Compile(*patterns).error().message, "illegal exclusion pattern: \"!\"");
 }
 
@@ -200,8 +199,8 @@ TEST(PatternList, BelowIsAnsweredPrecisely) {
 TEST(PatternList, BelowNeverDeniesAMatch) {
   // Whatever matches a path must be announced for each of its parents.
   std::vector<std::string> paths = {"a", "a/b", "a/b/c", "ab/c", "a/bb/c/d", "x/a/b", "x/y/z/c"};
-  for (const char* pattern : {"a", "a/*", "a/**", "**/c", "a*/c", "a/b?/**/d", "**/b/**", "x/**/c",
-                              "[xa]/*/[a-c]", "**", "a**", "?/b/c"}) {
+  for (const char* pattern :
+       {"a", "a/*", "a/**", "**/c", "a*/c", "a/b?/**/d", "**/b/**", "x/**/c", "[xa]/*/[a-c]", "**", "a**", "?/b/c"}) {
     PatternList list = Compile({pattern});
     for (const std::string& path : paths) {
       auto glob = Glob::CompileIgnore(pattern);

@@ -24,11 +24,15 @@ struct Stat {
 
 uint64_t SizeOf(const Node& node) {
   switch (node.type) {
-    case NodeType::kFile: return node.size;
-    case NodeType::kSymlink: return node.target.size();
+    case NodeType::kFile:
+      return node.size;
+    case NodeType::kSymlink:
+      return node.target.size();
     case NodeType::kCharDevice:
-    case NodeType::kBlockDevice: return node.rdev;
-    default: return 0;
+    case NodeType::kBlockDevice:
+      return node.rdev;
+    default:
+      return 0;
   }
 }
 
@@ -44,8 +48,8 @@ void PutExists(std::string& out, const Node& node) {
 // As far as `facets` say.
 bool ReadStat(Cursor& in, uint8_t facets, Stat* stat) {
   if ((facets & (kExists | kStat)) == 0) return false;
-  return in.Varint32(&stat->type) && in.Varint32(&stat->mode) && in.Varint32(&stat->uid) &&
-         in.Varint32(&stat->gid) && ((facets & kStat) == 0 || in.Varint(&stat->size));
+  return in.Varint32(&stat->type) && in.Varint32(&stat->mode) && in.Varint32(&stat->uid) && in.Varint32(&stat->gid) &&
+         ((facets & kStat) == 0 || in.Varint(&stat->size));
 }
 
 Digest ListOf(const Directory& directory) {
@@ -76,9 +80,7 @@ class RememberedTrees final : public TreeStore {
     TRY_ASSIGN(auto directory, below_.Get(digest));
     return known_.emplace(digest, std::move(directory)).first->second;
   }
-  Status Put(const std::vector<std::pair<Digest, std::string>>& objects) override {
-    return below_.Put(objects);
-  }
+  Status Put(const std::vector<std::pair<Digest, std::string>>& objects) override { return below_.Put(objects); }
 
  private:
   TreeStore& below_;
@@ -273,8 +275,13 @@ std::string FacetNames(uint8_t facets) {
   std::vector<std::string> names;
   // Whoever sees the attributes sees that it is there.
   if ((facets & (kExists | kStat)) == kExists) names.push_back("exists");
-  for (auto [facet, name] : {std::pair(kAbsent, "absent"), {kStat, "stat"}, {kContent, "content"},
-                             {kList, "list"}, {kLink, "link"}, {kXattr, "xattrs"}, {kSubtree, "subtree"}}) {
+  for (auto [facet, name] : {std::pair(kAbsent, "absent"),
+                             {kStat, "stat"},
+                             {kContent, "content"},
+                             {kList, "list"},
+                             {kLink, "link"},
+                             {kXattr, "xattrs"},
+                             {kSubtree, "subtree"}}) {
     if (facets & facet) names.push_back(name);
   }
   return Join(names, ", ");

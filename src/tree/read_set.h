@@ -37,7 +37,7 @@ enum Facet : uint8_t {
 };
 
 struct Question {
-  std::string path;    // in the layer, as RelPath::str(); empty: the layer's root
+  std::string path;  // in the layer, as RelPath::str(); empty: the layer's root
   uint8_t facets = 0;
   bool operator==(const Question&) const = default;
 };
@@ -60,8 +60,9 @@ bool WalksBefore(std::string_view a, std::string_view b);
 // own Directory object is asked for in `trees`: kCorrupt when it is gone.
 //
 //   answer := [type mode uid gid [size]] digest*
-// The type with 16 for a directory that hides what is below it (merged_layers.h). The varints for kExists, with kStat and its size (0 where it says nothing); then 32 bytes for each other
-// facet, lowest bit first, kLink's of the target's text.
+// The type with 16 for a directory that hides what is below it (merged_layers.h). The varints for kExists, with kStat
+// and its size (0 where it says nothing); then 32 bytes for each other facet, lowest bit first, kLink's of the target's
+// text.
 Result<std::string> Answer(TreeStore& trees, const Node& node, uint8_t facets);
 
 // The questions, in the order of a walk, with the answers that a layer's Tree gives. kCorrupt when a
@@ -76,8 +77,8 @@ Result<ReadSet> Coarsen(TreeStore& trees, const Digest& root, ReadSet set, size_
 // The first path whose answer differs in another layer; none: a step sees no difference.
 struct Mismatch {
   std::string path;
-  uint8_t facets = 0;       // what was asked
-  std::string difference;   // "content changed", "is gone", "is there now", "mode 755 → 700", …
+  uint8_t facets = 0;      // what was asked
+  std::string difference;  // "content changed", "is gone", "is there now", "mode 755 → 700", …
 };
 // Whether a difference, with the node that is there now, does not count after all.
 using IsOverlooked = std::function<Result<bool>(const Entry& entry, const std::optional<Node>& now)>;

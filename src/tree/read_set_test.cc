@@ -7,9 +7,6 @@
 namespace varve::tree {
 namespace {
 
-
-
-
 using testing::ElementsAre;
 
 struct ReadSetTest : testing::Test {
@@ -31,8 +28,9 @@ struct ReadSetTest : testing::Test {
 
   MemoryTreeStore trees_;
   const std::map<std::string, Node> files_ = {
-      {"app", Dir()}, {"app/a.js", File("a")}, {"app/b.js", File("b")}, {"app/lib", Dir()},
-      {"app/lib/c.js", File("c")}, {"app/link", Link("a.js")}, {"app-old", File("old")}};
+      {"app", Dir()},          {"app/a.js", File("a")},     {"app/b.js", File("b")},
+      {"app/lib", Dir()},      {"app/lib/c.js", File("c")}, {"app/link", Link("a.js")},
+      {"app-old", File("old")}};
   const Digest root_ = TreeOf(files_);
 };
 
@@ -48,7 +46,7 @@ TEST_F(ReadSetTest, WalksGoIntoADirectoryBeforeWhatOnlySharesItsName) {
 TEST_F(ReadSetTest, EachFacetSeesItsOwnChangeAndNoOther) {
   struct Case {
     Question asked;
-    std::string change;     // path
+    std::string change;  // path
     Node to;
     std::string expected;
   };
@@ -116,8 +114,12 @@ TEST_F(ReadSetTest, ASameDirectoryOfAnotherModeIsADifference) {
 }
 
 TEST_F(ReadSetTest, ManyEntriesBecomeTheirDirectory) {
-  std::vector<Question> asked = {{"app", kStat | kList}, {"app/a.js", kStat}, {"app/b.js", kStat | kContent},
-                                 {"app/lib", kStat}, {"app/lib/c.js", kStat | kContent}, {"app/no", kAbsent}};
+  std::vector<Question> asked = {{"app", kStat | kList},
+                                 {"app/a.js", kStat},
+                                 {"app/b.js", kStat | kContent},
+                                 {"app/lib", kStat},
+                                 {"app/lib/c.js", kStat | kContent},
+                                 {"app/no", kAbsent}};
   auto coarse = Coarsen(trees_, root_, Answered(root_, asked), 3);
   ASSERT_TRUE(coarse);
   ASSERT_EQ(coarse->size(), 1u);
@@ -138,8 +140,12 @@ TEST_F(ReadSetTest, ALayerThatIsNotWhatItsIndexSaysIsCorrupt) {
 }
 
 TEST_F(ReadSetTest, WhatIsEncodedIsReadBack) {
-  ReadSet set = Answered(root_, {{"", kList}, {"app", kStat | kList}, {"app/a.js", kStat | kContent},
-                                 {"app/link", kStat | kLink}, {"app/none", kAbsent}, {"app-old", kExists}});
+  ReadSet set = Answered(root_, {{"", kList},
+                                 {"app", kStat | kList},
+                                 {"app/a.js", kStat | kContent},
+                                 {"app/link", kStat | kLink},
+                                 {"app/none", kAbsent},
+                                 {"app-old", kExists}});
   std::string bytes = EncodeReadSet(set);
   auto back = DecodeReadSet(bytes);
   ASSERT_TRUE(back) << back.error().ToString();

@@ -29,8 +29,7 @@ class FilteredWalk {
       // The patterns count from the pivot, which is above the match.
       prefix_ = match.dest_name;
       Filters parent = filters;
-      for (size_t slash = prefix_.find('/'); slash != prefix_.npos;
-           slash = prefix_.find('/', slash + 1)) {
+      for (size_t slash = prefix_.find('/'); slash != prefix_.npos; slash = prefix_.find('/', slash + 1)) {
         Judge(prefix_.substr(0, slash), parent, &filters);
         std::swap(parent, filters);
       }
@@ -71,8 +70,7 @@ class FilteredWalk {
     return visit_(below, node);
   }
 
-  Status Enter(const RelPath& below, const Node& node, const Verdict& verdict,
-               const Filters& filters, size_t depth) {
+  Status Enter(const RelPath& below, const Node& node, const Verdict& verdict, const Filters& filters, size_t depth) {
     if (depth > kMaxDepth) return Corrupt("tree is nested more than {} directories", kMaxDepth);
     if (verdict.Passes()) TRY(Emit(below, node));
     if (!node.IsDirectory()) return Ok();
@@ -111,8 +109,7 @@ Json Selector::ToJson() const {
       .SetIf(parents, "parents", true);
 }
 
-Status WalkMatch(TreeStore& store, const Selector& selector, const Match& match,
-                 const VisitSelected& visit) {
+Status WalkMatch(TreeStore& store, const Selector& selector, const Match& match, const VisitSelected& visit) {
   return FilteredWalk(store, visit).Run(selector, match);
 }
 

@@ -53,8 +53,7 @@ class Preimage {
   std::string buffer_;
 };
 
-Status AddParents(TreeStore& store, const Digest& root, const Match& match, std::set<RelPath>* seen,
-                  Preimage* out) {
+Status AddParents(TreeStore& store, const Digest& root, const Match& match, std::set<RelPath>* seen, Preimage* out) {
   RelPath kept(match.dest_name);
   size_t depth = kept.Parts().size();
   // match.path ends in the kept path, since nothing below the pivot is followed.
@@ -76,8 +75,7 @@ Status AddParents(TreeStore& store, const Digest& root, const Match& match, std:
 
 }  // namespace
 
-Result<Digest> SelectionDigest(TreeStore& store, const Digest& root,
-                               const std::vector<Selector>& selectors) {
+Result<Digest> SelectionDigest(TreeStore& store, const Digest& root, const std::vector<Selector>& selectors) {
   Preimage out;
   for (const Selector& selector : selectors) {
     TRY_ASSIGN(auto matches, FindMatches(store, root, selector));

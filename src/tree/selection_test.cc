@@ -12,9 +12,7 @@
 namespace varve::tree {
 namespace {
 
-Selector Path(std::string_view path) {
-  return {.path = std::string(path), .wildcards = true, .allow_empty = true};
-}
+Selector Path(std::string_view path) { return {.path = std::string(path), .wildcards = true, .allow_empty = true}; }
 Selector Parents(std::string_view path) {
   Selector selector = Path(path);
   selector.parents = true;
@@ -106,8 +104,7 @@ TEST_F(FindMatchesTest, LinksOnTheWayAndAtTheEndAreFollowed) {
 TEST_F(FindMatchesTest, WildcardsMatchPartByPart) {
   EXPECT_EQ(Find(Path("*.json")), "package.json>package.json");
   EXPECT_EQ(Find(Path("src/*.js")), "src/a.js>a.js src/b.js>b.js package.json>up.js");
-  EXPECT_EQ(Find(Path("s*/*")),
-            "src/a.js>a.js src/b.js>b.js src/lib>lib package.json>up.js src.js/x>x");
+  EXPECT_EQ(Find(Path("s*/*")), "src/a.js>a.js src/b.js>b.js src/lib>lib package.json>up.js src.js/x>x");
   EXPECT_EQ(Find(Path("docs/*/i*")), "docs/guide/img.png>img.png docs/guide/intro.md>intro.md");
   EXPECT_EQ(Find(Path("link/[ab].js")), "src/a.js>a.js src/b.js>b.js");
   EXPECT_EQ(Find(Path("l*/a.js")), "");                       // wildcards do not look through links
@@ -129,10 +126,8 @@ TEST_F(FindMatchesTest, ParentsKeepThePathFromThePivot) {
   EXPECT_EQ(Find(Parents("src/lib/c.js")), "src/lib/c.js>src/lib/c.js");
   EXPECT_EQ(Find(Parents("src/./lib/c.js")), "src/lib/c.js>lib/c.js");
   EXPECT_EQ(Find(Parents("link/./lib/c.js")), "src/lib/c.js>lib/c.js");
-  EXPECT_EQ(Find(Parents("./docs/**/*.md")),
-            "docs/api.md>docs/api.md docs/guide/intro.md>docs/guide/intro.md");
-  EXPECT_EQ(Find(Parents("docs/./**/*.md")),
-            "docs/api.md>api.md docs/guide/intro.md>guide/intro.md");
+  EXPECT_EQ(Find(Parents("./docs/**/*.md")), "docs/api.md>docs/api.md docs/guide/intro.md>docs/guide/intro.md");
+  EXPECT_EQ(Find(Parents("docs/./**/*.md")), "docs/api.md>api.md docs/guide/intro.md>guide/intro.md");
   EXPECT_EQ(Find(Parents("**/lib")), "src/lib>src/lib");
   EXPECT_EQ(Find(Parents("none/x")), "\"/none/x\": not found");
   EXPECT_EQ(Find(Parents("**/*.none")), "");
@@ -154,8 +149,7 @@ TEST_F(WalkMatchTest, ExcludeIsRelativeToTheSourceDirectory) {
   selector.exclude = {"lib"};
   EXPECT_EQ(Walk(selector), "/src /src/a.js /src/b.js /src/up.js");
   selector.exclude = {"src/lib"};
-  EXPECT_EQ(Walk(selector),
-            "/src /src/a.js /src/b.js /src/lib /src/lib/c.css /src/lib/c.js /src/up.js");
+  EXPECT_EQ(Walk(selector), "/src /src/a.js /src/b.js /src/lib /src/lib/c.css /src/lib/c.js /src/up.js");
 }
 
 TEST_F(WalkMatchTest, DirectoryIsMadeForWhatIsKeptInIt) {
@@ -260,9 +254,8 @@ TEST(Selector, JsonNamesOnlyWhatIsSet) {
                 .include = {"i"},
                 .exclude = {"e"},
                 .parents = true};
-  EXPECT_EQ(full.ToJson().Dump(),
-            R"({"path":"a*","wildcards":true,"allow_empty":true,"follow_last":false,)"
-            R"("include":["i"],"exclude":["e"],"parents":true})");
+  EXPECT_EQ(full.ToJson().Dump(), R"({"path":"a*","wildcards":true,"allow_empty":true,"follow_last":false,)"
+                                  R"("include":["i"],"exclude":["e"],"parents":true})");
 }
 
 // --- Random trees: what a selection covers and what it does not ---
@@ -302,9 +295,8 @@ std::string Visible(TreeStore& store, const Digest& root, const Selector& select
     bool any = false;
     auto visit = [&](const RelPath& below, const Node& node) -> Status {
       any = true;
-      out += fmt::format("{}|{}|{}|{}|{}|{}\n", match.dest_name, below.str(),
-                         static_cast<int>(node.type), node.mode, node.target,
-                         node.IsDirectory() ? "" : node.digest.Hex());
+      out += fmt::format("{}|{}|{}|{}|{}|{}\n", match.dest_name, below.str(), static_cast<int>(node.type), node.mode,
+                         node.target, node.IsDirectory() ? "" : node.digest.Hex());
       return Ok();
     };
     EXPECT_TRUE(WalkMatch(store, selector, match, visit));
@@ -321,8 +313,7 @@ std::string Visible(TreeStore& store, const Digest& root, const Selector& select
 
 TEST(SelectionProperty, DigestChangesExactlyWhenWhatIsVisibleChanges) {
   std::mt19937 random(42);
-  auto with = [](Selector selector, std::vector<std::string> include,
-                 std::vector<std::string> exclude) {
+  auto with = [](Selector selector, std::vector<std::string> include, std::vector<std::string> exclude) {
     selector.include = std::move(include);
     selector.exclude = std::move(exclude);
     return selector;
@@ -355,8 +346,7 @@ TEST(SelectionProperty, DigestChangesExactlyWhenWhatIsVisibleChanges) {
     Digest before = BuildTree(store, tree.nodes);
     for (int edit = 0; edit < 5; ++edit) {
       TreeEditor editor(store, before);
-      RelPath path(tree.Name() + (random() % 2 ? "/" + tree.Name() : "") +
-                   (random() % 2 ? ".js" : ""));
+      RelPath path(tree.Name() + (random() % 2 ? "/" + tree.Name() : "") + (random() % 2 ? ".js" : ""));
       if (random() % 3 == 0) {
         ASSERT_TRUE(editor.Remove(path));
       } else if (!editor.Put(path, tree.AnyNode())) {
@@ -385,8 +375,8 @@ TEST(SelectionProperty, DigestChangesExactlyWhenWhatIsVisibleChanges) {
 
 // --- Compare ---
 
-std::string Differences(TreeStore& store, const Digest& before, const Digest& after,
-                        std::string_view below = "", size_t limit = 100) {
+std::string Differences(TreeStore& store, const Digest& before, const Digest& after, std::string_view below = "",
+                        size_t limit = 100) {
   auto differences = Compare(store, before, after, RelPath(below), limit);
   if (!differences) return differences.error().message;
   std::string out;
@@ -399,8 +389,7 @@ std::string Differences(TreeStore& store, const Digest& before, const Digest& af
 std::string Details(const std::vector<Difference>& differences) {
   std::string out;
   for (const Difference& d : differences) {
-    out += fmt::format("{} {}{}{}\n", DifferenceName(d.kind), d.path.str(), d.detail.empty() ? "" : " ",
-                       d.detail);
+    out += fmt::format("{} {}{}{}\n", DifferenceName(d.kind), d.path.str(), d.detail.empty() ? "" : " ", d.detail);
   }
   return out;
 }
@@ -428,16 +417,14 @@ TEST(Compare, NamesEachKindOfDifference) {
                                    {"d/xattr", attributed},
                                    {"same/s", File("s")},
                                    {"d", Dir(0700)}});
-  EXPECT_EQ(
-      Differences(store, before, after),
-      "mode changed d\ncontent changed d/content\nremoved d/gone\nlink target changed d/link\n"
-      "mode changed d/mode\nadded d/new\nowner changed d/owner\ntype changed d/type\n"
-      "xattr changed d/xattr\n");
+  EXPECT_EQ(Differences(store, before, after),
+            "mode changed d\ncontent changed d/content\nremoved d/gone\nlink target changed d/link\n"
+            "mode changed d/mode\nadded d/new\nowner changed d/owner\ntype changed d/type\n"
+            "xattr changed d/xattr\n");
   EXPECT_EQ(Differences(store, before, after, "d/gone"), "removed d/gone\n");
   EXPECT_EQ(Differences(store, before, after, "d/new"), "added d/new\n");
   EXPECT_EQ(Differences(store, before, after, "same"), "");
-  EXPECT_EQ(Differences(store, before, after, "", 2),
-            "mode changed d\ncontent changed d/content\n");
+  EXPECT_EQ(Differences(store, before, after, "", 2), "mode changed d\ncontent changed d/content\n");
   EXPECT_EQ(Differences(store, before, after, "", 0), "");
 }
 
@@ -445,10 +432,9 @@ TEST(Compare, TellsOldAndNewWhereTheyAreShort) {
   MemoryTreeStore store;
   Node owned = File("o");
   owned.uid = 1000;
-  Digest before = BuildTree(store, {{"link", Link("a")}, {"mode", File("m", 0755)},
-                                    {"owner", File("o")}, {"type", File("t")}});
-  Digest after = BuildTree(store, {{"link", Link("b")}, {"mode", File("m")}, {"owner", owned},
-                                   {"type", Dir()}});
+  Digest before =
+      BuildTree(store, {{"link", Link("a")}, {"mode", File("m", 0755)}, {"owner", File("o")}, {"type", File("t")}});
+  Digest after = BuildTree(store, {{"link", Link("b")}, {"mode", File("m")}, {"owner", owned}, {"type", Dir()}});
   EXPECT_EQ(Details(*Compare(store, before, after, RelPath(), 10)),
             "link target changed link a → b\nmode changed mode 100755 → 100644\n"
             "owner changed owner 0:0 → 1000:0\ntype changed type file → directory\n");
@@ -456,12 +442,19 @@ TEST(Compare, TellsOldAndNewWhereTheyAreShort) {
 
 TEST(CompareSelected, LeavesOutWhatTheSelectorsDoNotReach) {
   MemoryTreeStore store;
-  Digest before = BuildTree(store, {{"README", File("1")}, {"src/a", File("1")},
-                                    {"src/b.md", File("1")}, {"src/gone", File("1")},
-                                    {"x1", File("1")}, {"y", File("1")}});
-  Digest after = BuildTree(store, {{"README", File("2")}, {"src/a", File("2")},
-                                   {"src/b.md", File("2")}, {"src/new/n", File("1")},
-                                   {"x1", File("1")}, {"x2", File("1")}, {"y", File("2")}});
+  Digest before = BuildTree(store, {{"README", File("1")},
+                                    {"src/a", File("1")},
+                                    {"src/b.md", File("1")},
+                                    {"src/gone", File("1")},
+                                    {"x1", File("1")},
+                                    {"y", File("1")}});
+  Digest after = BuildTree(store, {{"README", File("2")},
+                                   {"src/a", File("2")},
+                                   {"src/b.md", File("2")},
+                                   {"src/new/n", File("1")},
+                                   {"x1", File("1")},
+                                   {"x2", File("1")},
+                                   {"y", File("2")}});
   auto compare = [&](const std::vector<Selector>& selectors) {
     return Details(*CompareSelected(store, before, after, selectors, 100));
   };
@@ -471,8 +464,7 @@ TEST(CompareSelected, LeavesOutWhatTheSelectorsDoNotReach) {
             "content changed src/a\nremoved src/gone\nadded src/new\n");
   EXPECT_EQ(compare({{.path = "src", .exclude = {"a", "gone", "new"}}}), "content changed src/b.md\n");
   EXPECT_EQ(compare({{.path = "x*", .wildcards = true}}), "added x2\n");
-  EXPECT_EQ(compare({{.path = "y"}, {.path = "src/a"}, {.path = "y"}}),
-            "content changed src/a\ncontent changed y\n");
+  EXPECT_EQ(compare({{.path = "y"}, {.path = "src/a"}, {.path = "y"}}), "content changed src/a\ncontent changed y\n");
   EXPECT_EQ(compare({{.path = "src/gone"}}), "removed src/gone\n");
   EXPECT_EQ(compare({{.path = "nothing"}}), "");
 }

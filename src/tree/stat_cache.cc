@@ -93,8 +93,7 @@ StatBlockView StatBlockView::Parse(std::string_view bytes) {
 
 std::string_view StatBlockView::name(size_t i) const {
   auto record = Load<FileRecord>(bytes_.data() + sizeof(BlockHeader) + i * sizeof(FileRecord));
-  return bytes_.substr(sizeof(BlockHeader) + count_ * sizeof(FileRecord) + record.name_offset,
-                       record.name_size);
+  return bytes_.substr(sizeof(BlockHeader) + count_ * sizeof(FileRecord) + record.name_offset, record.name_size);
 }
 
 FileStamp StatBlockView::stamp(size_t i) const {
@@ -142,8 +141,7 @@ struct StatCache::Mapping {
   Header header;
 
   DirectoryRow Row(size_t i) const {
-    return Load<DirectoryRow>(bytes.data() + header.paths_offset + header.paths_size +
-                              i * sizeof(DirectoryRow));
+    return Load<DirectoryRow>(bytes.data() + header.paths_offset + header.paths_size + i * sizeof(DirectoryRow));
   }
   std::string_view Path(const DirectoryRow& row) const {
     return bytes.substr(header.paths_offset + row.path_offset, row.path_size);
@@ -162,10 +160,8 @@ struct StatCache::Mapping {
     std::string_view previous;
     for (size_t i = 0; i < header.directories; ++i) {
       DirectoryRow row = Row(i);
-      if (uint64_t{row.path_offset} + row.path_size > header.paths_size ||
-          row.block_offset > header.paths_offset ||
-          row.block_size > header.paths_offset - row.block_offset ||
-          (i > 0 && Path(row) <= previous)) {
+      if (uint64_t{row.path_offset} + row.path_size > header.paths_size || row.block_offset > header.paths_offset ||
+          row.block_size > header.paths_offset - row.block_offset || (i > 0 && Path(row) <= previous)) {
         return false;
       }
       previous = Path(row);
@@ -188,8 +184,7 @@ StatCache StatCache::Open(const std::string& file) {
   // Writers replace the file and never change it in place, so the mapping keeps its content.
   void* mapped = mmap(nullptr, size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd->get(), 0);
   if (mapped == MAP_FAILED) return cache;
-  auto mapping =
-      std::make_unique<Mapping>(std::string_view(static_cast<const char*>(mapped), size));
+  auto mapping = std::make_unique<Mapping>(std::string_view(static_cast<const char*>(mapped), size));
   if (mapping->Valid()) cache.mapping_ = std::move(mapping);
   return cache;
 }
@@ -219,9 +214,8 @@ StatBlockView StatCache::Find(std::string_view directory) const {
   return block(low);
 }
 
-Status WriteStatCache(
-    const std::string& file,
-    const std::vector<std::pair<std::string_view, std::string_view>>& directories) {
+Status WriteStatCache(const std::string& file,
+                      const std::vector<std::pair<std::string_view, std::string_view>>& directories) {
   std::string out(sizeof(Header), '\0');
   std::string paths, table;
   for (const auto& [path, block] : directories) {

@@ -124,8 +124,7 @@ class StatCache {
 
 // Replaces the file. `directories`: path and block, sorted by path; blocks may be views into a
 // StatCache that was opened from the same file.
-Status WriteStatCache(
-    const std::string& file,
-    const std::vector<std::pair<std::string_view, std::string_view>>& directories);
+Status WriteStatCache(const std::string& file,
+                      const std::vector<std::pair<std::string_view, std::string_view>>& directories);
 
 }  // namespace varve::tree

@@ -47,8 +47,7 @@ TEST_F(StatCacheTest, GivesBackWhatWasWritten) {
 
 TEST_F(StatCacheTest, AbsentEmptyOrForeignFilesAreIgnored) {
   EXPECT_EQ(StatCache::Open(file_).directories(), 0u);
-  for (std::string content :
-       {std::string(), std::string("varvesc2") + std::string(100, '\0'), std::string(10, 'x')}) {
+  for (std::string content : {std::string(), std::string("varvesc2") + std::string(100, '\0'), std::string(10, 'x')}) {
     ASSERT_TRUE(WriteFileAtomically(file_, content));
     EXPECT_EQ(StatCache::Open(file_).directories(), 0u);
     EXPECT_EQ(StatCache::Open(file_).Find("").size(), 0u);

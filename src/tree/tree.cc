@@ -55,8 +55,7 @@ Result<Directory> Decode(std::string_view object) {
   for (size_t i = 0; i < count; ++i) {
     Node& node = directory.entries[i];
     std::string_view name;
-    if (!in.Bytes(&name) || !IsEntryName(name) ||
-        (i > 0 && name <= directory.entries[i - 1].name)) {
+    if (!in.Bytes(&name) || !IsEntryName(name) || (i > 0 && name <= directory.entries[i - 1].name)) {
       return Corrupt("tree object has a bad or misplaced name at entry {}", i);
     }
     node.name = name;
@@ -94,8 +93,7 @@ Result<std::optional<Node>> Lookup(TreeStore& store, const Digest& root, const R
   return std::optional<Node>(std::move(node));
 }
 
-Result<RelPath> ResolveLinks(TreeStore& store, const Digest& root, const RelPath& path,
-                             bool follow_last) {
+Result<RelPath> ResolveLinks(TreeStore& store, const Digest& root, const RelPath& path, bool follow_last) {
   PendingPath todo(path.str());
 
   RelPath resolved;

@@ -36,7 +36,13 @@
 namespace varve::tree {
 
 enum class NodeType : uint8_t {
-  kFile = 1, kDirectory = 2, kSymlink = 3, kCharDevice = 4, kBlockDevice = 5, kFifo = 6, kSocket = 7,
+  kFile = 1,
+  kDirectory = 2,
+  kSymlink = 3,
+  kCharDevice = 4,
+  kBlockDevice = 5,
+  kFifo = 6,
+  kSocket = 7,
 };
 
 using Xattrs = std::vector<std::pair<std::string, std::string>>;  // sorted by name
@@ -47,10 +53,10 @@ struct Node {
   uint32_t mode = 0;  // permission, setuid, setgid, sticky: at most 07777
   uint32_t uid = 0;
   uint32_t gid = 0;
-  uint64_t size = 0;    // kFile
-  Digest digest;        // kFile: of the content; kDirectory: of its Directory object
-  std::string target;   // kSymlink
-  uint64_t rdev = 0;    // devices: major << 32 | minor
+  uint64_t size = 0;   // kFile
+  Digest digest;       // kFile: of the content; kDirectory: of its Directory object
+  std::string target;  // kSymlink
+  uint64_t rdev = 0;   // devices: major << 32 | minor
   Xattrs xattrs;
 
   bool IsDirectory() const { return type == NodeType::kDirectory; }
@@ -110,8 +116,7 @@ Result<std::optional<Node>> Lookup(TreeStore& store, const Digest& root, const R
 // The path that `path` leads to when symlinks are followed inside the tree, as in a chroot (".."
 // and absolute targets stay inside). The last part is followed only if `follow_last`. Parts that do
 // not exist are kept as written. kInvalid after 255 links ("too many levels of symbolic links").
-Result<RelPath> ResolveLinks(TreeStore& store, const Digest& root, const RelPath& path,
-                             bool follow_last);
+Result<RelPath> ResolveLinks(TreeStore& store, const Digest& root, const RelPath& path, bool follow_last);
 
 // Edits a tree without loading what it does not touch. One thread.
 //

@@ -68,18 +68,15 @@ struct TreeEditor::Impl {
   }
 
   // The same, with missing parents made, and everything on the way marked as changed.
-  Result<OpenDirectory*> MakeParent(const RelPath& path,
-                                    const std::vector<std::string_view>& parts) {
+  Result<OpenDirectory*> MakeParent(const RelPath& path, const std::vector<std::string_view>& parts) {
     TRY_ASSIGN(OpenDirectory * directory, Root());
     directory->changed = true;
     for (size_t i = 0; i + 1 < parts.size(); ++i) {
       auto it = directory->entries.lower_bound(parts[i]);
       if (it == directory->entries.end() || it->first != parts[i]) {
-        it = directory->entries.emplace_hint(
-            it, parts[i], OpenDirectory::Entry{ImplicitParent(parts[i]), nullptr});
+        it = directory->entries.emplace_hint(it, parts[i], OpenDirectory::Entry{ImplicitParent(parts[i]), nullptr});
       } else if (!it->second.node.IsDirectory()) {
-        return Invalid("cannot put {}: its parent \"{}\" is not a directory", path.Absolute(),
-                       parts[i]);
+        return Invalid("cannot put {}: its parent \"{}\" is not a directory", path.Absolute(), parts[i]);
       }
       TRY_ASSIGN(directory, Open(it->second));
       directory->changed = true;
@@ -140,8 +137,7 @@ Status TreeEditor::Put(const RelPath& path, Node node) {
   }
   auto parts = path.Parts();
   if (parts.size() > kMaxDepth) {
-    return Invalid("path of {} parts is too deep: at most {} are possible", parts.size(),
-                   kMaxDepth);
+    return Invalid("path of {} parts is too deep: at most {} are possible", parts.size(), kMaxDepth);
   }
   if (path.str().find('\0') != std::string::npos) {
     return Invalid("path \"{}\" holds a zero byte", path.Absolute());

@@ -49,8 +49,7 @@ TEST(TreeCodec, EveryTypeSurvives) {
 
 TEST(TreeCodec, DigestsArePinned) {
   // Every record and every key in every cache depends on these.
-  EXPECT_EQ(EmptyTree().ToString(),
-            "sha256:1776b0bec9b8ef2cff4f1866b51384eaa231aace132c226967ae018782c51d46");
+  EXPECT_EQ(EmptyTree().ToString(), "sha256:1776b0bec9b8ef2cff4f1866b51384eaa231aace132c226967ae018782c51d46");
   EXPECT_EQ(Digest::Of(Encode(EveryType())).ToString(),
             "sha256:45d1e9b2a916b3d347afe235b68e3f555ab6150d37429d03669f31136836f447");
 }
@@ -154,8 +153,7 @@ TEST(ResolveLinks, StaysInsideAsInAChroot) {
 TEST(TreeEditor, EditsGiveTheSameTreeAsBuildingItAtOnce) {
   MemoryTreeStore store;
   Digest wanted = BuildTree(store, {{"a/keep", File("k")}, {"a/new", File("n")}, {"b", Link("a")}});
-  Digest start =
-      BuildTree(store, {{"a/keep", File("k")}, {"a/old/x", File("o")}, {"b/c", File("")}});
+  Digest start = BuildTree(store, {{"a/keep", File("k")}, {"a/old/x", File("o")}, {"b/c", File("")}});
   TreeEditor edit(store, start);
   EXPECT_TRUE(edit.Remove(RelPath("a/old")));
   EXPECT_TRUE(edit.Remove(RelPath("a/never/was")));

@@ -17,13 +17,11 @@ constexpr size_t kReaders = 4;
 
 bool NamesOneOf(const cache::StepRecord& record, const std::set<DiffId>& layers) {
   return std::ranges::any_of(record.outputs, [&](const cache::Rootfs& output) {
-    return std::ranges::any_of(output.layers,
-                               [&](const DiffId& layer) { return layers.contains(layer); });
+    return std::ranges::any_of(output.layers, [&](const DiffId& layer) { return layers.contains(layer); });
   });
 }
 
-Status NoteRecords(cache::StoreContents& contents, const std::set<DiffId>& layers,
-                   const std::string& rule) {
+Status NoteRecords(cache::StoreContents& contents, const std::set<DiffId>& layers, const std::string& rule) {
   std::vector<StepKey> keys;
   TRY_ASSIGN(auto uses, contents.Records());
   for (const cache::RecordUse& use : uses) {
@@ -35,9 +33,8 @@ Status NoteRecords(cache::StoreContents& contents, const std::set<DiffId>& layer
 
 }  // namespace
 
-Result<std::set<DiffId>> RemoveLayers(const Stores& stores, const std::set<DiffId>& layers,
-                                      const std::string& rule, const std::string& except,
-                                      std::stop_token stop) {
+Result<std::set<DiffId>> RemoveLayers(const Stores& stores, const std::set<DiffId>& layers, const std::string& rule,
+                                      const std::string& except, std::stop_token stop) {
   std::set<DiffId> used, removed;
   if (layers.empty()) return used;
   cache::StoreContents& contents = stores.local.contents();
@@ -57,8 +54,7 @@ Result<std::set<DiffId>> RemoveLayers(const Stores& stores, const std::set<DiffI
   return used;
 }
 
-Result<std::vector<std::string>> DropDamaged(const Stores& stores, cache::JobLease& mine,
-                                             std::stop_token stop) {
+Result<std::vector<std::string>> DropDamaged(const Stores& stores, cache::JobLease& mine, std::stop_token stop) {
   METRIC("upkeep.drop_damaged");
   std::vector<Digest> held = mine.Held(cache::LeaseKind::kLayer);
   std::vector<char> damaged(held.size(), 0);

@@ -26,8 +26,7 @@ Result<DiskUse> MeasureDisk(const std::string& path) {
   std::string name = path;
   char* const roots[] = {name.data(), nullptr};
   // Not in any order, never into another file system's mount.
-  std::unique_ptr<FTS, int (*)(FTS*)> walk(
-      fts_open(roots, FTS_PHYSICAL | FTS_XDEV | FTS_NOCHDIR, nullptr), fts_close);
+  std::unique_ptr<FTS, int (*)(FTS*)> walk(fts_open(roots, FTS_PHYSICAL | FTS_XDEV | FTS_NOCHDIR, nullptr), fts_close);
   if (!walk) return ErrnoError(errno, path);
   DiskUse use;
   while (FTSENT* entry = fts_read(walk.get())) {
@@ -48,8 +47,7 @@ Result<DiskUse> MeasureDisk(const std::string& path) {
 Result<DiskSpace> SpaceOf(const std::string& path) {
   struct statvfs st;
   if (statvfs(path.c_str(), &st) != 0) return ErrnoError(errno, "disk of " + path);
-  return DiskSpace{static_cast<uint64_t>(st.f_blocks) * st.f_frsize,
-                   static_cast<uint64_t>(st.f_bavail) * st.f_frsize};
+  return DiskSpace{static_cast<uint64_t>(st.f_blocks) * st.f_frsize, static_cast<uint64_t>(st.f_bavail) * st.f_frsize};
 }
 
 }  // namespace varve::upkeep

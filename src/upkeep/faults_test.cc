@@ -56,8 +56,8 @@ snapshot::WrittenLayer LikeTheLast(const DiffId& last) {
     auto layer = store->Commit(std::move(draft), {}, {}, {}).value();
     auto entries = snapshot::WalkUpper(store->Directory(layer.diff_id).value(), {}).value();
     auto index = store->Index(layer.diff_id).value();
-    snapshot::WrittenLayer written{.diff_id = layer.diff_id, .tar_size = layer.tar_size, .entries = entries.size(),
-                                   .index = {""}, .times = {""}};
+    snapshot::WrittenLayer written{
+        .diff_id = layer.diff_id, .tar_size = layer.tar_size, .entries = entries.size(), .index = {""}, .times = {""}};
     for (size_t i = 0; i < entries.size(); ++i) {
       tree::AppendLayerEntry(written.index[0], index[i]);
       int64_t nanos = entries[i].mtime.nanos;
@@ -196,8 +196,8 @@ class FaultsTest : public testing::TestWithParam<int> {
     return {.root = fmt::format("{}/{}", base, number_++)};
   }
   // In memory where that is: hundreds of stores are made, and each waits for the disk some times.
-  sys::TempDir directory = *sys::TempDir::Create(
-      access("/dev/shm", W_OK) == 0 ? "/dev/shm" : testing::TempDir(), "faults-");
+  sys::TempDir directory =
+      *sys::TempDir::Create(access("/dev/shm", W_OK) == 0 ? "/dev/shm" : testing::TempDir(), "faults-");
 
  private:
   int number_ = 0;

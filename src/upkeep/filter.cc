@@ -13,8 +13,7 @@ namespace varve::upkeep {
 namespace {
 
 constexpr std::array<std::string_view, 4> kTexts = {"id", "parents", "description", "type"};
-constexpr std::array<std::string_view, 5> kFlags = {"inuse", "mutable", "immutable", "shared",
-                                                    "private"};
+constexpr std::array<std::string_view, 5> kFlags = {"inuse", "mutable", "immutable", "shared", "private"};
 constexpr std::array<std::string_view, 6> kTypes = {
     "internal", "frontend", "source.local", "source.git.checkout", "exec.cachemount", "regular"};
 constexpr size_t kMaxPattern = 4096;  // bytes: a search takes as long as pattern and text multiplied
@@ -44,8 +43,7 @@ std::string Text(const UsageRow& row, std::string_view field) {
 }
 
 std::string Unquoted(std::string_view value) {
-  if (value.size() >= 2 && (value.front() == '"' || value.front() == '\'') &&
-      value.back() == value.front()) {
+  if (value.size() >= 2 && (value.front() == '"' || value.front() == '\'') && value.back() == value.front()) {
     value = value.substr(1, value.size() - 2);
   }
   return std::string(value);
@@ -84,22 +82,18 @@ bool Filter::Condition::Holds(const UsageRow& row) const {
 Status Filter::Add(std::string_view text, std::vector<Condition>& conditions) {
   text = TrimSpace(text);
   size_t end = text.find_first_of("=!~");
-  Condition condition{.field = std::string(TrimSpace(text.substr(0, end))),
-                      .test = {},
-                      .value = {},
-                      .pattern = nullptr};
+  Condition condition{
+      .field = std::string(TrimSpace(text.substr(0, end))), .test = {}, .value = {}, .pattern = nullptr};
   if (end != text.npos) {
     std::string_view rest = text.substr(end);
-    size_t length =
-        rest.starts_with("!=") || rest.starts_with("~=") || rest.starts_with("==") ? 2 : 1;
+    size_t length = rest.starts_with("!=") || rest.starts_with("~=") || rest.starts_with("==") ? 2 : 1;
     if (length == 1 && rest[0] != '=') return Invalid("filter \"{}\": expected =, !=, or ~=", text);
     condition.test = rest[0] == '!' ? Test::kUnequal : rest[0] == '~' ? Test::kLike : Test::kEqual;
     condition.value = Unquoted(TrimSpace(rest.substr(length)));
   }
   if (condition.field == "until" || condition.field == "unused-for") {
     if (until_) return Invalid("filter: until is given twice");
-    if (condition.test != Test::kEqual)
-      return Invalid("filter \"{}\": until takes a duration", text);
+    if (condition.test != Test::kEqual) return Invalid("filter \"{}\": until takes a duration", text);
     auto duration = ParseGoDuration(condition.value);
     if (!duration) return Invalid("filter \"{}\": {}", text, duration.error().message);
     until_ = *duration;

@@ -29,10 +29,7 @@ constexpr std::string_view kDamagedLayer = "its layer was damaged (varve fsck)";
 class Check {
  public:
   Check(const Stores& stores, const FsckOptions& options, std::stop_token stop)
-      : stores_(stores),
-        contents_(stores.local.contents()),
-        options_(options),
-        stop_(std::move(stop)) {}
+      : stores_(stores), contents_(stores.local.contents()), options_(options), stop_(std::move(stop)) {}
 
   // From the ground up: what a later part relies on has been looked at before.
   Result<FsckReport> Run() {
@@ -55,8 +52,7 @@ class Check {
 
   void Found(std::string object, std::string problem, std::string mended) {
     LOG_INFO("fsck: {}: {} {}", object, problem, mended);
-    report_.findings.push_back(
-        {std::move(object), std::move(problem), options_.repair ? std::move(mended) : ""});
+    report_.findings.push_back({std::move(object), std::move(problem), options_.repair ? std::move(mended) : ""});
   }
 
   Status Databases() {
@@ -67,8 +63,7 @@ class Check {
     }
     std::string notice = stores_.local.Notice();
     // Damage that SQLite could not even read past was mended on the way, as any build would have.
-    if (notice != before && problems.empty())
-      report_.findings.push_back({"database", notice, "made anew"});
+    if (notice != before && problems.empty()) report_.findings.push_back({"database", notice, "made anew"});
     return Ok();
   }
 
@@ -89,8 +84,7 @@ class Check {
       // Reading mends: a damaged row is taken from its file, or dropped.
       if (damaged.value() != before) {
         std::string object = fmt::format("record {}", use.key.ToString());
-        report_.findings.push_back(
-            {object, "it is damaged in the index", record ? "taken from its file" : "dropped"});
+        report_.findings.push_back({object, "it is damaged in the index", record ? "taken from its file" : "dropped"});
       }
       if (record) rows.insert(use.key);
     }
@@ -115,15 +109,14 @@ class Check {
     return Ok();
   }
 
-  Status RecordFile(const std::string& directory, const std::string& name,
-                    const std::set<StepKey>& rows, std::set<StepKey>& files) {
+  Status RecordFile(const std::string& directory, const std::string& name, const std::set<StepKey>& rows,
+                    std::set<StepKey>& files) {
     if (!name.ends_with(".json")) return Ok();  // see Leftovers
     std::string path = directory + "/" + name;
     auto key = Digest::ParseHex(name.substr(0, name.size() - 5));
     auto text = ReadFile(path);
     if (!text && text.error().code == Code::kNotFound) return Ok();
-    auto record =
-        text ? cache::DecodeRecord(*text) : Result<cache::StepRecord>(Error(text.error()));
+    auto record = text ? cache::DecodeRecord(*text) : Result<cache::StepRecord>(Error(text.error()));
     bool sound = key && record && record->key.value == *key;
     if (sound) {
       files.insert(record->key);
@@ -163,8 +156,7 @@ class Check {
       auto read = reader ? Copy(**reader, hash) : Result<uint64_t>(Error(reader.error()));
       if (!read && read.error().code == Code::kNotFound) return Ok();
       if (read && hash.Finish() == stat.digest) return Ok();
-      Found("blob " + stat.digest.ToString(),
-            read ? "its bytes have another digest" : read.error().message, "removed");
+      Found("blob " + stat.digest.ToString(), read ? "its bytes have another digest" : read.error().message, "removed");
       bad.push_back(stat.digest);
       return Ok();
     }));
@@ -190,8 +182,7 @@ class Check {
       auto sound = stores_.layers.Verify(layer, options_.quick);
       if (!sound && sound.error().code == Code::kNotFound) continue;
       if (sound && *sound) continue;
-      Found("layer " + layer.ToString(),
-            sound ? "its files are not what it was made with" : sound.error().message,
+      Found("layer " + layer.ToString(), sound ? "its files are not what it was made with" : sound.error().message,
             "removed; the steps that need it run again");
       bad_layers_.insert(layer);
     }
@@ -205,11 +196,10 @@ class Check {
   }
 
   Status RemoveBadLayers() {
-    TRY_ASSIGN(auto used,
-               RemoveLayers(stores_, bad_layers_, std::string(kDamagedLayer), "", stop_));
+    TRY_ASSIGN(auto used, RemoveLayers(stores_, bad_layers_, std::string(kDamagedLayer), "", stop_));
     for (const DiffId& layer : used) {
-      report_.findings.push_back({"layer " + layer.ToString(),
-                                  "a running build uses it: check again when it is done", ""});
+      report_.findings.push_back(
+          {"layer " + layer.ToString(), "a running build uses it: check again when it is done", ""});
     }
     return Ok();
   }
@@ -263,10 +253,8 @@ class Check {
       }
       std::optional<Digest>& result = folded_[chain];
       if (bad_layers_.contains(layer)) return std::nullopt;
-      auto text =
-          ReadFile(fmt::format("{}/layers/{}/index", stores_.root, layer.Hex()), uint64_t{1} << 32);
-      auto index =
-          text ? tree::DecodeLayerIndex(*text) : Result<tree::LayerIndex>(Error(text.error()));
+      auto text = ReadFile(fmt::format("{}/layers/{}/index", stores_.root, layer.Hex()), uint64_t{1} << 32);
+      auto index = text ? tree::DecodeLayerIndex(*text) : Result<tree::LayerIndex>(Error(text.error()));
       if (!index) return std::nullopt;
       auto applied = tree::ApplyLayer(memory_, root, *index);
       if (!applied) return std::nullopt;

@@ -28,8 +28,7 @@ class FsckTest : public testing::Test {
   }
   std::string Text(const FsckReport& report) {
     std::string out;
-    for (const Finding& f : report.findings)
-      out += f.object + ": " + f.problem + "; " + f.mended + "\n";
+    for (const Finding& f : report.findings) out += f.object + ": " + f.problem + "; " + f.mended + "\n";
     return out;
   }
   // Found without repair and left alone, mended with it, and clean afterwards.
@@ -89,8 +88,7 @@ TEST_F(FsckTest, FlippedBitInALayersFile) {
   FlipBit(LayerPath(record) + "/fs/file", 2);
   ExpectFoundAndMended("its files are not what it was made with");
   EXPECT_FALSE(root.Has(record.outputs[0].layers[0]));
-  EXPECT_EQ(root.local->contents().WhyDropped(record.key).value()->rule,
-            "its layer was damaged (varve fsck)");
+  EXPECT_EQ(root.local->contents().WhyDropped(record.key).value()->rule, "its layer was damaged (varve fsck)");
 }
 
 TEST_F(FsckTest, FlippedBitInALayersIndexIsSeenQuicklyToo) {
@@ -214,8 +212,7 @@ TEST_F(FsckTest, LeftoversAreNotWaitedForWhenABuildIsInAHurry) {
 // The database's bits: whatever flips, the next look is right again.
 TEST_F(FsckTest, FlippedBitsInTheDatabases) {
   std::vector<cache::StepRecord> records;
-  for (int i = 0; i < 5; ++i)
-    records.push_back(root.Record(fmt::format("r{}", i), {root.Layer(std::to_string(i))}));
+  for (int i = 0; i < 5; ++i) records.push_back(root.Record(fmt::format("r{}", i), {root.Layer(std::to_string(i))}));
   Sound();
   ASSERT_TRUE(root.local->contents().Compact());
   for (const char* name : {"/index.db", "/trees.db"}) {

@@ -84,8 +84,7 @@ class Taker {
         Follow(*digest, "pulled from " + memo.key.substr(0, memo.key.find(' ')), false);
       } else if (memo.kind == "http") {
         auto json = Json::Parse(memo.value);
-        auto digest =
-            json ? Digest::Parse(json->GetString("digest")) : Result<Digest>(Error(json.error()));
+        auto digest = json ? Digest::Parse(json->GetString("digest")) : Result<Digest>(Error(json.error()));
         if (!digest) continue;
         out_.remembered_blobs.insert(*digest);
         descriptions_.try_emplace(*digest, "ADD " + memo.key);
@@ -111,8 +110,7 @@ class Taker {
     auto json = text ? Json::Parse(*text) : Result<Json>(Error(text.error()));
     if (!json) return;
     auto follow = [&](const Json* descriptor) {
-      auto digest =
-          descriptor ? Digest::Parse(descriptor->GetString("digest")) : Result<Digest>(Error());
+      auto digest = descriptor ? Digest::Parse(descriptor->GetString("digest")) : Result<Digest>(Error());
       if (digest) Follow(*digest, description, named);
     };
     for (const char* list : {"manifests", "layers"}) {
@@ -273,8 +271,7 @@ class Taker {
         if (row.description.empty()) row.description = "packed layer";
         row.parents.push_back(layer->second.Hex());
         auto unpacked = out_.layer_rows.find(layer->second.value);
-        if (unpacked != out_.layer_rows.end())
-          row.last_used = out_.rows[unpacked->second].last_used;
+        if (unpacked != out_.layer_rows.end()) row.last_used = out_.rows[unpacked->second].last_used;
       } else if (!bodies_.contains(stat.digest)) {
         row.type = UsageType::kInternal;  // a manifest or config, or nothing refers to it
       }
@@ -440,8 +437,7 @@ class Taker {
   }
 
   void AddFiles(const std::string& id, const std::string& description, uint64_t bytes) {
-    UsageRow row{
-        .kind = Kind::kFiles, .id = id, .description = description, .parents = {}, .bytes = bytes};
+    UsageRow row{.kind = Kind::kFiles, .id = id, .description = description, .parents = {}, .bytes = bytes};
     out_.rows.push_back(std::move(row));
   }
 
@@ -474,9 +470,7 @@ std::string_view NameOf(UsageType type) {
   return "";
 }
 
-bool IsReclaimable(const UsageRow& row) {
-  return !row.in_use && !row.shared && row.kind != Kind::kFiles;
-}
+bool IsReclaimable(const UsageRow& row) { return !row.in_use && !row.shared && row.kind != Kind::kFiles; }
 
 Result<Inventory> TakeInventory(const Stores& stores, const InventoryOptions& options) {
   METRIC("upkeep.inventory");

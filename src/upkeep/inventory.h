@@ -69,9 +69,8 @@ bool IsReclaimable(const UsageRow& row);
 struct InventoryRecord {
   cache::RecordUse use;
   std::string name;
-  std::vector<std::vector<uint32_t>>
-      stacks;            // rows of each output's layers; those that are gone are left out
-  bool complete = true;  // all its layers are here
+  std::vector<std::vector<uint32_t>> stacks;  // rows of each output's layers; those that are gone are left out
+  bool complete = true;                       // all its layers are here
 };
 
 struct Inventory {

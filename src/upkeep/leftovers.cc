@@ -90,8 +90,7 @@ Result<std::vector<std::string>> Find(const std::string& root, const LeftoverOpt
 
 }  // namespace
 
-Result<std::vector<std::string>> FindLeftovers(const std::string& root,
-                                               const LeftoverOptions& options) {
+Result<std::vector<std::string>> FindLeftovers(const std::string& root, const LeftoverOptions& options) {
   std::vector<std::string> dead_jobs;
   return Find(root, options, dead_jobs);
 }

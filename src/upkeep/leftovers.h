@@ -19,8 +19,7 @@ struct LeftoverOptions {
   bool wait = true;  // for a collection or a beginning build; else nothing is found then
   std::string mine = {};
 };
-Result<std::vector<std::string>> FindLeftovers(const std::string& root,
-                                               const LeftoverOptions& options);
+Result<std::vector<std::string>> FindLeftovers(const std::string& root, const LeftoverOptions& options);
 
 // Removes them. Without `thorough` it costs a lock and five directory listings, some 70 µs.
 Status RemoveLeftovers(const std::string& root, const LeftoverOptions& options);

@@ -23,8 +23,7 @@ Status WriteMountTar(const std::string& data, Writer& out, std::stop_token stop)
   return Ok();
 }
 
-Result<MountTar> WriteMountTar(const std::string& data, uint64_t max_bytes, Writer& out,
-                               std::stop_token stop) {
+Result<MountTar> WriteMountTar(const std::string& data, uint64_t max_bytes, Writer& out, std::stop_token stop) {
   TRY_ASSIGN(auto entries, snapshot::WalkUpper(data, stop));
   MountTar written;
   std::vector<const snapshot::UpperEntry*> files;
@@ -50,8 +49,8 @@ Result<MountTar> WriteMountTar(const std::string& data, uint64_t max_bytes, Writ
   return written;
 }
 
-Status ReadMountTar(Reader& in, const std::string& data, const std::string& scratch,
-                    snapshot::LayerStore& layers, std::stop_token stop) {
+Status ReadMountTar(Reader& in, const std::string& data, const std::string& scratch, snapshot::LayerStore& layers,
+                    std::stop_token stop) {
   TRY_ASSIGN(auto tar, archive::MakeDecompressor(in));
   TRY_ASSIGN(auto work, sys::TempDir::Create(scratch, "import-"));
   std::string fresh = work.path() + "/new", old = work.path() + "/old";
@@ -61,13 +60,11 @@ Status ReadMountTar(Reader& in, const std::string& data, const std::string& scra
   TRY_ASSIGN(auto unpacked, snapshot::UnpackInto(fresh, layers, {}, *tar, stop));
   for (const tree::LayerEntry& entry : unpacked.index) {
     if (entry.whiteout || entry.opaque) {
-      return Invalid("{} is marked as removed: this is a layer's tar, not a cache mount's",
-                     entry.path.str());
+      return Invalid("{} is marked as removed: this is a layer's tar, not a cache mount's", entry.path.str());
     }
   }
   // The directory itself belongs to whoever the step's mount said.
-  if (chown(fresh.c_str(), st.st_uid, st.st_gid) != 0 ||
-      chmod(fresh.c_str(), st.st_mode & 07777) != 0) {
+  if (chown(fresh.c_str(), st.st_uid, st.st_gid) != 0 || chmod(fresh.c_str(), st.st_mode & 07777) != 0) {
     return ErrnoError(errno, fresh);
   }
   if (rename(data.c_str(), old.c_str()) != 0) return ErrnoError(errno, data);

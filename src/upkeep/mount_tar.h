@@ -22,13 +22,12 @@ struct MountTar {
   uint64_t bytes = 0;     // of contents
   uint64_t left_out = 0;  // files
 };
-Result<MountTar> WriteMountTar(const std::string& data, uint64_t max_bytes, Writer& out,
-                               std::stop_token stop);
+Result<MountTar> WriteMountTar(const std::string& data, uint64_t max_bytes, Writer& out, std::stop_token stop);
 
 // Replaces what is in `data` by the tar's content, which may be packed with gzip, zstd, bzip2 or
 // xz. It is unpacked in `scratch`, on the same file system, first: a tar that is cut short or
 // hostile changes nothing. The caller holds the mount alone.
-Status ReadMountTar(Reader& in, const std::string& data, const std::string& scratch,
-                    snapshot::LayerStore& layers, std::stop_token stop);
+Status ReadMountTar(Reader& in, const std::string& data, const std::string& scratch, snapshot::LayerStore& layers,
+                    std::stop_token stop);
 
 }  // namespace varve::upkeep

@@ -28,13 +28,11 @@ Result<Nanos> DurationMember(const Json& json) {
 }
 
 // Reads a member that both the file and its policies may have. False: it is another one.
-Result<bool> ReadLimit(const std::string& name, const Json& value, const DiskSpace& disk,
-                       SpaceLimits& limits) {
-  uint64_t* to = name == "reservedSpace" || name == "keepBytes" || name == "gckeepstorage"
-                     ? &limits.reserved
-                 : name == "maxUsedSpace" ? &limits.max_used
-                 : name == "minFreeSpace" ? &limits.min_free
-                                          : nullptr;
+Result<bool> ReadLimit(const std::string& name, const Json& value, const DiskSpace& disk, SpaceLimits& limits) {
+  uint64_t* to = name == "reservedSpace" || name == "keepBytes" || name == "gckeepstorage" ? &limits.reserved
+                 : name == "maxUsedSpace"                                                  ? &limits.max_used
+                 : name == "minFreeSpace"                                                  ? &limits.min_free
+                                                                                           : nullptr;
   if (to == nullptr) return false;
   TRY_ASSIGN(*to, SizeMember(value, disk));
   return true;

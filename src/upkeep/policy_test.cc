@@ -37,8 +37,7 @@ TEST(Policy, DefaultsAreSharesOfTheDisk) {
   EXPECT_EQ(file.policies[1].limits.max_used, 40 * kGB);
   EXPECT_EQ(file.policies[1].limits.min_free, 10 * kGB);
   EXPECT_TRUE(file.policies[2].all);
-  EXPECT_EQ(file.policies[1].name,
-            "gc policy 2 (maxUsedSpace 40.0 GB, minFreeSpace 10.0 GB, reservedSpace 5.00 GB)");
+  EXPECT_EQ(file.policies[1].name, "gc policy 2 (maxUsedSpace 40.0 GB, minFreeSpace 10.0 GB, reservedSpace 5.00 GB)");
 }
 
 TEST(Policy, FileHasBuildKitsMembers) {
@@ -59,9 +58,9 @@ TEST(Policy, FileHasBuildKitsMembers) {
 }
 
 TEST(Policy, UnknownMembersAndBadValuesAreErrors) {
-  for (const char* text : {R"({"maxUsed": 1})", R"({"gcpolicy": [{"keep": 1}]})",
-                           R"({"gcpolicy": 1})", R"({"maxUsedSpace": "lots"})", R"({"gc": 1})",
-                           "[]", "{", R"({"gcpolicy": [{"filters": ["color=red"]}]})"}) {
+  for (const char* text :
+       {R"({"maxUsed": 1})", R"({"gcpolicy": [{"keep": 1}]})", R"({"gcpolicy": 1})", R"({"maxUsedSpace": "lots"})",
+        R"({"gc": 1})", "[]", "{", R"({"gcpolicy": [{"filters": ["color=red"]}]})"}) {
     EXPECT_FALSE(ParsePolicies(text, kDisk)) << text;
   }
 }

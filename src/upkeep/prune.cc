@@ -67,8 +67,7 @@ cache::RetentionInput Weigh(const Inventory& inventory, const Policy& policy, Ti
 // A LayerStore as collection sees it, with the sizes of the inventory.
 class ListedLayers final : public cache::LayerData {
  public:
-  ListedLayers(const Inventory& inventory, snapshot::LayerStore& layers)
-      : inventory_(inventory), layers_(layers) {}
+  ListedLayers(const Inventory& inventory, snapshot::LayerStore& layers) : inventory_(inventory), layers_(layers) {}
 
   Result<std::vector<Entry>> List() override {
     std::vector<Entry> out;
@@ -128,15 +127,13 @@ class Pruning {
     if (row.kind == Kind::kMount) {
       cache::CacheMounts mounts(stores_.root, stores_.clock);
       TRY_ASSIGN(bool removed,
-                 mounts.Remove(
-                     {.key = {}, .id = {}, .directory = row.path, .created = {}, .last_used = {}}));
+                 mounts.Remove({.key = {}, .id = {}, .directory = row.path, .created = {}, .last_used = {}}));
       if (!removed) {
         ++result_.spared;
         return Ok();
       }
     } else if (row.kind == Kind::kMirror || row.kind == Kind::kSynced) {
-      TRY_ASSIGN(auto lock,
-                 sys::FlockGuard::TryLock(row.path + ".lock", sys::LockMode::kExclusive));
+      TRY_ASSIGN(auto lock, sys::FlockGuard::TryLock(row.path + ".lock", sys::LockMode::kExclusive));
       if (!lock) {
         ++result_.spared;
         return Ok();
@@ -185,15 +182,13 @@ class Pruning {
     }
     if (stored.empty() && !policy.sweep) return Ok();
     ListedLayers data(inventory_, stores_.layers);
-    auto collected = cache::Collect(stores_.root, stores_.local, stores_.blobs, data, policy,
-                                    stores_.clock, stop_);
+    auto collected = cache::Collect(stores_.root, stores_.local, stores_.blobs, data, policy, stores_.clock, stop_);
     if (!collected) return std::move(collected).error();
     result_.spared += collected->spared;
     std::set<Digest> lost;
     for (const cache::Removal& removal : collected->removed) {
       auto row = by_digest_.find(removal.digest);
-      bool listed = removal.kind == cache::Removal::Kind::kLayer ||
-                    removal.kind == cache::Removal::Kind::kBlob;
+      bool listed = removal.kind == cache::Removal::Kind::kLayer || removal.kind == cache::Removal::Kind::kBlob;
       if (listed && row != by_digest_.end()) {
         Gone(row->second, removal.rule);
       } else {
@@ -250,8 +245,7 @@ Result<uint64_t> OtherBytes(const Stores& stores) {
   TRY_ASSIGN(auto memo, stores.local.GetMemo(kMemo, kOtherBytes));
   Timestamp now = stores.clock.Now();
   bool fresh = memo && now.nanos - memo->time.nanos < kOtherBytesKept.count();
-  if (auto known = fresh ? ParseInt(memo->value) : std::nullopt)
-    return static_cast<uint64_t>(*known);
+  if (auto known = fresh ? ParseInt(memo->value) : std::nullopt) return static_cast<uint64_t>(*known);
   TRY_ASSIGN(Fd root, sys::OpenDir(stores.root));
   TRY_ASSIGN(auto entries, sys::ListDirectory(root.get()));
   uint64_t bytes = 0;
@@ -302,8 +296,7 @@ Status LogPruned(const Stores& stores, const Pruned& pruned) {
 
 }  // namespace
 
-PrunePlan PlanPrune(const Inventory& inventory, const Policy& policy, uint64_t free,
-                    Timestamp now) {
+PrunePlan PlanPrune(const Inventory& inventory, const Policy& policy, uint64_t free, Timestamp now) {
   PrunePlan plan;
   uint64_t used = Unshared(inventory);
   auto keep = BytesToKeep(policy.limits, used, free);
@@ -329,10 +322,8 @@ Result<Pruned> Prune(const Stores& stores, const Policy& policy, std::stop_token
   TRY_ASSIGN(Inventory inventory, TakeInventory(stores, {.measure_all = false}));
   TRY_ASSIGN(DiskSpace space, SpaceOf(stores.root));
   PrunePlan plan = PlanPrune(inventory, policy, space.free, stores.clock.Now());
-  bool everything =
-      !policy.limits.any() && policy.filter.empty() && policy.keep_duration.count() == 0;
-  TRY_ASSIGN(Pruned pruned,
-             Pruning(stores, inventory, policy.name, std::move(stop)).Run(plan, everything));
+  bool everything = !policy.limits.any() && policy.filter.empty() && policy.keep_duration.count() == 0;
+  TRY_ASSIGN(Pruned pruned, Pruning(stores, inventory, policy.name, std::move(stop)).Run(plan, everything));
   TRY(LogPruned(stores, pruned));
   return pruned;
 }

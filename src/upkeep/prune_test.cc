@@ -126,9 +126,7 @@ TEST(Prune, FilterAndKeepDurationSpareTheRest) {
   root.Record("two", {two});
   PruneBy(root, {.name = "n", .filter = {}, .keep_duration = std::chrono::hours(1), .limits = {}});
   EXPECT_TRUE(root.Has(one) && root.Has(two));
-  PruneBy(root, {.name = "n",
-                 .filter = Filter::Parse({"id=" + one.Hex().substr(0, 12)}).value(),
-                 .limits = {}});
+  PruneBy(root, {.name = "n", .filter = Filter::Parse({"id=" + one.Hex().substr(0, 12)}).value(), .limits = {}});
   EXPECT_FALSE(root.Has(one));
   EXPECT_TRUE(root.Has(two));
 }
@@ -136,14 +134,10 @@ TEST(Prune, FilterAndKeepDurationSpareTheRest) {
 TEST(Prune, NamedImagesKeepWhatTheyNeed) {
   TestRoot root;
   DiffId layer = root.Layer(kBig);
-  Digest config = root.blobs
-                      ->Put(fmt::format(R"({{"rootfs":{{"type":"layers","diff_ids":["{}"]}}}})",
-                                        layer.ToString()))
-                      .value();
+  Digest config =
+      root.blobs->Put(fmt::format(R"({{"rootfs":{{"type":"layers","diff_ids":["{}"]}}}})", layer.ToString())).value();
   Digest manifest =
-      root.blobs
-          ->Put(fmt::format(R"({{"config":{{"digest":"{}"}},"layers":[]}})", config.ToString()))
-          .value();
+      root.blobs->Put(fmt::format(R"({{"config":{{"digest":"{}"}},"layers":[]}})", config.ToString())).value();
   ASSERT_TRUE(root.local->PutImage({"docker.io/library/app:1", manifest, root.clock.Now()}));
   PruneBy(root, {.name = "all", .all = true, .filter = {}, .limits = {}});
   EXPECT_TRUE(root.Has(layer));
@@ -182,11 +176,8 @@ TEST(Prune, BusyCacheMountStaysAndAFreeOneGoes) {
     return use;
   };
   auto busy = fill("busy");
-  {
-    auto free = fill("free");
-  }
-  Policy policy{
-      .name = "n", .filter = Filter::Parse({"type=exec.cachemount"}).value(), .limits = {}};
+  { auto free = fill("free"); }
+  Policy policy{.name = "n", .filter = Filter::Parse({"type=exec.cachemount"}).value(), .limits = {}};
   Pruned pruned = PruneBy(root, policy);
   ASSERT_EQ(pruned.rows.size(), 1u);
   EXPECT_EQ(pruned.rows[0].description, "cache mount free");
@@ -217,8 +208,7 @@ TEST(Clear, LeavesNothingThatMakesABuildWarm) {
   TestRoot root;
   auto record = root.Record("a", {root.Layer(kBig)});
   Digest body = root.blobs->Put(kBig).value();
-  ASSERT_TRUE(root.local->PutMemo("http", "http://h/x",
-                                  {fmt::format(R"({{"digest":"{}"}})", body.ToString()), {}}));
+  ASSERT_TRUE(root.local->PutMemo("http", "http://h/x", {fmt::format(R"({{"digest":"{}"}})", body.ToString()), {}}));
   tree::TreeEditor edit(*root.local, tree::EmptyTree());
   ASSERT_TRUE(edit.Put(RelPath("dir/file"), {.mode = 0644, .digest = body}));
   ASSERT_TRUE(edit.Commit());
@@ -226,8 +216,7 @@ TEST(Clear, LeavesNothingThatMakesABuildWarm) {
   ASSERT_TRUE(Clear(root.stores(), {}, {}));
   Inventory inventory = Take(root);
   for (const UsageRow& row : inventory.rows) {
-    EXPECT_TRUE(row.kind == UsageRow::Kind::kFiles || row.kind == UsageRow::Kind::kRecords)
-        << row.description;
+    EXPECT_TRUE(row.kind == UsageRow::Kind::kFiles || row.kind == UsageRow::Kind::kRecords) << row.description;
   }
   EXPECT_TRUE(inventory.records.empty());
   EXPECT_FALSE(root.local->GetMemo("http", "http://h/x").value());

@@ -21,20 +21,25 @@ constexpr uint64_t kWindow = 4096;
 
 std::string TypeName(tree::NodeType type) {
   switch (type) {
-    case tree::NodeType::kFile: return "file";
-    case tree::NodeType::kDirectory: return "directory";
-    case tree::NodeType::kSymlink: return "symbolic link";
-    case tree::NodeType::kCharDevice: return "character device";
-    case tree::NodeType::kBlockDevice: return "block device";
-    case tree::NodeType::kFifo: return "fifo";
-    case tree::NodeType::kSocket: return "socket";
+    case tree::NodeType::kFile:
+      return "file";
+    case tree::NodeType::kDirectory:
+      return "directory";
+    case tree::NodeType::kSymlink:
+      return "symbolic link";
+    case tree::NodeType::kCharDevice:
+      return "character device";
+    case tree::NodeType::kBlockDevice:
+      return "block device";
+    case tree::NodeType::kFifo:
+      return "fifo";
+    case tree::NodeType::kSocket:
+      return "socket";
   }
   return "file";
 }
 
-std::string TypeName(const tree::LayerEntry& entry) {
-  return entry.whiteout ? "removed" : TypeName(entry.node.type);
-}
+std::string TypeName(const tree::LayerEntry& entry) { return entry.whiteout ? "removed" : TypeName(entry.node.type); }
 
 Result<Fd> OpenBelow(const std::string& directory, const std::string& path) {
   return OpenFile(directory + "/" + path, O_RDONLY | O_NOFOLLOW);
@@ -79,8 +84,7 @@ Result<std::optional<ContentCause>> CompareContents(const Fd& first, const Fd& s
   b.resize(length);
   TRY_ASSIGN(size_t got_a, ReadAt(first, begin, a.data(), length));
   TRY_ASSIGN(size_t got_b, ReadAt(second, begin, b.data(), length));
-  return std::optional(
-      ExplainContent({a.data(), got_a}, {b.data(), got_b}, begin));
+  return std::optional(ExplainContent({a.data(), got_a}, {b.data(), got_b}, begin));
 }
 
 std::string XattrText(const tree::Xattrs& xattrs) {
@@ -167,8 +171,8 @@ class Comparison {
     TRY_ASSIGN(Fd second, OpenBelow(second_.directory, b.path));
     TRY_ASSIGN(auto cause, CompareContents(first, second, std::max(a.index.node.size, b.index.node.size), stop_));
     if (!cause) return Ok();
-    differences.push_back({.path = a.path, .kind = Kind::kContent, .first = cause->first,
-                           .second = cause->second, .content = *cause});
+    differences.push_back(
+        {.path = a.path, .kind = Kind::kContent, .first = cause->first, .second = cause->second, .content = *cause});
     return Ok();
   }
 
@@ -188,18 +192,30 @@ class Comparison {
 
 std::string_view KindName(Kind kind) {
   switch (kind) {
-    case Kind::kOnlyFirst: return "only-first";
-    case Kind::kOnlySecond: return "only-second";
-    case Kind::kType: return "type";
-    case Kind::kContent: return "content";
-    case Kind::kMode: return "mode";
-    case Kind::kOwner: return "owner";
-    case Kind::kTarget: return "target";
-    case Kind::kDevice: return "device";
-    case Kind::kXattr: return "xattr";
-    case Kind::kTime: return "time";
-    case Kind::kHardLink: return "hard-link";
-    case Kind::kRemoval: return "removal";
+    case Kind::kOnlyFirst:
+      return "only-first";
+    case Kind::kOnlySecond:
+      return "only-second";
+    case Kind::kType:
+      return "type";
+    case Kind::kContent:
+      return "content";
+    case Kind::kMode:
+      return "mode";
+    case Kind::kOwner:
+      return "owner";
+    case Kind::kTarget:
+      return "target";
+    case Kind::kDevice:
+      return "device";
+    case Kind::kXattr:
+      return "xattr";
+    case Kind::kTime:
+      return "time";
+    case Kind::kHardLink:
+      return "hard-link";
+    case Kind::kRemoval:
+      return "removal";
   }
   return "content";
 }

@@ -14,13 +14,23 @@ namespace varve::verify {
 
 struct FileDifference {
   enum class Kind {
-    kOnlyFirst, kOnlySecond, kType, kContent, kMode, kOwner, kTarget, kDevice, kXattr, kTime,
-    kHardLink, kRemoval,
+    kOnlyFirst,
+    kOnlySecond,
+    kType,
+    kContent,
+    kMode,
+    kOwner,
+    kTarget,
+    kDevice,
+    kXattr,
+    kTime,
+    kHardLink,
+    kRemoval,
   };
   std::string path;
   Kind kind = Kind::kContent;
-  std::string first, second;               // what each has, for people; of content: the text there
-  std::optional<ContentCause> content;     // kContent of a file
+  std::string first, second;            // what each has, for people; of content: the text there
+  std::optional<ContentCause> content;  // kContent of a file
 };
 
 std::string_view KindName(FileDifference::Kind kind);  // "only-first", "content", "mode", …

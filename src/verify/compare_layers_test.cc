@@ -46,8 +46,7 @@ class CompareLayersTest : public testing::Test {
   DiffId Layer() {
     return Layer([](const std::string&) {});
   }
-  std::vector<std::pair<std::string, Kind>> Compare(const DiffId& a, const DiffId& b,
-                                                    CompareOptions options = {}) {
+  std::vector<std::pair<std::string, Kind>> Compare(const DiffId& a, const DiffId& b, CompareOptions options = {}) {
     auto found = CompareLayers(*layers_, a, b, options, {});
     EXPECT_TRUE(found) << found.error().message;
     std::vector<std::pair<std::string, Kind>> out;
@@ -62,9 +61,7 @@ class CompareLayersTest : public testing::Test {
 
 TEST_F(CompareLayersTest, EachKindOfDifferenceIsToldApart) {
   DiffId same = Layer();
-  auto differs = [&](const std::function<void(const std::string&)>& change) {
-    return Compare(same, Layer(change));
-  };
+  auto differs = [&](const std::function<void(const std::string&)>& change) { return Compare(same, Layer(change)); };
   EXPECT_THAT(differs([](const std::string&) {}), IsEmpty());
   EXPECT_THAT(differs([](auto& up) { std::ofstream(up + "/a") << "ONE\n"; }),
               ElementsAre(std::pair("a", Kind::kContent)));
@@ -100,10 +97,9 @@ TEST_F(CompareLayersTest, DevicesLinksAndOpaqueDirectories) {
   DiffId copy = Layer([](auto& up) { std::filesystem::copy_file(up + "/a", up + "/z"); });
   EXPECT_THAT(Compare(copy, Layer([](auto& up) { std::filesystem::create_hard_link(up + "/a", up + "/z"); })),
               ElementsAre(std::pair("z", Kind::kHardLink)));
-  EXPECT_THAT(Compare(Layer(), Layer([](auto& up) {
-                setxattr((up + "/d").c_str(), "trusted.overlay.opaque", "y", 1, 0);
-              })),
-              ElementsAre(std::pair("d", Kind::kRemoval)));
+  EXPECT_THAT(
+      Compare(Layer(), Layer([](auto& up) { setxattr((up + "/d").c_str(), "trusted.overlay.opaque", "y", 1, 0); })),
+      ElementsAre(std::pair("d", Kind::kRemoval)));
 }
 
 TEST_F(CompareLayersTest, TimesCountOnlyWhenAskedForAndOnlyBelowTheEpoch) {

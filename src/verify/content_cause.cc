@@ -12,14 +12,13 @@ namespace varve::verify {
 namespace {
 
 bool IsWord(char c) {
-  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-' || c == '.' ||
-         c == '/' || c == ':' || c == '+' || c == '=' || c == '~';
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == '-' || c == '.' || c == '/' || c == ':' ||
+         c == '+' || c == '=' || c == '~';
 }
 
 bool IsText(std::string_view bytes) {
-  return std::ranges::all_of(bytes, [](char c) {
-    return static_cast<unsigned char>(c) >= 0x20 || c == '\n' || c == '\t' || c == '\r';
-  });
+  return std::ranges::all_of(
+      bytes, [](char c) { return static_cast<unsigned char>(c) >= 0x20 || c == '\n' || c == '\t' || c == '\r'; });
 }
 
 // The stretch without a blank, a quote or an unprintable byte around `at`.
@@ -41,18 +40,15 @@ bool Fits(std::string_view text, std::string_view shape) {
   if (text.size() < shape.size()) return false;
   for (size_t i = 0; i < shape.size(); ++i) {
     unsigned char c = static_cast<unsigned char>(text[i]);
-    bool fits = shape[i] == '#'   ? std::isdigit(c) != 0
-                : shape[i] == '@' ? std::isalpha(c) != 0
-                                  : text[i] == shape[i];
+    bool fits = shape[i] == '#' ? std::isdigit(c) != 0 : shape[i] == '@' ? std::isalpha(c) != 0 : text[i] == shape[i];
     if (!fits) return false;
   }
   return true;
 }
 
 bool IsClockTimeAround(std::string_view text, size_t at) {
-  static constexpr std::string_view kShapes[] = {
-      "####-##-##", "####/##/##", "##/##/####", "##:##:##", "@@@ @@@ ## ##:##", "@@@ ## ####",
-      "## @@@ ####", "########T######"};
+  static constexpr std::string_view kShapes[] = {"####-##-##",       "####/##/##",  "##/##/####",  "##:##:##",
+                                                 "@@@ @@@ ## ##:##", "@@@ ## ####", "## @@@ ####", "########T######"};
   for (std::string_view shape : kShapes) {
     size_t begin = at >= shape.size() ? at - shape.size() + 1 : 0;
     for (size_t i = begin; i <= at && i < text.size(); ++i) {
@@ -135,8 +131,8 @@ bool IsIdentifier(std::string_view word) {
 
 // mktemp, tempfile and friends: a name with a random part after a prefix that says so.
 bool IsTemporary(std::string_view word) {
-  return word.find("/tmp") != word.npos || word.find("tmp.") != word.npos ||
-         word.find("/proc/") != word.npos || word.find("/var/tmp") != word.npos;
+  return word.find("/tmp") != word.npos || word.find("tmp.") != word.npos || word.find("/proc/") != word.npos ||
+         word.find("/var/tmp") != word.npos;
 }
 
 bool SameLines(std::string_view a, std::string_view b) {
@@ -177,12 +173,18 @@ Cause CauseAt(std::string_view a, std::string_view b, size_t at) {
 
 std::string_view CauseName(Cause cause) {
   switch (cause) {
-    case Cause::kTime: return "time";
-    case Cause::kPath: return "path";
-    case Cause::kIdentifier: return "identifier";
-    case Cause::kOrder: return "order";
-    case Cause::kLength: return "length";
-    case Cause::kOther: return "other";
+    case Cause::kTime:
+      return "time";
+    case Cause::kPath:
+      return "path";
+    case Cause::kIdentifier:
+      return "identifier";
+    case Cause::kOrder:
+      return "order";
+    case Cause::kLength:
+      return "length";
+    case Cause::kOther:
+      return "other";
   }
   return "other";
 }

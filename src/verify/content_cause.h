@@ -23,8 +23,8 @@ std::string_view CauseName(Cause cause);  // "time", "path", "identifier", "orde
 
 struct ContentCause {
   Cause cause = Cause::kOther;
-  uint64_t offset = 0;   // of the first byte that differs
-  std::string first;     // what stands there, in one line of printable text, at most 60 columns
+  uint64_t offset = 0;  // of the first byte that differs
+  std::string first;    // what stands there, in one line of printable text, at most 60 columns
   std::string second;
 };
 

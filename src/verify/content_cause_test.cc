@@ -42,9 +42,7 @@ TEST(ContentCause, TheSameLinesInAnotherOrder) {
   EXPECT_EQ(CauseOf("a\nb\nc\n", "b\na\nd\n"), Cause::kOther);
 }
 
-TEST(ContentCause, OneIsTheBeginningOfTheOther) {
-  EXPECT_EQ(CauseOf("log\n", "log\nmore\n"), Cause::kLength);
-}
+TEST(ContentCause, OneIsTheBeginningOfTheOther) { EXPECT_EQ(CauseOf("log\n", "log\nmore\n"), Cause::kLength); }
 
 TEST(ContentCause, TellsWhereAndWhatInOneLine) {
   ContentCause cause = ExplainContent("first\nsecond line\x01 a\n", "first\nsecond line\x01 b\n", 100);

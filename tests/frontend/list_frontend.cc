@@ -1,5 +1,5 @@
-// A front end of a language that only tests speak, to be run from an image: each line of the file is `NAME TEXT` and makes
-// a file of the result. A line `break NAME` ends with an error about that line, `crash TEXT` without any result.
+// A front end of a language that only tests speak, to be run from an image: each line of the file is `NAME TEXT` and
+// makes a file of the result. A line `break NAME` ends with an error about that line, `crash TEXT` without any result.
 //
 // As all front ends that are images, it calls LLBBridge over its standard input and output and finds in the
 // environment what it is asked. It takes its standard input for a socket, which pipes of another builder are not.
@@ -37,7 +37,8 @@ std::map<std::string, std::string> ReadAttributes() {
 }
 
 template <class In, class Out>
-grpc::Status Call(Stub& stub, grpc::Status (Stub::*method)(grpc::ClientContext*, const In&, Out*), const In& in, Out& out) {
+grpc::Status Call(Stub& stub, grpc::Status (Stub::*method)(grpc::ClientContext*, const In&, Out*), const In& in,
+                  Out& out) {
   grpc::ClientContext context;
   return (stub.*method)(&context, in, &out);
 }
@@ -59,9 +60,12 @@ grpc::Status Build(Stub& stub, gateway::Result& result) {
   const std::string file = attributes.contains("filename") ? attributes["filename"] : "Dockerfile";
   const char* session = getenv("BUILDKIT_SESSION_ID");
   gateway::Ref ref;
-  grpc::Status status = Solve(stub, {.op = graph::LocalSource{.name = "dockerfile", .follow_paths = {file},
-                                                              .session = session == nullptr ? "" : session},
-                                     .name = "[internal] load the list " + file}, ref);
+  grpc::Status status = Solve(stub,
+                              {.op = graph::LocalSource{.name = "dockerfile",
+                                                        .follow_paths = {file},
+                                                        .session = session == nullptr ? "" : session},
+                               .name = "[internal] load the list " + file},
+                              ref);
   if (!status.ok()) return status;
   gateway::ReadFileRequest read;
   read.set_ref(ref.id());

@@ -12,7 +12,7 @@
 
 namespace {
 
-using namespace varve;  // NOLINT
+using namespace varve;           // NOLINT
 using namespace varve::compose;  // NOLINT
 
 std::optional<std::string> ValueOf(const std::string& name) {

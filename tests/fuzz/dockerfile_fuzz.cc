@@ -55,8 +55,7 @@ class Checker {
 
   void Expand(const std::string& word) const {
     for (int i = 0; i < 4; ++i) {
-      ExpandOptions options{
-          .escape = escape_, .raw_quotes = (i & 1) != 0, .skip_unset = (i & 2) != 0};
+      ExpandOptions options{.escape = escape_, .raw_quotes = (i & 1) != 0, .skip_unset = (i & 2) != 0};
       (void)ProcessWord(word, get_, options);
     }
   }

@@ -26,15 +26,13 @@ class OneImage : public ImageResolver {
  public:
   explicit OneImage(oci::ImageConfig config) : config_(std::move(config)) {}
 
-  Result<ResolvedImage> Resolve(const std::string& reference, const oci::Platform&,
-                                graph::ResolveMode) override {
+  Result<ResolvedImage> Resolve(const std::string& reference, const oci::Platform&, graph::ResolveMode) override {
     return ResolvedImage{.config = config_,
                          .manifest_digest = Digest::Of(reference),
                          .platform = config_.platform(),
                          .pinned_reference = reference + "@" + Digest::Of(reference).ToString()};
   }
-  Result<ResolvedImage> ResolveLayout(const graph::OciLayoutSource& layout,
-                                      const oci::Platform& platform) override {
+  Result<ResolvedImage> ResolveLayout(const graph::OciLayoutSource& layout, const oci::Platform& platform) override {
     return Resolve(layout.reference, platform, graph::ResolveMode::kDefault);
   }
 

@@ -49,7 +49,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     CHECK(again && *again == *set);
   }
   Timed runner;
-  engine::WeakStep weak{.key = Digest::Of("k"), .stacks = {{.layers = {DiffId(root)}, .trees = {root}, .merged = root}}};
+  engine::WeakStep weak{.key = Digest::Of("k"),
+                        .stacks = {{.layers = {DiffId(root)}, .trees = {root}, .merged = root}}};
   cache::StepTrace trace{.weak_key = weak.key, .reads = {std::move(reads)}};
   (void)engine::CheckTrace(trace, weak, store, runner).has_value();
   weak.strict_mtime = true;

@@ -78,8 +78,8 @@ class Builder {
       : stub_(control::Control::NewStub(Connect(address))) {
     const std::string session = NewId("session");
     client_ = std::make_unique<FakeClient>(
-        Connect(address), FakeClientOptions{.id = session, .shared_key = plan.shared_key, .services = {&files},
-                                            .methods = kMethods});
+        Connect(address),
+        FakeClientOptions{.id = session, .shared_key = plan.shared_key, .services = {&files}, .methods = kMethods});
     request_.set_ref(NewId("build"));
     request_.set_session(session);
     request_.set_frontend("dockerfile.v0");
@@ -152,9 +152,12 @@ void BuildAndLeave(const std::string& address, const BuildPlan& plan, Leave how,
   std::jthread leaving([&] {
     Pause(after_milliseconds);
     switch (how) {
-      case Leave::kCancelCall: return builder.CancelSolve();
-      case Leave::kKillSession: return builder.client().Kill();
-      case Leave::kCloseSession: return builder.client().Close();
+      case Leave::kCancelCall:
+        return builder.CancelSolve();
+      case Leave::kKillSession:
+        return builder.client().Kill();
+      case Leave::kCloseSession:
+        return builder.client().Close();
     }
   });
   (void)builder.Solve();
@@ -174,10 +177,18 @@ void OpenAndDrop(const std::string& address, uint64_t number) {
   if (number % 5 == 4) return SendNonsense(address);
   FakeClient client(Connect(address), FakeClientOptions{.id = NewId("session"), .methods = kMethods});
   switch (number % 5) {
-    case 0: client.Close(); break;
-    case 1: client.Kill(); break;
-    case 2: Pause(1); client.Kill(); break;
-    default: break;  // the destructor's way
+    case 0:
+      client.Close();
+      break;
+    case 1:
+      client.Kill();
+      break;
+    case 2:
+      Pause(1);
+      client.Kill();
+      break;
+    default:
+      break;  // the destructor's way
   }
 }
 

@@ -10,10 +10,10 @@
 namespace varve::soak {
 
 struct BuildPlan {
-  std::string directory;    // the client's context; it is made
-  std::string shared_key;   // as docker's client has one for each of its directories
+  std::string directory;   // the client's context; it is made
+  std::string shared_key;  // as docker's client has one for each of its directories
   std::string dockerfile;
-  std::string content;      // of a.txt
+  std::string content;  // of a.txt
 };
 
 // A connection of its own, with nothing shared.

@@ -12,12 +12,12 @@
 namespace varve::soak {
 
 struct Usage {
-  uint64_t resident = 0;   // bytes, after free memory was given back
-  size_t files = 0;        // open descriptors
+  uint64_t resident = 0;  // bytes, after free memory was given back
+  size_t files = 0;       // open descriptors
   size_t threads = 0;
-  size_t mounts = 0;       // in its mount namespace
-  size_t processes = 0;    // its descendants
-  size_t leftovers = 0;    // entries of <root>/staging and <root>/jobs
+  size_t mounts = 0;     // in its mount namespace
+  size_t processes = 0;  // its descendants
+  size_t leftovers = 0;  // entries of <root>/staging and <root>/jobs
 
   std::string ToString() const;
 };
@@ -34,8 +34,7 @@ class DaemonProcess {
   int Stop();
 
  private:
-  DaemonProcess(sys::Child child, std::string directory)
-      : child_(std::move(child)), directory_(std::move(directory)) {}
+  DaemonProcess(sys::Child child, std::string directory) : child_(std::move(child)), directory_(std::move(directory)) {}
 
   sys::Child child_;  // killed with this object
   std::string directory_;

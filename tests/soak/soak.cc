@@ -4,8 +4,8 @@
 //
 // A round is: N clients that build at once, among them some that cancel, are killed or die while they upload; then N
 // sessions that are opened and dropped. After the first round, which fills what is made once, the daemon's memory,
-// descriptors, mounts, processes and temporary files are the measure of each later one. Rounds go on until both --rounds
-// and --seconds are over. With VARVE_REGISTRIES naming a registry that has busybox, builds run steps in it.
+// descriptors, mounts, processes and temporary files are the measure of each later one. Rounds go on until both
+// --rounds and --seconds are over. With VARVE_REGISTRIES naming a registry that has busybox, builds run steps in it.
 //
 // Ends with 0 when nothing was left behind, every good client had its build, and the daemon ended as it was told.
 #include <fmt/format.h>
@@ -101,10 +101,18 @@ class Soak {
       const BuildPlan plan = PlanOf(round, client);
       ++builds_;
       switch (client % 10) {
-        case 1: ++left_; return BuildAndLeave(address, plan, Leave::kCancelCall, client * 7 % 400);
-        case 3: ++left_; return BuildAndLeave(address, plan, Leave::kKillSession, client * 11 % 400);
-        case 5: ++left_; return BuildAndLeave(address, plan, Leave::kCloseSession, client * 13 % 400);
-        case 7: ++left_; return UploadAndDie(address, plan, static_cast<uint64_t>(client) << 16);
+        case 1:
+          ++left_;
+          return BuildAndLeave(address, plan, Leave::kCancelCall, client * 7 % 400);
+        case 3:
+          ++left_;
+          return BuildAndLeave(address, plan, Leave::kKillSession, client * 11 % 400);
+        case 5:
+          ++left_;
+          return BuildAndLeave(address, plan, Leave::kCloseSession, client * 13 % 400);
+        case 7:
+          ++left_;
+          return UploadAndDie(address, plan, static_cast<uint64_t>(client) << 16);
         default:
           if (std::string error = Build(address, plan); !error.empty()) {
             Fail(fmt::format("round {}, client {}: {}", round, client, error));

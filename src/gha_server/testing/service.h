@@ -26,9 +26,8 @@ class LocalService {
       auto log = log_.Lock();
       log->push_back(request.method + " " + request.path + " " + std::to_string(status));
     };
-    auto daemon = HttpDaemon::Start("127.0.0.1:0", [this](HttpRequest request) {
-      return service_->Accept(std::move(request));
-    });
+    auto daemon =
+        HttpDaemon::Start("127.0.0.1:0", [this](HttpRequest request) { return service_->Accept(std::move(request)); });
     CHECK(daemon);
     daemon_ = std::move(*daemon);
   }

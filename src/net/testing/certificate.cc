@@ -41,8 +41,7 @@ Certificate Make(EVP_PKEY* key, const char* name, const char* usage, X509* issue
   X509_gmtime_adj(X509_getm_notAfter(raw), 24 * 3600);
   X509_set_pubkey(raw, key);
   X509_NAME* subject = X509_get_subject_name(raw);
-  X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC,
-                             reinterpret_cast<const unsigned char*>(name), -1, -1, 0);
+  X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>(name), -1, -1, 0);
   X509_set_issuer_name(raw, issuer == nullptr ? subject : X509_get_subject_name(issuer));
   X509* signer = issuer == nullptr ? raw : issuer;
   if (issuer == nullptr) {
@@ -75,13 +74,13 @@ TestCertificates MakeCertificates(const std::string& directory) {
   Key ca_key(EVP_EC_gen("P-256"));
   Certificate ca = Make(ca_key.get(), "varve test CA", nullptr, nullptr, ca_key.get());
   WritePem(files.ca_file, [&](FILE* f) { return PEM_write_X509(f, ca.get()); });
-  auto issue = [&](const char* name, const char* usage, const std::string& certificate_file, const std::string& key_file) {
+  auto issue = [&](const char* name, const char* usage, const std::string& certificate_file,
+                   const std::string& key_file) {
     Key key(EVP_EC_gen("P-256"));
     Certificate certificate = Make(key.get(), name, usage, ca.get(), ca_key.get());
     WritePem(certificate_file, [&](FILE* f) { return PEM_write_X509(f, certificate.get()); });
-    WritePem(key_file, [&](FILE* f) {
-      return PEM_write_PrivateKey(f, key.get(), nullptr, nullptr, 0, nullptr, nullptr);
-    });
+    WritePem(key_file,
+             [&](FILE* f) { return PEM_write_PrivateKey(f, key.get(), nullptr, nullptr, 0, nullptr, nullptr); });
   };
   issue("varve test server", "serverAuth", files.certificate_file, files.key_file);
   issue("varve test client", "clientAuth", files.client_certificate_file, files.client_key_file);

@@ -160,8 +160,7 @@ struct HttpServer::Impl {
     return Answer(fd, connection, request, reply);
   }
 
-  bool Answer(int fd, Connection& connection, const ServerRequest& request,
-              const ServerReply& reply) {
+  bool Answer(int fd, Connection& connection, const ServerRequest& request, const ServerReply& reply) {
     std::string head = fmt::format("HTTP/1.1 {} Status\r\n", reply.status);
     bool own_length = false;
     for (const auto& [name, value] : reply.headers) {

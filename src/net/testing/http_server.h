@@ -20,8 +20,8 @@ namespace varve::net::testing {
 
 struct ServerRequest {
   std::string method;
-  std::string target;  // as sent
-  std::string path;    // before the "?"
+  std::string target;                          // as sent
+  std::string path;                            // before the "?"
   std::map<std::string, std::string> query;    // decoded
   std::map<std::string, std::string> headers;  // names in lower case
   std::string body;
@@ -35,10 +35,10 @@ struct ServerReply {
   int status = 200;
   std::vector<std::pair<std::string, std::string>> headers = {};
   std::string body = {};
-  std::optional<size_t> cut_after = {};       // closes after that many bytes of the body
-  std::optional<size_t> hang_after = {};      // sends no more, and keeps the connection open
-  std::chrono::milliseconds delay{0};         // before the reply
-  bool without_length = false;                // the end of the connection ends the body
+  std::optional<size_t> cut_after = {};   // closes after that many bytes of the body
+  std::optional<size_t> hang_after = {};  // sends no more, and keeps the connection open
+  std::chrono::milliseconds delay{0};     // before the reply
+  bool without_length = false;            // the end of the connection ends the body
 };
 
 struct ServerTls {
@@ -52,14 +52,13 @@ class HttpServer {
   // Before a body is read: cuts the connection after that many bytes of it, if there are more.
   using BodyLimit = std::function<std::optional<size_t>(const ServerRequest&)>;
 
-  explicit HttpServer(Handler handler, BodyLimit body_limit = {},
-                      std::optional<ServerTls> tls = {});
+  explicit HttpServer(Handler handler, BodyLimit body_limit = {}, std::optional<ServerTls> tls = {});
   ~HttpServer();  // closes all connections, joins
   void Stop();    // as the destructor does; connections are refused from now on
 
-  std::string Address() const;                        // "127.0.0.1:port"
-  std::string Url(const std::string& path) const;     // "http://127.0.0.1:port/path"
-  int connections() const;                            // accepted so far
+  std::string Address() const;                     // "127.0.0.1:port"
+  std::string Url(const std::string& path) const;  // "http://127.0.0.1:port/path"
+  int connections() const;                         // accepted so far
 
  private:
   struct Impl;

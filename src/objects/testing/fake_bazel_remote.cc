@@ -68,7 +68,10 @@ ServerReply FakeBucket::CarryOutAsBazelRemote(State& state, const ServerRequest&
     }
     if (!action && Digest::Of(body).Hex() != parts[3]) return Refused(500, "checksums don't match");
     // execution_metadata { worker: "127.0.0.1:9" }
-    if (action && !has_worker) body += "\x4a\x0d\x0a\x0b" "127.0.0.1:9";
+    if (action && !has_worker)
+      body +=
+          "\x4a\x0d\x0a\x0b"
+          "127.0.0.1:9";
     state.objects[key] = MakeObject(state, std::move(body));
     return {};
   }

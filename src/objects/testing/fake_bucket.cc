@@ -28,8 +28,7 @@ std::string FormEscape(const std::string& key) { return ReplaceAll(EscapePath(ke
 
 }  // namespace
 
-ServerReply S3Refusal(int status, const std::string& code, const std::string& message,
-                      const std::string& more) {
+ServerReply S3Refusal(int status, const std::string& code, const std::string& message, const std::string& more) {
   return {.status = status,
           .headers = {{"Content-Type", "application/xml"}},
           .body = fmt::format("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{}</Code>"
@@ -85,14 +84,12 @@ ServerReply FakeBucket::Answer(const ServerRequest& request) {
   std::optional<ServerReply> other = instead ? instead(n, request) : std::nullopt;
   ServerReply reply = other ? std::move(*other) : CarryOut(*state_.Lock(), request);
   if (spoil) spoil(n, request, reply);
-  reply.headers.emplace_back("Date",
-                             HttpDate(SystemClock().Now().seconds() + clock_ahead));
+  reply.headers.emplace_back("Date", HttpDate(SystemClock().Now().seconds() + clock_ahead));
   return reply;
 }
 
 // What S3 checks before anything else.
-std::optional<ServerReply> FakeBucket::Refusal(const State& state,
-                                               const ServerRequest& request) const {
+std::optional<ServerReply> FakeBucket::Refusal(const State& state, const ServerRequest& request) const {
   if (!state.keys) return {};
   std::string date = request.Header("x-amz-date");
   tm parts{};
@@ -105,8 +102,7 @@ std::optional<ServerReply> FakeBucket::Refusal(const State& state,
     return S3Refusal(403, "RequestTimeTooSkewed");
   }
   if (authorization.find("/" + options_.region + "/s3/") == std::string::npos) {
-    return S3Refusal(400, "AuthorizationHeaderMalformed", "wrong region",
-                     "<Region>" + options_.region + "</Region>");
+    return S3Refusal(400, "AuthorizationHeaderMalformed", "wrong region", "<Region>" + options_.region + "</Region>");
   }
   if (authorization.find("Credential=" + state.keys->access_key_id + "/") == std::string::npos) {
     return S3Refusal(403, "InvalidAccessKeyId");
@@ -123,16 +119,14 @@ std::optional<ServerReply> FakeBucket::Refusal(const State& state,
                               .payload_sha256 = request.Header("x-amz-content-sha256")};
   for (const auto& [name, value] : request.query) unsigned_request.query.emplace_back(name, value);
   size_t names = authorization.find("SignedHeaders=") + 14;
-  for (const std::string& name :
-       Split(authorization.substr(names, authorization.find(',', names) - names), ';')) {
+  for (const std::string& name : Split(authorization.substr(names, authorization.find(',', names) - names), ';')) {
     if (name == "host" || name.starts_with("x-amz-date") || name == "x-amz-content-sha256" ||
         name == "x-amz-security-token") {
       continue;
     }
     unsigned_request.headers.emplace_back(name, request.Header(name));
   }
-  for (const auto& [name, value] :
-       SignAwsRequest(unsigned_request, *state.keys, options_.region, "s3", signed_at)) {
+  for (const auto& [name, value] : SignAwsRequest(unsigned_request, *state.keys, options_.region, "s3", signed_at)) {
     if (name == "Authorization" && value != authorization) {
       return S3Refusal(403, "SignatureDoesNotMatch");
     }
@@ -151,8 +145,7 @@ ServerReply FakeBucket::CarryOut(State& state, const ServerRequest& request) {
   if (request.method == "POST") return Post(state, key, request);
   if (request.method == "DELETE") {
     if (request.query.contains("uploadId")) {
-      if (state.uploads.erase(request.Query("uploadId")) == 0)
-        return S3Refusal(404, "NoSuchUpload");
+      if (state.uploads.erase(request.Query("uploadId")) == 0) return S3Refusal(404, "NoSuchUpload");
     } else {
       state.objects.erase(key);
     }
@@ -162,29 +155,26 @@ ServerReply FakeBucket::CarryOut(State& state, const ServerRequest& request) {
   return Read(state, key, request);
 }
 
-ServerReply FakeBucket::Read(const State& state, const std::string& key,
-                             const ServerRequest& request) const {
+ServerReply FakeBucket::Read(const State& state, const std::string& key, const ServerRequest& request) const {
   auto found = state.objects.find(key);
   if (found == state.objects.end()) return S3Refusal(404, "NoSuchKey");
   const Object& object = found->second;
   if (std::string match = request.Header("if-match"); !match.empty() && match != object.etag) {
     return S3Refusal(412, "PreconditionFailed");
   }
-  ServerReply reply{
-      .headers = {{"ETag", object.etag}, {"Last-Modified", HttpDate(object.modified)}},
-      .body = object.bytes};
+  ServerReply reply{.headers = {{"ETag", object.etag}, {"Last-Modified", HttpDate(object.modified)}},
+                    .body = object.bytes};
   std::string range = request.Header("range");
   if (options_.ranges && range.starts_with("bytes=")) {
     size_t dash = range.find('-');
     size_t first = static_cast<size_t>(ParseInt(range.substr(6, dash - 6)).value_or(0));
-    size_t last = static_cast<size_t>(
-        ParseInt(range.substr(dash + 1)).value_or(static_cast<int64_t>(object.bytes.size()) - 1));
+    size_t last =
+        static_cast<size_t>(ParseInt(range.substr(dash + 1)).value_or(static_cast<int64_t>(object.bytes.size()) - 1));
     if (first >= object.bytes.size()) return S3Refusal(416, "InvalidRange");
     last = std::min(last, object.bytes.size() - 1);
     reply.status = 206;
     reply.body = object.bytes.substr(first, last - first + 1);
-    reply.headers.emplace_back("Content-Range",
-                               fmt::format("bytes {}-{}/{}", first, last, object.bytes.size()));
+    reply.headers.emplace_back("Content-Range", fmt::format("bytes {}-{}/{}", first, last, object.bytes.size()));
   }
   if (request.method == "HEAD") {
     reply.headers.emplace_back("Content-Length", std::to_string(reply.body.size()));
@@ -199,8 +189,7 @@ ServerReply FakeBucket::List(const State& state, const ServerRequest& request) c
   std::string entries, last;
   size_t listed = 0;
   bool truncated = false;
-  for (auto it = state.objects.lower_bound(prefix);
-       it != state.objects.end() && it->first.starts_with(prefix); ++it) {
+  for (auto it = state.objects.lower_bound(prefix); it != state.objects.end() && it->first.starts_with(prefix); ++it) {
     if (!after.empty() && it->first <= after) continue;
     if (listed++ == options_.page_size) {
       truncated = true;
@@ -210,16 +199,15 @@ ServerReply FakeBucket::List(const State& state, const ServerRequest& request) c
     entries += fmt::format(
         "<Contents><Key>{}</Key><LastModified>{}</LastModified>"
         "<ETag>{}</ETag><Size>{}</Size></Contents>",
-        EscapeXml(FormEscape(it->first)), FormatTime({it->second.modified * 1'000'000'000}),
-        EscapeXml(it->second.etag), it->second.bytes.size());
+        EscapeXml(FormEscape(it->first)), FormatTime({it->second.modified * 1'000'000'000}), EscapeXml(it->second.etag),
+        it->second.bytes.size());
   }
-  return {.body = fmt::format(
-              "<?xml version=\"1.0\"?><ListBucketResult "
-              "xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><EncodingType>url</EncodingType>"
-              "<IsTruncated>{}</IsTruncated>{}{}</ListBucketResult>",
-              truncated, entries,
-              truncated ? "<NextContinuationToken>" + EscapeXml(last) + "</NextContinuationToken>"
-                        : "")};
+  return {.body =
+              fmt::format("<?xml version=\"1.0\"?><ListBucketResult "
+                          "xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><EncodingType>url</EncodingType>"
+                          "<IsTruncated>{}</IsTruncated>{}{}</ListBucketResult>",
+                          truncated, entries,
+                          truncated ? "<NextContinuationToken>" + EscapeXml(last) + "</NextContinuationToken>" : "")};
 }
 
 ServerReply FakeBucket::Put(State& state, const std::string& key, const ServerRequest& request) {
@@ -259,8 +247,7 @@ ServerReply FakeBucket::Post(State& state, const std::string& key, const ServerR
   if (request.query.contains("uploads")) {
     std::string id = fmt::format("upload/{}", ++state.versions);
     state.uploads[id];
-    return {.body = "<InitiateMultipartUploadResult><UploadId>" + id +
-                    "</UploadId></InitiateMultipartUploadResult>"};
+    return {.body = "<InitiateMultipartUploadResult><UploadId>" + id + "</UploadId></InitiateMultipartUploadResult>"};
   }
   auto xml = ParseXml(request.body);
   if (!xml) return S3Refusal(400, "MalformedXML");
@@ -275,8 +262,7 @@ ServerReply FakeBucket::Post(State& state, const std::string& key, const ServerR
   if (upload == state.uploads.end()) return S3Refusal(404, "NoSuchUpload");
   std::string bytes;
   for (const XmlElement& part : xml->children) {
-    auto found =
-        upload->second.find(static_cast<int>(ParseInt(part.Text("PartNumber")).value_or(0)));
+    auto found = upload->second.find(static_cast<int>(ParseInt(part.Text("PartNumber")).value_or(0)));
     if (found == upload->second.end() || found->second.etag != part.Text("ETag")) {
       return S3Refusal(400, "InvalidPart");
     }

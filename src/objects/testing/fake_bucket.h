@@ -29,11 +29,9 @@ struct BucketOptions {
 class FakeBucket {
  public:
   // Called before the n-th request, from 0, is carried out: an answer instead of it.
-  using Instead = std::function<std::optional<net::testing::ServerReply>(
-      int n, const net::testing::ServerRequest&)>;
+  using Instead = std::function<std::optional<net::testing::ServerReply>(int n, const net::testing::ServerRequest&)>;
   // Called after it: what the client gets of the answer.
-  using Spoil =
-      std::function<void(int n, const net::testing::ServerRequest&, net::testing::ServerReply&)>;
+  using Spoil = std::function<void(int n, const net::testing::ServerRequest&, net::testing::ServerReply&)>;
 
   explicit FakeBucket(BucketOptions options = {});
 
@@ -69,15 +67,12 @@ class FakeBucket {
   net::testing::ServerReply Answer(const net::testing::ServerRequest& request);
   net::testing::ServerReply CarryOut(State& state, const net::testing::ServerRequest& request);
   net::testing::ServerReply CarryOutAsBazelRemote(State& state, const net::testing::ServerRequest& request);
-  std::optional<net::testing::ServerReply> Refusal(
-      const State& state, const net::testing::ServerRequest& request) const;
-  net::testing::ServerReply List(const State& state,
-                                 const net::testing::ServerRequest& request) const;
-  net::testing::ServerReply Put(State& state, const std::string& key,
-                                const net::testing::ServerRequest& request);
+  std::optional<net::testing::ServerReply> Refusal(const State& state,
+                                                   const net::testing::ServerRequest& request) const;
+  net::testing::ServerReply List(const State& state, const net::testing::ServerRequest& request) const;
+  net::testing::ServerReply Put(State& state, const std::string& key, const net::testing::ServerRequest& request);
   Object MakeObject(State& state, std::string bytes) const;
-  net::testing::ServerReply Post(State& state, const std::string& key,
-                                 const net::testing::ServerRequest& request);
+  net::testing::ServerReply Post(State& state, const std::string& key, const net::testing::ServerRequest& request);
   net::testing::ServerReply Read(const State& state, const std::string& key,
                                  const net::testing::ServerRequest& request) const;
 
@@ -87,8 +82,7 @@ class FakeBucket {
 };
 
 // <Error><Code>…
-net::testing::ServerReply S3Refusal(int status, const std::string& code,
-                                    const std::string& message = "no",
+net::testing::ServerReply S3Refusal(int status, const std::string& code, const std::string& message = "no",
                                     const std::string& more = "");
 
 }  // namespace varve::objects::testing

@@ -129,15 +129,13 @@ struct FakeRegistry::Impl {
     auto locked = state.Lock();
     if (sent.starts_with("Bearer ")) {
       auto token = locked->tokens.find(sent.substr(7));
-      if (token != locked->tokens.end() &&
-          Found(token->second, "repository:" + repository + ":[a-z,]*" + wanted)) {
+      if (token != locked->tokens.end() && Found(token->second, "repository:" + repository + ":[a-z,]*" + wanted)) {
         return {};
       }
     }
-    reply.headers.emplace_back(
-        "WWW-Authenticate",
-        fmt::format("Bearer realm=\"{}\",service=\"fake\",scope=\"repository:{}:{}\"",
-                    server->Url("/token"), repository, wanted == "push" ? "push,pull" : "pull"));
+    reply.headers.emplace_back("WWW-Authenticate",
+                               fmt::format("Bearer realm=\"{}\",service=\"fake\",scope=\"repository:{}:{}\"",
+                                           server->Url("/token"), repository, wanted == "push" ? "push,pull" : "pull"));
     return reply;
   }
 
@@ -182,8 +180,7 @@ struct FakeRegistry::Impl {
     return ServeBlob(repository, request, rest);
   }
 
-  ServerReply ServeManifest(Repository& repository, const ServerRequest& request,
-                            const std::string& name) {
+  ServerReply ServeManifest(Repository& repository, const ServerRequest& request, const std::string& name) {
     if (request.method == "PUT") {
       std::string digest = Digest::Of(request.body).ToString();
       if (name.starts_with("sha256:") && name != digest) return Refusal(400, "DIGEST_INVALID");
@@ -206,16 +203,14 @@ struct FakeRegistry::Impl {
     if (request.method == "HEAD" && !options.head) return Refusal(405, "UNSUPPORTED");
     auto found = repository.manifests.find(name);
     if (found == repository.manifests.end()) return Refusal(404, "MANIFEST_UNKNOWN");
-    ServerReply reply{.headers = {{"Content-Type", found->second.media_type}},
-                      .body = found->second.text};
+    ServerReply reply{.headers = {{"Content-Type", found->second.media_type}}, .body = found->second.text};
     if (options.digest_header) {
       reply.headers.emplace_back("Docker-Content-Digest", Digest::Of(reply.body).ToString());
     }
     return reply;
   }
 
-  ServerReply ServeReferrers(Repository& repository, const ServerRequest& request,
-                             const std::string& subject) {
+  ServerReply ServeReferrers(Repository& repository, const ServerRequest& request, const std::string& subject) {
     if (!options.referrers_api) return Refusal(404, "NOT_FOUND");
     oci::Index index;
     for (const auto& [name, stored] : repository.manifests) {
@@ -233,20 +228,17 @@ struct FakeRegistry::Impl {
     auto page = static_cast<size_t>(ParseInt(request.Query("page")).value_or(0));
     ServerReply reply{.headers = {{"Content-Type", std::string(oci::kOciIndex)}}};
     if (page + 1 < index.manifests.size()) {
-      reply.headers.emplace_back("Link",
-                                 fmt::format("<{}?page={}>; rel=\"next\"", request.path, page + 1));
+      reply.headers.emplace_back("Link", fmt::format("<{}?page={}>; rel=\"next\"", request.path, page + 1));
     }
     if (page < index.manifests.size()) index.manifests = {index.manifests[page]};
     reply.body = oci::Serialise(index);
     return reply;
   }
 
-  ServerReply ServeBlob(Repository& repository, const ServerRequest& request,
-                        const std::string& digest) {
+  ServerReply ServeBlob(Repository& repository, const ServerRequest& request, const std::string& digest) {
     auto found = repository.blobs.find(digest);
     if (found == repository.blobs.end()) return Refusal(404, "BLOB_UNKNOWN");
-    ServerReply reply{.headers = {{"Content-Type", "application/octet-stream"}},
-                      .body = found->second};
+    ServerReply reply{.headers = {{"Content-Type", "application/octet-stream"}}, .body = found->second};
     std::string range = request.Header("range");
     if (!options.ranges || !range.starts_with("bytes=")) return reply;
     auto start = static_cast<size_t>(*ParseInt(range.substr(6, range.find('-') - 6)));
@@ -259,14 +251,12 @@ struct FakeRegistry::Impl {
     return reply;
   }
 
-  ServerReply ServeUpload(State& locked, const ServerRequest& request, const std::string& name,
-                          const std::string& id) {
+  ServerReply ServeUpload(State& locked, const ServerRequest& request, const std::string& name, const std::string& id) {
     auto session = [&](int status, const std::string& upload) {
       size_t size = locked.uploads[upload].size();
-      return ServerReply{
-          .status = status,
-          .headers = {{"Location", fmt::format("/v2/{}/blobs/uploads/{}?state=a%3D", name, upload)},
-                      {"Range", fmt::format("0-{}", size == 0 ? 0 : size - 1)}}};
+      return ServerReply{.status = status,
+                         .headers = {{"Location", fmt::format("/v2/{}/blobs/uploads/{}?state=a%3D", name, upload)},
+                                     {"Range", fmt::format("0-{}", size == 0 ? 0 : size - 1)}}};
     };
     if (request.method == "POST") {
       std::string mount = request.Query("mount");
@@ -306,8 +296,7 @@ FakeRegistry::FakeRegistry(RegistryOptions options) : impl_(std::make_unique<Imp
   impl_->options = std::move(options);
   impl_->server = std::make_unique<HttpServer>(
       [impl = impl_.get()](const ServerRequest& request) { return impl->Handle(request); },
-      [impl = impl_.get()](const ServerRequest& request) { return impl->UploadLimit(request); },
-      impl_->options.tls);
+      [impl = impl_.get()](const ServerRequest& request) { return impl->UploadLimit(request); }, impl_->options.tls);
 }
 
 FakeRegistry::~FakeRegistry() = default;
@@ -326,8 +315,8 @@ Digest FakeRegistry::AddBlob(const std::string& repository, const std::string& c
   return digest;
 }
 
-void FakeRegistry::AddManifest(const std::string& repository, const std::string& tag,
-                               const std::string& media_type, const std::string& text) {
+void FakeRegistry::AddManifest(const std::string& repository, const std::string& tag, const std::string& media_type,
+                               const std::string& text) {
   auto locked = impl_->state.Lock();
   auto& manifests = locked->repositories[repository].manifests;
   manifests[Digest::Of(text).ToString()] = {media_type, text};
@@ -335,8 +324,7 @@ void FakeRegistry::AddManifest(const std::string& repository, const std::string&
 }
 
 oci::Descriptor FakeRegistry::AddImage(const std::string& repository, const std::string& tag,
-                                       const std::string& platform,
-                                       const std::vector<std::string>& layers) {
+                                       const std::string& platform, const std::vector<std::string>& layers) {
   auto describe = [&](std::string_view type, const std::string& content) {
     oci::Descriptor d;
     d.media_type = type;
@@ -363,16 +351,14 @@ oci::Descriptor FakeRegistry::AddImage(const std::string& repository, const std:
   return d;
 }
 
-std::optional<std::string> FakeRegistry::Blob(const std::string& repository,
-                                              const Digest& digest) const {
+std::optional<std::string> FakeRegistry::Blob(const std::string& repository, const Digest& digest) const {
   auto locked = impl_->state.Lock();
   auto& blobs = locked->repositories[repository].blobs;
   auto found = blobs.find(digest.ToString());
   return found == blobs.end() ? std::nullopt : std::optional(found->second);
 }
 
-std::optional<std::string> FakeRegistry::Manifest(const std::string& repository,
-                                                  const std::string& name) const {
+std::optional<std::string> FakeRegistry::Manifest(const std::string& repository, const std::string& name) const {
   auto locked = impl_->state.Lock();
   auto& manifests = locked->repositories[repository].manifests;
   auto found = manifests.find(name);

@@ -24,26 +24,26 @@ namespace varve::registry::testing {
 struct Fault {
   std::string pattern;
   int times = 1 << 30;
-  int status = 0;                          // answers this
+  int status = 0;  // answers this
   std::string retry_after = {};
   std::string body = R"({"errors":[{"code":"TOOMANY","message":"not now"}]})";
-  std::optional<size_t> cut_after = {};    // closes in the middle of the body
-  std::optional<size_t> cut_upload = {};   // closes after that much of the request's body
+  std::optional<size_t> cut_after = {};   // closes in the middle of the body
+  std::optional<size_t> cut_upload = {};  // closes after that much of the request's body
   bool wrong_bytes = false;
   std::chrono::milliseconds delay{0};
-  std::string redirect = {};               // 307 to this URL
-  bool lose_answer = false;                // does it, and closes without an answer's body or head
+  std::string redirect = {};  // 307 to this URL
+  bool lose_answer = false;   // does it, and closes without an answer's body or head
 };
 
 struct RegistryOptions {
   bool ranges = true;
   bool referrers_api = true;
-  bool head = true;             // false: HEAD of manifests answers 405
+  bool head = true;  // false: HEAD of manifests answers 405
   bool digest_header = true;
   bool mount = true;
-  bool deletes = true;          // false: DELETE of manifests answers 405
-  std::string basic = {};       // "name:password"
-  std::string bearer = {};      // "name:password", or "anonymous"; tokens come from /token
+  bool deletes = true;             // false: DELETE of manifests answers 405
+  std::string basic = {};          // "name:password"
+  std::string bearer = {};         // "name:password", or "anonymous"; tokens come from /token
   std::string refresh_token = {};  // POST /token takes it
   int token_seconds = 300;
   std::optional<net::testing::ServerTls> tls = {};
@@ -60,11 +60,11 @@ class FakeRegistry {
 
   void Fail(Fault fault);
   Digest AddBlob(const std::string& repository, const std::string& content);
-  void AddManifest(const std::string& repository, const std::string& tag,
-                   const std::string& media_type, const std::string& text);
+  void AddManifest(const std::string& repository, const std::string& tag, const std::string& media_type,
+                   const std::string& text);
   // Config, gzip-typed layers and manifest; the tag may be empty. Returns the manifest.
-  oci::Descriptor AddImage(const std::string& repository, const std::string& tag,
-                           const std::string& platform, const std::vector<std::string>& layers);
+  oci::Descriptor AddImage(const std::string& repository, const std::string& tag, const std::string& platform,
+                           const std::vector<std::string>& layers);
 
   std::optional<std::string> Blob(const std::string& repository, const Digest& digest) const;
   std::optional<std::string> Manifest(const std::string& repository, const std::string& name) const;

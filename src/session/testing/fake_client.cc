@@ -77,8 +77,7 @@ FakeClient::FakeClient(std::shared_ptr<grpc::Channel> daemon, FakeClientOptions 
     context_.AddMetadata("x-docker-expose-session-grpc-method", method);
   }
   if (options.health_milliseconds > 0) {
-    context_.AddMetadata("x-buildkit-session-health-custom-timeout",
-                         std::to_string(options.health_milliseconds));
+    context_.AddMetadata("x-buildkit-session-health-custom-timeout", std::to_string(options.health_milliseconds));
   }
   auto bytes = std::make_unique<ClientBytes>(context_, stub_->Session(&context_));
   ClientStream& stream = bytes->stream();

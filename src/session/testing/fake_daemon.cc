@@ -13,9 +13,9 @@ namespace varve::session::testing {
 class FakeDaemon::Control final : public moby::buildkit::v1::Control::Service {
  public:
   explicit Control(Sessions& sessions) : sessions_(sessions) {}
-  grpc::Status Session(grpc::ServerContext* context,
-                       grpc::ServerReaderWriter<moby::buildkit::v1::BytesMessage,
-                                                moby::buildkit::v1::BytesMessage>* stream) override {
+  grpc::Status Session(
+      grpc::ServerContext* context,
+      grpc::ServerReaderWriter<moby::buildkit::v1::BytesMessage, moby::buildkit::v1::BytesMessage>* stream) override {
     return sessions_.Serve(*context, *stream);
   }
 
@@ -51,8 +51,7 @@ std::shared_ptr<grpc::Channel> FakeDaemon::Connect() {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetMaxReceiveMessageSize(16 << 20);
-  return grpc::CreateCustomChannel("unix:" + directory_ + "/socket",
-                                   grpc::InsecureChannelCredentials(), arguments);
+  return grpc::CreateCustomChannel("unix:" + directory_ + "/socket", grpc::InsecureChannelCredentials(), arguments);
 }
 
 }  // namespace varve::session::testing

@@ -13,8 +13,7 @@ namespace {
 
 class ServerPackets final : public PacketStream {
  public:
-  ServerPackets(grpc::ServerContext& context, FileService::Stream& stream)
-      : context_(context), stream_(stream) {}
+  ServerPackets(grpc::ServerContext& context, FileService::Stream& stream) : context_(context), stream_(stream) {}
   bool Read(fsutil::types::Packet& packet) override { return stream_.Read(&packet); }
   bool Write(const fsutil::types::Packet& packet) override { return stream_.Write(packet); }
   void Cancel() override { context_.TryCancel(); }

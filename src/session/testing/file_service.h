@@ -15,9 +15,7 @@ class FileService final : public moby::filesync::v1::FileSync::Service {
  public:
   using Stream = grpc::ServerReaderWriter<fsutil::types::Packet, fsutil::types::Packet>;
 
-  void Share(const std::string& name, const std::string& directory) {
-    state_.Lock()->directories[name] = directory;
-  }
+  void Share(const std::string& name, const std::string& directory) { state_.Lock()->directories[name] = directory; }
   // Calls stop answering after so many packets; -1: never.
   void StallAfter(int packets);
   void AwaitStall();

@@ -51,8 +51,7 @@ class PacketPipe final : public PacketStream {
     Guarded<Packets> packets;
     std::condition_variable changed;
   };
-  PacketPipe(std::shared_ptr<Queue> in, std::shared_ptr<Queue> out)
-      : in_(std::move(in)), out_(std::move(out)) {}
+  PacketPipe(std::shared_ptr<Queue> in, std::shared_ptr<Queue> out) : in_(std::move(in)), out_(std::move(out)) {}
 
   std::shared_ptr<Queue> in_, out_;
 };

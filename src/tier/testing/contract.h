@@ -55,8 +55,8 @@ inline Offer OfferOf(const std::vector<std::string>& names, std::atomic<int>* ma
     if (made != nullptr) ++*made;
     std::string bytes = BlobOf(layer);
     Offer::Blob blob;
-    blob.descriptor = {.media_type = std::string(oci::kOciLayerZstd), .digest = Digest::Of(bytes),
-                       .size = bytes.size()};
+    blob.descriptor = {
+        .media_type = std::string(oci::kOciLayerZstd), .digest = Digest::Of(bytes), .size = bytes.size()};
     blob.open = [bytes](uint64_t offset) -> Result<std::unique_ptr<Reader>> {
       class Owned final : public Reader {
        public:
