@@ -32,6 +32,7 @@
 #include "base/strings.h"
 #include "engine/no_runner.h"
 #include "engine/replay.h"
+#include "exec/random_steps.h"
 #include "sys/namespace.h"
 #include "sys/overlay.h"
 #include "sys/tempdir.h"
@@ -53,79 +54,6 @@ int FromEnvironment(const char* name, int otherwise) {
   const char* text = std::getenv(name);
   return text == nullptr ? otherwise : std::atoi(text);
 }
-
-const char* const kNames[] = {"a", "b", "c", "d", "lib", "src", "x.txt", "y.txt", "Makefile", ".rc"};
-const char* const kTargets[] = {"a",  "b",        "lib",  "x.txt", "../w/a", "../out", "../only/below",
-                                "..", "/nowhere", "lib/a"};
-
-// Each may use %1 and %2, paths of the tree or beside it. Nothing here depends on time, order or chance.
-const char* const kFragments[] = {
-    "cat %1",
-    "test -f %1",
-    "test -d %1 && echo dir",
-    "test -x %1",
-    "test -s %1",
-    "ls %1",
-    "ls -A . | sort > ../out/names",
-    "echo %1/*",
-    "find %1 -name '*.txt' | sort",
-    "find . -type f -size +2c | sort",
-    "wc -c %1",
-    "head -c 2 %1 > ../out/head",
-    "cp %1 ../out/copy",
-    "cp -a %1 ../out/tree",
-    "cp -r %1 ../out/plain",
-    "mv %1 %2",
-    "rm -f %1",
-    "rm -rf %1",
-    "mkdir %1",
-    "mkdir -p %1/%2",
-    "rmdir %1",
-    "ln -s %1 %2",
-    "ln %1 ../out/hard",
-    "readlink %1",
-    "chmod 700 %1",
-    "chmod -R go-w %1",
-    "chown 12:34 %1",
-    "chown -R 7:7 %1",
-    "touch %1",
-    "echo more >> %1",
-    "echo new > %1",
-    ": > %1",
-    "sed -i s/1/2/ %1",
-    "sed -i '$d' %1",
-    "stat -c '%%a %%u %%g %%F' %1",
-    "[ -f %1 ] && stat -Lc %%s %1",
-    "stat -c %%N %1",
-    "cmp %1 %2",
-    "diff -r %1 %2",
-    "cat %1/* 2>/dev/null | sort",
-    "[ -e %1 ] || echo none > %1",
-    "for f in *; do [ -d \"$f\" ] && echo \"$f\"; done",
-    "dd if=%1 bs=1 skip=1 count=1 2>/dev/null",
-    "truncate -s 1 %1",
-    "test %1 -ef %2",
-    "tar cf - --sort=name --mtime=@0 %1 2>/dev/null | wc -c",
-    "sh ./%1",
-    "./%1",
-    "cd %1 && ls -A | sort",
-    "exec 3< %1",
-    "mv -n %1 %2",
-    "cp -l %1 ../out/linked",
-    "rm -r %1 && mkdir %1",
-    "set -e; cat %1 > ../out/set; cat %2 >> ../out/set",
-    "mv %1 ../out/moved",
-    "mv %1 %2 && mv %2 %1",
-    "rm -rf %1 && mkdir -p %1 && echo new > %1/a",
-    "realpath --relative-to=. %1",
-    "cat %1/../%2",
-    "cp -aT %1 %2",
-    "realpath -m --relative-to=. %1/a",
-    "[ -w %1 ] && echo writable",
-    "ls -ld %1 | cut -c1-10",
-    "cat < %1 | tail -c 1",
-    "ls -R . | sort | tail -n 3",
-};
 
 struct Outcome {
   int exit_code = 0;
@@ -157,6 +85,7 @@ struct Layer {
   std::string directory;  // where it lies
   DiffId id;
 };
+
 class Round final : public engine::NoRunner {
  public:
   // `exact_paths`: see TracedLayers.
