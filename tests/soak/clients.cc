@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <thread>
 
 #include "api/control.grpc.pb.h"
@@ -112,17 +113,45 @@ class Builder {
 
 void Pause(int milliseconds) { std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds)); }
 
-// Bytes that are no HTTP/2, in a session.
-void SendNonsense(const std::string& address) {
+using SessionStream = grpc::ClientReaderWriter<control::BytesMessage, control::BytesMessage>;
+
+// A session without a server behind it, which `use` speaks for.
+void OpenBare(const std::shared_ptr<grpc::Channel>& channel, const std::string& kind,
+              const std::function<void(grpc::ClientContext&, SessionStream&)>& use) {
   grpc::ClientContext context;
-  context.AddMetadata("x-docker-expose-session-uuid", NewId("nonsense"));
-  auto stub = control::Control::NewStub(Connect(address));
+  context.AddMetadata("x-docker-expose-session-uuid", NewId(kind));
+  auto stub = control::Control::NewStub(channel);
   auto stream = stub->Session(&context);
+  use(context, *stream);
+  control::BytesMessage unread;
+  while (stream->Read(&unread)) continue;
+  (void)stream->Finish();
+}
+
+// Bytes that are no HTTP/2.
+void SendNonsense(grpc::ClientContext& context, SessionStream& stream) {
   control::BytesMessage message;
   message.set_data(std::string(4096, 'x'));
-  while (stream->Write(message) && stream->Read(&message)) message.set_data(std::string(4096, 'y'));
+  while (stream.Write(message) && stream.Read(&message)) message.set_data(std::string(4096, 'y'));
   context.TryCancel();
-  (void)stream->Finish();
+}
+
+void OpenWhole(const std::string& address, uint64_t way) {
+  FakeClient client(Connect(address), FakeClientOptions{.id = NewId("session"), .methods = kMethods});
+  switch (way) {
+    case 0:
+      client.Close();
+      break;
+    case 1:
+      client.Kill();
+      break;
+    case 2:
+      Pause(1);
+      client.Kill();
+      break;
+    default:
+      break;  // the destructor's way
+  }
 }
 
 }  // namespace
@@ -173,22 +202,20 @@ void UploadAndDie(const std::string& address, const BuildPlan& plan, uint64_t by
   (void)builder.Solve();
 }
 
-void OpenAndDrop(const std::string& address, uint64_t number) {
-  if (number % 5 == 4) return SendNonsense(address);
-  FakeClient client(Connect(address), FakeClientOptions{.id = NewId("session"), .methods = kMethods});
-  switch (number % 5) {
+void OpenAndDrop(const std::string& address, const std::shared_ptr<grpc::Channel>& shared, uint64_t number) {
+  if (number % 4 == 0) return OpenWhole(address, number / 4 % 4);
+  switch (number / 4 % 4) {
     case 0:
-      client.Close();
-      break;
+      return OpenBare(shared, "nonsense", SendNonsense);
     case 1:
-      client.Kill();
-      break;
+      return OpenBare(shared, "closed", [](grpc::ClientContext&, SessionStream& stream) { stream.WritesDone(); });
     case 2:
-      Pause(1);
-      client.Kill();
-      break;
+      return OpenBare(shared, "killed", [](grpc::ClientContext& context, SessionStream&) { context.TryCancel(); });
     default:
-      break;  // the destructor's way
+      return OpenBare(shared, "left", [](grpc::ClientContext& context, SessionStream&) {
+        Pause(1);
+        context.TryCancel();
+      });
   }
 }
 

@@ -27,7 +27,9 @@ void BuildAndLeave(const std::string& address, const BuildPlan& plan, Leave how,
 // A context without end, until `bytes` of it are sent; then the client is gone.
 void UploadAndDie(const std::string& address, const BuildPlan& plan, uint64_t bytes);
 
-// A session that does nothing, ended in one of several ways: `number` decides which.
-void OpenAndDrop(const std::string& address, uint64_t number);
+// A session that does nothing, ended in one of several ways: `number` decides which, and whether it has a connection
+// and a server of its own, as programs have, or is one of many on `shared`. The daemon has the same work with either;
+// that of a whole client is ten times as much.
+void OpenAndDrop(const std::string& address, const std::shared_ptr<grpc::Channel>& shared, uint64_t number);
 
 }  // namespace varve::soak
