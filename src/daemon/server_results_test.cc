@@ -75,6 +75,26 @@ TEST_F(ResultsTest, APlatformWithoutAReferenceIsAnEmptyFileSystem) {
   EXPECT_EQ(Label(ConfigOf(manifests[1]), "of"), "linux/arm64");
 }
 
+TEST_F(ResultsTest, TheStatusOfAnExportNamesWhatItMade) {
+  Write("Dockerfile", "FROM scratch\nCOPY a.txt /b\n");
+  Write("a.txt", "text");
+  const Answer answer = Return(SolveDockerfile("linux/amd64,linux/arm64", ""));
+  ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
+  std::set<std::string> told;
+  for (const auto& status : answer.events.statuses()) {
+    if (status.has_completed()) told.insert(status.id());
+  }
+  EXPECT_TRUE(told.contains("exporting layers"));
+  EXPECT_TRUE(
+      told.contains("exporting manifest list " + answer.response.exporter_response().at("containerimage.digest")));
+  const Json index = Blob(answer.response.exporter_response().at("containerimage.digest"));
+  for (const Json& listed : index.GetArray("manifests")) {
+    EXPECT_TRUE(told.contains("exporting manifest " + listed.GetString("digest")));
+    EXPECT_TRUE(
+        told.contains("exporting config " + Blob(listed.GetString("digest")).Find("config")->GetString("digest")));
+  }
+}
+
 TEST_F(ResultsTest, SomePlatformsOfABuildAreEnough) {
   Write("Dockerfile", "FROM scratch\nCOPY a.txt /b\n");
   Write("a.txt", "text");

@@ -264,7 +264,7 @@ class Exporting {
   Status ToImage(const Output& output, engine::StepSink& sink) {
     TRY_ASSIGN(auto names, Normalised(output.names));
     if (output.push) {
-      TRY_ASSIGN(auto set, exporter::MakeImages(built_, output, stores_, ProgressTo(sink), stop_));
+      TRY_ASSIGN(auto set, Make(output, sink));
       for (const std::string& name : names) {
         TRY_ASSIGN(auto reference, oci::ParseReference(name));
         auto pushed = pusher_.Push(set, reference, output.insecure_registry, output.push_by_digest, stores_.blobs,
@@ -277,10 +277,32 @@ class Exporting {
       return Ok();
     }
     TRY_ASSIGN(auto set, exporter::MakeStoredImages(built_, output, stores_, stop_));
+    TellOf(set, sink);
     TRY(Store(output, set, names, sink));
     Note(set, set.descriptor, names);
     result.descriptors.emplace(position_, set.descriptor);
     return Ok();
+  }
+
+  Result<exporter::ImageSet> Make(const Output& output, engine::StepSink& sink) {
+    sink.Progress("exporting layers", 0, 0, false);
+    TRY_ASSIGN(auto set, exporter::MakeImages(built_, output, stores_, ProgressTo(sink), stop_));
+    sink.Progress("exporting layers", 0, 0, true);
+    TellOf(set, sink);
+    return set;
+  }
+
+  // What was made, in BuildKit's words (reference exporters.md §1): people find digests by them.
+  static void TellOf(const exporter::ImageSet& set, engine::StepSink& sink) {
+    auto tell = [&](const char* what, const Digest& digest) {
+      sink.Progress(fmt::format("exporting {} {}", what, digest.ToString()), 0, 0, true);
+    };
+    for (const exporter::Image& image : set.images) {
+      tell("manifest", image.manifest_digest);
+      tell("config", image.config_digest);
+    }
+    for (const exporter::Image& image : set.attestations) tell("attestation manifest", image.manifest_digest);
+    if (set.index) tell("manifest list", set.descriptor.digest);
   }
 
   Status Store(const Output& output, const exporter::ImageSet& set, const std::vector<std::string>& names,
@@ -307,7 +329,7 @@ class Exporting {
   Status ToArchive(const Output& output, engine::StepSink& sink) {
     bool docker = output.type == OutputType::kDocker;
     TRY_ASSIGN(auto names, Normalised(output.names));
-    TRY_ASSIGN(auto set, exporter::MakeImages(built_, output, stores_, ProgressTo(sink), stop_));
+    TRY_ASSIGN(auto set, Make(output, sink));
     auto write = [&](Writer& out) { return exporter::WriteArchive(set, names, docker, stores_.blobs, out); };
     if (receiver_ != nullptr && !output.tar) {
       TRY_ASSIGN(auto store, receiver_->TakesBlobs(position_, stop_));
