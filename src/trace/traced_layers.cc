@@ -440,8 +440,8 @@ class Server final : public TracedLayers {
                            .error = FUSE_NOTIFY_STORE,
                            .unique = 0};
     iovec parts[] = {{&out, sizeof(out)}, {&store, sizeof(store)}, {buffer.data(), store.size}};
-    // An error is that of a kernel that does without.
-    if (writev(device_.get(), parts, 3) > 0) Counter("trace.read_ahead").Add();
+    static Counter read_ahead("trace.read_ahead");
+    if (writev(device_.get(), parts, 3) > 0) read_ahead.Add();  // an error: the kernel asks when it needs it
   }
 
   struct Name {
