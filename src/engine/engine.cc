@@ -51,6 +51,7 @@ class Coordinator {
     for (StepIndex i = 0; i < graph_.steps.size(); ++i) {
       outcome_.steps[i].slot = slots_[i];
       if (graph::IsSource(graph_.steps[i].op)) continue;
+      if (RunsProcess(i)) unsettled_.insert(i);
       ops->insert(Digest::Of(graph::CanonicalOp(graph_.steps[i]).DumpCanonical()));
       if (LimitOf(request, i)) limited.push_back(i);
     }
@@ -104,6 +105,7 @@ class Coordinator {
       if (actions.key.empty()) LookUp();
       if (request_.dry_run) continue;
       for (StepIndex i : actions.obtain) Obtain(i);
+      for (StepIndex i : actions.run) running_processes_ += RunsProcess(i);
       for (StepIndex i : actions.run) RunStep(i);
     }
     LookUp();
@@ -119,6 +121,8 @@ class Coordinator {
     cancel_.request_stop();
   }
 
+  bool RunsProcess(StepIndex i) const { return std::holds_alternative<graph::Exec>(graph_.steps[i].op); }
+
   void MarkStarted(StepIndex i) {
     if (started_[i].count() >= 0) return;
     started_[i] = services_.clock.Monotonic();
@@ -130,6 +134,7 @@ class Coordinator {
     MarkStarted(i);
     outcome.status = status;
     outcome.wall = services_.clock.Monotonic() - started_[i];
+    unsettled_.erase(i);
     services_.observer.Finished(i, outcome, error);
   }
 
@@ -345,6 +350,7 @@ class Coordinator {
   void RunStep(StepIndex i) {
     MarkStarted(i);
     RunRequest request{graph_, i, *plan_.Key(i), {}, {}};
+    request.more_to_run = unsettled_.size() > running_processes_;
     for (const graph::Ref& ref : graph_.steps[i].inputs) {
       const auto& outputs = *plan_.Outputs(ref.step);
       if (ref.output >= outputs.size()) {
@@ -373,6 +379,7 @@ class Coordinator {
           return RunLocked(i, request, miss, useless, below, stop);
         },
         [this, i, inputs_here](Result<RanOrFound> ran) {
+          running_processes_ -= RunsProcess(i);
           if (!ran) return StepFailed(i, std::move(ran).error());
           if (ran->inputs_missing) return plan_.OnInputsMissing(i);
           StepOutcome& outcome = outcome_.steps[i];
@@ -421,6 +428,7 @@ class Coordinator {
         const cache::StepRecord& record = search.found->record;
         if (IsSampled(request.key, request_.trace.shadow_percent)) {
           ShadowRun shadow{request, weak->key, record.outputs[0]};
+          shadow.request.more_to_run = false;
           mail_.Post([this, shadow = std::move(shadow)] { outcome_.shadows.push_back(shadow); });
         }
         return RanOrFound{record.outputs, 0, true, record.wall, record.created, search.found->note};
@@ -559,6 +567,8 @@ class Coordinator {
   std::vector<std::set<uint32_t>> used_;  // by step: outputs that others read, or that are wanted
   std::vector<Nanos> started_;
   std::vector<StepIndex> to_look_up_;
+  std::set<StepIndex> unsettled_;  // of those that run processes
+  size_t running_processes_ = 0;
   std::set<StepIndex> restored_;          // whose trees were made again, or could not be
   std::map<StepIndex, Miss::Lost> lost_;  // hits whose layers could not be had
   std::map<StepIndex, Miss::Age> too_old_;

@@ -115,8 +115,9 @@ class FakeWorld final : public cache::RecordStore,
   std::map<StepKey, cache::StepRecord>& records = disk->records;
   std::set<DiffId>& layers = disk->layers;  // "on this machine"
   FakeDisk::Trees& trees = disk->trees;
-  std::vector<std::string> ran;   // commands, in order of completion
-  std::vector<StepKey> ran_keys;  // of the same
+  std::vector<std::string> ran;       // commands, in order of completion
+  std::set<std::string> more_to_run;  // those that ran with RunRequest::more_to_run
+  std::vector<StepKey> ran_keys;      // of the same
   std::map<graph::StepIndex, std::vector<Reason>> reasons;
   std::map<graph::StepIndex, StepStatus> finished;
   int get_many_calls = 0;
@@ -129,6 +130,7 @@ class FakeWorld final : public cache::RecordStore,
   Outcome Build(const graph::Graph& graph, std::vector<graph::Ref> wanted, bool want_data = true,
                 std::stop_token stop = {}) {
     ran.clear();
+    more_to_run.clear();
     ran_keys.clear();
     reasons.clear();
     finished.clear();
@@ -314,6 +316,7 @@ class FakeWorld final : public cache::RecordStore,
     const graph::Step& step = request.graph.steps[request.step];
     std::string command = CommandOf(step);
     CheckKey(request, step);
+    if (request.more_to_run) more_to_run.insert(command);
     if (failing.contains(command)) return Error{Code::kExec, command + " failed", ""};
     std::vector<cache::Rootfs> inputs;
     for (const RunInput& input : request.inputs) inputs.push_back(input.rootfs);

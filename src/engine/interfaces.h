@@ -62,6 +62,7 @@ struct RunRequest {
   StepKey key;
   std::vector<RunInput> inputs;   // as Step::inputs
   std::optional<DiffId> similar;  // the layer that an earlier run of this step added
+  bool more_to_run = false;       // as far as is known, a step with a process will start after this one has
   // Layers of the file system that the step writes on whose use is to be noted, lowest first.
   struct TracedLayer {
     DiffId layer;

@@ -10,6 +10,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::UnorderedElementsAre;
 using Forecast = Plan::Forecast;
 
 constexpr Nanos kDay = std::chrono::hours(24);
@@ -33,6 +34,18 @@ class LimitsTest : public ::testing::Test {
   graph::Graph graph;
   graph::StepIndex base, update, install, make;
 };
+
+TEST_F(LimitsTest, ARunIsToldWhetherOthersMayFollow) {
+  graph::StepIndex beside = AddRun(graph, "beside", base);
+  world.Build(graph, {{make}, {beside}});
+  EXPECT_THAT(world.more_to_run, UnorderedElementsAre("update", "install", "beside"));
+  // What is cached does not follow.
+  world.clock.Advance(8 * kDay);
+  LimitAge(beside, 7 * kDay);
+  world.Build(graph, {{make}, {beside}});
+  EXPECT_THAT(world.ran, ElementsAre("beside"));
+  EXPECT_THAT(world.more_to_run, IsEmpty());
+}
 
 // --- Age ---------------------------------------------------------------------------------------------
 

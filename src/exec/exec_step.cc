@@ -13,6 +13,7 @@
 #include "exec/show_traced.h"
 #include "exec/step_mounts.h"
 #include "sandbox/cdi.h"
+#include "sandbox/early_runtime.h"
 #include "sandbox/user.h"
 #include "sys/open.h"
 #include "sys/overlay.h"
@@ -205,6 +206,14 @@ std::optional<trace::Asked> FinishTraced(const engine::RunRequest& request, trac
   return all;
 }
 
+// Whether what the step's process sees was there before its root file system, which is what an early runtime can show:
+// other mounts are made elsewhere than in the directory whose mounts it follows.
+bool RootIsAllThatIsMounted(const graph::Exec& exec) {
+  return std::ranges::all_of(exec.mounts, [](const graph::Mount& mount) {
+    return mount.target == "/" || mount.type == graph::MountType::kCache || mount.type == graph::MountType::kTmpfs;
+  });
+}
+
 Result<Emulation> EmulationOf(const graph::Step& step) {
   if (RunsNatively(step.platform)) return Emulation();
   auto emulation = EmulationFor(step.platform, sys::ReadBinfmtMisc());
@@ -269,9 +278,13 @@ Result<engine::RunResult> RunExecStep(const Job& job, const engine::RunRequest& 
   if (exec.mounts.size() > 1) {
     TRY_ASSIGN(scratch, sys::TempDir::Create(disk, "run-"));
   }
-  TRY_ASSIGN(auto draft, job.layers.NewDraft());
   // A mount point takes no memory; a copy of the files, where overlayfs does not do, would.
   bool overlay = snapshot::OverlayUsable(disk) && 2 * base.layers.size() < sys::kMaxOverlayLowers;
+  const bool early = overlay && RootIsAllThatIsMounted(exec);
+  sandbox::Ahead ahead;
+  if (early) ahead.runtime = job.step_state.TakeRuntime();
+  if (request.more_to_run) ahead.on_running = [&job] { job.step_state.StartRuntime(); };
+  TRY_ASSIGN(auto draft, job.layers.NewDraft());
   TRY_ASSIGN(auto point, sys::TempDir::Create(overlay ? state : disk, "rootfs-"));
   std::unique_ptr<trace::TracedLayers> traced;
   if (overlay) traced = ShowLayers(job, request, point.path());
@@ -298,7 +311,7 @@ Result<engine::RunResult> RunExecStep(const Job& job, const engine::RunRequest& 
   auto on_output = [&](sys::Stream stream, std::string_view data) {
     masking.Log(stream == sys::Stream::kStdout ? 1 : 2, data);
   };
-  auto outcome = sandbox::Run(spec, state, on_output, stop);
+  auto outcome = sandbox::Run(spec, state, on_output, stop, std::move(ahead));
   masking.Flush();
   if (std::optional<Error> failed = FailureOf(exec, outcome)) {
     if (failed->code == Code::kExec && job.keep_failed) {

@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include "base/fd.h"
 #include "exec/exec_step.h"
 #include "exec/step_test.h"
@@ -32,6 +34,7 @@ class RunSteps : public StepTest {
     graph::Graph graph;
     graph.Add(graph::Step{.op = exec_, .platform = oci::HostPlatform(), .name = "run"});
     engine::RunRequest request{.graph = graph, .step = 0, .key = {}, .inputs = {}, .similar = {}};
+    request.more_to_run = more_to_run_;
     request.inputs.push_back({.step = 0, .rootfs = rootfs_});
     for (const cache::Rootfs& input : more) request.inputs.push_back({.step = 0, .rootfs = input});
     return RunExecStep(*job_, request, sink_, {});
@@ -39,6 +42,7 @@ class RunSteps : public StepTest {
 
   cache::Rootfs rootfs_;
   graph::Exec exec_;
+  bool more_to_run_ = false;
   LogSink sink_;
 };
 
@@ -50,6 +54,39 @@ TEST_F(RunSteps, OtherExitCodesMayBeNoFailure) {
   EXPECT_THAT(Run("exit 4").error().message, HasSubstr("exit code: 4"));
   exec_.valid_exit_codes = {3};
   EXPECT_THAT(Run("exit 0").error().message, HasSubstr("exit code: 0"));
+}
+
+// What the runtimes of steps have below the directory of their state.
+size_t Bundles(const std::string& directory) {
+  size_t bundles = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+    bundles += entry.path().filename().string().starts_with("varve-");
+  }
+  return bundles;
+}
+
+TEST_F(RunSteps, TheNextRuntimeIsStartedWhileAStepRuns) {
+  more_to_run_ = true;
+  ASSERT_TRUE(Run("touch /one"));
+  const std::string state = state_.Directory().value();
+  if (!snapshot::OverlayUsable(*job_scratch_.Path()) || !sandbox::FindRuntime()->path.ends_with("crun"))
+    GTEST_SKIP() << "needs crun";
+  EXPECT_EQ(Bundles(state), 1u);
+  more_to_run_ = false;
+  auto result = Run("touch /two");
+  ASSERT_TRUE(result) << result.error().ToString();
+  EXPECT_TRUE(At(result->outputs[0], "two"));
+  EXPECT_EQ(Bundles(state), 0u);
+}
+
+TEST_F(RunSteps, ARuntimeThatWaitsIsNotUsedWhereMoreIsMounted) {
+  more_to_run_ = true;
+  ASSERT_TRUE(Run("true || touch /one"));
+  auto input = Make({MakeFile{.path = "/sub/in", .data = "x"}});
+  exec_.mounts.push_back(graph::Mount{.target = "/on", .input = 1, .source = "sub", .readonly = true});
+  auto result = Run("cat /on/in > /two", {input});
+  ASSERT_TRUE(result) << result.error().ToString();
+  EXPECT_EQ(At(result->outputs[0], "two")->size, 1u);
 }
 
 TEST_F(RunSteps, APathIsThereAlsoWhereNobodySetsOne) {

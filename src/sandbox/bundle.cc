@@ -137,12 +137,13 @@ Status Bundle::Write(std::string_view name, std::string_view text) const {
 }
 
 Result<PreparedContainer> PreparedContainer::Create(const Host& host, const Runtime& wanted, const Spec& spec,
-                                                    const std::string& state_dir) {
+                                                    const std::string& state_dir, std::optional<Bundle> bundle_made) {
   TRY(Validate(spec, host));
   TRY_ASSIGN(Runtime runtime, RuntimeForLimits(wanted, spec));
   const bool crun = runtime.kind == RuntimeKind::kCrun;
-  TRY_ASSIGN(Bundle made, Bundle::Create(state_dir));
-  PreparedContainer container(std::move(runtime), std::move(made));
+  auto own = bundle_made ? Result<Bundle>(std::move(*bundle_made)) : Bundle::Create(state_dir);
+  if (!own) return std::move(own).error();
+  PreparedContainer container(std::move(runtime), std::move(*own));
   const Bundle& bundle = container.bundle_;
 
   SpecContext& context = container.context_;
@@ -178,7 +179,7 @@ Result<PreparedContainer> PreparedContainer::Create(const Host& host, const Runt
                                       ? ResolvConf(HostResolvConf(), spec.network == Network::kHost)
                                       : spec.resolv_conf));
   Json document = BuildOciSpec(spec, context);
-  TRY(bundle.Write("config.json", document.Dump()));
+  container.config_ = document.Dump();
 
   TRY_ASSIGN(container.root_, sys::OpenDir(spec.rootfs));
   container.points_ = std::make_unique<MountPoints>(container.root_.get());

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,13 +35,17 @@ class Bundle {
 
 class PreparedContainer {
  public:
-  // Checks the spec, writes the bundle, and makes the mount points that the image lacks. From then on
-  // everything may change in the rootfs: nothing opened before is trusted but the root itself.
+  // Checks the spec, writes the bundle but for its configuration, and makes the mount points that the image lacks.
+  // From then on everything may change in the rootfs: nothing opened before is trusted but the root itself.
+  // `bundle`: a new one if there is none yet.
   static Result<PreparedContainer> Create(const Host& host, const Runtime& wanted, const Spec& spec,
-                                          const std::string& state_dir);
+                                          const std::string& state_dir, std::optional<Bundle> bundle = {});
 
   const Runtime& runtime() const { return runtime_; }
   const Bundle& bundle() const { return bundle_; }
+  // What the runtime reads; as config.json in the bundle, if it is told of no other place.
+  const std::string& config() const { return config_; }
+  Status WriteConfig() const { return bundle_.Write("config.json", config_); }
   int cgroup_fd() const { return cgroup_fd_; }  // -1: none of its own
   // Of another process of the container, as `runc exec --process` reads it.
   Json ProcessOf(const Spec& spec) const;
@@ -53,6 +58,7 @@ class PreparedContainer {
   PreparedContainer(Runtime runtime, Bundle bundle) : runtime_(std::move(runtime)), bundle_(std::move(bundle)) {}
   Runtime runtime_;
   Bundle bundle_;
+  std::string config_;
   SpecContext context_;
   int cgroup_fd_ = -1;
   Fd root_;

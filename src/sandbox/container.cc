@@ -247,6 +247,7 @@ Result<Outcome> Container::Run(const Spec& spec, Streams streams, ProcessHandle&
 Result<Outcome> Container::RunFirst(const Spec& spec, Streams streams, ProcessHandle& handle, std::stop_token stop) {
   auto run = [&]() -> Result<Outcome> {
     TRY_ASSIGN(auto prepared, PreparedContainer::Create(ThisHost(), runtime_, spec, state_dir_));
+    TRY(prepared.WriteConfig());
     const Bundle& bundle = prepared.bundle();
     RunningProcess process(handle, prepared.runtime(), bundle, "first");
     sys::SpawnSpec command = RuntimeCommand(prepared.runtime(), ThisHost(), bundle.runtime_root(), bundle.path(),

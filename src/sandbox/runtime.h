@@ -22,9 +22,11 @@ struct Host {
 const Host& ThisHost();
 Host ProbeHost();
 
+struct Ahead;
+
 // RunWith on a machine as described.
 Result<Outcome> RunOn(const Host& host, const Runtime& runtime, const Spec& spec, const std::string& state_dir,
-                      const OutputSink& sink, std::stop_token stop);
+                      const OutputSink& sink, std::stop_token stop, Ahead ahead);
 
 // The process that runs `bundle` to its end: the runtime as pid 1 of a new pid namespace. /proc is
 // mounted anew for it, since the runtime finds its own child there; crun refuses hybrid and v1

@@ -22,6 +22,7 @@
 #include "base/fd.h"
 #include "base/strings.h"
 #include "sandbox/capabilities.h"
+#include "sandbox/early_runtime.h"
 #include "sandbox/runtime.h"
 #include "sandbox/sandbox_fixture.h"
 #include "sys/namespace.h"
@@ -60,6 +61,70 @@ TEST_P(SandboxTest, ReportsExitCodeAndSeparatesStreams) {
   EXPECT_EQ(err_, "err\n");
   EXPECT_GT(outcome->wall.count(), 0);
 }
+
+class EarlyRuntimeTest : public SandboxTest {
+ protected:
+  void SetUp() override {
+    SandboxTest::SetUp();
+    if (IsSkipped()) return;
+    auto early = EarlyRuntime::Start(ThisHost(), runtime_, state_);
+    ASSERT_TRUE(early) << early.error().ToString();
+    early_ = std::move(*early);
+  }
+  Result<Outcome> RunEarly(const std::string& script) {
+    spec_.args = {"/bin/sh", "-c", script};
+    auto sink = [this](sys::Stream stream, std::string_view chunk) {
+      (stream == sys::Stream::kStdout ? out_ : err_) += chunk;
+    };
+    return sandbox::Run(spec_, state_, sink, {}, {.runtime = std::move(early_), .on_running = [this] { ++running_; }});
+  }
+  std::unique_ptr<EarlyRuntime> early_;
+  int running_ = 0;
+};
+
+TEST_P(EarlyRuntimeTest, RunsWhatItIsToldLater) {
+  EXPECT_EQ(Leftovers().size(), 1u);
+  auto outcome = RunEarly("echo out; echo err >&2; ls /proc/self/fd | wc -w; exit 7");
+  ASSERT_TRUE(outcome) << outcome.error().ToString();
+  EXPECT_EQ(outcome->exit_code, 7);
+  EXPECT_EQ(out_, "out\n4\n");  // the standard ones, and that of ls
+  EXPECT_EQ(err_, "err\n");
+  EXPECT_EQ(running_, 1);
+  EXPECT_THAT(Leftovers(), IsEmpty());
+}
+
+TEST_P(EarlyRuntimeTest, TakesAConfigurationThatIsLargerThanAPipe) {
+  for (int i = 0; i < 3; ++i) spec_.env.push_back(fmt::format("LARGE{}={}", i, std::string(100'000, 'x')));
+  auto outcome = RunEarly("echo ${#LARGE2}");
+  ASSERT_TRUE(outcome) << outcome.error().ToString();
+  EXPECT_EQ(out_, "100000\n");
+}
+
+TEST_P(EarlyRuntimeTest, LeavesNothingWhereItIsNotUsed) {
+  early_.reset();
+  EXPECT_THAT(Leftovers(), IsEmpty());
+}
+
+TEST_P(EarlyRuntimeTest, AnotherIsStartedWhereItDoesNotFit) {
+  spec_.security = Security::kInsecure;
+  auto outcome = RunEarly("echo other");
+  ASSERT_TRUE(outcome) << outcome.error().ToString();
+  EXPECT_EQ(out_, "other\n");
+  EXPECT_EQ(running_, 1);
+  EXPECT_THAT(Leftovers(), IsEmpty());
+}
+
+TEST_P(EarlyRuntimeTest, AnotherIsStartedWhereItIsGone) {
+  ASSERT_EQ(kill(early_->pid(), SIGKILL), 0);
+  siginfo_t ended{};
+  ASSERT_EQ(waitid(P_PID, static_cast<id_t>(early_->pid()), &ended, WEXITED | WNOWAIT), 0);
+  auto outcome = RunEarly("echo other");
+  ASSERT_TRUE(outcome) << outcome.error().ToString();
+  EXPECT_EQ(out_, "other\n");
+  EXPECT_EQ(running_, 1);
+}
+
+INSTANTIATE_TEST_SUITE_P(Crun, EarlyRuntimeTest, testing::Values(RuntimeKind::kCrun));
 
 TEST_P(SandboxTest, KilledProcessCountsAs128PlusSignal) {
   auto outcome = Shell("sh -c 'kill -9 $$; true'; exit $?");
@@ -375,11 +440,11 @@ TEST_P(SandboxTest, RunsWithoutRootInAUserNamespace) {
     bool dropped = setresgid(65534, 65534, 65534) == 0 && setresuid(65534, 65534, 65534) == 0 &&
                    prctl(PR_SET_DUMPABLE, 1) == 0;  // else /proc/self belongs to root
     std::string text = dropped ? "" : "cannot drop privileges";
-    auto outcome =
-        RunOn(ProbeHost(), runtime_, spec_, state_, [&](sys::Stream, std::string_view chunk) { text += chunk; }, {});
+    auto outcome = RunOn(ProbeHost(), runtime_, spec_, state_,
+                         [&](sys::Stream, std::string_view chunk) { text += chunk; }, {}, {});
     text += outcome ? fmt::format("exit {}", outcome->exit_code) : outcome.error().ToString();
     spec_.user.uid = 1000;
-    auto refused = RunOn(ProbeHost(), runtime_, spec_, state_, {}, {});
+    auto refused = RunOn(ProbeHost(), runtime_, spec_, state_, {}, {}, {});
     text += !refused && !refused.error().hint.empty() ? ", other user refused" : "";
     (void)FdWriter(fds[1]).Write(text);
     _exit(0);

@@ -107,6 +107,13 @@ Result<Mount> MountTmpfs(const std::string& target, uint64_t size_bytes, unsigne
   return MountFileSystem("tmpfs", target, MountBits(flags), options);
 }
 
+Status ShareMount(const std::string& target) {
+  TRY(CheckMountNamespace());
+  if (mount("none", target.c_str(), nullptr, MS_SHARED, nullptr) != 0)
+    return ErrnoError(errno, "share the mount " + target);
+  return Ok();
+}
+
 Result<Mount> MountCgroup2(const std::string& target) {
   return MountFileSystem("cgroup2", target, MS_NOSUID | MS_NODEV | MS_NOEXEC, "");
 }

@@ -52,6 +52,10 @@ Result<Mount> BindMount(const std::string& source, const std::string& target, co
 Result<Mount> MountTmpfs(const std::string& target, uint64_t size_bytes = 0, unsigned mode = 0755,
                          const MountFlags& flags = {});
 
+// What is mounted below the mount at `target` from now on shows in mount namespaces of children that follow
+// (SpawnSpec::follow_mounts).
+Status ShareMount(const std::string& target);
+
 Result<Mount> MountCgroup2(const std::string& target);
 Result<Mount> MountProc(const std::string& target);
 

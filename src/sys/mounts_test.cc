@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -17,6 +18,7 @@
 #include "sys/open.h"
 #include "sys/overlay.h"
 #include "sys/probe.h"
+#include "sys/process.h"
 #include "sys/remove.h"
 #include "sys/tempdir.h"
 
@@ -68,6 +70,42 @@ class MountsTest : public testing::Test {
   bool Writable(const std::string& directory) { return OpenFile(directory + "/probe", O_CREAT | O_WRONLY).has_value(); }
   TempDir dir_;
 };
+
+TEST_F(MountsTest, AChildThatFollowsSeesWhatIsMountedLaterBelowASharedMount) {
+  InPrivateNamespace([&] {
+    auto shared = MountTmpfs(Path("target"));
+    ASSERT_TRUE(shared) << shared.error().ToString();
+    ASSERT_TRUE(ShareMount(Path("target")));
+    ASSERT_TRUE(MkdirAll(Path("target/later")));
+    int lines[2];
+    ASSERT_EQ(pipe2(lines, O_CLOEXEC), 0);
+    for (bool follows : {true, false}) {
+      SpawnSpec spec{.argv = {"sh", "-c", fmt::format("read x; ls {0}; read x; ls {0}", Path("target/later"))}};
+      spec.stdin_fd = lines[0];
+      spec.new_namespaces = CLONE_NEWNS;
+      spec.follow_mounts = follows;
+      auto child = PipedChild::Start(spec);
+      ASSERT_TRUE(child) << child.error().ToString();
+      auto later = MountTmpfs(Path("target/later"));
+      ASSERT_TRUE(later) << later.error().ToString();
+      ASSERT_TRUE(OpenFile(Path("target/later/there"), O_CREAT | O_WRONLY));
+      ASSERT_EQ(write(lines[1], "\n", 1), 1);
+      std::string text;
+      bool asked = false;
+      auto on_output = [&](Stream, std::string_view chunk) {
+        text += chunk;
+        if (std::exchange(asked, true)) return;
+        EXPECT_TRUE(later->Unmount());
+        EXPECT_EQ(write(lines[1], "\n", 1), 1);
+      };
+      if (!follows) {
+        ASSERT_EQ(write(lines[1], "\n", 1), 1);  // it has nothing to say
+      }
+      ASSERT_TRUE(child->Follow(on_output));
+      EXPECT_EQ(text, follows ? "there\n" : "");
+    }
+  });
+}
 
 TEST_F(MountsTest, BindIsReadOnlyWhenAskedAndUnmountsWithItsOwner) {
   InPrivateNamespace([&] {

@@ -74,7 +74,8 @@ VARVE_CHILD_CODE void SetUpFds(ChildPlan* plan) {
 }
 
 VARVE_CHILD_CODE void SetUpMounts(ChildPlan* plan) {
-  if (mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
+  const unsigned long propagation = plan->spec->follow_mounts ? MS_SLAVE : MS_PRIVATE;
+  if (mount("none", "/", nullptr, MS_REC | propagation, nullptr) != 0) {
     Fail(plan, "make mounts private");
   }
   for (const SpawnMount& m : plan->spec->mounts) {

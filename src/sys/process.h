@@ -55,6 +55,9 @@ struct SpawnSpec {
   // private, then `mounts` happen in order.
   int new_namespaces = 0;
   std::vector<SpawnMount> mounts = {};
+  // Instead of private, mounts become slaves: what is mounted later below a shared mount (sys::ShareMount) shows in
+  // the child too, and goes from it.
+  bool follow_mounts = false;
 
   // The pidfd of a process whose pid and mount namespaces the child is born into; -1: the parent's.
   // Not together with new_namespaces.
@@ -107,13 +110,30 @@ std::optional<std::string> FindProgram(const std::string& name);
 
 enum class Stream { kStdout, kStderr };
 
-// Called on the thread that runs RunProcess, in order per stream.
+// Called on the thread that reads the output, in order per stream.
 using OutputCallback = std::function<void(Stream, std::string_view)>;
 
-// Spawns with both outputs piped to `output`, waits for the end and reaps. Output is read until the
-// end of both pipes; when the process is gone but a grandchild keeps a pipe open, for at most
-// `linger` more. A stop kills the child with SIGKILL, reads what is left, and gives kCancelled.
-// `stdout_fd` and `stderr_fd` of the spec must be unset.
+// A child with both outputs piped. The destructor is Child's.
+class PipedChild {
+ public:
+  // `stdout_fd` and `stderr_fd` of the spec must be unset.
+  static Result<PipedChild> Start(SpawnSpec spec);
+
+  // Passes its output on, waits for the end and reaps; once. Output is read until the end of both pipes; when the
+  // process is gone but a grandchild keeps a pipe open, for at most `linger` more. A stop kills the child with
+  // SIGKILL, reads what is left, and gives kCancelled.
+  Result<ExitStatus> Follow(const OutputCallback& output, std::stop_token stop = {},
+                            std::chrono::milliseconds linger = std::chrono::milliseconds(200));
+
+  const Child& child() const { return child_; }
+
+ private:
+  std::string name_;
+  Fd out_, err_;
+  Child child_;
+};
+
+// Both in one: spawns, and follows until the end.
 Result<ExitStatus> RunProcess(SpawnSpec spec, const OutputCallback& output, std::stop_token stop = {},
                               std::chrono::milliseconds linger = std::chrono::milliseconds(200));
 

@@ -36,26 +36,30 @@ void ReadOnce(Fd& fd, Stream stream, const OutputCallback& output) {
 
 }  // namespace
 
-Result<ExitStatus> RunProcess(SpawnSpec spec, const OutputCallback& output, std::stop_token stop,
-                              std::chrono::milliseconds linger) {
+Result<PipedChild> PipedChild::Start(SpawnSpec spec) {
   CHECK(spec.stdout_fd < 0 && spec.stderr_fd < 0);
-  if (stop.stop_requested()) return Cancelled("cancelled before {} started", spec.argv.at(0));
   TRY_ASSIGN(Pipe out, MakePipe());
   TRY_ASSIGN(Pipe err, MakePipe());
   spec.stdout_fd = out.write_end.get();
   spec.stderr_fd = err.write_end.get();
-  TRY_ASSIGN(Child child, Spawn(spec));
-  out.write_end.Reset();
-  err.write_end.Reset();
+  PipedChild started;
+  TRY_ASSIGN(started.child_, Spawn(spec));
+  started.name_ = spec.argv[0];
+  started.out_ = std::move(out.read_end);
+  started.err_ = std::move(err.read_end);
+  return started;
+}
 
+Result<ExitStatus> PipedChild::Follow(const OutputCallback& output, std::stop_token stop,
+                                      std::chrono::milliseconds linger) {
   StopEvent stop_event(stop);
   bool ended = false, stopped = false;
   auto deadline = std::chrono::steady_clock::time_point::max();
-  while (out.read_end || err.read_end || !ended) {
+  while (out_ || err_ || !ended) {
     // poll ignores negative descriptors: finished sources drop out by being -1.
-    pollfd fds[] = {{out.read_end.get(), POLLIN, 0},
-                    {err.read_end.get(), POLLIN, 0},
-                    {ended ? -1 : child.pidfd(), POLLIN, 0},
+    pollfd fds[] = {{out_.get(), POLLIN, 0},
+                    {err_.get(), POLLIN, 0},
+                    {ended ? -1 : child_.pidfd(), POLLIN, 0},
                     {stopped ? -1 : stop_event.fd(), POLLIN, 0}};
     int timeout = -1;
     if (ended) {
@@ -68,20 +72,27 @@ Result<ExitStatus> RunProcess(SpawnSpec spec, const OutputCallback& output, std:
       return ErrnoError(errno, "poll");
     }
     if (ready == 0) break;  // only reached while lingering
-    if (fds[0].revents != 0) ReadOnce(out.read_end, Stream::kStdout, output);
-    if (fds[1].revents != 0) ReadOnce(err.read_end, Stream::kStderr, output);
+    if (fds[0].revents != 0) ReadOnce(out_, Stream::kStdout, output);
+    if (fds[1].revents != 0) ReadOnce(err_, Stream::kStderr, output);
     if (fds[2].revents != 0) {
       ended = true;
       deadline = std::chrono::steady_clock::now() + linger;
     }
     if (fds[3].revents != 0) {
       stopped = true;
-      TRY(child.Kill(SIGKILL));
+      TRY(child_.Kill(SIGKILL));
     }
   }
-  TRY_ASSIGN(ExitStatus status, child.Wait());
-  if (stopped) return Cancelled("cancelled while {} was running", spec.argv[0]);
+  TRY_ASSIGN(ExitStatus status, child_.Wait());
+  if (stopped) return Cancelled("cancelled while {} was running", name_);
   return status;
+}
+
+Result<ExitStatus> RunProcess(SpawnSpec spec, const OutputCallback& output, std::stop_token stop,
+                              std::chrono::milliseconds linger) {
+  if (stop.stop_requested()) return Cancelled("cancelled before {} started", spec.argv.at(0));
+  TRY_ASSIGN(PipedChild child, PipedChild::Start(std::move(spec)));
+  return child.Follow(output, std::move(stop), linger);
 }
 
 Result<std::string> RunAndRead(SpawnSpec spec, std::stop_token stop) {
