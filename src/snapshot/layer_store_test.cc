@@ -240,8 +240,14 @@ TEST_F(LayerStoreTest, DroppedDraftsLeaveNothing) {
   }
   auto draft = *store_->NewDraft();
   std::string staging = std::filesystem::path(draft->upper()).parent_path().parent_path();
-  auto fd = *sys::OpenDir(staging);
-  EXPECT_EQ(sys::ListDirectory(fd.get())->size(), 1u);
+  auto left = [&] { return sys::ListDirectory(sys::OpenDir(staging)->get())->size(); };
+  // Another thread removes it.
+  for (int i = 0; i < 1000 && left() > 1; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  EXPECT_EQ(left(), 1u);
+  // With the store everything goes, whether that thread came to it or not.
+  { auto last = std::move(draft); }
+  store_.reset();
+  EXPECT_FALSE(std::filesystem::exists(staging));
 }
 
 TEST_F(LayerStoreTest, EqualLayersCommittedAtOnceAreOne) {

@@ -102,12 +102,10 @@ Result<Digest> WriteIndex(const std::string& path, const std::string& begin, con
 
 class LocalLayerStore::Draft final : public LayerDraft {
  public:
-  explicit Draft(std::string path) : path_(std::move(path)), upper_(path_ + "/fs"), work_(path_ + "/work") {}
+  Draft(Staging& staging, std::string path)
+      : staging_(staging), path_(std::move(path)), upper_(path_ + "/fs"), work_(path_ + "/work") {}
   ~Draft() override {
-    if (path_.empty()) return;
-    if (Status removed = sys::RemoveAll(path_); !removed) {
-      LOG_WARN("cannot remove a dropped layer: {}", removed.error().ToString());
-    }
+    if (!path_.empty()) staging_.RemoveLater(path_);
   }
   Status Prepare() const {
     for (const std::string& directory : {path_, upper_, work_}) {
@@ -121,8 +119,16 @@ class LocalLayerStore::Draft final : public LayerDraft {
   const std::string& work() const override { return work_; }
   const std::string& path() const { return path_; }
   void Release() { path_.clear(); }
+  // Away with what a layer does not have.
+  Status DropWork() {
+    TRY_ASSIGN(std::string away, staging_.NewPath());
+    if (rename(work_.c_str(), away.c_str()) != 0) return ErrnoError(errno, "rename " + work_);
+    staging_.RemoveLater(std::move(away));
+    return Ok();
+  }
 
  private:
+  Staging& staging_;
   std::string path_, upper_, work_;
 };
 
@@ -408,7 +414,7 @@ Status LocalLayerStore::Sync() {
 
 Result<std::unique_ptr<LocalLayerStore::Draft>> LocalLayerStore::MakeDraft() {
   TRY_ASSIGN(std::string path, staging_->NewPath());
-  auto draft = std::make_unique<Draft>(std::move(path));
+  auto draft = std::make_unique<Draft>(*staging_, std::move(path));
   TRY(draft->Prepare());
   return draft;
 }
@@ -452,7 +458,7 @@ Result<Layer> LocalLayerStore::Publish(Draft& draft, const DiffId& diff_id, cons
   TRY(WriteMeta(draft.path(), meta));
   if (!contents.implicit.empty()) TRY(WriteImplicit(draft.path(), contents.implicit));
   TRY(WriteFileAtomically(draft.path() + "/size", fmt::format("{}\n", contents.tar_size)));
-  TRY(sys::RemoveAll(draft.work()));
+  TRY(draft.DropWork());
   std::optional<sys::FlockGuard> keeps_rest;
   if (contents.rest) {
     TRY(lazy_.Prepare(draft.path(), *contents.rest, contents.times));

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 
+#include "base/log.h"
 #include "sys/open.h"
 #include "sys/remove.h"
 
@@ -24,6 +25,7 @@ Result<std::unique_ptr<Staging>> Staging::Open(const std::string& directory) {
 }
 
 Staging::~Staging() {
+  removals_.reset();
   auto mine = mine_.Lock();
   if (!mine->lock) return;
   (void)sys::RemoveAll(mine->path).has_value();
@@ -68,6 +70,13 @@ Result<std::string> Staging::NewPath() {
   auto mine = mine_.Lock();
   TRY(Claim(*mine));
   return fmt::format("{}/{}", mine->path, counter_++);
+}
+
+void Staging::RemoveLater(std::string path) {
+  removals_->Submit([path = std::move(path)] {
+    if (Status removed = sys::RemoveAll(path); !removed)
+      LOG_WARN("what is staged stays: {}", removed.error().ToString());
+  });
 }
 
 }  // namespace varve::snapshot

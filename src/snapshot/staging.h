@@ -6,10 +6,13 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "base/guarded.h"
 #include "base/result.h"
+#include "base/thread_pool.h"
 #include "sys/flock.h"
 
 namespace varve::snapshot {
@@ -22,6 +25,10 @@ class Staging {
 
   // A path that nobody else uses; nothing is there yet. Any thread.
   Result<std::string> NewPath();
+
+  // Removes what is at a path of NewPath's, on a thread of its own: where the file system discards what is freed, each
+  // directory and file that goes is a wait for the disk. What is left when this object goes, goes with it.
+  void RemoveLater(std::string path);
 
  private:
   struct Mine {
@@ -36,6 +43,7 @@ class Staging {
   const std::string directory_;
   Guarded<Mine> mine_;
   std::atomic<unsigned> counter_{0};
+  std::optional<ThreadPool> removals_{std::in_place, 1};
 };
 
 }  // namespace varve::snapshot
