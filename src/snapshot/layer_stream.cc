@@ -11,7 +11,7 @@ namespace varve::snapshot {
 namespace {
 
 constexpr size_t kPiece = 512 << 10;  // bytes that are handed over at once, at least
-constexpr size_t kBudget = 4 << 20;   // bytes that wait to be hashed
+constexpr size_t kBudget = 2 << 20;   // bytes that wait to be hashed
 constexpr size_t kTarBlock = 512;
 constexpr char kZeros[kTarBlock] = {};
 
