@@ -1,11 +1,13 @@
 // The body of a record in the index, binary: of a build whose steps are all hits, parsing the JSON of its
 // records was a seventh.
 //
-//   body    := 1 key name slot op created wall new_bytes
+//   body    := (1 | 2) key name slot op created wall new_bytes
 //              n (m layer{m} tree){n}            outputs; a tree of 0 bytes is one that is not known
 //              n (name tree selection){n}        inputs
 //              n (reference chain){n}            images
-//              trace unknown log checksum
+//              trace unknown log
+//              n (path time){n}                  directories; after 2 alone, which a body without any is not
+//              checksum
 //   trace   := 0 | 1 weak n reads{n} n times{n}
 //   log     := SHA-256 of the log; checksum := SHA-256 of all before it
 //
@@ -19,10 +21,11 @@ namespace varve::cache {
 
 namespace {
 
-constexpr char kBinary = 1;
+constexpr char kBinary = 1, kWithDirectories = 2;
 
 class Encoder {
  public:
+  explicit Encoder(char form) : out_(1, form) {}
   void Number(uint64_t value) { PutVarint(out_, value); }
   void Bytes(std::string_view bytes) { PutBytes(out_, bytes); }
   void Raw(const Digest& digest) { out_ += digest.raw(); }
@@ -38,7 +41,7 @@ class Encoder {
   }
 
  private:
-  std::string out_ = std::string(1, kBinary);
+  std::string out_;
 };
 
 // What is not there reads as empty, and is told at the end: the checksum has told of damage before.
@@ -79,10 +82,10 @@ class Decoder {
 
 }  // namespace
 
-bool IsBinaryBody(std::string_view body) { return body.starts_with(kBinary); }
+bool IsBinaryBody(std::string_view body) { return body.starts_with(kBinary) || body.starts_with(kWithDirectories); }
 
 std::string EncodeBody(const StepRecord& record) {
-  Encoder out;
+  Encoder out(record.directories.empty() ? kBinary : kWithDirectories);
   out.Raw(record.key.value);
   out.Bytes(record.name);
   out.Bytes(record.slot);
@@ -111,6 +114,12 @@ std::string EncodeBody(const StepRecord& record) {
   }
   out.Bytes(record.unknown);
   out.Raw(Digest::Of(record.log));
+  if (!record.directories.empty()) {
+    out.Each(record.directories, [&](const auto& directory) {
+      out.Bytes(directory.first.str());
+      out.Number(static_cast<uint64_t>(directory.second.nanos));
+    });
+  }
   return out.Finish();
 }
 
@@ -152,6 +161,12 @@ Result<StepRecord> DecodeBody(std::string_view body, std::string_view log) {
   }
   record.unknown = in.Bytes();
   Digest log_digest = in.Raw();
+  if (content.starts_with(kWithDirectories)) {
+    in.Each([&] {
+      RelPath path(in.Bytes());
+      record.directories[std::move(path)] = {static_cast<int64_t>(in.Number())};
+    });
+  }
   if (!in.IsWhole()) return Corrupt("step record: it is malformed");
   if (log_digest != Digest::Of(log)) return Corrupt("step record: its log is damaged");
   return record;

@@ -70,9 +70,9 @@ Result<StepTrace> TraceFromJson(const Json& json) {
 }
 
 // All that this version knows; the rest goes to StepRecord::unknown.
-constexpr std::string_view kMembers[] = {"version", "key",        "outputs", "preimage", "inputs",  "images",
-                                         "slot",    "op",         "name",    "created",  "wall_ns", "new_bytes",
-                                         "log",     "log_digest", "trace",   "checksum"};
+constexpr std::string_view kMembers[] = {"version", "key",        "outputs", "preimage",    "inputs",  "images",
+                                         "slot",    "op",         "name",    "created",     "wall_ns", "new_bytes",
+                                         "log",     "log_digest", "trace",   "directories", "checksum"};
 
 Result<StepRecord> FromJson(const Json& json) {
   StepRecord record;
@@ -91,6 +91,13 @@ Result<StepRecord> FromJson(const Json& json) {
   record.new_bytes = static_cast<uint64_t>(json.GetInt("new_bytes"));
   if (const Json* trace = json.Find("trace"); trace != nullptr) {
     TRY_ASSIGN(record.trace, TraceFromJson(*trace));
+  }
+  if (const Json* directories = json.Find("directories"); directories != nullptr) {
+    if (!directories->is_object()) return Corrupt("its directories are no object");
+    for (const auto& [path, time] : directories->as_object()) {
+      if (!time.is_int()) return Corrupt("the time of a directory is no number");
+      record.directories[RelPath(path)] = Timestamp{time.as_int()};
+    }
   }
   Json unknown;
   for (const auto& [name, value] : json.as_object()) {
@@ -122,6 +129,9 @@ Json CommonMembers(const StepRecord& record) {
   json.Set("created", FormatTime(record.created)).Set("wall_ns", record.wall.count());
   json.Set("new_bytes", record.new_bytes);
   if (record.trace) json.Set("trace", ToJson(*record.trace));
+  Json directories;
+  for (const auto& [path, time] : record.directories) directories.Set(path.str(), time.nanos);
+  json.SetIf(!record.directories.empty(), "directories", std::move(directories));
   if (auto unknown = Json::Parse(record.unknown); unknown && unknown->is_object()) {
     for (const auto& [name, value] : unknown->as_object()) json.Set(name, value);
   }

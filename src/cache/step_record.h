@@ -6,12 +6,14 @@
 // single bit that a disk flipped anywhere makes the record kCorrupt, never a wrong hit.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/digest.h"
+#include "base/rel_path.h"
 #include "base/result.h"
 
 namespace varve::cache {
@@ -64,6 +66,9 @@ struct StepRecord {
   uint64_t new_bytes = 0;  // size of the layers that it added
   std::string log;         // output, at most the last 256 KiB
   std::optional<StepTrace> trace;
+  // Of a file action, when the directories that it added to had changed last, as the layers below have it: what it
+  // needs of those, and trees do not tell, to be run again where they are not.
+  std::map<RelPath, Timestamp> directories;
   std::string unknown;  // members of a later version: a JSON object, or empty
 };
 

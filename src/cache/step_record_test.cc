@@ -1,5 +1,6 @@
 #include "cache/step_record.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -81,6 +82,30 @@ TEST(StepRecord, ATraceIsKeptByteForByte) {
       EXPECT_EQ(read->trace->reads, record.trace->reads);
       EXPECT_EQ(read->trace->times, times);
     }
+  }
+}
+
+TEST(StepRecord, TimesOfDirectoriesAreKept) {
+  StepRecord record = Example();
+  record.directories = {{RelPath(), Timestamp{0}},
+                        {RelPath("app"), Timestamp{1'700'000'000'123'456'789}},
+                        {RelPath("caf\xe9/\"x"), Timestamp{-1}}};
+  RecordParts parts = SplitRecord(record);
+  for (const auto& read : {DecodeRecord(EncodeRecord(record)), JoinRecord(parts.body, parts.preimage, parts.log)}) {
+    ASSERT_TRUE(read) << read.error().message;
+    ExpectEqual(*read, record);
+    EXPECT_EQ(read->directories, record.directories);
+  }
+  EXPECT_THAT(EncodeRecord(record), ::testing::HasSubstr(R"("directories":{"":0,"app":1700000000123456789,)"));
+  EXPECT_EQ(EncodeRecord(Example()).find("directories"), std::string::npos);
+  EXPECT_NE(parts.body[0], SplitRecord(Example()).body[0]) << "a body without any is as it was";
+  for (const char* wrong : {"[]", R"({"app":"1"})"}) {
+    std::string object = WithoutChecksum(EncodeRecord(Example()));
+    object.insert(1, std::string("\"directories\":") + wrong + ",");
+    EXPECT_FALSE(DecodeRecord(Sealed(object))) << wrong;
+  }
+  for (size_t size = 1; size < parts.body.size(); ++size) {
+    EXPECT_FALSE(JoinRecord(parts.body.substr(0, size), parts.preimage, parts.log)) << size;
   }
 }
 

@@ -444,6 +444,7 @@ class Coordinator {
     if (not_replayed) AddWhyNotReplayed(std::move(*not_replayed), why.reasons);
     if (why.nearest && !why.nearest->outputs.empty() && !why.nearest->outputs[0].layers.empty()) {
       request.similar = why.nearest->outputs[0].layers.back();
+      TellDirectories(*miss.step, *why.nearest, request);
     }
     if (i < request_.must_hit.size() && request_.must_hit[i]) {
       mail_.Post([this, i, why] { SetReasons(why, outcome_.steps[i]); });
@@ -463,6 +464,7 @@ class Coordinator {
     record.outputs = result.outputs;
     record.new_bytes = result.new_bytes;
     record.log = result.log;
+    record.directories = result.directories;
     NoteOrder(i, miss, why, request, result);
     if (auto why_not = weak ? WhyNotForOthers(*weak, result, services_.runner) : std::nullopt) {
       SayCountedWhole(i, *why_not);
@@ -478,6 +480,18 @@ class Coordinator {
       LOG_WARN("record of \"{}\" was not stored: {}", record.name, put.error().message);
     }
     return RanOrFound{std::move(result.outputs), result.new_bytes, false, Nanos(0), record.created};
+  }
+
+  // What an earlier run found below, if that was written on the same layers.
+  static void TellDirectories(const graph::Step& step, const cache::StepRecord& earlier, RunRequest& request) {
+    const std::vector<DiffId>& above = earlier.outputs[0].layers;
+    for (const graph::InputUse& use : graph::InputUses(step)) {
+      RunInput& input = request.inputs[static_cast<size_t>(use.input)];
+      const std::vector<DiffId>& layers = input.rootfs.layers;
+      const bool same =
+          use.lineage && above.size() == layers.size() + 1 && std::equal(layers.begin(), layers.end(), above.begin());
+      if (same) input.directories = earlier.directories;
+    }
   }
 
   // On a pool thread.

@@ -68,6 +68,21 @@ TEST_F(EngineTest, NothingIsPulledWhenEverythingHits) {
   EXPECT_THAT(world.ran, IsEmpty());
 }
 
+TEST_F(EngineTest, AFileActionHearsWhatItFoundBelowWhenItRanOnTheSameLayers) {
+  auto context = AddContext(graph);
+  auto copy = AddCopy(graph, "src", context, AddImage(graph, "node"));
+  world.Build(graph, {{copy}});
+  ASSERT_EQ(world.directories_told.size(), 1u);
+  const std::string command = world.directories_told.begin()->first;
+  EXPECT_THAT(world.directories_told[command], IsEmpty());
+  world.sources["context"]["src/a.js"] = "b";
+  world.Build(graph, {{copy}});
+  EXPECT_EQ(world.directories_told[command], (std::map<RelPath, Timestamp>{{RelPath("out"), Timestamp{42}}}));
+  world.images["node"] = "node v2";
+  world.Build(graph, {{copy}});
+  EXPECT_THAT(world.directories_told[command], IsEmpty());
+}
+
 TEST_F(EngineTest, AChangedFileReRunsOnlyWhatReadsIt) {
   auto base = AddImage(graph, "node");
   auto context = AddContext(graph);

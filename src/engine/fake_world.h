@@ -122,9 +122,10 @@ class FakeWorld final : public cache::RecordStore,
   std::map<graph::StepIndex, StepStatus> finished;
   int get_many_calls = 0;
   int pulls = 0;
-  int prepared = 0;                // calls of StepRunner::Prepare
-  std::optional<Error> not_ready;  // what it says
-  std::set<StepKey> from_parts;    // of steps whose inputs were not all here
+  int prepared = 0;                                                      // calls of StepRunner::Prepare
+  std::optional<Error> not_ready;                                        // what it says
+  std::set<StepKey> from_parts;                                          // of steps whose inputs were not all here
+  std::map<std::string, std::map<RelPath, Timestamp>> directories_told;  // by command
   FakeClock& clock = disk->clock;
 
   Outcome Build(const graph::Graph& graph, std::vector<graph::Ref> wanted, bool want_data = true,
@@ -345,7 +346,13 @@ class FakeWorld final : public cache::RecordStore,
     clock.Advance(step_takes);
     ran.push_back(command);
     ran_keys.push_back(request.key);
-    return RunResult{{out}, 100, "log of " + command};
+    RunResult result{{out}, 100, "log of " + command};
+    for (const graph::InputUse& use : graph::InputUses(step)) {
+      if (!use.lineage || !std::holds_alternative<graph::FileOp>(step.op)) continue;
+      directories_told[command] = request.inputs[static_cast<size_t>(use.input)].directories;
+      result.directories = {{RelPath("out"), Timestamp{42}}};
+    }
+    return result;
   }
 
   // What running `step` gives: a pure function of what it sees, and of `mixed_in`.

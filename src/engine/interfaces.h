@@ -5,6 +5,7 @@
 // way, each with a stop token that is checked at every wait.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -54,6 +55,8 @@ struct RunInput {
   bool here = true;
   // Of each layer the step that added it, as far as the plan tells.
   std::vector<std::optional<graph::StepIndex>> added_by = {};
+  // cache::StepRecord::directories of an earlier run of the step on these very layers.
+  std::map<RelPath, Timestamp> directories = {};
 };
 
 struct RunRequest {
@@ -93,6 +96,7 @@ struct RunResult {
   // What was asked of each of RunRequest::traced, then of each of its traced_mounts (where what is mounted
   // is "content"); nothing where that could not be noted.
   std::optional<std::vector<std::vector<tree::Question>>> asked = {};
+  std::map<RelPath, Timestamp> directories = {};  // cache::StepRecord's
 };
 
 // What a layer holds, without the modification times that are in its diff id.

@@ -64,6 +64,7 @@ class FileStep {
   }
 
   TreeCopy& copy() { return copy_; }
+  const std::map<RelPath, Timestamp>& base_times() const { return writer_.base_times(); }
 
  private:
   // Of where names are looked up: an input, or what is written on (-1).
@@ -309,6 +310,7 @@ struct Written {
   std::optional<snapshot::WrittenLayer> layer;  // nothing: to be read back
   snapshot::LayerStore::KnownDigests known;
   Digest tree_root;  // with `layer`
+  std::map<RelPath, Timestamp> base_times = {};
 };
 
 // Nothing: no lazy layer can be made of this.
@@ -331,6 +333,7 @@ Result<std::optional<Written>> Write(const Job& job, const engine::RunRequest& r
     TRY(step.Run(op));
     written.known = step.copy().TakeKnown();
     linked = step.copy().linked_files();
+    written.base_times = step.base_times();
   }
   bool streamed = stream && !stream->broken();
   if (files == TreeCopy::Files::kLazy && !streamed) return std::optional<Written>();
@@ -379,12 +382,18 @@ Result<engine::RunResult> RunWith(const Job& job, const engine::RunRequest& requ
   if (!written->layer) {
     TRY_ASSIGN(snapshot::Layer layer, CommitLeased(job, std::move(written->draft), written->known, stop));
     TRY_ASSIGN(rootfs, WithLayer(job, rootfs, layer.diff_id));
-    return engine::RunResult{{std::move(rootfs)}, layer.tar_size, ""};
+    return engine::RunResult{.outputs = {std::move(rootfs)},
+                             .new_bytes = layer.tar_size,
+                             .log = "",
+                             .directories = std::move(written->base_times)};
   }
   TRY_ASSIGN(snapshot::Layer layer, CommitLeased(job, std::move(written->draft), std::move(*written->layer)));
   rootfs.layers.push_back(layer.diff_id);
   rootfs.tree_root = written->tree_root;
-  return engine::RunResult{{std::move(rootfs)}, layer.tar_size, ""};
+  return engine::RunResult{.outputs = {std::move(rootfs)},
+                           .new_bytes = layer.tar_size,
+                           .log = "",
+                           .directories = std::move(written->base_times)};
 }
 
 }  // namespace

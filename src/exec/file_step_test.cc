@@ -15,6 +15,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 class FileSteps : public StepTest {
  protected:
@@ -194,11 +195,16 @@ class PartialInputs : public FileSteps {
 
   // Copies /lib of `source` onto `base`, neither of which need be here.
   engine::RunResult CopyLib(const cache::Rootfs& base, const cache::Rootfs& source,
-                            std::vector<std::optional<graph::StepIndex>> base_added_by = {}) {
+                            std::vector<std::optional<graph::StepIndex>> base_added_by = {},
+                            std::map<RelPath, Timestamp> known = {}) {
     graph::FileOp copy{.base = 0, .actions = {Copy{.input = 1, .from = {.path = "lib"}, .dest = "/app/lib"}}};
     graph::StepIndex step = graph_.Add({.op = std::move(copy)});
     engine::RunRequest request{.graph = graph_, .step = step, .key = {}, .inputs = {}, .similar = {}};
-    request.inputs.push_back({.step = 0, .rootfs = base, .here = false, .added_by = std::move(base_added_by)});
+    request.inputs.push_back({.step = 0,
+                              .rootfs = base,
+                              .here = false,
+                              .added_by = std::move(base_added_by),
+                              .directories = std::move(known)});
     request.inputs.push_back({.step = 0, .rootfs = source, .here = false});
     LogSink sink;
     auto result = RunFileStep(*job_, request, sink, {});
@@ -235,6 +241,23 @@ TEST_F(PartialInputs, OfTheBaseTheLayerWithTheDirectoryIsBrought) {
   // What the topmost step has written is not there, and what is lowest does not show.
   EXPECT_THAT(brought_, ElementsAre(base.layers[1]));
   EXPECT_EQ(TimeOf(made.outputs[0], "app"), kThen.seconds());
+}
+
+TEST_F(PartialInputs, WhatAnEarlierRunFoundInTheBaseNeedsNoLayerOfIt) {
+  auto source = Make({MakeFile{.path = "/lib/a", .data = "a"}});
+  auto base = Make({MakeDirectory{.path = "/app", .timestamp = kThen}}, Make({MakeFile{.path = "/big", .data = "b"}}));
+  SendAway(base);
+  engine::RunResult first = CopyLib(base, source);
+  EXPECT_THAT(brought_, ElementsAre(base.layers[1]));
+  ASSERT_TRUE(first.directories.contains(RelPath("app")));
+  EXPECT_EQ(first.directories.at(RelPath("app")), kThen);
+  EXPECT_FALSE(first.directories.contains(RelPath("app/lib"))) << "it is the copy's own";
+  ASSERT_TRUE(layers_->Remove(base.layers[1]));
+  brought_.clear();
+  engine::RunResult again = CopyLib(base, source, {}, first.directories);
+  EXPECT_THAT(brought_, IsEmpty());
+  EXPECT_EQ(again.outputs, first.outputs);
+  EXPECT_EQ(again.directories, first.directories);
 }
 
 TEST_F(PartialInputs, ALayerThatNobodyHasMakesTheStepAskForAllOfThem) {

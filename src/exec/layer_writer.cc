@@ -139,6 +139,9 @@ Result<RelPath> LayerWriter::Resolve(const RelPath& path, bool follow_last) {
 }
 
 Result<std::optional<Timestamp>> LayerWriter::BaseTime(const RelPath& path) const {
+  if (below_ != nullptr) {
+    if (auto known = below_->KnownTime(path)) return known;
+  }
   for (size_t n = base_.layers.size(); n-- > 0;) {
     if (below_ != nullptr) {
       TRY_ASSIGN(bool here, below_->Bring(n, path));
@@ -155,6 +158,7 @@ Status LayerWriter::CopyUpDirectory(const RelPath& path, const Node& node) {
   if (mkdir(host.c_str(), 0700) != 0) return At(path, "mkdir");
   Attributes attributes{.mode = node.mode, .uid = node.uid, .gid = node.gid, .xattrs = node.xattrs};
   TRY_ASSIGN(attributes.mtime, BaseTime(path));
+  if (attributes.mtime) base_times_[path] = *attributes.mtime;
   return SetDirectory(path, attributes);
 }
 

@@ -89,6 +89,9 @@ class LayerWriter {
   // Sets the times of directories. Call once, last.
   Status Finish();
 
+  // Those of the base that were copied up, and have a time there.
+  const std::map<RelPath, Timestamp>& base_times() const { return base_times_; }
+
   const std::string& upper() const { return upper_; }
   int upper_fd() const { return upper_fd_.get(); }
 
@@ -111,6 +114,7 @@ class LayerWriter {
   Fd upper_fd_;
   NeededLayers* const below_;
   std::map<RelPath, Timestamp> directory_times_;
+  std::map<RelPath, Timestamp> base_times_;
 };
 
 // Applies mode, owner, xattrs and (if given) mtime to an open file. kAsMade: the file has its owner

@@ -71,6 +71,11 @@ Status NeededLayers::Bring(size_t layer) {
   return Ok();
 }
 
+std::optional<Timestamp> NeededLayers::KnownTime(const RelPath& directory) const {
+  auto known = input_.directories.find(directory);
+  return known == input_.directories.end() ? std::nullopt : std::optional(known->second);
+}
+
 Result<bool> NeededLayers::Bring(size_t layer, const RelPath& path) {
   if (!MayHave(layer, path)) return false;
   TRY(Bring(layer));

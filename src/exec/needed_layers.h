@@ -3,7 +3,8 @@
 // A stack is looked through from its topmost layer down, and a layer is brought when it is that one's turn: what
 // lies below the layers that hold what is asked for is not fetched, nor unpacked. Names, types and contents are
 // known from the input's tree; layers are needed for the bytes of files, and for the times of directories.
-// A layer that a file action added is passed over where that action cannot have written there.
+// A layer that a file action added is passed over where that action cannot have written there; times that an
+// earlier run of the step has left in its record need no layer at all.
 //
 // When a layer cannot be had, or not without those below it, missing() says so, and the step is to be run again
 // with whole inputs. One thread.
@@ -35,6 +36,9 @@ class NeededLayers {
   // mount of these shows all of it as a mount of the whole stack does.
   Result<std::vector<DiffId>> HoldersOf(const std::vector<tree::Selector>& selectors,
                                         const std::vector<RelPath>& files);
+
+  // Of a directory that the stack shows, where an earlier run of the step has found it out: no layer is needed.
+  std::optional<Timestamp> KnownTime(const RelPath& directory) const;
 
   bool missing() const { return missing_; }
 
