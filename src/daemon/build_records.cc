@@ -159,7 +159,8 @@ void BuildRecords::Prune(State& state) {
   std::ranges::sort(by_age, std::greater<>());
   const int64_t oldest = clock_.Now().nanos - limits_.age.count();
   for (size_t i = 0; i < by_age.size(); ++i) {
-    if (i >= limits_.entries || by_age[i].first < oldest) Forget(state, by_age[i].second);
+    const bool goes = i >= limits_.entries && by_age[i].first < oldest;
+    if (goes || i >= limits_.most) Forget(state, by_age[i].second);
   }
 }
 

@@ -29,9 +29,12 @@
 
 namespace varve::daemon {
 
+// As in BuildKit, a build goes when it is neither among the newest nor young; its defaults. A daemon that is never idle
+// has a bound of its own beside them.
 struct RecordLimits {
-  size_t entries = 50;  // BuildKit's defaults
+  size_t entries = 50;
   Nanos age = std::chrono::hours(48);
+  size_t most = 10'000;  // however young
 };
 
 class BuildRecords {

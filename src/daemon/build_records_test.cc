@@ -121,10 +121,20 @@ TEST_F(RecordsTest, OldOnesGoButThoseThatArePinned) {
     clock.now.nanos += 1;
     End(Begin(ref));
   }
-  EXPECT_EQ(List(), (std::vector<std::string>{"c", "b", "pinned"}));
+  EXPECT_EQ(List(), (std::vector<std::string>{"c", "b", "a", "pinned"}));  // all are young
   clock.now.nanos += Nanos(std::chrono::hours(2)).count();
   End(Begin("d"));
-  EXPECT_EQ(List(), (std::vector<std::string>{"d", "pinned"}));
+  EXPECT_EQ(List(), (std::vector<std::string>{"d", "c", "pinned"}));  // of the old ones, the newest two
+}
+
+TEST_F(RecordsTest, NoMoreThanAreToBeHeldAreHeldHoweverYoungTheyAre) {
+  limits = {.entries = 1, .age = std::chrono::hours(1), .most = 3};
+  records = std::make_unique<BuildRecords>(root.path(), limits, clock);
+  for (const char* ref : {"a", "b", "c", "d"}) {
+    clock.now.nanos += 1;
+    End(Begin(ref));
+  }
+  EXPECT_EQ(List(), (std::vector<std::string>{"d", "c", "b"}));
 }
 
 TEST_F(RecordsTest, AreDeletedUnlessTheyRun) {
