@@ -22,7 +22,7 @@ struct StoredImage {
   std::vector<Variant> variants;  // in the index's order
   size_t attestations = 0;        // manifests of statements about them
 
-  // Of every blob that the image names, once, as the manifests give it: of layers that are kept unpacked, of their
+  // Of every blob that the image names, once, as the manifests give it: a base layer as it was pulled, others as
   // tars.
   uint64_t Size() const;
 };
