@@ -12,12 +12,12 @@
 namespace varve::net {
 
 // The functions of curl/curl.h by their names without "curl_".
-#define VARVE_CURL_FUNCTIONS(F)                                                                                    \
-  F(global_init)                                                                                                   \
-  F(easy_init)                                                                                                     \
-  F(easy_cleanup) F(easy_reset) F(easy_setopt) F(easy_strerror) F(multi_init) F(multi_cleanup) F(multi_add_handle) \
-      F(multi_remove_handle) F(multi_perform) F(multi_poll) F(multi_wakeup) F(multi_info_read) F(multi_strerror)   \
-          F(slist_append) F(slist_free_all)
+// clang-format off
+#define VARVE_CURL_FUNCTIONS(F) \
+  F(global_init) F(easy_init) F(easy_cleanup) F(easy_reset) F(easy_setopt) F(easy_strerror) F(multi_init) \
+  F(multi_cleanup) F(multi_add_handle) F(multi_remove_handle) F(multi_perform) F(multi_poll) F(multi_wakeup) \
+  F(multi_info_read) F(multi_strerror) F(slist_append) F(slist_free_all)
+// clang-format on
 
 struct CurlLibrary {
 #define VARVE_CURL_MEMBER(name) decltype(&curl_##name) name = nullptr;
