@@ -1,6 +1,7 @@
 // Streams through a packer and back.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstring>
 #include <map>
 #include <random>
@@ -202,6 +203,18 @@ TEST(Chunks, AFailedPutIsTheErrorOfTheStream) {
   Status finished = packer.Finish();
   ASSERT_FALSE(finished);
   EXPECT_EQ(finished.error().code, Code::kUnavailable);
+}
+
+TEST(Chunks, AfterAFailedPutNothingIsNamed) {
+  std::atomic<int> puts = 0;
+  Packer packer({.frame = 1 << 10, .pack = 1 << 10}, [&](const Pack&, std::string) -> Status {
+    return puts++ == 0 ? Status(Resource("the disk is full")) : Ok();
+  });
+  Encoder lost(packer);
+  ASSERT_FALSE(lost.Write(TarOf(8'000, 0, 1)));
+  Status finished = packer.Finish();
+  ASSERT_FALSE(finished) << "the pack that was not put is not there";
+  EXPECT_EQ(finished.error().code, Code::kResource);
 }
 
 }  // namespace

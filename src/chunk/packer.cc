@@ -102,13 +102,15 @@ Status Packer::ClosePack() {
 }
 
 Status Packer::PutPacks() {
-  TRY(ParallelFor(closed_.size(), kPacksAtOnce, [&](size_t i) -> Status {
+  if (failure_) return Error(*failure_);
+  Status put = ParallelFor(closed_.size(), kPacksAtOnce, [&](size_t i) -> Status {
     Pack& pack = packs_[closed_[i].first];
     pack = {.digest = Digest::Of(closed_[i].second), .size = closed_[i].second.size()};
     return put_(pack, std::move(closed_[i].second));
-  }));
+  });
+  if (!put) failure_ = put.error();
   closed_.clear();
-  return Ok();
+  return put;
 }
 
 Status Packer::Finish() {

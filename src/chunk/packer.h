@@ -47,7 +47,8 @@ class Packer {
   // What is added after that belongs to another stream: it shares a frame with this one only if that is
   // small, since whoever needs one stream fetches whole frames.
   Status EndOfStream();
-  // All packs are put after that; nothing may be added.
+  // All packs are put after that; nothing may be added. Fails when one could not be put, also before: what was
+  // added is nowhere then.
   Status Finish();
   // After Finish.
   ChunkList ListOf(const Stream& stream) const;
@@ -77,6 +78,7 @@ class Packer {
   std::string pack_;              // being filled
   std::optional<uint32_t> pack_number_;
   std::vector<std::pair<uint32_t, std::string>> closed_;  // packs to be put
+  std::optional<Error> failure_;                          // of the first that was not
 };
 
 }  // namespace varve::chunk

@@ -145,35 +145,6 @@ TEST_F(ProvenanceTest, TheCallMayBeOfAnotherBuildThatRuns) {
   EXPECT_EQ(RequestIn(with_input()).Find("inputs"), nullptr);
 }
 
-TEST_F(ProvenanceTest, OfVeryManyCallsThatLedToAResultSomeAreTold) {
-  Write("Dockerfile", "FROM one AS made\nFROM scratch\nCOPY --from=one / /\nCOPY --from=two / /\n");
-  auto request = RequestOfAClient("s");
-  auto solving = Begin(request);
-  FakeFrontEnd front_end(channel, request.ref());
-  gateway::SolveRequest solve;
-  solve.set_frontend("dockerfile.v0");
-  solve.set_allow_result_return(true);
-  (*solve.mutable_frontend_opt())["context:one"] = "input:one";
-  (*solve.mutable_frontend_opt())["context:two"] = "input:two";
-  graph::Graph graph;
-  graph.Add({.op = graph::FileOp{.base = -1, .actions = {graph::MakeFile{.path = "/made", .data = "text"}}}});
-  pb::Definition made = llb::Encode(graph, graph::Ref{0, 0});
-  gateway::SolveResponse solved;
-  for (int i = 0; i < 12; ++i) {
-    for (const char* name : {"one", "two"}) (*solve.mutable_frontend_inputs())[name] = made;
-    const grpc::Status status = front_end.Call(&FakeFrontEnd::Stub::Solve, solve, solved);
-    ASSERT_TRUE(status.ok()) << status.error_message();
-    made = solved.result().ref().def();
-  }
-  ASSERT_TRUE(front_end.Return(solved.result()).ok());
-  ASSERT_TRUE(solving.get().status.ok());
-  const std::string text = RequestIn(ProvenanceOf(RecordOf(request.ref()).result())).Dump();
-  size_t told = 0;
-  for (size_t at = text.find("configSource"); at != text.npos; at = text.find("configSource", at + 1)) ++told;
-  EXPECT_GT(told, 100u);
-  EXPECT_LE(told, 500u);
-}
-
 TEST_F(ProvenanceTest, ADefinitionOfTheClientsOwnIsOfNoCall) {
   graph::Graph graph;
   graph.Add({.op = graph::FileOp{.base = -1, .actions = {graph::MakeFile{.path = "/made", .data = "text"}}}});

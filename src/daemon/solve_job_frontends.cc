@@ -15,15 +15,6 @@ namespace {
 // What libraries of front ends read to know of which definition they came: "the front end that I am".
 constexpr char kMetadataDirectory[] = "run/config/buildkit/metadata";
 
-// Of the calls that led to one: results that each are made of the one before, twice, double them each time.
-constexpr size_t kMaxTold = 500;
-
-size_t CountOf(const attest::Invocation& invocation) {
-  size_t count = 1;
-  for (const attest::NamedInvocation& input : invocation.inputs) count += CountOf(input.invocation);
-  return count;
-}
-
 // The build context, if there is one, that is to be used instead of the image `source`.
 std::optional<std::string> NamedContextOf(const oci::Reference& source, const Attributes& attributes) {
   for (auto it = attributes.lower_bound("context:"); it != attributes.end() && it->first.starts_with("context:");
@@ -61,13 +52,8 @@ attest::Invocation SolveJob::Asked(const std::string& frontend, const Attributes
   auto context = asked.args.find("context");
   // A directory of the client has no address.
   if (context != asked.args.end() && !IsRemoteContext(context->second)) asked.args.erase(context);
-  size_t told = 0;
   for (const std::string& name : SortedKeys(inputs)) {
-    auto made = invocations_.Find(inputs.at(name));
-    if (!made) continue;
-    told += CountOf(*made);
-    if (told > kMaxTold) break;
-    asked.inputs.push_back({name, std::move(*made)});
+    if (auto made = invocations_.Find(inputs.at(name))) asked.inputs.push_back({name, std::move(*made)});
   }
   return asked;
 }

@@ -28,6 +28,7 @@
 
 #include "base/fd.h"
 #include "base/guarded.h"
+#include "base/metric.h"
 #include "base/strings.h"
 #include "engine/no_runner.h"
 #include "engine/replay.h"
@@ -601,11 +602,13 @@ TEST_F(RandomReplay, NoHitDiffersFromARealRun) {
 // Steps that are told more than they ask, as those are that ask much: nothing that they are told may be missing.
 TEST_F(RandomReplay, NoHitOfAStepThatIsToldMoreDiffersFromARealRun) {
   const int rounds = FromEnvironment("VARVE_TRACE_ROUNDS", 1000) / 4;
+  const int64_t ahead = Counter("trace.read_ahead").value();
   for (size_t exact_paths : {0, 4}) {
     Tally tally = RunRounds(rounds, 0, exact_paths);
     EXPECT_EQ(tally.wrong, 0) << "after " << exact_paths << " paths";
     EXPECT_GT(tally.hits, tally.decisions / 5);
   }
+  EXPECT_GT(Counter("trace.read_ahead").value(), ahead) << "nothing was told";
 }
 
 // The test can see a hole: each class of questions, left out, gives wrong hits.
