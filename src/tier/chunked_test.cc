@@ -282,6 +282,16 @@ TEST_F(ChunkedTier, OldMountsGoFirstWhenTheTierIsFull) {
   EXPECT_TRUE(ReadMount("newest") == TarOf(40, 4, 1));
 }
 
+TEST_F(ChunkedTier, MountsTakeHalfThoughThereIsRoom) {
+  Offer offer = OfferOf({});
+  offer.mounts = {MountOf("old", TarOf(40, 1, 1), 1)};
+  Send(offer, {.max_size = 1'000'000});
+  offer.mounts = {MountOf("new", TarOf(40, 2, 1), 2)};
+  Send(offer, {.max_size = 1'000'000});
+  EXPECT_EQ(ReadMount("old"), "absent") << "320 kB each";
+  EXPECT_TRUE(ReadMount("new") == TarOf(40, 2, 1));
+}
+
 // --- Shrinking ---------------------------------------------------------------------------------------
 
 TEST(ShrinkChunks, APackThatAnotherLayerNeedsFreesNothing) {
@@ -310,6 +320,26 @@ TEST(ShrinkChunks, APackThatAnotherLayerNeedsFreesNothing) {
   EXPECT_EQ(group.layers.size(), 1u) << "two packs and a list";
   EXPECT_LE(BytesOf({group}), 2500u);
   EXPECT_EQ(group.records.size(), 1u);
+}
+
+TEST(ShrinkChunks, MountsMakeRoomForLayersThatStay) {
+  auto stored = [](const std::string& name, uint64_t size) {
+    return StoredLayer{
+        .layer = DiffId(Digest::Of(name)),
+        .blob = {.media_type = std::string(chunk::kListMediaType), .digest = Digest::Of("list " + name), .size = size},
+        .tar_size = 1};
+  };
+  Group group{.layers = {stored("layer", 700)}};
+  cache::StepRecord record;
+  record.key = StepKey(Digest::Of("key"));
+  record.outputs = {{{group.layers[0].layer}, tree::EmptyTree()}};
+  group.records = {record};
+  group.mounts = {{"old", Timestamp{1}, stored("old", 250)}, {"new", Timestamp{2}, stored("new", 250)}};
+  Shrink(group, 1000, Timestamp{3}, {record.key});
+  EXPECT_EQ(group.layers.size(), 1u);
+  ASSERT_EQ(group.mounts.size(), 1u);
+  EXPECT_EQ(group.mounts[0].key, "new");
+  EXPECT_LE(BytesOf({group}), 1000u);
 }
 
 }  // namespace

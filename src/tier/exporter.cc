@@ -403,7 +403,8 @@ Status Exporter::WriteGroup() {
     }
   }
   all.push_back(std::move(added_));
-  if (offer_.replace || all.size() > kMaxGroups || (max_size > 0 && BytesOf(all) > max_size)) {
+  const bool too_large = max_size > 0 && (BytesOf(all) > max_size || BytesOfMounts(all) > max_size / 2);
+  if (offer_.replace || all.size() > kMaxGroups || too_large) {
     for (const GroupEntry& entry : there_.entries) replaced.push_back(entry.manifest.digest);
     Group one = MergeGroups(all);
     if (max_size > 0) Shrink(one, max_size, to_.clock.Now(), made);

@@ -23,6 +23,12 @@ uint64_t BytesOf(const std::vector<Group>& groups) {
   return total;
 }
 
+uint64_t BytesOfMounts(const std::vector<Group>& groups) {
+  Group mounts;
+  for (const Group& group : groups) mounts.mounts.insert(mounts.mounts.end(), group.mounts.begin(), group.mounts.end());
+  return BytesOf({mounts});
+}
+
 Group MergeGroups(const std::vector<Group>& groups) {
   Group merged;
   for (const Group& group : groups) {
@@ -180,10 +186,10 @@ bool DropLayers(Group& group, uint64_t max_size, Timestamp now, const std::set<S
   return !dropped.empty();
 }
 
-// The oldest first, until the others take at most `max_size`.
-void DropMounts(Group& group, uint64_t max_size) {
+// The oldest first, until the others, or all that there is with them, take at most `max_size`.
+void DropMounts(Group& group, uint64_t max_size, uint64_t (*bytes_of)(const std::vector<Group>&)) {
   std::ranges::sort(group.mounts, {}, &StoredMount::created);
-  while (!group.mounts.empty() && BytesOf({{.mounts = group.mounts}}) > max_size) {
+  while (!group.mounts.empty() && bytes_of({group}) > max_size) {
     group.mounts.erase(group.mounts.begin());
   }
   std::ranges::sort(group.mounts, {}, &StoredMount::key);
@@ -192,10 +198,11 @@ void DropMounts(Group& group, uint64_t max_size) {
 }  // namespace
 
 void Shrink(Group& group, uint64_t max_size, Timestamp now, const std::set<StepKey>& kept) {
-  DropMounts(group, max_size / 2);
+  DropMounts(group, max_size / 2, &BytesOfMounts);
   // A pack goes with the last layer that needs it, so one round may free less than it hoped for.
   while (BytesOf({group}) > max_size && DropLayers(group, max_size, now, kept)) {
   }
+  DropMounts(group, max_size, &BytesOf);
 }
 
 std::set<DiffId> WorthSending(const std::vector<Group>& there, const Group& added, const std::set<DiffId>& result,

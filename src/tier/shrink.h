@@ -12,6 +12,7 @@ namespace varve::tier {
 
 // What the blobs of the groups take, each counted once.
 uint64_t BytesOf(const std::vector<Group>& groups);
+uint64_t BytesOfMounts(const std::vector<Group>& groups);
 
 // Everything that the groups hold; of a key's records, and of a cache mount's contents, the newest, of
 // those that are signed the newest of each signer: whoever trusts him alone must not lose it to a newer one.
@@ -29,7 +30,8 @@ void DropBlobs(Group& group, const std::set<Digest>& blobs);
 // worth least until what is left takes at most `max_size` bytes, the records
 // on them, and tree packs without a record. Records of no stored layer stay: they are kilobytes.
 // The layers of the steps in `kept`, what a build has just added, go only where they do not fit alone:
-// a guess from one run's seconds must not throw out what was sent a moment ago.
+// a guess from one run's seconds must not throw out what was sent a moment ago. Where they leave less than half
+// to the mounts, more of these go.
 void Shrink(Group& group, uint64_t max_size, Timestamp now, const std::set<StepKey>& kept);
 
 // Which of the layers that `added` would bring to the groups that are there are worth their bytes, where
