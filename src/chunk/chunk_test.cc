@@ -217,5 +217,26 @@ TEST(Chunks, AfterAFailedPutNothingIsNamed) {
   EXPECT_EQ(finished.error().code, Code::kResource);
 }
 
+TEST(Chunks, StreamsWithAPackEndBetweenThemShareNone) {
+  std::map<Digest, std::string> packs;
+  Guarded<int> lock;
+  Packer packer({}, [&](const Pack& pack, std::string bytes) -> Status {
+    auto locked = lock.Lock();
+    packs[pack.digest] = std::move(bytes);
+    return Ok();
+  });
+  std::vector<Stream> streams;
+  for (int i = 0; i < 2; ++i) {
+    const std::string tar = Random(30'000, 7 + static_cast<uint64_t>(i));
+    Encoder encoder(packer);
+    ASSERT_TRUE(encoder.Write(tar));
+    streams.push_back(*encoder.Finish(Digest::Of(tar)));
+    ASSERT_TRUE(packer.EndOfPack());
+  }
+  ASSERT_TRUE(packer.Finish());
+  EXPECT_EQ(packs.size(), 2u);
+  for (const Stream& stream : streams) EXPECT_EQ(packer.ListOf(stream).packs.size(), 1u);
+}
+
 }  // namespace
 }  // namespace varve::chunk

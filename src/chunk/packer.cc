@@ -113,10 +113,14 @@ Status Packer::PutPacks() {
   return put;
 }
 
-Status Packer::Finish() {
+Status Packer::EndOfPack() {
   TRY(CloseFrame());
   TRY(CompressFrames());
-  TRY(ClosePack());
+  return ClosePack();
+}
+
+Status Packer::Finish() {
+  TRY(EndOfPack());
   return PutPacks();
 }
 

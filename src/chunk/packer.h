@@ -47,6 +47,8 @@ class Packer {
   // What is added after that belongs to another stream: it shares a frame with this one only if that is
   // small, since whoever needs one stream fetches whole frames.
   Status EndOfStream();
+  // What is added after that lies in other packs. (Whatever was added is put by and by, or by Finish.)
+  Status EndOfPack();
   // All packs are put after that; nothing may be added. Fails when one could not be put, also before: what was
   // added is nowhere then.
   Status Finish();

@@ -119,11 +119,21 @@ Status FetchChunked(const StoredLayer& tar, const std::vector<DiffId>& similar, 
   return assembly->Join(out);
 }
 
-ChunkSender::ChunkSender(Wire& wire, ChunkLists& lists, std::optional<int> level, std::stop_token stop)
-    : wire_(wire), lists_(lists), stop_(stop),
-      packer_({.level = level}, [this](const chunk::Pack& pack, std::string bytes) {
-        return wire_.Send(DescriptorOf(pack), OpenText(std::move(bytes)), stop_);
-      }) {}
+ChunkSender::ChunkSender(Wire& wire, ChunkLists& lists, std::string scratch, std::optional<int> level,
+                         std::stop_token stop)
+    : wire_(wire), lists_(lists), stop_(stop), spool_(std::move(scratch)),
+      packer_({.level = level},
+              [this](const chunk::Pack& pack, std::string bytes) { return SendPack(pack, std::move(bytes)); }) {}
+
+Status ChunkSender::SendPack(const chunk::Pack& pack, std::string bytes) {
+  if (!wire_.KeepsUntilReplace()) return wire_.Send(DescriptorOf(pack), OpenText(std::move(bytes)), stop_);
+  TRY_ASSIGN(OpenAt open, spool_.Add(bytes));
+  held_.Lock()->insert_or_assign(pack.digest, std::move(open));
+  return Ok();
+}
+
+// What is held for a tar is sent or not: it shares packs with others only where it has chunks of theirs.
+Status ChunkSender::EndOfTar() { return wire_.KeepsUntilReplace() ? packer_.EndOfPack() : Ok(); }
 
 Status ChunkSender::Know(const std::vector<const StoredLayer*>& tars) {
   METRIC("tier.known_chunks");
@@ -184,6 +194,7 @@ Status ChunkSender::AddLayer(const DiffId& layer, const WriteTar& write) {
   chunk::Encoder encoder(packer_);
   TRY(write(encoder, stop_));
   TRY_ASSIGN(auto stream, encoder.Finish(layer.value));
+  TRY(EndOfTar());
   layers_.push_back(std::move(stream));
   return Ok();
 }
@@ -194,6 +205,7 @@ Status ChunkSender::AddMount(const std::string& key, Timestamp created, const Wr
   HashingWriter hashed(&encoder);
   TRY(write(hashed, stop_));
   TRY_ASSIGN(auto stream, encoder.Finish(hashed.Finish()));
+  TRY(EndOfTar());
   mounts_.push_back({key, created, std::move(stream)});
   return Ok();
 }
@@ -204,8 +216,23 @@ Result<StoredLayer> ChunkSender::SendList(const chunk::Stream& stream) {
   StoredLayer stored{
       .layer = DiffId(stream.digest), .blob = Describe(text, chunk::kListMediaType), .tar_size = stream.size};
   for (const chunk::Pack& pack : list.packs) stored.packs.push_back(DescriptorOf(pack));
-  TRY(wire_.Send(stored.blob, OpenText(std::move(text)), stop_));
+  if (wire_.KeepsUntilReplace()) held_.Lock()->insert_or_assign(stored.blob.digest, OpenText(std::move(text)));
+  else TRY(wire_.Send(stored.blob, OpenText(std::move(text)), stop_));
   return stored;
+}
+
+Status ChunkSender::SendHeld(const StoredLayer& tar) {
+  for (const oci::Descriptor& blob : tar.Blobs()) {
+    OpenAt open;
+    {
+      auto held = held_.Lock();
+      auto it = held->find(blob.digest);
+      if (it == held->end()) continue;
+      open = it->second;
+    }
+    TRY(wire_.Send(blob, open, stop_));
+  }
+  return Ok();
 }
 
 Result<ChunkSender::Sent> ChunkSender::Finish() {

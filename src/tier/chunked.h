@@ -15,6 +15,7 @@
 #include "chunk/packer.h"
 #include "sys/tempdir.h"
 #include "tier/group.h"
+#include "tier/spool.h"
 #include "tier/wire.h"
 
 namespace varve::tier {
@@ -43,10 +44,13 @@ class ChunkLists {
 Status FetchChunked(const StoredLayer& tar, const std::vector<DiffId>& similar, const LocalTars& local,
                     ChunkLists& lists, Wire& wire, Writer& out, std::stop_token stop);
 
-// One export. Not safe for use from several threads at once.
+// One export. Not safe for use from several threads at once. However much is added, what is in memory are the
+// packs that are made at the moment, some fifty megabytes: packs for a storage that keeps them until its Replace
+// wait in `scratch`, a directory, as a file that takes what is new of the tars, compressed. Such a storage is
+// given what SendHeld names, and nothing before.
 class ChunkSender {
  public:
-  ChunkSender(Wire& wire, ChunkLists& lists, std::optional<int> level, std::stop_token stop);
+  ChunkSender(Wire& wire, ChunkLists& lists, std::string scratch, std::optional<int> level, std::stop_token stop);
 
   // Chunks of these need not be sent, as far as their packs are there. Those that cannot be read are
   // passed over.
@@ -59,19 +63,25 @@ class ChunkSender {
   Status AddLayer(const DiffId& layer, const WriteTar& write);
   Status AddMount(const std::string& key, Timestamp created, const WriteTar& write);
 
-  // Sends what is left, then the lists. In the order of the calls.
+  // Sends what is left, then the lists; or holds them. In the order of the calls.
   struct Sent {
     std::vector<StoredLayer> layers;
     std::vector<StoredMount> mounts;
   };
   Result<Sent> Finish();
+  // What is held of the blobs of one that Finish gave.
+  Status SendHeld(const StoredLayer& tar);
 
  private:
+  Status SendPack(const chunk::Pack& pack, std::string bytes);
   Result<StoredLayer> SendList(const chunk::Stream& stream);
+  Status EndOfTar();
 
   Wire& wire_;
   ChunkLists& lists_;
   const std::stop_token stop_;
+  Spool spool_;
+  Guarded<std::map<Digest, OpenAt>> held_;
   chunk::Packer packer_;
   std::vector<chunk::Stream> layers_;
   struct Mount {

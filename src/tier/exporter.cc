@@ -92,6 +92,10 @@ class Exporter {
   Result<bool> SendBlobInTime(ExportBudget& budget, const DiffId& layer, const Offer::Blob& blob);
   Status SendWhatIsWorthIt(LayerBlobs& blobs);
   Status SendChunks(ExportBudget& budget);
+  // Those that changed, and those that the place lacks.
+  Result<std::vector<const Offer::Mount*>> MountsToSend();
+  Result<bool> IsThere(const StoredMount& mount);
+  Status KeepWhatFits(std::vector<StoredMount>& mounts);
   Status AddChunkedLayers(ChunksAhead& chunks, ExportBudget& budget);
   Status SendTrees();
   Status WriteGroup();
@@ -307,15 +311,13 @@ Status Exporter::SendWhatIsWorthIt(LayerBlobs& blobs) {
 
 // Layers and cache mounts.
 Status Exporter::SendChunks(ExportBudget& budget) {
-  std::vector<const Offer::Mount*> mounts;
-  for (const Offer::Mount& mount : offer_.mounts) {
-    if (mount.changed || !there_.mounts.contains(mount.key)) mounts.push_back(&mount);
-  }
+  TRY_ASSIGN(auto mounts, MountsToSend());
   const bool layers = offer_.chunked && budget.size() > 0;
   if (!layers && mounts.empty()) return Ok();
   std::unique_ptr<ChunksAhead> chunks = std::move(to_.chunks);
   if (chunks == nullptr) {
-    chunks.reset(new ChunksAhead{ChunkSender(to_.wire, to_.lists, offer_.chunk_level, stop_), {}});
+    chunks.reset(
+        new ChunksAhead{ChunkSender(to_.wire, to_.lists, to_.options.local.scratch, offer_.chunk_level, stop_), {}});
     TRY(chunks->sender.Know(there_.Tars()));
   }
   ChunkSender& sender = chunks->sender;
@@ -331,14 +333,75 @@ Status Exporter::SendChunks(ExportBudget& budget) {
   for (StoredLayer& layer : sent.layers) {
     // What was sent ahead may turn out to be there, or to be of no record.
     const bool held = std::ranges::find(added_.layers, layer.layer, &StoredLayer::layer) != added_.layers.end();
-    if (layers_.contains(layer.layer) && !held) added_.layers.push_back(std::move(layer));
+    if (!layers_.contains(layer.layer) || held) continue;
+    TRY(sender.SendHeld(layer));
+    added_.layers.push_back(std::move(layer));
   }
+  std::vector<StoredMount> fresh;
   for (StoredMount& mount : sent.mounts) {
-    auto before = there_.mounts.find(mount.key);
-    bool same = before != there_.mounts.end() && before->second->tar.layer == mount.tar.layer &&
-                before->second->tar.packs == mount.tar.packs;
-    if (!same) added_.mounts.push_back(std::move(mount));
+    TRY_ASSIGN(bool is_there, IsThere(mount));
+    if (!is_there) fresh.push_back(std::move(mount));
   }
+  if (to_.options.evicts_by_itself && to_.options.max_size > 0) TRY(KeepWhatFits(fresh));
+  for (StoredMount& mount : fresh) {
+    TRY(sender.SendHeld(mount.tar));
+    added_.mounts.push_back(std::move(mount));
+  }
+  return Ok();
+}
+
+Result<std::vector<const Offer::Mount*>> Exporter::MountsToSend() {
+  std::vector<const Offer::Mount*> mounts;
+  for (const Offer::Mount& mount : offer_.mounts) {
+    auto known = there_.mounts.find(mount.key);
+    bool stays = !mount.changed && known != there_.mounts.end();
+    if (stays && to_.options.evicts_by_itself) {
+      TRY_ASSIGN(stays, Holds(known->second->tar));
+    }
+    if (!stays) mounts.push_back(&mount);
+  }
+  return mounts;
+}
+
+// The same chunks make the same packs, also of a mount whose packs are gone.
+Result<bool> Exporter::IsThere(const StoredMount& mount) {
+  auto known = there_.mounts.find(mount.key);
+  if (known == there_.mounts.end()) return false;
+  const StoredLayer& tar = known->second->tar;
+  if (tar.layer != mount.tar.layer || tar.packs != mount.tar.packs) return false;
+  return to_.options.evicts_by_itself ? Holds(tar) : true;
+}
+
+// What was used last goes first. Room is made, in what the list names, by older mounts and by the layers that
+// are worth least, and not by layers that this very export brings.
+Status Exporter::KeepWhatFits(std::vector<StoredMount>& mounts) {
+  const uint64_t max_size = to_.options.max_size;
+  std::set<StepKey> made;
+  for (const cache::StepRecord& record : added_.records) made.insert(record.key);
+  Group wanted = added_;
+  std::vector<StoredMount> fitting, left_out;
+  std::ranges::stable_sort(mounts, std::greater(), &StoredMount::created);
+  for (StoredMount& mount : mounts) {
+    wanted.mounts = fitting;
+    wanted.mounts.push_back(mount);
+    if (to_.options.sign) TRY(SignGroup(wanted, *to_.options.sign));
+    std::vector<Group> all = there_.groups;
+    all.push_back(wanted);
+    Group one = MergeGroups(all);
+    Shrink(one, max_size, to_.clock.Now(), made);
+    auto same = [&](const StoredMount& stays) {
+      return stays.key == mount.key && stays.tar.layer == mount.tar.layer && stays.tar.packs == mount.tar.packs;
+    };
+    (std::ranges::any_of(one.mounts, same) ? fitting : left_out).push_back(std::move(mount));
+  }
+  mounts = std::move(fitting);
+  if (left_out.empty()) return Ok();
+  std::vector<std::string> ids;
+  for (const StoredMount& mount : left_out) {
+    ids.push_back(std::ranges::find(offer_.mounts, mount.key, &Offer::Mount::key)->id);
+  }
+  to_.note(fmt::format("cache mounts were not sent, since max-size={} is reached, of which mounts take half: {} ({})",
+                       FormatBytes(max_size), Join(ids, ", "), FormatBytes(BytesOf({{.mounts = left_out}}))));
   return Ok();
 }
 

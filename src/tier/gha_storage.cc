@@ -89,6 +89,8 @@ class GhaStorage final : public BlobStorage {
     return !there;
   }
 
+  bool KeepsUntilReplace() const override { return true; }
+
   uint64_t kept_ahead() override { return packs_.kept_bytes(); }
 
   Result<bool> PutAhead(const oci::Descriptor& blob, const OpenAt& open, IfThere if_there,

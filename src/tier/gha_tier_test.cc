@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 
 #include <fstream>
+#include <random>
 
 #include "base/fd.h"
 #include "gha_server/testing/faulty_service.h"
@@ -305,6 +306,113 @@ TEST_P(GhaTier, WhatDoesNotFitIsNotSentAndTheExportSaysSo) {
   });
   ASSERT_TRUE(Job(kMain, small)->Export(offer, nullptr, {}));
   EXPECT_EQ(uploads, 0);
+}
+
+// --- Cache mounts -----------------------------------------------------------------------------------
+
+// Of bytes that do not compress, the same for the same `seed`.
+std::string NoiseOf(size_t size, unsigned seed) {
+  std::mt19937 random(seed);
+  std::string bytes;
+  while (bytes.size() < size) bytes += static_cast<char>(random());
+  return bytes;
+}
+
+Offer::Mount MountOf(const std::string& id, const std::string& content, int64_t created = 1) {
+  return {.key = "key of " + id,
+          .id = id,
+          .created = Timestamp{created * 1'000'000'000},
+          .write = [content](Writer& out, std::stop_token) { return out.Write(content); }};
+}
+
+std::string ReadMount(Tier& tier, const std::string& id) {
+  auto blob = tier.FindMount("key of " + id, {});
+  if (!blob || !*blob) return "absent";
+  StringWriter out;
+  Status fetched = tier.Fetch(**blob, out, {});
+  return fetched ? out.text : "gone";
+}
+
+TEST_P(GhaTier, MountsTakeFewUploadsAndThoseThatDidNotChangeNone) {
+  std::atomic<int> uploads = 0;
+  server_->Fail([&](const ServerRequest& request, int) -> std::optional<ServerReply> {
+    if (IsUpload(request)) ++uploads;
+    return std::nullopt;
+  });
+  // As many uploads ahead as there may be, and a blob for each mount besides.
+  std::vector<std::string> names = Names("step", 30);
+  Offer offer = OfferOf(names, 9'000);
+  for (int i = 0; i < 30; ++i) offer.mounts.push_back(MountOf(std::to_string(i), NoiseOf(9'000, 1'000u + i)));
+  offer.mounts.push_back(MountOf("large", NoiseOf(3'000'000, 1)));
+  auto first = Job(*server_, kMain, {}, {.packs = {.pack_size = 16}});
+  for (const std::string& name : names) ASSERT_TRUE(first->SendAhead(offer, LayerOf(name), {}));
+  Status exported = first->Export(offer, nullptr, {});
+  ASSERT_TRUE(exported) << exported.error().ToString();
+  EXPECT_GT(uploads, 12);
+  EXPECT_LE(uploads, 19);
+  auto reader = Job();
+  EXPECT_TRUE(ReadMount(*reader, "7") == NoiseOf(9'000, 1'007));
+  EXPECT_TRUE(ReadMount(*reader, "large") == NoiseOf(3'000'000, 1));
+
+  uploads = 0;
+  auto second = Job();
+  ASSERT_TRUE(second->Export(offer, nullptr, {}));
+  EXPECT_EQ(uploads, 0);
+  EXPECT_EQ(second->traffic().bytes_written, 0u);
+
+  std::string more = NoiseOf(3'000'000, 1) + "and a little more";
+  offer.mounts.back() = MountOf("large", more, 2);
+  auto third = Job();
+  ASSERT_TRUE(third->Export(offer, nullptr, {}));
+  EXPECT_LE(uploads, 2) << "a pack and the index";
+  EXPECT_LT(third->traffic().bytes_written, 400'000u);
+  EXPECT_TRUE(ReadMount(*Job(), "large") == more);
+}
+
+TEST_P(GhaTier, MountsTakeHalfOfTheSpaceAndWhatDoesNotFitIsNotSent) {
+  const PackedOptions small{.max_size = 100'000};
+  Offer offer = OfferOf({"result"}, 30'000);
+  offer.mounts = {MountOf("npm", NoiseOf(300'000, 1), 3), MountOf("pip", NoiseOf(70'000, 2), 2),
+                  MountOf("go", NoiseOf(30'000, 3), 1)};
+  auto job = Job(kMain, small);
+  ASSERT_TRUE(job->Export(offer, nullptr, {}));
+  auto notices = job->TakeNotices();
+  ASSERT_THAT(notices, SizeIs(1));
+  EXPECT_THAT(notices[0], HasSubstr("max-size=100 kB is reached, of which mounts take half: npm, pip ("));
+  EXPECT_LT(job->traffic().bytes_written, 65'000u);
+  EXPECT_EQ(Found(*Job(), {"result"}), "result");
+  EXPECT_EQ(ReadMount(*Job(), "npm"), "absent");
+  EXPECT_TRUE(ReadMount(*Job(), "go") == NoiseOf(30'000, 3));
+  // A newer one takes the place of an older one, and layers stay.
+  offer.mounts = {MountOf("pip", NoiseOf(40'000, 2), 2)};
+  ASSERT_TRUE(Job(kMain, small)->Export(offer, nullptr, {}));
+  EXPECT_TRUE(ReadMount(*Job(), "pip") == NoiseOf(40'000, 2));
+  EXPECT_EQ(ReadMount(*Job(), "go"), "absent");
+  EXPECT_EQ(Found(*Job(), {"result"}), "result");
+}
+
+TEST_P(GhaTier, MountsOfABuildThatHitCountAsUsedAndAreSentAgainWhenTheyAreGone) {
+  // Each value in an entry of its own.
+  const GhaOptions apart{.packs = {.pack_size = 1, .max_packs = 1'000'000}};
+  Offer offer = OfferOf({"a"});
+  offer.mounts = {MountOf("npm", NoiseOf(40'000, 1))};
+  ASSERT_TRUE(Job(*server_, kMain, {}, apart)->Export(offer, nullptr, {}));
+  gha_server::EntryStore& store = server_->service().store();
+  auto pack = [&] {
+    auto entries = store.List({"refs/heads/main"}, "varve-varve#pack-");
+    std::erase_if(entries, [](const gha_server::Entry& entry) { return entry.size < 40'000; });
+    return entries.at(0);
+  };
+  const gha_server::Entry before = pack();
+  server_->service().clock().Advance(std::chrono::minutes(1));
+  offer.mounts[0].changed = false;
+  ASSERT_TRUE(Job()->Export(offer, nullptr, {}));
+  EXPECT_GT(pack().used, before.used);
+  ASSERT_TRUE(store.Drop(before.id));
+  auto reader = Job();
+  EXPECT_EQ(ReadMount(*reader, "npm"), "gone");
+  ASSERT_TRUE(Job()->Export(offer, nullptr, {}));
+  EXPECT_TRUE(ReadMount(*Job(), "npm") == NoiseOf(40'000, 1));
 }
 
 TEST_P(GhaTier, WhatABuildHitsCountsAsUsedAndIsSentAgainWhenItIsGone) {

@@ -174,7 +174,7 @@ class PackedTier final : public Tier {
 
   Status Export(const Offer& offer, const OnProgress& on_progress, std::stop_token stop) override {
     METRIC("tier.export");
-    CHECK(!options_.evicts_by_itself || (!offer.chunked && offer.mounts.empty()));
+    CHECK(!options_.evicts_by_itself || !offer.chunked);
     Shared before;
     {
       auto ahead = ahead_.Lock();
@@ -261,7 +261,8 @@ class PackedTier final : public Tier {
   Status AddChunksAhead(const Offer& terms, const DiffId& layer, const Contents& there, std::stop_token stop) {
     auto ahead = ahead_.Lock();
     if (ahead->chunks == nullptr) {
-      ahead->chunks.reset(new ChunksAhead{ChunkSender(wire_, lists_, terms.chunk_level, stop), {}});
+      ahead->chunks.reset(
+          new ChunksAhead{ChunkSender(wire_, lists_, options_.local.scratch, terms.chunk_level, stop), {}});
       TRY(ahead->chunks->sender.Know(there.Tars()));
     }
     if (!ahead->chunks->layers.insert(layer).second) return Ok();

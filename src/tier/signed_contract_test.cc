@@ -145,9 +145,7 @@ TEST_P(TierContract, ABlobThatWasNotSignedIsNotTakenForALayer) {
   EXPECT_EQ(out.text, BlobOf(LayerOf("a")));
 }
 
-// Of storages that take chunks: cache mounts are.
 TEST_P(TierContract, AMountThatWasNotSignedIsNotRestored) {
-  if (!GetParam().chunked) return;
   Keys keys;
   auto offer = [&](const std::string& content, int64_t created) {
     Offer mounts = OfferOf({});

@@ -93,8 +93,8 @@ constexpr Key kKeys[] = {
     {"reset", 0, kLocal},
     {"max-size", 0, kPlaces},
     {"format", 0, kPlaces & ~kGha},
-    {"mounts", kPlaces & ~kGha, kPlaces & ~kGha},
-    {"mounts-max-size", 0, kPlaces & ~kGha},
+    {"mounts", kPlaces, kPlaces},
+    {"mounts-max-size", 0, kPlaces},
     {"max-export", 0, kPlaces},
     {"max-time", 0, kPlaces},
 };
@@ -236,11 +236,8 @@ Status CheckKey(Direction direction, Kind kind, const std::string& type, const s
     if (fits && known.name == key) return Ok();
     if (fits) names.push_back(known.name);
   }
-  if (kind == Kind::kGha && (key == "format" || key.starts_with("mounts"))) {
-    Error error = Invalid(
-        "{} type=gha does not take {}: there are neither chunks nor cache mounts in "
-        "GitHub's cache",
-        FlagOf(direction), key);
+  if (kind == Kind::kGha && key == "format") {
+    Error error = Invalid("{} type=gha does not take format: layers are blobs in GitHub's cache", FlagOf(direction));
     error.hint = "leave it out, or use another type beside type=gha";
     return error;
   }

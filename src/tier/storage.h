@@ -71,8 +71,10 @@ class BlobStorage {
     (void)offset, (void)size, (void)out, (void)stop;
     return Internal("{} is not to be had in parts here", blob.digest.ToString());
   }
-  // True: it was sent, or it is with the Replace that follows: a storage may keep `open` until then, to send
-  // many blobs in few requests.
+  // Whether Put keeps `open` until the Replace that follows, to send many blobs in few requests: what is given
+  // to such a storage should not be in memory.
+  virtual bool KeepsUntilReplace() const { return false; }
+  // True: it was sent, or it is with that Replace.
   virtual Result<bool> Put(const oci::Descriptor& blob, const OpenAt& open, IfThere if_there, std::stop_token stop) = 0;
   // Sends a blob that a later Replace will name. As Put does, a storage may keep `open`, to send it with others that
   // come by and by, or with that Replace; kept_ahead are the bytes of those. False: it is there.

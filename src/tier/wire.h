@@ -27,6 +27,7 @@ class Wire {
 
   Status Get(const oci::Descriptor& blob, Writer& out, std::stop_token stop);
   bool HasParts() const { return storage_.HasParts(); }
+  bool KeepsUntilReplace() const { return storage_.KeepsUntilReplace(); }
   Status GetPart(const oci::Descriptor& blob, uint64_t offset, uint64_t size, Writer& out, std::stop_token stop);
   // The whole blob, verified. kCorrupt also when it is larger than `limit`.
   Result<std::string> GetSmall(const oci::Descriptor& blob, uint64_t limit, std::stop_token stop);
