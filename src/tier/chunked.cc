@@ -228,7 +228,8 @@ Status ChunkSender::SendHeld(const StoredLayer& tar) {
       auto held = held_.Lock();
       auto it = held->find(blob.digest);
       if (it == held->end()) continue;
-      open = it->second;
+      open = std::move(it->second);
+      held->erase(it);  // others that need it have it
     }
     TRY(wire_.Send(blob, open, stop_));
   }

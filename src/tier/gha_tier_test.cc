@@ -369,6 +369,15 @@ TEST_P(GhaTier, MountsTakeFewUploadsAndThoseThatDidNotChangeNone) {
   EXPECT_TRUE(ReadMount(*Job(), "large") == more);
 }
 
+TEST_P(GhaTier, WhatMountsShareIsSentAndCountedOnce) {
+  Offer offer = OfferOf({});
+  const std::string content = NoiseOf(3'000'000, 1);
+  offer.mounts = {MountOf("npm", content), MountOf("yarn", content + "and a little more")};
+  auto job = Job();
+  ASSERT_TRUE(job->Export(offer, nullptr, {}));
+  EXPECT_LT(job->traffic().bytes_written, 3'500'000u);
+}
+
 TEST_P(GhaTier, MountsTakeHalfOfTheSpaceAndWhatDoesNotFitIsNotSent) {
   const PackedOptions small{.max_size = 100'000};
   Offer offer = OfferOf({"result"}, 30'000);
