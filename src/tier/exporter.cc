@@ -1,6 +1,7 @@
 #include "tier/exporter.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <set>
 
@@ -64,6 +65,7 @@ class Exporter {
     // Blobs before records (invariant I4).
     if (!offer_.chunked) TRY(SendBlobs(budget));
     if (offer_.chunked || !offer_.mounts.empty()) TRY(SendChunks(budget));
+    if (Chooses()) DropRecordsThatBringNothing();
     left_out_ = budget.left_out();
     if (added_.records.empty() && added_.mounts.empty() && added_.disowned.empty() && !trees_missing &&
         there_.damaged.empty()) {
@@ -90,7 +92,10 @@ class Exporter {
   }
   // False: the time was over.
   Result<bool> SendBlobInTime(ExportBudget& budget, const DiffId& layer, const Offer::Blob& blob);
-  Status SendWhatIsWorthIt(LayerBlobs& blobs);
+  // Of a place that takes nothing back: what goes there is chosen before it is sent.
+  bool Chooses() const { return to_.options.evicts_by_itself && to_.options.max_size > 0; }
+  void LeaveOutWhatIsNotWorthIt(std::vector<StoredLayer>& layers);
+  void DropRecordsThatBringNothing();
   Status SendChunks(ExportBudget& budget);
   // Those that changed, and those that the place lacks.
   Result<std::vector<const Offer::Mount*>> MountsToSend();
@@ -214,16 +219,14 @@ Result<std::set<DiffId>> Exporter::KeepLayers() {
 }
 
 Status Exporter::SendBlobs(ExportBudget& budget) {
-  const bool choose = to_.options.evicts_by_itself && to_.options.max_size > 0;
-  TRY_ASSIGN(auto blobs, MakeBlobs(budget, !choose));
-  if (choose) TRY(SendWhatIsWorthIt(blobs));
-  for (const auto& [layer, blob] : blobs) added_.layers.push_back({layer, blob.descriptor});
-  // A record that was here without its layers, and stays so, is nothing new.
-  if (choose) {
-    std::erase_if(added_.records, [&](const cache::StepRecord& record) {
-      return there_already_.contains(record.key) && !HasLayerOf(added_.layers, record);
-    });
+  TRY_ASSIGN(auto blobs, MakeBlobs(budget, !Chooses()));
+  std::vector<StoredLayer> made;
+  for (const auto& [layer, blob] : blobs) made.push_back({layer, blob.descriptor});
+  if (Chooses()) {
+    LeaveOutWhatIsNotWorthIt(made);
+    for (const StoredLayer& stored : made) TRY(SendBlob(stored.layer, blobs.at(stored.layer), stop_));
   }
+  std::ranges::move(made, std::back_inserter(added_.layers));
   return Ok();
 }
 
@@ -275,9 +278,9 @@ Result<bool> Exporter::SendBlobInTime(ExportBudget& budget, const DiffId& layer,
   return true;
 }
 
-Status Exporter::SendWhatIsWorthIt(LayerBlobs& blobs) {
+void Exporter::LeaveOutWhatIsNotWorthIt(std::vector<StoredLayer>& layers) {
   Group wanted = added_;
-  for (const auto& [layer, blob] : blobs) wanted.layers.push_back({layer, blob.descriptor});
+  wanted.layers.insert(wanted.layers.end(), layers.begin(), layers.end());
   std::set<StepKey> of_result;
   for (const Offer::Record& offered : offer_.records) {
     bool beyond = std::ranges::any_of(offered.record.outputs, [&](const cache::Rootfs& output) {
@@ -289,24 +292,26 @@ Status Exporter::SendWhatIsWorthIt(LayerBlobs& blobs) {
   }
   std::set<DiffId> worth =
       WorthSending(there_.groups, wanted, offer_.result_layers, of_result, to_.options.max_size, to_.clock.Now());
-  size_t left_out = 0;
-  uint64_t bytes = 0;
-  std::erase_if(blobs, [&](const auto& entry) {
-    if (worth.contains(entry.first)) return false;
-    ++left_out;
-    bytes += entry.second.descriptor.size;
+  Group left_out;
+  std::erase_if(layers, [&](const StoredLayer& stored) {
+    if (worth.contains(stored.layer)) return false;
+    left_out.layers.push_back(stored);
     return true;
   });
-  if (left_out > 0) {
-    auto of_the_result = [&](const DiffId& layer) { return offer_.result_layers.contains(layer); };
-    bool least = std::ranges::all_of(added_.layers, of_the_result, &StoredLayer::layer) &&
-                 std::ranges::all_of(blobs, of_the_result, &LayerBlobs::value_type::first);
-    to_.note(fmt::format("{} of {} layers ({}) were not sent, since max-size={} is reached{}", left_out,
-                         left_out + added_.layers.size() + blobs.size(), FormatBytes(bytes),
-                         FormatBytes(to_.options.max_size), least ? ": the export was one of mode=min" : ""));
-  }
-  for (const auto& [layer, blob] : blobs) TRY(SendBlob(layer, blob, stop_));
-  return Ok();
+  if (left_out.layers.empty()) return;
+  auto of_the_result = [&](const DiffId& layer) { return offer_.result_layers.contains(layer); };
+  bool least = std::ranges::all_of(added_.layers, of_the_result, &StoredLayer::layer) &&
+               std::ranges::all_of(layers, of_the_result, &StoredLayer::layer);
+  to_.note(fmt::format("{} of {} layers ({}) were not sent, since max-size={} is reached{}", left_out.layers.size(),
+                       left_out.layers.size() + added_.layers.size() + layers.size(), FormatBytes(BytesOf({left_out})),
+                       FormatBytes(to_.options.max_size), least ? ": the export was one of mode=min" : ""));
+}
+
+// A record that was here without its layers, and stays so, is nothing new.
+void Exporter::DropRecordsThatBringNothing() {
+  std::erase_if(added_.records, [&](const cache::StepRecord& record) {
+    return there_already_.contains(record.key) && !HasLayerOf(added_.layers, record);
+  });
 }
 
 // Layers and cache mounts.
@@ -330,10 +335,14 @@ Status Exporter::SendChunks(ExportBudget& budget) {
     to_.note(fmt::format("cache mount {} was not sent: {}", mount->id, sent.error().message));
   }
   TRY_ASSIGN(auto sent, sender.Finish());
+  std::vector<StoredLayer> chunked;
   for (StoredLayer& layer : sent.layers) {
     // What was sent ahead may turn out to be there, or to be of no record.
     const bool held = std::ranges::find(added_.layers, layer.layer, &StoredLayer::layer) != added_.layers.end();
-    if (!layers_.contains(layer.layer) || held) continue;
+    if (layers_.contains(layer.layer) && !held) chunked.push_back(std::move(layer));
+  }
+  if (Chooses()) LeaveOutWhatIsNotWorthIt(chunked);
+  for (StoredLayer& layer : chunked) {
     TRY(sender.SendHeld(layer));
     added_.layers.push_back(std::move(layer));
   }
@@ -342,7 +351,7 @@ Status Exporter::SendChunks(ExportBudget& budget) {
     TRY_ASSIGN(bool is_there, IsThere(mount));
     if (!is_there) fresh.push_back(std::move(mount));
   }
-  if (to_.options.evicts_by_itself && to_.options.max_size > 0) TRY(KeepWhatFits(fresh));
+  if (Chooses()) TRY(KeepWhatFits(fresh));
   for (StoredMount& mount : fresh) {
     TRY(sender.SendHeld(mount.tar));
     added_.mounts.push_back(std::move(mount));

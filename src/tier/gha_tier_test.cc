@@ -21,8 +21,8 @@ using net::testing::ServerRequest;
 using ::testing::HasSubstr;
 using testing::Key;
 using testing::LayerOf;
-using testing::MakePlace;
 using testing::Place;
+using testing::Setting;
 using ::testing::SizeIs;
 using testing::TierContract;
 
@@ -99,12 +99,14 @@ class GhaPlace final : public Place {
   registry::testing::RecordingSleeper sleeper_;
 };
 
-INSTANTIATE_TEST_SUITE_P(GhaVersion1, TierContract, ::testing::Values(MakePlace([] {
-                           return std::unique_ptr<Place>(std::make_unique<GhaPlace>(gha::Protocol::kV1));
-                         })));
-INSTANTIATE_TEST_SUITE_P(GhaVersion2, TierContract, ::testing::Values(MakePlace([] {
-                           return std::unique_ptr<Place>(std::make_unique<GhaPlace>(gha::Protocol::kV2));
-                         })));
+template <gha::Protocol protocol>
+std::unique_ptr<Place> NewGhaPlace() {
+  return std::make_unique<GhaPlace>(protocol);
+}
+
+INSTANTIATE_TEST_SUITE_P(GhaVersion1, TierContract, ::testing::Values(&NewGhaPlace<gha::Protocol::kV1>));
+INSTANTIATE_TEST_SUITE_P(GhaVersion2, TierContract, ::testing::Values(&NewGhaPlace<gha::Protocol::kV2>));
+INSTANTIATE_TEST_SUITE_P(GhaChunked, TierContract, ::testing::Values(Setting(&NewGhaPlace<gha::Protocol::kV2>, true)));
 
 // --- Its own ----------------------------------------------------------------------------------------
 
@@ -442,6 +444,44 @@ TEST_P(GhaTier, WhatABuildHitsCountsAsUsedAndIsSentAgainWhenItIsGone) {
   EXPECT_EQ(Found(*Job(), {"a"}), "a(broken)");
   ASSERT_TRUE(Job()->Export(OfferOf({"a"}, 3'000), nullptr, {}));
   EXPECT_EQ(Found(*Job(), {"a"}), "a");
+}
+
+TEST_P(GhaTier, ChunkedLayersSendWhatIsNewAndAreWeighedWhole) {
+  auto offer_of = [](const std::string& name, const std::string& tar) {
+    Offer offer = OfferOf({name});
+    offer.chunked = true;
+    const DiffId layer(Digest::Of(tar));
+    offer.records[0].record.outputs = {{{layer}, tree::EmptyTree()}};
+    offer.layers = offer.result_layers = {layer};
+    offer.write_tar = [tar](const DiffId&, Writer& out, std::stop_token) { return out.Write(tar); };
+    return offer;
+  };
+  auto read = [&](Tier& tier, const std::string& tar) {
+    auto blob = tier.FindLayer(DiffId(Digest::Of(tar)), {});
+    if (!blob || !*blob) return false;
+    StringWriter out;
+    return tier.Fetch(**blob, out, {}) && out.text == tar;
+  };
+  const PackedOptions small{.max_size = 4'000'000};
+  const std::string first = NoiseOf(2'500'000, 1), second = first + "and a little more";
+  ASSERT_TRUE(Job(kMain, small)->Export(offer_of("a", first), nullptr, {}));
+  auto job = Job(kMain, small);
+  ASSERT_TRUE(job->Export(offer_of("b", second), nullptr, {}));
+  EXPECT_LT(job->traffic().bytes_written, 500'000u);
+  EXPECT_THAT(job->TakeNotices(), SizeIs(0)) << "5 MB of layers are 2.5 MB of packs";
+  EXPECT_TRUE(read(*Job(), first));
+  EXPECT_TRUE(read(*Job(), second));
+  // One that is no part of the result, and worth less than what would have to go.
+  const std::string other = NoiseOf(3'000'000, 2);
+  Offer stage = offer_of("c", other);
+  stage.result_layers.clear();
+  stage.records[0].record.wall = Nanos(1'000);
+  auto late = Job(kMain, small);
+  ASSERT_TRUE(late->Export(stage, nullptr, {}));
+  EXPECT_LT(late->traffic().bytes_written, 10'000u) << "the record";
+  EXPECT_THAT(late->TakeNotices(), SizeIs(1));
+  EXPECT_FALSE(read(*Job(), other));
+  EXPECT_TRUE(read(*Job(), second));
 }
 
 // --- Faults ------------------------------------------------------------------------------------------

@@ -174,7 +174,6 @@ class PackedTier final : public Tier {
 
   Status Export(const Offer& offer, const OnProgress& on_progress, std::stop_token stop) override {
     METRIC("tier.export");
-    CHECK(!options_.evicts_by_itself || !offer.chunked);
     Shared before;
     {
       auto ahead = ahead_.Lock();

@@ -27,9 +27,8 @@ struct PackedOptions {
   // The storage cannot take back what was sent, and drops by itself what was used longest ago. So layers
   // that are worth less than what would have to go for them are not sent at all, instead of going after;
   // and an export asks for the layers of what the build hit, and for its cache mounts, which counts as a use,
-  // and sends those again that are gone. Mounts are weighed when they are packed, and those that do not fit are
-  // not sent. Layers are not stored as chunks there:
-  // those that share packs have no bytes of their own that could be weighed one by one.
+  // and sends those again that are gone. What is stored as chunks is weighed when it is packed, packs that
+  // several layers need once.
   bool evicts_by_itself = false;
   LocalTars local = {};  // for layers and mounts that are stored as chunks
   // Reading: only records and layers that one of these keys has signed (trust=own).

@@ -92,7 +92,7 @@ constexpr Key kKeys[] = {
     {"oci-mediatypes", 0, kPlaces},
     {"reset", 0, kLocal},
     {"max-size", 0, kPlaces},
-    {"format", 0, kPlaces & ~kGha},
+    {"format", 0, kPlaces},
     {"mounts", kPlaces, kPlaces},
     {"mounts-max-size", 0, kPlaces},
     {"max-export", 0, kPlaces},
@@ -235,11 +235,6 @@ Status CheckKey(Direction direction, Kind kind, const std::string& type, const s
     bool fits = types & Bit(kind);
     if (fits && known.name == key) return Ok();
     if (fits) names.push_back(known.name);
-  }
-  if (kind == Kind::kGha && key == "format") {
-    Error error = Invalid("{} type=gha does not take format: layers are blobs in GitHub's cache", FlagOf(direction));
-    error.hint = "leave it out, or use another type beside type=gha";
-    return error;
   }
   Error error = Invalid("unknown option \"{}\" of {} type={}", key, FlagOf(direction), type);
   if (auto near = NearestWord(key, names)) error.hint = fmt::format("did you mean {}?", *near);

@@ -163,7 +163,6 @@ TEST(CacheSpec, WhatIsWrongIsNamedAndWhatIsRightToo) {
   EXPECT_THAT(error(ParseCacheFrom("type=gha,scope=")), HasSubstr("needs scope=…"));
   EXPECT_THAT(error(ParseCacheTo("type=gha,scope=" + std::string(129, 's'))), HasSubstr("longer than 128"));
   EXPECT_THAT(error(ParseCacheTo("type=gha,tag=x")), HasSubstr("unknown option"));
-  EXPECT_THAT(error(ParseCacheTo("type=gha,format=chunked")), HasSubstr("type=gha does not take format"));
   EXPECT_THAT(error(ParseCacheFrom("type=local,src=a,format=chunked")), HasSubstr("unknown option"));
   EXPECT_THAT(error(ParseCacheFrom("type=locale,src=a")), HasSubstr("unknown type"));
 }
@@ -188,6 +187,7 @@ TEST(CacheSpec, FormatAndMounts) {
   EXPECT_EQ((*ParseCacheTo("type=gha,mounts=true,mounts-max-size=3m"))[0].mounts_max_size, 3u << 20);
   EXPECT_FALSE((*ParseCacheFrom("type=local,src=d,mounts=false"))[0].mounts.Takes("any"));
   EXPECT_FALSE((*ParseCacheTo("type=local,dest=d,format=layers"))[0].chunked);
+  EXPECT_TRUE((*ParseCacheTo("type=gha,format=chunked"))[0].chunked);
   for (const char* bad :
        {"type=local,dest=d,format=oci", "type=local,dest=d,mounts=a;;b",
         "type=local,dest=d,format=chunked,compression=gzip", "type=local,dest=d,mounts-max-size=much"}) {
