@@ -2,26 +2,27 @@
 //
 //   soak VARVED [--clients N] [--sessions N] [--rounds N] [--seconds N] [--directory DIR]
 //
-// A round is: N clients that build at once, among them some that cancel, are killed or die while they upload; then N
-// sessions that are opened and dropped. A tenth of a round goes before the first, and fills what is made once; what the
-// daemon then has of memory, descriptors, mounts, processes and temporary files is the measure for the middle and the
-// end of each round. Rounds go on until both --rounds and --seconds are over. With VARVE_REGISTRIES naming a registry
-// that has busybox, builds run steps in it. A round of the defaults takes two cores some minutes.
+// A round is: N clients that build at once, among them some that cancel, close or die while they upload; a tenth of as
+// many whose process is killed; then N sessions that are opened and dropped. A tenth of a round goes before the first,
+// and fills what is made once; what the daemon then has of memory, descriptors, mounts, processes and temporary files
+// is the measure for the middle and the end of each round. Rounds go on until both --rounds and --seconds are over.
+// With VARVE_REGISTRIES naming a registry that has busybox, builds run steps in it. A round of the defaults takes two
+// cores some minutes.
 //
 // Ends with 0 when nothing was left behind, every good client had its build, and the daemon ended as it was told.
 #include <fmt/format.h>
+#include <signal.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <atomic>
 #include <chrono>
 #include <cstdio>
-#include <functional>
 #include <thread>
 #include <vector>
 
-#include "base/guarded.h"
-#include "clients.h"
+#include "crowd.h"
 #include "daemon_process.h"
+#include "sys/process.h"
 #include "sys/tempdir.h"
 
 namespace varve::soak {
@@ -31,7 +32,7 @@ namespace {
 using std::chrono::steady_clock;
 
 struct Options {
-  std::string varved, directory;
+  std::string varved, directory, crowd;
   int clients = 100, sessions = 10'000, rounds = 1, seconds = 0;
 };
 
@@ -43,40 +44,28 @@ constexpr size_t kSlackFiles = 8;
 constexpr size_t kSlackThreads = 64;
 // Ending takes time: health checks, a step that is killed.
 constexpr std::chrono::seconds kSettle{60};
-constexpr int kConnections = 32;  // of sessions at once
-
-// Runs work(0), …, work(count - 1), so many at once.
-void InParallel(int threads, int count, const std::function<void(int)>& work) {
-  std::atomic<int> next = 0;
-  std::vector<std::jthread> pool;
-  for (int i = 0; i < std::min(threads, count); ++i) {
-    pool.emplace_back([&] {
-      for (int n = next++; n < count; n = next++) work(n);
-    });
-  }
-}
 
 class Soak {
  public:
   Soak(Options options, DaemonProcess daemon) : options_(std::move(options)), daemon_(std::move(daemon)) {}
 
   int Run() {
-    Builds(-1, std::max(options_.clients / 10, 10));
-    DropSessions(options_.sessions / 10);
+    Let({.clients = std::max(options_.clients / 10, 10), .round = -1, .sessions = options_.sessions / 10});
     const Usage start = Settled(nullptr);
     Tell("start", start);
     const auto end = steady_clock::now() + std::chrono::seconds(options_.seconds);
     for (int round = 0; round < options_.rounds || steady_clock::now() < end; ++round) {
-      Builds(round, options_.clients);
+      Let({.clients = options_.clients, .round = round});
+      Kill(round);
       Compare(fmt::format("round {} middle", round), start);
-      DropSessions(options_.sessions);
+      Let({.round = round, .sessions = options_.sessions});
       Compare(fmt::format("round {} end", round), start);
       if (!daemon_.running()) break;
     }
     if (!daemon_.running()) Fail("the daemon has ended by itself");
     else if (int code = daemon_.Stop(); code != 0) Fail(fmt::format("the daemon ended with {}", code));
-    fmt::print("{} builds, {} of them left early, {} sessions: {}\n", builds_.load(), left_.load(), dropped_.load(),
-               failures_ == 0 ? "nothing was left behind" : fmt::format("{} failures", failures_.load()));
+    fmt::print("{} builds, {} of them left early, {} sessions: {}\n", builds_, left_, dropped_,
+               failures_ == 0 ? "nothing was left behind" : fmt::format("{} failures", failures_));
     return failures_ == 0 ? 0 : 1;
   }
 
@@ -86,56 +75,54 @@ class Soak {
     fmt::print(stderr, "FAIL: {}\n", what);
   }
 
-  BuildPlan PlanOf(int round, int client) const {
-    const bool steps = std::getenv("VARVE_REGISTRIES") != nullptr;
-    std::string dockerfile = steps ? "FROM busybox\nCOPY a.txt /a.txt\nRUN sleep 0.1 && cp /a.txt /b.txt\n"
-                                   : "FROM scratch\nCOPY a.txt /a.txt\n";
-    // Clients of ten projects. Half of the builds of a round have the same content, and meet in their steps.
-    return {.directory = fmt::format("{}/ctx/{}", options_.directory, client),
-            .shared_key = fmt::format("project-{}", client % 10),
-            .dockerfile = std::move(dockerfile),
-            .content = fmt::format("round {} of client {}\n", round, client % 2 == 0 ? 0 : client)};
-  }
-
   void Tell(const std::string& when, const Usage& usage) const {
     const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(steady_clock::now() - begun_);
     fmt::print("{:>5} s  {:16} {}\n", seconds.count(), when, usage.ToString());
   }
 
-  void Builds(int round, int clients) {
-    const std::string address = daemon_.address();
-    InParallel(clients, clients, [&](int client) {
-      const BuildPlan plan = PlanOf(round, client);
-      ++builds_;
-      switch (client % 10) {
-        case 1:
-          ++left_;
-          return BuildAndLeave(address, plan, Leave::kCancelCall, client * 7 % 400);
-        case 3:
-          ++left_;
-          return BuildAndLeave(address, plan, Leave::kKillSession, client * 11 % 400);
-        case 5:
-          ++left_;
-          return BuildAndLeave(address, plan, Leave::kCloseSession, client * 13 % 400);
-        case 7:
-          ++left_;
-          return UploadAndDie(address, plan, static_cast<uint64_t>(client) << 16);
-        default:
-          if (std::string error = Build(address, plan); !error.empty()) {
-            Fail(fmt::format("round {}, client {}: {}", round, client, error));
-          }
-      }
-    });
+  static sys::Child Start(const std::vector<std::string>& argv) {
+    auto child = sys::Spawn({.argv = argv, .stderr_fd = STDERR_FILENO});
+    CHECK(child.has_value());
+    return std::move(*child);
   }
 
-  void DropSessions(int sessions) {
-    const std::string address = daemon_.address();
-    std::vector<std::shared_ptr<grpc::Channel>> shared;
-    for (int i = 0; i < kConnections; ++i) shared.push_back(Connect(address));
-    InParallel(kConnections, sessions, [&](int number) {
-      OpenAndDrop(address, shared[static_cast<size_t>(number % kConnections)], static_cast<uint64_t>(number));
-      ++dropped_;
-    });
+  std::vector<std::string> Argv(const Crowd& crowd) const {
+    return {"/proc/self/exe",
+            "--crowd",
+            crowd.address,
+            "--directory",
+            crowd.directory,
+            "--clients",
+            std::to_string(crowd.clients),
+            "--rounds",
+            std::to_string(crowd.round),
+            "--sessions",
+            std::to_string(crowd.sessions)};
+  }
+
+  void Let(Crowd crowd) {
+    crowd.address = daemon_.address();
+    crowd.directory = options_.directory + "/ctx";
+    auto status = Start(Argv(crowd)).Wait();
+    if (!status || !status->ok())
+      Fail(fmt::format("the clients of round {} ended with {}", crowd.round, status ? status->code : -1));
+    builds_ += crowd.clients;
+    left_ += LeavingEarly(crowd.clients);
+    dropped_ += crowd.sessions;
+  }
+
+  // Clients whose machine goes down: whatever they are about, all of it ends with no word.
+  void Kill(int round) {
+    const Crowd crowd{.address = daemon_.address(),
+                      .directory = options_.directory + "/killed",
+                      .clients = std::max(options_.clients / 10, 10),
+                      .round = round};
+    sys::Child child = Start(Argv(crowd));
+    std::this_thread::sleep_for(std::chrono::milliseconds(20 + round * 37 % 400));
+    CHECK(child.Kill(SIGKILL).has_value());
+    (void)child.Wait();
+    builds_ += crowd.clients;
+    left_ += crowd.clients;
   }
 
   static bool IsClean(const Usage& first, const Usage& now) {
@@ -175,20 +162,29 @@ class Soak {
   const Options options_;
   const steady_clock::time_point begun_ = steady_clock::now();
   DaemonProcess daemon_;
-  std::atomic<int> failures_ = 0, builds_ = 0, left_ = 0, dropped_ = 0;
+  int failures_ = 0, builds_ = 0, left_ = 0, dropped_ = 0;
 };
 
 int Main(int argc, char** argv) {
   std::setvbuf(stdout, nullptr, _IOLBF, 0);  // what was measured is there, also when this is killed
   CLI::App app("A daemon under many clients");
   Options options;
-  app.add_option("varved", options.varved, "The daemon's program")->required();
+  app.add_option("varved", options.varved, "The daemon's program");
   app.add_option("--clients", options.clients, "That build at once");
   app.add_option("--sessions", options.sessions, "Opened and dropped in each round");
   app.add_option("--rounds", options.rounds, "At least");
   app.add_option("--seconds", options.seconds, "At least");
   app.add_option("--directory", options.directory, "Where everything lies; removed at the end unless it is named");
+  app.add_option("--crowd", options.crowd, "Be the clients of the daemon at this address")->group("");
   CLI11_PARSE(app, argc, argv);
+  if (!options.crowd.empty()) {
+    const Crowd crowd{options.crowd, options.directory, options.clients, options.rounds, options.sessions};
+    return Run(crowd) ? 0 : 1;
+  }
+  if (options.varved.empty()) {
+    fmt::print(stderr, "which varved? See --help\n");
+    return 2;
+  }
   std::optional<sys::TempDir> temporary;
   if (options.directory.empty()) {
     auto made = sys::TempDir::Create(sys::TemporaryRoot(), "varve-soak-");
