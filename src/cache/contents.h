@@ -38,6 +38,14 @@ struct LayerUse {
   uint64_t uses = 0;  // since it was made, at least an hour apart
   // What removing it frees, if somebody has measured it (NoteDiskBytes).
   std::optional<uint64_t> disk_bytes;
+  // Layers that share files share what they take, so that disk_bytes changes when another one goes: an estimate.
+  bool has_parts = false;
+};
+
+struct MeasuredLayer {
+  DiffId layer;
+  uint64_t disk_bytes = 0;
+  bool has_parts = false;  // as in LayerUse
 };
 
 // Why a record is gone, or its layers are while it is still there: kept for 90 days, for `varve
@@ -61,7 +69,7 @@ class StoreContents {
   virtual Result<std::vector<DroppedRecord>> DroppedOf(const std::string& slot, size_t limit) = 0;
 
   virtual Result<std::vector<LayerUse>> Layers() = 0;
-  virtual Status NoteDiskBytes(std::span<const std::pair<DiffId, uint64_t>> measured) = 0;
+  virtual Status NoteDiskBytes(std::span<const MeasuredLayer> measured) = 0;
   // Records that lose their layers by `rule` and stay themselves. DropRecord, when a build finds out
   // later, keeps this rule and time.
   virtual Status NoteEvicted(std::span<const StepKey> keys, const std::string& rule) = 0;

@@ -55,29 +55,32 @@ Result<std::vector<LayerUse>> LayerRows::List() {
   std::vector<LayerUse> out;
   TRY(index_.Do([&](Database& database) {
     out.clear();
-    return database.Run("SELECT layer, tar_size, created, last_used, uses, disk_bytes FROM layers ORDER BY layer", {},
-                        [&](const Database::Row& row) {
-                          auto layer = DigestAt(row, 0);
-                          if (!layer) return;
-                          out.push_back({.layer = DiffId(*layer),
-                                         .tar_size = static_cast<uint64_t>(row.Int(1)),
-                                         .created = {row.Int(2)},
-                                         .last_used = {row.Int(3)},
-                                         .uses = static_cast<uint64_t>(row.Int(4)),
-                                         .disk_bytes = std::nullopt});
-                          if (row.Int(5) >= 0) out.back().disk_bytes = static_cast<uint64_t>(row.Int(5));
-                        });
+    return database.Run(
+        "SELECT layer, tar_size, created, last_used, uses, disk_bytes, has_parts FROM layers ORDER BY layer", {},
+        [&](const Database::Row& row) {
+          auto layer = DigestAt(row, 0);
+          if (!layer) return;
+          out.push_back({.layer = DiffId(*layer),
+                         .tar_size = static_cast<uint64_t>(row.Int(1)),
+                         .created = {row.Int(2)},
+                         .last_used = {row.Int(3)},
+                         .uses = static_cast<uint64_t>(row.Int(4)),
+                         .disk_bytes = std::nullopt,
+                         .has_parts = row.Int(6) != 0});
+          if (row.Int(5) >= 0) out.back().disk_bytes = static_cast<uint64_t>(row.Int(5));
+        });
   }));
   return out;
 }
 
-Status LayerRows::NoteDiskBytes(std::span<const std::pair<DiffId, uint64_t>> measured) {
+Status LayerRows::NoteDiskBytes(std::span<const MeasuredLayer> measured) {
   if (measured.empty()) return Ok();
   return index_.Do([&](Database& database) {
     return database.Transaction([&]() -> Status {
-      for (const auto& [layer, bytes] : measured) {
-        TRY(database.Run("UPDATE layers SET disk_bytes=? WHERE layer=?",
-                         {Value::Int(static_cast<int64_t>(bytes)), Key(layer)}));
+      for (const MeasuredLayer& one : measured) {
+        TRY(database.Run(
+            "UPDATE layers SET disk_bytes=?, has_parts=? WHERE layer=?",
+            {Value::Int(static_cast<int64_t>(one.disk_bytes)), Value::Int(one.has_parts ? 1 : 0), Key(one.layer)}));
       }
       return Ok();
     });

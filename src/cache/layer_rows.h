@@ -23,7 +23,7 @@ class LayerRows {
   void Used(const DiffId& layer);
   Status Flush();
   Result<std::vector<LayerUse>> List();
-  Status NoteDiskBytes(std::span<const std::pair<DiffId, uint64_t>> measured);
+  Status NoteDiskBytes(std::span<const MeasuredLayer> measured);
   Status Forget(const DiffId& layer);
 
   Result<std::vector<std::vector<LayerBlob>>> Blobs(const std::vector<DiffId>& layers);  // of each

@@ -61,6 +61,11 @@ constexpr const char* kSchema3 = R"(
   CREATE INDEX records_by_weak ON records(weak, run) WHERE weak<>x'';
 )";
 
+// Schema 4: of a layer that shares files with others, what it took when it was last measured.
+constexpr const char* kSchema4 = R"(
+  ALTER TABLE layers ADD COLUMN has_parts INTEGER NOT NULL DEFAULT 0;
+)";
+
 constexpr const char* kDisowned = "disowned-trace";  // kind of memos
 
 Status PutImageRow(Database& database, const StoredImage& image) {
@@ -248,9 +253,7 @@ class SqliteStore final : public LocalStore, public StoreContents {
     return records_.DroppedOf(slot, limit);
   }
   Result<std::vector<LayerUse>> Layers() override { return layers_.List(); }
-  Status NoteDiskBytes(std::span<const std::pair<DiffId, uint64_t>> measured) override {
-    return layers_.NoteDiskBytes(measured);
-  }
+  Status NoteDiskBytes(std::span<const MeasuredLayer> measured) override { return layers_.NoteDiskBytes(measured); }
   Status NoteEvicted(std::span<const StepKey> keys, const std::string& rule) override {
     return records_.NoteEvicted(keys, rule);
   }
@@ -307,7 +310,7 @@ Result<OpenedStore> OpenLocalStore(const std::string& root, Clock& clock) {
   TRY_ASSIGN(std::unique_ptr<Index> index,
              Index::Open({.path = root + "/index.db",
                           .name = "the cache index",
-                          .migrations = {kSchema1, kSchema2, kSchema3},
+                          .migrations = {kSchema1, kSchema2, kSchema3, kSchema4},
                           .fill = [root](Database& database) { return Fill(database, root); }},
                          clock));
   OpenedStore opened;

@@ -423,9 +423,10 @@ TEST_F(LocalStoreTest, RecordsNoteTheLayersThatTheirStepsMade) {
   store->UsedLayer(made);
   ASSERT_TRUE(store->Flush());
   EXPECT_EQ(store->contents().Layers()->at(0).uses, 1u);
-  std::pair<DiffId, uint64_t> measured{made, 4096};
+  MeasuredLayer measured{made, 4096, true};
   ASSERT_TRUE(store->contents().NoteDiskBytes(std::span(&measured, 1)));
   EXPECT_EQ(store->contents().Layers()->at(0).disk_bytes, 4096u);
+  EXPECT_TRUE(store->contents().Layers()->at(0).has_parts);
 }
 
 TEST_F(LocalStoreTest, WhyLayersWereEvictedOutlivesTheRecordUntilItIsMadeAgain) {

@@ -136,7 +136,7 @@ class Taker {
     std::unordered_map<Digest, const cache::LayerUse*> noted;
     for (const cache::LayerUse& use : notes) noted[use.layer.value] = &use;
     TRY_ASSIGN(auto names, NamesIn(stores_.root + "/layers"));
-    std::vector<std::pair<DiffId, uint64_t>> measured;
+    std::vector<cache::MeasuredLayer> measured;
     for (const std::string& name : names) {
       auto digest = Digest::ParseHex(name);
       if (!digest) continue;
@@ -153,15 +153,17 @@ class Taker {
         row.created = row.last_used = TimeOf(st->st_mtim);
       }
       TRY_ASSIGN(std::optional<uint64_t> shared, SharedBytes(DiffId(*digest), row.path));
+      DiskUse use;
       if (shared) {
-        row.bytes = *shared;
-      } else if (note != nullptr && note->disk_bytes && !options_.measure_all) {
-        row.bytes = *note->disk_bytes;
+        use = {.bytes = *shared, .has_parts = true};
+      } else if (note != nullptr && note->disk_bytes && !note->has_parts && !options_.measure_all) {
+        use.bytes = *note->disk_bytes;
       } else {
-        TRY_ASSIGN(DiskUse use, MeasureDisk(row.path));
-        row.bytes = use.bytes;
-        // What it shares with other layers is measured each time.
-        if (!use.has_parts) measured.emplace_back(DiffId(*digest), row.bytes);
+        TRY_ASSIGN(use, MeasureDisk(row.path));
+      }
+      row.bytes = use.bytes;
+      if (note != nullptr && (note->disk_bytes != use.bytes || note->has_parts != use.has_parts)) {
+        measured.push_back({DiffId(*digest), use.bytes, use.has_parts});
       }
       row.in_use = leases_.Holds(cache::LeaseKind::kLayer, *digest);
       row.shared = image_layers_.contains(*digest);

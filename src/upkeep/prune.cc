@@ -317,9 +317,9 @@ PrunePlan PlanPrune(const Inventory& inventory, const Policy& policy, uint64_t f
   return plan;
 }
 
-Result<Pruned> Prune(const Stores& stores, const Policy& policy, std::stop_token stop) {
-  METRIC("upkeep.prune");
-  TRY_ASSIGN(Inventory inventory, TakeInventory(stores, {.measure_all = false}));
+namespace {
+
+Result<Pruned> PruneOf(const Stores& stores, const Inventory& inventory, const Policy& policy, std::stop_token stop) {
   TRY_ASSIGN(DiskSpace space, SpaceOf(stores.root));
   PrunePlan plan = PlanPrune(inventory, policy, space.free, stores.clock.Now());
   bool everything = !policy.limits.any() && policy.filter.empty() && policy.keep_duration.count() == 0;
@@ -328,11 +328,34 @@ Result<Pruned> Prune(const Stores& stores, const Policy& policy, std::stop_token
   return pruned;
 }
 
+// Of a layer that nobody has measured: what a lazy one has of its own, else its tar's size.
+Result<uint64_t> EstimateBytes(const Stores& stores, const cache::LayerUse& layer) {
+  if (layer.disk_bytes) return *layer.disk_bytes;
+  const std::string path = stores.root + "/layers/" + layer.layer.Hex();
+  if (access(path.c_str(), F_OK) != 0) return uint64_t{0};  // its record came from a tier, or it is gone
+  auto rest = stores.layers.RestOf(layer.layer);
+  return rest && *rest ? DiskBytes(path) : layer.tar_size;
+}
+
+}  // namespace
+
+Result<Pruned> Prune(const Stores& stores, const Policy& policy, std::stop_token stop) {
+  METRIC("upkeep.prune");
+  TRY_ASSIGN(Inventory inventory, TakeInventory(stores, {.measure_all = false}));
+  return PruneOf(stores, inventory, policy, std::move(stop));
+}
+
 Result<Pruned> CollectByPolicy(const Stores& stores, const PolicyFile& file, std::stop_token stop) {
   Pruned all;
   if (!file.enabled) return all;
+  METRIC("upkeep.collect");
+  std::optional<Inventory> inventory;  // since something was removed
   for (const Policy& policy : file.policies) {
-    TRY_ASSIGN(Pruned pruned, Prune(stores, policy, stop));
+    if (!inventory) {
+      TRY_ASSIGN(inventory, TakeInventory(stores, {.measure_all = false}));
+    }
+    TRY_ASSIGN(Pruned pruned, PruneOf(stores, *inventory, policy, stop));
+    if (pruned.bytes > 0 || !pruned.rows.empty() || pruned.records > 0) inventory.reset();
     Append(all, std::move(pruned));
   }
   return all;
@@ -343,7 +366,10 @@ Result<bool> MayNeedCollection(const Stores& stores, const PolicyFile& file) {
   TRY_ASSIGN(DiskSpace space, SpaceOf(stores.root));
   uint64_t used = 0;
   TRY_ASSIGN(auto layers, stores.local.contents().Layers());
-  for (const cache::LayerUse& layer : layers) used += layer.disk_bytes.value_or(layer.tar_size);
+  for (const cache::LayerUse& layer : layers) {
+    TRY_ASSIGN(uint64_t bytes, EstimateBytes(stores, layer));
+    used += bytes;
+  }
   TRY(stores.blobs.ForEachStat([&](const cas::BlobStat& stat) {
     used += stat.disk_bytes;
     return Ok();

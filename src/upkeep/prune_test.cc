@@ -8,6 +8,7 @@
 
 #include <filesystem>
 
+#include "base/metric.h"
 #include "cache/lease.h"
 #include "sys/flock.h"
 #include "upkeep/disk_use.h"
@@ -202,6 +203,62 @@ TEST(Collection, FollowsThePoliciesAndWritesDownWhatWent) {
   EXPECT_FALSE(root.Has(layer));
   EXPECT_THAT(ReadFile(root.root + "/collections.log").value(),
               testing::HasSubstr("\"rule\":\"gc policy 2 (maxUsedSpace 1.00 kB)\""));
+}
+
+// Such layers are most of a store whose project has many files: to measure them takes seconds.
+TEST(Collection, KnowsAboutWhatLayersTakeThatShareFiles) {
+  TestRoot root;
+  DiffId first = root.Layer(kBig);
+  auto draft = root.layers->NewDraft().value();
+  fs::create_hard_link(root.layers->Directory(first).value() + "/file", draft->upper() + "/again");
+  DiffId second = root.layers->Commit(std::move(draft), {}, {}, {}).value().diff_id;
+  root.Record("a", {first});
+  root.Record("b", {second});
+  auto limit = [](uint64_t bytes) {
+    return ParsePolicies(fmt::format(R"({{"maxUsedSpace": {}}})", bytes), {}).value();
+  };
+  const uint64_t bytes = Take(root).bytes;
+  EXPECT_FALSE(MayNeedCollection(root.stores(), limit(bytes + kBig.size() / 2)).value());
+  EXPECT_TRUE(MayNeedCollection(root.stores(), limit(bytes - kBig.size() / 2)).value());
+  ASSERT_TRUE(root.layers->Remove(second));
+  const Inventory alone = Take(root);
+  EXPECT_GT(RowOf(alone, first)->bytes, kBig.size()) << "its part is all of it now";
+}
+
+TEST(Collection, CountsOfALazyLayerWhatItHasItself) {
+  TestRoot root, elsewhere;
+  DiffId rest = root.Layer(kBig);
+  root.Record("a", {rest});
+  // The same file and a small one.
+  auto whole = elsewhere.layers->NewDraft().value();
+  ASSERT_TRUE(WriteFileAtomically(whole->upper() + "/file", kBig));
+  ASSERT_TRUE(WriteFileAtomically(whole->upper() + "/small", "small"));
+  snapshot::Layer layer = elsewhere.layers->Commit(std::move(whole), {}, {}, {}).value();
+  snapshot::WrittenLayer written{.diff_id = layer.diff_id, .tar_size = layer.tar_size, .index = {""}, .rest = rest};
+  const tree::LayerIndex index = elsewhere.layers->Index(layer.diff_id).value();
+  for (const tree::LayerEntry& entry : index) {
+    tree::AppendLayerEntry(written.index[0], entry);
+    written.times.emplace_back(sizeof(int64_t), '\0');
+    ++written.entries;
+  }
+  auto draft = root.layers->NewDraft().value();
+  ASSERT_TRUE(WriteFileAtomically(draft->upper() + "/small", "small"));
+  ASSERT_TRUE(root.layers->CommitWritten(std::move(draft), std::move(written), {}));
+  root.Record("b", {layer.diff_id});
+  PolicyFile one_and_a_half =
+      ParsePolicies(fmt::format(R"({{"maxUsedSpace": {}}})", Take(root).bytes + kBig.size() / 2), {}).value();
+  EXPECT_FALSE(MayNeedCollection(root.stores(), one_and_a_half).value());
+}
+
+TEST(Collection, LooksAtTheRootOnceAsLongAsItRemovesNothing) {
+  TestRoot root;
+  root.Record("a", {root.Layer(kBig)});
+  PolicyFile file = ParsePolicies("{}", SpaceOf(root.root).value()).value();
+  ASSERT_GT(file.policies.size(), 2u);
+  for (Policy& policy : file.policies) policy.limits = {.max_used = 1 << 30};
+  const int64_t before = CounterSnapshot()["upkeep.inventory.calls"];
+  EXPECT_TRUE(CollectByPolicy(root.stores(), file, {})->rows.empty());
+  EXPECT_EQ(CounterSnapshot()["upkeep.inventory.calls"], before + 1);
 }
 
 TEST(Clear, LeavesNothingThatMakesABuildWarm) {
