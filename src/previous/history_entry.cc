@@ -1,6 +1,7 @@
 #include "previous/history_entry.h"
 
 #include <array>
+#include <optional>
 #include <utility>
 
 #include "base/strings.h"
@@ -10,7 +11,7 @@ namespace varve::previous {
 namespace {
 
 constexpr std::string_view kSuffix = " # buildkit";
-constexpr std::string_view kNoOperation = "/bin/sh -c #(nop) ";
+constexpr std::string_view kNoOperation = " #(nop) ";
 
 constexpr std::array<std::pair<std::string_view, Action>, 7> kActions{{
     {"RUN", Action::kRun},
@@ -47,25 +48,39 @@ void ReadInstruction(std::string_view text, HistoryEntry& entry) {
   }
 }
 
+// The instruction of "/bin/sh -c #(nop)  ENV A=b"; nothing where a command was run. A command may have
+// the mark in it too, so what stands before it must be a shell that is in force.
+std::optional<HistoryEntry> ReadNoOperation(std::string_view text, std::string_view shell) {
+  size_t mark = text.find(kNoOperation);
+  if (mark == text.npos) return {};
+  HistoryEntry entry;
+  ReadInstruction(TrimSpace(text.substr(mark + kNoOperation.size())), entry);
+  std::string_view before = text.substr(0, mark);
+  bool own = entry.action == Action::kShell && before == entry.text;
+  if (before != kDefaultShell && before != shell && !own) return {};
+  return entry;
+}
+
 }  // namespace
 
 bool IsState(Action action) {
   return action == Action::kWorkdir || action == Action::kEnv || action == Action::kUser || action == Action::kShell;
 }
 
-HistoryEntry ReadHistory(const oci::History& history) {
-  HistoryEntry entry{.has_layer = !history.empty_layer};
+HistoryEntry ReadHistory(const oci::History& history, std::string_view shell) {
+  HistoryEntry entry;
   std::string_view text = TrimSpace(history.created_by);
   if (history.comment.starts_with("buildkit.") || text.ends_with(kSuffix)) {
     if (text.ends_with(kSuffix)) text.remove_suffix(kSuffix.size());
     ReadInstruction(text, entry);
     entry.names_sources = true;
-  } else if (text.starts_with(kNoOperation)) {
-    ReadInstruction(TrimSpace(text.substr(kNoOperation.size())), entry);
+  } else if (auto no_operation = ReadNoOperation(text, shell)) {
+    entry = *no_operation;
   } else {
     entry.action = Action::kRun;
     entry.text = text;
   }
+  entry.has_layer = !history.empty_layer;
   return entry;
 }
 

@@ -4,7 +4,8 @@
 //   /app",
 //                     comment "buildkit.dockerfile.v0"
 //   docker's classic  "|1 V=3 /bin/sh -c make", "/bin/sh -c #(nop) COPY file:c56e… in /b ",
-//   builder           "/bin/sh -c #(nop)  ENV A=b"
+//   builder           "/bin/sh -c #(nop)  ENV A=b"; from a SHELL on, and in its own entry, with
+//                     that shell: "/bin/ash -ec #(nop)  SHELL [/bin/ash -ec]"
 //   Buildah, podman   as the classic builder, in `SHELL ["/bin/ash","-c"]` and in that WORKDIR has
 //   no
 //                     layer: the folder is in the next one. Without --layers one layer for
@@ -14,6 +15,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "oci/image_config.h"
 
@@ -32,7 +34,10 @@ struct HistoryEntry {
   bool names_sources = false;
 };
 
-HistoryEntry ReadHistory(const oci::History& entry);
+inline constexpr std::string_view kDefaultShell = "/bin/sh -c";
+
+// `shell`: the text of the last kShell before it.
+HistoryEntry ReadHistory(const oci::History& entry, std::string_view shell = kDefaultShell);
 
 // Decides how a later RUN runs.
 bool IsState(Action action);

@@ -72,7 +72,7 @@ class Matcher {
     Outcome outcome{{}, CheckBase()};
     if (!outcome.stopped.empty()) return outcome;
     count_ = planned_.base_layers.size();
-    next_ = planned_.base_history;
+    while (next_ < planned_.base_history) ReadTheirs(next_++);
     for (size_t i = planned_.base_history; i < planned_.history.size(); ++i) {
       const dockerfile::HistoryEntry& entry = planned_.history[i];
       HistoryEntry ours = ReadHistory(entry.history);
@@ -89,6 +89,13 @@ class Matcher {
   }
 
  private:
+  // To be called for each entry in turn: what a SHELL says decides how those after it are written.
+  HistoryEntry ReadTheirs(size_t index) {
+    HistoryEntry entry = ReadHistory(recorded_[index], their_shell_);
+    if (entry.action == Action::kShell) their_shell_ = entry.text;
+    return entry;
+  }
+
   const graph::Step& StepAt(graph::StepIndex step) const { return planned_.graph->steps[step]; }
 
   std::string StepText(graph::StepIndex step) const {
@@ -104,7 +111,7 @@ class Matcher {
     }
     // Entries without a layer up to the next one with a layer.
     while (next_ < recorded_.size() && recorded_[next_].empty_layer) {
-      HistoryEntry theirs = ReadHistory(recorded_[next_++]);
+      HistoryEntry theirs = ReadTheirs(next_++);
       if (IsState(theirs.action)) their_state_.push_back(theirs);
       // Buildah makes the folder in the next layer.
       if (ours.action == Action::kWorkdir && theirs.action == Action::kWorkdir && ours.text == theirs.text) {
@@ -116,7 +123,7 @@ class Matcher {
       }
     }
     if (next_ == recorded_.size()) return std::string("the image has no layer for it");
-    HistoryEntry theirs = ReadHistory(recorded_[next_]);
+    HistoryEntry theirs = ReadTheirs(next_);
     if (IsState(theirs.action)) their_state_.push_back(theirs);
     if (theirs.action != ours.action) {
       return fmt::format("the image has \"{}\" there", recorded_[next_].created_by);
@@ -255,6 +262,7 @@ class Matcher {
   size_t count_ = 0;                       // layers that are answered, the base's included
   std::vector<graph::StepIndex> waiting_;  // WORKDIRs whose folder the next layer has
   std::vector<HistoryEntry> our_state_, their_state_;
+  std::string their_shell_ = std::string(kDefaultShell);
   std::optional<Digest> tree_;
   size_t tree_layers_ = 0;
 };

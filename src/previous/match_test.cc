@@ -220,6 +220,20 @@ TEST_F(MatchTest, AnImageOfTheClassicBuilderAnswersAll) {
   EXPECT_EQ(outcome.answers.size(), 4u);
 }
 
+TEST_F(MatchTest, TheClassicBuildersEntriesAreReadWithTheShellOfTheFile) {
+  oci::ImageConfig image = Image({
+      {"/bin/ash -ec #(nop)  SHELL [/bin/ash -ec]", "", false},
+      {"/bin/ash -ec #(nop) COPY file:9a41 in /b.txt "},
+      {"/bin/ash -ec #(nop)  ENV FOO=bar", "", false},
+      {"/bin/ash -ec echo"},
+  });
+  contents.layers[Id("1")] = Index({{"b.txt", File("a\n")}});
+  Outcome outcome =
+      Match("FROM base\nSHELL [\"/bin/ash\", \"-ec\"]\nCOPY a.txt /b.txt\nENV FOO=bar\nRUN echo\n", image);
+  EXPECT_EQ(outcome.stopped, "");
+  EXPECT_EQ(outcome.answers.size(), 2u);
+}
+
 // --- RUN -------------------------------------------------------------------------------------------
 
 struct RunCase {

@@ -66,7 +66,7 @@ class Test:
         for name in ("ctx", "root", "home", "docker", "tmp", "logs"):
             os.makedirs(f"{self.folder}/{name}")
         keep = ("LANG", "TERM", "http_proxy", "https_proxy", "no_proxy", "VARVE_FIXTURES",
-                "XDG_CACHE_HOME", "NODE_EXTRA_CA_CERTS", "ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS")
+                "XDG_CACHE_HOME", "NODE_EXTRA_CA_CERTS", "DOCKER_HOST", "ASAN_OPTIONS", "TSAN_OPTIONS", "UBSAN_OPTIONS")
         environment = {name: os.environ[name] for name in keep if name in os.environ}
         # Some of the tools that tests call refuse a folder without this file.
         with open(f"{self.folder}/docker/config.json", "w", encoding="utf-8") as file:

@@ -71,6 +71,8 @@ class Needs:
             return self._network()
         if need == "binfmt":
             return self._binfmt()
+        if need == "docker-engine":
+            return self._docker_engine()
         if need == "podman-run":
             return self.reason("podman")
         if need in TOOLS:
@@ -90,6 +92,13 @@ class Needs:
         done = subprocess.run(["curl", "-sfI", "-m", "10", "-o", "/dev/null",
                                "https://registry.npmjs.org/"], check=False)
         return None if done.returncode == 0 else "the npm registry cannot be reached"
+
+    def _docker_engine(self):
+        if not shutil.which("docker"):
+            return "docker is not installed"
+        done = subprocess.run(["docker", "version", "--format", "{{.Server.Version}}"], check=False,
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        return None if done.returncode == 0 else "no docker engine answers"
 
     def _binfmt(self):
         done = subprocess.run(["unshare", "--mount", "--propagation", "private", "mount", "-t",
