@@ -42,6 +42,15 @@ std::set<std::string> DigestsIn(const BuildRecords::Record& record) {
 
 }  // namespace
 
+BuildRecords::Ended::Ended(const Record& record)
+    : bytes(record.SerializeAsString()), completed(NanosOf(record.completed_at())), pinned(record.pinned()) {}
+
+BuildRecords::Record BuildRecords::Ended::record() const {
+  Record record;
+  CHECK(record.ParseFromString(bytes));
+  return record;
+}
+
 BuildRecords::BuildRecords(std::string root, RecordLimits limits, Clock& clock)
     : directory_(std::move(root) + "/daemon/builds"), limits_(limits), clock_(clock) {
   if (Status made = sys::MkdirAll(directory_, 0700); !made) {
@@ -56,7 +65,7 @@ BuildRecords::BuildRecords(std::string root, RecordLimits limits, Clock& clock)
     if (!entry.name.ends_with(".build")) continue;
     auto text = ReadFile(directory_ + "/" + entry.name, kMaxRecord);
     Record record;
-    if (text && record.ParseFromString(*text)) state->ended[record.ref()] = std::move(record);
+    if (text && record.ParseFromString(*text)) state->ended.emplace(record.ref(), Ended(record));
   }
 }
 
@@ -79,8 +88,8 @@ void BuildRecords::Started(const Record& record) {
   Tell(*state, control::STARTED, record);
 }
 
-Status BuildRecords::Write(const Record& record) {
-  return WriteFileAtomically(FileOf(record.ref(), ".build"), record.SerializeAsString());
+Status BuildRecords::Write(const std::string& ref, const Ended& build) {
+  return WriteFileAtomically(FileOf(ref, ".build"), build.bytes);
 }
 
 bool BuildRecords::Keep(const Record& record, const std::string& document) {
@@ -103,8 +112,9 @@ void BuildRecords::KeepError(Record& record) {
 
 std::optional<std::string> BuildRecords::Document(const Digest& digest) {
   auto state = state_.Lock();
-  for (const auto& [ref, record] : state->ended) {
-    if (!DigestsIn(record).contains(digest.ToString())) continue;
+  for (const auto& [ref, build] : state->ended) {
+    if (build.bytes.find(digest.ToString()) == std::string::npos) continue;
+    if (!DigestsIn(build.record()).contains(digest.ToString())) continue;
     auto text = ReadFile(FileOf(ref, DocumentEnding(digest).c_str()), kMaxRecord);
     if (text) return std::move(*text);
   }
@@ -114,6 +124,7 @@ std::optional<std::string> BuildRecords::Document(const Digest& digest) {
 void BuildRecords::Completed(Record record, StatusFeed& feed, const std::vector<std::string>& documents) {
   KeepError(record);
   for (const std::string& document : documents) Keep(record, document);
+  const Ended build(record);
   auto write = [&]() -> Status {
     const std::string path = FileOf(record.ref(), ".status");
     TRY_ASSIGN(Fd fd, OpenFile(path, O_WRONLY | O_CREAT | O_TRUNC, 0600));
@@ -126,12 +137,12 @@ void BuildRecords::Completed(Record record, StatusFeed& feed, const std::vector<
       }
     }
     if (!out.Flush()) return ErrnoError(out.GetErrno(), "write " + path);
-    return Write(record);
+    return Write(record.ref(), build);
   };
   if (Status written = write(); !written) LOG_WARN("history of build {}: {}", record.ref(), written.error().message);
   auto state = state_.Lock();
   state->running.erase(record.ref());
-  state->ended[record.ref()] = record;
+  state->ended.insert_or_assign(record.ref(), build);
   Tell(*state, control::COMPLETE, record);
   Prune(*state);
 }
@@ -141,7 +152,7 @@ void BuildRecords::Forget(State& state, const std::string& ref) {
   if (it == state.ended.end()) return;
   unlink(FileOf(ref, ".build").c_str());
   unlink(FileOf(ref, ".status").c_str());
-  for (const std::string& text : DigestsIn(it->second)) {
+  for (const std::string& text : DigestsIn(it->second.record())) {
     if (auto digest = Digest::Parse(text)) unlink(FileOf(ref, DocumentEnding(*digest).c_str()).c_str());
   }
   Record gone;
@@ -152,15 +163,16 @@ void BuildRecords::Forget(State& state, const std::string& ref) {
 
 // Pinned builds stay, and do not count.
 void BuildRecords::Prune(State& state) {
-  std::vector<std::pair<int64_t, std::string>> by_age;
-  for (const auto& [ref, record] : state.ended) {
-    if (!record.pinned()) by_age.emplace_back(NanosOf(record.completed_at()), ref);
+  if (state.ended.size() <= limits_.entries) return;
+  std::vector<std::pair<int64_t, std::string_view>> by_age;
+  for (const auto& [ref, build] : state.ended) {
+    if (!build.pinned) by_age.emplace_back(build.completed, ref);
   }
   std::ranges::sort(by_age, std::greater<>());
   const int64_t oldest = clock_.Now().nanos - limits_.age.count();
   for (size_t i = 0; i < by_age.size(); ++i) {
     const bool goes = i >= limits_.entries && by_age[i].first < oldest;
-    if (goes || i >= limits_.most) Forget(state, by_age[i].second);
+    if (goes || i >= limits_.most) Forget(state, std::string(by_age[i].second));
   }
 }
 
@@ -175,10 +187,12 @@ Status BuildRecords::Update(const control::UpdateBuildHistoryRequest& request) {
   }
   // What is to be finalised is complete as it is: there is no trace that comes later.
   if (request.finalize()) return Ok();
-  it->second.set_pinned(request.pinned());
-  it->second.set_generation(it->second.generation() + 1);
-  TRY(Write(it->second));
-  Tell(*state, control::COMPLETE, it->second);
+  Record record = it->second.record();
+  record.set_pinned(request.pinned());
+  record.set_generation(record.generation() + 1);
+  it->second = Ended(record);
+  TRY(Write(request.ref(), it->second));
+  Tell(*state, control::COMPLETE, record);
   return Ok();
 }
 
@@ -195,20 +209,21 @@ Status BuildRecords::Listen(const control::BuildHistoryRequest& request,
     auto state = state_.Lock();
     seen = state->next_event - 1;
     // The newest first.
-    auto take = [&](const std::map<std::string, Record>& records, control::BuildHistoryEventType type) {
-      std::vector<control::BuildHistoryEvent> events;
-      for (const auto& [ref, record] : records) {
-        if (!wanted(record)) continue;
-        events.emplace_back().set_type(type);
-        *events.back().mutable_record() = record;
-      }
-      std::ranges::stable_sort(events, std::greater<>(), [](const control::BuildHistoryEvent& event) {
+    auto take = [&](Record record, control::BuildHistoryEventType type, std::vector<control::BuildHistoryEvent>& to) {
+      if (!wanted(record)) return;
+      to.emplace_back().set_type(type);
+      *to.back().mutable_record() = std::move(record);
+    };
+    for (const auto& [ref, record] : state->running) take(record, control::STARTED, running);
+    for (const auto& [ref, build] : state->ended) {
+      if (request.active_only()) break;
+      if (request.ref().empty() || request.ref() == ref) take(build.record(), control::COMPLETE, ended);
+    }
+    for (auto* events : {&running, &ended}) {
+      std::ranges::stable_sort(*events, std::greater<>(), [](const control::BuildHistoryEvent& event) {
         return NanosOf(event.record().created_at());
       });
-      return events;
-    };
-    running = take(state->running, control::STARTED);
-    if (!request.active_only()) ended = take(state->ended, control::COMPLETE);
+    }
   }
   // As in BuildKit: of those that run all are told, whatever the limit.
   if (request.limit() > 0 && ended.size() > static_cast<size_t>(request.limit())) {

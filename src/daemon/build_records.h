@@ -69,14 +69,23 @@ class BuildRecords {
     uint64_t number = 0;
     control::BuildHistoryEvent event;
   };
+  // Kept as it is in its file: parsed, it takes four times as much, and there may be ten thousand.
+  struct Ended {
+    explicit Ended(const Record& record);
+    Record record() const;
+    std::string bytes;
+    int64_t completed = 0;  // nanoseconds since the epoch
+    bool pinned = false;
+  };
   struct State {
-    std::map<std::string, Record> running, ended;  // by ref
-    std::deque<Event> events;                      // the last ones
+    std::map<std::string, Record> running;  // by ref
+    std::map<std::string, Ended> ended;
+    std::deque<Event> events;  // the last ones
     uint64_t next_event = 1;
   };
   std::string FileOf(const std::string& ref, const char* ending) const;
   void Tell(State& state, control::BuildHistoryEventType type, const Record& record);
-  Status Write(const Record& record);
+  Status Write(const std::string& ref, const Ended& build);
   bool Keep(const Record& record, const std::string& document);
   void KeepError(Record& record);
   void Forget(State& state, const std::string& ref);
