@@ -93,6 +93,8 @@ Result<cache::LayerBlob> LayerObtainer::FetchBlob(const DiffId& layer, const OnP
 
 Status LayerObtainer::UnpackLayer(const cache::Rootfs& output, size_t layer, const cache::LayerBlob& blob,
                                   const OnProgress& on_progress, std::stop_token stop) {
+  TRY_ASSIGN(bool here, layers_.Has(output.layers[layer]));
+  if (here) return Ok();  // by another step, or another build of this root
   TRY_ASSIGN(auto packed, blobs_.OpenVerified(blob.blob));
   TRY_ASSIGN(auto tar, archive::MakeDecompressor(*packed));
   std::vector<DiffId> below(output.layers.begin(), output.layers.begin() + static_cast<ptrdiff_t>(layer));
@@ -101,7 +103,10 @@ Status LayerObtainer::UnpackLayer(const cache::Rootfs& output, size_t layer, con
   TRY_ASSIGN(auto unpacked, layers_.Unpack(output.layers[layer], below, *tar, stop));
   TRY(local_.NoteLayer(unpacked.diff_id, unpacked.tar_size));
   if (on_progress) on_progress(id, unpacked.tar_size, unpacked.tar_size, true);
-  return Ok();
+  if (blob.blob != unpacked.diff_id.value) return Ok();
+  // A plain tar, as chunks are joined to one: the layer's files have all that is in it, if it can be made again.
+  TRY_ASSIGN(bool reproducible, layers_.Reproducible(unpacked.diff_id));
+  return reproducible ? blobs_.Remove(blob.blob) : Ok();
 }
 
 Result<Digest> LayerObtainer::TreeOf(const std::vector<DiffId>& layers,
