@@ -1,5 +1,7 @@
 #include "objects/http_store.h"
 
+#include <algorithm>
+
 #include "base/hex.h"
 #include "base/percent.h"
 #include "base/strings.h"
@@ -12,6 +14,15 @@ namespace varve::objects {
 namespace {
 
 constexpr uint64_t kMaxAnswer = 64 << 10;  // pages that servers send after a PUT
+
+// What the server says of its reasons, in a line; pages are for browsers.
+std::string Reason(const Answer& answer) {
+  constexpr size_t kLongest = 200;
+  if (!answer.head.Header("content-type").starts_with("text/plain")) return "";
+  std::string line = answer.body.substr(0, std::min(answer.body.find_first_of("\r\n"), kLongest));
+  if (line.empty() || std::ranges::any_of(line, [](unsigned char c) { return c < ' ' || c > '~'; })) return "";
+  return ": " + line;
+}
 
 }  // namespace
 
@@ -100,7 +111,7 @@ Error HttpStore::Failure(const Call& call, const Answer& answer) {
                       : "the server does not accept these credentials for this";
     return denied;
   }
-  return Invalid("{}: refused: status {}", what, status);
+  return Invalid("{}: refused: status {}{}", what, status, Reason(answer));
 }
 
 Result<std::optional<ObjectInfo>> HttpStore::Get(const std::string& key, std::optional<ByteRange> range, Writer& out,

@@ -20,6 +20,7 @@ namespace {
 
 using testing::BucketOptions;
 using ::testing::ElementsAre;
+using ::testing::EndsWith;
 using testing::FakeBucket;
 
 Environment NoEnvironment() {
@@ -293,6 +294,21 @@ TEST_P(ObjectStoreContract, ServesManyThreads) {
     return got == text ? Ok() : Status(Internal("{} is not what was put", key));
   });
   EXPECT_TRUE(all) << all.error().message;
+}
+
+TEST(HttpStore, TellsAReasonThatIsALineOfText) {
+  auto refusal = [](const std::string& type, const std::string& body) {
+    Place place = FakeHttpServer();
+    place.server->SetFaults([&](int, const net::testing::ServerRequest&) {
+      return std::optional(net::testing::ServerReply{.status = 413, .headers = {{"Content-Type", type}}, .body = body});
+    });
+    return place.store->Put("key", BodyOf("value"), {}).error().message;
+  };
+  EXPECT_THAT(refusal("text/plain; charset=utf-8", "at most 5 bytes\n"),
+              EndsWith("refused: status 413: at most 5 bytes"));
+  EXPECT_THAT(refusal("text/html", "<h1>Too large</h1>"), EndsWith("refused: status 413"));
+  EXPECT_THAT(refusal("text/plain", "\x1b[2J"), EndsWith("refused: status 413"));
+  EXPECT_THAT(refusal("text/plain", std::string(999, 'x')), EndsWith("413: " + std::string(200, 'x')));
 }
 
 INSTANTIATE_TEST_SUITE_P(All, ObjectStoreContract,
