@@ -409,6 +409,7 @@ bool MountChoice::Takes(const std::string& id) const { return all || std::ranges
 
 std::string Spec::Name() const {
   if (kind == Kind::kInline) return "inline";
+  if (kind == Kind::kHttp) return place;  // a URL, which says what it is
   auto type = std::ranges::find(kTypes, std::optional(kind), &Type::kind);
   std::string name = fmt::format("{}:{}", type->name, place);
   if (kind == Kind::kLocal && tag != "latest") name += ":" + tag;

@@ -118,7 +118,7 @@ TEST(CacheSpec, BucketsAndWebServers) {
       "type=http,url=https://user:hunter2@cache.example.com/varve,"
       "header=X-Key: hunter3,header=X-Other: b");
   ASSERT_TRUE(http) << http.error().message;
-  EXPECT_EQ((*http)[0].Name(), "http:https://cache.example.com/varve");
+  EXPECT_EQ((*http)[0].Name(), "https://cache.example.com/varve");
   EXPECT_EQ((*http)[0].store.at("header"), "X-Key: hunter3\nX-Other: b");
 }
 
