@@ -36,14 +36,16 @@ std::vector<std::string> SignersOf(const tier::Group& group, const cache::StepRe
   return names;
 }
 
-// Of the layer that the step made, with packs that others need too; nothing where the tier does not have it.
+// Of the layer that the step made: of its blob, or of its tar where it is chunks, since others have some of their
+// packs too; nothing where the tier does not have it.
 std::optional<uint64_t> BytesHere(const Blobs& blobs, const cache::StepRecord& record) {
   std::optional<uint64_t> bytes;
   for (const cache::Rootfs& output : record.outputs) {
     if (output.layers.empty()) continue;
     auto blob = blobs.find(output.layers.back());
     if (blob == blobs.end()) continue;
-    for (const oci::Descriptor& part : blob->second->Blobs()) bytes = bytes.value_or(0) + part.size;
+    const tier::StoredLayer& layer = *blob->second;
+    bytes = bytes.value_or(0) + (layer.chunked() ? layer.tar_size : layer.blob.size);
   }
   return bytes;
 }
