@@ -95,8 +95,13 @@ Status LayerObtainer::UnpackLayer(const cache::Rootfs& output, size_t layer, con
                                   const OnProgress& on_progress, std::stop_token stop) {
   TRY_ASSIGN(bool here, layers_.Has(output.layers[layer]));
   if (here) return Ok();  // by another step, or another build of this root
-  TRY_ASSIGN(auto packed, blobs_.OpenVerified(blob.blob));
-  TRY_ASSIGN(auto tar, archive::MakeDecompressor(*packed));
+  auto packed = blobs_.OpenVerified(blob.blob);
+  if (!packed && packed.error().code == Code::kNotFound) {  // another build was faster, and removed it below
+    TRY_ASSIGN(here, layers_.Has(output.layers[layer]));
+    if (here) return Ok();
+  }
+  if (!packed) return std::move(packed).error();
+  TRY_ASSIGN(auto tar, archive::MakeDecompressor(**packed));
   std::vector<DiffId> below(output.layers.begin(), output.layers.begin() + static_cast<ptrdiff_t>(layer));
   std::string id = "extracting sha256:" + blob.blob.Short();
   if (on_progress) on_progress(id, 0, 0, false);
