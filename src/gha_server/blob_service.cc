@@ -1,5 +1,6 @@
 // Azure's block blobs as far as clients of the cache service use them (learn.microsoft.com,
 // "Blob service REST API": Put Blob, Put Block, Put Block List, Get Blob, Get Blob Properties).
+#include <atomic>
 #include <ctime>
 
 #include "base/hex.h"
@@ -14,14 +15,19 @@ namespace {
 constexpr size_t kMaxBlockList = 8 << 20;  // 50,000 blocks
 constexpr size_t kMaxBlockId = 64;
 
+// Of every reply. BuildKit's client takes it for granted that a request has an id, and ends with its daemon where not.
+HttpReply Reply(int status, decltype(HttpReply::headers) headers) {
+  static std::atomic<uint64_t> requests = 0;
+  headers.emplace_back("x-ms-request-id", fmt::format("00000000-0000-0000-0000-{:012x}", ++requests));
+  headers.emplace_back("x-ms-version", "2024-11-04");
+  return {.status = status, .headers = std::move(headers)};
+}
+
 HttpReply AzureError(int status, std::string_view code, std::string_view message) {
-  return {.status = status,
-          .headers = {{"Content-Type", "application/xml"},
-                      {"x-ms-error-code", std::string(code)},
-                      {"x-ms-version", "2024-11-04"}},
-          .body = fmt::format("<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>{}</Code><Message>{}"
-                              "</Message></Error>",
-                              code, message)};
+  HttpReply reply = Reply(status, {{"Content-Type", "application/xml"}, {"x-ms-error-code", std::string(code)}});
+  reply.body = fmt::format(
+      "<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>{}</Code><Message>{}</Message></Error>", code, message);
+  return reply;
 }
 
 std::string HttpDate(Timestamp time) {
@@ -86,7 +92,7 @@ HttpReply Outcome(const Status& status) {
     bool theirs = status.error().code == Code::kInvalid;
     return AzureError(theirs ? 400 : 500, theirs ? "InvalidBlockList" : "InternalError", status.error().message);
   }
-  return {.status = 201, .headers = {{"x-ms-version", "2024-11-04"}, {"x-ms-request-server-encrypted", "false"}}};
+  return Reply(201, {{"x-ms-request-server-encrypted", "false"}});
 }
 
 }  // namespace
@@ -160,15 +166,13 @@ HttpReply CacheService::GetBlob(const HttpRequest& request, EntryId id) {
     reply.headers.emplace_back("Content-Range", fmt::format("bytes */{}", content->entry.size));
     return reply;
   }
-  HttpReply reply{.status = partial ? 206 : 200,
-                  .headers = {{"Accept-Ranges", "bytes"},
-                              {"ETag", tag},
-                              {"Content-Type", "application/octet-stream"},
-                              {"Last-Modified", HttpDate(content->entry.created)},
-                              {"x-ms-blob-type", "BlockBlob"},
-                              {"x-ms-version", "2024-11-04"},
-                              {"x-ms-lease-status", "unlocked"},
-                              {"x-ms-lease-state", "available"}}};
+  HttpReply reply = Reply(partial ? 206 : 200, {{"Accept-Ranges", "bytes"},
+                                                {"ETag", tag},
+                                                {"Content-Type", "application/octet-stream"},
+                                                {"Last-Modified", HttpDate(content->entry.created)},
+                                                {"x-ms-blob-type", "BlockBlob"},
+                                                {"x-ms-lease-status", "unlocked"},
+                                                {"x-ms-lease-state", "available"}});
   if (partial) {
     reply.headers.emplace_back("Content-Range", fmt::format("bytes {}-{}/{}", range->begin,
                                                             range->begin + range->size - 1, content->entry.size));

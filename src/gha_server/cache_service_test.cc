@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "net/http_client.h"
 #include "sys/tempdir.h"
 
@@ -114,6 +116,23 @@ TEST_F(CacheServiceTest, BlocksAreJoinedByTheirList) {
   EXPECT_EQ(joined.head.status, 201);
   EXPECT_TRUE(Parsed(Twirp("FinalizeCacheEntryUpload", Name("k").Set("sizeBytes", 6))).GetBool("ok"));
   EXPECT_EQ(Ask("GET", DownloadUrl("k")).body, "defabc");
+}
+
+TEST_F(CacheServiceTest, EveryReplyOfTheBlobServiceHasAnIdOfItsOwn) {
+  Start();
+  std::string up = UploadUrl("k");
+  auto refused = Ask("PUT", up + "&comp=lease", "");
+  auto block = Ask("PUT", up + "&comp=block&blockid=QQ%3D%3D", "abc");
+  auto list = Ask("PUT", up + "&comp=blocklist", "<BlockList><Latest>QQ==</Latest></BlockList>");
+  Twirp("FinalizeCacheEntryUpload", Name("k").Set("sizeBytes", 3));
+  auto got = Ask("GET", DownloadUrl("k"));
+  EXPECT_EQ(got.body, "abc");
+  std::set<std::string> ids;
+  for (const net::Reply& reply : {refused, block, list, got}) {
+    EXPECT_NE(reply.head.Header("x-ms-request-id"), "");
+    ids.emplace(reply.head.Header("x-ms-request-id"));
+  }
+  EXPECT_EQ(ids.size(), 4u);
 }
 
 TEST_F(CacheServiceTest, RangesAreServed) {
