@@ -326,9 +326,21 @@ class Loader {
         TRY(LoadInto(included, path, base, *inner, including));
       }
       included.Erase("name");
+      SetContexts(included, base);
       Merge(model, included);
     }
     return Ok();
+  }
+
+  // A build that names no context is in the directory of the project that it came with.
+  static void SetContexts(Node& model, const std::string& directory) {
+    Node* services = model.Find("services");
+    if (services == nullptr) return;
+    for (Node::Member& service : services->members) {
+      Node* build = service.value.Find("build");
+      if (build == nullptr || !build->is_mapping() || build->Find("context") != nullptr) continue;
+      build->Set("context", Node::String(directory, build->place));
+    }
   }
 
   Status ExtendAll(Node& file, const Node& model, const std::string& path, const std::string& directory,

@@ -126,6 +126,60 @@ services:
   EXPECT_TRUE(Services().starts_with("ERROR env_file of service a: ")) << Services();
 }
 
+TEST_F(Compose, VariablesThatAreOnlyNamedHaveTheValuesOfTheProject) {
+  File(".env", "FROM_FILE=f\nBOTH=f\n");
+  File("compose.yaml", R"(
+services:
+  a:
+    build: {args: [FROM_FILE]}
+    environment: [FROM_FILE, BOTH, NOWHERE]
+)");
+  options_.environment = {{"BOTH", "p"}};
+  EXPECT_EQ(Services(), R"(a:
+  build:
+    args:
+      FROM_FILE: f
+    context: $D
+    dockerfile: Dockerfile
+  environment:
+    BOTH: p
+    FROM_FILE: f
+    NOWHERE: null
+)");
+}
+
+TEST_F(Compose, ABuildWithoutContextIsInTheDirectoryOfTheIncludedProject) {
+  File("part/compose.yaml", "services: {a: {build: {target: t}}}\n");
+  File("compose.yaml",
+       "include: [{path: part/compose.yaml, project_directory: other}]\nservices: {b: {build: {target: t}}}\n");
+  EXPECT_EQ(Services(), R"(a:
+  build:
+    context: $D/other
+    dockerfile: Dockerfile
+    target: t
+b:
+  build:
+    context: $D
+    dockerfile: Dockerfile
+    target: t
+)");
+}
+
+TEST_F(Compose, SecretsAreInRunSecretsUnlessSaid) {
+  File("compose.yaml", R"(
+services: {a: {image: a, secrets: [one, {source: two, target: other}]}}
+secrets: {one: {environment: ONE}, two: {environment: TWO}}
+)");
+  EXPECT_EQ(Services(), R"(a:
+  image: a
+  secrets:
+    - source: one
+      target: /run/secrets/one
+    - source: two
+      target: other
+)");
+}
+
 TEST_F(Compose, NumbersAreArgumentsAsGoReadsAndWritesThem) {
   File("compose.yaml",
        "services:\n  a:\n    build:\n      args: {MODE: 0755, ID: 1_000, BIG: 1000000.0, NUMBER: 123456.50, SMALL: "

@@ -148,6 +148,16 @@ void DropEmpty(Json& section, std::initializer_list<std::string_view> kept) {
 
 // What holds where a service says nothing, for those that are printed in their long form.
 void SetDefaults(Json& service) {
+  if (Json* secrets = service.Find("secrets"); secrets != nullptr && secrets->is_array()) {
+    Json complete = Json::EmptyArray();
+    for (Json secret : secrets->as_array()) {
+      if (secret.is_object() && secret.Find("target") == nullptr) {
+        secret.Set("target", "/run/secrets/" + secret.GetString("source"));
+      }
+      complete.Append(std::move(secret));
+    }
+    *secrets = std::move(complete);
+  }
   Json* depends_on = service.Find("depends_on");
   if (depends_on == nullptr || !depends_on->is_object()) return;
   Json complete = Json::EmptyObject();
@@ -174,7 +184,7 @@ Result<Json> ResolvedModel(const Project& project, const std::vector<std::string
     if (service.build) {
       Json* build = json.Find("build");
       build->Set("context", service.build->context);
-      if (service.build->dockerfile.empty() && !service.build->dockerfile_inline) {
+      if (build->Find("dockerfile") == nullptr && !service.build->dockerfile_inline) {
         build->Set("dockerfile", "Dockerfile");
       }
       if (Json* args = build->Find("args")) {
@@ -184,7 +194,7 @@ Result<Json> ResolvedModel(const Project& project, const std::vector<std::string
       DropEmpty(*build, {});
     }
     SetDefaults(json);
-    if (env_files && json.Find("env_file") != nullptr) {
+    if (env_files && (json.Find("env_file") != nullptr || json.Find("environment") != nullptr)) {
       TRY_ASSIGN(const auto environment, EnvironmentOfService(project, service));
       Json merged = json.Find("environment") == nullptr ? Json::EmptyObject() : *json.Find("environment");
       for (const auto& [name, value] : environment) merged.Set(name, value);
