@@ -1,4 +1,5 @@
 // What the recorded answers of tests/bake do not say: messages, and what their buildx is too old for.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "bake/selection.h"
@@ -6,6 +7,8 @@
 
 namespace varve::bake {
 namespace {
+
+using ::testing::UnorderedElementsAre;
 
 ReadOptions Options() {
   return {
@@ -20,18 +23,38 @@ Result<Selection> Bake(const std::string& text, Strings names = {}, const String
 
 std::string FirstLine(const Error& error) { return error.message.substr(0, error.message.find('\n')); }
 
-TEST(Bake, AnUnknownAttributeIsAnErrorWithItsPlace) {
-  auto selection = Bake("target \"default\" {\n  tagz = [\"a\"]\n}\n");
+TEST(Bake, WhatIsNotKnownIsPassedOverWithItsPlace) {
+  auto definition = Read({{"f.hcl",
+                           "target \"default\" {\n  tagz = [nowhere]\n  args {}\n}\n"
+                           "group \"g\" {\n  targets = []\n  foo = 1\n}\n"
+                           "variable \"v\" {\n  foo = 1\n}\n"
+                           "targets \"t\" {}\n"}},
+                         Options());
+  ASSERT_TRUE(definition) << definition.error().message;
+  EXPECT_THAT(
+      definition->warnings,
+      UnorderedElementsAre(
+          "f.hcl:2,3-7: the argument \"tagz\" is not known, and is passed over. Did you mean \"tags\"?",
+          "f.hcl:3,3-8: the block \"args\" is not known, and is passed over. Did you mean an argument? Then an equals "
+          "sign assigns its value.",
+          "f.hcl:7,3-6: the argument \"foo\" is not known, and is passed over.",
+          "f.hcl:10,3-6: the argument \"foo\" is not known, and is passed over.",
+          "f.hcl:12,1-12: the block \"targets\" is not known, and is passed over. Did you mean \"target\"?"));
+  EXPECT_EQ(definition->FindTarget("default")->tags, std::nullopt);
+}
+
+TEST(Bake, AnUnknownAttributeOfAFunctionIsAnErrorWithItsPlace) {
+  auto selection = Bake("function \"f\" {\n  resultz = [\"a\"]\n}\n");
   ASSERT_FALSE(selection);
-  EXPECT_EQ(
-      selection.error().message,
-      "f.hcl:2,3-7: Unsupported argument; An argument named \"tagz\" is not expected here. Did you mean \"tags\"?\n"
-      "--------------------\n"
-      "   1 |     target \"default\" {\n"
-      "   2 | >>>   tagz = [\"a\"]\n"
-      "     |       ^~~~\n"
-      "   3 |     }\n"
-      "--------------------");
+  EXPECT_EQ(selection.error().message,
+            "f.hcl:2,3-10: Unsupported argument; An argument named \"resultz\" is not expected here. Did you mean "
+            "\"result\"?\n"
+            "--------------------\n"
+            "   1 |     function \"f\" {\n"
+            "   2 | >>>   resultz = [\"a\"]\n"
+            "     |       ^~~~~~~\n"
+            "   3 |     }\n"
+            "--------------------");
 }
 
 TEST(Bake, CommandLineVariablesWinOverTheEnvironment) {

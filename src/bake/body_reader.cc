@@ -102,10 +102,8 @@ class Reader final : public hcl::Scope {
     for (const hcl::Body& body : bodies_) {
       for (const Block& block : body.blocks) {
         if (std::ranges::find(types, block.type) == types.end()) {
-          return ErrorAt(
-              block.header, "Unsupported block type",
-              fmt::format("Blocks of type \"{}\" are not expected here: use target, group, variable or function.{}",
-                          block.type, DidYouMean(block.type, types)));
+          PassOver(block.header, "block", block.type, DidYouMean(block.type, types));
+          continue;
         }
         if (block.labels.size() != 1) {
           return ErrorAt(block.header,
@@ -132,16 +130,38 @@ class Reader final : public hcl::Scope {
     return Ok();
   }
 
-  static Status CheckBody(const Block& block, const Strings& attributes, const Strings& blocks = {}) {
+  // As Buildx, which says nothing, does with what it does not know, except in functions.
+  void PassOver(const hcl::Range& range, std::string_view kind, std::string_view name, std::string_view hint) {
+    out_.warnings.push_back(
+        fmt::format("{}: the {} \"{}\" is not known, and is passed over.{}", range.ToString(), kind, name, hint));
+  }
+
+  static bool Has(const Strings& names, const std::string& name) {
+    return std::ranges::find(names, name) != names.end();
+  }
+
+  void CheckBody(const Block& block, const Strings& attributes, const Strings& blocks = {}) {
     for (const Attribute& attribute : block.body.attributes) {
-      if (std::ranges::find(attributes, attribute.name) != attributes.end()) continue;
+      if (Has(attributes, attribute.name)) continue;
+      PassOver(attribute.name_range, "argument", attribute.name, DidYouMean(attribute.name, attributes));
+    }
+    for (const Block& inner : block.body.blocks) {
+      if (Has(blocks, inner.type)) continue;
+      PassOver(inner.header, "block", inner.type,
+               Has(attributes, inner.type) ? " Did you mean an argument? Then an equals sign assigns its value." : "");
+    }
+  }
+
+  static Status CheckFunction(const Block& block) {
+    static const Strings attributes = {"params", "variadic_params", "result"};
+    for (const Attribute& attribute : block.body.attributes) {
+      if (Has(attributes, attribute.name)) continue;
       return ErrorAt(attribute.name_range, "Unsupported argument",
                      fmt::format("An argument named \"{}\" is not expected here.{}", attribute.name,
                                  DidYouMean(attribute.name, attributes)));
     }
     for (const Block& inner : block.body.blocks) {
-      if (std::ranges::find(blocks, inner.type) != blocks.end()) continue;
-      bool argument = std::ranges::find(attributes, inner.type) != attributes.end();
+      bool argument = Has(attributes, inner.type);
       return ErrorAt(inner.header, "Unsupported block type",
                      argument ? fmt::format("Blocks of type \"{0}\" are not expected here. Did you mean to define "
                                             "argument \"{0}\"? If so, use the equals sign to assign it a value.",
@@ -201,7 +221,7 @@ class Reader final : public hcl::Scope {
   Result<Value> VariableOf(const std::string& name, const Block& block) {
     Working working(working_, "variable " + name);
     if (!working.fresh()) return NotFound("variable cycle not allowed for {}", name);
-    TRY(CheckBody(block, {"type", "default", "description"}, {"validation"}));
+    CheckBody(block, {"type", "default", "description"}, {"validation"});
     TRY_ASSIGN(auto type, DeclaredType(block));
     std::optional<Value> fallback;
     if (const Attribute* written = block.body.Find("default")) {
@@ -251,7 +271,7 @@ class Reader final : public hcl::Scope {
   }
 
   Status Validate(const Block& validation) {
-    TRY(CheckBody(validation, {"condition", "error_message"}));
+    CheckBody(validation, {"condition", "error_message"});
     const Attribute *condition = validation.body.Find("condition"), *message = validation.body.Find("error_message");
     if (condition == nullptr || message == nullptr) {
       return ErrorAt(validation.header, "Missing required argument",
@@ -280,7 +300,7 @@ class Reader final : public hcl::Scope {
   // --- functions
 
   Result<std::optional<hcl::Function>> UserFunction(const std::string& name, const Block& block) const {
-    TRY(CheckBody(block, {"params", "variadic_params", "result"}));
+    TRY(CheckFunction(block));
     const Attribute *params = block.body.Find("params"), *rest = block.body.Find("variadic_params"),
                     *result = block.body.Find("result");
     if (params == nullptr || result == nullptr) {
@@ -443,7 +463,7 @@ class Reader final : public hcl::Scope {
   // --- targets and groups
 
   Status ReadGroup(const Instance& instance) {
-    TRY(CheckBody(*instance.block, {"targets", "description"}));
+    CheckBody(*instance.block, {"targets", "description"});
     Group group{.name = instance.name};
     TRY_ASSIGN(group.description, TextOf(*instance.block, "description"));
     const Attribute* targets = instance.block->body.Find("targets");
@@ -466,10 +486,10 @@ class Reader final : public hcl::Scope {
   }
 
   Status ReadTarget(const Instance& instance) {
-    TRY(CheckBody(*instance.block, TargetAttributes()));
+    CheckBody(*instance.block, TargetAttributes());
     Target target{.name = instance.name};
     for (const Attribute& attribute : instance.block->body.attributes) {
-      if (attribute.name == "matrix" || attribute.name == "name") continue;
+      if (attribute.name == "matrix" || attribute.name == "name" || !Has(TargetAttributes(), attribute.name)) continue;
       TRY_ASSIGN(Value value, AttributeOf(instance, attribute));
       if (!value.is_null()) TRY(SetAttribute(target, attribute, value));
     }
