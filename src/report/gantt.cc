@@ -14,7 +14,7 @@ constexpr int kLabelWidth = 330;
 constexpr int kChartWidth = 820;
 constexpr int kRowHeight = 22;
 constexpr int kHead = 24;
-constexpr size_t kLabelChars = 48;
+constexpr size_t kLabelChars = 44;  // in DejaVu Sans, the widest of the usual fonts
 constexpr double kMinBar = 2;
 
 // Between ticks: 1, 2 or 5 times a power of ten, at most ten of them in `span`.
