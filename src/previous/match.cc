@@ -32,6 +32,19 @@ bool ReadsFiles(const graph::Exec& exec) {
                      [](const graph::Mount& mount) { return mount.target != "/" && mount.input >= 0; });
 }
 
+// A Merge puts the layer of a COPY --link onto its stage.
+bool WritesFiles(const graph::Op& op) {
+  return std::holds_alternative<graph::FileOp>(op) || std::holds_alternative<graph::Merge>(op);
+}
+
+// A source that is missing is the build's error to show, when the step runs; a layer that is gone is no answer.
+Result<std::string> LeaveAbsent(Result<std::string> reason) {
+  if (!reason && (reason.error().code == Code::kNotFound || reason.error().code == Code::kInvalid)) {
+    return reason.error().message;
+  }
+  return reason;
+}
+
 class Matcher {
  public:
   // Without `contents` every layer is taken for what the step makes.
@@ -133,12 +146,12 @@ class Matcher {
     if (const auto* exec = std::get_if<graph::Exec>(&op)) {
       std::string reason = MatchRun(*exec, ours, theirs);
       if (!reason.empty()) return reason;
-    } else if (const auto* files = std::get_if<graph::FileOp>(&op)) {
+    } else if (WritesFiles(op)) {
       if (theirs.names_sources && theirs.text != ours.text) {
         return fmt::format("the image has \"{}\" there", recorded_[next_].created_by);
       }
       if (contents_ != nullptr) {
-        TRY_ASSIGN(std::string reason, MatchFiles(step, *files));
+        TRY_ASSIGN(std::string reason, LeaveAbsent(IsLink(step) ? MatchLink(step) : MatchFiles(step)));
         if (!reason.empty()) return reason;
         if (tree_ && tree_layers_ == answer.layers) answer.tree = *tree_;
       }
@@ -196,31 +209,56 @@ class Matcher {
     return result.tree;
   }
 
-  Result<std::string> MatchFiles(graph::StepIndex step, const graph::FileOp& op) {
+  bool IsLink(graph::StepIndex step) const { return std::holds_alternative<graph::Merge>(StepAt(step).op); }
+
+  // Of what each input of a file action but its base has; or why that is not known.
+  using Inputs = std::vector<std::optional<Digest>>;
+  Result<std::string> ReadInputs(graph::StepIndex step, const graph::FileOp& op, Inputs& inputs) {
+    for (size_t i = 0; i < StepAt(step).inputs.size(); ++i) {
+      inputs.emplace_back();
+      if (static_cast<int>(i) == op.base) continue;
+      TRY_ASSIGN(inputs.back(), InputOf(StepAt(step).inputs[i]));
+      if (!inputs.back()) return std::string("the files that it reads are not known yet");
+    }
+    return std::string();
+  }
+
+  Result<std::string> MatchFiles(graph::StepIndex step) {
     std::vector<graph::StepIndex> steps = waiting_;
     steps.push_back(step);
     std::vector<const graph::FileOp*> ops;
-    std::vector<std::vector<std::optional<Digest>>> inputs;
+    std::vector<Inputs> inputs;
     for (graph::StepIndex index : steps) {
-      const auto* files = index == step ? &op : std::get_if<graph::FileOp>(&StepAt(index).op);
+      const auto* files = std::get_if<graph::FileOp>(&StepAt(index).op);
       if (files == nullptr) return std::string("what comes before it is no file action");
-      if (files->base < 0 && count_ > 0) return std::string("COPY --link stands for itself");
+      if (files->base < 0 && count_ > 0) return std::string("it stands for itself");
       ops.push_back(files);
       inputs.emplace_back();
-      for (size_t i = 0; i < StepAt(index).inputs.size(); ++i) {
-        inputs.back().emplace_back();
-        if (static_cast<int>(i) == files->base) continue;
-        TRY_ASSIGN(inputs.back().back(), InputOf(StepAt(index).inputs[i]));
-        if (!inputs.back().back()) return std::string("the files that it reads are not known yet");
-      }
+      TRY_ASSIGN(std::string reason, ReadInputs(index, *files, inputs.back()));
+      if (!reason.empty()) return reason;
     }
-    auto same = trust_ == Trust::kHistory ? Judge(ops, inputs) : CompareTrees(ops, inputs);
-    // A source that is missing is the build's error to show, when the step runs; a layer that is
-    // gone is no answer.
-    if (!same && (same.error().code == Code::kNotFound || same.error().code == Code::kInvalid)) {
-      return same.error().message;
+    return trust_ == Trust::kHistory ? Judge(ops, inputs) : CompareTrees(ops, inputs);
+  }
+
+  // COPY --link: its layer must be what the files are on nothing, whatever lies below. Where the image's builder
+  // looked at what is below (no --link at that time, or a folder of WORKDIR in the same layer), the layer differs.
+  Result<std::string> MatchLink(graph::StepIndex merge) {
+    const std::vector<graph::Ref>& parts = StepAt(merge).inputs;
+    const graph::StepIndex made_by = parts.back().step;
+    const auto* files = std::get_if<graph::FileOp>(&StepAt(made_by).op);
+    if (parts.size() != 2 || files == nullptr || files->base >= 0) return std::string("a merge is not matched");
+    Inputs inputs;
+    TRY_ASSIGN(std::string reason, ReadInputs(made_by, *files, inputs));
+    if (!reason.empty()) return reason;
+    TRY_ASSIGN(FileResult made, ApplyFileOp(contents_->trees(), *files, tree::EmptyTree(), inputs));
+    if (!made.tree) return made.unknown;
+    TRY_ASSIGN(tree::LayerIndex index, contents_->Layer(layers_[count_]));
+    if (std::ranges::any_of(index,
+                            [](const auto& entry) { return entry.whiteout || entry.opaque || entry.implicit; })) {
+      return std::string("its layer in the image depends on those below");
     }
-    return same;
+    TRY_ASSIGN(Digest of_image, tree::ApplyLayer(contents_->trees(), tree::EmptyTree(), index));
+    return FirstDifference(contents_->trees(), of_image, *made.tree);
   }
 
   Result<std::string> Judge(const std::vector<const graph::FileOp*>& ops,

@@ -8,11 +8,13 @@
 //   WORKDIR    Trust::kContent the trees after the layer are compared, so that nothing of what the
 //              history says has to be believed; under Trust::kHistory the layer alone is looked at
 //              (layer_evidence.h), and those below it only when it does not tell enough
+//   COPY       the image's layer alone has the files and the folders above them as they are on an
+//   --link     empty file system, whatever the trust, and does not depend on what is below
 //   RUN        under Trust::kHistory: the step before was answered, and arguments, shell, command,
 //              and all ENV, USER, WORKDIR and SHELL before it are the same. What it did is believed
 //
 // The first step that is not answered ends it: a result is a whole stack of layers (invariant I2).
-// Never answered: steps for another platform, COPY --link, RUN with files bound to
+// Never answered: steps for another platform, RUN with files bound to
 // it (what they were is not recorded), and what ApplyFileOp cannot compute.
 //
 // Pure but for Contents, which is asked for no layer before the history agrees, and for none that no
