@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/strings.h"
 #include "oci/image_config.h"
+#include "registry/testing/hosted_rules.h"
 
 namespace varve::registry::testing {
 
@@ -15,8 +16,8 @@ using net::testing::ServerRequest;
 
 namespace {
 
-ServerReply Refusal(int status, const std::string& code) {
-  Json error = Json().Set("code", code).Set("message", ToLower(code));
+ServerReply Refusal(int status, const std::string& code, const std::string& message = {}) {
+  Json error = Json().Set("code", code).Set("message", message.empty() ? ToLower(code) : message);
   return {.status = status,
           .headers = {{"Content-Type", "application/json"}},
           .body = Json().Set("errors", Json().Append(error)).Dump()};
@@ -184,6 +185,12 @@ struct FakeRegistry::Impl {
     if (request.method == "PUT") {
       std::string digest = Digest::Of(request.body).ToString();
       if (name.starts_with("sha256:") && name != digest) return Refusal(400, "DIGEST_INVALID");
+      if (options.hosted_rules) {
+        auto has_blob = [&](const Digest& blob) { return repository.blobs.contains(blob.ToString()); };
+        auto has_manifest = [&](const Digest& one) { return repository.manifests.contains(one.ToString()); };
+        auto refusal = RefusedByHosts(request.Header("content-type"), request.body, has_blob, has_manifest);
+        if (refusal) return Refusal(refusal->status, refusal->code, refusal->rule);
+      }
       StoredManifest stored{request.Header("content-type"), request.body};
       repository.manifests[digest] = stored;
       repository.manifests[name] = stored;
@@ -267,7 +274,11 @@ struct FakeRegistry::Impl {
       }
       std::string upload = fmt::format("upload-{}", locked.next_id++);
       locked.uploads[upload] = "";
-      return session(202, upload);
+      ServerReply opened = session(202, upload);
+      if (options.least_piece > 0) {
+        opened.headers.emplace_back("OCI-Chunk-Min-Length", std::to_string(options.least_piece));
+      }
+      return opened;
     }
     auto found = locked.uploads.find(id);
     if (found == locked.uploads.end()) return Refusal(404, "BLOB_UPLOAD_UNKNOWN");
@@ -280,6 +291,7 @@ struct FakeRegistry::Impl {
     if (!range.empty() && !range.starts_with(fmt::format("{}-", found->second.size()))) {
       return Refusal(416, "RANGE_INVALID");
     }
+    if (!range.empty() && request.body.size() > options.largest_piece) return Refusal(416, "RANGE_INVALID");
     found->second += request.body;
     if (request.truncated) return {};
     if (request.method == "PATCH") return session(202, id);

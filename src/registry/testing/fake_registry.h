@@ -41,10 +41,13 @@ struct RegistryOptions {
   bool head = true;  // false: HEAD of manifests answers 405
   bool digest_header = true;
   bool mount = true;
-  bool deletes = true;             // false: DELETE of manifests answers 405
-  std::string basic = {};          // "name:password"
-  std::string bearer = {};         // "name:password", or "anonymous"; tokens come from /token
-  std::string refresh_token = {};  // POST /token takes it
+  bool hosted_rules = false;        // manifests are refused as hosted registries do (hosted_rules.h)
+  size_t largest_piece = SIZE_MAX;  // of an upload, when it says where it belongs: else 416, as GHCR does
+  size_t least_piece = 0;           // told by OCI-Chunk-Min-Length
+  bool deletes = true;              // false: DELETE of manifests answers 405
+  std::string basic = {};           // "name:password"
+  std::string bearer = {};          // "name:password", or "anonymous"; tokens come from /token
+  std::string refresh_token = {};   // POST /token takes it
   int token_seconds = 300;
   std::optional<net::testing::ServerTls> tls = {};
 };
