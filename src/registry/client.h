@@ -47,8 +47,9 @@ struct ClientOptions {
   TokenLookup tokens = nullptr;            // before those, where a registry wants bearer tokens
   net::RetryPolicy retry = {};
   net::Timeouts timeouts = {};
-  // Uploads go up whole, and in pieces of this size after a failure; 0 would be one piece.
-  uint64_t chunk_size = 16 << 20;
+  // Uploads go up whole, and in pieces of this size after a failure; 0 would be one piece. GitHub's registry takes
+  // no larger ones (416, "the maximum permissible limit of 4.00MiB"; oras-project/rust-oci-client#35).
+  uint64_t chunk_size = 4 << 20;
   bool always_chunk = false;  // for registries behind proxies that limit a request's body
   Clock* clock = &SystemClock();
   net::Sleeper* sleeper = &net::SystemSleeper();

@@ -129,15 +129,16 @@ class Upload {
     Call call{.method = "POST", .path = UploadsPath(), .scopes = scopes_};
     TRY_ASSIGN(Answer answer, impl_.transport.Ask(endpoint_, call, kMaxAnswer, 3, stop_));
     offset_ = 0;
-    if (answer.head.status == 202) return TakeLocation(answer.head);
-    return Refused(answer);
+    if (answer.head.status != 202) return Refused(answer);
+    least_piece_ = ParseInt(answer.head.Header("OCI-Chunk-Min-Length")).value_or(0);
+    return TakeLocation(answer.head);
   }
 
   // Everything from `offset_` on. kUnavailable: worth another attempt.
   Status Attempt(bool whole) {
     if (location_.empty()) TRY(Open());
-    if (whole && offset_ == 0) return Put(blob_.size);
-    uint64_t piece = impl_.options.chunk_size == 0 ? blob_.size : impl_.options.chunk_size;
+    if ((whole || no_pieces_) && offset_ == 0) return Put(blob_.size);
+    uint64_t piece = impl_.options.chunk_size == 0 ? blob_.size : std::max(impl_.options.chunk_size, least_piece_);
     while (offset_ < blob_.size) TRY(Patch(std::min(piece, blob_.size - offset_)));
     return Put(0);
   }
@@ -175,7 +176,10 @@ class Upload {
     SetBody(call, size);
     call.headers.emplace_back("Content-Range", fmt::format("{}-{}", offset_, offset_ + size - 1));
     TRY_ASSIGN(Answer answer, impl_.transport.SendOnce(endpoint_, call, {}, stop_));
-    if (answer.head.status != 202 && answer.head.status != 204) return SessionRefused(answer);
+    if (answer.head.status != 202 && answer.head.status != 204) {
+      no_pieces_ = answer.head.status == 416;  // its size may be what is wrong
+      return SessionRefused(answer);
+    }
     TRY(TakeLocation(answer.head));
     offset_ += size;
     return Ok();
@@ -234,6 +238,8 @@ class Upload {
   std::string location_;
   uint64_t offset_ = 0;
   uint64_t furthest_ = 0;
+  uint64_t least_piece_ = 0;  // but for the last one; of distribution-spec, "Pushing a blob in chunks"
+  bool no_pieces_ = false;
   bool failed_reading_ = false;
   std::optional<Nanos> retry_after_;
 };

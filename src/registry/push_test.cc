@@ -126,6 +126,39 @@ TEST_F(PushTest, ABrokenUploadGoesOnWithTheRest) {
   EXPECT_EQ(server.CountRequests("PATCH"), 10);
 }
 
+TEST_F(PushTest, PiecesAreAsLargeAsTheRegistryAsksFor) {
+  FakeRegistry server({.least_piece = 400'000});
+  chunk_size_ = 100'000;
+  std::string content = Content(2'000'000);
+  server.Fail({.pattern = "PUT", .times = 1, .cut_upload = 1'000'000});
+  auto pushed = Push(Use(), server, content);
+  ASSERT_TRUE(pushed) << pushed.error().ToString();
+  ExpectStored(server, content);
+  EXPECT_EQ(server.CountRequests("PATCH"), 3);
+}
+
+TEST_F(PushTest, WhereAPieceIsTooLargeTheWholeIsSentAgain) {
+  FakeRegistry server({.largest_piece = 50'000});
+  chunk_size_ = 100'000;
+  std::string content = Content(300'000);
+  server.Fail({.pattern = "PUT", .times = 1, .cut_upload = 100'000});
+  auto pushed = Push(Use(), server, content);
+  ASSERT_TRUE(pushed) << pushed.error().ToString();
+  ExpectStored(server, content);
+  EXPECT_EQ(server.CountRequests("PATCH"), 1);
+}
+
+TEST_F(PushTest, ABrokenUploadGoesOnWhereOnlySmallPiecesAreTaken) {
+  FakeRegistry server({.largest_piece = 4 << 20});
+  chunk_size_ = ClientOptions().chunk_size;
+  std::string content = Content(12'000'000);
+  server.Fail({.pattern = "PUT", .times = 1, .cut_upload = 1'000'000});
+  auto pushed = Push(Use(), server, content);
+  ASSERT_TRUE(pushed) << pushed.error().ToString();
+  ExpectStored(server, content);
+  EXPECT_EQ(server.CountRequests("PATCH"), 3);
+}
+
 TEST_F(PushTest, ABrokenPieceGoesOnToo) {
   FakeRegistry server;
   chunk_size_ = 500'000;
