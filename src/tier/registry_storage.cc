@@ -1,6 +1,7 @@
 #include "tier/registry_storage.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/json.h"
 #include "base/log.h"
@@ -14,6 +15,24 @@ namespace {
 // Which tag a group's manifest, or an index, belongs to.
 constexpr const char* kTag = "dev.varve.cache.tag";
 
+// ECR takes no manifest of more than 500 layers, which no document of theirs says (nuonco/nuon#2348 measured it).
+constexpr size_t kMostLayers = 400;
+
+// The manifests that keep a group's blobs where a registry collects what nothing names. They are one but for large
+// groups; of several each has the records for its config, and is this tag's alone: what is deleted by its digest was
+// no other's. ECR takes no manifest without a layer either.
+std::vector<oci::Manifest> KeepersOf(oci::Manifest manifest, const std::string& tag) {
+  manifest.annotations.emplace_back(kTag, tag);
+  if (manifest.layers.empty()) manifest.layers = {manifest.config};
+  std::vector<oci::Manifest> keepers;
+  for (size_t i = 0; i < manifest.layers.size(); i += kMostLayers) {
+    oci::Manifest& keeper = keepers.emplace_back(manifest);
+    auto begin = manifest.layers.begin() + static_cast<ptrdiff_t>(i);
+    keeper.layers.assign(begin, begin + static_cast<ptrdiff_t>(std::min(kMostLayers, manifest.layers.size() - i)));
+  }
+  return keepers;
+}
+
 class RegistryStorage final : public BlobStorage {
  public:
   RegistryStorage(registry::Client& client, oci::Reference reference, net::Sleeper& sleeper, Clock& clock)
@@ -21,20 +40,22 @@ class RegistryStorage final : public BlobStorage {
 
   Result<std::vector<GroupEntry>> List(std::stop_token stop) override {
     TRY_ASSIGN(Document document, Read(stop));
+    std::set<Digest> seen;
+    std::erase_if(document.groups, [&](const GroupEntry& group) { return !seen.insert(group.records.digest).second; });
     return std::move(document.groups);
   }
 
   Status Replace(const GroupEntry& added, const std::string& manifest_text, const std::vector<Digest>& old,
                  std::stop_token stop) override {
-    // Under another tag of the repository the same group is another manifest: what is deleted by its
-    // digest was this tag's alone.
     TRY_ASSIGN(oci::Manifest manifest, oci::ParseManifest(manifest_text));
-    manifest.annotations.emplace_back(kTag, reference_.tag);
-    const std::string text = oci::Serialise(manifest);
-    GroupEntry own = added;
-    own.manifest.digest = Digest::Of(text);
-    own.manifest.size = text.size();
-    TRY(client_.PushManifest(Exactly(own.manifest.digest), own.manifest.media_type, text, stop));
+    std::vector<GroupEntry> own;
+    for (const oci::Manifest& keeper : KeepersOf(std::move(manifest), reference_.tag)) {
+      const std::string text = oci::Serialise(keeper);
+      GroupEntry& entry = own.emplace_back(added);
+      entry.manifest.digest = Digest::Of(text);
+      entry.manifest.size = text.size();
+      TRY(client_.PushManifest(Exactly(entry.manifest.digest), entry.manifest.media_type, text, stop));
+    }
 
     TRY_ASSIGN(Dropped due, Write(own, old, kDroppedGraceSeconds, stop));
     auto deleted = Delete(due, stop);
@@ -79,7 +100,7 @@ class RegistryStorage final : public BlobStorage {
  private:
   // The index as it lies there; without a digest: none.
   struct Document {
-    std::vector<GroupEntry> groups;
+    std::vector<GroupEntry> groups;  // a large one has several entries
     Dropped dropped;
     std::optional<Digest> digest;
   };
@@ -102,15 +123,27 @@ class RegistryStorage final : public BlobStorage {
     return exact;
   }
 
-  // Adds `own`, if there is one, in place of `old`, and notes what the tag leads to no longer. What was noted
+  // `groups` without those of which `old` names a manifest, and with `own`, once.
+  static std::vector<GroupEntry> Merge(std::vector<GroupEntry> groups, const std::vector<GroupEntry>& own,
+                                       const std::vector<Digest>& old) {
+    std::set<Digest> gone;  // by their records
+    for (const GroupEntry& group : groups) {
+      if (std::ranges::find(old, group.manifest.digest) != old.end()) gone.insert(group.records.digest);
+    }
+    for (const GroupEntry& group : own) gone.insert(group.records.digest);
+    std::erase_if(groups, [&](const GroupEntry& group) { return gone.contains(group.records.digest); });
+    groups.insert(groups.end(), own.begin(), own.end());
+    return groups;
+  }
+
+  // Adds `own`, the entries of a group, in place of `old`, and notes what the tag leads to no longer. What was noted
   // longer ago than the grace is noted no more, and returned.
-  Result<Dropped> Write(const std::optional<GroupEntry>& own, const std::vector<Digest>& old, int64_t grace_seconds,
+  Result<Dropped> Write(const std::vector<GroupEntry>& own, const std::vector<Digest>& old, int64_t grace_seconds,
                         std::stop_token stop) {
     Dropped due;  // of the merge that stayed
     auto merge = [&]() -> Result<std::string> {
       TRY_ASSIGN(auto before, Read(stop));
-      std::vector<GroupEntry> groups = before.groups;
-      if (own) groups = Merged(std::move(groups), *own, old);
+      std::vector<GroupEntry> groups = Merge(before.groups, own, old);
       Dropped dropped = std::move(before.dropped);
       const int64_t now = clock_.Now().seconds();
       if (before.digest) dropped.emplace(*before.digest, now);
@@ -133,9 +166,11 @@ class RegistryStorage final : public BlobStorage {
       return now.digest == Digest::Of(index);
     };
     auto holds = [&]() -> Result<bool> {
-      TRY_ASSIGN(auto groups, List(stop));
-      return !own || std::ranges::any_of(groups, [&](const GroupEntry& group) {
-        return group.manifest.digest == own->manifest.digest;
+      TRY_ASSIGN(Document document, Read(stop));
+      return std::ranges::all_of(own, [&](const GroupEntry& entry) {
+        return std::ranges::find(document.groups, entry.manifest.digest, [](const GroupEntry& group) {
+                 return group.manifest.digest;
+               }) != document.groups.end();
       });
     };
     TRY(MergeAndReadBack({reference_.Familiar(), merge, is, holds}, sleeper_, stop));

@@ -503,6 +503,46 @@ TEST_F(RegistryTier, TheSameGroupUnderAnotherTagIsAManifestOfItsOwn) {
   EXPECT_EQ(other.records.digest, group.records.digest);
 }
 
+// Under the rules of registry/testing/hosted_rules.h, as everything here is.
+TEST_F(RegistryTier, ACacheOfTwoThousandLayersIsTakenByEveryRegistry) {
+  std::vector<std::string> names;
+  for (int i = 0; i < 2000; ++i) names.push_back(std::to_string(i));
+  Status exported = place.Open({})->Export(OfferOf(names), nullptr, {});
+  ASSERT_TRUE(exported) << exported.error().ToString();
+  auto entries = [&] {
+    std::vector<Digest> manifests;
+    auto groups = *ParseGroupIndex(*place.server().Manifest("team/app", "cache"));
+    for (const GroupEntry& group : groups) manifests.push_back(group.manifest.digest);
+    return manifests;
+  };
+  const std::vector<Digest> large = entries();
+  EXPECT_EQ(large.size(), 5u);
+  std::set<Digest> kept;
+  for (const Digest& digest : large) {
+    auto manifest = oci::ParseManifest(*place.server().Manifest("team/app", digest.ToString()));
+    for (const oci::Descriptor& layer : manifest->layers) EXPECT_TRUE(kept.insert(layer.digest).second);
+  }
+  EXPECT_EQ(kept.size(), 2000u);
+
+  auto tier = place.Open({});
+  auto records = tier->GetMany({Key("0"), Key("1999")}, trees, {});
+  ASSERT_TRUE(records && (*records)[0] && (*records)[1]);
+  EXPECT_EQ(tier->traffic().requests, 2u) << "it is one group";
+  // Its manifests come and go together.
+  ASSERT_TRUE(place.Open({.max_size = 8 * BlobOf(LayerOf("0")).size()})->Export(OfferOf({"new"}), nullptr, {}));
+  for (const Digest& digest : entries()) EXPECT_EQ(std::ranges::count(large, digest), 0);
+  EXPECT_EQ(entries().size(), 1u);
+}
+
+TEST_F(RegistryTier, RecordsWithoutALayerAreTakenByEveryRegistry) {
+  Offer offer = OfferOf({"a"});
+  offer.layers.clear();
+  Status exported = place.Open({})->Export(offer, nullptr, {});
+  ASSERT_TRUE(exported) << exported.error().ToString();
+  auto records = place.Open({})->GetMany({Key("a")}, trees, {});
+  EXPECT_TRUE(records && (*records)[0]);
+}
+
 TEST_F(RegistryTier, ALayerThatBreaksOffIsGoneOnWith) {
   ASSERT_TRUE(place.Open({})->Export(OfferOf({"a"}), nullptr, {}));
   auto tier = place.Open({});

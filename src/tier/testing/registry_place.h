@@ -13,7 +13,8 @@ namespace varve::tier::testing {
 
 class RegistryPlace final : public Place {
  public:
-  explicit RegistryPlace(registry::testing::RegistryOptions options = {}) : server_(std::move(options)) {}
+  explicit RegistryPlace(registry::testing::RegistryOptions options = {.hosted_rules = true})
+      : server_(std::move(options)) {}
   std::unique_ptr<BlobStorage> Storage() override {
     registry::ClientOptions client{.docker_config = "/nonexistent"};
     client.clock = &clock_;
