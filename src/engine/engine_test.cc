@@ -155,7 +155,7 @@ TEST_F(EngineTest, ARecordOfATierThatLeftItsLayersOutSaysSo) {
   world.tier = "local:cache";
   world.Build(graph, {{run}});
   EXPECT_EQ(Summarise(world.reasons[run]),
-            "cache local:cache has its record without its layers; an export with mode=max takes them too");
+            "cache local:cache has its record and no sound copy of its layers; an export with mode=max sends them");
 }
 
 TEST_F(EngineTest, WhatRanAgainAndCameOutDifferentlyIsReadAnew) {

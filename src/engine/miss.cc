@@ -78,8 +78,8 @@ class Explainer {
       }
       const auto& [error, tier] = *miss_.lost;
       if (!tier.empty() && error.code == Code::kNotFound) {
-        Reason reason{Kind::kDataGone, fmt::format("cache {} has its record without its layers; an export "
-                                                   "with mode=max takes them too",
+        Reason reason{Kind::kDataGone, fmt::format("cache {} has its record and no sound copy of its layers; an "
+                                                   "export with mode=max sends them",
                                                    tier)};
         reason.subject = tier;
         return Say(std::move(reason));
