@@ -134,7 +134,7 @@ std::optional<Failure> LlbBuild::Run(bool want_data, job::BuildHistory* history)
     platforms.results[0].lowered.config =
         DefaultConfig(decoded_.root ? decoded_.graph.at(*decoded_.root).platform : oci::HostPlatform());
     job::PreviousImages previous(tiers_->images(), tiers_->chain(), place_.workspace, place_.board,
-                                 {{.lowered = platforms}}, false);
+                                 {{.lowered = platforms, .of_any_platform = true}}, false);
     if (!tiers_->images().empty()) graph_run.previous = &previous;
     if (decoded_.root) graph_run.wanted.push_back(*decoded_.root);
     graph_run.wanted.insert(graph_run.wanted.end(), decoded_.besides.begin(), decoded_.besides.end());

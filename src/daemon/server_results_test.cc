@@ -1,5 +1,6 @@
 // Results that a client's front end puts together: of some of what it had built, of several builds, of nothing.
 #include "daemon/server_fixture.h"
+#include "registry/testing/fake_registry.h"
 
 namespace varve::daemon {
 namespace {
@@ -51,6 +52,36 @@ struct ResultsTest : ServerTest {
   Json ConfigOf(const Json& manifest) { return Blob(manifest.Find("config")->GetString("digest")); }
   static std::string Label(const Json& config, const char* name) {
     return config.Find("config")->Find("Labels")->GetString(name);
+  }
+  static pb::Definition Making(const std::string& name) {
+    graph::Graph graph;
+    graph.Add({.op = graph::FileOp{.base = -1, .actions = {graph::MakeFile{.path = "/" + name, .data = "text"}}},
+               .platform = oci::HostPlatform(),
+               .name = "make " + name});
+    return llb::Encode(graph, graph::Ref{0, 0});
+  }
+  // One definition a platform. Neither says which platform it is for.
+  Answer BuildTwoPlatforms(const control::SolveRequest& request) {
+    auto building = Begin(request);
+    const FakeFrontEnd both(channel, request.ref());
+    gateway::Result result;
+    (*result.mutable_refs()->mutable_refs())["linux/amd64"] = both.Solve(Making("one")).ref();
+    (*result.mutable_refs()->mutable_refs())["linux/arm64"] = both.Solve(Making("two")).ref();
+    EXPECT_TRUE(both.Return(result).ok());
+    return building.get();
+  }
+  void ExpectHitsOfTwoPlatforms(const control::CacheOptionsEntry& from) {
+    for (const std::string name : {"one", "two", "three"}) {
+      auto request = Request("s");
+      request.clear_frontend();
+      *request.mutable_definition() = Making(name);
+      *request.mutable_cache()->add_imports() = from;
+      const Answer again = Solve(request);
+      ASSERT_TRUE(again.status.ok()) << again.status.error_message();
+      const control::Vertex* step = Find(again.events, "make " + name);
+      ASSERT_NE(step, nullptr);
+      EXPECT_EQ(step->cached(), name != "three") << name;
+    }
   }
   Answer Return(const gateway::Result& result) {
     EXPECT_TRUE(front_end->Return(result).ok());
@@ -166,23 +197,10 @@ TEST_F(ResultsTest, TheConfigIsTheClients) {
 TEST_F(ResultsTest, ACacheHoldsTheStepsOfAllDefinitionsThatTheResultIsMadeOf) {
   Return({});
   content.Add("local:the cache");
-  auto definition = [](const std::string& name) {
-    graph::Graph graph;
-    graph.Add({.op = graph::FileOp{.base = -1, .actions = {graph::MakeFile{.path = "/" + name, .data = "text"}}},
-               .platform = oci::HostPlatform(),
-               .name = "make " + name});
-    return llb::Encode(graph, graph::Ref{0, 0});
-  };
   auto exporting = RequestOfAClient("s");
   exporting.mutable_cache()->add_exports()->set_type("local");
   (*exporting.mutable_cache()->mutable_exports(0)->mutable_attrs())["dest"] = "the cache";
-  auto building = Begin(exporting);
-  const FakeFrontEnd both(channel, exporting.ref());
-  gateway::Result result;
-  (*result.mutable_refs()->mutable_refs())["linux/amd64"] = both.Solve(definition("one")).ref();
-  (*result.mutable_refs()->mutable_refs())["linux/arm64"] = both.Solve(definition("two")).ref();
-  ASSERT_TRUE(both.Return(result).ok());
-  const Answer built = building.get();
+  const Answer built = BuildTwoPlatforms(exporting);
   ASSERT_TRUE(built.status.ok()) << built.status.error_message();
   auto list = Json::Parse(built.response.exporter_response().at("cache.manifest"));
   ASSERT_TRUE(list);
@@ -190,20 +208,34 @@ TEST_F(ResultsTest, ACacheHoldsTheStepsOfAllDefinitionsThatTheResultIsMadeOf) {
   session.reset();
   StartServerOfANewRoot();
   session = OpenSession("s");
-  for (const std::string name : {"one", "two", "three"}) {
-    auto request = Request("s");
-    request.clear_frontend();
-    *request.mutable_definition() = definition(name);
-    auto* from = request.mutable_cache()->add_imports();
-    from->set_type("local");
-    (*from->mutable_attrs())["src"] = "the cache";
-    (*from->mutable_attrs())["digest"] = list->GetString("digest");
-    const Answer again = Solve(request);
-    ASSERT_TRUE(again.status.ok()) << again.status.error_message();
-    const control::Vertex* step = Find(again.events, "make " + name);
-    ASSERT_NE(step, nullptr);
-    EXPECT_EQ(step->cached(), name != "three") << name;
-  }
+  control::CacheOptionsEntry from;
+  from.set_type("local");
+  (*from.mutable_attrs())["src"] = "the cache";
+  (*from.mutable_attrs())["digest"] = list->GetString("digest");
+  ExpectHitsOfTwoPlatforms(from);
+}
+
+// As clients' front ends build Dockerfiles: of a stage that begins with nothing, no step says its platform.
+TEST_F(ResultsTest, AnInlineCacheOfAnyPlatformAnswers) {
+  Return({});
+  registry::testing::FakeRegistry registry;
+  const std::string app = registry.Address() + "/team/app:1";
+  auto pushing = RequestOfAClient("s");
+  auto* output = pushing.add_exporters();
+  output->set_type("image");
+  (*output->mutable_attrs())["name"] = app;
+  (*output->mutable_attrs())["push"] = "true";
+  pushing.mutable_cache()->add_exports()->set_type("inline");
+  const Answer built = BuildTwoPlatforms(pushing);
+  ASSERT_TRUE(built.status.ok()) << built.status.error_message();
+
+  session.reset();
+  StartServerOfANewRoot();
+  session = OpenSession("s");
+  control::CacheOptionsEntry from;
+  from.set_type("registry");
+  (*from.mutable_attrs())["ref"] = app;
+  ExpectHitsOfTwoPlatforms(from);
 }
 
 // A build without any files of the client.

@@ -99,6 +99,7 @@ std::vector<std::optional<engine::ResultMatcher::Matched>> PreviousImages::Match
       if (!build.images.empty() && !build.images.contains(image.name)) continue;
       for (const dockerfile::PlatformResult& platform : build.lowered.results) {
         if (!round.open.empty()) AskImage(image, platform, round, answers);
+        if (build.of_any_platform) AskAllPlatforms(image, platform.lowered.config.platform(), round, answers);
       }
     }
   }
@@ -110,12 +111,11 @@ std::vector<std::optional<engine::ResultMatcher::Matched>> PreviousImages::Match
   return matched;
 }
 
-void PreviousImages::AskImage(const Image& image, const dockerfile::PlatformResult& platform, Round& round,
-                              Answers& answers) {
+std::optional<tier::PreviousImage> PreviousImages::Open(const Image& image, const oci::Platform& platform) {
   std::optional<tier::PreviousImage> previous;
   std::optional<Error> not_for_it;
   bool answered = chain_.Ask(image.member, [&](tier::Tier&, std::stop_token stop) -> Status {
-    auto found = image.tier->Image(platform.lowered.config.platform(), stop);
+    auto found = image.tier->Image(platform, stop);
     if (found) {
       previous = std::move(*found);
     } else if (found.error().code == Code::kNotFound) {
@@ -128,9 +128,29 @@ void PreviousImages::AskImage(const Image& image, const dockerfile::PlatformResu
   if (not_for_it && told_.insert(image.name + not_for_it->message).second) {
     board_.Warn({.text = fmt::format("cache image {}: {}", image.name, not_for_it->message)});
   }
-  if (!answered || !previous) return;
+  return answered ? std::move(previous) : std::nullopt;
+}
+
+void PreviousImages::AskImage(const Image& image, const dockerfile::PlatformResult& platform, Round& round,
+                              Answers& answers) {
+  auto previous = Open(image, platform.lowered.config.platform());
+  if (!previous) return;
   AskRecords(image, *previous, round, answers);
   if (!round.open.empty()) AskHistory(image, platform, *previous, round, answers);
+}
+
+void PreviousImages::AskAllPlatforms(const Image& image, const oci::Platform& asked, Round& round, Answers& answers) {
+  if (round.open.empty()) return;
+  std::vector<oci::Platform> platforms;
+  chain_.Ask(image.member, [&](tier::Tier&, std::stop_token stop) -> Status {
+    platforms = image.tier->Platforms(std::move(stop));
+    return Ok();
+  });
+  for (const oci::Platform& platform : platforms) {
+    if (round.open.empty()) return;
+    if (platform == asked) continue;
+    if (auto previous = Open(image, platform)) AskRecords(image, *previous, round, answers);
+  }
 }
 
 void PreviousImages::Answer(const Image& image, graph::StepIndex step, std::vector<cache::Rootfs> outputs,

@@ -35,6 +35,8 @@ class PreviousImages final : public engine::ResultMatcher {
   struct Build {
     const dockerfile::LoweredPlatforms& lowered;
     std::set<std::string> images = {};  // names of those that it is laid beside; empty: all
+    // Which platforms are built does not show: records of an image for any platform may answer its steps.
+    bool of_any_platform = false;
   };
   // All must outlive the object. `dry_run`: nothing is fetched, and what would have to be is not answered.
   PreviousImages(std::vector<Image> images, tier::Chain& chain, Workspace& workspace, progress::Board& board,
@@ -58,7 +60,10 @@ class PreviousImages final : public engine::ResultMatcher {
     std::map<graph::StepIndex, const engine::LookedUp*> open;  // that have no answer yet
     std::stop_token stop;
   };
+  std::optional<tier::PreviousImage> Open(const Image& image, const oci::Platform& platform);
   void AskImage(const Image& image, const dockerfile::PlatformResult& platform, Round& round, Answers& answers);
+  // Its records alone, also of images for other platforms than the one that was asked.
+  void AskAllPlatforms(const Image& image, const oci::Platform& asked, Round& round, Answers& answers);
   void AskRecords(const Image& image, const tier::PreviousImage& previous, Round& round, Answers& answers);
   void AskHistory(const Image& image, const dockerfile::PlatformResult& platform, const tier::PreviousImage& previous,
                   Round& round, Answers& answers);

@@ -16,7 +16,7 @@ class RegistryPlace final : public ImagePlace {
 
   Result<std::optional<PreviousImage>> Open(const oci::Platform& platform, Traffic& traffic,
                                             std::stop_token stop) override {
-    auto fetched = Manifest(reference_, traffic, stop);
+    auto fetched = Named(traffic, stop);
     if (!fetched && fetched.error().code == Code::kNotFound) return std::optional<PreviousImage>();
     TRY_ASSIGN(std::string text, std::move(fetched));
     TRY_ASSIGN(Json json, Json::Parse(text));
@@ -46,6 +46,18 @@ class RegistryPlace final : public ImagePlace {
     return std::optional(std::move(image));
   }
 
+  Result<std::vector<oci::Platform>> Platforms(Traffic& traffic, std::stop_token stop) override {
+    TRY_ASSIGN(std::string text, Named(traffic, std::move(stop)));
+    TRY_ASSIGN(Json json, Json::Parse(text));
+    std::vector<oci::Platform> platforms;
+    if (oci::KindOf(json) != oci::DocumentKind::kIndex) return platforms;
+    TRY_ASSIGN(oci::Index index, oci::ParseIndex(text));
+    for (const oci::Descriptor& entry : index.manifests) {
+      if (entry.platform && index.Find(*entry.platform) == &entry) platforms.push_back(*entry.platform);
+    }
+    return platforms;
+  }
+
   Status Fetch(const oci::Descriptor& blob, Writer& out, std::stop_token stop) override {
     return client_.FetchBlob(reference_, blob, out, stop);
   }
@@ -53,6 +65,15 @@ class RegistryPlace final : public ImagePlace {
  private:
   static Error NoImage(std::string_view what) {
     return Invalid("what is there is neither a cache of varve's nor an image, but {}", what);
+  }
+
+  // The document that the reference names: all platforms are to be of one.
+  Result<std::string> Named(Traffic& traffic, std::stop_token stop) {
+    auto named = named_.Lock();
+    if (!*named) {
+      TRY_ASSIGN(*named, Manifest(reference_, traffic, std::move(stop)));
+    }
+    return **named;
   }
 
   Result<std::string> Manifest(const oci::Reference& reference, Traffic& traffic, std::stop_token stop) {
@@ -64,6 +85,7 @@ class RegistryPlace final : public ImagePlace {
 
   registry::Client& client_;
   const oci::Reference reference_;
+  Guarded<std::optional<std::string>> named_;
 };
 
 }  // namespace
@@ -126,6 +148,13 @@ Result<std::optional<PreviousImage>> ImageTier::Image(const oci::Platform& platf
   if (is_new) it->second = OpenImage(*state, platform, std::move(stop));
   if (it->second.error) return Error(*it->second.error);
   return it->second.image;
+}
+
+std::vector<oci::Platform> ImageTier::Platforms(std::stop_token stop) {
+  auto state = state_.Lock();
+  if (!state->asked || !state->no_cache || state->no_cache->code != Code::kInvalid) return {};
+  auto platforms = in_registry_->Platforms(state->traffic, std::move(stop));
+  return platforms ? std::move(*platforms) : std::vector<oci::Platform>();
 }
 
 std::vector<cache::StepRecord> ImageTier::Traced(const Digest& weak_key, size_t limit) {

@@ -34,6 +34,10 @@ class ImagePlace {
   // Nothing: it is not there. kInvalid: what is there is no image. kNotFound: it is for other platforms.
   virtual Result<std::optional<PreviousImage>> Open(const oci::Platform& platform, Traffic& traffic,
                                                     std::stop_token stop) = 0;
+  // Of the images that an index there lists. Empty: it is not there, or no index.
+  virtual Result<std::vector<oci::Platform>> Platforms(Traffic&, std::stop_token) {
+    return std::vector<oci::Platform>();
+  }
   // As Tier::Fetch.
   virtual Status Fetch(const oci::Descriptor& blob, Writer& out, std::stop_token stop) = 0;
 };
@@ -50,6 +54,8 @@ class ImageTier final : public Tier {
   // The image for a platform, once GetMany was asked. Nothing: there is none. Errors as ImagePlace::Open,
   // and those that GetMany would have had if there could not have been an image instead.
   Result<std::optional<PreviousImage>> Image(const oci::Platform& platform, std::stop_token stop);
+  // Of an index in the registry, once GetMany was asked. Empty: there is none, or one image.
+  std::vector<oci::Platform> Platforms(std::stop_token stop);
   // So many steps were answered with the image.
   void NoteHits(uint64_t hits) { state_.Lock()->traffic.hits += hits; }
 
