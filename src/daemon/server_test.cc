@@ -192,6 +192,14 @@ TEST_F(ServerTest, EntitlementsAreTheOperatorsToGrant) {
             "granting entitlement security.insecure is not allowed by build daemon configuration");
 }
 
+TEST_F(ServerTest, AProxyBeforeTheNetworkOfStepsIsNotPretended) {
+  auto session = OpenSession("s");
+  auto request = Request("s");
+  request.set_proxy_network(true);
+  EXPECT_EQ(Solve(request).status.error_message(),
+            "this daemon has no proxy network: steps reach the network directly");
+}
+
 TEST_F(ServerTest, AClientThatGoesAwayEndsItsBuild) {
   Write("Dockerfile", "FROM scratch\nCOPY a.txt /b\n");
   Write("a.txt", "text");

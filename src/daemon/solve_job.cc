@@ -46,6 +46,8 @@ Status SolveJob::CheckRequest() const {
     if (policy_.entitlements.contains(kind)) continue;
     return Invalid("granting entitlement {} is not allowed by build daemon configuration", entitlement);
   }
+  // To ignore it would be to let steps reach what the client wants to watch over.
+  if (request_.proxy_network()) return Invalid("this daemon has no proxy network: steps reach the network directly");
   return Ok();
 }
 
