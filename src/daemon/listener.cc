@@ -2,6 +2,9 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -12,6 +15,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <memory>
 
 #include "base/log.h"
 #include "base/strings.h"
@@ -71,6 +75,45 @@ Result<Fd> ListenUnix(const std::string& path, std::optional<uid_t> owner, const
   if (chown(path.c_str(), owner.value_or(static_cast<uid_t>(-1)), gid) != 0) return ErrnoError(errno, "chown " + path);
   if (chmod(path.c_str(), 0660) != 0) return ErrnoError(errno, "chmod " + path);
   if (listen(listener.get(), 1024) != 0) return ErrnoError(errno, "listen at " + path);
+  return listener;
+}
+
+Result<TcpListener> ListenTcp(const std::string& host_port) {
+  const size_t colon = host_port.rfind(':');
+  std::string host = host_port.substr(0, colon);
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  addrinfo hints{}, *found = nullptr;
+  hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
+  hints.ai_socktype = SOCK_STREAM;
+  const std::string service = host_port.substr(colon + 1);
+  if (int failed = getaddrinfo(host.empty() ? nullptr : host.c_str(), service.c_str(), &hints, &found); failed != 0) {
+    return Unavailable("cannot listen at tcp://{}: {}", host_port, gai_strerror(failed));
+  }
+  const std::unique_ptr<addrinfo, void (*)(addrinfo*)> addresses(found, freeaddrinfo);
+  TcpListener listener;
+  int failure = 0;
+  for (addrinfo* at = found; at != nullptr; at = at->ai_next) {
+    Fd socket(::socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    const int on = 1;
+    setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    // Connections have these of their listener: no waiting for more to send, and an end for clients that are no more.
+    setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    setsockopt(socket.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    if (at->ai_family == AF_INET6) setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+    // The port is in the same place of both families' addresses.
+    auto& port = reinterpret_cast<sockaddr_in*>(at->ai_addr)->sin_port;
+    if (port == 0) port = htons(static_cast<uint16_t>(listener.port));
+    if (bind(socket.get(), at->ai_addr, at->ai_addrlen) != 0 || listen(socket.get(), 1024) != 0) {
+      failure = errno;
+      continue;
+    }
+    sockaddr_storage bound{};
+    socklen_t size = sizeof(bound);
+    getsockname(socket.get(), reinterpret_cast<sockaddr*>(&bound), &size);
+    listener.port = ntohs(reinterpret_cast<const sockaddr_in*>(&bound)->sin_port);
+    listener.sockets.push_back(std::move(socket));
+  }
+  if (listener.sockets.empty()) return ErrnoError(failure, "listen at tcp://" + host_port);
   return listener;
 }
 

@@ -24,8 +24,6 @@ namespace varve::daemon {
 
 namespace {
 
-constexpr size_t kMaxPem = 4 << 20;
-
 WorkerFacts FactsOf(const ServerOptions& options) {
   const SolvePolicy& policy = options.policy;
   WorkerFacts facts;
@@ -52,30 +50,20 @@ WorkerFacts FactsOf(const ServerOptions& options) {
   return facts;
 }
 
-Result<std::shared_ptr<grpc::ServerCredentials>> CredentialsOf(const ServerOptions& options) {
+// Whoever reaches a tcp address without this may run anything as this user.
+Status CheckTcp(const ServerOptions& options) {
+  if (options.insecure_tcp) return Ok();
   if (!options.tls) {
-    if (options.insecure_tcp) return grpc::InsecureServerCredentials();
     Error error = Invalid("a tcp address needs TLS: whoever reaches it may run anything as this user");
     error.hint = "pass --tlscert, --tlskey and --tlscacert, or --allow-insecure-tcp where nobody else can reach it";
     return error;
   }
-  grpc::SslServerCredentialsOptions ssl;
   if (options.tls->client_ca.empty()) {
-    if (!options.insecure_tcp) {
-      Error error = Invalid("a tcp address needs --tlscacert: without it, clients are not asked who they are");
-      error.hint = "pass --tlscacert, or --allow-insecure-tcp where nobody else can reach it";
-      return error;
-    }
-    ssl.client_certificate_request = GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE;
-  } else {
-    TRY_ASSIGN(ssl.pem_root_certs, ReadFile(options.tls->client_ca, kMaxPem));
-    ssl.client_certificate_request = GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY;
+    Error error = Invalid("a tcp address needs --tlscacert: without it, clients are not asked who they are");
+    error.hint = "pass --tlscacert, or --allow-insecure-tcp where nobody else can reach it";
+    return error;
   }
-  grpc::SslServerCredentialsOptions::PemKeyCertPair pair;
-  TRY_ASSIGN(pair.private_key, ReadFile(options.tls->key, kMaxPem));
-  TRY_ASSIGN(pair.cert_chain, ReadFile(options.tls->certificate, kMaxPem));
-  ssl.pem_key_cert_pairs.push_back(std::move(pair));
-  return grpc::SslServerCredentials(ssl);
+  return Ok();
 }
 
 }  // namespace
@@ -133,10 +121,10 @@ struct Server::Impl {
   BridgeService bridge;
   std::unique_ptr<ContentService> content;
   std::unique_ptr<grpc::Server> server;
+  std::unique_ptr<TlsGate> gate;  // of tcp
   std::vector<std::unique_ptr<Acceptor>> acceptors;
   std::vector<std::string> addresses;
-  std::vector<std::unique_ptr<int>> bound;  // ports of the first addresses, which gRPC listens at
-  std::vector<std::string> sockets;         // to be removed at the end
+  std::vector<std::string> sockets;  // to be removed at the end
   std::unique_ptr<DebugServer> debug;
 
   DebugPages Pages() {
@@ -154,10 +142,23 @@ struct Server::Impl {
                 }};
   }
 
-  Status Accept(Fd listener) {
-    acceptors.push_back(std::make_unique<Acceptor>(std::move(listener), [this](Fd connection) {
-      grpc::AddInsecureChannelFromFd(server.get(), connection.Release());
-    }));
+  void Serve(Fd connection) { grpc::AddInsecureChannelFromFd(server.get(), connection.Release()); }
+  void Accept(Fd listener) {
+    acceptors.push_back(
+        std::make_unique<Acceptor>(std::move(listener), [this](Fd connection) { Serve(std::move(connection)); }));
+  }
+  Status AcceptTcp(const std::string& host_port) {
+    TRY_ASSIGN(TcpListener listener, ListenTcp(host_port));
+    if (options.tls && !gate) {
+      TRY_ASSIGN(gate, TlsGate::Open(*options.tls, [this](Fd connection) { Serve(std::move(connection)); }));
+    }
+    for (Fd& socket : listener.sockets) {
+      if (!gate) Accept(std::move(socket));
+      else
+        acceptors.push_back(std::make_unique<Acceptor>(std::move(socket),
+                                                       [this](Fd connection) { gate->Admit(std::move(connection)); }));
+    }
+    addresses.push_back(fmt::format("tcp://{}:{}", host_port.substr(0, host_port.rfind(':')), listener.port));
     return Ok();
   }
 };
@@ -183,26 +184,17 @@ Result<std::unique_ptr<Server>> Server::Start(ServerOptions options) {
   impl->content = std::make_unique<ContentService>(
       std::move(blobs), [&records = impl->records](const Digest& digest) { return records.Document(digest); });
   builder.RegisterService(impl->content.get());
-  for (const ListenAddress& address : given.addresses) {
-    if (address.kind != ListenAddress::Kind::kTcp) continue;
-    TRY_ASSIGN(auto credentials, CredentialsOf(given));
-    impl->bound.push_back(std::make_unique<int>(0));
-    impl->addresses.push_back("tcp://" + address.host_port);
-    builder.AddListeningPort(address.host_port, credentials, impl->bound.back().get());
-  }
   impl->server = builder.BuildAndStart();
-  if (impl->server == nullptr) return Unavailable("cannot listen at {}", Join(impl->addresses, ", "));
-  for (size_t i = 0; i < impl->bound.size(); ++i) {
-    if (*impl->bound[i] == 0) return Unavailable("cannot listen at {}", impl->addresses[i]);
-    std::string& text = impl->addresses[i];
-    text = text.substr(0, text.rfind(':') + 1) + std::to_string(*impl->bound[i]);
-  }
+  if (impl->server == nullptr) return Internal("gRPC's server does not start");
   for (const ListenAddress& address : given.addresses) {
-    if (address.kind == ListenAddress::Kind::kUnix) {
+    if (address.kind == ListenAddress::Kind::kTcp) {
+      TRY(CheckTcp(given));
+      TRY(impl->AcceptTcp(address.host_port));
+    } else if (address.kind == ListenAddress::Kind::kUnix) {
       TRY_ASSIGN(Fd listener, ListenUnix(address.path, given.owner, given.group));
       impl->sockets.push_back(address.path);
       impl->addresses.push_back("unix://" + address.path);
-      TRY(impl->Accept(std::move(listener)));
+      impl->Accept(std::move(listener));
     } else if (address.kind == ListenAddress::Kind::kDescriptor) {
       const int flags = fcntl(address.descriptor, F_GETFL);
       if (flags < 0)
@@ -210,7 +202,7 @@ Result<std::unique_ptr<Server>> Server::Start(ServerOptions options) {
       fcntl(address.descriptor, F_SETFL, flags | O_NONBLOCK);
       fcntl(address.descriptor, F_SETFD, FD_CLOEXEC);
       impl->addresses.push_back(fmt::format("fd://{}", address.descriptor));
-      TRY(impl->Accept(Fd(address.descriptor)));
+      impl->Accept(Fd(address.descriptor));
     }
   }
   if (!given.debug_address.empty()) {
@@ -222,6 +214,7 @@ Result<std::unique_ptr<Server>> Server::Start(ServerOptions options) {
 Server::~Server() {
   impl_->debug.reset();
   impl_->acceptors.clear();
+  if (impl_->gate) impl_->gate->Close();
   for (const std::string& path : impl_->sockets) unlink(path.c_str());
   impl_->jobs.Drain();
   impl_->jobs.CancelAll();

@@ -17,16 +17,12 @@
 #include "daemon/build_records.h"
 #include "daemon/capabilities.h"
 #include "daemon/jobs.h"
+#include "daemon/tls_gate.h"
 #include "report/otlp_settings.h"
 #include "session/sessions.h"
 #include "upkeep/policy.h"
 
 namespace varve::daemon {
-
-struct TlsFiles {
-  std::string certificate, key;  // of the daemon, PEM
-  std::string client_ca;         // clients must have a certificate of this authority
-};
 
 // unix:///path, tcp://host:port, fd://N (of systemd: LISTEN_FDS).
 struct ListenAddress {
