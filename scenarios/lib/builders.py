@@ -83,8 +83,8 @@ class Builder:
         self.place = place
         self.machines = []
 
-    def machine(self):
-        made = self.machine_type(self, f"{self.place.work}/{self.name}-{len(self.machines) + 1}")
+    def machine(self, **how):
+        made = self.machine_type(self, f"{self.place.work}/{self.name}-{len(self.machines) + 1}", **how)
         self.machines.append(made)
         return made
 
@@ -148,6 +148,14 @@ class Varve(Builder):
         return None if os.access(cls.binary, os.X_OK) else f"{cls.binary} is not built"
 
 
+def _probe_context(place):
+    context = f"{place.work}/probe"
+    os.makedirs(context, exist_ok=True)
+    with open(f"{context}/Dockerfile", "w") as file:
+        file.write("FROM busybox\nRUN true\n")
+    return context
+
+
 class BuildahMachine(Machine):
     def words(self):
         return [self.builder.program, "--root", f"{self.root}/graph", "--runroot", f"{self.root}/run"]
@@ -184,10 +192,7 @@ class Buildah(Builder):
 
     def probe(self):
         """Finds an isolation that works here: crun refuses hybrid cgroups, some machines have no runc."""
-        context = f"{self.place.work}/buildah-probe"
-        os.makedirs(context)
-        with open(f"{context}/Dockerfile", "w") as file:
-            file.write("FROM busybox\nRUN true\n")
+        context = _probe_context(self.place)
         for isolation in ([], ["--runtime", "runc"], ["--isolation", "chroot"]):
             self.isolation = isolation
             try:
@@ -199,25 +204,105 @@ class Buildah(Builder):
 
 
 class DockerMachine(Machine):
-    """A docker engine cannot be given another disk: --no-cache of a first build stands for an empty one."""
+    """An engine of its own, on a unix socket. `store`: overlay2, docker's usual one, or containerd, whose caches can go elsewhere."""
+
+    def __init__(self, builder, root, store="overlay2"):
+        super().__init__(builder, root)
+        settings = {
+            "data-root": f"{root}/data", "exec-root": f"{root}/exec", "pidfile": f"{root}/engine.pid",
+            "hosts": [f"unix://{root}/engine.sock"], "bridge": "none", "iptables": False, "ip6tables": False,
+            "registry-mirrors": [f"http://{self.place.registry}"], "insecure-registries": ["127.0.0.0/8"],
+            "exec-opts": ["native.cgroupdriver=cgroupfs"], "features": {"containerd-snapshotter": store == "containerd"},
+            **({"storage-driver": "overlay2"} if store == "overlay2" else {})}
+        with open(f"{root}/engine.json", "w") as file:
+            json.dump(settings, file)
+        with open(f"{root}/engine.log", "w") as log:
+            # It would use the containerd of this machine if it saw its socket.
+            self.process = subprocess.Popen(
+                ["unshare", "--mount", "sh", "-c", '[ ! -d /run/containerd ] || mount -t tmpfs tmpfs /run/containerd; exec "$0" "$@"',
+                 self.builder.engine, "--config-file", f"{root}/engine.json"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        deadline = time.monotonic() + 60
+        while self.process.poll() is None and time.monotonic() < deadline:
+            if subprocess.run(["docker", "version"], capture_output=True, env=self.environment(), check=False).returncode == 0:
+                return
+            time.sleep(0.1)
+        self.close()
+        with open(f"{root}/engine.log") as log:
+            raise BuildFailed(f"dockerd does not start: {log.read()[-1000:]}")
+
+    def environment(self, extra=None):
+        return super().environment({"DOCKER_HOST": f"unix://{self.root}/engine.sock", **(extra or {})})
+
+    def run(self, words, folder=None, extra=None):
+        """Any command of docker's; paths in the project are those of a copy without `# syntax=` lines.
+
+        The frontend that such a line names would have to be asked for on Docker Hub for each build."""
+        here, copy = self.place.project, f"{self.root}/project"
+        if any(here in word for word in [*words, folder or ""]):
+            self._copy(here, copy)
+        words = [word.replace(here, copy) for word in words]
+        return Build(*run(words, self.environment(extra), folder and folder.replace(here, copy), f"{self.place.work}/docker.log"))
 
     def build(self, context, *flags, extra=None):
-        words = ["docker", "build", "--network", "host", *self.place.proxy_flags, *flags, context]
-        seconds, log = run(words, self.environment({"DOCKER_BUILDKIT": "1", **(extra or {})}), None,
-                           f"{self.place.work}/docker.log")
-        return Build(seconds, log)
+        return self.run(["docker", "buildx", "build", "--progress", "plain", "--network", "host", *self.place.proxy_flags,
+                         *flags, context], extra=extra)
+
+    @staticmethod
+    def _copy(source, target):
+        """Writes what differs, so that a file that did not change is not sent again."""
+        wanted = {os.path.relpath(f"{folder}/{name}", source) for folder, _, names in os.walk(source) for name in names}
+        there = {os.path.relpath(f"{folder}/{name}", target) for folder, _, names in os.walk(target) for name in names}
+        for path in there - wanted - {"compose.override.yaml"}:
+            os.remove(f"{target}/{path}")
+        for path in wanted:
+            with open(f"{source}/{path}", "rb") as file:
+                data = re.sub(rb"\A# syntax=.*\n", b"", file.read())
+            os.makedirs(os.path.dirname(f"{target}/{path}"), exist_ok=True)
+            if path in there:
+                with open(f"{target}/{path}", "rb") as file:
+                    if file.read() == data:
+                        continue
+            with open(f"{target}/{path}", "wb") as file:
+                file.write(data)
+            shutil.copymode(f"{source}/{path}", f"{target}/{path}")
+
+    def compose(self, services, network="host"):
+        """A Compose file beside the project's: its engine has no bridge."""
+        os.makedirs(f"{self.root}/project", exist_ok=True)
+        with open(f"{self.root}/project/compose.override.yaml", "w") as file:
+            json.dump({"services": {name: {"build": {"network": network}} for name in services}}, file)
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait()
 
 
 class Docker(Builder):
+    """$DOCKERD is another engine than that in PATH, as $BUILDAH is another Buildah; the client is `docker`."""
     name = "docker"
     machine_type = DockerMachine
+    engine = os.environ.get("DOCKERD") or "dockerd"
 
     @classmethod
     def available(cls):
-        if not shutil.which("docker"):
-            return "docker is not installed"
-        done = subprocess.run(["docker", "info"], capture_output=True, check=False)
-        return None if done.returncode == 0 else "no docker engine answers"
+        missing = [program for program in ("docker", cls.engine) if not shutil.which(program)]
+        return f"{missing[0]} is not installed" if missing else None if os.geteuid() == 0 else "dockerd needs root"
+
+    @classmethod
+    def version(cls):
+        """`Docker version 28.5.2+dfsg4, build 3ef3c07` as 28.5.2+dfsg4."""
+        words = subprocess.run([cls.engine, "--version"], capture_output=True, text=True, check=False).stdout.split()
+        return words[2].rstrip(",") if len(words) > 2 else "of an unknown version"
+
+    def probe(self):
+        """Whether an engine starts here and runs a step."""
+        try:
+            machine = self.machine()
+            machine.build(_probe_context(self.place))
+            machine.close()
+            return None
+        except BuildFailed as failure:
+            return f"docker does not build here: {str(failure)[-200:]}"
 
 
 ALL = {"varve": Varve, "buildah": Buildah, "docker": Docker}

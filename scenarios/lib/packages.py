@@ -19,8 +19,8 @@ import subprocess
 import tempfile
 import zipfile
 
-PYTHON = ["anyio", "blinker", "certifi", "chardet", "click", "fastapi", "flask", "greenlet", "gunicorn", "h11", "idna",
-          "itsdangerous", "jinja2", "markupsafe", "pydantic", "redis", "requests", "sniffio", "sqlalchemy", "starlette",
+PYTHON = ["anyio", "asgiref", "blinker", "certifi", "chardet", "click", "fastapi", "flask", "greenlet", "gunicorn", "h11",
+          "idna", "itsdangerous", "jinja2", "markupsafe", "pydantic", "redis", "requests", "sniffio", "sqlalchemy", "starlette",
           "typing-extensions", "urllib3", "uvicorn", "werkzeug", "yaml"]
 JAVA = ["libgoogle-gson-java", "libslf4j-java"]
 LARGE = ("bigtensor", "2.1.0")  # stands for a CUDA run time: large files that hardly compress

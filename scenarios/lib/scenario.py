@@ -83,27 +83,28 @@ class Place:
             if not why:
                 builder = builders.ALL[name](self)
                 self.closing.callback(builder.close)
-                why = builder.probe() if name == "buildah" else None
+                why = None if name == "varve" else builder.probe()
             if why and name == "varve":
                 raise SystemExit(why)
             if why:
                 self.report.not_checked(f"beside {name}", why)
             else:
                 self.builders[name] = builder
-                if name == "buildah":
-                    self.report.note(f"buildah is {builder.version()}")
+                if name != "varve":
+                    self.report.note(f"{name} is {builder.version()}")
 
     @property
     def varve(self):
         return self.builders["varve"]
 
-    def machine(self, name):
+    def machine(self, name, **how):
         """A machine of that builder with an empty disk; None where it is not here."""
-        return self.builders[name].machine() if name in self.builders else None
+        return self.builders[name].machine(**how) if name in self.builders else None
 
     def discard(self, machine):
         """A runner's disk goes with the job, when this machine's is nearly full. Otherwise at the very end: ext4 without a
         journal passes over freed inodes one by one for minutes, and whoever builds next would pay for that."""
+        machine.close()
         status = os.statvfs(self.work)
         if status.f_bavail * status.f_frsize < SCARCE:
             machine.remove()
