@@ -51,15 +51,25 @@ const std::string* WholeContextMount(const Run& run) {
 
 // --- InstallBelowCopyAll ---------------------------------------------------------------------
 
-// What of a manager's manifests lies in the context; all that can be, when nothing is known of it.
-std::vector<std::string> ManifestsOf(const CachePass& pass, const Install& install) {
+// Where the step installs: "web" of `cd web && npm ci`; empty where it stays, or goes where the context does not show.
+std::string FolderOf(const RunFacts& facts) {
+  if (facts.commands.empty() || facts.commands[0].name() != "cd" || facts.commands[0].words.size() != 2) return "";
+  std::string folder = facts.commands[0].words[1];
+  while (folder.starts_with("./")) folder.erase(0, 2);
+  while (folder.ends_with('/')) folder.pop_back();
+  bool beyond = folder.starts_with('/') || folder.starts_with('.') || folder.find_first_of("$~") != folder.npos;
+  return beyond ? "" : folder;
+}
+
+// What of a manager's manifests lies in the folder of the context; all that can be, when nothing is known of it.
+std::vector<std::string> ManifestsOf(const CachePass& pass, const Install& install, const std::string& folder) {
   if (!install.manifests.empty()) return install.manifests;
   std::vector<std::string> candidates = Split(install.manager->manifests, '|');
   std::erase(candidates, "");
   if (install.manager->name == "dotnet") candidates = {"*.csproj"};
   if (pass.input.context == nullptr) return candidates;
   std::vector<std::string> present;
-  auto entries = pass.input.context->List("");
+  auto entries = pass.input.context->List(folder);
   for (const std::string& name : candidates) {
     bool here = std::ranges::any_of(entries, [&](const auto& entry) { return entry.name == name; });
     if (here) present.push_back(name);
@@ -121,8 +131,11 @@ void CheckOrder(CachePass& pass, const Instruction& instruction, const RunFacts&
       }
     } else {
       hint.remedy = "copy what lists the dependencies, install them, and copy the rest after that";
-      hint.text.push_back(fmt::format("COPY {} ./", Join(ManifestsOf(pass, install), " ")));
-      hint.text.push_back("RUN " + install.command);
+      const std::string folder = FolderOf(facts), below = folder.empty() ? "" : folder + "/";
+      std::vector<std::string> manifests = ManifestsOf(pass, install, folder);
+      for (std::string& name : manifests) name.insert(0, below);
+      hint.text.push_back(fmt::format("COPY {} ./{}", Join(manifests, " "), below));
+      hint.text.push_back(fmt::format("RUN {}{}", folder.empty() ? "" : "cd " + folder + " && ", install.command));
       if (walk.copy_all != nullptr) hint.text.push_back(walk.copy_all->origin.text);
     }
     pass.Report(instruction.origin, std::move(hint));

@@ -98,6 +98,17 @@ TEST_F(CacheRules, RemedyCanBeCopied) {
   EXPECT_EQ(hints[1].text[0], "COPY package.json ./") << "what lies there";
 }
 
+TEST_F(CacheRules, RemedyIsInTheFolderWhereTheStepInstalls) {
+  FakeContext context;
+  context.directories[""] = {{"package-lock.json"}};
+  context.directories["web"] = {{"package.json"}};
+  input.context = &context;
+  auto hints = Hints("FROM a\nCOPY . .\nRUN cd ./web/ && npm ci\n");
+  EXPECT_EQ(hints[1].text, (Texts{"COPY web/package.json ./web/", "RUN cd web && npm ci", "COPY . ."}));
+  hints = Hints("FROM a\nCOPY . .\nRUN cd /srv && npm ci\n");
+  EXPECT_EQ(hints[1].text[0], "COPY package-lock.json ./");
+}
+
 TEST_F(CacheRules, HistoryBeatsTypicalCosts) {
   FakeCosts costs;
   input.costs = &costs;
