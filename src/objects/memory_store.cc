@@ -54,7 +54,8 @@ Result<bool> MemoryStore::PutIf(const std::string& key, std::string_view bytes, 
                                 std::stop_token) {
   auto state = state_.Lock();
   auto found = state->objects.find(key);
-  std::string_view there = found == state->objects.end() ? "" : found->second.info.etag;
+  // Both of one type: "" would make them a std::string that is gone at the end of the line.
+  std::string_view there = found == state->objects.end() ? std::string_view() : found->second.info.etag;
   if (there != condition.etag) return false;
   Store(*state, key, std::string(bytes));
   return true;
