@@ -20,7 +20,7 @@ struct Invocation {
   // "filename", "vcs:source", …. Any of them may be in here; what is not to be told is left out when it is written.
   std::map<std::string, std::string> args = {};
   std::optional<std::pair<std::string, std::string>> context_digest = {};  // "sha1", hex: of args["context"]
-  std::vector<NamedInvocation> inputs = {};  // by name; only those that a front end is known to have made
+  std::vector<NamedInvocation> inputs;  // by name; only those that a front end is known to have made
 
   bool operator==(const Invocation& other) const;
 };
