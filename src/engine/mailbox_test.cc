@@ -14,8 +14,8 @@ struct MailboxTest : ::testing::Test {
   // Outlives the pool, whose threads write to it.
   std::vector<std::thread::id> threads = std::vector<std::thread::id>(3);
   int received = 0;
-  ThreadPool io{4}, other{4};
   Mailbox mail{io};
+  ThreadPool io{4}, other{4};  // end before the mailbox, as it asks
 
   // Notes the thread that does the work, at `place`.
   void Start(ThreadPool& pool, size_t place) {
