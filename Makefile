@@ -46,11 +46,11 @@ soak: ## the tests that need many rounds to fail: random builds, kill -9, many b
 	@.ci/soak
 
 asan: ## every test under AddressSanitizer and UndefinedBehaviorSanitizer
-	@tools/install-deps build test
+	@tools/install-deps build test sanitize
 	@.ci/sanitize asan-ubsan $(JOBS)
 
 tsan: ## every test under ThreadSanitizer
-	@tools/install-deps build test
+	@tools/install-deps build test sanitize
 	@.ci/sanitize tsan $(JOBS)
 
 tidy: ## clang-tidy over the whole tree

@@ -16,6 +16,9 @@ endif()
 if(VARVE_SANITIZE)
   target_compile_options(varve_flags INTERFACE -fsanitize=${VARVE_SANITIZE} -fno-omit-frame-pointer)
   target_link_options(varve_flags INTERFACE -fsanitize=${VARVE_SANITIZE})
+  if(VARVE_SANITIZE STREQUAL "thread" AND CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+    target_compile_definitions(varve_flags INTERFACE __SANITIZE_THREAD__)  # g++ says so by itself
+  endif()
 endif()
 
 # Links take a good part of an edit-to-test loop; mold does them in a fraction of the time. Not for what is released: mold
