@@ -137,6 +137,17 @@ TEST(ParallelFor, ReportsAnErrorAndStops) {
   EXPECT_LT(calls, 1000);
 }
 
+TEST(WriteFileAtomically, PiecesAreOneFile) {
+  std::vector<std::string> texts = {"head", std::string(300'000, 'x'), ""};
+  for (int i = 0; i < 50'000; ++i) texts.push_back(std::to_string(i));
+  std::vector<std::string_view> pieces(texts.begin(), texts.end());
+  std::string all;
+  for (std::string_view piece : pieces) all += piece;
+  const std::string path = testing::TempDir() + "pieces";
+  ASSERT_TRUE(WriteFileAtomically(path, pieces));
+  EXPECT_TRUE(ReadFile(path).value() == all);
+}
+
 TEST(WriteFileAtomically, ErrorsNameTheFileThatWasAskedFor) {
   Status written = WriteFileAtomically(testing::TempDir() + "none-at-all/file", "text");
   ASSERT_FALSE(written);

@@ -48,12 +48,41 @@ Result<std::string> ReadFile(const std::string& path, uint64_t limit) {
   return text;
 }
 
+namespace {
+
+// Few writes, also of many small pieces.
+Status WritePieces(Writer& out, std::span<const std::string_view> pieces) {
+  if (pieces.size() == 1) return out.Write(pieces.front());
+  constexpr size_t kGathered = 256 << 10;
+  std::string gathered;
+  for (std::string_view piece : pieces) {
+    if (gathered.size() + piece.size() > kGathered) {
+      TRY(out.Write(gathered));
+      gathered.clear();
+    }
+    if (piece.size() > kGathered) {
+      TRY(out.Write(piece));
+    } else {
+      gathered += piece;
+    }
+  }
+  return out.Write(gathered);
+}
+
+}  // namespace
+
 Status WriteFileAtomically(const std::string& path, std::string_view data, unsigned mode, bool sync) {
+  return WriteFileAtomically(path, std::span(&data, 1), mode, sync);
+}
+
+Status WriteFileAtomically(const std::string& path, std::span<const std::string_view> pieces, unsigned mode,
+                           bool sync) {
   // A device, pipe or socket is written to: renaming over /dev/null would leave the machine without.
   struct stat st;
   if (stat(path.c_str(), &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) {
     TRY_ASSIGN(Fd fd, OpenFile(path, O_WRONLY));
-    return FdWriter(fd.get()).Write(data);
+    FdWriter out(fd.get());
+    return WritePieces(out, pieces);
   }
   static std::atomic<unsigned> counter{0};
   std::string temporary = fmt::format("{}.tmp-{}-{}", path, getpid(), counter++);
@@ -61,7 +90,8 @@ Status WriteFileAtomically(const std::string& path, std::string_view data, unsig
   if (opened < 0) return ErrnoError(errno, "write " + path);  // nobody knows the temporary name
   const Fd fd(opened);
   auto write_and_rename = [&]() -> Status {
-    TRY(FdWriter(fd.get()).Write(data));
+    FdWriter out(fd.get());
+    TRY(WritePieces(out, pieces));
     if (sync && fsync(fd.get()) != 0) return ErrnoError(errno, "fsync " + path);
     if (rename(temporary.c_str(), path.c_str()) != 0) return ErrnoError(errno, "rename to " + path);
     return Ok();

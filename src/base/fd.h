@@ -1,7 +1,9 @@
 // Owner of a file descriptor, and streams over one.
 #pragma once
 
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "base/io.h"
@@ -58,5 +60,8 @@ Result<std::string> ReadFile(const std::string& path, uint64_t limit = 64 << 20)
 // Replaces a file by writing a sibling and renaming it: readers see the old or the new content,
 // never a part. Not durable against power loss unless `sync`.
 Status WriteFileAtomically(const std::string& path, std::string_view data, unsigned mode = 0644, bool sync = false);
+// The same of pieces, one after the other, without a copy of them all.
+Status WriteFileAtomically(const std::string& path, std::span<const std::string_view> pieces, unsigned mode = 0644,
+                           bool sync = false);
 
 }  // namespace varve

@@ -98,6 +98,13 @@ Result<ContextTree> WalkContext(const ContextSpec& spec, tree::TreeStore& store,
   TRY_ASSIGN(WalkOutput walk,
              Walk({root.get(), spec.directory, reach, exclude, include, cache, modes, clock, std::move(stop)}));
 
+  // First: what it was made from goes before the store takes its memory.
+  if (!spec.stat_cache_file.empty()) {
+    if (Status saved = SaveStatCache(spec.stat_cache_file, cache, walk); !saved) {
+      LOG_WARN("the next build hashes the context again: {}", saved.error().ToString());
+    }
+  }
+  std::vector<WalkOutput::Visited>().swap(walk.visited);
   if (walk.objects.size() <= kFewObjects) {
     TRY(store.PutLater(std::move(walk.objects)));
   } else {
@@ -105,11 +112,6 @@ Result<ContextTree> WalkContext(const ContextSpec& spec, tree::TreeStore& store,
     // store that has the root has them all.
     TRY_ASSIGN(auto known, store.Get(walk.root));
     if (!known) TRY(store.Put(walk.objects));
-  }
-  if (!spec.stat_cache_file.empty()) {
-    if (Status saved = SaveStatCache(spec.stat_cache_file, cache, walk); !saved) {
-      LOG_WARN("the next build hashes the context again: {}", saved.error().ToString());
-    }
   }
   Counter("context.files").Add(static_cast<int64_t>(walk.files));
   Counter("context.hashed_files").Add(static_cast<int64_t>(walk.hashed_files));

@@ -424,7 +424,7 @@ class ContextWalk {
     size_t count = 0;
     for (const Entry& entry : dir.entries) count += entry.present;
     std::string object;
-    object.reserve(16 + count * 64 + dir.arena.size());
+    object.reserve(16 + count * 48 + dir.arena.size());  // 41 to 45 a file
     tree::AppendDirectoryHeader(object, count);
     tree::Node node;
     for (const Entry& entry : dir.entries) {
